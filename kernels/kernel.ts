@@ -1,0 +1,172 @@
+/**
+ * What a kernel is: a description of work on arrays of numbers, with no device in it.
+ *
+ * A {@linkcode Kernel} names its buffers and uniform words, says how to launch itself (WGSL text, bindings, grid),
+ * and carries its own specification: a plain-loop reference with float64 sums that every device is tested against.
+ *
+ * @module
+ */
+
+/** Element types a kernel's buffers may hold. `float16` and `bfloat16` are carried as raw 16-bit patterns. */
+export type DType = "float32" | "float16" | "bfloat16" | "uint32" | "int32";
+
+/** The typed array that holds a tensor's elements on the host: `Uint16Array` carries float16 and bfloat16 bits. */
+export type TypedArray = Float32Array | Uint16Array | Uint32Array | Int32Array;
+
+/** Whether a dispatch only reads a buffer, or also writes it. */
+export type Access = "read" | "read_write";
+
+/** One storage buffer of a kernel. */
+export interface BufferSpec {
+  /** `read_write` buffers are the kernel's outputs. */
+  readonly access: Access;
+  /** Element types the kernel accepts here; the first is the usual one. */
+  readonly dtypes: readonly DType[];
+  /** Shape and meaning, e.g. `(rows, in), row-major`. */
+  readonly doc: string;
+}
+
+/** The type of one uniform word (4 bytes). */
+export type UniformType = "u32" | "f32";
+
+/** What a device offers to a launch; all sizes in the unit their name says. Taken from WebGPU's `GPUSupportedLimits`. */
+export interface Limits {
+  /** `maxComputeWorkgroupStorageSize` */
+  readonly workgroupStorageBytes: number;
+  /** `maxComputeInvocationsPerWorkgroup` */
+  readonly invocations: number;
+  /** `maxComputeWorkgroupsPerDimension` */
+  readonly workgroupsPerDimension: number;
+  /** WebGPU feature names the device was opened with, e.g. `subgroups`, `shader-f16`. */
+  readonly features: ReadonlySet<string>;
+}
+
+/** WebGPU's guaranteed limits; every kernel launches within them. */
+export const portableLimits: Limits = {
+  workgroupStorageBytes: 16384,
+  invocations: 256,
+  workgroupsPerDimension: 65535,
+  features: new Set(),
+};
+
+/** The values that a launch depends on: uniform words and the element type of each bound buffer. */
+export interface Call<B extends string = string, U extends string = string> {
+  readonly uniforms: Readonly<Record<U, number>>;
+  readonly dtypes: Readonly<Record<B, DType>>;
+}
+
+/** A constant table computed on the host in float64 and rounded once to float32. Equal keys mean equal contents. */
+export interface Table {
+  readonly key: string;
+  readonly make: () => Float32Array;
+}
+
+/** One binding of a dispatch, in binding order after the uniforms. */
+export interface Binding {
+  /** A buffer name of the kernel, or a name of this launch's `scratch` or `tables`. */
+  readonly name: string;
+  readonly access: Access;
+}
+
+/**
+ * One dispatch: WGSL whose binding 0 of group 0 is `var<uniform>` (the kernel's uniform words, in their declared
+ * order) and whose bindings 1, 2, ... are `bindings`. The entry point is `main`.
+ */
+export interface Dispatch {
+  readonly wgsl: string;
+  readonly bindings: readonly Binding[];
+  readonly constants?: Readonly<Record<string, number>>;
+  readonly grid: readonly [number, number, number];
+}
+
+/** Dispatches in order, with the scratch buffers (bytes) and constant tables they share. */
+export interface Launch {
+  readonly dispatches: readonly Dispatch[];
+  readonly scratch?: Readonly<Record<string, number>>;
+  readonly tables?: Readonly<Record<string, Table>>;
+}
+
+/** Host arrays of a call, one for each buffer of the kernel. */
+export type Arrays<B extends string = string> = Readonly<Record<B, TypedArray>>;
+
+/** An input for tests and benches: sizes as uniforms, arrays made from a source of uniform random numbers in [0, 1). */
+export interface Case<B extends string = string, U extends string = string> {
+  readonly name: string;
+  readonly uniforms: Readonly<Record<U, number>>;
+  /** Element types where they differ from each buffer's usual one. */
+  readonly dtypes?: Partial<Record<B, DType>>;
+  /** Inputs and outputs; write-only outputs are prefilled with NaN, so that a missing store shows. */
+  readonly make: (random: () => number) => Record<B, TypedArray>;
+}
+
+/** A bench size: a case, and what its launch must at least move and compute. */
+export interface Bench<B extends string = string, U extends string = string> extends Case<B, U> {
+  /** Bytes that must be read and written once (the memory floor). */
+  readonly bytes: number;
+  /** Floating-point operations of the dense or transform definition, if arithmetic is the floor. */
+  readonly flops?: number;
+}
+
+/** A kernel: numbers in, numbers out. See the module's documentation. */
+export interface Kernel<B extends string = string, U extends string = string> {
+  readonly name: string;
+  /** What is computed, with shapes. */
+  readonly doc: string;
+  /** Storage buffers in binding order. */
+  readonly buffers: Readonly<Record<B, BufferSpec>>;
+  /** Uniform words in order. */
+  readonly uniforms: Readonly<Record<U, UniformType>>;
+  /** How a GPU runs it. Throws `RangeError` when sizes break a rule. */
+  launch(call: Call<B, U>, limits: Limits): Launch;
+  /** The specification: plain loops, float64 sums, results rounded once. Writes the outputs in place. */
+  reference(arrays: Arrays<B>, uniforms: Readonly<Record<U, number>>): void;
+  /** The same on a CPU at speed, where the reference is too slow to serve. */
+  cpu?(arrays: Arrays<B>, uniforms: Readonly<Record<U, number>>): void;
+  /** Largest accepted relative (Frobenius) distance of a float output from the reference; integers must be equal. */
+  readonly tolerance: number;
+  readonly cases: readonly Case<B, U>[];
+  readonly benches: readonly Bench<B, U>[];
+}
+
+/** Checks a kernel's literal against its own buffer and uniform names; returns it unchanged. */
+export function defineKernel<B extends string, U extends string>(kernel: Kernel<B, U>): Kernel<B, U> {
+  return kernel;
+}
+
+/** Grid for `count` workgroups, folded to two dimensions where one is too short; see {@linkcode workgroupIndex}. */
+export function grid(count: number, limits: Limits): [number, number, number] {
+  const x = Math.max(1, Math.min(count, limits.workgroupsPerDimension));
+  const y = Math.max(1, Math.ceil(count / x));
+  if (y > limits.workgroupsPerDimension) {
+    throw new RangeError(
+      `Cannot launch ${count} workgroups: the device allows ${limits.workgroupsPerDimension}^2`,
+    );
+  }
+  return [x, y, 1];
+}
+
+/** WGSL expression for the linear workgroup index of a {@linkcode grid}; needs `group` and `groups` builtins. */
+export const workgroupIndex = "group.x + group.y * groups.x";
+
+/** WGSL parameter list that {@linkcode workgroupIndex} and a one-dimensional workgroup need. */
+export const workgroupBuiltins =
+  "@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32";
+
+/** WGSL `struct Uniforms` and its binding for a kernel's uniform words, in declared order. */
+export function uniformStruct(uniforms: Readonly<Record<string, UniformType>>): string {
+  const fields = Object.entries(uniforms).map(([name, type]) => `${name}: ${type}`).join(", ");
+  return `struct Uniforms { ${fields} }\n@group(0) @binding(0) var<uniform> uniforms: Uniforms;`;
+}
+
+/** `n` standard normal float32 numbers (Box-Muller) from a source of uniform ones. */
+export function normals(n: number, random: () => number, scale = 1): Float32Array {
+  return Float32Array.from(
+    { length: n },
+    () => scale * Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random()),
+  );
+}
+
+/** `n` float32 NaNs: what a write-only output holds before a kernel runs. */
+export function nans(n: number): Float32Array {
+  return new Float32Array(n).fill(NaN);
+}

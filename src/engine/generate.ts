@@ -1,0 +1,63 @@
+/**
+ * What an engine is asked and what it answers, in token ids.
+ *
+ * @module
+ */
+
+/** How the next token is chosen. `temperature` 0 is greedy; `topP` 1 and `topK` 0 keep every token. */
+export interface Sampling {
+  readonly temperature: number;
+  readonly topP: number;
+  readonly topK: number;
+  /** Equal seeds give equal tokens on the same device. Absent: a random one. */
+  readonly seed?: number;
+}
+
+/** A sequence to continue. */
+export interface GenerateRequest {
+  /** At least one id, each below the vocabulary's size. */
+  readonly promptTokenIds: readonly number[];
+  /** Adapter id; absent for the base model. */
+  readonly adapter?: string;
+  /** New tokens at most; 0 only scores the prompt. */
+  readonly maxTokens: number;
+  readonly sampling: Sampling;
+  /** Report each new token's log-probability and this many of the most likely ones (0 to 20). */
+  readonly logprobs?: number;
+  /** Also report them for the prompt's tokens; needs `logprobs`. */
+  readonly promptLogprobs?: boolean;
+  /** Aborting ends the sequence; the iteration throws the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** Natural-logarithm probabilities at one position, before temperature and filters. */
+export interface TokenLogprobs {
+  readonly logprob: number;
+  /** Most likely first. */
+  readonly top: readonly { readonly tokenId: number; readonly logprob: number }[];
+}
+
+/**
+ * What a sequence reports, in order: `prompt` once when asked for (one entry a prompt token, null for the first),
+ * a `token` for each new one (never the end-of-text token), and one `end`: `stop` at the end-of-text token, `length` at
+ * `maxTokens` or the context's end.
+ */
+export type GenerateEvent =
+  | { readonly kind: "prompt"; readonly logprobs: readonly (TokenLogprobs | null)[] }
+  | { readonly kind: "token"; readonly tokenId: number; readonly logprobs?: TokenLogprobs }
+  | { readonly kind: "end"; readonly finishReason: "stop" | "length" };
+
+/** Turns requests into tokens, many at a time. */
+export interface Engine {
+  /** Prompt and new tokens together at most. */
+  readonly maxModelLen: number;
+  readonly vocabSize: number;
+  /**
+   * Starts a sequence; it joins the batch at the next step.
+   *
+   * @throws RangeError (at the first `next`) when the prompt is empty, too long, or holds an id outside the vocabulary.
+   * @throws NotFoundError when no adapter has that id; ConfigError when its files break a rule.
+   * @throws OverloadedError when the queue is full. DeviceError when the device is lost.
+   */
+  generate(request: GenerateRequest): AsyncIterable<GenerateEvent>;
+}

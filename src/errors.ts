@@ -1,0 +1,20 @@
+/**
+ * Error classes that a caller acts on. Sizes are RangeErrors, element types TypeErrors; these are the rest.
+ *
+ * @module
+ */
+
+/** A model or adapter folder that breaks a rule: the message names the file, the field or tensor, and the rule. */
+export class ConfigError extends SyntaxError {
+  override readonly name = "ConfigError";
+}
+
+/** No model, adapter or module of that name. */
+export class NotFoundError extends Error {
+  override readonly name = "NotFoundError";
+}
+
+/** More work than the queue takes: try again later. */
+export class OverloadedError extends Error {
+  override readonly name = "OverloadedError";
+}

@@ -1,0 +1,28 @@
+/**
+ * What the server and the CLI need of a tokenizer.
+ *
+ * @module
+ */
+
+/** One message of a chat; `content` is text. */
+export interface ChatMessage {
+  readonly role: string;
+  readonly content: string;
+  readonly [field: string]: unknown;
+}
+
+/** Text to token ids and back. */
+export interface Tokenizer {
+  /** Token ids of a text; with `addSpecialTokens` (default true) what the tokenizer's post-processor adds, too. */
+  encode(text: string, options?: { addSpecialTokens?: boolean }): number[];
+  /** Text of token ids; special tokens are left out unless `skipSpecialTokens` is false. */
+  decode(ids: readonly number[], options?: { skipSpecialTokens?: boolean }): string;
+  /** Ids that end a sequence, from generation_config.json and config.json. */
+  readonly eosTokenIds: readonly number[];
+  /**
+   * The prompt text of a chat, by the model's own template, ready for `encode` with `addSpecialTokens: false`.
+   *
+   * @throws ConfigError when the model has no chat template, or the template refuses the messages.
+   */
+  chatPrompt(messages: readonly ChatMessage[]): string;
+}

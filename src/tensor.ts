@@ -1,0 +1,87 @@
+/**
+ * Tensors without a framework: a shape, an element type, and where the elements are.
+ *
+ * @module
+ */
+import type { DType, TypedArray } from "../kernels/kernel.ts";
+
+export type { DType, TypedArray } from "../kernels/kernel.ts";
+
+/** Elements in a WebGPU buffer, from a byte offset on. A buffer bound by a kernel starts at a multiple of 256 bytes. */
+export interface DeviceBuffer {
+  readonly buffer: GPUBuffer;
+  readonly offsetBytes: number;
+}
+
+/** A row-major array: on the host (`data` is a typed array) or on a GPU (`data` is a buffer and an offset). */
+export interface Tensor {
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  readonly data: TypedArray | DeviceBuffer;
+}
+
+/** A tensor whose elements are on the host. */
+export interface HostTensor extends Tensor {
+  readonly data: TypedArray;
+}
+
+/** Bytes of one element. */
+export const bytesPerElement: Readonly<Record<DType, number>> = {
+  float32: 4,
+  float16: 2,
+  bfloat16: 2,
+  uint32: 4,
+  int32: 4,
+};
+
+/** The number of elements of a shape; 1 for a scalar's `[]`. */
+export function elements(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+/** A new typed array of zeros for `count` elements of `dtype`. */
+export function newArray(dtype: DType, count: number): TypedArray {
+  switch (dtype) {
+    case "float32":
+      return new Float32Array(count);
+    case "uint32":
+      return new Uint32Array(count);
+    case "int32":
+      return new Int32Array(count);
+    default:
+      return new Uint16Array(count);
+  }
+}
+
+function dtypeOf(data: TypedArray): DType {
+  if (data instanceof Float32Array) return "float32";
+  if (data instanceof Uint32Array) return "uint32";
+  if (data instanceof Int32Array) return "int32";
+  throw new TypeError("Cannot tell float16 from bfloat16 by a Uint16Array: name the dtype");
+}
+
+/**
+ * A host tensor over `data` (not copied).
+ *
+ * @param data The elements, row-major.
+ * @param shape Sizes; defaults to one dimension of `data.length`.
+ * @param options `dtype` is needed for `Uint16Array` only.
+ * @throws RangeError when the shape's element count is not `data.length`.
+ */
+export function tensor(
+  data: TypedArray,
+  shape: readonly number[] = [data.length],
+  options: { dtype?: DType } = {},
+): HostTensor {
+  if (elements(shape) !== data.length) {
+    throw new RangeError(
+      `Cannot make a tensor of shape [${shape}]: it needs ${elements(shape)} elements, got ${data.length}`,
+    );
+  }
+  return { shape, dtype: options.dtype ?? dtypeOf(data), data };
+}
+
+/** Whether a tensor's elements are on the host. */
+export function isHost(t: Tensor): t is HostTensor {
+  return ArrayBuffer.isView(t.data);
+}
