@@ -1,0 +1,333 @@
+/**
+ * The WebGPU device: runs plans on a caller's own `GPUDevice`, one submit a run.
+ *
+ * @module
+ */
+import type { Binding, Dispatch, Kernel, Launch, Limits, Table, UniformType } from "../../kernels/kernel.ts";
+import type { Plan, Step } from "../plan.ts";
+import {
+  bytesPerElement,
+  type DeviceBuffer,
+  elements,
+  type HostTensor,
+  isHost,
+  newArray,
+  type Tensor,
+  type TypedArray,
+} from "../tensor.ts";
+import { type Device, DeviceError, type Program } from "./device.ts";
+
+/** The device, and the `GPUDevice` under it for callers that record their own passes. */
+export interface WebGpuDevice extends Device {
+  readonly kind: "webgpu";
+  readonly gpu: GPUDevice;
+  /** Records a program's dispatches into a compute pass of the caller. */
+  encode(pass: GPUComputePassEncoder, program: Program): void;
+}
+
+interface Launched {
+  readonly pipeline: GPUComputePipeline;
+  readonly bindGroup: GPUBindGroup;
+  readonly grid: readonly [number, number, number];
+  /** For traces. */
+  readonly label: string;
+}
+
+class GpuProgram implements Program {
+  constructor(readonly dispatches: readonly Launched[], private readonly uniforms: GPUBuffer) {}
+
+  get launches(): number {
+    return this.dispatches.length;
+  }
+
+  release(): void {
+    this.uniforms.destroy();
+  }
+}
+
+// WebGPU's flag values, by number: npm's Dawn brings no globals, and a caller's GPUDevice may come from there.
+const storageUsage = 0x80 | 0x8 | 0x4; // STORAGE | COPY_DST | COPY_SRC
+const uniformUsage = 0x40 | 0x8; // UNIFORM | COPY_DST
+const readbackUsage = 0x1 | 0x8; // MAP_READ | COPY_DST
+const computeStage = 0x4;
+const mapModeRead = 0x1;
+
+const roundUp = (n: number, step: number): number => Math.ceil(n / step) * step;
+
+function deviceBuffer(t: Tensor): DeviceBuffer {
+  if (isHost(t)) throw new TypeError("Cannot use a host tensor on a WebGPU device: upload it first");
+  return t.data as DeviceBuffer;
+}
+
+function limitsOf(gpu: GPUDevice): Limits {
+  return {
+    workgroupStorageBytes: gpu.limits.maxComputeWorkgroupStorageSize,
+    invocations: Math.min(gpu.limits.maxComputeInvocationsPerWorkgroup, gpu.limits.maxComputeWorkgroupSizeX),
+    workgroupsPerDimension: gpu.limits.maxComputeWorkgroupsPerDimension,
+    features: new Set(gpu.features),
+  };
+}
+
+function uniformWords(kernel: Kernel, uniforms: Readonly<Record<string, number>>): Uint32Array {
+  const types = Object.entries<UniformType>(kernel.uniforms);
+  const words = new DataView(new ArrayBuffer(Math.max(16, 4 * types.length)));
+  types.forEach(([name, type], i) => {
+    if (type === "u32") words.setUint32(4 * i, uniforms[name], true);
+    else words.setFloat32(4 * i, uniforms[name], true);
+  });
+  return new Uint32Array(words.buffer);
+}
+
+/**
+ * A device over the caller's `GPUDevice`. The device stays the caller's to destroy unless `destroy` is given.
+ *
+ * @param gpu Opened with the limits the caller wants used; tensors may be its own buffers (usage STORAGE).
+ */
+export function webgpuDevice(
+  gpu: GPUDevice,
+  options: { readonly description?: string; readonly destroy?: () => void } = {},
+): WebGpuDevice {
+  const limits = limitsOf(gpu);
+  const layouts = new Map<string, GPUBindGroupLayout>();
+  const pipelines = new Map<string, Promise<GPUComputePipeline>>();
+  const tables = new Map<string, GPUBuffer>();
+  const scratches = new Map<string, GPUBuffer>();
+  let failure: string | undefined;
+
+  gpu.lost.then(({ reason, message }) =>
+    failure ??= `the GPU device was lost (${reason || "unknown"}): ${message}`
+  );
+  gpu.addEventListener("uncapturederror", (event) => {
+    failure ??= `the GPU reported an error: ${(event as GPUUncapturedErrorEvent).error.message}`;
+  });
+
+  function checkAlive(): void {
+    if (failure) {
+      throw new DeviceError(
+        `Cannot run on the WebGPU device: ${failure}. Open a new device, or use the CPU device.`,
+      );
+    }
+  }
+
+  function createBuffer(sizeBytes: number, usage: GPUBufferUsageFlags): GPUBuffer {
+    const size = Math.max(16, roundUp(sizeBytes, 4));
+    if (size > gpu.limits.maxBufferSize || size > gpu.limits.maxStorageBufferBindingSize) {
+      const most = Math.min(gpu.limits.maxBufferSize, gpu.limits.maxStorageBufferBindingSize);
+      throw new RangeError(`Cannot allocate ${size} bytes on the GPU: one buffer holds at most ${most}`);
+    }
+    return gpu.createBuffer({ size, usage });
+  }
+
+  function bindGroupLayout(bindings: readonly Binding[]): GPUBindGroupLayout {
+    const key = bindings.map((b) => b.access).join();
+    const known = layouts.get(key);
+    if (known) return known;
+    const layout = gpu.createBindGroupLayout({
+      entries: [
+        { binding: 0, visibility: computeStage, buffer: { type: "uniform" } },
+        ...bindings.map(({ access }, i) => ({
+          binding: i + 1,
+          visibility: computeStage,
+          buffer: { type: access === "read" ? "read-only-storage" as const : "storage" as const },
+        })),
+      ],
+    });
+    layouts.set(key, layout);
+    return layout;
+  }
+
+  function pipeline(dispatch: Dispatch, label: string): Promise<GPUComputePipeline> {
+    const key = dispatch.wgsl + JSON.stringify(dispatch.constants ?? {});
+    const known = pipelines.get(key);
+    if (known) return known;
+    const made = gpu.createComputePipelineAsync({
+      label,
+      layout: gpu.createPipelineLayout({ bindGroupLayouts: [bindGroupLayout(dispatch.bindings)] }),
+      compute: {
+        module: gpu.createShaderModule({ label, code: dispatch.wgsl }),
+        entryPoint: "main",
+        constants: dispatch.constants,
+      },
+    }).catch((error) => {
+      throw new DeviceError(`Cannot compile kernel "${label}" for this GPU: ${error.message}`);
+    });
+    pipelines.set(key, made);
+    return made;
+  }
+
+  function tableBuffer({ key, make }: Table): GPUBuffer {
+    let buffer = tables.get(key);
+    if (!buffer) {
+      const data = make();
+      buffer = createBuffer(data.byteLength, storageUsage);
+      gpu.queue.writeBuffer(buffer, 0, data as Float32Array<ArrayBuffer>);
+      tables.set(key, buffer);
+    }
+    return buffer;
+  }
+
+  /** Scratch is shared by all launches: dispatches of one queue run in order. */
+  function scratchBuffer(name: string, sizeBytes: number): GPUBuffer {
+    const size = sizeBytes < 2 ** 20
+      ? 2 ** Math.ceil(Math.log2(Math.max(sizeBytes, 256)))
+      : roundUp(sizeBytes, 2 ** 20);
+    const key = `${name}:${size}`;
+    let buffer = scratches.get(key);
+    if (!buffer) scratches.set(key, buffer = createBuffer(size, storageUsage));
+    return buffer;
+  }
+
+  async function launch(step: Step, launched: Launch, uniforms: GPUBufferBinding): Promise<Launched[]> {
+    const bound = new Map<string, GPUBufferBinding>();
+    for (const [name, t] of Object.entries(step.buffers)) {
+      const { buffer, offsetBytes } = deviceBuffer(t);
+      const size = Math.max(4, roundUp(elements(t.shape) * bytesPerElement[t.dtype], 4));
+      bound.set(name, { buffer, offset: offsetBytes, size });
+    }
+    for (const [name, table] of Object.entries(launched.tables ?? {})) {
+      bound.set(name, { buffer: tableBuffer(table) });
+    }
+    for (const [name, size] of Object.entries(launched.scratch ?? {})) {
+      bound.set(name, { buffer: scratchBuffer(name, size), size: roundUp(size, 4) });
+    }
+    return await Promise.all(launched.dispatches.map(async (dispatch) => ({
+      pipeline: await pipeline(dispatch, step.kernel.name),
+      bindGroup: gpu.createBindGroup({
+        layout: bindGroupLayout(dispatch.bindings),
+        entries: [
+          { binding: 0, resource: uniforms },
+          ...dispatch.bindings.map(({ name }, i) => ({ binding: i + 1, resource: bound.get(name)! })),
+        ],
+      }),
+      grid: dispatch.grid,
+      label: step.kernel.name,
+    })));
+  }
+
+  async function prepare(plan: Plan): Promise<Program> {
+    checkAlive();
+    const stride = gpu.limits.minUniformBufferOffsetAlignment;
+    const words = plan.map(({ kernel, uniforms }) => uniformWords(kernel, uniforms));
+    const offsets = words.map(() => 0);
+    let size = 0;
+    words.forEach((w, i) => {
+      offsets[i] = size;
+      size += roundUp(w.byteLength, stride);
+    });
+    const buffer = gpu.createBuffer({
+      size: Math.max(size, 16),
+      usage: uniformUsage,
+      mappedAtCreation: true,
+    });
+    const mapped = new Uint32Array(buffer.getMappedRange());
+    words.forEach((w, i) => mapped.set(w, offsets[i] / 4));
+    buffer.unmap();
+    const dispatches = await Promise.all(plan.map((step, i) => {
+      const dtypes = Object.fromEntries(Object.entries(step.buffers).map(([name, t]) => [name, t.dtype]));
+      const launched = step.kernel.launch({ uniforms: step.uniforms, dtypes }, limits);
+      return launch(step, launched, { buffer, offset: offsets[i], size: words[i].byteLength });
+    }));
+    checkAlive();
+    return new GpuProgram(dispatches.flat(), buffer);
+  }
+
+  function encode(pass: GPUComputePassEncoder, program: Program): void {
+    for (const { pipeline, bindGroup, grid } of (program as GpuProgram).dispatches) {
+      pass.setPipeline(pipeline);
+      pass.setBindGroup(0, bindGroup);
+      pass.dispatchWorkgroups(...grid);
+    }
+  }
+
+  function run(program: Program): void {
+    checkAlive();
+    const encoder = gpu.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    encode(pass, program);
+    pass.end();
+    gpu.queue.submit([encoder.finish()]);
+  }
+
+  async function read(
+    source: Tensor,
+    range?: { readonly at: number; readonly count: number },
+  ): Promise<TypedArray> {
+    checkAlive();
+    const { buffer, offsetBytes } = deviceBuffer(source);
+    const bytes = bytesPerElement[source.dtype];
+    const at = range?.at ?? 0;
+    const count = range?.count ?? elements(source.shape);
+    const begin = offsetBytes + at * bytes;
+    const alignedBegin = begin - begin % 4;
+    const size = roundUp(begin - alignedBegin + count * bytes, 4);
+    const staging = gpu.createBuffer({ size: Math.max(size, 4), usage: readbackUsage });
+    const encoder = gpu.createCommandEncoder();
+    encoder.copyBufferToBuffer(buffer, alignedBegin, staging, 0, size);
+    gpu.queue.submit([encoder.finish()]);
+    try {
+      await staging.mapAsync(mapModeRead);
+    } catch (error) {
+      checkAlive();
+      throw error;
+    }
+    checkAlive();
+    const out = newArray(source.dtype, count);
+    const from = begin - alignedBegin;
+    new Uint8Array(out.buffer).set(
+      new Uint8Array(staging.getMappedRange()).subarray(from, from + count * bytes),
+    );
+    staging.unmap();
+    staging.destroy();
+    return out;
+  }
+
+  function write(target: Tensor, data: TypedArray, at = 0): void {
+    checkAlive();
+    const { buffer, offsetBytes } = deviceBuffer(target);
+    let source = data;
+    // writeBuffer takes multiples of 4 bytes; only the last 16-bit element of a tensor may stand alone.
+    if (data.byteLength % 4 !== 0) {
+      source = newArray(target.dtype, data.length + 1);
+      source.set(data);
+    }
+    gpu.queue.writeBuffer(
+      buffer,
+      offsetBytes + at * data.BYTES_PER_ELEMENT,
+      source as TypedArray & { buffer: ArrayBuffer },
+    );
+  }
+
+  function alloc(shape: readonly number[], dtype: Tensor["dtype"]): Tensor {
+    checkAlive();
+    const buffer = createBuffer(elements(shape) * bytesPerElement[dtype], storageUsage);
+    return { shape, dtype, data: { buffer, offsetBytes: 0 } };
+  }
+
+  function upload(source: HostTensor): Tensor {
+    const target = alloc(source.shape, source.dtype);
+    write(target, source.data);
+    return target;
+  }
+
+  return {
+    kind: "webgpu",
+    description: options.description ?? "WebGPU",
+    limits,
+    gpu,
+    upload,
+    alloc,
+    write,
+    prepare,
+    run,
+    encode,
+    read,
+    release(t) {
+      deviceBuffer(t).buffer.destroy();
+    },
+    destroy() {
+      failure ??= "it was destroyed";
+      for (const buffer of [...tables.values(), ...scratches.values()]) buffer.destroy();
+      options.destroy?.();
+    },
+  };
+}
