@@ -136,21 +136,29 @@ export function webgpuDevice(
     return layout;
   }
 
+  async function compile(dispatch: Dispatch, label: string): Promise<GPUComputePipeline> {
+    gpu.pushErrorScope("validation");
+    const module = gpu.createShaderModule({ label, code: dispatch.wgsl });
+    const layout = gpu.createPipelineLayout({ bindGroupLayouts: [bindGroupLayout(dispatch.bindings)] });
+    const invalid = gpu.popErrorScope();
+    const made = gpu.createComputePipelineAsync({
+      label,
+      layout,
+      compute: { module, entryPoint: "main", constants: dispatch.constants },
+    });
+    made.catch(() => {}); // reported below, after the module's own message
+    const error = await invalid;
+    if (error) throw new DeviceError(`Cannot compile kernel "${label}" for this GPU: ${error.message}`);
+    return made.catch((error) => {
+      throw new DeviceError(`Cannot compile kernel "${label}" for this GPU: ${error.message}`);
+    });
+  }
+
   function pipeline(dispatch: Dispatch, label: string): Promise<GPUComputePipeline> {
     const key = dispatch.wgsl + JSON.stringify(dispatch.constants ?? {});
     const known = pipelines.get(key);
     if (known) return known;
-    const made = gpu.createComputePipelineAsync({
-      label,
-      layout: gpu.createPipelineLayout({ bindGroupLayouts: [bindGroupLayout(dispatch.bindings)] }),
-      compute: {
-        module: gpu.createShaderModule({ label, code: dispatch.wgsl }),
-        entryPoint: "main",
-        constants: dispatch.constants,
-      },
-    }).catch((error) => {
-      throw new DeviceError(`Cannot compile kernel "${label}" for this GPU: ${error.message}`);
-    });
+    const made = compile(dispatch, label);
     pipelines.set(key, made);
     return made;
   }
@@ -283,6 +291,7 @@ export function webgpuDevice(
 
   function write(target: Tensor, data: TypedArray, at = 0): void {
     checkAlive();
+    if (data.length === 0) return;
     const { buffer, offsetBytes } = deviceBuffer(target);
     let source = data;
     // writeBuffer takes multiples of 4 bytes; only the last 16-bit element of a tensor may stand alone.

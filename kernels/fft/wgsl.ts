@@ -1,0 +1,208 @@
+/**
+ * WGSL of transforms in workgroup memory: Stockham passes with values in named registers, twiddles from a table.
+ *
+ * All transforms have the sign +: X[k] = SUM_j x[j] e^{+2 pi i j k / n}. The names `local` (invocation index), `work`
+ * (the workgroup's `array<vec2f>`) and the twiddle table (of `vec2f`, e^{2 pi i k / length}) are the caller's.
+ *
+ * @module
+ */
+import type { Table } from "../kernel.ts";
+import { straightRadices, type TransformPlan } from "./plan.ts";
+
+/** Functions every transform needs. */
+export const fftFunctions = /* wgsl */ `
+fn cmul(a: vec2f, b: vec2f) -> vec2f { return vec2f(a.x * b.x - a.y * b.y, a.x * b.y + a.y * b.x); }
+fn conj(a: vec2f) -> vec2f { return vec2f(a.x, -a.y); }
+fn times_i(a: vec2f) -> vec2f { return vec2f(-a.y, a.x); }
+fn times_w8(a: vec2f) -> vec2f { return 0.7071067811865476 * vec2f(a.x - a.y, a.x + a.y); }
+fn times_w8_3(a: vec2f) -> vec2f { return 0.7071067811865476 * vec2f(-a.x - a.y, a.x - a.y); }
+// a * b mod d for a, b < d <= 2^20: every intermediate stays below 2^31.
+fn mulmod(a: u32, b: u32, d: u32) -> u32 { return (((((a >> 10) * b) % d) << 10) + (a & 1023) * b) % d; }
+`;
+
+/** The table e^{2 pi i k / length}, k in 0..length-1, as (cos, sin) pairs from float64. */
+export function twiddleTable(length: number): Table {
+  return {
+    key: `twiddles:${length}`,
+    make: () => {
+      const table = new Float32Array(2 * length);
+      for (let k = 0; k < length; k++) {
+        table[2 * k] = Math.cos(2 * Math.PI * k / length);
+        table[2 * k + 1] = Math.sin(2 * Math.PI * k / length);
+      }
+      return table;
+    },
+  };
+}
+
+function butterfly4(a: string, b: string, c: string, d: string): string {
+  return `{ let s = ${a} + ${c}; let t = ${a} - ${c}; let u = ${b} + ${d}; let v = times_i(${b} - ${d});
+${a} = s + u; ${b} = t + v; ${c} = s - u; ${d} = t - v; }\n`;
+}
+
+function butterfly8(v: readonly string[]): string {
+  const lines = [butterfly4(v[0], v[2], v[4], v[6]), butterfly4(v[1], v[3], v[5], v[7])];
+  lines.push(`{ let e0 = ${v[0]}; let e1 = ${v[2]}; let e2 = ${v[4]}; let e3 = ${v[6]};
+let o0 = ${v[1]}; let o1 = times_w8(${v[3]}); let o2 = times_i(${v[5]}); let o3 = times_w8_3(${v[7]});\n`);
+  for (let k = 0; k < 4; k++) lines.push(`${v[k]} = e${k} + o${k}; ${v[k + 4]} = e${k} - o${k};\n`);
+  return lines.join("") + "}\n";
+}
+
+/** An odd radix by sums and differences of mirrored inputs. */
+function butterflyOdd(v: readonly string[]): string {
+  const r = v.length;
+  const half = (r - 1) / 2;
+  const lines = ["{ "];
+  for (let j = 1; j <= half; j++) {
+    lines.push(`let p${j} = ${v[j]} + ${v[r - j]}; let q${j} = times_i(${v[j]} - ${v[r - j]});\n`);
+  }
+  const terms = (k: number, name: string, wave: (angle: number) => number): string =>
+    Array.from({ length: half }, (_, i) => `${wave(2 * Math.PI * ((i + 1) * k % r) / r)} * ${name}${i + 1}`)
+      .join(" + ");
+  for (let k = 1; k <= half; k++) {
+    lines.push(`let c${k} = ${v[0]} + ${terms(k, "p", Math.cos)}; let s${k} = ${terms(k, "q", Math.sin)};\n`);
+  }
+  lines.push(`${v[0]} += ${Array.from({ length: half }, (_, i) => `p${i + 1}`).join(" + ")};\n`);
+  for (let k = 1; k <= half; k++) lines.push(`${v[k]} = c${k} + s${k}; ${v[r - k]} = c${k} - s${k};\n`);
+  return lines.join("") + "}\n";
+}
+
+function butterfly(v: readonly string[]): string {
+  if (v.length === 2) return `{ let t = ${v[0]} - ${v[1]}; ${v[0]} += ${v[1]}; ${v[1]} = t; }\n`;
+  if (v.length === 4) return butterfly4(v[0], v[1], v[2], v[3]);
+  return v.length === 8 ? butterfly8(v) : butterflyOdd(v);
+}
+
+/** Where a transform's input comes from and its output goes to. */
+export interface TransformIo {
+  /** Name of the twiddle table of the plan's length. */
+  readonly twiddles: string;
+  /** WGSL expression of element `index`; absent when the input is in `work` and a barrier has passed. */
+  readonly load?: (index: string) => string;
+  /** Whether `load` reads `work`: then all loads are done before anything is written. */
+  readonly loadReadsWork?: boolean;
+  /** WGSL statement that stores element `index`; absent to leave the output in `work`, behind a barrier. */
+  readonly store?: (index: string, value: string) => string;
+}
+
+interface Pass {
+  readonly radix: number;
+  /** Product of the radices before. */
+  readonly done: number;
+  readonly load?: (index: string) => string;
+  readonly barrierBeforeWrite: boolean;
+  readonly store?: (index: string, value: string) => string;
+}
+
+const barrier = "workgroupBarrier();\n";
+
+/** Runs `body` for `index = local + b * threads` below `count`, once for each b, unrolled. */
+function unrolled(count: number, threads: number, body: (b: number, index: string) => string): string {
+  const turns = Math.ceil(count / threads);
+  return Array.from({ length: turns }, (_, b) => {
+    const index = b === 0 ? "local" : `(local + ${b * threads}u)`;
+    const guarded = (b + 1) * threads > count;
+    return `{ let j = ${index};\n${guarded ? `if (j < ${count}u) {\n` : ""}${body(b, "j")}${
+      guarded ? "}\n" : ""
+    }}\n`;
+  }).join("");
+}
+
+const write = (pass: Pass, index: string, value: string): string =>
+  pass.store ? pass.store(index, value) + "\n" : `work[${index}] = ${value};\n`;
+
+function straightPass(plan: TransformPlan, io: TransformIo, pass: Pass): string {
+  const { radix, done } = pass;
+  const { size, threads, length } = plan;
+  const count = size / radix;
+  const hold = pass.barrierBeforeWrite;
+  const names = (b: number): string[] => Array.from({ length: radix }, (_, t) => `v${b}_${t}`);
+  const declare = (b: number): string => names(b).map((n) => `var ${n}: vec2f;`).join(" ") + "\n";
+  const compute = (b: number, j: string): string => {
+    const v = names(b);
+    const at = (t: number): string => t === 0 ? j : `${j} + ${t * count}u`;
+    const lines = v.map((n, t) => `${n} = ${pass.load ? pass.load(at(t)) : `work[${at(t)}]`};\n`);
+    if (done > 1) {
+      lines.push(`let k = (${j} % ${done}u) * ${length / (done * radix)}u;\n`);
+      for (let t = 1; t < radix; t++) {
+        lines.push(`${v[t]} = cmul(${v[t]}, ${io.twiddles}[${t === 1 ? "k" : `k * ${t}u`}]);\n`);
+      }
+    }
+    return lines.join("") + butterfly(v);
+  };
+  const put = (b: number, j: string): string => {
+    const base = done === 1
+      ? `let o = ${j} * ${radix}u;\n`
+      : `let o = ${j} / ${done}u * ${done * radix}u + ${j} % ${done}u;\n`;
+    return base + names(b).map((n, t) => write(pass, t === 0 ? "o" : `o + ${t * done}u`, n)).join("");
+  };
+  if (!hold) return unrolled(count, threads, (b, j) => declare(b) + compute(b, j) + put(b, j));
+  const all = Array.from({ length: Math.ceil(count / threads) }, (_, b) => declare(b)).join("");
+  return `{\n${all}${unrolled(count, threads, compute)}${barrier}${unrolled(count, threads, put)}}\n`;
+}
+
+/** A prime radix without a butterfly: each invocation sums its outputs term by term. */
+function loopPass(plan: TransformPlan, io: TransformIo, pass: Pass): string {
+  const { radix, done } = pass;
+  const { size, threads, length } = plan;
+  const inner = size / radix;
+  const turns = Math.ceil(size / threads);
+  const declare = Array.from({ length: turns }, (_, b) => `var v${b}: vec2f;`).join(" ");
+  const compute = (b: number, o: string): string => `
+let i = ${o} % ${inner}u;
+let step = ((i % ${done}u) * ${length / (done * radix)}u + ${o} / ${inner}u * ${
+    length / radix
+  }u) % ${length}u;
+var k = 0u;
+for (var q = 0u; q < ${radix}u; q++) {
+  v${b} += cmul(work[i + q * ${inner}u], ${io.twiddles}[k]);
+  k += step;
+  if (k >= ${length}u) { k -= ${length}u; }
+}
+`;
+  const put = (b: number, o: string): string =>
+    `let i = ${o} % ${inner}u;
+${write(pass, `i / ${done}u * ${done * radix}u + i % ${done}u + ${o} / ${inner}u * ${done}u`, `v${b}`)}`;
+  return `{\n${declare}\n${unrolled(size, threads, compute)}${barrier}${unrolled(size, threads, put)}}\n`;
+}
+
+/** WGSL statements of one complex transform of `plan.size` points by one workgroup of `plan.threads` invocations. */
+export function transform(plan: TransformPlan, io: TransformIo): string {
+  const { radices, size, threads } = plan;
+  const isStraight = (radix: number): boolean => straightRadices.includes(radix);
+  const lines: string[] = [];
+  let load = io.load;
+  if (load && (radices.length === 0 || !isStraight(radices[0]))) {
+    const stage = load;
+    if (io.loadReadsWork) {
+      const turns = Math.ceil(size / threads);
+      lines.push("{\n", ...Array.from({ length: turns }, (_, b) => `var v${b}: vec2f;\n`));
+      lines.push(unrolled(size, threads, (b, j) => `v${b} = ${stage(j)};\n`), barrier);
+      lines.push(unrolled(size, threads, (b, j) => `work[${j}] = v${b};\n`), "}\n", barrier);
+    } else {
+      lines.push(unrolled(size, threads, (_, j) => `work[${j}] = ${stage(j)};\n`), barrier);
+    }
+    load = undefined;
+  }
+  let done = 1;
+  radices.forEach((radix, i) => {
+    const last = i === radices.length - 1;
+    const first = i === 0;
+    const store = last ? io.store : undefined;
+    const readsWork = !(first && load) || io.loadReadsWork === true;
+    const pass: Pass = {
+      radix,
+      done,
+      load: first ? load : undefined,
+      barrierBeforeWrite: readsWork && !store,
+      store,
+    };
+    lines.push(isStraight(radix) ? straightPass(plan, io, pass) : loopPass(plan, io, pass));
+    if (!store) lines.push(barrier);
+    done *= radix;
+  });
+  if (radices.length === 0 && io.store) {
+    lines.push(unrolled(size, threads, (_, j) => io.store!(j, `work[${j}]`) + "\n"));
+  }
+  return lines.join("");
+}

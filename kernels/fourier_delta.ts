@@ -1,0 +1,192 @@
+/**
+ * `fourier_delta`: a sparse spectrum to the dense dW, or onto a weight (merge), in one dispatch.
+ *
+ * Row p of dW is a real transform of its row spectrum R[v] = SUM_{l: v_l = v} c_l e^{2 pi i p u_l / out}, so every row is
+ * one workgroup's own work and no 2-D intermediate exists.
+ *
+ * @module
+ */
+import { realTransform } from "./fft/cpu.ts";
+import { planTransform } from "./fft/plan.ts";
+import { foldedBinsFunction, halfBins, synthesis, synthesisGroups } from "./fft/real.ts";
+import { fftFunctions, twiddleTable } from "./fft/wgsl.ts";
+import { fourierTable, inOrder, randomFrequencies } from "./fourier_table.ts";
+import {
+  type Arrays,
+  type Bench,
+  type Case,
+  defineKernel,
+  grid,
+  type Launch,
+  type Limits,
+  nans,
+  normals,
+  uniformStruct,
+  workgroupBuiltins,
+  workgroupIndex,
+} from "./kernel.ts";
+
+const uniforms = { outFeatures: "u32", inFeatures: "u32", scale: "f32", accumulate: "u32" } as const;
+type Uniforms = Readonly<Record<keyof typeof uniforms, number>>;
+type Buffer = "table" | "values" | "weight";
+
+function launch({ outFeatures, inFeatures }: Uniforms, limits: Limits): Launch {
+  const plan = planTransform(inFeatures, limits);
+  planTransform(outFeatures, limits);
+  const groups = synthesisGroups(plan);
+  const phase = outFeatures < 65536 ? `row * u % ${outFeatures}u` : `mulmod(row, u, ${outFeatures}u)`;
+  const store = (q: string, value: string): string =>
+    `{ let at = weight_at + ${q}; let value = uniforms.scale * ${value};
+if (uniforms.accumulate == 1) { weight[at] += value; } else { weight[at] = value; } }`;
+  const wgsl = /* wgsl */ `
+${uniformStruct(uniforms)}
+@group(0) @binding(1) var<storage, read> table: array<u32>;
+@group(0) @binding(2) var<storage, read> values: array<f32>;
+@group(0) @binding(3) var<storage, read_write> weight: array<f32>;
+@group(0) @binding(4) var<storage, read> twiddles_in: array<vec2f>;
+@group(0) @binding(5) var<storage, read> twiddles_out: array<vec2f>;
+var<workgroup> work: array<vec2f, ${plan.size}>;
+${fftFunctions}
+var<private> row: u32;
+fn gather(k: u32) -> vec2f {
+  var sum: vec2f;
+  let end = table[k + 1];
+  for (var e = table[k]; e < end; e++) {
+    let u = table[${halfBins(inFeatures) + 1}u + e];
+    sum += values[e] * twiddles_out[${phase}];
+  }
+  return sum;
+}
+${foldedBinsFunction(plan, "twiddles_in")}
+@compute @workgroup_size(${plan.threads})
+fn main(${workgroupBuiltins}) {
+  let index = ${workgroupIndex};
+  row = index / ${groups}u;
+  let residue = index % ${groups}u;
+  if (index >= ${outFeatures * groups}u) { return; }
+  let weight_at = row * ${inFeatures}u;
+  ${synthesis(plan, { twiddles: "twiddles_in", gatherReadsWork: false, store })}
+}
+`;
+  return {
+    dispatches: [{
+      wgsl,
+      bindings: [
+        { name: "table", access: "read" },
+        { name: "values", access: "read" },
+        { name: "weight", access: "read_write" },
+        { name: "twiddles_in", access: "read" },
+        { name: "twiddles_out", access: "read" },
+      ],
+      grid: grid(outFeatures * groups, limits),
+    }],
+    tables: { twiddles_in: twiddleTable(inFeatures), twiddles_out: twiddleTable(outFeatures) },
+  };
+}
+
+/** Calls `body` for each entry: its destination bin k, source bin u and coefficient. */
+function forEachEntry(
+  { table, values }: Arrays<Buffer>,
+  bins: number,
+  body: (entry: { k: number; u: number; c: number }) => void,
+): void {
+  for (let k = 0; k < bins; k++) {
+    for (let e = table[k]; e < table[k + 1]; e++) body({ k, u: table[bins + 1 + e], c: values[e] });
+  }
+}
+
+/** The definition: dW[p, q] = scale * SUM_l c_l cos(2 pi (p u_l / out + q v_l / in)). */
+function reference(arrays: Arrays<Buffer>, { outFeatures, inFeatures, scale, accumulate }: Uniforms): void {
+  const { weight } = arrays;
+  const sum = new Float64Array(inFeatures);
+  for (let p = 0; p < outFeatures; p++) {
+    sum.fill(0);
+    forEachEntry(arrays, halfBins(inFeatures), ({ k, u, c }) => {
+      const phase = (p * u % outFeatures) / outFeatures;
+      for (let q = 0; q < inFeatures; q++) {
+        sum[q] += c * Math.cos(2 * Math.PI * (phase + (q * k % inFeatures) / inFeatures));
+      }
+    });
+    for (let q = 0; q < inFeatures; q++) {
+      weight[p * inFeatures + q] = (accumulate ? weight[p * inFeatures + q] : 0) +
+        Math.fround(scale) * sum[q];
+    }
+  }
+}
+
+function cpu(arrays: Arrays<Buffer>, { outFeatures, inFeatures, scale, accumulate }: Uniforms): void {
+  const weight = arrays.weight as Float32Array;
+  const bins = halfBins(inFeatures);
+  const transform = realTransform(inFeatures);
+  const cos = Float64Array.from({ length: outFeatures }, (_, k) => Math.cos(2 * Math.PI * k / outFeatures));
+  const sin = Float64Array.from({ length: outFeatures }, (_, k) => Math.sin(2 * Math.PI * k / outFeatures));
+  const re = new Float64Array(bins);
+  const im = new Float64Array(bins);
+  if (!accumulate) weight.fill(0, 0, outFeatures * inFeatures);
+  for (let p = 0; p < outFeatures; p++) {
+    re.fill(0);
+    im.fill(0);
+    forEachEntry(arrays, bins, ({ k, u, c }) => {
+      const phase = p * u % outFeatures;
+      re[k] += c * cos[phase];
+      im[k] += c * sin[phase];
+    });
+    transform.synthesise(re, im, weight, p * inFeatures, Math.fround(scale));
+  }
+}
+
+function random(
+  size: { out: number; in: number; n: number; accumulate?: number },
+): Case<Buffer, keyof typeof uniforms> {
+  const { out, n, accumulate = 0 } = size;
+  return {
+    name: `${out} x ${size.in}, n = ${n}${accumulate ? ", added" : ""}`,
+    uniforms: { outFeatures: out, inFeatures: size.in, scale: 150 / (out * size.in), accumulate },
+    make(source) {
+      const { u, v } = randomFrequencies(n, size, source);
+      const { table, order } = fourierTable({ destination: v, source: u }, {
+        destination: size.in,
+        source: out,
+      });
+      const weight = accumulate ? normals(out * size.in, source, 0.02) : nans(out * size.in);
+      return { table, values: inOrder(normals(n, source), order), weight };
+    },
+  };
+}
+
+const bench = (out: number, inFeatures: number): Bench<Buffer, keyof typeof uniforms> => ({
+  ...random({ out, in: inFeatures, n: 1000 }),
+  bytes: 4 * out * inFeatures,
+});
+
+/** See the module's documentation. */
+export const fourierDelta = defineKernel<Buffer, keyof typeof uniforms>({
+  name: "fourier_delta",
+  doc:
+    "weight (outFeatures, inFeatures) = or += dW = scale * SUM_l c_l cos(2 pi (p u_l / out + q v_l / in)), " +
+    "with scale = scaling / (outFeatures * inFeatures). Any lengths from 1 to 2^20.",
+  buffers: {
+    table: { access: "read", dtypes: ["uint32"], doc: "`fourierTable` with destination in and source out" },
+    values: { access: "read", dtypes: ["float32"], doc: "(n) coefficients in the table's order" },
+    weight: { access: "read_write", dtypes: ["float32"], doc: "(outFeatures, inFeatures)" },
+  },
+  uniforms,
+  launch: ({ uniforms }, limits) => launch(uniforms, limits),
+  reference,
+  cpu,
+  tolerance: 1e-6,
+  cases: [
+    random({ out: 1, in: 1, n: 1 }),
+    random({ out: 2, in: 2, n: 4 }),
+    random({ out: 7, in: 5, n: 35 }),
+    random({ out: 12, in: 8, n: 96, accumulate: 1 }),
+    random({ out: 37, in: 64, n: 300 }),
+    random({ out: 96, in: 37, n: 0 }),
+    random({ out: 256, in: 96, n: 500, accumulate: 1 }),
+    random({ out: 34, in: 4096, n: 100 }),
+    random({ out: 6, in: 11008, n: 40 }),
+    random({ out: 3, in: 8209, n: 20, accumulate: 1 }),
+    random({ out: 70001, in: 4, n: 50 }),
+  ],
+  benches: [bench(4096, 4096), bench(8192, 8192), bench(16384, 53248)],
+});

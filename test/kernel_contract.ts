@@ -1,0 +1,86 @@
+/**
+ * What every device must do with every kernel: the reference's numbers, from outputs that held NaN or old values.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import type { Case, DType, Kernel, TypedArray } from "../kernels/kernel.ts";
+import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from "../kernels/half.ts";
+import type { Device } from "../src/device/device.ts";
+import type { Step } from "../src/plan.ts";
+import { type HostTensor, tensor } from "../src/tensor.ts";
+
+/** Uniform random numbers in [0, 1) from a 32-bit seed (mulberry32). */
+export function randomSource(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let z = state;
+    z = Math.imul(z ^ (z >>> 15), z | 1);
+    z ^= z + Math.imul(z ^ (z >>> 7), z | 61);
+    return ((z ^ (z >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Relative distance of two arrays in the Frobenius norm; infinite when either holds a NaN. */
+export function distance(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  assert.equal(actual.length, expected.length);
+  let error = 0;
+  let norm = 0;
+  for (let i = 0; i < expected.length; i++) {
+    error += (actual[i] - expected[i]) ** 2;
+    norm += expected[i] ** 2;
+  }
+  const result = error === 0 ? 0 : Math.sqrt(error / norm);
+  return Number.isNaN(result) ? Infinity : result;
+}
+
+/** A case's arrays as the kernel's buffers hold them: 16-bit floats rounded, and widened again for the reference. */
+function prepared(kernel: Kernel, testCase: Case, seed: number) {
+  const arrays = testCase.make(randomSource(seed));
+  const bound: Record<string, HostTensor> = {};
+  const wide: Record<string, TypedArray> = {};
+  for (const name in kernel.buffers) {
+    const dtype: DType = testCase.dtypes?.[name] ?? kernel.buffers[name].dtypes[0];
+    const data = arrays[name];
+    if (dtype === "float16" && data instanceof Float32Array) {
+      const bits = float32ToFloat16(data);
+      bound[name] = tensor(bits, [bits.length], { dtype });
+      wide[name] = float16ToFloat32(bits);
+    } else if (dtype === "bfloat16" && data instanceof Float32Array) {
+      const bits = float32ToBfloat16(data);
+      bound[name] = tensor(bits, [bits.length], { dtype });
+      wide[name] = bfloat16ToFloat32(bits);
+    } else {
+      bound[name] = tensor(data, [data.length], { dtype });
+      wide[name] = data.slice();
+    }
+  }
+  return { bound, wide };
+}
+
+/** Runs one case of a kernel on a device and compares every output with the reference. Returns the largest distance. */
+export async function checkCase(device: Device, { kernel, testCase, seed }: { kernel: Kernel; testCase: Case; seed: number }): Promise<number> {
+  const { bound, wide } = prepared(kernel, testCase, seed);
+  const buffers = Object.fromEntries(Object.entries(bound).map(([name, t]) => [name, device.upload(t)]));
+  kernel.reference(wide, testCase.uniforms);
+  const step: Step = { kernel, buffers, uniforms: testCase.uniforms };
+  const program = await device.prepare([step]);
+  device.run(program);
+  let worst = 0;
+  for (const [name, { access }] of Object.entries(kernel.buffers)) {
+    if (access !== "read_write") continue;
+    const actual = await device.read(buffers[name]);
+    const where = `${kernel.name} on ${device.kind}, case "${testCase.name}", seed ${seed}, output "${name}"`;
+    if (wide[name] instanceof Float32Array) {
+      const d = distance(actual, wide[name]);
+      assert.ok(d <= kernel.tolerance, `${where}: relative distance ${d} is above ${kernel.tolerance}`);
+      worst = Math.max(worst, d);
+    } else {
+      assert.deepEqual(actual, wide[name], where);
+    }
+  }
+  program.release();
+  for (const t of Object.values(buffers)) device.release(t);
+  return worst;
+}
