@@ -69,6 +69,12 @@ export function float32ToBfloat16(values: Float32Array): Uint16Array {
   });
 }
 
+/** Float32 numbers as the array that stores them in a float `dtype`: itself, or 16-bit patterns. */
+export function narrow(values: Float32Array, dtype: DType): Float32Array | Uint16Array {
+  if (dtype === "float16") return float32ToFloat16(values);
+  return dtype === "bfloat16" ? float32ToBfloat16(values) : values;
+}
+
 /** WGSL element type of the `array<...>` that stores `dtype`: 16-bit floats come as u32 words of two. */
 export function storageType(dtype: DType): string {
   return { float32: "f32", float16: "u32", bfloat16: "u32", uint32: "u32", int32: "i32" }[dtype];

@@ -1,0 +1,312 @@
+import {
+  type Case,
+  defineKernel,
+  grid,
+  type Kernel,
+  nans,
+  normals,
+  uniformStruct,
+  workgroupBuiltins,
+  workgroupIndex,
+} from "./kernel.ts";
+
+type Buffers = "q" | "keys" | "values" | "first" | "positions" | "y";
+type Uniforms = "rows" | "heads" | "kvHeads" | "headDim" | "cacheRows" | "scale";
+
+const uniforms = {
+  rows: "u32",
+  heads: "u32",
+  kvHeads: "u32",
+  headDim: "u32",
+  cacheRows: "u32",
+  scale: "f32",
+} as const;
+
+/** Four elements of a head: one wide load where heads start at multiples of four elements. */
+const quadLoad = (name: string, wide: boolean): string =>
+  wide
+    ? `fn ${name}_quad(begin: u32, quad: u32) -> vec4f { return ${name}[begin / 4 + quad]; }`
+    : `fn ${name}_quad(begin: u32, quad: u32) -> vec4f {
+  var value = vec4f();
+  for (var i = 0u; i < min(4u, uniforms.headDim - 4 * quad); i++) { value[i] = ${name}[begin + 4 * quad + i]; }
+  return value;
+}`;
+
+/**
+ * One workgroup for a row's head; keys in tiles of 256. Each thread scores one key of the tile; then the threads
+ * stand as slices x quads of the head's elements, and each slice sums every slices-th value. Softmax is online: a
+ * tile that raises the maximum rescales what was summed, so no memory grows with the context.
+ */
+const wgsl = (wide: boolean): string => /* wgsl */ `
+${uniformStruct(uniforms)}
+@group(0) @binding(1) var<storage, read> q: array<${wide ? "vec4f" : "f32"}>;
+@group(0) @binding(2) var<storage, read> keys: array<${wide ? "vec4f" : "f32"}>;
+@group(0) @binding(3) var<storage, read> values: array<${wide ? "vec4f" : "f32"}>;
+@group(0) @binding(4) var<storage, read> first: array<u32>;
+@group(0) @binding(5) var<storage, read> positions: array<u32>;
+@group(0) @binding(6) var<storage, read_write> y: array<f32>;
+${["q", "keys", "values"].map((name) => quadLoad(name, wide)).join("\n")}
+
+const lowest = -1e38;
+var<workgroup> query: array<vec4f, 64>;
+var<workgroup> weights: array<f32, 256>;
+var<workgroup> numbers: array<f32, 256>;
+var<workgroup> sums: array<vec4f, 256>;
+
+fn largest(value: f32, local: u32) -> f32 {
+  numbers[local] = value;
+  workgroupBarrier();
+  for (var half = 128u; half > 0; half >>= 1) {
+    if (local < half) { numbers[local] = max(numbers[local], numbers[local + half]); }
+    workgroupBarrier();
+  }
+  let result = numbers[0];
+  workgroupBarrier();
+  return result;
+}
+
+fn total(value: f32, local: u32) -> f32 {
+  numbers[local] = value;
+  workgroupBarrier();
+  for (var half = 128u; half > 0; half >>= 1) {
+    if (local < half) { numbers[local] += numbers[local + half]; }
+    workgroupBarrier();
+  }
+  return numbers[0];
+}
+
+@compute @workgroup_size(256)
+fn main(${workgroupBuiltins}) {
+  let id = ${workgroupIndex};
+  let row = id / uniforms.heads;
+  if (row >= uniforms.rows) { return; }
+  let kv_head = (id % uniforms.heads) / (uniforms.heads / uniforms.kvHeads);
+  let kv_width = uniforms.kvHeads * uniforms.headDim;
+  let start = min(first[row], uniforms.cacheRows);
+  let count = min(positions[row], uniforms.cacheRows - 1) + 1;
+  let end = start + min(count, uniforms.cacheRows - start);
+
+  let quads = (uniforms.headDim + 3) / 4;
+  let slices = 256 / quads;
+  let slice = local / quads;
+  let quad = local % quads;
+  if (local < quads) { query[local] = q_quad(id * uniforms.headDim, local) * uniforms.scale; }
+  workgroupBarrier();
+
+  var maximum = lowest;
+  var sum = 0.0;
+  var acc = vec4f();
+  for (var tile = start; tile < end; tile += 256) {
+    let size = min(256u, end - tile);
+    var score = lowest;
+    if (local < size) {
+      let begin = (tile + local) * kv_width + kv_head * uniforms.headDim;
+      var products = vec4f();
+      for (var i = 0u; i < quads; i++) { products += query[i] * keys_quad(begin, i); }
+      score = products.x + products.y + products.z + products.w;
+    }
+    let raised = max(maximum, largest(score, local));
+    let rescale = exp(maximum - raised);
+    let weight = select(0.0, exp(score - raised), local < size);
+    maximum = raised;
+    sum = sum * rescale + weight;
+    weights[local] = weight;
+    workgroupBarrier();
+    acc *= rescale;
+    if (slice < slices) {
+      for (var j = slice; j < size; j += slices) {
+        acc += weights[j] * values_quad((tile + j) * kv_width + kv_head * uniforms.headDim, quad);
+      }
+    }
+    workgroupBarrier();
+  }
+
+  let all = total(sum, local);
+  sums[local] = acc;
+  workgroupBarrier();
+  if (local < uniforms.headDim) {
+    var value = 0.0;
+    for (var s = 0u; s < slices; s++) { value += sums[s * quads + local / 4][local % 4]; }
+    y[id * uniforms.headDim + local] = select(0.0, value / all, all > 0);
+  }
+}
+`;
+
+interface Sizes {
+  readonly rows: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly cacheRows: number;
+  /** Positions, one a row; random within the cache if missing. */
+  readonly positions?: readonly number[];
+}
+
+function sized({ rows, heads, kvHeads, headDim, cacheRows, positions }: Sizes): Case<Buffers, Uniforms> {
+  return {
+    name: `${rows} rows, ${heads}/${kvHeads} heads of ${headDim}, cache of ${cacheRows}`,
+    uniforms: { rows, heads, kvHeads, headDim, cacheRows, scale: Math.fround(1 / Math.sqrt(headDim)) },
+    make(random) {
+      const at = Uint32Array.from(
+        { length: rows },
+        (_, r) => positions?.[r] ?? Math.floor(random() * cacheRows),
+      );
+      return {
+        q: normals(rows * heads * headDim, random, 2),
+        keys: normals(cacheRows * kvHeads * headDim, random, 2),
+        values: normals(cacheRows * kvHeads * headDim, random),
+        first: at.map((position) => Math.floor(random() * Math.max(1, cacheRows - position))),
+        positions: at,
+        y: nans(rows * heads * headDim),
+      };
+    },
+  };
+}
+
+function bench(sizes: Sizes): Kernel<Buffers, Uniforms>["benches"][number] {
+  const { rows, heads, kvHeads, headDim, cacheRows, positions } = sizes;
+  const keys = positions!.reduce((sum, position) => sum + position + 1, 0);
+  const read = Math.min(keys, cacheRows) * kvHeads * headDim * 2;
+  return {
+    ...sized(sizes),
+    bytes: 4 * (read + 2 * rows * heads * headDim),
+    flops: 4 * keys * heads * headDim,
+  };
+}
+
+/** The keys a row attends to: cache rows `[start, end)`, never past the cache. */
+function span(first: number, position: number, cacheRows: number): [start: number, end: number] {
+  return [Math.min(first, cacheRows), Math.min(first + position + 1, cacheRows)];
+}
+
+function cpu(
+  { q, keys, values, first, positions, y }: Parameters<Kernel<Buffers>["reference"]>[0],
+  { rows, heads, kvHeads, headDim, cacheRows, scale }: Readonly<Record<Uniforms, number>>,
+): void {
+  const width = kvHeads * headDim;
+  const scores = new Float64Array(cacheRows);
+  const sums = new Float64Array(headDim);
+  for (let head = 0; head < rows * heads; head++) {
+    const row = Math.floor(head / heads);
+    const [start, end] = span(first[row], positions[row], cacheRows);
+    const offset = Math.floor(head % heads / (heads / kvHeads)) * headDim;
+    const query = head * headDim;
+    let max = -Infinity;
+    for (let key = start, at = start * width + offset; key < end; key++, at += width) {
+      let even = 0, odd = 0, i = 0;
+      for (; i + 2 <= headDim; i += 2) {
+        even += q[query + i] * keys[at + i];
+        odd += q[query + i + 1] * keys[at + i + 1];
+      }
+      if (i < headDim) even += q[query + i] * keys[at + i];
+      const score = (even + odd) * scale;
+      scores[key - start] = score;
+      if (score > max) max = score;
+    }
+    let sum = 0;
+    sums.fill(0);
+    for (let key = start, at = start * width + offset; key < end; key++, at += width) {
+      const weight = Math.exp(scores[key - start] - max);
+      sum += weight;
+      for (let i = 0; i < headDim; i++) sums[i] += weight * values[at + i];
+    }
+    for (let i = 0; i < headDim; i++) y[query + i] = sum > 0 ? sums[i] / sum : 0;
+  }
+}
+
+/** Causal softmax attention over a cache that many sequences share, with grouped heads. */
+export const attention: Kernel<Buffers, Uniforms> = defineKernel({
+  name: "attention",
+  doc:
+    "y[r, h] = softmax over keys j of (scale q[r, h] . keys[j, g]) times values[j, g], where j runs over cache " +
+    "rows first[r] to first[r] + positions[r] inclusive (never past cacheRows; none gives zeros) and " +
+    "g = h / (heads / kvHeads) rounded down",
+  buffers: {
+    q: { access: "read", dtypes: ["float32"], doc: "(rows, heads, headDim), row-major" },
+    keys: { access: "read", dtypes: ["float32"], doc: "(cacheRows, kvHeads, headDim), row-major" },
+    values: { access: "read", dtypes: ["float32"], doc: "(cacheRows, kvHeads, headDim), row-major" },
+    first: { access: "read", dtypes: ["uint32"], doc: "(rows): cache row where the row's sequence starts" },
+    positions: { access: "read", dtypes: ["uint32"], doc: "(rows): the row's place in its sequence, from 0" },
+    y: { access: "read_write", dtypes: ["float32"], doc: "(rows, heads, headDim), row-major" },
+  },
+  uniforms,
+  launch({ uniforms: { rows, heads, kvHeads, headDim, cacheRows } }, limits) {
+    if (headDim < 1 || headDim > 256) {
+      throw new RangeError(`Cannot attend with heads of ${headDim}: the size must be 1 to 256`);
+    }
+    if (kvHeads < 1 || heads % kvHeads !== 0) {
+      throw new RangeError(`Cannot share ${kvHeads} key heads among ${heads} heads: they must divide them`);
+    }
+    if (cacheRows < 1) throw new RangeError("Cannot attend to a cache of 0 rows");
+    return {
+      dispatches: [{
+        wgsl: wgsl(headDim % 4 === 0),
+        bindings: [
+          { name: "q", access: "read" },
+          { name: "keys", access: "read" },
+          { name: "values", access: "read" },
+          { name: "first", access: "read" },
+          { name: "positions", access: "read" },
+          { name: "y", access: "read_write" },
+        ],
+        grid: grid(rows * heads, limits),
+      }],
+    };
+  },
+  reference({ q, keys, values, first, positions, y }, { rows, heads, kvHeads, headDim, cacheRows, scale }) {
+    for (let r = 0; r < rows; r++) {
+      const [start, end] = span(first[r], positions[r], cacheRows);
+      for (let h = 0; h < heads; h++) {
+        const query = (r * heads + h) * headDim;
+        const group = Math.floor(h / (heads / kvHeads));
+        const scores: number[] = [];
+        for (let j = start; j < end; j++) {
+          let dot = 0;
+          for (let i = 0; i < headDim; i++) {
+            dot += q[query + i] * keys[(j * kvHeads + group) * headDim + i];
+          }
+          scores.push(dot * scale);
+        }
+        const max = scores.reduce((a, b) => Math.max(a, b), -Infinity);
+        const weights = scores.map((score) => Math.exp(score - max));
+        const sum = weights.reduce((a, b) => a + b, 0);
+        for (let i = 0; i < headDim; i++) {
+          let value = 0;
+          for (let j = start; j < end; j++) {
+            value += weights[j - start] * values[(j * kvHeads + group) * headDim + i];
+          }
+          y[query + i] = sum > 0 ? value / sum : 0;
+        }
+      }
+    }
+  },
+  cpu,
+  tolerance: 1e-5,
+  cases: [
+    sized({ rows: 1, heads: 1, kvHeads: 1, headDim: 1, cacheRows: 1 }),
+    sized({ rows: 3, heads: 4, kvHeads: 2, headDim: 7, cacheRows: 31 }),
+    sized({ rows: 2, heads: 8, kvHeads: 4, headDim: 32, cacheRows: 257, positions: [255, 256] }),
+    sized({ rows: 5, heads: 3, kvHeads: 3, headDim: 64, cacheRows: 600, positions: [0, 254, 255, 511, 599] }),
+    sized({ rows: 1, heads: 2, kvHeads: 1, headDim: 256, cacheRows: 300, positions: [290] }),
+    sized({ rows: 1, heads: 2, kvHeads: 2, headDim: 255, cacheRows: 9 }),
+    sized({ rows: 2, heads: 2, kvHeads: 1, headDim: 8, cacheRows: 5, positions: [2, 4294967295] }),
+  ],
+  benches: [
+    bench({
+      rows: 16,
+      heads: 32,
+      kvHeads: 8,
+      headDim: 128,
+      cacheRows: 16384,
+      positions: Array(16).fill(1023),
+    }),
+    bench({
+      rows: 256,
+      heads: 32,
+      kvHeads: 8,
+      headDim: 128,
+      cacheRows: 256,
+      positions: Array.from({ length: 256 }, (_, i) => i),
+    }),
+  ],
+});

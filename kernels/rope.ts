@@ -1,0 +1,107 @@
+import {
+  type Case,
+  defineKernel,
+  grid,
+  type Kernel,
+  normals,
+  uniformStruct,
+  workgroupBuiltins,
+  workgroupIndex,
+} from "./kernel.ts";
+
+type Buffers = "x" | "table" | "positions";
+type Uniforms = "rows" | "heads" | "headDim";
+
+const uniforms = { rows: "u32", heads: "u32", headDim: "u32" } as const;
+
+const wgsl = /* wgsl */ `
+${uniformStruct(uniforms)}
+@group(0) @binding(1) var<storage, read_write> x: array<f32>;
+@group(0) @binding(2) var<storage, read> table: array<vec2f>;
+@group(0) @binding(3) var<storage, read> positions: array<u32>;
+
+@compute @workgroup_size(256)
+fn main(${workgroupBuiltins}) {
+  let half = uniforms.headDim / 2;
+  let i = (${workgroupIndex}) * 256 + local;
+  let pair = i % half;
+  let head = i / half;
+  if (head >= uniforms.rows * uniforms.heads) { return; }
+  let turn = table[positions[head / uniforms.heads] * half + pair];
+  let at = head * uniforms.headDim + pair;
+  let a = x[at];
+  let b = x[at + half];
+  x[at] = a * turn.x - b * turn.y;
+  x[at + half] = b * turn.x + a * turn.y;
+}
+`;
+
+/** Cosines and sines of `positions` positions, for tests and benches: angle = position / 10000^(2i / headDim). */
+function turns(positions: number, headDim: number): Float32Array {
+  const half = headDim / 2;
+  const table = new Float32Array(positions * headDim);
+  for (let p = 0; p < positions; p++) {
+    for (let i = 0; i < half; i++) {
+      const angle = p / 10000 ** (i / half);
+      table.set([Math.cos(angle), Math.sin(angle)], 2 * (p * half + i));
+    }
+  }
+  return table;
+}
+
+function sized(rows: number, heads: number, headDim: number): Case<Buffers, Uniforms> {
+  return {
+    name: `${rows} rows, ${heads} heads of ${headDim}`,
+    uniforms: { rows, heads, headDim },
+    make: (random) => ({
+      x: normals(rows * heads * headDim, random),
+      table: turns(37, headDim),
+      positions: Uint32Array.from({ length: rows }, () => Math.floor(random() * 37)),
+    }),
+  };
+}
+
+/** Rotary position embedding, in place. */
+export const rope: Kernel<Buffers, Uniforms> = defineKernel({
+  name: "rope",
+  doc: "Turns the pairs (x[r, h, i], x[r, h, i + headDim/2]) by the angle whose cosine and sine are " +
+    "table[positions[r], i]: the half-split layout of Hugging Face's Llama. Every position is in the table.",
+  buffers: {
+    x: { access: "read_write", dtypes: ["float32"], doc: "(rows, heads, headDim), row-major, in place" },
+    table: { access: "read", dtypes: ["float32"], doc: "(positions, headDim / 2, 2): cosine, sine" },
+    positions: { access: "read", dtypes: ["uint32"], doc: "(rows)" },
+  },
+  uniforms,
+  launch({ uniforms: { rows, heads, headDim } }, limits) {
+    if (headDim % 2 !== 0 || headDim === 0) {
+      throw new RangeError(`Cannot rotate heads of ${headDim}: the size must be even and positive`);
+    }
+    return {
+      dispatches: [{
+        wgsl,
+        bindings: [
+          { name: "x", access: "read_write" },
+          { name: "table", access: "read" },
+          { name: "positions", access: "read" },
+        ],
+        grid: grid(Math.ceil(rows * heads * headDim / 512), limits),
+      }],
+    };
+  },
+  reference({ x, table, positions }, { rows, heads, headDim }) {
+    const half = headDim / 2;
+    for (let head = 0; head < rows * heads; head++) {
+      const turn = positions[Math.floor(head / heads)] * headDim;
+      for (let i = 0; i < half; i++) {
+        const cos = table[turn + 2 * i], sin = table[turn + 2 * i + 1];
+        const at = head * headDim + i;
+        const a = x[at], b = x[at + half];
+        x[at] = a * cos - b * sin;
+        x[at + half] = b * cos + a * sin;
+      }
+    }
+  },
+  tolerance: 1e-6,
+  cases: [sized(1, 1, 2), sized(3, 5, 6), sized(2, 8, 32), sized(7, 3, 128), sized(1, 2, 514)],
+  benches: [{ ...sized(256, 32, 128), bytes: 2 * 256 * 4096 * 4 }],
+});
