@@ -26,11 +26,11 @@ import {
   workgroupIndex,
 } from "./kernel.ts";
 
-const uniforms = { outFeatures: "u32", inFeatures: "u32", scale: "f32", accumulate: "u32" } as const;
+const uniforms = { out: "u32", in: "u32", scale: "f32", accumulate: "u32" } as const;
 type Uniforms = Readonly<Record<keyof typeof uniforms, number>>;
 type Buffer = "table" | "values" | "weight";
 
-function launch({ outFeatures, inFeatures }: Uniforms, limits: Limits): Launch {
+function launch({ out: outFeatures, in: inFeatures }: Uniforms, limits: Limits): Launch {
   const plan = planTransform(inFeatures, limits);
   planTransform(outFeatures, limits);
   const groups = synthesisGroups(plan);
@@ -96,7 +96,10 @@ function forEachEntry(
 }
 
 /** The definition: dW[p, q] = scale * SUM_l c_l cos(2 pi (p u_l / out + q v_l / in)). */
-function reference(arrays: Arrays<Buffer>, { outFeatures, inFeatures, scale, accumulate }: Uniforms): void {
+function reference(
+  arrays: Arrays<Buffer>,
+  { out: outFeatures, in: inFeatures, scale, accumulate }: Uniforms,
+): void {
   const { weight } = arrays;
   const sum = new Float64Array(inFeatures);
   for (let p = 0; p < outFeatures; p++) {
@@ -114,7 +117,10 @@ function reference(arrays: Arrays<Buffer>, { outFeatures, inFeatures, scale, acc
   }
 }
 
-function cpu(arrays: Arrays<Buffer>, { outFeatures, inFeatures, scale, accumulate }: Uniforms): void {
+function cpu(
+  arrays: Arrays<Buffer>,
+  { out: outFeatures, in: inFeatures, scale, accumulate }: Uniforms,
+): void {
   const weight = arrays.weight as Float32Array;
   const bins = halfBins(inFeatures);
   const transform = realTransform(inFeatures);
@@ -141,7 +147,7 @@ function random(
   const { out, n, accumulate = 0 } = size;
   return {
     name: `${out} x ${size.in}, n = ${n}${accumulate ? ", added" : ""}`,
-    uniforms: { outFeatures: out, inFeatures: size.in, scale: 150 / (out * size.in), accumulate },
+    uniforms: { out, in: size.in, scale: 150 / (out * size.in), accumulate },
     make(source) {
       const { u, v } = randomFrequencies(n, size, source);
       const { table, order } = fourierTable({ destination: v, source: u }, {
@@ -162,13 +168,12 @@ const bench = (out: number, inFeatures: number): Bench<Buffer, keyof typeof unif
 /** See the module's documentation. */
 export const fourierDelta = defineKernel<Buffer, keyof typeof uniforms>({
   name: "fourier_delta",
-  doc:
-    "weight (outFeatures, inFeatures) = or += dW = scale * SUM_l c_l cos(2 pi (p u_l / out + q v_l / in)), " +
-    "with scale = scaling / (outFeatures * inFeatures). Any lengths from 1 to 2^20.",
+  doc: "weight (out, in) = or += dW = scale * SUM_l c_l cos(2 pi (p u_l / out + q v_l / in)), " +
+    "with scale = scaling / (out * in). Any lengths from 1 to 2^20.",
   buffers: {
     table: { access: "read", dtypes: ["uint32"], doc: "`fourierTable` with destination in and source out" },
     values: { access: "read", dtypes: ["float32"], doc: "(n) coefficients in the table's order" },
-    weight: { access: "read_write", dtypes: ["float32"], doc: "(outFeatures, inFeatures)" },
+    weight: { access: "read_write", dtypes: ["float32"], doc: "(out, in)" },
   },
   uniforms,
   launch: ({ uniforms }, limits) => launch(uniforms, limits),

@@ -35,20 +35,15 @@ import {
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
-
-/** The slot of a row without an adapter. */
-export const noSlot = 0xffffffff;
-
-/** Words of an adapter's record for one module: table offset, values offset, coefficients, scale (float32 bits). */
-export const recordWords = 4;
+import { bitsOf, floatOf, noSlot, recordWords } from "./record.ts";
 
 /** Scratch for the spectra of long rows; more rows than fit are run one part after the other. */
 const scratchBytes = 64 * 2 ** 20;
 
 const uniforms = {
   rows: "u32",
-  inFeatures: "u32",
-  outFeatures: "u32",
+  in: "u32",
+  out: "u32",
   layer: "u32",
   capacity: "u32",
 } as const;
@@ -231,34 +226,20 @@ fn main(${workgroupBuiltins}) {
 }
 
 function launch(u: Uniforms, limits: Limits): Launch {
-  const input = planTransform(u.inFeatures, limits);
-  const output = planTransform(u.outFeatures, limits);
-  const tables = { twiddles_in: twiddleTable(u.inFeatures), twiddles_out: twiddleTable(u.outFeatures) };
+  const input = planTransform(u.in, limits);
+  const output = planTransform(u.out, limits);
+  const tables = { twiddles_in: twiddleTable(u.in), twiddles_out: twiddleTable(u.out) };
   if (input.residues === 1 && output.residues === 1) {
     return { dispatches: [fused({ input, output }, u.rows, limits)], tables };
   }
-  const rowBytes = 8 * halfBins(u.inFeatures);
+  const rowBytes = 8 * halfBins(u.in);
   const partRows = Math.max(1, Math.min(u.rows, Math.floor(scratchBytes / rowBytes)));
   const dispatches: Dispatch[] = [];
   for (let first = 0; first < u.rows; first += partRows) {
     const part = { first, rows: Math.min(partRows, u.rows - first) };
-    dispatches.push(analyse(input, part, limits), synthesise({ input: u.inFeatures, output }, part, limits));
+    dispatches.push(analyse(input, part, limits), synthesise({ input: u.in, output }, part, limits));
   }
   return { dispatches, tables, scratch: { bins: partRows * rowBytes } };
-}
-
-const scaleBits = new DataView(new ArrayBuffer(4));
-
-/** The float32 with these bits. */
-export function floatOf(bits: number): number {
-  scaleBits.setUint32(0, bits);
-  return scaleBits.getFloat32(0);
-}
-
-/** The bits of a number rounded to float32. */
-export function bitsOf(value: number): number {
-  scaleBits.setFloat32(0, value);
-  return scaleBits.getUint32(0);
 }
 
 /** Calls `body` for every row with an adapter of n > 0 coefficients. */
@@ -278,7 +259,7 @@ function forEachAdapted(
 /** The definition: X[v] for each entry by its sum, then each entry's wave added to y; all in float64. */
 function reference(arrays: Arrays<Buffer>, u: Uniforms): void {
   const { x, tables, values, y } = arrays;
-  const { inFeatures, outFeatures } = u;
+  const { in: inFeatures, out: outFeatures } = u;
   const bins = halfBins(outFeatures);
   forEachAdapted(arrays, u, (row, record) => {
     const sum = new Float64Array(outFeatures);
@@ -306,7 +287,7 @@ function cpu(arrays: Arrays<Buffer>, u: Uniforms): void {
   const { tables, values } = arrays;
   const x = arrays.x as Float32Array;
   const y = arrays.y as Float32Array;
-  const { inFeatures, outFeatures } = u;
+  const { in: inFeatures, out: outFeatures } = u;
   const bins = halfBins(outFeatures);
   const input = realTransform(inFeatures);
   const output = realTransform(outFeatures);
@@ -348,7 +329,7 @@ function mixed(
   size: { rows: number; in: number; out: number; adapters: readonly number[] },
 ): Case<Buffer, keyof typeof uniforms> {
   const capacity = size.adapters.length + 1;
-  const u = { rows: size.rows, inFeatures: size.in, outFeatures: size.out, layer: 1, capacity };
+  const u = { rows: size.rows, in: size.in, out: size.out, layer: 1, capacity };
   return {
     name,
     uniforms: u,
@@ -391,23 +372,22 @@ type TypedDtype = "float32" | "uint32";
 /** See the module's documentation. */
 export const fourierLinear = defineKernel<Buffer, keyof typeof uniforms>({
   name: "fourier_linear",
-  doc:
-    "y (rows, outFeatures) += x (rows, inFeatures) dW^T, where row r has the dW of adapter slots[r], or none. " +
+  doc: "y (rows, out) += x (rows, in) dW^T, where row r has the dW of adapter slots[r], or none. " +
     "No (out, in) matrix is formed. Any lengths from 1 to 2^20.",
   buffers: {
-    x: read("float32", "(rows, inFeatures)"),
+    x: read("float32", "(rows, in)"),
     slots: read("uint32", `(rows): the row's adapter, ${noSlot} for none`),
     records: read(
       "uint32",
       "(layers, capacity, 4): offset of the adapter's table in `tables`, offset of its coefficients in `values`, " +
-        "their number (0 adds nothing), and the factor scaling / (outFeatures * inFeatures) as float32 bits",
+        "their number (0 adds nothing), and the factor scaling / (out * in) as float32 bits",
     ),
     tables: read(
       "uint32",
       "tables of `fourierTable` with destination out and source in, one after the other",
     ),
     values: read("float32", "coefficients in their table's order"),
-    y: { access: "read_write", dtypes: ["float32"], doc: "(rows, outFeatures), added to" },
+    y: { access: "read_write", dtypes: ["float32"], doc: "(rows, out), added to" },
   },
   uniforms,
   launch: ({ uniforms }, limits) => launch(uniforms, limits),

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { DType } from "./kernel.ts";
+import type { DType, TypedArray } from "./kernel.ts";
 
 const float32 = new Float32Array(1);
 const bits32 = new Uint32Array(float32.buffer);
@@ -35,6 +35,14 @@ export function bfloat16ToFloat32(bits: Uint16Array): Float32Array {
   const out = new Uint32Array(bits.length);
   for (let i = 0; i < bits.length; i++) out[i] = bits[i] << 16;
   return new Float32Array(out.buffer);
+}
+
+/** Float elements of any storable float dtype as float32: a copy for 16-bit ones, the same array for float32. */
+export function widen(data: TypedArray, dtype: DType): Float32Array {
+  if (dtype === "float16") return float16ToFloat32(data as Uint16Array);
+  if (dtype === "bfloat16") return bfloat16ToFloat32(data as Uint16Array);
+  if (!(data instanceof Float32Array)) throw new TypeError(`Cannot read ${dtype} elements as float32`);
+  return data;
 }
 
 /** Rounds a float32 number to the nearest float16 (ties to even); overflow gives infinity, NaN stays NaN. */

@@ -8,7 +8,7 @@ import { fourierLinear } from "./fourier_linear.ts";
 import type { Kernel } from "./kernel.ts";
 
 export { fourierDelta } from "./fourier_delta.ts";
-export { fourierLinear, noSlot, recordWords } from "./fourier_linear.ts";
+export { fourierLinear } from "./fourier_linear.ts";
 export {
   type FourierTable,
   fourierTable,
@@ -17,6 +17,7 @@ export {
   type TableAxes,
 } from "./fourier_table.ts";
 export * from "./kernel.ts";
+export { bitsOf, floatOf, noSlot, recordWords } from "./record.ts";
 
 /** Every kernel of the library. */
 export const kernels: readonly Kernel[] = [fourierDelta, fourierLinear] as unknown as readonly Kernel[];

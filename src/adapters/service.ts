@@ -4,6 +4,9 @@
  * @module
  */
 import type { HostTensor } from "../tensor.ts";
+import type { LinearShape } from "./method.ts";
+
+export type { LinearShape } from "./method.ts";
 
 /** What is known of an adapter without loading it on a device. */
 export interface AdapterCard {
@@ -17,12 +20,6 @@ export interface AdapterCard {
   readonly resident: boolean;
   /** Unix seconds of the weights' file. */
   readonly createdUnixSeconds: number;
-}
-
-/** Sizes of a linear layer's weight. */
-export interface LinearShape {
-  readonly out: number;
-  readonly in: number;
 }
 
 /** Adapters by id, and their arithmetic on one linear layer without a model's forward. */

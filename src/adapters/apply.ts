@@ -1,0 +1,113 @@
+/**
+ * One adapted linear on a device: dW, forward, merge and unmerge, without a model.
+ *
+ * @module
+ */
+import type { Device } from "../device/device.ts";
+import type { Plan } from "../plan.ts";
+import { type HostTensor, type Tensor, tensor } from "../tensor.ts";
+import { Bank } from "./bank.ts";
+import type { AdapterModule, DeltaMode, LinearShape, Method } from "./method.ts";
+
+/** A module, the method that knows it, and the shape of its linear's weight. */
+export interface AdaptedLinear {
+  readonly method: Method;
+  readonly module: AdapterModule;
+  readonly shape: LinearShape;
+}
+
+async function runOnce(device: Device, plan: Plan): Promise<void> {
+  const program = await device.prepare(plan);
+  device.run(program);
+  program.release();
+}
+
+/** Runs the module's delta step onto `weight`; temporaries are released once the device has read them. */
+async function deltaOnto(
+  device: Device,
+  { module, shape }: AdaptedLinear,
+  { weight, mode }: { readonly weight: Tensor; readonly mode: DeltaMode },
+): Promise<void> {
+  const temporaries: Tensor[] = [];
+  const upload = (t: HostTensor): Tensor => {
+    const uploaded = device.upload(t);
+    temporaries.push(uploaded);
+    return uploaded;
+  };
+  try {
+    await runOnce(device, [module.deltaStep(shape, { upload, weight, mode })]);
+  } finally {
+    for (const t of temporaries) device.release(t);
+  }
+}
+
+/** dW (out, in), float32, on the host. */
+export async function deltaOf(device: Device, linear: AdaptedLinear): Promise<HostTensor> {
+  const { out, in: inFeatures } = linear.shape;
+  const weight = device.alloc([out, inFeatures], "float32");
+  try {
+    await deltaOnto(device, linear, { weight, mode: "write" });
+    return tensor(await device.read(weight), [out, inFeatures]);
+  } finally {
+    device.release(weight);
+  }
+}
+
+function checkWeight({ shape }: AdaptedLinear, weight: Tensor): void {
+  if (weight.shape.length !== 2 || weight.shape[0] !== shape.out || weight.shape[1] !== shape.in) {
+    throw new RangeError(
+      `Cannot merge into a weight of shape [${weight.shape}]: the adapted linear is (${shape.out}, ${shape.in})`,
+    );
+  }
+}
+
+/**
+ * Adds dW to a weight (out, in), float32, on the device, in place.
+ *
+ * @throws RangeError when the weight's shape is not the linear's; TypeError when it is not float32.
+ */
+export async function merge(device: Device, linear: AdaptedLinear, weight: Tensor): Promise<void> {
+  checkWeight(linear, weight);
+  await deltaOnto(device, linear, { weight, mode: "add" });
+}
+
+/** Takes a merged dW out of a weight again, within float32 rounding; throws as {@linkcode merge}. */
+export async function unmerge(device: Device, linear: AdaptedLinear, weight: Tensor): Promise<void> {
+  checkWeight(linear, weight);
+  await deltaOnto(device, linear, { weight, mode: "subtract" });
+}
+
+function checkRows(name: string, t: HostTensor, features: number): number {
+  if (t.dtype !== "float32") throw new TypeError(`Cannot use "${name}" as ${t.dtype}: it must be float32`);
+  if (t.shape.length !== 2 || t.shape[1] !== features) {
+    throw new RangeError(`Cannot use "${name}" of shape [${t.shape}]: it must be (rows, ${features})`);
+  }
+  return t.shape[0];
+}
+
+/** `y + x dW^T` (or without y): x (rows, in), y and result (rows, out), float32, on the host. */
+export async function applyModule(
+  device: Device,
+  { method, module, shape }: AdaptedLinear,
+  { x, y }: { readonly x: HostTensor; readonly y?: HostTensor },
+): Promise<HostTensor> {
+  const rows = checkRows("x", x, shape.in);
+  if (y && checkRows("y", y, shape.out) !== rows) {
+    throw new RangeError(`Cannot add to "y" of ${y.shape[0]} rows: "x" has ${rows}`);
+  }
+  if (rows === 0) return tensor(new Float32Array(0), [0, shape.out]);
+  const bank = new Bank(device, method, { linears: [{ path: "linear", shape }], capacity: 1 });
+  const slot = bank.load(new Map([["linear", module]]))!;
+  const buffers = {
+    x: device.upload(x),
+    y: y ? device.upload(y) : device.alloc([rows, shape.out], "float32"),
+    slots: device.upload(tensor(new Uint32Array(rows).fill(slot))),
+  };
+  try {
+    await runOnce(device, [bank.step(0, { ...buffers, rows })]);
+    return tensor(await device.read(buffers.y), [rows, shape.out]);
+  } finally {
+    for (const t of Object.values(buffers)) device.release(t);
+    bank.release();
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * What an adapter method is to the rest of the house: how its files are read, what it keeps on a device, and which step
+ * adds it to a linear layer. A new method is one file in `methods/` and one line in its list.
+ *
+ * @module
+ */
+import type { Step } from "../plan.ts";
+import type { HostTensor, Tensor } from "../tensor.ts";
+
+/** Sizes of a linear layer's weight (out, in). */
+export interface LinearShape {
+  readonly out: number;
+  readonly in: number;
+}
+
+/** The choices a PEFT file leaves to its reader. */
+export interface ReadOptions {
+  /** Which torch.randperm drew frequencies of layers with 214748364 or more elements; the file does not say. */
+  readonly torch?: ">=2.6" | "<=2.5";
+}
+
+/** A parsed adapter folder: config fields, and tensors by their full names. */
+export interface AdapterFiles {
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly tensors: ReadonlyMap<string, HostTensor>;
+  readonly options: ReadOptions;
+}
+
+/** What one adapted module keeps on a device: arena words, found again through its record. */
+export interface Packed {
+  /** The module's own numbers. */
+  readonly values: Float32Array;
+  /** Words that modules with an equal key share, here and in other adapters. */
+  readonly table?: { readonly key: string; readonly words: () => Uint32Array };
+  /** The record's third word: coefficients, rank; 0 adds nothing. */
+  readonly count: number;
+  readonly scale: number;
+}
+
+/** The tensors and words of a step over a bank of adapters. */
+export interface BankStep {
+  readonly x: Tensor;
+  readonly y: Tensor;
+  readonly slots: Tensor;
+  readonly records: Tensor;
+  readonly tables: Tensor;
+  readonly values: Tensor;
+  readonly rows: number;
+  readonly shape: LinearShape;
+  /** The module's index in the bank. */
+  readonly layer: number;
+  readonly capacity: number;
+}
+
+/** What happens to a weight that dW meets. */
+export type DeltaMode = "write" | "add" | "subtract";
+
+/** One adapted module, as its method read it; only the method looks inside. */
+export interface AdapterModule {
+  /** Trained numbers. */
+  readonly parameters: number;
+  /** One line for people, e.g. `n = 1000, seed 777, scaling 150`. */
+  readonly summary: string;
+  /** Throws RangeError when the module cannot belong to a linear of this shape. */
+  check(path: string, shape: LinearShape): void;
+  /** What a bank stores for a linear of this shape. */
+  pack(shape: LinearShape): Packed;
+  /**
+   * The step that writes dW (out, in), float32, to `weight`, or adds or subtracts it there.
+   *
+   * `upload` copies a host tensor to the device that will run the step.
+   */
+  deltaStep(
+    shape: LinearShape,
+    io: { readonly upload: (t: HostTensor) => Tensor; readonly weight: Tensor; readonly mode: DeltaMode },
+  ): Step;
+  /** The frequencies and coefficients of a spectral method, for pictures; absent for others. */
+  spectrum?(
+    shape: LinearShape,
+  ): { readonly u: Uint32Array; readonly v: Uint32Array; readonly c: Float32Array };
+}
+
+/** An adapter method. */
+export interface Method {
+  /** PEFT's `peft_type`. */
+  readonly peftType: string;
+  /**
+   * Reads the adapted modules by path (`model.layers.0.self_attn.q_proj`), in the file's order.
+   *
+   * @throws ConfigError that names the field or tensor and the rule.
+   */
+  read(files: AdapterFiles): ReadonlyMap<string, AdapterModule>;
+  /** `y += x dW^T` of each row's adapter. */
+  step(bank: BankStep): Step;
+}

@@ -1,0 +1,174 @@
+/**
+ * LoRA (Hu et al. 2021, arXiv 2106.09685) on linear layers, as PEFT writes it: dW = scale * B A.
+ *
+ * @module
+ */
+import { linear } from "../../../kernels/linear.ts";
+import { loraLinear } from "../../../kernels/lora_linear.ts";
+import { ConfigError } from "../../errors.ts";
+import { step } from "../../plan.ts";
+import { tensor } from "../../tensor.ts";
+import { numberField, patternField, refuseUnknown } from "../fields.ts";
+import type { AdapterFiles, AdapterModule, Method } from "../method.ts";
+import { toFloat32 } from "../numbers.ts";
+
+const prefix = "base_model.model.";
+
+const known = [
+  "alpha_pattern",
+  "fan_in_fan_out", // only turns a stored weight at a merge
+  "init_lora_weights",
+  "lora_alpha",
+  "lora_dropout", // training only
+  "megatron_core",
+  "qalora_group_size", // read with use_qalora alone
+  "r", // the tensors say it
+  "rank_pattern",
+  "use_rslora",
+  "ensure_weight_tying",
+  "eva_config", // a way to choose the first A
+  "loftq_config", // read with init_lora_weights "loftq" alone, which is refused
+];
+
+const reasons = {
+  use_dora: "DoRA is not supported yet",
+  lora_bias: "biases of B are not supported",
+  bias: "trained biases are not supported",
+  modules_to_save: "whole saved modules are not supported, only linear layers' A and B",
+  alora_invocation_tokens: "activated LoRA is not supported",
+  trainable_token_indices: "trained token embeddings are not supported",
+};
+
+/** Initialisations that leave the base weights as they are. */
+const plainInits: readonly unknown[] = [true, false, null, undefined, "gaussian", "eva", "orthogonal"];
+
+/** PEFT's pattern keys are regular expressions; literal module names are all that is accepted from a file. */
+function patternValue(pattern: ReadonlyMap<string, number>, path: string): number | undefined {
+  for (const [key, value] of pattern) {
+    if (!/^[A-Za-z0-9_.]+$/.test(key)) {
+      throw new ConfigError(
+        `Cannot read adapter_config.json field "alpha_pattern" key "${key}": only module names are accepted, not regular expressions`,
+      );
+    }
+    if (path === key || path.endsWith(`.${key}`)) return value;
+  }
+  return undefined;
+}
+
+interface Factors {
+  /** (rank, in), row-major. */
+  readonly a: Float32Array;
+  /** (out, rank), row-major. */
+  readonly b: Float32Array;
+  readonly rank: number;
+  readonly in: number;
+  readonly out: number;
+  readonly scale: number;
+}
+
+function transposed(a: Float32Array, { rank, in: inFeatures }: Factors): Float32Array {
+  const result = new Float32Array(a.length);
+  for (let r = 0; r < rank; r++) {
+    for (let q = 0; q < inFeatures; q++) result[q * rank + r] = a[r * inFeatures + q];
+  }
+  return result;
+}
+
+function loraModule(factors: Factors): AdapterModule {
+  const { a, b, rank, scale } = factors;
+  return {
+    parameters: a.length + b.length,
+    summary: `r = ${rank}, scale ${scale}`,
+    check(path, shape) {
+      if (factors.in !== shape.in || factors.out !== shape.out) {
+        throw new RangeError(
+          `Cannot use module "${path}": its factors make a (${factors.out}, ${factors.in}) update, the weight is ` +
+            `(${shape.out}, ${shape.in})`,
+        );
+      }
+    },
+    pack() {
+      const values = new Float32Array(a.length + b.length);
+      values.set(a);
+      values.set(b, a.length);
+      return { values, count: rank, scale };
+    },
+    deltaStep(shape, { upload, weight, mode }) {
+      const factor = mode === "subtract" ? -scale : scale;
+      return step(
+        linear,
+        {
+          x: upload(tensor(b.map((value) => value * factor), [shape.out, rank])),
+          weight: upload(tensor(transposed(a, factors), [shape.in, rank])),
+          y: weight,
+        },
+        { rows: shape.out, in: rank, out: shape.in, accumulate: Number(mode !== "write") },
+      );
+    },
+  };
+}
+
+/** See the module's documentation. */
+export const lora: Method = {
+  peftType: "LORA",
+  read({ config, tensors }: AdapterFiles) {
+    refuseUnknown(config, { known, reasons });
+    if (!plainInits.includes(config.init_lora_weights)) {
+      throw new ConfigError(
+        `Cannot read adapter_config.json field "init_lora_weights" = ${
+          JSON.stringify(config.init_lora_weights)
+        }: ` +
+          "it changed the base weights; convert the adapter to plain LoRA first (PEFT: path_initial_model_for_weight_conversion)",
+      );
+    }
+    const alpha = numberField(config, "lora_alpha", 8);
+    const alphas = patternField(config, "alpha_pattern");
+    const modules = new Map<string, AdapterModule>();
+    for (const name of tensors.keys()) {
+      const match = /^base_model\.model\.(.+)\.lora_([AB])\.weight$/.exec(name);
+      if (!match) {
+        throw new ConfigError(
+          `Cannot read adapter tensor "${name}" as LORA: only ${prefix}<module>.lora_A.weight and .lora_B.weight are supported`,
+        );
+      }
+      const path = match[1];
+      if (modules.has(path)) continue;
+      const nameA = `${prefix}${path}.lora_A.weight`;
+      const nameB = `${prefix}${path}.lora_B.weight`;
+      const a = tensors.get(nameA);
+      const b = tensors.get(nameB);
+      if (!a || !b) {
+        throw new ConfigError(`Cannot find adapter tensor "${a ? nameB : nameA}": "${name}" needs it`);
+      }
+      if (a.shape.length !== 2 || b.shape.length !== 2 || a.shape[0] !== b.shape[1] || a.shape[0] === 0) {
+        throw new ConfigError(
+          `Cannot use adapter tensors of module "${path}": lora_A must be (r, in) and lora_B (out, r) with one r > 0, ` +
+            `they are (${a.shape}) and (${b.shape})`,
+        );
+      }
+      const rank = a.shape[0];
+      const scale = (patternValue(alphas, path) ?? alpha) /
+        (config.use_rslora === true ? Math.sqrt(rank) : rank);
+      modules.set(
+        path,
+        loraModule({
+          a: toFloat32(nameA, a),
+          b: toFloat32(nameB, b),
+          rank,
+          in: a.shape[1],
+          out: b.shape[0],
+          scale,
+        }),
+      );
+    }
+    return modules;
+  },
+  step: ({ x, y, slots, records, values, rows, shape, layer, capacity }) =>
+    step(loraLinear, { x, slots, records, values, y }, {
+      rows,
+      in: shape.in,
+      out: shape.out,
+      layer,
+      capacity,
+    }),
+};
