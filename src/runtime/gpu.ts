@@ -1,0 +1,146 @@
+/**
+ * Opens a `GPUDevice` on any runtime: Dawn (npm `webgpu`) on Deno, Node and Bun, `navigator.gpu` elsewhere.
+ *
+ * @module
+ */
+import { DeviceError } from "../device/device.ts";
+import { importOptional, runtimeName } from "./runtime.ts";
+import { missingForVulkan } from "./vulkan.ts";
+
+/** An implementation of WebGPU: Dawn from npm, or what the runtime itself brings. */
+export type GpuSource = "dawn" | "navigator";
+
+/** How to open a GPU. */
+export interface OpenGpuOptions {
+  /** The only implementation to try; by default Dawn first where it can run, then `navigator.gpu`. */
+  readonly prefer?: GpuSource;
+  /** Features to request where the adapter has them; by default {@linkcode usefulFeatures}. */
+  readonly features?: readonly GPUFeatureName[];
+  /** Dawn toggles beyond the defaults, e.g. `{ disable: ["timestamp_quantization"] }` for benches. */
+  readonly toggles?: { readonly enable?: readonly string[]; readonly disable?: readonly string[] };
+}
+
+/** An open GPU. */
+export interface OpenGpu {
+  readonly device: GPUDevice;
+  /** Implementation and adapter, e.g. `Dawn: NVIDIA H100`. */
+  readonly description: string;
+  /** Whether the adapter computes on the CPU (SwiftShader, llvmpipe): right, but slower than the CPU device. */
+  readonly software: boolean;
+  /** Destroys the device; a process with an open device may not end. */
+  destroy(): void;
+}
+
+/** Features that kernels use where they exist. */
+export const usefulFeatures: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp-query"];
+
+/**
+ * Dawn instances by their flags, kept for the life of the process: when the object that `create()` returns is
+ * collected while a device lives, Node hangs or aborts and Bun and Deno crash.
+ */
+const dawnInstances = new Map<string, GPU>();
+
+function dawnFlags({ enable = [], disable = [] }: NonNullable<OpenGpuOptions["toggles"]>): string[] {
+  const enabled = ["vulkan_enable_f16_on_nvidia", ...enable];
+  const flags = [`enable-dawn-features=${enabled.join()}`];
+  if (disable.length > 0) flags.push(`disable-dawn-features=${disable.join()}`);
+  return flags;
+}
+
+interface DawnModule {
+  create(flags: string[]): GPU;
+}
+
+async function importDawn(): Promise<DawnModule> {
+  try {
+    return await importOptional<DawnModule>("webgpu");
+  } catch (error) {
+    // Where no package.json names it, as in a Deno program that imports this one by URL, Deno can still fetch it.
+    if (runtimeName() !== "deno" || !/not a dependency/i.test(String(error))) throw error;
+    return await importOptional<DawnModule>("npm:webgpu@^0.6.2");
+  }
+}
+
+async function dawn(toggles: NonNullable<OpenGpuOptions["toggles"]>): Promise<GPU> {
+  const flags = dawnFlags(toggles);
+  const key = flags.join(" ");
+  let instance = dawnInstances.get(key);
+  if (!instance) {
+    const { create } = await importDawn();
+    dawnInstances.set(key, instance = create(flags));
+  }
+  return instance;
+}
+
+function navigatorGpu(): GPU {
+  if (typeof navigator === "undefined" || !navigator.gpu) {
+    throw new DeviceError("this runtime has no navigator.gpu");
+  }
+  return navigator.gpu;
+}
+
+/** The adapter's limits, all of them: a device opened without gets WebGPU's small defaults. */
+function numericLimits(adapter: GPUAdapter): Record<string, number> {
+  const limits: Record<string, number> = {};
+  for (const name in adapter.limits) {
+    const value = adapter.limits[name as keyof GPUSupportedLimits];
+    if (typeof value === "number") limits[name] = value;
+  }
+  return limits;
+}
+
+const softwareAdapter = /swiftshader|llvmpipe|lavapipe|microsoft basic render/i;
+
+function adapterName({ vendor, architecture, device, description }: GPUAdapterInfo): string {
+  return description || [vendor, architecture, device].filter(Boolean).join(" ") || "unnamed adapter";
+}
+
+async function openFrom(source: GpuSource, options: OpenGpuOptions): Promise<OpenGpu> {
+  const gpu = source === "dawn" ? await dawn(options.toggles ?? {}) : navigatorGpu();
+  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) throw new DeviceError("it found no adapter");
+  const features = (options.features ?? usefulFeatures).filter((name) => adapter.features.has(name));
+  const device = await adapter.requestDevice({
+    requiredFeatures: features,
+    requiredLimits: numericLimits(adapter),
+  });
+  const name = adapterName(adapter.info);
+  return {
+    device,
+    description: `${source === "dawn" ? "Dawn" : "navigator.gpu"}: ${name}`,
+    software: softwareAdapter.test(`${adapter.info.architecture} ${name}`),
+    destroy: () => device.destroy(),
+  };
+}
+
+async function remedy(): Promise<string> {
+  if (runtimeName() === "browser") return "Use a browser with WebGPU, or the CPU device.";
+  const missing = await missingForVulkan();
+  const cause = missing ? `On this machine ${missing}. ` : "";
+  return `${cause}Install the GPU's Vulkan driver, or point VK_DRIVER_FILES at a software one ` +
+    "(SwiftShader's vk_swiftshader_icd.json) before the process starts, or use the CPU device.";
+}
+
+/** The first line of an error: native loaders append stacks of their own. */
+function reason(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split("\n")[0];
+}
+
+/**
+ * Opens a GPU with all of the adapter's limits. Each call asks for a new adapter, so that a lost device can be replaced.
+ *
+ * @throws DeviceError when there is none; the message says what was tried, what is missing and what to do.
+ */
+export async function openGpu(options: OpenGpuOptions = {}): Promise<OpenGpu> {
+  const possible: readonly GpuSource[] = runtimeName() === "browser" ? ["navigator"] : ["dawn", "navigator"];
+  const sources = options.prefer ? [options.prefer] : possible;
+  const failures: string[] = [];
+  for (const source of sources) {
+    try {
+      return await openFrom(source, options);
+    } catch (error) {
+      failures.push(`${source === "dawn" ? "Dawn (npm webgpu)" : "navigator.gpu"}: ${reason(error)}`);
+    }
+  }
+  throw new DeviceError(`Cannot open a GPU: ${failures.join("; ")}. ${await remedy()}`);
+}
