@@ -9,6 +9,7 @@ import {
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
+import { attentionCpu, span } from "./attention/cpu.ts";
 
 type Buffers = "q" | "keys" | "values" | "first" | "positions" | "y";
 type Uniforms = "rows" | "heads" | "kvHeads" | "headDim" | "cacheRows" | "scale";
@@ -132,7 +133,7 @@ fn main(${workgroupBuiltins}) {
 }
 `;
 
-interface Sizes {
+interface CaseSizes {
   readonly rows: number;
   readonly heads: number;
   readonly kvHeads: number;
@@ -142,7 +143,7 @@ interface Sizes {
   readonly positions?: readonly number[];
 }
 
-function sized({ rows, heads, kvHeads, headDim, cacheRows, positions }: Sizes): Case<Buffers, Uniforms> {
+function sized({ rows, heads, kvHeads, headDim, cacheRows, positions }: CaseSizes): Case<Buffers, Uniforms> {
   return {
     name: `${rows} rows, ${heads}/${kvHeads} heads of ${headDim}, cache of ${cacheRows}`,
     uniforms: { rows, heads, kvHeads, headDim, cacheRows, scale: Math.fround(1 / Math.sqrt(headDim)) },
@@ -163,7 +164,7 @@ function sized({ rows, heads, kvHeads, headDim, cacheRows, positions }: Sizes): 
   };
 }
 
-function bench(sizes: Sizes): Kernel<Buffers, Uniforms>["benches"][number] {
+function bench(sizes: CaseSizes): Kernel<Buffers, Uniforms>["benches"][number] {
   const { rows, heads, kvHeads, headDim, cacheRows, positions } = sizes;
   const keys = positions!.reduce((sum, position) => sum + position + 1, 0);
   const read = Math.min(keys, cacheRows) * kvHeads * headDim * 2;
@@ -172,46 +173,6 @@ function bench(sizes: Sizes): Kernel<Buffers, Uniforms>["benches"][number] {
     bytes: 4 * (read + 2 * rows * heads * headDim),
     flops: 4 * keys * heads * headDim,
   };
-}
-
-/** The keys a row attends to: cache rows `[start, end)`, never past the cache. */
-function span(first: number, position: number, cacheRows: number): [start: number, end: number] {
-  return [Math.min(first, cacheRows), Math.min(first + position + 1, cacheRows)];
-}
-
-function cpu(
-  { q, keys, values, first, positions, y }: Parameters<Kernel<Buffers>["reference"]>[0],
-  { rows, heads, kvHeads, headDim, cacheRows, scale }: Readonly<Record<Uniforms, number>>,
-): void {
-  const width = kvHeads * headDim;
-  const scores = new Float64Array(cacheRows);
-  const sums = new Float64Array(headDim);
-  for (let head = 0; head < rows * heads; head++) {
-    const row = Math.floor(head / heads);
-    const [start, end] = span(first[row], positions[row], cacheRows);
-    const offset = Math.floor(head % heads / (heads / kvHeads)) * headDim;
-    const query = head * headDim;
-    let max = -Infinity;
-    for (let key = start, at = start * width + offset; key < end; key++, at += width) {
-      let even = 0, odd = 0, i = 0;
-      for (; i + 2 <= headDim; i += 2) {
-        even += q[query + i] * keys[at + i];
-        odd += q[query + i + 1] * keys[at + i + 1];
-      }
-      if (i < headDim) even += q[query + i] * keys[at + i];
-      const score = (even + odd) * scale;
-      scores[key - start] = score;
-      if (score > max) max = score;
-    }
-    let sum = 0;
-    sums.fill(0);
-    for (let key = start, at = start * width + offset; key < end; key++, at += width) {
-      const weight = Math.exp(scores[key - start] - max);
-      sum += weight;
-      for (let i = 0; i < headDim; i++) sums[i] += weight * values[at + i];
-    }
-    for (let i = 0; i < headDim; i++) y[query + i] = sum > 0 ? sums[i] / sum : 0;
-  }
 }
 
 /** Causal softmax attention over a cache that many sequences share, with grouped heads. */
@@ -280,7 +241,7 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
       }
     }
   },
-  cpu,
+  cpu: attentionCpu,
   tolerance: 1e-5,
   cases: [
     sized({ rows: 1, heads: 1, kvHeads: 1, headDim: 1, cacheRows: 1 }),

@@ -9,11 +9,12 @@ import {
   workgroupIndex,
 } from "./kernel.ts";
 import { product } from "./linear/cpu.ts";
+import { bitsOf, floatOf, recordWords } from "./record.ts";
 
 type Buffers = "x" | "slots" | "records" | "values" | "y";
-type Uniforms = "rows" | "in" | "out" | "moduleIndex" | "capacity";
+type Uniforms = "rows" | "in" | "out" | "layer" | "capacity";
 
-const uniforms = { rows: "u32", in: "u32", out: "u32", moduleIndex: "u32", capacity: "u32" } as const;
+const uniforms = { rows: "u32", in: "u32", out: "u32", layer: "u32", capacity: "u32" } as const;
 
 /** Outputs of one workgroup; the work of A x is repeated for each. */
 const chunk = 256;
@@ -38,7 +39,7 @@ fn main(${workgroupBuiltins}) {
   if (row >= uniforms.rows) { return; }
   let slot = slots[row];
   if (slot >= uniforms.capacity) { return; }
-  let record = records[uniforms.moduleIndex * uniforms.capacity + slot];
+  let record = records[uniforms.layer * uniforms.capacity + slot];
   let rank = record.z;
   if (rank == 0) { return; }
   let output = (id % chunks) * ${chunk} + local;
@@ -75,19 +76,15 @@ interface Adapter {
   readonly scale: number;
 }
 
-const bits = new Uint32Array(1);
-const float = new Float32Array(bits.buffer);
-
-/** The adapter of a row for this module; undefined where it adds nothing. */
+/** The adapter of a row in this layer; undefined where it adds nothing. */
 function adapterOf(
   slot: number,
   records: Uint32Array,
-  { moduleIndex, capacity }: Readonly<Record<Uniforms, number>>,
+  { layer, capacity }: Readonly<Record<Uniforms, number>>,
 ): Adapter | undefined {
   if (slot >= capacity) return undefined;
-  const at = 4 * (moduleIndex * capacity + slot);
-  bits[0] = records[at + 3];
-  return { offset: records[at + 1], rank: records[at + 2], scale: float[0] };
+  const at = recordWords * (layer * capacity + slot);
+  return { offset: records[at + 1], rank: records[at + 2], scale: floatOf(records[at + 3]) };
 }
 
 interface Sizes {
@@ -98,18 +95,17 @@ interface Sizes {
   readonly slots: readonly number[];
 }
 
-/** Two modules, of which the second is asked for. */
+/** Two layers, of which the second is asked for. */
 function sized({ in: inSize, out, ranks, slots }: Sizes): Case<Buffers, Uniforms> {
   const rows = slots.length, capacity = ranks.length;
   return {
     name: `${rows} rows, ${inSize} to ${out}, ranks ${ranks}`,
-    uniforms: { rows, in: inSize, out, moduleIndex: 1, capacity },
+    uniforms: { rows, in: inSize, out, layer: 1, capacity },
     make(random) {
-      const records = new Uint32Array(2 * capacity * 4);
+      const records = new Uint32Array(2 * capacity * recordWords);
       let offset = 3;
       ranks.forEach((rank, slot) => {
-        float[0] = 0.5 + slot;
-        records.set([7, offset, rank, bits[0]], 4 * (capacity + slot));
+        records.set([7, offset, rank, bitsOf(0.5 + slot)], recordWords * (capacity + slot));
         offset += rank * (inSize + out);
       });
       return {
@@ -126,8 +122,7 @@ function sized({ in: inSize, out, ranks, slots }: Sizes): Case<Buffers, Uniforms
 /** The low-rank update, each row with its own adapter. */
 export const loraLinear: Kernel<Buffers, Uniforms> = defineKernel({
   name: "lora_linear",
-  doc:
-    "y[r] += scale B (A x[r]), with A, B and scale those of slot slots[r] for module moduleIndex; a slot of " +
+  doc: "y[r] += scale B (A x[r]), with A, B and scale those of slot slots[r] for layer `layer`; a slot of " +
     "capacity or more (0xffffffff: none) and rank 0 add nothing",
   buffers: {
     x: { access: "read", dtypes: ["float32"], doc: "(rows, in), row-major" },
@@ -135,7 +130,7 @@ export const loraLinear: Kernel<Buffers, Uniforms> = defineKernel({
     records: {
       access: "read",
       dtypes: ["uint32"],
-      doc: "(modules, capacity, 4): a word not used here, offset into values, rank, bits of a float32 scale",
+      doc: "(layers, capacity, 4): a word not used here, offset into values, rank, bits of a float32 scale",
     },
     values: {
       access: "read",
