@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import type { Case, DType, Kernel, TypedArray } from "../kernels/kernel.ts";
-import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from "../kernels/half.ts";
+import { widen } from "../kernels/half.ts";
 import type { Device } from "../src/device/device.ts";
 import type { Step } from "../src/plan.ts";
 import { type HostTensor, tensor } from "../src/tensor.ts";
@@ -35,7 +35,7 @@ export function distance(actual: ArrayLike<number>, expected: ArrayLike<number>)
   return Number.isNaN(result) ? Infinity : result;
 }
 
-/** A case's arrays as the kernel's buffers hold them: 16-bit floats rounded, and widened again for the reference. */
+/** A case's arrays as the kernel's buffers hold them, and 16-bit floats widened for the reference. */
 function prepared(kernel: Kernel, testCase: Case, seed: number) {
   const arrays = testCase.make(randomSource(seed));
   const bound: Record<string, HostTensor> = {};
@@ -43,24 +43,17 @@ function prepared(kernel: Kernel, testCase: Case, seed: number) {
   for (const name in kernel.buffers) {
     const dtype: DType = testCase.dtypes?.[name] ?? kernel.buffers[name].dtypes[0];
     const data = arrays[name];
-    if (dtype === "float16" && data instanceof Float32Array) {
-      const bits = float32ToFloat16(data);
-      bound[name] = tensor(bits, [bits.length], { dtype });
-      wide[name] = float16ToFloat32(bits);
-    } else if (dtype === "bfloat16" && data instanceof Float32Array) {
-      const bits = float32ToBfloat16(data);
-      bound[name] = tensor(bits, [bits.length], { dtype });
-      wide[name] = bfloat16ToFloat32(bits);
-    } else {
-      bound[name] = tensor(data, [data.length], { dtype });
-      wide[name] = data.slice();
-    }
+    bound[name] = tensor(data, [data.length], { dtype });
+    wide[name] = dtype === "float16" || dtype === "bfloat16" ? widen(data, dtype) : data.slice();
   }
   return { bound, wide };
 }
 
 /** Runs one case of a kernel on a device and compares every output with the reference. Returns the largest distance. */
-export async function checkCase(device: Device, { kernel, testCase, seed }: { kernel: Kernel; testCase: Case; seed: number }): Promise<number> {
+export async function checkCase(
+  device: Device,
+  { kernel, testCase, seed }: { kernel: Kernel; testCase: Case; seed: number },
+): Promise<number> {
   const { bound, wide } = prepared(kernel, testCase, seed);
   const buffers = Object.fromEntries(Object.entries(bound).map(([name, t]) => [name, device.upload(t)]));
   kernel.reference(wide, testCase.uniforms);

@@ -1,0 +1,52 @@
+/**
+ * `fourierft delta`: one module's dW as a safetensors file.
+ *
+ * @module
+ */
+import { writeFile } from "node:fs/promises";
+import { defineCommand } from "citty";
+import { deltaOf } from "../adapters/apply.ts";
+import { loadAdapter } from "../adapters/peft.ts";
+import { NotFoundError } from "../errors.ts";
+import { openFolder } from "../runtime/file.ts";
+import { fromTensor, writeSafetensors } from "../safetensors/mod.ts";
+import { deviceArgs, log, openNamedDevice, parseShape } from "./open.ts";
+
+/** See the module's documentation. */
+export const delta = defineCommand({
+  meta: {
+    name: "delta",
+    description: "Write one module's dW (tensor delta_weight, float32) to a safetensors file",
+  },
+  args: {
+    adapter: { type: "string", required: true, description: "PEFT adapter folder", valueHint: "DIR" },
+    module: {
+      type: "string",
+      required: true,
+      description: "Module path, e.g. model.layers.0.self_attn.q_proj",
+      valueHint: "PATH",
+    },
+    shape: { type: "string", required: true, description: "The weight's shape", valueHint: "OUTxIN" },
+    out: { type: "string", required: true, description: "File to write", valueHint: "FILE" },
+    ...deviceArgs,
+  },
+  async run({ args }) {
+    const shape = parseShape(args.shape);
+    const { method, modules } = await loadAdapter(await openFolder(args.adapter));
+    const module = modules.get(args.module);
+    if (!module) {
+      throw new NotFoundError(
+        `Cannot find module "${args.module}" in the adapter: it has ${[...modules.keys()].join(", ")}`,
+      );
+    }
+    module.check(args.module, shape);
+    const device = await openNamedDevice(args.device);
+    try {
+      const weight = await deltaOf(device, { method, module, shape });
+      await writeFile(args.out, writeSafetensors(new Map([["delta_weight", fromTensor(weight)]])));
+      log(`${args.out}: delta_weight (${shape.out}, ${shape.in}), float32`);
+    } finally {
+      device.destroy();
+    }
+  },
+});

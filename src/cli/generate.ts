@@ -1,0 +1,59 @@
+/**
+ * `fourierft generate`: a model continues a prompt, in an adapter's voice if one is named.
+ *
+ * @module
+ */
+import { basename, dirname, resolve } from "node:path";
+import process from "node:process";
+import { defineCommand } from "citty";
+import { generateText } from "../engine/text.ts";
+import { openAdapterStore } from "../runtime/adapter_store.ts";
+import { deviceArgs, openNamedDevice, openNamedModel, parseCount } from "./open.ts";
+
+/** See the module's documentation. */
+export const generate = defineCommand({
+  meta: { name: "generate", description: "Continue a prompt" },
+  args: {
+    model: { type: "string", required: true, description: "Hugging Face model folder", valueHint: "DIR" },
+    adapter: { type: "string", description: "PEFT adapter folder", valueHint: "DIR" },
+    prompt: { type: "string", required: true, description: "Text to continue", valueHint: "TEXT" },
+    "max-tokens": { type: "string", default: "60", description: "New tokens at most", valueHint: "N" },
+    temperature: { type: "string", default: "0", description: "0 is greedy", valueHint: "T" },
+    seed: { type: "string", description: "Seed of sampling", valueHint: "N" },
+    ...deviceArgs,
+  },
+  async run({ args }) {
+    const temperature = Number(args.temperature);
+    if (!(temperature >= 0)) {
+      throw new RangeError(`Cannot read --temperature "${args.temperature}": it must be 0 or more`);
+    }
+    const device = await openNamedDevice(args.device);
+    const adapter = args.adapter === undefined ? undefined : resolve(args.adapter);
+    const adapters = adapter === undefined ? undefined : await openAdapterStore(dirname(adapter));
+    const { engine, tokenizer } = await openNamedModel(device, { folder: args.model, adapters });
+    const promptTokenIds = tokenizer.encode(args.prompt);
+    const pieces = generateText(engine, tokenizer, {
+      request: {
+        promptTokenIds,
+        adapter: adapter === undefined ? undefined : basename(adapter),
+        maxTokens: Math.min(
+          parseCount("max-tokens", args["max-tokens"]),
+          engine.maxModelLen - promptTokenIds.length,
+        ),
+        sampling: {
+          temperature,
+          topP: 1,
+          topK: 0,
+          seed: args.seed === undefined ? undefined : parseCount("seed", args.seed),
+        },
+      },
+    });
+    process.stdout.write(args.prompt);
+    for await (const piece of pieces) {
+      if (piece.kind === "text") process.stdout.write(piece.text);
+    }
+    process.stdout.write("\n");
+    device.destroy();
+    process.exit(0);
+  },
+});

@@ -1,0 +1,64 @@
+/**
+ * `fourierft serve`: a model and its adapters by HTTP.
+ *
+ * @module
+ */
+import { basename, resolve } from "node:path";
+import process from "node:process";
+import { defineCommand } from "citty";
+import { openAdapterStore } from "../runtime/adapter_store.ts";
+import { serveApp } from "../runtime/serve.ts";
+import { createApp } from "../server/mod.ts";
+import { deviceArgs, log, openNamedDevice, openNamedModel, parseCount } from "./open.ts";
+
+/** See the module's documentation. */
+export const serve = defineCommand({
+  meta: {
+    name: "serve",
+    description: "Serve a model, and the adapters of a folder by name, over an OpenAI-compatible API",
+  },
+  args: {
+    model: { type: "string", required: true, description: "Hugging Face model folder", valueHint: "DIR" },
+    adapters: { type: "string", description: "Folder of PEFT adapter folders", valueHint: "DIR" },
+    name: { type: "string", description: "The model's id; default: the folder's name", valueHint: "ID" },
+    port: { type: "string", default: "8000", description: "TCP port; 0 picks a free one", valueHint: "N" },
+    host: { type: "string", default: "127.0.0.1", description: "Address to bind", valueHint: "ADDR" },
+    "max-model-len": { type: "string", description: "Longest sequence in tokens", valueHint: "N" },
+    ...deviceArgs,
+  },
+  async run({ args }) {
+    const port = parseCount("port", args.port);
+    if (port > 65535) throw new RangeError(`Cannot listen on port ${port}: ports are 0..65535`);
+    const device = await openNamedDevice(args.device);
+    const store = args.adapters === undefined ? undefined : await openAdapterStore(args.adapters);
+    const maxModelLen = args["max-model-len"] === undefined
+      ? undefined
+      : parseCount("max-model-len", args["max-model-len"]);
+    const opened = await openNamedModel(device, { folder: args.model, adapters: store, maxModelLen });
+    const { engine, tokenizer, registry } = opened;
+    const id = args.name ?? basename(resolve(args.model));
+    let draining = false;
+    const app = createApp({
+      model: { id, createdUnixSeconds: Math.floor(Date.now() / 1000), engine, tokenizer },
+      adapters: registry,
+      ready: () => !draining,
+      log,
+    });
+    const server = await serveApp(app.fetch, { port, hostname: args.host });
+    const known = await registry.list();
+    log(
+      `model: ${id}, ${opened.model.maxModelLen} tokens; adapters: ${
+        known.map((card) => card.id).join(", ") || "none"
+      }`,
+    );
+    log(`listening on http://${args.host}:${server.port}`);
+    await new Promise<void>((done) => {
+      for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => done());
+    });
+    draining = true;
+    log("stopping: open requests have 30 s to end");
+    await Promise.race([server.close(), new Promise((done) => setTimeout(done, 30_000))]);
+    device.destroy();
+    process.exit(0);
+  },
+});

@@ -1,0 +1,88 @@
+/**
+ * A model folder and an adapter store to an engine that answers requests.
+ *
+ * @module
+ */
+import { AdapterRegistry, type AdapterStore, type RegistryOptions } from "./adapters/registry.ts";
+import type { Device } from "./device/device.ts";
+import { BatchEngine, type EngineOptions } from "./engine/batch_engine.ts";
+import { ConfigError } from "./errors.ts";
+import type { ReadableFolder } from "./folder.ts";
+import { openCheckpoint } from "./models/checkpoint.ts";
+import { type LlamaConfig, parseLlamaConfig } from "./models/config.ts";
+import { type LlamaModel, loadLlama } from "./models/llama.ts";
+import { openTokenizer } from "./models/tokenizer.ts";
+import type { Tokenizer } from "./models/tokenizer_types.ts";
+
+/** How a model is opened. */
+export interface OpenModelOptions {
+  /** A Hugging Face model folder. */
+  readonly folder: ReadableFolder;
+  /** Where requests' adapters are found; absent for the base model alone. */
+  readonly adapters?: AdapterStore;
+  /** Longest sequence; at most, and by default, the config's (8192 if that is longer). */
+  readonly maxModelLen?: number;
+  readonly engine?: Omit<EngineOptions, "eosTokenIds">;
+  readonly registry?: Omit<RegistryOptions, "linears">;
+  /** Called after each weight. */
+  readonly onWeight?: (done: number, total: number) => void;
+}
+
+/** A model ready to generate. */
+export interface OpenModel {
+  readonly model: LlamaModel;
+  readonly tokenizer: Tokenizer;
+  readonly registry: AdapterRegistry;
+  readonly engine: BatchEngine;
+}
+
+/** Longest sequence a model is opened for unless told: caches are allocated for whole sequences. */
+const defaultMaxModelLen = 8192;
+
+const noAdapters: AdapterStore = { list: () => Promise.resolve([]), open: () => Promise.resolve(undefined) };
+
+/** Reads and checks a folder's config.json. */
+export async function readConfig(folder: ReadableFolder): Promise<LlamaConfig> {
+  if (!await folder.exists("config.json")) {
+    throw new ConfigError("Cannot find config.json in the model's folder");
+  }
+  const text = await folder.readText("config.json");
+  let fields: unknown;
+  try {
+    fields = JSON.parse(text);
+  } catch (error) {
+    throw new ConfigError(`Cannot read config.json as JSON: ${(error as Error).message}`);
+  }
+  if (typeof fields !== "object" || fields === null) {
+    throw new ConfigError("Cannot read config.json: it must be a JSON object");
+  }
+  return parseLlamaConfig(fields as Record<string, unknown>);
+}
+
+/**
+ * Opens a model on a device: config, weights, tokenizer, adapters, engine.
+ *
+ * @throws ConfigError or SafetensorsError that names the file and the rule it breaks; RangeError for `maxModelLen`.
+ */
+export async function openModel(device: Device, options: OpenModelOptions): Promise<OpenModel> {
+  const { folder } = options;
+  const config = await readConfig(folder);
+  const maxModelLen = options.maxModelLen ?? Math.min(config.maxPositions, defaultMaxModelLen);
+  if (!Number.isInteger(maxModelLen) || maxModelLen < 1 || maxModelLen > config.maxPositions) {
+    throw new RangeError(
+      `Cannot open the model for ${maxModelLen} tokens: it has positions for 1..${config.maxPositions}`,
+    );
+  }
+  const tokenizer = await openTokenizer(folder);
+  const source = await openCheckpoint(folder);
+  const model = await loadLlama(device, { config, source, maxModelLen, onWeight: options.onWeight });
+  const registry = new AdapterRegistry(device, options.adapters ?? noAdapters, {
+    ...options.registry,
+    linears: model.linears,
+  });
+  const engine = new BatchEngine(device, model, {
+    registry,
+    options: { ...options.engine, eosTokenIds: tokenizer.eosTokenIds },
+  });
+  return { model, tokenizer, registry, engine };
+}

@@ -1,0 +1,52 @@
+/**
+ * Chooses a device: a GPU where one is worth it, the CPU otherwise, and says why.
+ *
+ * @module
+ */
+import { cpuDevice } from "../device/cpu.ts";
+import type { Device } from "../device/device.ts";
+import { webgpuDevice } from "../device/webgpu.ts";
+import { openGpu, type OpenGpuOptions } from "./gpu.ts";
+
+/** What to open. */
+export interface OpenDeviceOptions {
+  /** `webgpu` or nothing, `cpu`, or `auto` (default): a hardware GPU if there is one, else the CPU. */
+  readonly kind?: "auto" | "webgpu" | "cpu";
+  readonly gpu?: OpenGpuOptions;
+  /** Receives one line that says what was chosen and why. */
+  readonly log?: (line: string) => void;
+}
+
+/**
+ * Opens a device.
+ *
+ * @throws DeviceError when `webgpu` was asked for and there is none; the message says what to do.
+ */
+export async function openDevice(options: OpenDeviceOptions = {}): Promise<Device> {
+  const { kind = "auto", log = () => {} } = options;
+  if (kind === "cpu") return chosen(cpuDevice(), "asked for", log);
+  try {
+    const gpu = await openGpu(options.gpu);
+    if (kind === "auto" && gpu.software) {
+      gpu.destroy();
+      return chosen(
+        cpuDevice(),
+        `the only WebGPU adapter, ${gpu.description}, computes on the CPU and is slower`,
+        log,
+      );
+    }
+    const device = webgpuDevice(gpu.device, {
+      description: `WebGPU (${gpu.description})`,
+      destroy: gpu.destroy,
+    });
+    return chosen(device, kind === "webgpu" ? "asked for" : "a GPU was found", log);
+  } catch (error) {
+    if (kind === "webgpu") throw error;
+    return chosen(cpuDevice(), `no GPU: ${(error as Error).message}`, log);
+  }
+}
+
+function chosen(device: Device, reason: string, log: (line: string) => void): Device {
+  log(`device: ${device.description}; ${reason}`);
+  return device;
+}
