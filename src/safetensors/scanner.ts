@@ -1,0 +1,147 @@
+/**
+ * The part of JSON that a header is made of. `JSON.parse` will not do: it hides duplicate keys, rounds integers past
+ * 2^53 and lets fractions pass for integers.
+ *
+ * @module
+ */
+import { quoted, SafetensorsError } from "./errors.ts";
+
+const escapes: Readonly<Record<string, string>> = {
+  '"': '"',
+  "\\": "\\",
+  "/": "/",
+  b: "\b",
+  f: "\f",
+  n: "\n",
+  r: "\r",
+  t: "\t",
+};
+
+function isDigit(character: string | undefined): boolean {
+  return character !== undefined && character >= "0" && character <= "9";
+}
+
+/** A cursor over a header's text; every method throws SafetensorsError where the text is not what it names. */
+export class HeaderScanner {
+  /** What is being read, for messages. */
+  subject = "safetensors header";
+  #at = 0;
+
+  constructor(readonly text: string) {}
+
+  /** Throws, saying where. */
+  fail(why: string): never {
+    throw new SafetensorsError(
+      `Cannot read ${this.subject}: ${why} (before character ${this.#at} of the header)`,
+    );
+  }
+
+  /** An object: calls `value` with each key, to read the key's value. Refuses a key that comes twice. */
+  object(value: (key: string) => void): void {
+    this.#expect("{");
+    if (this.#skip("}")) return;
+    const seen = new Set<string>();
+    do {
+      const key = this.string();
+      if (seen.has(key)) this.fail(`the key ${quoted(key)} comes twice`);
+      seen.add(key);
+      this.#expect(":");
+      value(key);
+    } while (this.#skip(","));
+    this.#expect("}");
+  }
+
+  /** An array of non-negative integers. */
+  integers(): number[] {
+    const values: number[] = [];
+    this.#expect("[");
+    if (this.#skip("]")) return values;
+    do values.push(this.#integer()); while (this.#skip(","));
+    this.#expect("]");
+    return values;
+  }
+
+  /** A string; escapes of half a surrogate pair are refused. */
+  string(): string {
+    this.#expect('"');
+    const pieces: string[] = [];
+    let start = this.#at;
+    for (;;) {
+      const code = this.text.charCodeAt(this.#at);
+      if (Number.isNaN(code)) this.fail("a string does not end");
+      if (code < 0x20) this.fail("a string holds a control character that is not escaped");
+      this.#at++;
+      if (code === 0x22) break;
+      if (code !== 0x5c) continue;
+      pieces.push(this.text.slice(start, this.#at - 1), this.#escape());
+      start = this.#at;
+    }
+    pieces.push(this.text.slice(start, this.#at - 1));
+    return pieces.length === 1 ? pieces[0] : pieces.join("");
+  }
+
+  /** The end of the text, after whitespace. */
+  end(): void {
+    this.#space();
+    if (this.#at < this.text.length) this.fail(`expected nothing after the object, found ${this.#found()}`);
+  }
+
+  #integer(): number {
+    this.#space();
+    const start = this.#at;
+    while (isDigit(this.text[this.#at])) this.#at++;
+    const digits = this.text.slice(start, this.#at);
+    if (digits === "") this.fail(`expected a non-negative integer, found ${this.#found()}`);
+    if (digits.length > 1 && digits[0] === "0") this.fail("an integer starts with a zero");
+    if (".eE".includes(this.text[this.#at] ?? " ")) {
+      this.fail("expected an integer, found a fraction or exponent");
+    }
+    const value = Number(digits);
+    if (!Number.isSafeInteger(value)) {
+      this.fail(`the integer ${digits.slice(0, 40)} is greater than 2^53 - 1`);
+    }
+    return value;
+  }
+
+  #escape(): string {
+    const letter = this.text[this.#at++];
+    if (letter === "u") return this.#unicodeEscape();
+    return Object.hasOwn(escapes, letter) ? escapes[letter] : this.fail("a string holds an unknown escape");
+  }
+
+  #unicodeEscape(): string {
+    const first = this.#hex();
+    if (first < 0xd800 || first > 0xdfff) return String.fromCharCode(first);
+    const paired = first < 0xdc00 && this.text.startsWith("\\u", this.#at);
+    if (paired) this.#at += 2;
+    const second = paired ? this.#hex() : 0;
+    if (second < 0xdc00 || second > 0xdfff) this.fail("a string holds half a surrogate pair");
+    return String.fromCharCode(first, second);
+  }
+
+  #hex(): number {
+    const digits = this.text.slice(this.#at, this.#at + 4);
+    if (!/^[0-9a-fA-F]{4}$/.test(digits)) this.fail("\\u is not followed by four hexadecimal digits");
+    this.#at += 4;
+    return parseInt(digits, 16);
+  }
+
+  #expect(character: string): void {
+    if (!this.#skip(character)) this.fail(`expected ${character}, found ${this.#found()}`);
+  }
+
+  #skip(character: string): boolean {
+    this.#space();
+    if (this.text[this.#at] !== character) return false;
+    this.#at++;
+    return true;
+  }
+
+  #space(): void {
+    while (this.#at < this.text.length && " \t\n\r".includes(this.text[this.#at])) this.#at++;
+  }
+
+  #found(): string {
+    return this.#at < this.text.length ? quoted(this.text.slice(this.#at, this.#at + 12)) : "the end";
+  }
+}
