@@ -1,0 +1,39 @@
+/**
+ * Answers of /v1/chat/completions.
+ *
+ * @module
+ */
+import type { AnswerShape } from "./answer.ts";
+import { chatLogprobs } from "./logprobs.ts";
+import type { Job } from "./openai.ts";
+import type { Part } from "./run.ts";
+
+function rest({ index, tokens, finishReason }: Part, job: Job): Record<string, unknown> {
+  const wantsLogprobs = job.requests[index].logprobs !== undefined;
+  return {
+    logprobs: wantsLogprobs ? chatLogprobs(tokens, job.model.tokenizer) : null,
+    finish_reason: finishReason,
+    ...(job.returnTokenIds ? { token_ids: tokens.map(({ tokenId }) => tokenId) } : {}),
+  };
+}
+
+/** The shape of /v1/chat/completions: whole messages, or deltas of which a choice's first names the role. */
+export const chatShape: AnswerShape = {
+  idPrefix: "chatcmpl-",
+  object: "chat.completion",
+  chunkObject: "chat.completion.chunk",
+  choice: (part, job) => ({
+    index: part.index,
+    message: { role: "assistant", content: part.text, refusal: null },
+    ...rest(part, job),
+  }),
+  chunk: (part, job, { first }) => ({
+    index: part.index,
+    delta: {
+      ...(first ? { role: "assistant" } : {}),
+      ...(part.text !== "" || first ? { content: part.text } : {}),
+    },
+    ...rest(part, job),
+  }),
+  extra: ({ returnTokenIds, prompts }) => returnTokenIds ? { prompt_token_ids: prompts[0] } : {},
+};

@@ -1,0 +1,128 @@
+/**
+ * The one table from error classes to HTTP answers, as OpenAI's error objects.
+ *
+ * @module
+ */
+import { DeviceError } from "../device/device.ts";
+import { ConfigError, NotFoundError, OverloadedError } from "../errors.ts";
+import { SafetensorsError } from "../safetensors/mod.ts";
+
+/** A request that breaks a rule: the message names the field and the rule. */
+export class InvalidRequestError extends Error {
+  override readonly name = "InvalidRequestError";
+  /** The field at fault. */
+  readonly param: string | null;
+  /** A word for programs, e.g. `context_length_exceeded`. */
+  readonly code: string | null;
+
+  constructor(
+    message: string,
+    { param = null, code = null }: { readonly param?: string | null; readonly code?: string | null } = {},
+  ) {
+    super(message);
+    this.param = param;
+    this.code = code;
+  }
+}
+
+/** A `model` that is neither the base nor an adapter. */
+export class ModelNotFoundError extends Error {
+  override readonly name = "ModelNotFoundError";
+}
+
+/** A body longer than is accepted. */
+export class BodyTooLargeError extends Error {
+  override readonly name = "BodyTooLargeError";
+}
+
+/** No work is taken now: loading, or shutting down. */
+export class NotReadyError extends Error {
+  override readonly name = "NotReadyError";
+}
+
+/** The statuses that errors are answered with. */
+export type ErrorStatus = 400 | 404 | 405 | 413 | 422 | 429 | 500 | 503;
+
+/** OpenAI's error object. */
+export interface ErrorBody {
+  readonly error: {
+    readonly message: string;
+    readonly type: string;
+    readonly param: string | null;
+    readonly code: string | null;
+  };
+}
+
+interface Rule {
+  readonly of: abstract new (...args: never[]) => Error;
+  readonly status: ErrorStatus;
+  readonly type: string;
+  readonly code: string | null;
+  readonly retryAfterSeconds?: number;
+}
+
+const invalid = "invalid_request_error";
+const unavailable = "service_unavailable_error";
+
+const rules: readonly Rule[] = [
+  { of: InvalidRequestError, status: 400, type: invalid, code: null },
+  { of: ModelNotFoundError, status: 404, type: invalid, code: "model_not_found" },
+  { of: NotFoundError, status: 404, type: invalid, code: "not_found" },
+  { of: BodyTooLargeError, status: 413, type: invalid, code: "body_too_large" },
+  // What a request itself brings is checked as InvalidRequestError: these two are about stored files.
+  { of: ConfigError, status: 422, type: invalid, code: "broken_adapter" },
+  { of: SafetensorsError, status: 422, type: invalid, code: "broken_adapter" },
+  { of: OverloadedError, status: 429, type: "rate_limit_error", code: "overloaded", retryAfterSeconds: 1 },
+  { of: DeviceError, status: 503, type: unavailable, code: "device_lost", retryAfterSeconds: 10 },
+  { of: NotReadyError, status: 503, type: unavailable, code: "not_ready", retryAfterSeconds: 5 },
+];
+
+/** How an error is answered. */
+export interface ErrorAnswer {
+  readonly status: ErrorStatus;
+  readonly body: ErrorBody;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** The answer to an error; one that no rule names is a 500 that says nothing about it. */
+export function answerTo(error: unknown): ErrorAnswer {
+  const rule = rules.find(({ of }) => error instanceof of);
+  if (!rule) {
+    return {
+      status: 500,
+      body: errorBody("The server failed to answer this request", { type: "server_error" }),
+      headers: {},
+    };
+  }
+  const { param = null, code = null } = error as Partial<InvalidRequestError>;
+  const { status, type, retryAfterSeconds } = rule;
+  return {
+    status,
+    body: errorBody((error as Error).message, { type, param, code: code ?? rule.code }),
+    headers: retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) },
+  };
+}
+
+/** OpenAI's error object of a message. */
+export function errorBody(
+  message: string,
+  { type = invalid, param = null, code = null }: Partial<Omit<ErrorBody["error"], "message">> = {},
+): ErrorBody {
+  return { error: { message, type, param, code } };
+}
+
+/**
+ * Runs what checks a request's own values, so that its refusals (of sizes, dtypes, bytes) are the request's fault.
+ *
+ * @throws InvalidRequestError for a RangeError, TypeError or SafetensorsError of `check`; anything else as it is.
+ */
+export async function checkingInput<T>(check: () => T | Promise<T>): Promise<T> {
+  try {
+    return await check();
+  } catch (error) {
+    const refused = error instanceof RangeError || error instanceof TypeError ||
+      error instanceof SafetensorsError;
+    if (refused) throw new InvalidRequestError(error.message);
+    throw error;
+  }
+}

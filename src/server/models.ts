@@ -1,0 +1,99 @@
+/**
+ * Model cards, and which model a request names.
+ *
+ * @module
+ */
+import type { AdapterCard } from "../adapters/service.ts";
+import { NotFoundError } from "../errors.ts";
+import type { ServedModel, ServerDeps } from "./deps.ts";
+import { ModelNotFoundError } from "./errors.ts";
+
+/** vLLM's model card, with what is known of an adapter. */
+export interface ModelCard {
+  readonly id: string;
+  readonly object: "model";
+  /** Unix seconds. */
+  readonly created: number;
+  readonly owned_by: string;
+  readonly root: string;
+  /** The base of an adapter; null for a base. */
+  readonly parent: string | null;
+  /** Tokens of prompt and answer together at most; null where no base is served. */
+  readonly max_model_len: number | null;
+  readonly adapter?: {
+    readonly peft_type: string;
+    readonly size_bytes: number;
+    /** SHA-256 of config and weights, hex; null until first loaded. */
+    readonly digest: string | null;
+    readonly resident: boolean;
+  };
+}
+
+function baseCard({ id, createdUnixSeconds, engine }: ServedModel): ModelCard {
+  return {
+    id,
+    object: "model",
+    created: createdUnixSeconds,
+    owned_by: "fourierft",
+    root: id,
+    parent: null,
+    max_model_len: engine.maxModelLen,
+  };
+}
+
+function adapterCard(card: AdapterCard, model: ServedModel | undefined): ModelCard {
+  return {
+    id: card.id,
+    object: "model",
+    created: card.createdUnixSeconds,
+    owned_by: "fourierft",
+    root: card.id,
+    parent: model?.id ?? null,
+    max_model_len: model?.engine.maxModelLen ?? null,
+    adapter: {
+      peft_type: card.peftType,
+      size_bytes: card.sizeBytes,
+      digest: card.digest ?? null,
+      resident: card.resident,
+    },
+  };
+}
+
+/** The base, where one is served, and every adapter. */
+export async function modelCards({ model, adapters }: ServerDeps): Promise<readonly ModelCard[]> {
+  const cards = (await adapters.list()).map((card) => adapterCard(card, model));
+  return model ? [baseCard(model), ...cards] : cards;
+}
+
+/** The base, an adapter, or `base:adapter`. */
+export async function modelCard(name: string, deps: ServerDeps): Promise<ModelCard> {
+  const { model, adapters } = deps;
+  if (name === model?.id) return baseCard(model);
+  const prefix = `${model?.id}:`;
+  const id = model && name.startsWith(prefix) ? name.slice(prefix.length) : name;
+  try {
+    return adapterCard(await adapters.card(id), model);
+  } catch (error) {
+    if (!(error instanceof NotFoundError)) throw error;
+    throw new ModelNotFoundError(`Cannot find model "${name}": it is neither the base model nor an adapter`);
+  }
+}
+
+/** What a request's `model` chooses. */
+export interface Target {
+  readonly model: ServedModel;
+  /** Absent for the base alone. */
+  readonly adapter?: string;
+}
+
+/**
+ * The base and adapter that a request names: the base's id, an adapter's, or `base:adapter`.
+ *
+ * @throws ModelNotFoundError for another name, and where no base is served; ConfigError for a broken adapter.
+ */
+export async function resolveModel(name: string, deps: ServerDeps): Promise<Target> {
+  const { model } = deps;
+  if (!model) throw new ModelNotFoundError(`Cannot use model "${name}": no base model is served here`);
+  const { id } = await modelCard(name, deps);
+  return id === model.id ? { model } : { model, adapter: id };
+}

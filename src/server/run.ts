@@ -1,0 +1,107 @@
+/**
+ * A checked request on the engine: its parts as they come, and all at once.
+ *
+ * @module
+ */
+import { generateText, type TextEvent, type TextToken } from "../engine/text.ts";
+import { checkingInput } from "./errors.ts";
+import { merge, started } from "./merge.ts";
+import type { Job } from "./openai.ts";
+
+/** Some more of one choice, or all of it. */
+export interface Part {
+  /** The choice's place: prompt by prompt, `n` each. */
+  readonly index: number;
+  readonly text: string;
+  /** Tokens of an echoed prompt. */
+  readonly promptTokens: readonly TextToken[];
+  /** New tokens. */
+  readonly tokens: readonly TextToken[];
+  /** Null until the choice ends. */
+  readonly finishReason: "stop" | "length" | null;
+}
+
+function partOf(index: number, event: TextEvent): Part {
+  const { kind, text, tokens } = event;
+  return {
+    index,
+    text,
+    promptTokens: kind === "prompt" ? tokens : [],
+    tokens: kind === "prompt" ? [] : tokens,
+    finishReason: kind === "end" ? event.finishReason : null,
+  };
+}
+
+async function* parts(job: Job, stopped: AbortController): AsyncGenerator<Part, void, void> {
+  const { engine, tokenizer } = job.model;
+  const { stop, echo } = job;
+  const sequences = job.requests.map((request) =>
+    generateText(engine, { ...request, signal: stopped.signal }, { tokenizer, stop, echo })
+  );
+  try {
+    for await (const { index, item } of merge(sequences)) yield partOf(index, item);
+  } finally {
+    // When one sequence fails the others must not go on.
+    stopped.abort();
+  }
+}
+
+/** A running job. */
+export interface Run {
+  readonly parts: AsyncGenerator<Part, void, void>;
+  /** Ends every sequence. */
+  cancel(): void;
+}
+
+/**
+ * Starts a job; resolves when its first part is there, so that what the engine refuses is thrown here.
+ *
+ * @param signal Aborting it ends every sequence; the parts then throw its reason.
+ * @throws InvalidRequestError for what the engine refuses as the request's fault, and whatever else the engine throws.
+ */
+export async function startJob(job: Job, signal: AbortSignal): Promise<Run> {
+  const stopped = new AbortController();
+  const cancel = (): void => stopped.abort(signal.reason);
+  if (signal.aborted) cancel();
+  signal.addEventListener("abort", cancel, { once: true });
+  const running = parts(job, stopped);
+  return { parts: await checkingInput(() => started(running)), cancel };
+}
+
+/** Every choice, whole, in order. */
+export async function collect(job: Job, parts: AsyncIterable<Part>): Promise<readonly Part[]> {
+  const texts: string[][] = job.requests.map(() => []);
+  const promptTokens: TextToken[][] = job.requests.map(() => []);
+  const tokens: TextToken[][] = job.requests.map(() => []);
+  const reasons: Part["finishReason"][] = job.requests.map(() => null);
+  for await (const part of parts) {
+    texts[part.index].push(part.text);
+    promptTokens[part.index].push(...part.promptTokens);
+    tokens[part.index].push(...part.tokens);
+    reasons[part.index] = part.finishReason;
+  }
+  return texts.map((pieces, index) => ({
+    index,
+    text: pieces.join(""),
+    promptTokens: promptTokens[index],
+    tokens: tokens[index],
+    finishReason: reasons[index],
+  }));
+}
+
+/** OpenAI's counts; the end-of-text token is not counted. */
+export interface Usage {
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly total_tokens: number;
+}
+
+/** The counts of a job whose choices have `newTokens` together; a prompt counts once, however often it runs. */
+export function usageOf(job: Job, newTokens: number): Usage {
+  const promptTokens = job.prompts.reduce((sum, ids) => sum + ids.length, 0);
+  return {
+    prompt_tokens: promptTokens,
+    completion_tokens: newTokens,
+    total_tokens: promptTokens + newTokens,
+  };
+}
