@@ -71,7 +71,7 @@ export interface RandpermOptions {
  * Time and memory grow with `count` alone, but for lengths of 214748364 and more on torch 2.6: there every entry is
  * drawn, in memory that grows with `count`. (ATen/native/TensorFactories.cpp, `randperm_cpu`.)
  *
- * @param length 1 to 2^32.
+ * @param length 0 to 2^32.
  * @throws RangeError when the length, the count or the seed is out of range.
  */
 export function randperm(length: number, options: RandpermOptions): Uint32Array {
