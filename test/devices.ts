@@ -1,0 +1,40 @@
+/**
+ * The devices that tests run on: the CPU device and the WebGPU device, each opened once.
+ *
+ * @module
+ */
+import process from "node:process";
+import { cpuDevice } from "../src/device/cpu.ts";
+import type { Device } from "../src/device/device.ts";
+import { type WebGpuDevice, webgpuDevice } from "../src/device/webgpu.ts";
+import { type GpuSource, openGpu } from "../src/runtime/gpu.ts";
+
+let webgpu: Promise<WebGpuDevice> | undefined;
+
+async function open(): Promise<WebGpuDevice> {
+  const prefer: GpuSource = process.env.FOURIERFT_GPU === "navigator" ? "navigator" : "dawn";
+  try {
+    const { device, description, destroy } = await openGpu({ prefer });
+    // Bun aborts when Dawn settles `device.lost` at exit, and ends in peace with the device open.
+    if (!("Bun" in globalThis)) process.once("exit", destroy);
+    return webgpuDevice(device, { description, destroy });
+  } catch (error) {
+    throw new Error(`No GPU to test on: run by \`deno task test\`, which brings one. ${error}`, {
+      cause: error,
+    });
+  }
+}
+
+/**
+ * The WebGPU device of this process. A missing adapter is a failure, not a skip.
+ *
+ * Dawn, unless FOURIERFT_GPU=navigator asks for the runtime's own `navigator.gpu`.
+ */
+export function testGpu(): Promise<WebGpuDevice> {
+  return webgpu ??= open();
+}
+
+/** Every device that the contract tests hold for: CPU, then WebGPU. */
+export async function testDevices(): Promise<Device[]> {
+  return [cpuDevice(), await testGpu()];
+}
