@@ -14,6 +14,15 @@ export interface Timing {
   readonly wallUs: number;
 }
 
+/** An idle GPU runs at a fraction of its clock: keeps it busy until it runs at full speed. */
+async function warmUp(device: WebGpuDevice, programs: readonly Program[]): Promise<void> {
+  const end = performance.now() + 400;
+  do {
+    for (let i = 0; i < 10; i++) device.run(programs[i % programs.length]);
+    await device.gpu.queue.onSubmittedWorkDone();
+  } while (performance.now() < end);
+}
+
 /** Times programs in turn (sets of buffers in rotation), `runs` runs in all after a few to warm up. */
 export async function timeOnGpu(
   device: WebGpuDevice,
@@ -27,8 +36,7 @@ export async function timeOnGpu(
   const querySet = gpu.createQuerySet({ type: "timestamp", count: 2 * runs });
   const resolved = gpu.createBuffer({ size: 16 * runs, usage: 0x200 | 0x4 }); // QUERY_RESOLVE | COPY_SRC
   const readback = gpu.createBuffer({ size: 16 * runs, usage: 0x1 | 0x8 }); // MAP_READ | COPY_DST
-  for (let i = 0; i < 3 * programs.length; i++) device.run(programs[i % programs.length]);
-  await gpu.queue.onSubmittedWorkDone();
+  await warmUp(device, programs);
   const start = performance.now();
   for (let i = 0; i < runs; i++) {
     const encoder = gpu.createCommandEncoder();

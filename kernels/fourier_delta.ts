@@ -8,7 +8,14 @@
  */
 import { realTransform } from "./fft/cpu.ts";
 import { planTransform } from "./fft/plan.ts";
-import { foldedBinsFunction, halfBins, synthesis, synthesisGroups } from "./fft/real.ts";
+import {
+  elementType,
+  foldedBinsFunction,
+  halfBins,
+  rowElements,
+  synthesis,
+  synthesisGroups,
+} from "./fft/real.ts";
 import { fftFunctions, twiddleTable } from "./fft/wgsl.ts";
 import { fourierTable, inOrder, randomFrequencies } from "./fourier_table.ts";
 import {
@@ -42,7 +49,7 @@ if (uniforms.accumulate == 1) { weight[at] += value; } else { weight[at] = value
 ${uniformStruct(uniforms)}
 @group(0) @binding(1) var<storage, read> table: array<u32>;
 @group(0) @binding(2) var<storage, read> values: array<f32>;
-@group(0) @binding(3) var<storage, read_write> weight: array<f32>;
+@group(0) @binding(3) var<storage, read_write> weight: array<${elementType(plan)}>;
 @group(0) @binding(4) var<storage, read> twiddles_in: array<vec2f>;
 @group(0) @binding(5) var<storage, read> twiddles_out: array<vec2f>;
 var<workgroup> work: array<vec2f, ${plan.size}>;
@@ -64,7 +71,7 @@ fn main(${workgroupBuiltins}) {
   row = index / ${groups}u;
   let residue = index % ${groups}u;
   if (index >= ${outFeatures * groups}u) { return; }
-  let weight_at = row * ${inFeatures}u;
+  let weight_at = row * ${rowElements(plan)}u;
   ${synthesis(plan, { twiddles: "twiddles_in", gatherReadsWork: false, store })}
 }
 `;

@@ -11,9 +11,11 @@ import { planTransform, type TransformPlan } from "./fft/plan.ts";
 import {
   analysis,
   analysisGroups,
+  elementType,
   foldedBinsFunction,
   foldFunction,
   halfBins,
+  rowElements,
   spectrumFunction,
   storeSpectrum,
   synthesis,
@@ -82,12 +84,10 @@ function declare(bindings: readonly Binding[], types: Readonly<Record<string, st
 }
 
 const types: Readonly<Record<string, string>> = {
-  x: "f32",
   slots: "u32",
   records: "u32",
   tables: "u32",
   values: "f32",
-  y: "f32",
   bins: "vec2f",
   twiddles_in: "vec2f",
   twiddles_out: "vec2f",
@@ -109,7 +109,7 @@ function fused(
   if (outName === "twiddles_out") bindings.push(binding(outName));
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
-${declare(bindings, types)}
+${declare(bindings, { ...types, x: elementType(input), y: elementType(output) })}
 var<workgroup> work: array<vec2f, ${Math.max(input.size, output.size)}>;
 ${fftFunctions}
 var<private> x_at: u32;
@@ -124,8 +124,8 @@ fn main(${workgroupBuiltins}) {
   ${slotLookup}
   ${readRecord}
   let residue = 0u;
-  x_at = row * ${input.length}u;
-  let y_at = row * ${output.length}u;
+  x_at = row * ${rowElements(input)}u;
+  let y_at = row * ${rowElements(output)}u;
   ${analysis(input, "twiddles_in")}
   ${
     synthesis(output, {
@@ -155,7 +155,7 @@ function analyse(plan: TransformPlan, part: Part, limits: Limits): Dispatch {
   ];
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
-${declare(bindings, types)}
+${declare(bindings, { ...types, x: elementType(plan) })}
 override first: u32;
 override part_rows: u32;
 var<workgroup> work: array<vec2f, ${plan.size}>;
@@ -171,7 +171,7 @@ fn main(${workgroupBuiltins}) {
   if (part_row >= part_rows) { return; }
   let row = first + part_row;
   if (slots[row] == ${noSlot}u) { return; }
-  x_at = row * ${plan.length}u;
+  x_at = row * ${rowElements(plan)}u;
   let bins_at = part_row * ${halfBins(plan.length)}u;
   ${analysis(plan, "twiddles_in")}
   ${storeSpectrum(plan, (bin, value) => `bins[bins_at + ${bin}] = ${value};`)}
@@ -188,7 +188,7 @@ function synthesise(shape: { input: number; output: TransformPlan }, part: Part,
   const bindings = ["slots", "records", "tables", "values", "y", "bins", "twiddles_out"].map(binding);
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
-${declare(bindings, types)}
+${declare(bindings, { ...types, y: elementType(output) })}
 override first: u32;
 override part_rows: u32;
 var<workgroup> work: array<vec2f, ${output.size}>;
@@ -211,7 +211,7 @@ fn main(${workgroupBuiltins}) {
   ${slotLookup}
   ${readRecord}
   bins_at = part_row * ${halfBins(input)}u;
-  let y_at = row * ${output.length}u;
+  let y_at = row * ${rowElements(output)}u;
   ${
     synthesis(output, {
       twiddles: "twiddles_out",

@@ -19,7 +19,16 @@ export const analysisGroups = (plan: TransformPlan): number => Math.floor(plan.r
 export const synthesisGroups = (plan: TransformPlan): number => plan.residues;
 
 /**
- * WGSL function `fold(j) -> vec2f`: input j of the analysis transform from the real signal `signal(index)`.
+ * WGSL element type of a row that a transform reads or writes: even lengths take two neighbouring reals at a time, so
+ * that memory moves in whole words of 8 bytes.
+ */
+export const elementType = ({ mode }: TransformPlan): string => mode === "half" ? "vec2f" : "f32";
+
+/** Elements of {@linkcode elementType} a row has. */
+export const rowElements = ({ mode, length }: TransformPlan): number => mode === "half" ? length / 2 : length;
+
+/**
+ * WGSL function `fold(j) -> vec2f`: input j of the analysis transform, from a row whose elements are `signal(index)`.
  */
 export function foldFunction(
   plan: TransformPlan,
@@ -28,9 +37,7 @@ export function foldFunction(
 ): string {
   const { mode, residues, size, length } = plan;
   if (mode === "half") {
-    return `fn fold(j: u32, residue: u32) -> vec2f { return vec2f(${signal("2 * j")}, ${
-      signal("2 * j + 1")
-    }); }`;
+    return `fn fold(j: u32, residue: u32) -> vec2f { return ${signal("j")}; }`;
   }
   if (residues === 1) return `fn fold(j: u32, residue: u32) -> vec2f { return vec2f(${signal("j")}, 0); }`;
   return /* wgsl */ `
@@ -87,7 +94,7 @@ export interface SynthesisIo {
   readonly twiddles: string;
   /** Whether `gather` reads `work`, which the synthesis then overwrites. */
   readonly gatherReadsWork: boolean;
-  /** WGSL statement that delivers element `index` (0..length-1). */
+  /** WGSL statement that delivers element `index` of a row of {@linkcode elementType}. */
   readonly store: (index: string, value: string) => string;
 }
 
@@ -166,7 +173,6 @@ if (k < ${pairs}u) { work[k] = lo${b}; if (k > 0) { work[${h}u - k] = hi${b}; } 
   lines.push("}\nworkgroupBarrier();\n");
   return lines.join("") + transform(plan, {
     twiddles: io.twiddles,
-    store: (j, value) =>
-      `${io.store(`2 * (${j})`, `${value}.x`)} ${io.store(`2 * (${j}) + 1`, `${value}.y`)}`,
+    store: io.store,
   });
 }
