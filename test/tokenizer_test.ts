@@ -1,0 +1,142 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import fc from "fast-check";
+import { ConfigError } from "../src/errors.ts";
+import { openTokenizer } from "../src/models/tokenizer.ts";
+import { demoFolder, demoTokenizer, goldenCases } from "./demo_model.ts";
+
+const tokenizer = await demoTokenizer();
+
+function configWith(fields: Record<string, unknown>): string {
+  const text = readFileSync(new URL("../examples/demo/base/tokenizer_config.json", import.meta.url), "utf8");
+  return JSON.stringify({ ...JSON.parse(text), ...fields });
+}
+
+test("openTokenizer() encodes every golden prompt as transformers does", () => {
+  const cases = goldenCases();
+  assert.ok(cases.length > 0);
+  for (const { prompt, prompt_token_ids } of cases) {
+    assert.deepEqual(tokenizer.encode(prompt), prompt_token_ids, prompt);
+    assert.deepEqual(
+      tokenizer.encode(prompt, { addSpecialTokens: false }),
+      prompt_token_ids.slice(1),
+      prompt,
+    );
+  }
+});
+
+test("openTokenizer() decodes every golden answer as transformers does", () => {
+  for (const { token_ids, text } of goldenCases()) assert.equal(tokenizer.decode(token_ids), text);
+});
+
+test("encode() and decode() give any text back", () => {
+  fc.assert(fc.property(fc.string({ unit: "grapheme", maxLength: 60 }), (text) => {
+    assert.equal(tokenizer.decode(tokenizer.encode(text)), text);
+  }));
+});
+
+test("decode() does not tidy spaces before punctuation", () => {
+  const text = "well , I do n't know .";
+  assert.equal(tokenizer.decode(tokenizer.encode(text)), text);
+});
+
+test("decode() leaves special tokens out unless asked, and ids without a token always", () => {
+  assert.equal(tokenizer.decode([0, 870]), "The");
+  assert.equal(tokenizer.decode([0, 870], { skipSpecialTokens: false }), "<|endoftext|>The");
+  assert.equal(tokenizer.decode([870, 4096, 99999]), "The");
+  assert.equal(tokenizer.decode([]), "");
+  assert.equal(tokenizer.decode([99999]), "");
+});
+
+test("openTokenizer() takes end-of-text ids of both configs, one or a list", async () => {
+  assert.deepEqual(tokenizer.eosTokenIds, [0]);
+  const several = await openTokenizer(demoFolder({
+    "generation_config.json": '{"eos_token_id": [5, 6]}',
+    "config.json": '{"eos_token_id": 6}',
+  }));
+  assert.deepEqual(several.eosTokenIds, [5, 6]);
+  const none = await openTokenizer(demoFolder({ "generation_config.json": null, "config.json": "{}" }));
+  assert.deepEqual(none.eosTokenIds, []);
+});
+
+test("openTokenizer() names the file and the rule of what it refuses", async () => {
+  const refused: [Record<string, string | null>, RegExp][] = [
+    [{ "tokenizer.json": null }, /Cannot find tokenizer\.json/],
+    [{ "tokenizer.json": "{" }, /Cannot read tokenizer\.json as JSON/],
+    [{ "tokenizer.json": "[]" }, /tokenizer\.json: it must be a JSON object/],
+    [{ "tokenizer.json": "{}" }, /Cannot use tokenizer\.json/],
+    [{ "tokenizer_config.json": "no" }, /Cannot read tokenizer_config\.json as JSON/],
+    [{ "generation_config.json": '{"eos_token_id": "x"}' }, /"eos_token_id" of generation_config\.json.*"x"/],
+    [{ "config.json": '{"eos_token_id": [1, -1]}' }, /"eos_token_id" of config\.json/],
+    [
+      { "chat_template.jinja": null, "tokenizer_config.json": '{"chat_template": 3}' },
+      /"chat_template" of tokenizer_config\.json/,
+    ],
+    [
+      {
+        "chat_template.jinja": null,
+        "tokenizer_config.json": '{"chat_template": [{"name": "rag", "template": ""}]}',
+      },
+      /entry named "default"/,
+    ],
+  ];
+  for (const [files, message] of refused) {
+    await assert.rejects(openTokenizer(demoFolder(files)), (error) => {
+      assert.ok(error instanceof ConfigError);
+      assert.match(error.message, message);
+      return true;
+    });
+  }
+});
+
+test("chatPrompt() of the demo joins the messages by blank lines after the first token", () => {
+  const messages = [
+    { role: "system", content: "A tale." },
+    { role: "user", content: "  The people of" },
+  ];
+  assert.equal(tokenizer.chatPrompt(messages), "<|endoftext|>A tale.\n\n  The people of");
+});
+
+test("chatPrompt() of one message is what completing its text is", () => {
+  for (const { prompt, prompt_token_ids } of goldenCases()) {
+    const text = tokenizer.chatPrompt([{ role: "user", content: prompt }]);
+    assert.deepEqual(tokenizer.encode(text, { addSpecialTokens: false }), prompt_token_ids);
+  }
+});
+
+test("chatPrompt() finds the template in each place, the .jinja file first", async () => {
+  const messages = [{ role: "user", content: "hi" }];
+  const prompt = async (files: Record<string, string | null>): Promise<string> =>
+    (await openTokenizer(demoFolder(files))).chatPrompt(messages);
+  const inConfig = configWith({ chat_template: "config {{ messages[0].content }}" });
+  assert.equal(await prompt({ "tokenizer_config.json": inConfig }), "<|endoftext|>hi");
+  const noFile = { "chat_template.jinja": null };
+  assert.equal(await prompt({ ...noFile, "tokenizer_config.json": inConfig }), "config hi");
+  const named = configWith({
+    chat_template: [{ name: "tool_use", template: "no" }, {
+      name: "default",
+      template: "{% if tools is none and add_generation_prompt %}named {{ eos_token }}{% endif %}",
+    }],
+    eos_token: { content: "<end>" },
+  });
+  assert.equal(await prompt({ ...noFile, "tokenizer_config.json": named }), "named <end>");
+  const inJson = JSON.stringify({ chat_template: "json {{ messages | length }}" });
+  assert.equal(await prompt({ ...noFile, "chat_template.json": inJson }), "json 1");
+});
+
+test("chatPrompt() throws ConfigError without a template, for a broken one, and when it refuses", async () => {
+  const failing: [string | null, RegExp][] = [
+    [null, /the model has no chat template/],
+    ["{% if %}", /by the model's template/],
+    ["{{ raise_exception('roles must alternate') }}", /roles must alternate/],
+  ];
+  for (const [template, message] of failing) {
+    const opened = await openTokenizer(demoFolder({ "chat_template.jinja": template }));
+    assert.throws(() => opened.chatPrompt([{ role: "user", content: "hi" }]), (error) => {
+      assert.ok(error instanceof ConfigError);
+      assert.match(error.message, message);
+      return true;
+    });
+  }
+});
