@@ -1,0 +1,213 @@
+/**
+ * The direction of imports, held as a table: arrows point toward data, and a new one has to be written here first.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { kernels } from "../kernels/mod.ts";
+import { importsOf, root, type Source, sourceAt, sourcesUnder } from "./architecture.ts";
+
+interface Room {
+  /** Rooms whose values and types it may import. */
+  readonly uses: readonly string[];
+  /** Rooms of which it may import types only. */
+  readonly types?: readonly string[];
+  /** Packages it may import. */
+  readonly packages?: readonly string[];
+}
+
+/** Rooms that stand on nothing but numbers, and that all may use. */
+const ground = ["kernels", "tensor", "errors"];
+
+/**
+ * The rooms. `device` is the interface and `devices` its implementations: only what opens a device may know which one
+ * it has.
+ */
+const rooms: Readonly<Record<string, Room>> = {
+  kernels: { uses: [] },
+  errors: { uses: [] },
+  folder: { uses: ["errors"], types: ["safetensors"] },
+  tensor: { uses: [], types: ["kernels"] },
+  plan: { uses: ["tensor"], types: ["kernels"] },
+  device: { uses: [], types: ["kernels", "tensor", "plan"] },
+  devices: { uses: ["device", "plan", ...ground] },
+  safetensors: { uses: ground },
+  "adapters/methods": { uses: ["adapters", "plan", ...ground] },
+  adapters: { uses: ["adapters/methods", "safetensors", "folder", "plan", ...ground], types: ["device"] },
+  models: {
+    uses: ["safetensors", "folder", "plan", ...ground],
+    types: ["adapters", "device"],
+    packages: ["@huggingface/jinja", "@huggingface/tokenizers"],
+  },
+  engine: { uses: ["models", "adapters", "plan", ...ground], types: ["device"] },
+  server: {
+    // `device` for its error class: what went wrong becomes a status here.
+    uses: ["engine", "safetensors", "device", ...ground],
+    types: ["adapters", "models"],
+    packages: ["hono", "zod"],
+  },
+  open: { uses: ["engine", "models", "adapters", "folder", ...ground], types: ["device"] },
+  // `adapters` for the rule of what a name may be.
+  runtime: { uses: ["devices", "device", "adapters", "folder", "errors"], types: ["safetensors"] },
+};
+
+/** Rooms at the rim, which may import every other. */
+const rim = ["mod", "cli"];
+
+/** Where a runtime may be named (`Deno.`, `Bun.`, `process.`, `node:`); tests, benches and examples may too. */
+const knowsRuntime = ["runtime", "cli"];
+
+function roomOf(path: string): string {
+  if (path.startsWith("kernels/")) return "kernels";
+  if (path.startsWith("src/adapters/methods/")) return "adapters/methods";
+  if (path === "src/device/device.ts") return "device";
+  if (path.startsWith("src/device/")) return "devices";
+  const [first, second] = path.replace(/\.ts$/, "").split("/");
+  return first === "src" ? second : first;
+}
+
+/** Sentences about the imports of a file that the table does not have. */
+function newArrows({ path, imports }: Source): string[] {
+  const name = roomOf(path);
+  if (rim.includes(name)) return [];
+  const room = rooms[name];
+  if (!room) return [`${path} stands in a room "${name}" that the table does not have`];
+  return imports.flatMap(({ target, local, typeOnly }) => {
+    if (!local) {
+      const listed = room.packages?.some((known) => target === known || target.startsWith(`${known}/`));
+      const runtimes = target.startsWith("node:") && knowsRuntime.includes(name);
+      return listed || runtimes ? [] : [`${path} imports the package "${target}", which ${name} may not`];
+    }
+    const other = roomOf(target);
+    if (other === name || room.uses.includes(other) || (typeOnly && room.types?.includes(other))) return [];
+    const rule = room.types?.includes(other)
+      ? `only types of ${other} may go to ${name}`
+      : `${name} -> ${other}`;
+    return [`${path} imports ${target}: a new arrow, ${rule}`];
+  });
+}
+
+/** A way from a file back to itself by imports that stay when types are stripped; empty when there is none. */
+function cycle(sources: readonly Source[]): string[] {
+  const imports = new Map(
+    sources.map((
+      { path, imports },
+    ) => [path, imports.filter((i) => i.local && !i.typeOnly).map((i) => i.target)]),
+  );
+  const done = new Set<string>();
+  const visit = (path: string, way: readonly string[]): string[] => {
+    if (way.includes(path)) return [...way.slice(way.indexOf(path)), path];
+    if (done.has(path)) return [];
+    for (const next of imports.get(path) ?? []) {
+      const found = visit(next, [...way, path]);
+      if (found.length > 0) return found;
+    }
+    done.add(path);
+    return [];
+  };
+  for (const { path } of sources) {
+    const found = visit(path, []);
+    if (found.length > 0) return found;
+  }
+  return [];
+}
+
+const library = [...sourcesUnder("kernels"), ...sourcesUnder("src")];
+const everything = [...library, sourceAt("mod.ts")];
+
+test("imports: every arrow between rooms is in the table", () => {
+  assert.ok(library.length > 40, `only ${library.length} sources found`);
+  assert.deepEqual(everything.flatMap(newArrows), []);
+});
+
+test("imports: no file comes back to itself", () => {
+  assert.deepEqual(cycle(everything), []);
+});
+
+test("imports: a file that comes back to itself is found, unless by types", () => {
+  const file = (path: string, code: string): Source => ({ path, code, imports: importsOf(path, code) });
+  const a = file("src/a.ts", 'import { b } from "./b.ts";');
+  assert.deepEqual(cycle([a, file("src/b.ts", 'export { a } from "./a.ts";')]), [
+    "src/a.ts",
+    "src/b.ts",
+    "src/a.ts",
+  ]);
+  assert.deepEqual(cycle([a, file("src/b.ts", 'import type { A } from "./a.ts";')]), []);
+});
+
+test("imports: the reader sees types, re-exports, packages, and dynamic imports", () => {
+  const code = [
+    'import type { A } from "../tensor.ts";',
+    'import {\n  type B,\n  type C,\n} from "./b.ts";',
+    'import { d, type E } from "./d.ts";',
+    'export * from "./e.ts";',
+    'import "hono";',
+    'const f = await import("node:fs");',
+  ].join("\n");
+  const seen = importsOf("src/server/x.ts", code).map(({ target, typeOnly }) => `${target} ${typeOnly}`);
+  assert.deepEqual(seen, [
+    "src/tensor.ts true",
+    "src/server/b.ts true",
+    "src/server/d.ts false",
+    "src/server/e.ts false",
+    "hono false",
+    "node:fs false",
+  ]);
+});
+
+test("imports: an arrow that is not in the table is named with its file", () => {
+  const wrong = (path: string, code: string): string[] =>
+    newArrows({ path, code, imports: importsOf(path, code) });
+  assert.deepEqual(wrong("kernels/add.ts", 'import { x } from "../src/tensor.ts";'), [
+    "kernels/add.ts imports src/tensor.ts: a new arrow, kernels -> tensor",
+  ]);
+  assert.deepEqual(wrong("src/tensor.ts", 'import { x } from "../kernels/kernel.ts";'), [
+    "src/tensor.ts imports kernels/kernel.ts: a new arrow, only types of kernels may go to tensor",
+  ]);
+  assert.deepEqual(wrong("src/engine/a.ts", 'import { cpuDevice } from "../device/cpu.ts";'), [
+    "src/engine/a.ts imports src/device/cpu.ts: a new arrow, engine -> devices",
+  ]);
+  assert.equal(wrong("src/models/a.ts", 'import fs from "node:fs";').length, 1);
+  assert.equal(wrong("src/attic/a.ts", "").length, 1);
+});
+
+test("runtimes: nothing outside runtime/ and cli/ names one", () => {
+  const named = /\b(?:Deno|Bun|process)\s*[.?[]|["']node:/;
+  const offenders = everything
+    .filter(({ path }) => !knowsRuntime.includes(roomOf(path)))
+    .flatMap(({ path, code }) => {
+      const line = code.split("\n").find((text) => named.test(text));
+      return line ? [`${path}: ${line.trim()}`] : [];
+    });
+  assert.deepEqual(offenders, []);
+});
+
+test("kernels: every kernel of a file in kernels/ is in mod.ts once, under its file's name", async () => {
+  const files = readdirSync(join(root, "kernels")).filter((name) =>
+    name.endsWith(".ts") && name !== "mod.ts"
+  );
+  const found: string[] = [];
+  for (const file of files) {
+    const exported: Record<string, unknown> = await import(`../kernels/${file}`);
+    for (const value of Object.values(exported)) {
+      if (typeof value !== "object" || value === null || !("launch" in value && "reference" in value)) {
+        continue;
+      }
+      const kernel = kernels.find((listed) => listed === value);
+      assert.ok(kernel, `kernels/${file} has a kernel that kernels/mod.ts does not list`);
+      assert.equal(`${kernel.name}.ts`, file);
+      found.push(kernel.name);
+    }
+  }
+  assert.deepEqual(kernels.map(({ name }) => name).sort(), found.sort());
+});
+
+test("tree: the top level has the folders that the architecture names, and no more", () => {
+  const made = ["node_modules", "dist", ".git", ".cache", ".gpu-host"];
+  const folders = readdirSync(root, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && !made.includes(entry.name)).map((entry) => entry.name);
+  assert.deepEqual(folders.sort(), [".ci", "bench", "examples", "kernels", "src", "test"]);
+});
