@@ -55,8 +55,8 @@ async function importDawn(): Promise<DawnModule> {
   try {
     return await importOptional<DawnModule>("webgpu");
   } catch (error) {
-    // Where no package.json names it, as in a Deno program that imports this one by URL, Deno can still fetch it.
-    if (runtimeName() !== "deno" || !/not a dependency/i.test(String(error))) throw error;
+    // No package.json names it, as when a Deno program imports this package from a registry: Deno can still fetch it.
+    if (runtimeName() !== "deno" || !(error instanceof TypeError)) throw error;
     return await importOptional<DawnModule>("npm:webgpu@^0.6.2");
   }
 }
