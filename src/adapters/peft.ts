@@ -108,7 +108,7 @@ export async function loadAdapter(folder: ReadableFolder, options: LoadOptions =
   const bytes = await readWeights(folder, options.maxBytes ?? 2 ** 30);
   const file = parseSafetensors(bytes, { maxHeaderBytes });
   const tensors = new Map<string, HostTensor>();
-  for (const name of file.tensors.keys()) tensors.set(name, toTensor(file.read(name), { name }));
+  for (const name of file.tensors.keys()) tensors.set(name, toTensor(file.read(name)));
   const modules = method.read({ config, tensors, options });
   if (modules.size === 0) throw new ConfigError(`Cannot use ${weightsName}: it holds no tensor`);
   const configBytes = new TextEncoder().encode(text);

@@ -43,7 +43,7 @@ export const delta = defineCommand({
     const device = await openNamedDevice(args.device);
     try {
       const weight = await deltaOf(device, { method, module, shape });
-      await writeFile(args.out, writeSafetensors(new Map([["delta_weight", fromTensor(weight)]])));
+      await writeFile(args.out, writeSafetensors([fromTensor("delta_weight", weight)]));
       log(`${args.out}: delta_weight (${shape.out}, ${shape.in}), float32`);
     } finally {
       device.destroy();

@@ -32,26 +32,22 @@ export const generate = defineCommand({
     const adapters = adapter === undefined ? undefined : await openAdapterStore(dirname(adapter));
     const { engine, tokenizer } = await openNamedModel(device, { folder: args.model, adapters });
     const promptTokenIds = tokenizer.encode(args.prompt);
-    const pieces = generateText(engine, tokenizer, {
-      request: {
-        promptTokenIds,
-        adapter: adapter === undefined ? undefined : basename(adapter),
-        maxTokens: Math.min(
-          parseCount("max-tokens", args["max-tokens"]),
-          engine.maxModelLen - promptTokenIds.length,
-        ),
-        sampling: {
-          temperature,
-          topP: 1,
-          topK: 0,
-          seed: args.seed === undefined ? undefined : parseCount("seed", args.seed),
-        },
+    const request = {
+      promptTokenIds,
+      adapter: adapter === undefined ? undefined : basename(adapter),
+      maxTokens: Math.min(
+        parseCount("max-tokens", args["max-tokens"]),
+        engine.maxModelLen - promptTokenIds.length,
+      ),
+      sampling: {
+        temperature,
+        topP: 1,
+        topK: 0,
+        seed: args.seed === undefined ? undefined : parseCount("seed", args.seed),
       },
-    });
+    };
     process.stdout.write(args.prompt);
-    for await (const piece of pieces) {
-      if (piece.kind === "text") process.stdout.write(piece.text);
-    }
+    for await (const { text } of generateText(engine, request, { tokenizer })) process.stdout.write(text);
     process.stdout.write("\n");
     device.destroy();
     process.exit(0);

@@ -1,0 +1,51 @@
+/**
+ * fourierft: PEFT adapters at the edge. FourierFT's dW is applied without ever being built, each row of a batch with its
+ * own adapter, on a GPU through WebGPU or on the CPU.
+ *
+ * - {@linkcode openDevice} chooses a device; {@linkcode webgpuDevice} takes the caller's own `GPUDevice`.
+ * - {@linkcode fourierModule}, {@linkcode deltaOf}, {@linkcode applyModule}, {@linkcode merge} and {@linkcode unmerge}
+ *   work on one adapted linear; {@linkcode loadAdapter} reads a PEFT folder.
+ * - {@linkcode openModel} opens a model folder and answers requests, each with its own adapter.
+ *
+ * @module
+ */
+export { type AdaptedLinear, applyModule, deltaOf, merge, unmerge } from "./src/adapters/apply.ts";
+export { Bank, type Linear } from "./src/adapters/bank.ts";
+export type { AdapterFiles, AdapterModule, LinearShape, Method, Packed, ReadOptions } from "./src/adapters/method.ts";
+export { fourierft, fourierModule, frequencies, type Spectrum } from "./src/adapters/methods/fourierft.ts";
+export { lora } from "./src/adapters/methods/lora.ts";
+export { methods } from "./src/adapters/methods/mod.ts";
+export { loadAdapter, type LoadedAdapter, type LoadOptions } from "./src/adapters/peft.ts";
+export {
+  AdapterRegistry,
+  type AdapterStore,
+  type Lease,
+  type RegistryOptions,
+  type StoredAdapter,
+} from "./src/adapters/registry.ts";
+export type { AdapterCard, AdapterService } from "./src/adapters/service.ts";
+export { randperm } from "./src/adapters/torch_random.ts";
+export { cpuDevice } from "./src/device/cpu.ts";
+export { type Device, DeviceError, type Program } from "./src/device/device.ts";
+export { type WebGpuDevice, webgpuDevice } from "./src/device/webgpu.ts";
+export { BatchEngine, type EngineOptions } from "./src/engine/batch_engine.ts";
+export type { Engine, GenerateEvent, GenerateRequest, Sampling, TokenLogprobs } from "./src/engine/generate.ts";
+export { generateText, type TextEvent, type TextOptions } from "./src/engine/text.ts";
+export { ConfigError, NotFoundError, OverloadedError } from "./src/errors.ts";
+export type { ReadableFolder } from "./src/folder.ts";
+export { mergeFolder, type WritableFolder } from "./src/merge.ts";
+export { type OpenModel, openModel, type OpenModelOptions } from "./src/open.ts";
+export { type Plan, type Step, step } from "./src/plan.ts";
+export { openAdapterStore } from "./src/runtime/adapter_store.ts";
+export { openFile, openFolder } from "./src/runtime/file.ts";
+export { type OpenGpu, openGpu, type OpenGpuOptions } from "./src/runtime/gpu.ts";
+export { openDevice, type OpenDeviceOptions } from "./src/runtime/open_device.ts";
+export { type FetchHandler, serveApp, type Served, type ServeOptions } from "./src/runtime/serve.ts";
+export {
+  type DeviceBuffer,
+  type DType,
+  type HostTensor,
+  type Tensor,
+  tensor,
+  type TypedArray,
+} from "./src/tensor.ts";

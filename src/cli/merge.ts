@@ -1,0 +1,40 @@
+/**
+ * `fourierft merge`: a model folder with an adapter's dW added into its weights.
+ *
+ * @module
+ */
+import { defineCommand } from "citty";
+import { loadAdapter } from "../adapters/peft.ts";
+import { mergeFolder } from "../merge.ts";
+import { openFolder } from "../runtime/file.ts";
+import { createFolder } from "../runtime/output.ts";
+import { deviceArgs, log, openNamedDevice, progressBar } from "./open.ts";
+
+/** See the module's documentation. */
+export const merge = defineCommand({
+  meta: {
+    name: "merge",
+    description: "Write a copy of a model folder with an adapter merged into its weights",
+  },
+  args: {
+    model: { type: "string", required: true, description: "Hugging Face model folder", valueHint: "DIR" },
+    adapter: { type: "string", required: true, description: "PEFT adapter folder", valueHint: "DIR" },
+    out: { type: "string", required: true, description: "New folder to write", valueHint: "DIR" },
+    ...deviceArgs,
+  },
+  async run({ args }) {
+    const model = await openFolder(args.model);
+    const adapter = await loadAdapter(await openFolder(args.adapter));
+    const device = await openNamedDevice(args.device);
+    const bar = progressBar("weights");
+    try {
+      const out = await createFolder(args.out);
+      await mergeFolder(device, { model, adapter, out, onWeight: bar.update });
+      bar.stop();
+      log(`${args.out}: ${adapter.modules.size} of the model's weights merged`);
+    } finally {
+      bar.stop();
+      device.destroy();
+    }
+  },
+});

@@ -1,0 +1,124 @@
+/**
+ * A model folder with an adapter merged in: every other tensor and file as it was, one weight in memory at a time.
+ *
+ * @module
+ */
+import { deltaOf } from "./adapters/apply.ts";
+import type { LoadedAdapter } from "./adapters/peft.ts";
+import { float32ToBfloat16, float32ToFloat16, widen } from "../kernels/half.ts";
+import type { Device } from "./device/device.ts";
+import { ConfigError } from "./errors.ts";
+import type { ReadableFolder } from "./folder.ts";
+import { openCheckpoint } from "./models/checkpoint.ts";
+import { fromTensor, layoutSafetensors } from "./safetensors/mod.ts";
+import type { HostTensor } from "./tensor.ts";
+
+/** A folder being written: files appear under their names when they are complete. */
+export interface WritableFolder {
+  /** Writes a file from parts, in order. */
+  write(name: string, parts: AsyncIterable<Uint8Array>): Promise<void>;
+}
+
+/** Files copied beside the weights, where the model has them. */
+const copied: readonly string[] = [
+  "config.json",
+  "generation_config.json",
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "tokenizer.model",
+  "special_tokens_map.json",
+  "added_tokens.json",
+  "vocab.json",
+  "merges.txt",
+  "chat_template.jinja",
+  "chat_template.json",
+];
+
+/** The sum in float32, rounded once to the weight's own dtype. */
+function added(weight: HostTensor, delta: HostTensor): HostTensor {
+  const sum = widen(weight.data, weight.dtype).slice();
+  const change = delta.data as Float32Array;
+  for (let i = 0; i < sum.length; i++) sum[i] += change[i];
+  if (weight.dtype === "float16") return { ...weight, data: float32ToFloat16(sum) };
+  if (weight.dtype === "bfloat16") return { ...weight, data: float32ToBfloat16(sum) };
+  return { ...weight, data: sum };
+}
+
+const whole = async function* (
+  source: { sizeBytes: number; read(at: number, count: number): Promise<Uint8Array> },
+) {
+  const step = 16 << 20;
+  for (let at = 0; at < source.sizeBytes; at += step) {
+    yield await source.read(at, Math.min(step, source.sizeBytes - at));
+  }
+};
+
+/**
+ * Merges an adapter into a copy of a model folder. The weights go into one `model.safetensors`.
+ *
+ * @throws ConfigError when the model lacks a module's weight; RangeError when its shape is not the module's.
+ */
+export async function mergeFolder(
+  device: Device,
+  { model, adapter, out, onWeight = () => {} }: {
+    readonly model: ReadableFolder;
+    readonly adapter: LoadedAdapter;
+    readonly out: WritableFolder;
+    readonly onWeight?: (done: number, total: number) => void;
+  },
+): Promise<void> {
+  const checkpoint = await openCheckpoint(model);
+  const pathOf = weightPaths(checkpoint.names, adapter);
+  for (const [name, path] of pathOf) {
+    adapter.modules.get(path)!.check(path, shapeOf(name, checkpoint.info(name).shape));
+  }
+  const specs = checkpoint.names.map((name) => {
+    const { dtype, shape } = checkpoint.info(name);
+    return { name, dtype, shape };
+  });
+  const layout = layoutSafetensors(specs, { metadata: { format: "pt" } });
+  async function* parts(): AsyncGenerator<Uint8Array> {
+    yield layout.header;
+    for (const [i, { name }] of layout.tensors.entries()) {
+      const weight = await checkpoint.read(name);
+      const path = pathOf.get(name);
+      yield fromTensor(name, path === undefined ? weight : await merged(weight, name, path)).bytes;
+      onWeight(i + 1, layout.tensors.length);
+    }
+  }
+  async function merged(weight: HostTensor, name: string, path: string): Promise<HostTensor> {
+    const module = adapter.modules.get(path)!;
+    return added(
+      weight,
+      await deltaOf(device, { method: adapter.method, module, shape: shapeOf(name, weight.shape) }),
+    );
+  }
+  await out.write("model.safetensors", parts());
+  for (const name of copied) {
+    if (!await model.exists(name)) continue;
+    const source = await model.open(name);
+    await out.write(name, whole(source));
+    await source.close?.();
+  }
+}
+
+/** Which weight each module's dW is added to. */
+function weightPaths(names: readonly string[], { modules }: LoadedAdapter): Map<string, string> {
+  const pathOf = new Map<string, string>();
+  for (const path of modules.keys()) {
+    const name = `${path}.weight`;
+    if (!names.includes(name)) {
+      const reason = path === "lm_head" ? "its head is tied to the embedding" : "it has no such tensor";
+      throw new ConfigError(`Cannot merge module "${path}" into the model's "${name}": ${reason}`);
+    }
+    pathOf.set(name, path);
+  }
+  return pathOf;
+}
+
+function shapeOf(name: string, shape: readonly number[]): { out: number; in: number } {
+  if (shape.length !== 2) {
+    throw new RangeError(`Cannot merge into "${name}" of shape [${shape}]: it must have two dimensions`);
+  }
+  return { out: shape[0], in: shape[1] };
+}

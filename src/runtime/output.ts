@@ -1,0 +1,38 @@
+/**
+ * Folders to write: a file appears under its name when it is complete.
+ *
+ * @module
+ */
+import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { ConfigError } from "../errors.ts";
+import type { WritableFolder } from "../merge.ts";
+
+/**
+ * Makes a folder to write to, or takes an empty one.
+ *
+ * @throws ConfigError when it holds files: nothing is overwritten.
+ */
+export async function createFolder(path: string): Promise<WritableFolder> {
+  await mkdir(path, { recursive: true });
+  const there = await readdir(path);
+  if (there.length > 0) {
+    throw new ConfigError(`Cannot write to folder "${path}": it holds files already (${there[0]})`);
+  }
+  return {
+    async write(name, parts) {
+      const temporary = join(path, `${name}.partial`);
+      const file = await open(temporary, "w");
+      try {
+        for await (const part of parts) await file.writeFile(part);
+        await file.sync();
+      } catch (error) {
+        await file.close();
+        await rm(temporary, { force: true });
+        throw error;
+      }
+      await file.close();
+      await rename(temporary, join(path, name));
+    },
+  };
+}
