@@ -22,8 +22,8 @@ export interface Script {
   /** New tokens of a request, as many as there are. */
   readonly reply: (request: GenerateRequest) => readonly number[];
   readonly maxModelLen?: number;
-  /** Thrown before a sequence's token of that index; 0 is at the first `next`. */
-  readonly failure?: { readonly at: number; readonly error: Error };
+  /** Thrown before a sequence's token of that index; 0 is at the first `next`. In all sequences, or in the one started so. */
+  readonly failure?: { readonly at: number; readonly error: Error; readonly sequence?: number };
   /** After the reply, wait until the signal aborts. */
   readonly hangs?: boolean;
 }
@@ -51,10 +51,13 @@ function step(): Promise<void> {
 /** An engine that follows a script. */
 export function fakeEngine(script: Script): FakeEngine {
   let open = 0;
-  async function* run(request: GenerateRequest): AsyncGenerator<GenerateEvent> {
+  async function* run(request: GenerateRequest, sequence: number): AsyncGenerator<GenerateEvent> {
+    const fails = (at: number): boolean => {
+      return script.failure?.at === at && (script.failure.sequence ?? sequence) === sequence;
+    };
     const { logprobs, maxTokens, signal } = request;
     const tokens = script.reply(request);
-    if (script.failure?.at === 0) throw script.failure.error;
+    if (fails(0)) throw script.failure!.error;
     if (request.promptLogprobs) {
       const rest = request.promptTokenIds.slice(1).map((id) => fakeLogprobs(id, logprobs ?? 0));
       yield { kind: "prompt", logprobs: [null, ...rest] };
@@ -62,7 +65,7 @@ export function fakeEngine(script: Script): FakeEngine {
     for (const [i, tokenId] of tokens.slice(0, maxTokens).entries()) {
       await step();
       signal?.throwIfAborted();
-      if (i > 0 && script.failure?.at === i) throw script.failure.error;
+      if (i > 0 && fails(i)) throw script.failure!.error;
       yield logprobs === undefined
         ? { kind: "token", tokenId }
         : { kind: "token", tokenId, logprobs: fakeLogprobs(tokenId, logprobs) };
@@ -77,11 +80,11 @@ export function fakeEngine(script: Script): FakeEngine {
     ends: [],
     mostOpen: 0,
     async *generate(request) {
-      engine.requests.push(request);
+      const sequence = engine.requests.push(request) - 1;
       engine.mostOpen = Math.max(engine.mostOpen, ++open);
       let end = "returned";
       try {
-        for await (const event of run(request)) {
+        for await (const event of run(request, sequence)) {
           if (event.kind === "end") end = "done";
           yield event;
         }

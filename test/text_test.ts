@@ -54,10 +54,29 @@ test("Detokenizer gives nothing out that a later token changes", () => {
   }));
 });
 
-test("Detokenizer keeps up with long runs of wrong bytes", () => {
+test("Detokenizer finds a character after any number of wrong bytes", () => {
   const stray = tokenizer.encode("é", { addSpecialTokens: false })[0];
-  const ids = [...new Array<number>(300).fill(stray), ...tokenizer.encode("日", { addSpecialTokens: false })];
-  assert.equal(pieces(ids).join(""), "\ufffd".repeat(300) + "日");
+  const emoji = tokenizer.encode("😀", { addSpecialTokens: false });
+  for (let count = 0; count < 100; count++) {
+    const ids = [...new Array<number>(count).fill(stray), ...emoji];
+    assert.equal(pieces(ids).join(""), "\ufffd".repeat(count) + "😀");
+  }
+});
+
+test("Detokenizer decodes a few tokens at once, however long the text", () => {
+  let most = 0;
+  const counting = {
+    decode(ids: readonly number[]): string {
+      most = Math.max(most, ids.length);
+      return tokenizer.decode(ids);
+    },
+  };
+  for (const text of ["the sea 😀 ".repeat(50), "\ufffd".repeat(200)]) {
+    const detokenizer = new Detokenizer(counting);
+    const all = tokenizer.encode(text).map((id) => detokenizer.push(id));
+    assert.equal(all.join("") + detokenizer.end(), text);
+  }
+  assert.ok(most <= 33, `${most} tokens were decoded at once`);
 });
 
 test("Detokenizer holds back a character until its last byte", () => {

@@ -5,15 +5,12 @@
  */
 import { Tokenizer as Encoder } from "@huggingface/tokenizers";
 import { ConfigError } from "../errors.ts";
+import type { ReadableFolder } from "../folder.ts";
 import { chatFormatter, templateOf, tokenVariables } from "./chat_template.ts";
 import type { Tokenizer } from "./tokenizer_types.ts";
 
 /** What reading a tokenizer needs of a folder. */
-export interface TextFolder {
-  /** The text of a file; rejects when there is none. */
-  readText(name: string): Promise<string>;
-  exists(name: string): Promise<boolean>;
-}
+export type TextFolder = Pick<ReadableFolder, "readText" | "exists">;
 
 type Fields = Readonly<Record<string, unknown>>;
 

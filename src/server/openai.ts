@@ -19,6 +19,8 @@ const maxTopLogprobs = 20;
 
 const tokenId = z.number().int().nonnegative();
 
+const stopString = z.string().min(1, { error: "a stop string must not be empty" });
+
 const common = {
   model: z.string().min(1),
   n: z.number().int().min(1).max(128).default(1),
@@ -26,9 +28,10 @@ const common = {
   top_p: z.number().min(0).max(1).default(1),
   top_k: z.number().int().min(-1).default(0),
   seed: z.number().int().optional(),
-  stop: z.union([z.string().min(1), z.array(z.string().min(1)).max(16)], {
-    error: "it must be a text or a list of at most 16, none of them empty",
-  }).default([]),
+  stop: z.union([stopString, z.array(stopString).max(16)], {
+    error: "it must be a text or a list of at most 16 texts",
+  })
+    .default([]),
   stream: z.boolean().default(false),
   stream_options: z.object({
     include_usage: z.boolean().nullish(),

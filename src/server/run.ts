@@ -64,6 +64,8 @@ export async function startJob(job: Job, signal: AbortSignal): Promise<Run> {
   const cancel = (): void => stopped.abort(signal.reason);
   if (signal.aborted) cancel();
   signal.addEventListener("abort", cancel, { once: true });
+  // Every end aborts `stopped`; a signal that outlives the job must not keep it.
+  stopped.signal.addEventListener("abort", () => signal.removeEventListener("abort", cancel), { once: true });
   const running = parts(job, stopped);
   return { parts: await checkingInput(() => started(running)), cancel };
 }

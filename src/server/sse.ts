@@ -23,18 +23,23 @@ export interface SseOptions {
 export function sseResponse(values: AsyncGenerator<unknown>, { onError, onCancel }: SseOptions): Response {
   const encoder = new TextEncoder();
   const event = (data: string): Uint8Array => encoder.encode(`data: ${data}\n\n`);
+  let cancelled = false;
   const body = new ReadableStream<Uint8Array>({
     async pull(controller) {
       try {
         const { done, value } = await values.next();
+        if (cancelled) return;
         controller.enqueue(event(done ? "[DONE]" : JSON.stringify(value)));
         if (done) controller.close();
       } catch (error) {
+        // What ends because of the reader's leaving is no failure, and nobody reads of it.
+        if (cancelled) return;
         controller.enqueue(event(JSON.stringify(onError(error))));
         controller.close();
       }
     },
     cancel() {
+      cancelled = true;
       onCancel();
       // Not awaited: it ends when the sequence has noticed.
       values.return(undefined).catch(() => {});
