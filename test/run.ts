@@ -28,8 +28,9 @@ function testCommand(args: readonly string[]): string[] {
   if (args.includes("--bun")) {
     return [...bunCommand(), "test", "--timeout", "120000", ...passed, ...files];
   }
-  // Types have a gate of their own (`deno task check`).
-  return [process.execPath, "test", "-A", "--no-check", ...passed, ...files];
+  // Files' types have a gate of their own (`deno task check`); examples in documentation have only this one.
+  const check = args.includes("--doc") ? [] : ["--no-check"];
+  return [process.execPath, "test", "-A", ...check, ...passed, ...files];
 }
 
 const args = process.argv.slice(2);

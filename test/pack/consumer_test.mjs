@@ -1,0 +1,99 @@
+// A program of a user on Node: runs beside an installed package, with no TypeScript and no project around it.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { test } from "node:test";
+import {
+  applyModule,
+  cpuDevice,
+  deltaOf,
+  fourierft,
+  fourierModule,
+  frequencies,
+  openDevice,
+  openFolder,
+  openModel,
+} from "fourierft";
+import { kernels, portableLimits } from "fourierft/kernels";
+import { parseSafetensors, writeSafetensors } from "fourierft/safetensors";
+import { createApp } from "fourierft/server";
+
+const shape = { out: 6, in: 9 };
+const seed = 2024;
+const scaling = 150;
+const coefficients = new Float32Array([0.5, -1, 2, 0.25, -0.125]);
+const linear = { method: fourierft, module: fourierModule({ coefficients, seed, scaling }), shape };
+
+/** dW by the paper's formula: the real part of an inverse DFT with the n coefficients at their frequencies. */
+function definition() {
+  const { u, v } = frequencies(coefficients.length, shape, { seed });
+  return Float32Array.from({ length: shape.out * shape.in }, (_, i) => {
+    const [j, k] = [Math.floor(i / shape.in), i % shape.in];
+    const terms = Array.from(
+      coefficients,
+      (c, l) => c * Math.cos(2 * Math.PI * (u[l] * j / shape.out + v[l] * k / shape.in)),
+    );
+    return scaling / (shape.out * shape.in) * terms.reduce((a, b) => a + b, 0);
+  });
+}
+
+function close(actual, expected) {
+  assert.equal(actual.length, expected.length);
+  const most = Math.max(...expected.map(Math.abs));
+  actual.forEach((x, i) =>
+    assert.ok(Math.abs(x - expected[i]) <= 2e-6 * most, `${x} is not ${expected[i]} at ${i}`)
+  );
+}
+
+test("deltaOf: the CPU device has the definition's numbers", async () => {
+  close((await deltaOf(cpuDevice(), linear)).data, definition());
+});
+
+test("deltaOf and applyModule: a GPU opened by Dawn has the definition's numbers", async () => {
+  const device = await openDevice({ kind: "webgpu" });
+  close((await deltaOf(device, linear)).data, definition());
+  const x = {
+    shape: [1, shape.in],
+    dtype: "float32",
+    data: Float32Array.from({ length: shape.in }, (_, i) => i === 4 ? 1 : 0),
+  };
+  const y = await applyModule(device, linear, { x });
+  close(y.data, definition().filter((_, i) => i % shape.in === 4));
+  device.destroy();
+});
+
+test("fourierft/kernels: every kernel prints its WGSL", () => {
+  assert.ok(kernels.length > 10);
+  for (const kernel of kernels) {
+    const { uniforms, dtypes } = kernel.cases[0];
+    const usual = Object.fromEntries(Object.entries(kernel.buffers).map(([name, b]) => [name, b.dtypes[0]]));
+    const launch = kernel.launch({ uniforms, dtypes: { ...usual, ...dtypes } }, portableLimits);
+    for (const { wgsl } of launch.dispatches) assert.match(wgsl, /fn main\(/);
+  }
+});
+
+test("fourierft/safetensors: what is written is read", () => {
+  const bytes = new Uint8Array(new Float32Array([1, -2, 3]).buffer);
+  const file = parseSafetensors(writeSafetensors([{ name: "w", dtype: "F32", shape: [3], bytes }]));
+  assert.deepEqual(file.tensors.get("w")?.shape, [3]);
+});
+
+test("fourierft/server: the demo model answers a request with an adapter", async () => {
+  const model = await openModel(cpuDevice(), { folder: await openFolder(process.env.DEMO_MODEL) });
+  const { engine, tokenizer, registry } = model;
+  const app = createApp({
+    model: { id: "demo", createdUnixSeconds: 0, engine, tokenizer },
+    adapters: registry,
+  });
+  const response = await app.request("/v1/completions", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ model: "demo", prompt: "The king", max_tokens: 4, temperature: 0 }),
+  });
+  const body = await response.json();
+  assert.equal(response.status, 200, JSON.stringify(body));
+  assert.equal(body.usage.completion_tokens, 4);
+});
+
+test("fourierft: the command is installed", () => {
+  assert.match(execFileSync("npx", ["--no-install", "fourierft", "--help"], { encoding: "utf8" }), /serve/);
+});
