@@ -50,8 +50,9 @@ const rooms: Readonly<Record<string, Room>> = {
     packages: ["hono", "zod"],
   },
   open: { uses: ["engine", "models", "adapters", "folder", ...ground], types: ["device"] },
-  // `adapters` for the rule of what a name may be.
-  runtime: { uses: ["devices", "device", "adapters", "folder", "errors"], types: ["safetensors"] },
+  merge: { uses: ["models", "adapters", "safetensors", "folder", ...ground], types: ["device"] },
+  // `adapters` for the rule of what a name may be; of the rest what a disk must offer.
+  runtime: { uses: ["devices", "device", "adapters", "folder", "errors"], types: ["safetensors", "merge"] },
 };
 
 /** Rooms at the rim, which may import every other. */

@@ -42,10 +42,10 @@ try {
   const tarball = buildPackage();
   writeFileSync(join(project, "package.json"), '{ "private": true, "type": "module" }\n');
   run("npm", ["install", "--no-audit", "--no-fund", "--loglevel=error", tarball]);
-  copyFileSync(join(here, "consumer_test.mjs"), join(project, "consumer_test.mjs"));
+  copyFileSync(join(here, "consumer.mjs"), join(project, "consumer.mjs"));
   writeFileSync(join(project, "typed.ts"), typed);
   run(process.execPath, ["check", "--node-modules-dir=manual", "typed.ts"]);
-  run("node", ["--test", "consumer_test.mjs"]);
+  run("node", ["--test", "consumer.mjs"]);
 } finally {
   rmSync(project, { recursive: true });
 }
