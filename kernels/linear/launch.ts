@@ -6,7 +6,7 @@
 import { type Dispatch, type DType, grid, type Limits } from "../kernel.ts";
 import { matvecThreads, matvecWgsl, rowBlock } from "./matvec.ts";
 import { type Tile, tiledWgsl } from "./tiled.ts";
-import type { Variant } from "./wgsl.ts";
+import { prelude, type Variant } from "./wgsl.ts";
 
 /** Up to here reading the weight costs more than the arithmetic, and tiles would leave most of a GPU idle. */
 const fewRows = 32;
@@ -45,5 +45,15 @@ export function linearDispatch(
   }
   const tiles = (tile: Tile): number => Math.ceil(rows / tile) * Math.ceil(outSize / tile);
   const tile: Tile = tiles(128) >= manyTiles ? 128 : 64;
-  return { ...common, wgsl: tiledWgsl(variant, tile), grid: grid(tiles(tile), limits) };
+  const wgsl = tiledWgsl({
+    tile,
+    prelude: prelude(variant),
+    rows: "uniforms.rows",
+    columns: "uniforms.out",
+    inner: "uniforms.in",
+    x: "inner",
+    weight: "inner",
+    slices: 1,
+  });
+  return { ...common, wgsl, grid: grid(tiles(tile), limits) };
 }

@@ -4,19 +4,46 @@
  * @module
  */
 import { workgroupBuiltins, workgroupIndex } from "../kernel.ts";
-import { prelude, type Variant } from "./wgsl.ts";
 
 /** Rows and columns of y that one workgroup makes. */
 export type Tile = 64 | 128;
 
+/** Which index runs along a line of an operand's memory: the one summed over, or the result's row or column. */
+export type Along = "inner" | "outer";
+
+/** What the text of a tiled product depends on. Sizes are WGSL expressions. */
+export interface Tiled {
+  readonly tile: Tile;
+  /** Declares `x_quad(line, quad)` and `weight_quad(line, quad)`: four elements of a line; and `put(row, column, value)`. */
+  readonly prelude: string;
+  readonly rows: string;
+  readonly columns: string;
+  readonly inner: string;
+  readonly x: Along;
+  readonly weight: Along;
+  /** Workgroups that share a tile's sum; above 1, `put` is told which by `var<private> slice`. */
+  readonly slices: number;
+}
+
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
+
+/** Four by four elements of an operand whose lines start at `begin`, a vector for each of four inner indices. */
+function fetchBlock(name: string, along: Along, { begin, end }: { begin: string; end: string }): string {
+  if (along === "outer") {
+    return `let at = (${begin} + line) / 4;
+    return mat4x4f(${range(4).map((i) => `${name}_quad(4 * k + ${i}, at)`).join(", ")});`;
+  }
+  return `let at = min(vec4u(${begin} + line) + vec4u(0, 1, 2, 3), vec4u(${end} - 1));
+    return transpose(mat4x4f(${[..."xyzw"].map((i) => `${name}_quad(at.${i}, k)`).join(", ")}));`;
+}
 
 /**
  * Sixteen inputs at a time go to workgroup memory, transposed: `tiles` holds, for x and then for the weight, and for
  * each input, quads of four consecutive rows. Quads are permuted by an exclusive or, so that the stores of eight
  * neighbouring threads fall on different banks. The next inputs are fetched into registers during the arithmetic.
  */
-export function tiledWgsl(variant: Variant, tile: Tile): string {
+export function tiledWgsl(text: Tiled): string {
+  const { tile, slices } = text;
   const quads = tile / 4;
   const parts = tile / 64;
   const blocks = 4 * quads;
@@ -26,24 +53,23 @@ export function tiledWgsl(variant: Variant, tile: Tile): string {
     rows.map((r) => range(parts).map((c) => line(r, c)).join(" ")).join("\n");
   const lane = (r: number): string => `x${Math.floor(r / 4)}.${"xyzw"[r % 4]}`;
   return /* wgsl */ `
-${prelude(variant)}
+${text.prelude}
 
+var<private> slice: u32;
 var<workgroup> tiles: array<vec4f, ${2 * side}>;
 
 // Four inputs (rows of the result) of four rows, transposed. The first ${blocks} threads fetch from x, the next ${blocks}
-// from the weight. Rows past the end repeat the last one.
+// from the weight. Rows past the end repeat the last one, or are zeros.
 fn fetch(local: u32, row: u32, column: u32, quad_of_inputs: u32) -> mat4x4f {
   let line = 4 * ((local % ${blocks}) / 4);
   let k = quad_of_inputs + local % 4;
   if (local < ${blocks}) {
-    let last = uniforms.rows - 1;
-    let at = min(vec4u(row + line) + vec4u(0, 1, 2, 3), vec4u(last));
-    return transpose(mat4x4f(x_quad(at.x, k), x_quad(at.y, k), x_quad(at.z, k), x_quad(at.w, k)));
+    ${fetchBlock("x", text.x, { begin: "row", end: text.rows })}
   }
   if (local >= ${2 * blocks}) { return mat4x4f(); }
-  let last = uniforms.out - 1;
-  let at = min(vec4u(column + line) + vec4u(0, 1, 2, 3), vec4u(last));
-  return transpose(mat4x4f(weight_quad(at.x, k), weight_quad(at.y, k), weight_quad(at.z, k), weight_quad(at.w, k)));
+  {
+    ${fetchBlock("weight", text.weight, { begin: "column", end: text.columns })}
+  }
 }
 
 fn store(local: u32, fetched: mat4x4f) {
@@ -58,19 +84,23 @@ fn store(local: u32, fetched: mat4x4f) {
 
 @compute @workgroup_size(256)
 fn main(${workgroupBuiltins}) {
-  let id = ${workgroupIndex};
-  let columns = (uniforms.out + ${tile - 1}) / ${tile};
+  let id = (${workgroupIndex}) / ${slices};
+  slice = (${workgroupIndex}) % ${slices};
+  let columns = (${text.columns} + ${tile - 1}) / ${tile};
   let row = (id / columns) * ${tile};
-  if (row >= uniforms.rows) { return; }
+  if (row >= ${text.rows}) { return; }
   let column = (id % columns) * ${tile};
-  let quads_in = (uniforms.in + 3) / 4;
+  let quads_in = (${text.inner} + 3) / 4;
+  let span = 4 * ((quads_in + ${4 * slices - 1}) / ${4 * slices});
+  let begin = ((${workgroupIndex}) % ${slices}) * span;
+  let end = min(begin + span, quads_in);
 ${each((r, c) => `  var sum${r}_${c} = vec4f();`)}
-  var fetched = fetch(local, row, column, 0);
-  for (var k = 0u; k < quads_in; k += 4) {
+  var fetched = fetch(local, row, column, begin);
+  for (var k = begin; k < end; k += 4) {
     workgroupBarrier();
     store(local, fetched);
     workgroupBarrier();
-    if (k + 4 < quads_in) { fetched = fetch(local, row, column, k + 4); }
+    if (k + 4 < end) { fetched = fetch(local, row, column, k + 4); }
     for (var i = 0u; i < 16; i++) {
       let x_at = i * ${quads} + ((local / 16) ^ (2 * (i / 4)));
       let w_at = ${side} + i * ${quads} + ((local % 16) ^ (2 * (i / 4)));

@@ -17,7 +17,8 @@ export interface Variant {
   readonly wide: boolean;
 }
 
-const wideWeight = {
+/** How four elements are read where lines start at multiples of four: the quad at `weight[i]`. */
+export const wideWeight = {
   float32: "return weight[i];",
   float16: "return vec4f(unpack2x16float(weight[i].x), unpack2x16float(weight[i].y));",
   bfloat16: `let p = weight[i];

@@ -1,0 +1,189 @@
+import {
+  type Case,
+  defineKernel,
+  grid,
+  type Kernel,
+  nans,
+  normals,
+  workgroupBuiltins,
+  workgroupIndex,
+} from "./kernel.ts";
+import { causalAttentionCpu } from "./causal/cpu.ts";
+import {
+  bounds,
+  type Packed,
+  packedBenches,
+  packedCases,
+  packedName,
+  pairs,
+  sizesOf,
+} from "./causal/packed.ts";
+import {
+  checkSizes,
+  dots,
+  prelude,
+  rescale,
+  storeSums,
+  storeWeights,
+  sums,
+  tileRows,
+  type Uniforms,
+  uniforms,
+  weigh,
+} from "./causal/wgsl.ts";
+
+type Buffers = "q" | "k" | "v" | "first" | "y" | "logsumexp";
+
+/** Softmax is online: a tile of keys that raises a row's maximum rescales what was summed. */
+const wgsl = (headDim: number): string => /* wgsl */ `
+${
+  prelude(
+    [{ name: "q", of: "heads" }, { name: "k", of: "kvHeads" }, { name: "v", of: "kvHeads" }],
+    headDim % 4 === 0,
+  )
+}
+@group(0) @binding(4) var<storage, read> first: array<u32>;
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+@group(0) @binding(6) var<storage, read_write> logsumexp: array<f32>;
+
+const lowest = -1e38;
+// A number of each thread, for sums and maxima over the 16 threads of a row: (mine y, mine y + 16).
+var<workgroup> numbers: array<vec2f, 272>;
+${dots("q", "k")}
+
+@compute @workgroup_size(256)
+fn main(${workgroupBuiltins}) {
+  let id = ${workgroupIndex};
+  let mine = vec2u((id / uniforms.heads) * ${tileRows}, id % uniforms.heads);
+  if (mine.x >= uniforms.rows) { return; }
+  let kv_head = mine.y / (uniforms.heads / uniforms.kvHeads);
+  let rows = mine.x + vec2u(local / 16, local / 16 + 16);
+  let starts = vec2u(first[min(rows.x, uniforms.rows - 1)], first[min(rows.y, uniforms.rows - 1)]);
+  let end = min(mine.x + ${tileRows}, uniforms.rows);
+  let own = (local / 16) * 17;
+
+  var maximum = vec2f(lowest);
+  var sum = vec2f();
+${sums("acc", headDim)}
+  for (var begin = first[mine.x]; begin < end; begin += ${tileRows}) {
+    let others = vec2u(begin, kv_head);
+    let keys = begin + vec2u(local % 16, local % 16 + 16);
+    let seen = vec4<bool>(
+      keys.x >= starts.x && keys.x <= rows.x, keys.y >= starts.x && keys.y <= rows.x,
+      keys.x >= starts.y && keys.x <= rows.y, keys.y >= starts.y && keys.y <= rows.y);
+    let scores = select(vec4f(lowest), uniforms.scale * dots_q_k(local, mine, others), seen);
+    numbers[own + local % 16] = max(scores.xz, scores.yw);
+    workgroupBarrier();
+    var raised = maximum;
+    for (var i = 0u; i < 16; i++) { raised = max(raised, numbers[own + i]); }
+    let factor = exp(maximum - raised);
+    let pairs = select(vec4f(), exp(scores - raised.xxyy), seen);
+    maximum = raised;
+    sum = sum * factor + pairs.xz + pairs.yw;
+${rescale("acc", "factor", headDim)}
+${storeWeights("pairs")}
+${weigh("acc", "v", "others", headDim)}
+  }
+
+  workgroupBarrier();
+  numbers[own + local % 16] = sum;
+  workgroupBarrier();
+  var total = vec2f();
+  for (var i = 0u; i < 16; i++) { total += numbers[own + i]; }
+  let inverse = 1 / max(total, vec2f(1e-30));
+  if (local % 16 == 0) {
+    let value = maximum + log(total);
+    if (rows.x < uniforms.rows) { logsumexp[rows.x * uniforms.heads + mine.y] = value.x; }
+    if (rows.y < uniforms.rows) { logsumexp[rows.y * uniforms.heads + mine.y] = value.y; }
+  }
+${storeSums("acc", { into: "y", at: "mine", heads: "uniforms.heads", factor: "inverse" }, headDim)}
+}
+`;
+
+function sized(packed: Packed): Case<Buffers, Uniforms> {
+  const uniforms = sizesOf(packed);
+  const { rows, heads, kvHeads, headDim } = uniforms;
+  return {
+    name: packedName(packed),
+    uniforms,
+    make: (random) => ({
+      q: normals(rows * heads * headDim, random, 2),
+      k: normals(rows * kvHeads * headDim, random, 2),
+      v: normals(rows * kvHeads * headDim, random),
+      first: bounds(packed.documents).first,
+      y: nans(rows * heads * headDim),
+      logsumexp: nans(rows * heads),
+    }),
+  };
+}
+
+function bench(packed: Packed): Kernel<Buffers, Uniforms>["benches"][number] {
+  const { rows, heads, kvHeads, headDim } = sizesOf(packed);
+  return {
+    ...sized(packed),
+    bytes: 4 * rows * headDim * 2 * (heads + kvHeads),
+    flops: 4 * pairs(packed.documents) * heads * headDim,
+  };
+}
+
+/** Causal attention of packed documents, for training: what the backward pass needs is kept, in O(rows). */
+export const causalAttention: Kernel<Buffers, Uniforms> = defineKernel({
+  name: "causal_attention",
+  doc:
+    "y[r, h] = softmax over rows j of (scale q[r, h] . k[j, g]) times v[j, g], where j runs from first[r] to r " +
+    "inclusive and g = h / (heads / kvHeads) rounded down; logsumexp[r, h] = log of the sum of the exponentials",
+  buffers: {
+    q: { access: "read", dtypes: ["float32"], doc: "(rows, heads, headDim), row-major" },
+    k: { access: "read", dtypes: ["float32"], doc: "(rows, kvHeads, headDim), row-major" },
+    v: { access: "read", dtypes: ["float32"], doc: "(rows, kvHeads, headDim), row-major" },
+    first: {
+      access: "read",
+      dtypes: ["uint32"],
+      doc:
+        "(rows): the row where this row's document starts, at most this row; never less than the row before has",
+    },
+    y: { access: "read_write", dtypes: ["float32"], doc: "(rows, heads, headDim), row-major" },
+    logsumexp: { access: "read_write", dtypes: ["float32"], doc: "(rows, heads)" },
+  },
+  uniforms,
+  launch({ uniforms }, limits) {
+    checkSizes(uniforms);
+    return {
+      dispatches: [{
+        wgsl: wgsl(uniforms.headDim),
+        bindings: [
+          ...["q", "k", "v", "first"].map((name) => ({ name, access: "read" as const })),
+          ...["y", "logsumexp"].map((name) => ({ name, access: "read_write" as const })),
+        ],
+        grid: grid(Math.ceil(uniforms.rows / tileRows) * uniforms.heads, limits),
+      }],
+    };
+  },
+  reference({ q, k, v, first, y, logsumexp }, { rows, heads, kvHeads, headDim, scale }) {
+    for (let r = 0; r < rows; r++) {
+      for (let h = 0; h < heads; h++) {
+        const query = (r * heads + h) * headDim;
+        const key = (j: number) => (j * kvHeads + Math.floor(h / (heads / kvHeads))) * headDim;
+        const scores: number[] = [];
+        for (let j = first[r]; j <= r; j++) {
+          let dot = 0;
+          for (let i = 0; i < headDim; i++) dot += q[query + i] * k[key(j) + i];
+          scores.push(dot * scale);
+        }
+        const max = scores.reduce((a, b) => Math.max(a, b), -Infinity);
+        const sum = scores.reduce((sum, score) => sum + Math.exp(score - max), 0);
+        for (let i = 0; i < headDim; i++) {
+          y[query + i] = scores.reduce(
+            (value, score, j) => value + Math.exp(score - max) / sum * v[key(first[r] + j) + i],
+            0,
+          );
+        }
+        logsumexp[r * heads + h] = max + Math.log(sum);
+      }
+    }
+  },
+  cpu: causalAttentionCpu,
+  tolerance: 1e-5,
+  cases: packedCases.map(sized),
+  benches: packedBenches.map(bench),
+});

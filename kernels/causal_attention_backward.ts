@@ -1,0 +1,275 @@
+import {
+  type Case,
+  defineKernel,
+  type Dispatch,
+  grid,
+  type Kernel,
+  nans,
+  normals,
+  uniformStruct,
+  workgroupBuiltins,
+  workgroupIndex,
+} from "./kernel.ts";
+import { causalAttentionBackwardCpu, causalAttentionCpu } from "./causal/cpu.ts";
+import {
+  bounds,
+  type Packed,
+  packedBenches,
+  packedCases,
+  packedName,
+  pairs,
+  sizesOf,
+} from "./causal/packed.ts";
+import {
+  checkSizes,
+  dots,
+  prelude,
+  storeSums,
+  storeWeights,
+  sums,
+  tileRows,
+  type Uniforms,
+  uniforms,
+  weigh,
+} from "./causal/wgsl.ts";
+
+type Buffers = "q" | "k" | "v" | "y" | "dy" | "logsumexp" | "first" | "last" | "dq" | "dk" | "dv";
+
+const inputs = [
+  { name: "q", of: "heads" },
+  { name: "k", of: "kvHeads" },
+  { name: "v", of: "kvHeads" },
+  { name: "dy", of: "heads" },
+] as const;
+
+/** A row's two numbers for each head: log-sum-exp, and y . dy, which all its probabilities' gradients fall by. */
+const statsWgsl = /* wgsl */ `
+${uniformStruct(uniforms)}
+@group(0) @binding(1) var<storage, read> y: array<f32>;
+@group(0) @binding(2) var<storage, read> dy: array<f32>;
+@group(0) @binding(3) var<storage, read> logsumexp: array<f32>;
+@group(0) @binding(4) var<storage, read_write> stats: array<vec2f>;
+
+@compute @workgroup_size(256)
+fn main(${workgroupBuiltins}) {
+  let i = (${workgroupIndex}) * 256 + local;
+  if (i >= uniforms.rows * uniforms.heads) { return; }
+  var sum = 0.0;
+  for (var e = i * uniforms.headDim; e < (i + 1) * uniforms.headDim; e++) { sum += y[e] * dy[e]; }
+  stats[i] = vec2f(logsumexp[i], sum);
+}
+`;
+
+/** Mine are rows of dq; the others, keys. */
+const queryWgsl = (headDim: number): string => /* wgsl */ `
+${prelude(inputs, headDim % 4 === 0)}
+@group(0) @binding(5) var<storage, read> first: array<u32>;
+@group(0) @binding(6) var<storage, read> stats: array<vec2f>;
+@group(0) @binding(7) var<storage, read_write> dq: array<f32>;
+${dots("q", "k")}
+${dots("dy", "v")}
+
+@compute @workgroup_size(256)
+fn main(${workgroupBuiltins}) {
+  let id = ${workgroupIndex};
+  let mine = vec2u((id / uniforms.heads) * ${tileRows}, id % uniforms.heads);
+  if (mine.x >= uniforms.rows) { return; }
+  let kv_head = mine.y / (uniforms.heads / uniforms.kvHeads);
+  let rows = mine.x + vec2u(local / 16, local / 16 + 16);
+  let held = min(rows, vec2u(uniforms.rows - 1));
+  let starts = vec2u(first[held.x], first[held.y]);
+  let upper = stats[held.x * uniforms.heads + mine.y];
+  let lower = stats[held.y * uniforms.heads + mine.y];
+  let end = min(mine.x + ${tileRows}, uniforms.rows);
+${sums("acc", headDim)}
+  for (var begin = first[mine.x]; begin < end; begin += ${tileRows}) {
+    let others = vec2u(begin, kv_head);
+    let keys = begin + vec2u(local % 16, local % 16 + 16);
+    let seen = vec4<bool>(
+      keys.x >= starts.x && keys.x <= rows.x, keys.y >= starts.x && keys.y <= rows.x,
+      keys.x >= starts.y && keys.x <= rows.y, keys.y >= starts.y && keys.y <= rows.y);
+    let scores = uniforms.scale * dots_q_k(local, mine, others) - vec4f(upper.xx, lower.xx);
+    let probabilities = exp(select(vec4f(-1e4), scores, seen));
+    let slopes = probabilities * (dots_dy_v(local, mine, others) - vec4f(upper.yy, lower.yy));
+${storeWeights("slopes")}
+${weigh("acc", "k", "others", headDim)}
+  }
+  let factor = vec2f(uniforms.scale);
+${storeSums("acc", { into: "dq", at: "mine", heads: "uniforms.heads", factor: "factor" }, headDim)}
+}
+`;
+
+/** Mine are keys; the others, later rows of all heads that share the keys. */
+const keyWgsl = (headDim: number): string => /* wgsl */ `
+${prelude(inputs, headDim % 4 === 0)}
+@group(0) @binding(5) var<storage, read> last: array<u32>;
+@group(0) @binding(6) var<storage, read> stats: array<vec2f>;
+@group(0) @binding(7) var<storage, read_write> dk: array<f32>;
+@group(0) @binding(8) var<storage, read_write> dv: array<f32>;
+${dots("k", "q")}
+${dots("v", "dy")}
+
+@compute @workgroup_size(256)
+fn main(${workgroupBuiltins}) {
+  let id = ${workgroupIndex};
+  let mine = vec2u((id / uniforms.kvHeads) * ${tileRows}, id % uniforms.kvHeads);
+  if (mine.x >= uniforms.rows) { return; }
+  let group_size = uniforms.heads / uniforms.kvHeads;
+  let keys = mine.x + vec2u(local / 16, local / 16 + 16);
+  let held = min(keys, vec2u(uniforms.rows - 1));
+  let ends = vec2u(last[held.x], last[held.y]);
+  let end = min(last[min(mine.x + ${tileRows}, uniforms.rows) - 1], uniforms.rows);
+${sums("acck", headDim)}
+${sums("accv", headDim)}
+  for (var head = mine.y * group_size; head < (mine.y + 1) * group_size; head++) {
+    for (var begin = mine.x; begin < end; begin += ${tileRows}) {
+      let others = vec2u(begin, head);
+      let rows = begin + vec2u(local % 16, local % 16 + 16);
+      let seen = vec4<bool>(
+        rows.x >= keys.x && ends.x > rows.x, rows.y >= keys.x && ends.x > rows.y,
+        rows.x >= keys.y && ends.y > rows.x, rows.y >= keys.y && ends.y > rows.y);
+      let near = stats[min(rows.x, uniforms.rows - 1) * uniforms.heads + head];
+      let far = stats[min(rows.y, uniforms.rows - 1) * uniforms.heads + head];
+      let scores = uniforms.scale * dots_k_q(local, mine, others) - vec4f(near.x, far.x, near.x, far.x);
+      let probabilities = exp(select(vec4f(-1e4), scores, seen));
+      let slopes = probabilities * (dots_v_dy(local, mine, others) - vec4f(near.y, far.y, near.y, far.y));
+${storeWeights("probabilities")}
+${weigh("accv", "dy", "others", headDim)}
+      workgroupBarrier();
+${storeWeights("slopes")}
+${weigh("acck", "q", "others", headDim)}
+    }
+  }
+  let factor = vec2f(uniforms.scale);
+  let one = vec2f(1);
+${storeSums("acck", { into: "dk", at: "mine", heads: "uniforms.kvHeads", factor: "factor" }, headDim)}
+${storeSums("accv", { into: "dv", at: "mine", heads: "uniforms.kvHeads", factor: "one" }, headDim)}
+}
+`;
+
+const bindings = (read: readonly string[], written: readonly string[]): Dispatch["bindings"] => [
+  ...read.map((name) => ({ name, access: "read" as const })),
+  ...written.map((name) => ({ name, access: "read_write" as const })),
+];
+
+function sized(packed: Packed): Case<Buffers, Uniforms> {
+  const uniforms = sizesOf(packed);
+  const { rows, heads, kvHeads, headDim } = uniforms;
+  return {
+    name: packedName(packed),
+    uniforms,
+    make(random) {
+      const forward = {
+        q: normals(rows * heads * headDim, random),
+        k: normals(rows * kvHeads * headDim, random),
+        v: normals(rows * kvHeads * headDim, random),
+        first: bounds(packed.documents).first,
+        y: nans(rows * heads * headDim),
+        logsumexp: nans(rows * heads),
+      };
+      causalAttentionCpu(forward, uniforms);
+      return {
+        ...forward,
+        last: bounds(packed.documents).last,
+        dy: normals(rows * heads * headDim, random),
+        dq: nans(rows * heads * headDim),
+        dk: nans(rows * kvHeads * headDim),
+        dv: nans(rows * kvHeads * headDim),
+      };
+    },
+  };
+}
+
+function bench(packed: Packed): Kernel<Buffers, Uniforms>["benches"][number] {
+  const { rows, heads, kvHeads, headDim } = sizesOf(packed);
+  return {
+    ...sized(packed),
+    bytes: 4 * rows * headDim * 4 * (heads + kvHeads),
+    flops: 10 * pairs(packed.documents) * heads * headDim,
+  };
+}
+
+/** The gradients of causal attention of packed documents; probabilities are made anew from the log-sum-exp. */
+export const causalAttentionBackward: Kernel<Buffers, Uniforms> = defineKernel({
+  name: "causal_attention_backward",
+  doc:
+    "dq, dk and dv of causal_attention from dy: with p[r, h, j] = exp(scale q[r, h] . k[j, g] - logsumexp[r, h]) and " +
+    "s = p (dy[r, h] . v[j, g] - dy[r, h] . y[r, h]): dq[r, h] = scale sum of s k[j, g], dk[j, g] = scale sum of " +
+    "s q[r, h], dv[j, g] = sum of p dy[r, h]",
+  buffers: {
+    q: { access: "read", dtypes: ["float32"], doc: "(rows, heads, headDim), row-major" },
+    k: { access: "read", dtypes: ["float32"], doc: "(rows, kvHeads, headDim), row-major" },
+    v: { access: "read", dtypes: ["float32"], doc: "(rows, kvHeads, headDim), row-major" },
+    y: { access: "read", dtypes: ["float32"], doc: "(rows, heads, headDim): as causal_attention wrote it" },
+    dy: { access: "read", dtypes: ["float32"], doc: "(rows, heads, headDim), row-major" },
+    logsumexp: { access: "read", dtypes: ["float32"], doc: "(rows, heads): as causal_attention wrote it" },
+    first: { access: "read", dtypes: ["uint32"], doc: "(rows): as for causal_attention" },
+    last: {
+      access: "read",
+      dtypes: ["uint32"],
+      doc: "(rows): the row after the last of this row's document, as `first` tells documents apart",
+    },
+    dq: { access: "read_write", dtypes: ["float32"], doc: "(rows, heads, headDim), row-major" },
+    dk: { access: "read_write", dtypes: ["float32"], doc: "(rows, kvHeads, headDim), row-major" },
+    dv: { access: "read_write", dtypes: ["float32"], doc: "(rows, kvHeads, headDim), row-major" },
+  },
+  uniforms,
+  launch({ uniforms }, limits) {
+    checkSizes(uniforms);
+    const { rows, heads, kvHeads, headDim } = uniforms;
+    const blocks = Math.ceil(rows / tileRows);
+    return {
+      dispatches: [
+        {
+          wgsl: statsWgsl,
+          bindings: bindings(["y", "dy", "logsumexp"], ["stats"]),
+          grid: grid(Math.ceil(rows * heads / 256), limits),
+        },
+        {
+          wgsl: queryWgsl(headDim),
+          bindings: bindings(["q", "k", "v", "dy", "first", "stats"], ["dq"]),
+          grid: grid(blocks * heads, limits),
+        },
+        {
+          wgsl: keyWgsl(headDim),
+          bindings: bindings(["q", "k", "v", "dy", "last", "stats"], ["dk", "dv"]),
+          grid: grid(blocks * kvHeads, limits),
+        },
+      ],
+      scratch: { stats: 8 * rows * heads },
+    };
+  },
+  reference({ q, k, v, y, dy, logsumexp, first, dq, dk, dv }, { rows, heads, kvHeads, headDim, scale }) {
+    const sumK = new Float64Array(dk.length), sumV = new Float64Array(dv.length);
+    for (let r = 0; r < rows; r++) {
+      for (let h = 0; h < heads; h++) {
+        const query = (r * heads + h) * headDim;
+        const sumQ = new Float64Array(headDim);
+        let fall = 0;
+        for (let i = 0; i < headDim; i++) fall += y[query + i] * dy[query + i];
+        for (let j = first[r]; j <= r; j++) {
+          const key = (j * kvHeads + Math.floor(h / (heads / kvHeads))) * headDim;
+          let score = 0, slope = 0;
+          for (let i = 0; i < headDim; i++) {
+            score += q[query + i] * k[key + i];
+            slope += dy[query + i] * v[key + i];
+          }
+          const p = Math.exp(scale * score - logsumexp[r * heads + h]);
+          const s = scale * p * (slope - fall);
+          for (let i = 0; i < headDim; i++) {
+            sumQ[i] += s * k[key + i];
+            sumK[key + i] += s * q[query + i];
+            sumV[key + i] += p * dy[query + i];
+          }
+        }
+        dq.set(sumQ, query);
+      }
+    }
+    dk.set(sumK);
+    dv.set(sumV);
+  },
+  cpu: causalAttentionBackwardCpu,
+  tolerance: 1e-5,
+  cases: packedCases.map(sized),
+  benches: packedBenches.map(bench),
+});

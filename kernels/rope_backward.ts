@@ -1,0 +1,97 @@
+import {
+  defineKernel,
+  grid,
+  type Kernel,
+  normals,
+  type TypedArray,
+  uniformStruct,
+  workgroupBuiltins,
+  workgroupIndex,
+} from "./kernel.ts";
+import { rope } from "./rope.ts";
+
+type Buffers = "dx" | "table" | "positions";
+type Uniforms = "rows" | "heads" | "headDim";
+type Case = Kernel<Buffers, Uniforms>["cases"][number];
+
+const uniforms = { rows: "u32", heads: "u32", headDim: "u32" } as const;
+
+const wgsl = /* wgsl */ `
+${uniformStruct(uniforms)}
+@group(0) @binding(1) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(2) var<storage, read> table: array<vec2f>;
+@group(0) @binding(3) var<storage, read> positions: array<u32>;
+
+@compute @workgroup_size(256)
+fn main(${workgroupBuiltins}) {
+  let half = uniforms.headDim / 2;
+  let i = (${workgroupIndex}) * 256 + local;
+  let pair = i % half;
+  let head = i / half;
+  if (head >= uniforms.rows * uniforms.heads) { return; }
+  let turn = table[positions[head / uniforms.heads] * half + pair];
+  let at = head * uniforms.headDim + pair;
+  let a = dx[at];
+  let b = dx[at + half];
+  dx[at] = a * turn.x + b * turn.y;
+  dx[at + half] = b * turn.x - a * turn.y;
+}
+`;
+
+/** A case of the rotation itself, with a gradient in place of its input. */
+function turnedBack({ name, uniforms, make }: typeof rope.cases[number]): Case {
+  return {
+    name,
+    uniforms,
+    make(random): Record<Buffers, TypedArray> {
+      const { x, table, positions } = make(random);
+      return { dx: normals(x.length, random), table, positions };
+    },
+  };
+}
+
+/** The gradient of rotary position embedding: the rotation by the negative angle. */
+export const ropeBackward: Kernel<Buffers, Uniforms> = defineKernel({
+  name: "rope_backward",
+  doc:
+    "turns the gradient of a rotated head back in place: elements i and i + headDim / 2 of each head by the " +
+    "negative angle i of the row's position",
+  buffers: {
+    dx: { access: "read_write", dtypes: ["float32"], doc: "(rows, heads, headDim), row-major, in place" },
+    table: { access: "read", dtypes: ["float32"], doc: "(positions, headDim / 2, 2): cosine, sine" },
+    positions: { access: "read", dtypes: ["uint32"], doc: "(rows)" },
+  },
+  uniforms,
+  launch({ uniforms: { rows, heads, headDim } }, limits) {
+    if (headDim % 2 !== 0 || headDim === 0) {
+      throw new RangeError(`Cannot rotate heads of ${headDim}: the size must be even and positive`);
+    }
+    return {
+      dispatches: [{
+        wgsl,
+        bindings: [
+          { name: "dx", access: "read_write" },
+          { name: "table", access: "read" },
+          { name: "positions", access: "read" },
+        ],
+        grid: grid(Math.ceil(rows * heads * headDim / 512), limits),
+      }],
+    };
+  },
+  reference({ dx, table, positions }, { rows, heads, headDim }) {
+    const half = headDim / 2;
+    for (let head = 0; head < rows * heads; head++) {
+      const turn = positions[Math.floor(head / heads)] * headDim;
+      for (let i = 0; i < half; i++) {
+        const cos = table[turn + 2 * i], sin = table[turn + 2 * i + 1];
+        const at = head * headDim + i;
+        const a = dx[at], b = dx[at + half];
+        dx[at] = a * cos + b * sin;
+        dx[at + half] = b * cos - a * sin;
+      }
+    }
+  },
+  tolerance: 1e-6,
+  cases: rope.cases.map(turnedBack),
+  benches: rope.benches.map((bench) => ({ ...turnedBack(bench), bytes: bench.bytes })),
+});
