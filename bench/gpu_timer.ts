@@ -16,7 +16,7 @@ export interface Timing {
 
 /** An idle GPU runs at a fraction of its clock: keeps it busy until it runs at full speed. */
 async function warmUp(device: WebGpuDevice, programs: readonly Program[]): Promise<void> {
-  const end = performance.now() + 400;
+  const end = performance.now() + 700;
   do {
     for (let i = 0; i < 10; i++) device.run(programs[i % programs.length]);
     await device.gpu.queue.onSubmittedWorkDone();

@@ -8,15 +8,9 @@
  */
 import { realTransform } from "./fft/cpu.ts";
 import { planTransform } from "./fft/plan.ts";
-import {
-  elementType,
-  foldedBinsFunction,
-  halfBins,
-  rowElements,
-  synthesis,
-  synthesisGroups,
-} from "./fft/real.ts";
-import { fftFunctions, twiddleTable } from "./fft/wgsl.ts";
+import { elementType, halfBins, rowElements } from "./fft/real.ts";
+import { productCount, synthesis, synthesisFunctions, synthesisGroups } from "./fft/synthesis.ts";
+import { fftFunctions, twiddleTable, workDeclaration } from "./fft/wgsl.ts";
 import { fourierTable, inOrder, randomFrequencies } from "./fourier_table.ts";
 import {
   type Arrays,
@@ -24,6 +18,7 @@ import {
   type Case,
   defineKernel,
   grid,
+  type Kernel,
   type Launch,
   type Limits,
   nans,
@@ -40,11 +35,12 @@ type Buffer = "table" | "values" | "weight";
 function launch({ out: outFeatures, in: inFeatures }: Uniforms, limits: Limits): Launch {
   const plan = planTransform(inFeatures, limits);
   planTransform(outFeatures, limits);
+  const products = productCount(plan, limits, plan.size);
   const groups = synthesisGroups(plan);
   const phase = outFeatures < 65536 ? `row * u % ${outFeatures}u` : `mulmod(row, u, ${outFeatures}u)`;
   const store = (q: string, value: string): string =>
-    `{ let at = weight_at + ${q}; let value = uniforms.scale * ${value};
-if (uniforms.accumulate == 1) { weight[at] += value; } else { weight[at] = value; } }`;
+    `{ let place = weight_at + ${q}; let value = uniforms.scale * ${value};
+if (uniforms.accumulate == 1) { weight[place] += value; } else { weight[place] = value; } }`;
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
 @group(0) @binding(1) var<storage, read> table: array<u32>;
@@ -52,19 +48,15 @@ ${uniformStruct(uniforms)}
 @group(0) @binding(3) var<storage, read_write> weight: array<${elementType(plan)}>;
 @group(0) @binding(4) var<storage, read> twiddles_in: array<vec2f>;
 @group(0) @binding(5) var<storage, read> twiddles_out: array<vec2f>;
-var<workgroup> work: array<vec2f, ${plan.size}>;
+${workDeclaration(plan.size)}
 ${fftFunctions}
 var<private> row: u32;
-fn gather(k: u32) -> vec2f {
-  var sum: vec2f;
-  let end = table[k + 1];
-  for (var e = table[k]; e < end; e++) {
-    let u = table[${halfBins(inFeatures) + 1}u + e];
-    sum += values[e] * twiddles_out[${phase}];
-  }
-  return sum;
+fn offset(k: u32) -> u32 { return table[k]; }
+fn entry(e: u32) -> vec2f {
+  let u = table[${halfBins(inFeatures) + 1}u + e];
+  return values[e] * twiddles_out[${phase}];
 }
-${foldedBinsFunction(plan, "twiddles_in")}
+${synthesisFunctions(plan, "twiddles_in", products)}
 @compute @workgroup_size(${plan.threads})
 fn main(${workgroupBuiltins}) {
   let index = ${workgroupIndex};
@@ -72,7 +64,8 @@ fn main(${workgroupBuiltins}) {
   let residue = index % ${groups}u;
   if (index >= ${outFeatures * groups}u) { return; }
   let weight_at = row * ${rowElements(plan)}u;
-  ${synthesis(plan, { twiddles: "twiddles_in", gatherReadsWork: false, store })}
+let count = table[${halfBins(inFeatures)}u];
+  ${synthesis(plan, { twiddles: "twiddles_in", count: "count", entryReadsWork: false, store }, products)}
 }
 `;
   return {
@@ -173,7 +166,7 @@ const bench = (out: number, inFeatures: number): Bench<Buffer, keyof typeof unif
 });
 
 /** See the module's documentation. */
-export const fourierDelta = defineKernel<Buffer, keyof typeof uniforms>({
+export const fourierDelta: Kernel<Buffer, keyof typeof uniforms> = defineKernel({
   name: "fourier_delta",
   doc: "weight (out, in) = or += dW = scale * SUM_l c_l cos(2 pi (p u_l / out + q v_l / in)), " +
     "with scale = scaling / (out * in). Any lengths from 1 to 2^20.",

@@ -12,16 +12,14 @@ import {
   analysis,
   analysisGroups,
   elementType,
-  foldedBinsFunction,
   foldFunction,
   halfBins,
   rowElements,
   spectrumFunction,
   storeSpectrum,
-  synthesis,
-  synthesisGroups,
 } from "./fft/real.ts";
-import { fftFunctions, twiddleTable } from "./fft/wgsl.ts";
+import { productCount, synthesis, synthesisFunctions, synthesisGroups } from "./fft/synthesis.ts";
+import { fftFunctions, twiddleTable, workDeclaration } from "./fft/wgsl.ts";
 import { fourierTable, inOrder, randomFrequencies } from "./fourier_table.ts";
 import {
   type Arrays,
@@ -30,6 +28,7 @@ import {
   defineKernel,
   type Dispatch,
   grid,
+  type Kernel,
   type Launch,
   type Limits,
   normals,
@@ -59,22 +58,20 @@ const slotLookup = /* wgsl */ `
   if (records[record + 2] == 0) { return; }
 `;
 
-/** Reads the record into what `gather` needs: entries of output bin k are summed in the table's order. */
-function gatherFunction(outBins: number, spectrum: string): string {
+/** Entries in a row's table: bin k's are offset(k) .. offset(k + 1) - 1, each a coefficient times a bin of x's spectrum. */
+function entryFunctions(outBins: number): string {
   return /* wgsl */ `
 var<private> offsets_at: u32;
 var<private> values_at: u32;
-fn gather(k: u32) -> vec2f {
-  var sum: vec2f;
-  let end = tables[offsets_at + k + 1];
-  for (var e = tables[offsets_at + k]; e < end; e++) {
-    sum += values[values_at + e] * ${spectrum}(tables[offsets_at + ${outBins + 1}u + e]);
-  }
-  return sum;
-}`;
+fn offset(k: u32) -> u32 { return tables[offsets_at + k]; }
+fn entry(e: u32) -> vec2f { return values[values_at + e] * spectrum(tables[offsets_at + ${
+    outBins + 1
+  }u + e]); }
+`;
 }
 
 const readRecord = `offsets_at = records[record]; values_at = records[record + 1];
+let count = records[record + 2];
 let scale = bitcast<f32>(records[record + 3]);`;
 
 function declare(bindings: readonly Binding[], types: Readonly<Record<string, string>>): string {
@@ -105,18 +102,20 @@ function fused(
   const input = { ...shape.input, threads };
   const output = { ...shape.output, threads };
   const outName = input.length === output.length ? "twiddles_in" : "twiddles_out";
+  const workSize = Math.max(input.size, output.size);
+  const products = productCount(output, limits, workSize);
   const bindings = ["x", "slots", "records", "tables", "values", "y", "twiddles_in"].map(binding);
   if (outName === "twiddles_out") bindings.push(binding(outName));
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
 ${declare(bindings, { ...types, x: elementType(input), y: elementType(output) })}
-var<workgroup> work: array<vec2f, ${Math.max(input.size, output.size)}>;
+${workDeclaration(workSize)}
 ${fftFunctions}
 var<private> x_at: u32;
 ${foldFunction(input, (i) => `x[x_at + ${i}]`, "twiddles_in")}
 ${spectrumFunction(input, "twiddles_in")}
-${gatherFunction(halfBins(output.length), "spectrum")}
-${foldedBinsFunction(output, outName)}
+${entryFunctions(halfBins(output.length))}
+${synthesisFunctions(output, outName, products)}
 @compute @workgroup_size(${threads})
 fn main(${workgroupBuiltins}) {
   let row = ${workgroupIndex};
@@ -130,9 +129,10 @@ fn main(${workgroupBuiltins}) {
   ${
     synthesis(output, {
       twiddles: outName,
-      gatherReadsWork: true,
+      count: "count",
+      entryReadsWork: true,
       store: (p, value) => `y[y_at + ${p}] += scale * ${value};`,
-    })
+    }, products)
   }
 }
 `;
@@ -158,7 +158,7 @@ ${uniformStruct(uniforms)}
 ${declare(bindings, { ...types, x: elementType(plan) })}
 override first: u32;
 override part_rows: u32;
-var<workgroup> work: array<vec2f, ${plan.size}>;
+${workDeclaration(plan.size)}
 ${fftFunctions}
 var<private> x_at: u32;
 ${foldFunction(plan, (i) => `x[x_at + ${i}]`, "twiddles_in")}
@@ -185,13 +185,14 @@ fn main(${workgroupBuiltins}) {
 function synthesise(shape: { input: number; output: TransformPlan }, part: Part, limits: Limits): Dispatch {
   const { input, output } = shape;
   const groups = synthesisGroups(output);
+  const products = productCount(output, limits, output.size);
   const bindings = ["slots", "records", "tables", "values", "y", "bins", "twiddles_out"].map(binding);
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
 ${declare(bindings, { ...types, y: elementType(output) })}
 override first: u32;
 override part_rows: u32;
-var<workgroup> work: array<vec2f, ${output.size}>;
+${workDeclaration(output.size)}
 ${fftFunctions}
 var<private> bins_at: u32;
 fn spectrum(v: u32) -> vec2f {
@@ -199,8 +200,8 @@ fn spectrum(v: u32) -> vec2f {
   let value = bins[bins_at + select(v, ${input}u - v, mirrored)];
   return select(value, conj(value), mirrored);
 }
-${gatherFunction(halfBins(output.length), "spectrum")}
-${foldedBinsFunction(output, "twiddles_out")}
+${entryFunctions(halfBins(output.length))}
+${synthesisFunctions(output, "twiddles_out", products)}
 @compute @workgroup_size(${output.threads})
 fn main(${workgroupBuiltins}) {
   let index = ${workgroupIndex};
@@ -215,9 +216,10 @@ fn main(${workgroupBuiltins}) {
   ${
     synthesis(output, {
       twiddles: "twiddles_out",
-      gatherReadsWork: false,
+      count: "count",
+      entryReadsWork: false,
       store: (p, value) => `y[y_at + ${p}] += scale * ${value};`,
-    })
+    }, products)
   }
 }
 `;
@@ -370,7 +372,7 @@ const read = (dtypes: TypedDtype, doc: string) => ({
 type TypedDtype = "float32" | "uint32";
 
 /** See the module's documentation. */
-export const fourierLinear = defineKernel<Buffer, keyof typeof uniforms>({
+export const fourierLinear: Kernel<Buffer, keyof typeof uniforms> = defineKernel({
   name: "fourier_linear",
   doc: "y (rows, out) += x (rows, in) dW^T, where row r has the dW of adapter slots[r], or none. " +
     "No (out, in) matrix is formed. Any lengths from 1 to 2^20.",

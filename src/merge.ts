@@ -93,7 +93,11 @@ export async function mergeFolder(
       await deltaOf(device, { method: adapter.method, module, shape: shapeOf(name, weight.shape) }),
     );
   }
-  await out.write("model.safetensors", parts());
+  try {
+    await out.write("model.safetensors", parts());
+  } finally {
+    await checkpoint.close();
+  }
   for (const name of copied) {
     if (!await model.exists(name)) continue;
     const source = await model.open(name);

@@ -75,7 +75,8 @@ export async function openModel(device: Device, options: OpenModelOptions): Prom
   }
   const tokenizer = await openTokenizer(folder);
   const source = await openCheckpoint(folder);
-  const model = await loadLlama(device, { config, source, maxModelLen, onWeight: options.onWeight });
+  const model = await loadLlama(device, { config, source, maxModelLen, onWeight: options.onWeight })
+    .finally(() => source.close());
   const registry = new AdapterRegistry(device, options.adapters ?? noAdapters, {
     ...options.registry,
     linears: model.linears,

@@ -4,12 +4,10 @@
  * @module
  */
 import type { Limits } from "../kernel.ts";
+import { straightRadices } from "./butterfly.ts";
 
 /** Longest transform: index products are reduced in 32-bit integers (see `mulmod` in wgsl.ts). */
 export const maxLength = 2 ** 20;
-
-/** Radices with a straight-line butterfly; any other prime runs as a loop over its inputs. */
-export const straightRadices: readonly number[] = [8, 4, 2, 3, 5, 7, 11, 13];
 
 /**
  * A real transform of `length`, computed as complex transforms of `size` points in workgroup memory.
@@ -29,7 +27,7 @@ export interface TransformPlan {
   readonly threads: number;
 }
 
-/** Radices of a complex transform: loops first (they read workgroup memory only), then 8s and what is left. */
+/** Radices of a complex transform: odd primes first (those without a butterfly read workgroup memory only). */
 export function radicesOf(size: number): number[] {
   let rest = size;
   let twos = 0;
@@ -39,11 +37,13 @@ export function radicesOf(size: number): number[] {
     if (p * p > rest) p = rest;
     for (; rest % p === 0; rest /= p) odd.push(p);
   }
-  const even: number[] = [];
-  for (; twos >= 3 && twos !== 4; twos -= 3) even.push(8);
-  for (; twos >= 2; twos -= 2) even.push(4);
-  if (twos === 1) even.push(2);
-  return [...odd.sort((a, b) => b - a), ...even];
+  return [...odd.sort((a, b) => b - a), ...powersOfTwo(twos)];
+}
+
+/** 2^twos as few radices up to 8, none smaller than it must be. */
+function powersOfTwo(twos: number): number[] {
+  const passes = Math.ceil(twos / 3);
+  return Array.from({ length: passes }, (_, i) => 2 ** Math.ceil((twos - i) / passes));
 }
 
 /** Multiply-adds a point of a pass costs, about: what planning compares. */
@@ -77,7 +77,7 @@ export function planTransform(length: number, limits: Limits): TransformPlan {
       `Cannot transform ${length} elements: the length must be an integer in 1..${maxLength}`,
     );
   }
-  const most = Math.floor(limits.workgroupStorageBytes / 8);
+  const most = Math.floor(limits.workgroupStorageBytes / 128) * 16;
   const half = length % 2 === 0 && length / 2 <= most;
   const residues = half || length <= most
     ? 1
@@ -85,13 +85,13 @@ export function planTransform(length: number, limits: Limits): TransformPlan {
       cost(length, b) < cost(length, a) ? b : a
     );
   const size = half ? length / 2 : length / residues;
-  const wanted = 2 ** Math.ceil(Math.log2(Math.max(size / 8, 32)));
+  const wanted = 2 ** Math.ceil(Math.log2(Math.max(size / ((globalThis as any).__div ?? 8), 32)));
   return {
     length,
     mode: half ? "half" : "residues",
     residues,
     size,
     radices: radicesOf(size),
-    threads: Math.min(wanted, limits.invocations, 512),
+    threads: Math.min(wanted, limits.invocations, 1024),
   };
 }

@@ -7,7 +7,8 @@
  * @module
  */
 import type { Table } from "../kernel.ts";
-import { straightRadices, type TransformPlan } from "./plan.ts";
+import { butterfly, straightRadices } from "./butterfly.ts";
+import type { TransformPlan } from "./plan.ts";
 
 /** Functions every transform needs. */
 export const fftFunctions = /* wgsl */ `
@@ -15,10 +16,15 @@ fn cmul(a: vec2f, b: vec2f) -> vec2f { return vec2f(a.x * b.x - a.y * b.y, a.x *
 fn conj(a: vec2f) -> vec2f { return vec2f(a.x, -a.y); }
 fn times_i(a: vec2f) -> vec2f { return vec2f(-a.y, a.x); }
 fn times_w8(a: vec2f) -> vec2f { return 0.7071067811865476 * vec2f(a.x - a.y, a.x + a.y); }
-fn times_w8_3(a: vec2f) -> vec2f { return 0.7071067811865476 * vec2f(-a.x - a.y, a.x - a.y); }
+// Neighbours in memory stay in different banks when they are 8 or 16 elements apart.
+fn at(i: u32) -> u32 { return i ^ ((i >> 4) & 15); }
 // a * b mod d for a, b < d <= 2^20: every intermediate stays below 2^31.
 fn mulmod(a: u32, b: u32, d: u32) -> u32 { return (((((a >> 10) * b) % d) << 10) + (a & 1023) * b) % d; }
 `;
+
+/** WGSL declaration of the workgroup memory for transforms of up to `size` points; `at` permutes blocks of 16. */
+export const workDeclaration = (size: number): string =>
+  `var<workgroup> work: array<vec2f, ${Math.ceil(size / 16) * 16}>;`;
 
 /** The table e^{2 pi i k / length}, k in 0..length-1, as (cos, sin) pairs from float64. */
 export function twiddleTable(length: number): Table {
@@ -33,44 +39,6 @@ export function twiddleTable(length: number): Table {
       return table;
     },
   };
-}
-
-function butterfly4(a: string, b: string, c: string, d: string): string {
-  return `{ let s = ${a} + ${c}; let t = ${a} - ${c}; let u = ${b} + ${d}; let v = times_i(${b} - ${d});
-${a} = s + u; ${b} = t + v; ${c} = s - u; ${d} = t - v; }\n`;
-}
-
-function butterfly8(v: readonly string[]): string {
-  const lines = [butterfly4(v[0], v[2], v[4], v[6]), butterfly4(v[1], v[3], v[5], v[7])];
-  lines.push(`{ let e0 = ${v[0]}; let e1 = ${v[2]}; let e2 = ${v[4]}; let e3 = ${v[6]};
-let o0 = ${v[1]}; let o1 = times_w8(${v[3]}); let o2 = times_i(${v[5]}); let o3 = times_w8_3(${v[7]});\n`);
-  for (let k = 0; k < 4; k++) lines.push(`${v[k]} = e${k} + o${k}; ${v[k + 4]} = e${k} - o${k};\n`);
-  return lines.join("") + "}\n";
-}
-
-/** An odd radix by sums and differences of mirrored inputs. */
-function butterflyOdd(v: readonly string[]): string {
-  const r = v.length;
-  const half = (r - 1) / 2;
-  const lines = ["{ "];
-  for (let j = 1; j <= half; j++) {
-    lines.push(`let p${j} = ${v[j]} + ${v[r - j]}; let q${j} = times_i(${v[j]} - ${v[r - j]});\n`);
-  }
-  const terms = (k: number, name: string, wave: (angle: number) => number): string =>
-    Array.from({ length: half }, (_, i) => `${wave(2 * Math.PI * ((i + 1) * k % r) / r)} * ${name}${i + 1}`)
-      .join(" + ");
-  for (let k = 1; k <= half; k++) {
-    lines.push(`let c${k} = ${v[0]} + ${terms(k, "p", Math.cos)}; let s${k} = ${terms(k, "q", Math.sin)};\n`);
-  }
-  lines.push(`${v[0]} += ${Array.from({ length: half }, (_, i) => `p${i + 1}`).join(" + ")};\n`);
-  for (let k = 1; k <= half; k++) lines.push(`${v[k]} = c${k} + s${k}; ${v[r - k]} = c${k} - s${k};\n`);
-  return lines.join("") + "}\n";
-}
-
-function butterfly(v: readonly string[]): string {
-  if (v.length === 2) return `{ let t = ${v[0]} - ${v[1]}; ${v[0]} += ${v[1]}; ${v[1]} = t; }\n`;
-  if (v.length === 4) return butterfly4(v[0], v[1], v[2], v[3]);
-  return v.length === 8 ? butterfly8(v) : butterflyOdd(v);
 }
 
 /** Where a transform's input comes from and its output goes to. */
@@ -109,7 +77,17 @@ function unrolled(count: number, threads: number, body: (b: number, index: strin
 }
 
 const write = (pass: Pass, index: string, value: string): string =>
-  pass.store ? pass.store(index, value) + "\n" : `work[${index}] = ${value};\n`;
+  pass.store ? pass.store(index, value) + "\n" : `work[at(${index})] = ${value};\n`;
+
+/** Multiplies v[t] by w^t: w from the table, its powers by products of the shortest chains (3 units in the last place). */
+function turns(v: readonly string[], index: string, table: string): string {
+  const lines = [`let w1 = ${table}[${index}];\n`];
+  for (let t = 2; t < v.length; t++) {
+    lines.push(`let w${t} = cmul(w${t >> 1}, w${t - (t >> 1)});\n`);
+  }
+  for (let t = 1; t < v.length; t++) lines.push(`${v[t]} = cmul(${v[t]}, w${t});\n`);
+  return lines.join("");
+}
 
 function straightPass(plan: TransformPlan, io: TransformIo, pass: Pass): string {
   const { radix, done } = pass;
@@ -120,21 +98,17 @@ function straightPass(plan: TransformPlan, io: TransformIo, pass: Pass): string 
   const declare = (b: number): string => names(b).map((n) => `var ${n}: vec2f;`).join(" ") + "\n";
   const compute = (b: number, j: string): string => {
     const v = names(b);
-    const at = (t: number): string => t === 0 ? j : `${j} + ${t * count}u`;
-    const lines = v.map((n, t) => `${n} = ${pass.load ? pass.load(at(t)) : `work[${at(t)}]`};\n`);
-    if (done > 1) {
-      lines.push(`let k = (${j} % ${done}u) * ${length / (done * radix)}u;\n`);
-      for (let t = 1; t < radix; t++) {
-        lines.push(`${v[t]} = cmul(${v[t]}, ${io.twiddles}[${t === 1 ? "k" : `k * ${t}u`}]);\n`);
-      }
-    }
-    return lines.join("") + butterfly(v);
+    const place = (t: number): string => t === 0 ? j : `${j} + ${t * count}u`;
+    const lines = v.map((n, t) => `${n} = ${pass.load ? pass.load(place(t)) : `work[at(${place(t)})]`};\n`);
+    if (done > 1) lines.push(turns(v, `(${j} % ${done}u) * ${length / (done * radix)}u`, io.twiddles));
+    return lines.join("") + butterfly(v).code;
   };
   const put = (b: number, j: string): string => {
     const base = done === 1
       ? `let o = ${j} * ${radix}u;\n`
       : `let o = ${j} / ${done}u * ${done * radix}u + ${j} % ${done}u;\n`;
-    return base + names(b).map((n, t) => write(pass, t === 0 ? "o" : `o + ${t * done}u`, n)).join("");
+    const { outputs } = butterfly(names(b));
+    return base + outputs.map((n, t) => write(pass, t === 0 ? "o" : `o + ${t * done}u`, n)).join("");
   };
   if (!hold) return unrolled(count, threads, (b, j) => declare(b) + compute(b, j) + put(b, j));
   const all = Array.from({ length: Math.ceil(count / threads) }, (_, b) => declare(b)).join("");
@@ -155,7 +129,7 @@ let step = ((i % ${done}u) * ${length / (done * radix)}u + ${o} / ${inner}u * ${
   }u) % ${length}u;
 var k = 0u;
 for (var q = 0u; q < ${radix}u; q++) {
-  v${b} += cmul(work[i + q * ${inner}u], ${io.twiddles}[k]);
+  v${b} += cmul(work[at(i + q * ${inner}u)], ${io.twiddles}[k]);
   k += step;
   if (k >= ${length}u) { k -= ${length}u; }
 }
@@ -178,9 +152,9 @@ export function transform(plan: TransformPlan, io: TransformIo): string {
       const turns = Math.ceil(size / threads);
       lines.push("{\n", ...Array.from({ length: turns }, (_, b) => `var v${b}: vec2f;\n`));
       lines.push(unrolled(size, threads, (b, j) => `v${b} = ${stage(j)};\n`), barrier);
-      lines.push(unrolled(size, threads, (b, j) => `work[${j}] = v${b};\n`), "}\n", barrier);
+      lines.push(unrolled(size, threads, (b, j) => `work[at(${j})] = v${b};\n`), "}\n", barrier);
     } else {
-      lines.push(unrolled(size, threads, (_, j) => `work[${j}] = ${stage(j)};\n`), barrier);
+      lines.push(unrolled(size, threads, (_, j) => `work[at(${j})] = ${stage(j)};\n`), barrier);
     }
     load = undefined;
   }
@@ -202,7 +176,7 @@ export function transform(plan: TransformPlan, io: TransformIo): string {
     done *= radix;
   });
   if (radices.length === 0 && io.store) {
-    lines.push(unrolled(size, threads, (_, j) => io.store!(j, `work[${j}]`) + "\n"));
+    lines.push(unrolled(size, threads, (_, j) => io.store!(j, `work[at(${j})]`) + "\n"));
   }
   return lines.join("");
 }

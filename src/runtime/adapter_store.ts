@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, realpath, stat } from "node:fs/promises";
+import { join, sep } from "node:path";
 import { adapterName, type AdapterStore } from "../adapters/registry.ts";
 import { ConfigError } from "../errors.ts";
 import { openFolder } from "./file.ts";
@@ -12,13 +12,14 @@ import { openFolder } from "./file.ts";
 const files = ["adapter_config.json", "adapter_model.safetensors"];
 
 /**
- * Opens a folder whose sub-folders are PEFT adapters, found again at every look.
+ * Opens a folder whose sub-folders are PEFT adapters, found again at every look. Links that lead out of it are not followed.
  *
  * @throws ConfigError when the path is no folder.
  */
 export async function openAdapterStore(path: string): Promise<AdapterStore> {
   const found = await stat(path).catch(() => undefined);
   if (!found?.isDirectory()) throw new ConfigError(`Cannot open adapters "${path}": it is not a folder`);
+  const root = await realpath(path);
   return {
     async list() {
       const entries = await readdir(path, { withFileTypes: true });
@@ -26,10 +27,12 @@ export async function openAdapterStore(path: string): Promise<AdapterStore> {
     },
     async open(id) {
       if (!adapterName.test(id)) return undefined;
-      const stats = await Promise.all(files.map((name) => stat(join(path, id, name)).catch(() => undefined)));
+      const real = await realpath(join(root, id)).catch(() => undefined);
+      if (!real?.startsWith(root + sep)) return undefined;
+      const stats = await Promise.all(files.map((name) => stat(join(real, name)).catch(() => undefined)));
       if (!stats[0]) return undefined;
       return {
-        folder: await openFolder(join(path, id), { contained: true }),
+        folder: await openFolder(real, { contained: true }),
         version: stats.map((s) => s ? `${s.mtimeMs}:${s.size}:${s.ino}` : "none").join(),
         modifiedUnixSeconds: Math.floor((stats[1] ?? stats[0]).mtimeMs / 1000),
       };
