@@ -126,8 +126,7 @@ function cpu(
   const transform = realTransform(inFeatures);
   const cos = Float64Array.from({ length: outFeatures }, (_, k) => Math.cos(2 * Math.PI * k / outFeatures));
   const sin = Float64Array.from({ length: outFeatures }, (_, k) => Math.sin(2 * Math.PI * k / outFeatures));
-  const re = new Float64Array(bins);
-  const im = new Float64Array(bins);
+  const { re, im } = transform.bins;
   if (!accumulate) weight.fill(0, 0, outFeatures * inFeatures);
   for (let p = 0; p < outFeatures; p++) {
     re.fill(0);
@@ -137,7 +136,7 @@ function cpu(
       re[k] += c * cos[phase];
       im[k] += c * sin[phase];
     });
-    transform.synthesise(re, im, weight, p * inFeatures, Math.fround(scale));
+    transform.synthesise(weight, p * inFeatures, Math.fround(scale));
   }
 }
 

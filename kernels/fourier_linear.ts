@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { realTransform } from "./fft/cpu.ts";
+import { realTransform, type Spectrum } from "./fft/cpu.ts";
 import { planTransform, type TransformPlan } from "./fft/plan.ts";
 import {
   analysis,
@@ -285,44 +285,49 @@ function reference(arrays: Arrays<Buffer>, u: Uniforms): void {
   });
 }
 
+/** Sums every bin's entries; a function of its own, and of typed arrays alone, so that engines compile it well. */
+function gather(
+  tables: Uint32Array,
+  values: Float32Array,
+  at: { readonly offsets: number; readonly values: number; readonly bins: number },
+  { from, to }: { readonly from: Spectrum; readonly to: Spectrum },
+): void {
+  const { offsets, bins } = at;
+  const { re: inRe, im: inIm } = from;
+  const { re: outRe, im: outIm } = to;
+  const entries = offsets + bins + 1;
+  const shift = at.values - entries;
+  let e = entries;
+  for (let k = 0; k < bins; k++) {
+    const end = entries + tables[offsets + k + 1];
+    let re = 0;
+    let im = 0;
+    for (; e < end; e++) {
+      const c = values[shift + e];
+      const v = tables[e];
+      re += c * inRe[v];
+      im += c * inIm[v];
+    }
+    outRe[k] = re;
+    outIm[k] = im;
+  }
+}
+
 function cpu(arrays: Arrays<Buffer>, u: Uniforms): void {
-  const { tables, values } = arrays;
+  const tables = arrays.tables as Uint32Array;
+  const values = arrays.values as Float32Array;
   const x = arrays.x as Float32Array;
   const y = arrays.y as Float32Array;
   const { in: inFeatures, out: outFeatures } = u;
-  const bins = halfBins(outFeatures);
   const input = realTransform(inFeatures);
   const output = realTransform(outFeatures);
-  const inRe = new Float64Array(inFeatures);
-  const inIm = new Float64Array(inFeatures);
-  const outRe = new Float64Array(bins);
-  const outIm = new Float64Array(bins);
+  const bins = halfBins(outFeatures);
+  const spectra = { from: input.analysed, to: output.bins };
   forEachAdapted(arrays, u, (row, record) => {
-    input.analyse(x, row * inFeatures, inRe, inIm);
-    gatherBins(tables as Uint32Array, values as Float32Array, record);
-    output.synthesise(outRe, outIm, y, row * outFeatures, record.scale);
+    input.analyse(x, row * inFeatures);
+    gather(tables, values, { offsets: record.table, values: record.values, bins }, spectra);
+    output.synthesise(y, row * outFeatures, record.scale);
   });
-
-  function gatherBins(
-    table: Uint32Array,
-    coefficients: Float32Array,
-    at: { table: number; values: number },
-  ): void {
-    const entries = at.table + bins + 1;
-    let e = 0;
-    for (let k = 0; k < bins; k++) {
-      const end = table[at.table + k + 1];
-      let re = 0, im = 0;
-      for (; e < end; e++) {
-        const c = coefficients[at.values + e];
-        const v = table[entries + e];
-        re += c * inRe[v];
-        im += c * inIm[v];
-      }
-      outRe[k] = re;
-      outIm[k] = im;
-    }
-  }
 }
 
 /** Makes a case: `rows` rows, each with one of `adapters` (n of each) or none, at layer 1 of 2. */

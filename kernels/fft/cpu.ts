@@ -173,12 +173,24 @@ function complexTransform(size: number): ComplexTransform {
   };
 }
 
+/** A spectrum as split arrays. */
+export interface Spectrum {
+  readonly re: Float64Array;
+  readonly im: Float64Array;
+}
+
+const spectrum = (bins: number): Spectrum => ({ re: new Float64Array(bins), im: new Float64Array(bins) });
+
 /** Real transforms of one length, with their own work space; the sign is + throughout. */
 export interface RealTransform {
-  /** X[v] = SUM_q x[at + q] e^{2 pi i q v / length} for every v in 0..length-1, into `re` and `im`. */
-  analyse(x: Float32Array, at: number, re: Float64Array, im: Float64Array): void;
-  /** y[at + p] += scale * Re SUM_k (re[k] + i im[k]) e^{2 pi i p k / length} over k = 0..floor(length / 2). */
-  synthesise(re: Float64Array, im: Float64Array, y: Float32Array, at: number, scale: number): void;
+  /** What `analyse` writes: every bin 0..length-1. */
+  readonly analysed: Spectrum;
+  /** What `synthesise` reads: the bins 0..floor(length / 2). */
+  readonly bins: Spectrum;
+  /** analysed[v] = SUM_q x[at + q] e^{2 pi i q v / length}. */
+  analyse(x: Float32Array, at: number): void;
+  /** y[at + p] += scale * Re SUM_k bins[k] e^{2 pi i p k / length}. */
+  synthesise(y: Float32Array, at: number, scale: number): void;
 }
 
 function evenTransform(length: number): RealTransform {
@@ -186,8 +198,13 @@ function evenTransform(length: number): RealTransform {
   const fft = complexTransform(h);
   const cos = Float64Array.from({ length: h + 1 }, (_, k) => Math.cos(2 * Math.PI * k / length));
   const sin = Float64Array.from({ length: h + 1 }, (_, k) => Math.sin(2 * Math.PI * k / length));
+  const analysed = spectrum(length);
+  const bins = spectrum(h + 1);
   return {
-    analyse(x, at, re, im) {
+    analysed,
+    bins,
+    analyse(x, at) {
+      const { re, im } = analysed;
       for (let j = 0; j < h; j++) {
         fft.re[j] = x[at + 2 * j];
         fft.im[j] = x[at + 2 * j + 1];
@@ -208,7 +225,8 @@ function evenTransform(length: number): RealTransform {
         }
       }
     },
-    synthesise(re, im, y, at, scale) {
+    synthesise(y, at, scale) {
+      const { re, im } = bins;
       fft.re[0] = re[0] + re[h];
       fft.im[0] = re[0] - re[h];
       for (let k = 1; k <= h - k; k++) {
@@ -231,22 +249,23 @@ function evenTransform(length: number): RealTransform {
 
 function oddTransform(length: number): RealTransform {
   const fft = complexTransform(length);
+  const analysed = spectrum(length);
+  const bins = spectrum((length + 1) / 2);
   return {
-    analyse(x, at, re, im) {
+    analysed,
+    bins,
+    analyse(x, at) {
       for (let j = 0; j < length; j++) fft.re[j] = x[at + j];
       fft.im.fill(0);
       const z = fft.run();
-      re.set(z.re);
-      im.set(z.im);
+      analysed.re.set(z.re);
+      analysed.im.set(z.im);
     },
-    synthesise(re, im, y, at, scale) {
-      const bins = (length + 1) / 2;
+    synthesise(y, at, scale) {
       fft.re.fill(0);
       fft.im.fill(0);
-      for (let k = 0; k < bins; k++) {
-        fft.re[k] = re[k];
-        fft.im[k] = im[k];
-      }
+      fft.re.set(bins.re);
+      fft.im.set(bins.im);
       const z = fft.run();
       for (let p = 0; p < length; p++) y[at + p] += scale * z.re[p];
     },
@@ -255,7 +274,7 @@ function oddTransform(length: number): RealTransform {
 
 const transforms = new Map<number, RealTransform>();
 
-/** The transform of a length; made once, 64 bytes an element. Not reentrant: its work space is shared. */
+/** The transform of a length; made once, about 100 bytes an element. Not reentrant: its work space is shared. */
 export function realTransform(length: number): RealTransform {
   let made = transforms.get(length);
   if (!made) transforms.set(length, made = length % 2 === 0 ? evenTransform(length) : oddTransform(length));

@@ -1,0 +1,82 @@
+/**
+ * Decode speed of the demo model: tokens a second, the base model and each kind of adapter, one sequence and a batch.
+ *
+ *     deno task bench:decode [--device cpu|webgpu] [--tokens N]
+ *
+ * @module
+ */
+import process from "node:process";
+import { openAdapterStore } from "../src/runtime/adapter_store.ts";
+import { openFolder } from "../src/runtime/file.ts";
+import { openDevice } from "../src/runtime/open_device.ts";
+import { openModel } from "../src/open.ts";
+
+function argument(name: string, fallback: string): string {
+  const at = process.argv.indexOf(name);
+  return at > 0 ? process.argv[at + 1] : fallback;
+}
+
+const kind = argument("--device", "cpu") as "cpu" | "webgpu";
+const tokens = Number(argument("--tokens", "200"));
+const rounds = Number(argument("--rounds", "5"));
+const device = await openDevice({ kind, log: console.log });
+const { engine, tokenizer } = await openModel(device, {
+  folder: await openFolder("examples/demo/base"),
+  adapters: await openAdapterStore("examples/demo/adapters"),
+});
+const prompt = tokenizer.encode("In the beginning");
+
+/** Tokens a second from the first new token to the last of `adapters.length` sequences run together. */
+async function decode(adapters: readonly (string | undefined)[]): Promise<number> {
+  let first = 0;
+  let count = 0;
+  await Promise.all(adapters.map(async (adapter) => {
+    const sampling = { temperature: 1, topP: 1, topK: 0, seed: 7 };
+    for await (
+      const event of engine.generate({ promptTokenIds: prompt, adapter, maxTokens: tokens, sampling })
+    ) {
+      if (event.kind !== "token") continue;
+      first ||= performance.now();
+      count++;
+    }
+  }));
+  return 1000 * (count - adapters.length) / (performance.now() - first);
+}
+
+const median = (values: number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1];
+
+const mixed = [
+  "fourierft-kjv",
+  "fourierft-jargon",
+  undefined,
+  "fourierft-kjv-qv",
+  "lora-kjv",
+  "fourierft-devil",
+  "fourierft-sotu",
+  "lora-kjv-r1",
+];
+const runs: Record<string, readonly (string | undefined)[]> = {
+  "base": [undefined],
+  "FourierFT, seven linears": ["fourierft-kjv"],
+  "FourierFT, q and v": ["fourierft-kjv-qv"],
+  "LoRA r = 8": ["lora-kjv"],
+  "batch of 8, base": mixed.map(() => undefined),
+  "batch of 8, 7 adapters and the base": mixed,
+};
+const results: Record<string, number[]> = Object.fromEntries(Object.keys(runs).map((name) => [name, []]));
+for (const adapters of Object.values(runs)) await decode(adapters);
+// Interleaved, so that a slow moment of the machine hits every row alike.
+for (let round = 0; round < rounds; round++) {
+  for (const [name, adapters] of Object.entries(runs)) results[name].push(await decode(adapters));
+}
+for (const [name, values] of Object.entries(results)) {
+  const batch = runs[name].length > 1 ? "batch of 8, base" : "base";
+  const ratio = median(values.map((value, i) => results[batch][i] / value));
+  console.log(
+    `${name.padEnd(38)} ${median(values).toFixed(0).padStart(6)} tokens/s, best ${
+      Math.max(...values).toFixed(0)
+    }; ${(100 * (ratio - 1)).toFixed(1)} % slower than base`,
+  );
+}
+device.destroy();
+process.exit(0);
