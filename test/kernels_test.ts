@@ -27,7 +27,7 @@ for (const kernel of kernels) {
       const usual = Object.fromEntries(
         Object.entries(kernel.buffers).map(([buffer, spec]) => [buffer, spec.dtypes[0]]),
       );
-      const launch = kernel.launch({ uniforms, dtypes: { ...usual, ...dtypes } }, portableLimits);
+      const launch = kernel.launch({ uniforms, dtypes: Object.assign(usual, dtypes) }, portableLimits);
       assert.ok(launch.dispatches.length > 0, name);
       for (const { bindings, grid, wgsl } of launch.dispatches) {
         assert.ok(bindings.length <= 8, `${name}: ${bindings.length} storage buffers`);
