@@ -7,17 +7,9 @@
  * @module
  */
 import { realTransform, type Spectrum } from "./fft/cpu.ts";
+import { analysisDispatch, type Part } from "./fft/analysis_dispatch.ts";
 import { planTransform, type TransformPlan } from "./fft/plan.ts";
-import {
-  analysis,
-  analysisGroups,
-  elementType,
-  foldFunction,
-  halfBins,
-  rowElements,
-  spectrumFunction,
-  storeSpectrum,
-} from "./fft/real.ts";
+import { analysis, elementType, foldFunction, halfBins, rowElements, spectrumFunction } from "./fft/real.ts";
 import { productCount, synthesis, synthesisFunctions, synthesisGroups } from "./fft/synthesis.ts";
 import { fftFunctions, twiddleTable, workDeclaration } from "./fft/wgsl.ts";
 import { fourierTable, inOrder, randomFrequencies } from "./fourier_table.ts";
@@ -103,6 +95,7 @@ function fused(
   const output = { ...shape.output, threads };
   const outName = input.length === output.length ? "twiddles_in" : "twiddles_out";
   const workSize = Math.max(input.size, output.size);
+  const source = { signal: (i: string) => `x[x_at + ${i}]`, twiddles: "twiddles_in" };
   const products = productCount(output, limits, workSize);
   const bindings = ["x", "slots", "records", "tables", "values", "y", "twiddles_in"].map(binding);
   if (outName === "twiddles_out") bindings.push(binding(outName));
@@ -112,8 +105,8 @@ ${declare(bindings, { ...types, x: elementType(input), y: elementType(output) })
 ${workDeclaration(workSize)}
 ${fftFunctions}
 var<private> x_at: u32;
-${foldFunction(input, (i) => `x[x_at + ${i}]`, "twiddles_in")}
-${spectrumFunction(input, "twiddles_in")}
+${foldFunction(input, source)}
+${spectrumFunction(input, source)}
 ${entryFunctions(halfBins(output.length))}
 ${synthesisFunctions(output, outName, products)}
 @compute @workgroup_size(${threads})
@@ -125,7 +118,7 @@ fn main(${workgroupBuiltins}) {
   let residue = 0u;
   x_at = row * ${rowElements(input)}u;
   let y_at = row * ${rowElements(output)}u;
-  ${analysis(input, "twiddles_in")}
+  ${analysis(input, source)}
   ${
     synthesis(output, {
       twiddles: outName,
@@ -137,48 +130,6 @@ fn main(${workgroupBuiltins}) {
 }
 `;
   return { wgsl, bindings, grid: grid(rows, limits) };
-}
-
-interface Part {
-  readonly first: number;
-  readonly rows: number;
-}
-
-/** Half spectra of a part's rows into scratch: one workgroup a row and residue. */
-function analyse(plan: TransformPlan, part: Part, limits: Limits): Dispatch {
-  const groups = analysisGroups(plan);
-  const bindings = [
-    binding("x"),
-    binding("slots"),
-    { name: "bins", access: "read_write" as const },
-    binding("twiddles_in"),
-  ];
-  const wgsl = /* wgsl */ `
-${uniformStruct(uniforms)}
-${declare(bindings, { ...types, x: elementType(plan) })}
-override first: u32;
-override part_rows: u32;
-${workDeclaration(plan.size)}
-${fftFunctions}
-var<private> x_at: u32;
-${foldFunction(plan, (i) => `x[x_at + ${i}]`, "twiddles_in")}
-${plan.mode === "half" ? spectrumFunction(plan, "twiddles_in") : ""}
-@compute @workgroup_size(${plan.threads})
-fn main(${workgroupBuiltins}) {
-  let index = ${workgroupIndex};
-  let part_row = index / ${groups}u;
-  let residue = index % ${groups}u;
-  if (part_row >= part_rows) { return; }
-  let row = first + part_row;
-  if (slots[row] == ${noSlot}u) { return; }
-  x_at = row * ${rowElements(plan)}u;
-  let bins_at = part_row * ${halfBins(plan.length)}u;
-  ${analysis(plan, "twiddles_in")}
-  ${storeSpectrum(plan, (bin, value) => `bins[bins_at + ${bin}] = ${value};`)}
-}
-`;
-  const constants = { first: part.first, part_rows: part.rows };
-  return { wgsl, bindings, constants, grid: grid(part.rows * groups, limits) };
 }
 
 /** From the spectra in scratch to y: one workgroup a row and residue. */
@@ -237,9 +188,13 @@ function launch(u: Uniforms, limits: Limits): Launch {
   const rowBytes = 8 * halfBins(u.in);
   const partRows = Math.max(1, Math.min(u.rows, Math.floor(scratchBytes / rowBytes)));
   const dispatches: Dispatch[] = [];
+  const spectra = { uniforms, source: "x", bins: "bins", twiddles: "twiddles_in", slots: true };
   for (let first = 0; first < u.rows; first += partRows) {
     const part = { first, rows: Math.min(partRows, u.rows - first) };
-    dispatches.push(analyse(input, part, limits), synthesise({ input: u.in, output }, part, limits));
+    dispatches.push(
+      analysisDispatch(input, { ...spectra, part }, limits),
+      synthesise({ input: u.in, output }, part, limits),
+    );
   }
   return { dispatches, tables, scratch: { bins: partRows * rowBytes } };
 }

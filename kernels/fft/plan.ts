@@ -6,6 +6,9 @@
 import type { Limits } from "../kernel.ts";
 import { straightRadices } from "./butterfly.ts";
 
+/** Points of a transform an invocation is best given. */
+const pointsPerThread = 8;
+
 /** Longest transform: index products are reduced in 32-bit integers (see `mulmod` in wgsl.ts). */
 export const maxLength = 2 ** 20;
 
@@ -85,7 +88,7 @@ export function planTransform(length: number, limits: Limits): TransformPlan {
       cost(length, b) < cost(length, a) ? b : a
     );
   const size = half ? length / 2 : length / residues;
-  const wanted = 2 ** Math.ceil(Math.log2(Math.max(size / ((globalThis as any).__div ?? 8), 32)));
+  const wanted = 2 ** Math.ceil(Math.log2(Math.max(size / pointsPerThread, 32)));
   return {
     length,
     mode: half ? "half" : "residues",

@@ -24,21 +24,25 @@ export const elementType = ({ mode }: TransformPlan): string => mode === "half" 
 /** Elements of {@linkcode elementType} a row has. */
 export const rowElements = ({ mode, length }: TransformPlan): number => mode === "half" ? length / 2 : length;
 
-/**
- * WGSL function `fold(j) -> vec2f`: input j of the analysis transform, from a row whose elements are `signal(index)`.
- */
-export function foldFunction(
-  plan: TransformPlan,
-  signal: (index: string) => string,
-  twiddles: string,
-): string {
+/** What an analysis reads. */
+export interface AnalysisSource {
+  /** WGSL expression of element `index` of the row, as {@linkcode elementType} says. */
+  readonly signal: (index: string) => string;
+  readonly twiddles: string;
+  /** Ends the names of the WGSL functions `fold` and `spectrum`, where a kernel has two sources. */
+  readonly suffix?: string;
+}
+
+/** WGSL function `fold(j, residue) -> vec2f`: input j of the analysis transform. */
+export function foldFunction(plan: TransformPlan, { signal, twiddles, suffix = "" }: AnalysisSource): string {
   const { mode, residues, size, length } = plan;
+  const name = `fold${suffix}`;
   if (mode === "half") {
-    return `fn fold(j: u32, residue: u32) -> vec2f { return ${signal("j")}; }`;
+    return `fn ${name}(j: u32, residue: u32) -> vec2f { return ${signal("j")}; }`;
   }
-  if (residues === 1) return `fn fold(j: u32, residue: u32) -> vec2f { return vec2f(${signal("j")}, 0); }`;
+  if (residues === 1) return `fn ${name}(j: u32, residue: u32) -> vec2f { return vec2f(${signal("j")}, 0); }`;
   return /* wgsl */ `
-fn fold(j: u32, residue: u32) -> vec2f {
+fn ${name}(j: u32, residue: u32) -> vec2f {
   var sum: vec2f;
   var k = mulmod(residue, j, ${length}u);
   let step = residue * ${size}u;
@@ -52,16 +56,17 @@ fn fold(j: u32, residue: u32) -> vec2f {
 }
 
 /** Statements that transform the folded signal; the result is in `work`, behind a barrier. */
-export function analysis(plan: TransformPlan, twiddles: string): string {
-  return transform(plan, { twiddles, load: (j) => `fold(${j}, residue)` });
+export function analysis(plan: TransformPlan, { twiddles, suffix = "" }: AnalysisSource): string {
+  return transform(plan, { twiddles, load: (j) => `fold${suffix}(${j}, residue)` });
 }
 
 /** WGSL function `spectrum(v) -> vec2f`: bin v in 0..length-1 from `work`, for plans of one workgroup. */
-export function spectrumFunction(plan: TransformPlan, twiddles: string): string {
+export function spectrumFunction(plan: TransformPlan, { twiddles, suffix = "" }: AnalysisSource): string {
   const { mode, length, size } = plan;
-  if (mode !== "half") return `fn spectrum(v: u32) -> vec2f { return work[at(v)]; }`;
+  const name = `spectrum${suffix}`;
+  if (mode !== "half") return `fn ${name}(v: u32) -> vec2f { return work[at(v)]; }`;
   return /* wgsl */ `
-fn spectrum(v: u32) -> vec2f {
+fn ${name}(v: u32) -> vec2f {
   let mirrored = v > ${size}u;
   let k = select(v, ${length}u - v, mirrored);
   let a = work[at(k % ${size}u)];

@@ -1,0 +1,92 @@
+/**
+ * The dispatch that writes rows' half spectra to scratch: what kernels do with rows too long for one workgroup's memory.
+ *
+ * @module
+ */
+import {
+  type Binding,
+  type Dispatch,
+  grid,
+  type Limits,
+  uniformStruct,
+  type UniformType,
+  workgroupBuiltins,
+  workgroupIndex,
+} from "../kernel.ts";
+import { noSlot } from "../record.ts";
+import type { TransformPlan } from "./plan.ts";
+import {
+  analysis,
+  analysisGroups,
+  elementType,
+  foldFunction,
+  halfBins,
+  rowElements,
+  spectrumFunction,
+  storeSpectrum,
+} from "./real.ts";
+import { fftFunctions, workDeclaration } from "./wgsl.ts";
+
+/** Rows `first` .. `first + rows - 1` of a call. */
+export interface Part {
+  readonly first: number;
+  readonly rows: number;
+}
+
+/** Names of a launch's bindings, and the rows to do. */
+export interface AnalysisDispatch {
+  readonly uniforms: Readonly<Record<string, UniformType>>;
+  /** (rows, length) float32. */
+  readonly source: string;
+  /** Scratch (part rows, floor(length / 2) + 1) of (re, im). */
+  readonly bins: string;
+  readonly twiddles: string;
+  /** Whether rows whose `slots` entry says "none" are skipped. */
+  readonly slots: boolean;
+  readonly part: Part;
+}
+
+/** One workgroup a row and residue. */
+export function analysisDispatch(
+  plan: TransformPlan,
+  { uniforms, source, bins, twiddles, slots, part }: AnalysisDispatch,
+  limits: Limits,
+): Dispatch {
+  const groups = analysisGroups(plan);
+  const read = { signal: (i: string) => `${source}[row_at + ${i}]`, twiddles };
+  const bindings: Binding[] = [
+    { name: source, access: "read" },
+    { name: bins, access: "read_write" },
+    { name: twiddles, access: "read" },
+  ];
+  if (slots) bindings.push({ name: "slots", access: "read" });
+  const wgsl = /* wgsl */ `
+${uniformStruct(uniforms)}
+@group(0) @binding(1) var<storage, read> ${source}: array<${elementType(plan)}>;
+@group(0) @binding(2) var<storage, read_write> ${bins}: array<vec2f>;
+@group(0) @binding(3) var<storage, read> ${twiddles}: array<vec2f>;
+${slots ? "@group(0) @binding(4) var<storage, read> slots: array<u32>;" : ""}
+override first: u32;
+override part_rows: u32;
+${workDeclaration(plan.size)}
+${fftFunctions}
+var<private> row_at: u32;
+${foldFunction(plan, read)}
+${plan.mode === "half" ? spectrumFunction(plan, read) : ""}
+@compute @workgroup_size(${plan.threads})
+fn main(${workgroupBuiltins}) {
+  let index = ${workgroupIndex};
+  let part_row = index / ${groups}u;
+  let residue = index % ${groups}u;
+  if (part_row >= part_rows) { return; }
+  let row = first + part_row;
+  ${slots ? `if (slots[row] == ${noSlot}u) { return; }` : ""}
+  row_at = row * ${rowElements(plan)}u;
+  let bins_at = part_row * ${halfBins(plan.length)}u;
+  ${analysis(plan, read)}
+  ${storeSpectrum(plan, (bin, value) => `${bins}[bins_at + ${bin}] = ${value};`)}
+}
+`;
+  const constants = { first: part.first, part_rows: part.rows };
+  return { wgsl, bindings, constants, grid: grid(part.rows * groups, limits) };
+}

@@ -1,0 +1,351 @@
+/**
+ * `fourier_gradient`: the gradient of a sparse spectrum's coefficients, without a dense weight gradient.
+ *
+ * dc_l = scale * Re SUM_t G_t[u_l] X_t[v_l], where X and G are the transforms (sign +) of row t of x and of dy. Two
+ * transforms a row, the coefficients' sums in registers; parts of the rows are summed apart and then in a fixed order, so
+ * equal calls give equal bits.
+ *
+ * @module
+ */
+import { analysisDispatch } from "./fft/analysis_dispatch.ts";
+import { realTransform } from "./fft/cpu.ts";
+import { planTransform, type TransformPlan } from "./fft/plan.ts";
+import { analysis, elementType, foldFunction, halfBins, rowElements, spectrumFunction } from "./fft/real.ts";
+import { fftFunctions, twiddleTable, workDeclaration } from "./fft/wgsl.ts";
+import { randomFrequencies } from "./fourier_table.ts";
+import {
+  type Arrays,
+  type Bench,
+  type Binding,
+  type Case,
+  defineKernel,
+  type Dispatch,
+  grid,
+  type Kernel,
+  type Launch,
+  type Limits,
+  nans,
+  normals,
+  uniformStruct,
+  workgroupBuiltins,
+  workgroupIndex,
+} from "./kernel.ts";
+
+const uniforms = {
+  rows: "u32",
+  in: "u32",
+  out: "u32",
+  count: "u32",
+  scale: "f32",
+  accumulate: "u32",
+} as const;
+type Uniforms = Readonly<Record<keyof typeof uniforms, number>>;
+type Buffer = "x" | "dy" | "frequencies" | "gradient";
+
+/** Coefficients one invocation sums. */
+const sumsPerThread = 4;
+/** Parts of the rows that are summed apart, at most. */
+const maxParts = 528;
+/** Scratch for the spectra of long rows. */
+const scratchBytes = 64 * 2 ** 20;
+
+const declare = (bindings: readonly Binding[], types: Readonly<Record<string, string>>): string =>
+  bindings.map(({ name, access }, i) =>
+    `@group(0) @binding(${i + 1}) var<storage, ${access}> ${name}: array<${types[name]}>;`
+  ).join("\n");
+
+const types: Readonly<Record<string, string>> = {
+  frequencies: "vec2u",
+  partial: "f32",
+  gradient: "f32",
+  bins_in: "vec2f",
+  bins_out: "vec2f",
+  twiddles_in: "vec2f",
+  twiddles_out: "vec2f",
+};
+
+const binding = (name: string): Binding => ({
+  name,
+  access: name === "partial" || name === "gradient" ? "read_write" : "read",
+});
+
+/** `body(b, e)` for each of an invocation's coefficients e = base + local + b * threads. */
+const eachSum = (threads: number, body: (b: number, e: string) => string): string =>
+  Array.from({ length: sumsPerThread }, (_, b) => body(b, `base + local + ${b * threads}u`)).join("\n");
+
+const declareSums = Array.from({ length: sumsPerThread }, (_, b) => `var sum${b} = 0.0;`).join(" ");
+
+/** Rows short enough for workgroup memory: x is transformed, its bins kept in registers, then dy in the same place. */
+function fused(
+  plans: { input: TransformPlan; output: TransformPlan },
+  u: Uniforms,
+  { parts, limits }: { parts: number; limits: Limits },
+): Dispatch {
+  const threads = Math.max(plans.input.threads, plans.output.threads);
+  const input = { ...plans.input, threads };
+  const output = { ...plans.output, threads };
+  const outName = input.length === output.length ? "twiddles_in" : "twiddles_out";
+  const x = { signal: (i: string) => `x[x_at + ${i}]`, twiddles: "twiddles_in", suffix: "_x" };
+  const dy = { signal: (i: string) => `dy[dy_at + ${i}]`, twiddles: outName, suffix: "_dy" };
+  const bindings = ["x", "dy", "frequencies", "partial", "twiddles_in"].map(binding);
+  if (outName === "twiddles_out") bindings.push(binding(outName));
+  const chunk = sumsPerThread * threads;
+  const chunks = Math.ceil(u.count / chunk);
+  const wgsl = /* wgsl */ `
+${uniformStruct(uniforms)}
+${declare(bindings, { ...types, x: elementType(input), dy: elementType(output) })}
+${workDeclaration(Math.max(input.size, output.size))}
+${fftFunctions}
+var<private> x_at: u32;
+var<private> dy_at: u32;
+${foldFunction(input, x)}
+${foldFunction(output, dy)}
+${spectrumFunction(input, x)}
+${spectrumFunction(output, dy)}
+@compute @workgroup_size(${threads})
+fn main(${workgroupBuiltins}) {
+  let index = ${workgroupIndex};
+  let part = index / ${chunks}u;
+  let base = index % ${chunks}u * ${chunk}u;
+  if (part >= ${parts}u) { return; }
+  let residue = 0u;
+  ${declareSums}
+  for (var row = part; row < uniforms.rows; row += ${parts}u) {
+    x_at = row * ${rowElements(input)}u;
+    dy_at = row * ${rowElements(output)}u;
+    ${Array.from({ length: sumsPerThread }, (_, b) => `var x${b}: vec2f;`).join(" ")}
+    ${analysis(input, x)}
+    ${
+    eachSum(threads, (b, e) =>
+      `{ let e = ${e}; if (e < uniforms.count) { x${b} = spectrum_x(frequencies[e].y); } }`)
+  }
+    workgroupBarrier();
+    ${analysis(output, dy)}
+    ${
+    eachSum(threads, (b, e) =>
+      `{ let e = ${e}; if (e < uniforms.count) { let g = spectrum_dy(frequencies[e].x); sum${b} += g.x * x${b}.x - g.y * x${b}.y; } }`)
+  }
+    workgroupBarrier();
+  }
+  ${
+    eachSum(threads, (b, e) =>
+      `{ let e = ${e}; if (e < uniforms.count) { partial[part * uniforms.count + e] = sum${b}; } }`)
+  }
+}
+`;
+  return { wgsl, bindings, grid: grid(parts * chunks, limits) };
+}
+
+/** From spectra in scratch: each invocation sums one coefficient over a part's rows. */
+function pairs(
+  u: Uniforms,
+  { rows, index, limits }: { rows: number; index: number; limits: Limits },
+): Dispatch {
+  const bindings = ["frequencies", "bins_in", "bins_out", "partial"].map(binding);
+  const bin = (name: string, length: number): string => /* wgsl */ `
+fn ${name}_at(row: u32, k: u32) -> vec2f {
+  let mirrored = k > ${Math.floor(length / 2)}u;
+  let value = ${name}[row * ${halfBins(length)}u + select(k, ${length}u - k, mirrored)];
+  return vec2f(value.x, select(value.y, -value.y, mirrored));
+}`;
+  const wgsl = /* wgsl */ `
+${uniformStruct(uniforms)}
+${declare(bindings, types)}
+override part_rows: u32;
+override part: u32;
+${bin("bins_in", u.in)}
+${bin("bins_out", u.out)}
+@compute @workgroup_size(64)
+fn main(${workgroupBuiltins}) {
+  let e = (${workgroupIndex}) * 64u + local;
+  if (e >= uniforms.count) { return; }
+  let frequency = frequencies[e];
+  var sum = 0.0;
+  for (var row = 0u; row < part_rows; row++) {
+    let x = bins_in_at(row, frequency.y);
+    let g = bins_out_at(row, frequency.x);
+    sum += g.x * x.x - g.y * x.y;
+  }
+  partial[part * uniforms.count + e] = sum;
+}
+`;
+  return {
+    wgsl,
+    bindings,
+    constants: { part_rows: rows, part: index },
+    grid: grid(Math.ceil(u.count / 64), limits),
+  };
+}
+
+/** Sums the parts in order. */
+function reduce(u: Uniforms, parts: number, limits: Limits): Dispatch {
+  const bindings = [{ name: "partial", access: "read" as const }, binding("gradient")];
+  const wgsl = /* wgsl */ `
+${uniformStruct(uniforms)}
+${declare(bindings, types)}
+@compute @workgroup_size(64)
+fn main(${workgroupBuiltins}) {
+  let e = (${workgroupIndex}) * 64u + local;
+  if (e >= uniforms.count) { return; }
+  var sum = 0.0;
+  for (var part = 0u; part < ${parts}u; part++) { sum += partial[part * uniforms.count + e]; }
+  sum *= uniforms.scale;
+  if (uniforms.accumulate == 1) { gradient[e] += sum; } else { gradient[e] = sum; }
+}
+`;
+  return { wgsl, bindings, grid: grid(Math.ceil(u.count / 64), limits) };
+}
+
+function launch(u: Uniforms, limits: Limits): Launch {
+  const input = planTransform(u.in, limits);
+  const output = planTransform(u.out, limits);
+  const tables = { twiddles_in: twiddleTable(u.in), twiddles_out: twiddleTable(u.out) };
+  if (input.residues === 1 && output.residues === 1) {
+    const parts = Math.min(u.rows, maxParts);
+    return {
+      dispatches: [fused({ input, output }, u, { parts, limits }), reduce(u, parts, limits)],
+      tables,
+      scratch: { partial: 4 * parts * u.count },
+    };
+  }
+  const rowBytes = 8 * (halfBins(u.in) + halfBins(u.out));
+  const partRows = Math.max(1, Math.min(u.rows, Math.floor(scratchBytes / rowBytes)));
+  const parts = Math.ceil(u.rows / partRows);
+  const dispatches: Dispatch[] = [];
+  for (let index = 0; index < parts; index++) {
+    const first = index * partRows;
+    const rows = Math.min(partRows, u.rows - first);
+    const shared = { uniforms, slots: false, part: { first, rows } };
+    dispatches.push(
+      analysisDispatch(input, { ...shared, source: "x", bins: "bins_in", twiddles: "twiddles_in" }, limits),
+      analysisDispatch(
+        output,
+        { ...shared, source: "dy", bins: "bins_out", twiddles: "twiddles_out" },
+        limits,
+      ),
+      pairs(u, { rows, index, limits }),
+    );
+  }
+  dispatches.push(reduce(u, parts, limits));
+  return {
+    dispatches,
+    tables,
+    scratch: {
+      partial: 4 * parts * u.count,
+      bins_in: 8 * partRows * halfBins(u.in),
+      bins_out: 8 * partRows * halfBins(u.out),
+    },
+  };
+}
+
+/** One bin of a row's transform, by its sum. */
+function bin(
+  row: ArrayLike<number>,
+  at: number,
+  { length, k }: { length: number; k: number },
+): [number, number] {
+  let re = 0;
+  let im = 0;
+  for (let q = 0; q < length; q++) {
+    const angle = 2 * Math.PI * (q * k % length) / length;
+    re += row[at + q] * Math.cos(angle);
+    im += row[at + q] * Math.sin(angle);
+  }
+  return [re, im];
+}
+
+function reference({ x, dy, frequencies, gradient }: Arrays<Buffer>, u: Uniforms): void {
+  for (let e = 0; e < u.count; e++) {
+    let sum = 0;
+    for (let row = 0; row < u.rows; row++) {
+      const [gr, gi] = bin(dy, row * u.out, { length: u.out, k: frequencies[2 * e] });
+      const [xr, xi] = bin(x, row * u.in, { length: u.in, k: frequencies[2 * e + 1] });
+      sum += gr * xr - gi * xi;
+    }
+    gradient[e] = (u.accumulate ? gradient[e] : 0) + Math.fround(u.scale) * sum;
+  }
+}
+
+function cpu(arrays: Arrays<Buffer>, u: Uniforms): void {
+  const x = arrays.x as Float32Array;
+  const dy = arrays.dy as Float32Array;
+  const frequencies = arrays.frequencies as Uint32Array;
+  const gradient = arrays.gradient as Float32Array;
+  const input = realTransform(u.in);
+  const output = realTransform(u.out);
+  const xRe = new Float64Array(u.in);
+  const xIm = new Float64Array(u.in);
+  const sums = new Float64Array(u.count);
+  for (let row = 0; row < u.rows; row++) {
+    input.analyse(x, row * u.in);
+    // The same transform serves dy where the lengths are equal: keep x's bins.
+    xRe.set(input.analysed.re);
+    xIm.set(input.analysed.im);
+    output.analyse(dy, row * u.out);
+    const { re, im } = output.analysed;
+    for (let e = 0; e < u.count; e++) {
+      const k = frequencies[2 * e];
+      const v = frequencies[2 * e + 1];
+      sums[e] += re[k] * xRe[v] - im[k] * xIm[v];
+    }
+  }
+  const scale = Math.fround(u.scale);
+  for (let e = 0; e < u.count; e++) gradient[e] = (u.accumulate ? gradient[e] : 0) + scale * sums[e];
+}
+
+function random(
+  size: { rows: number; in: number; out: number; n: number; accumulate?: number },
+): Case<Buffer, keyof typeof uniforms> {
+  const { rows, out, n, accumulate = 0 } = size;
+  return {
+    name: `${rows} rows, ${out} x ${size.in}, n = ${n}${accumulate ? ", added" : ""}`,
+    uniforms: { rows, in: size.in, out, count: n, scale: 1 / Math.sqrt(rows * out * size.in), accumulate },
+    make(source) {
+      const { u, v } = randomFrequencies(n, size, source);
+      const frequencies = new Uint32Array(2 * n);
+      for (let e = 0; e < n; e++) frequencies.set([u[e], v[e]], 2 * e);
+      return {
+        x: normals(rows * size.in, source),
+        dy: normals(rows * out, source),
+        frequencies,
+        gradient: accumulate ? normals(n, source) : nans(n),
+      };
+    },
+  };
+}
+
+const bench = (d: number, rows: number): Bench<Buffer, keyof typeof uniforms> => ({
+  ...random({ rows, in: d, out: d, n: 1000 }),
+  bytes: 8 * rows * d,
+});
+
+/** See the module's documentation. */
+export const fourierGradient: Kernel<Buffer, keyof typeof uniforms> = defineKernel({
+  name: "fourier_gradient",
+  doc:
+    "gradient (count) = or += scale * Re SUM_rows G[u] X[v] of one adapter's coefficients, X and G the transforms of x " +
+    "(rows, in) and dy (rows, out), scale = scaling / (out * in). Any lengths from 1 to 2^20.",
+  buffers: {
+    x: { access: "read", dtypes: ["float32"], doc: "(rows, in)" },
+    dy: { access: "read", dtypes: ["float32"], doc: "(rows, out)" },
+    frequencies: { access: "read", dtypes: ["uint32"], doc: "(count, 2): u, v of each coefficient" },
+    gradient: { access: "read_write", dtypes: ["float32"], doc: "(count)" },
+  },
+  uniforms,
+  launch: ({ uniforms }, limits) => launch(uniforms, limits),
+  reference,
+  cpu,
+  tolerance: 1e-6,
+  cases: [
+    random({ rows: 1, in: 1, out: 1, n: 1 }),
+    random({ rows: 2, in: 2, out: 2, n: 4 }),
+    random({ rows: 5, in: 6, out: 7, n: 42, accumulate: 1 }),
+    random({ rows: 3, in: 37, out: 12, n: 100 }),
+    random({ rows: 530, in: 16, out: 8, n: 17 }),
+    random({ rows: 4, in: 256, out: 768, n: 1100 }),
+    random({ rows: 2, in: 4096, out: 96, n: 40, accumulate: 1 }),
+    random({ rows: 2, in: 9216, out: 64, n: 30 }),
+    random({ rows: 1, in: 64, out: 11008, n: 20 }),
+  ],
+  benches: [bench(4096, 4096), bench(8192, 4096)],
+});
