@@ -3,36 +3,66 @@
  *
  * @module
  */
+import { adamw } from "./adamw.ts";
 import { add } from "./add.ts";
 import { attention } from "./attention.ts";
+import { causalAttention } from "./causal_attention.ts";
+import { causalAttentionBackward } from "./causal_attention_backward.ts";
+import { clipFactor } from "./clip_factor.ts";
+import { copy } from "./copy.ts";
+import { crossEntropyHead } from "./cross_entropy_head.ts";
+import { crossEntropyLoss } from "./cross_entropy_loss.ts";
 import { embedding } from "./embedding.ts";
+import { fill } from "./fill.ts";
 import { fourierDelta } from "./fourier_delta.ts";
 import { fourierLinear } from "./fourier_linear.ts";
 import type { Kernel } from "./kernel.ts";
 import { linear } from "./linear.ts";
 import { linearBias } from "./linear_bias.ts";
+import { linearTransposed } from "./linear_transposed.ts";
+import { loraBackward } from "./lora_backward.ts";
 import { loraLinear } from "./lora_linear.ts";
 import { rmsNorm } from "./rms_norm.ts";
+import { rmsNormBackward } from "./rms_norm_backward.ts";
 import { rope } from "./rope.ts";
+import { ropeBackward } from "./rope_backward.ts";
 import { sample } from "./sample.ts";
 import { scatterRows } from "./scatter_rows.ts";
 import { siluGate } from "./silu_gate.ts";
+import { siluGateBackward } from "./silu_gate_backward.ts";
+import { sumOfSquares } from "./sum_of_squares.ts";
 
 export {
+  adamw,
   add,
   attention,
+  causalAttention,
+  causalAttentionBackward,
+  clipFactor,
+  copy,
+  crossEntropyHead,
+  crossEntropyLoss,
   embedding,
+  fill,
   fourierDelta,
   fourierLinear,
   linear,
   linearBias,
+  linearTransposed,
+  loraBackward,
   loraLinear,
   rmsNorm,
+  rmsNormBackward,
   rope,
+  ropeBackward,
   sample,
   scatterRows,
   siluGate,
+  siluGateBackward,
+  sumOfSquares,
 };
+export { adamwHyper, type AdamwStep } from "./adamw.ts";
+export { noTarget } from "./cross_entropy/launch.ts";
 export {
   type FourierTable,
   fourierTable,
@@ -58,4 +88,18 @@ export const kernels: readonly Kernel[] = [
   siluGate,
   add,
   sample,
+  linearTransposed,
+  rmsNormBackward,
+  ropeBackward,
+  siluGateBackward,
+  causalAttention,
+  causalAttentionBackward,
+  crossEntropyHead,
+  crossEntropyLoss,
+  loraBackward,
+  fill,
+  copy,
+  sumOfSquares,
+  clipFactor,
+  adamw,
 ] as unknown as readonly Kernel[];

@@ -1,0 +1,82 @@
+/**
+ * The output projection and cross-entropy on the host: the specification, and one core at speed.
+ *
+ * @module
+ */
+import type { TypedArray } from "../kernel.ts";
+import { product } from "../linear/cpu.ts";
+import { transposedProduct } from "../linear/transposed_cpu.ts";
+import type { Sizes } from "./launch.ts";
+
+/** Arrays of a call; without `dhidden`, losses alone are wanted. */
+export interface CrossEntropyArrays {
+  readonly hidden: TypedArray;
+  readonly weight: TypedArray;
+  readonly targets: TypedArray;
+  readonly losses: TypedArray;
+  readonly dhidden?: TypedArray;
+}
+
+/** One row at a time by its definition. */
+export function crossEntropyReference(arrays: CrossEntropyArrays, { rows, dim, vocab, scale }: Sizes): void {
+  const { hidden, weight, targets, losses, dhidden } = arrays;
+  for (let r = 0; r < rows; r++) {
+    const logits = Array.from({ length: vocab }, (_, token) => {
+      let sum = 0;
+      for (let i = 0; i < dim; i++) sum += hidden[r * dim + i] * weight[token * dim + i];
+      return sum;
+    });
+    const wanted = targets[r] < vocab;
+    const max = logits.reduce((a, b) => Math.max(a, b), -Infinity);
+    const logSumExp = max + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - max), 0));
+    losses[r] = wanted ? logSumExp - logits[targets[r]] : 0;
+    if (!dhidden) continue;
+    for (let i = 0; i < dim; i++) {
+      const sum = logits.reduce((sum, logit, token) => {
+        const rest = Math.exp(logit - logSumExp) - (token === targets[r] ? 1 : 0);
+        return sum + rest * weight[token * dim + i];
+      }, 0);
+      dhidden[r * dim + i] = wanted ? scale * sum : 0;
+    }
+  }
+}
+
+/** Rows whose logits a core holds at once, few enough for its cache. */
+const rowsAtOnce = (vocab: number): number => Math.max(2, Math.min(64, Math.floor(2 ** 19 / vocab)));
+
+/** The loss of one row of logits, which give way to probabilities less 1 at the target. */
+function rowLoss(logits: Float32Array, token: number): number {
+  let max = -Infinity, sum = 0;
+  for (let i = 0; i < logits.length; i++) if (logits[i] > max) max = logits[i];
+  const loss = max - logits[token];
+  for (let i = 0; i < logits.length; i++) sum += logits[i] = Math.exp(logits[i] - max);
+  const inverse = 1 / sum;
+  for (let i = 0; i < logits.length; i++) logits[i] *= inverse;
+  logits[token] -= 1;
+  return loss + Math.log(sum);
+}
+
+/** Rows with a target only, some at a time, gathered. */
+export function crossEntropyCpu(arrays: CrossEntropyArrays, { rows, dim, vocab, scale }: Sizes): void {
+  const { targets, losses, dhidden } = arrays;
+  const hidden = arrays.hidden as Float32Array, weight = arrays.weight as Float32Array;
+  losses.fill(0, 0, rows);
+  dhidden?.fill(0, 0, rows * dim);
+  const wanted = Array.from({ length: rows }, (_, r) => r).filter((r) => targets[r] < vocab);
+  const most = Math.min(wanted.length, rowsAtOnce(vocab));
+  const x = new Float32Array(most * dim), dx = new Float32Array(most * dim);
+  const logits = new Float32Array(most * vocab);
+  for (let begin = 0; begin < wanted.length; begin += most) {
+    const chunk = wanted.slice(begin, begin + most);
+    chunk.forEach((r, i) => x.set(hidden.subarray(r * dim, (r + 1) * dim), i * dim));
+    const count = chunk.length;
+    product({ x, weight, y: logits }, { rows: count, inSize: dim, outSize: vocab, accumulate: false });
+    chunk.forEach((r, i) => losses[r] = rowLoss(logits.subarray(i * vocab, (i + 1) * vocab), targets[r]));
+    if (!dhidden) continue;
+    transposedProduct(
+      { x: logits, weight, y: dx },
+      { rows: count, inner: vocab, columns: dim, factor: scale, accumulate: false },
+    );
+    chunk.forEach((r, i) => dhidden.set(dx.subarray(i * dim, (i + 1) * dim), r * dim));
+  }
+}
