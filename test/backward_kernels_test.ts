@@ -1,0 +1,374 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { adamw, adamwHyper } from "../kernels/adamw.ts";
+import { causalAttention } from "../kernels/causal_attention.ts";
+import { causalAttentionBackward } from "../kernels/causal_attention_backward.ts";
+import { bounds, sizesOf } from "../kernels/causal/packed.ts";
+import { clipFactor } from "../kernels/clip_factor.ts";
+import { copy } from "../kernels/copy.ts";
+import { crossEntropyHead } from "../kernels/cross_entropy_head.ts";
+import { crossEntropyLoss } from "../kernels/cross_entropy_loss.ts";
+import { noTarget } from "../kernels/cross_entropy/launch.ts";
+import { fill } from "../kernels/fill.ts";
+import { widen } from "../kernels/half.ts";
+import { type Kernel, portableLimits, type TypedArray } from "../kernels/kernel.ts";
+import { linear } from "../kernels/linear.ts";
+import { linearTransposed } from "../kernels/linear_transposed.ts";
+import { loraBackward } from "../kernels/lora_backward.ts";
+import { loraLinear } from "../kernels/lora_linear.ts";
+import { bitsOf } from "../kernels/record.ts";
+import { rmsNorm } from "../kernels/rms_norm.ts";
+import { rmsNormBackward } from "../kernels/rms_norm_backward.ts";
+import { rope } from "../kernels/rope.ts";
+import { ropeBackward } from "../kernels/rope_backward.ts";
+import { siluGate } from "../kernels/silu_gate.ts";
+import { siluGateBackward } from "../kernels/silu_gate_backward.ts";
+import { sumOfSquares } from "../kernels/sum_of_squares.ts";
+import { distance, randomSource } from "./kernel_contract.ts";
+
+const training = [
+  adamw,
+  causalAttention,
+  causalAttentionBackward,
+  clipFactor,
+  copy,
+  crossEntropyHead,
+  crossEntropyLoss,
+  fill,
+  linearTransposed,
+  loraBackward,
+  rmsNormBackward,
+  ropeBackward,
+  siluGateBackward,
+  sumOfSquares,
+] as unknown as Kernel[];
+
+/** References are plain loops, so they run on float64 as well; the kernels' types do not say so. */
+const asFloat32 = (array: Float64Array): Float32Array => array as unknown as Float32Array;
+
+const zeros = (n: number): Float32Array => asFloat32(new Float64Array(n));
+
+/** Float64 numbers of about 1 from a source of uniform ones. */
+const numbers = (n: number, random: () => number): Float32Array =>
+  asFloat32(Float64Array.from({ length: n }, () => 3 * random() - 1.5));
+
+const dot = (a: TypedArray, b: TypedArray): number => {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
+  return sum;
+};
+
+/** Asserts that `gradient` is that of `loss` by `x`, element by element, by central differences in float64. */
+function assertGradient(gradient: TypedArray, x: TypedArray, loss: () => number): void {
+  const step = 1e-5;
+  const differences = Float64Array.from(x, (value, i) => {
+    x[i] = value + step;
+    const above = loss();
+    x[i] = value - step;
+    const below = loss();
+    x[i] = value;
+    return (above - below) / (2 * step);
+  });
+  for (let i = 0; i < x.length; i++) {
+    const error = Math.abs(gradient[i] - differences[i]);
+    assert.ok(
+      error <= 1e-6 * (1 + Math.abs(differences[i])),
+      `element ${i}: ${gradient[i]}, by differences ${differences[i]}`,
+    );
+  }
+}
+
+const seed = fc.integer({ min: 0, max: 2 ** 31 });
+const size = (max: number) => fc.integer({ min: 1, max });
+/** Checks `body` for random values; fast-check prints the seed where one fails. */
+function property<T extends unknown[]>(
+  arbitraries: { [K in keyof T]: fc.Arbitrary<T[K]> },
+  body: (...values: T) => void,
+): void {
+  fc.assert(fc.property(fc.tuple<T>(...arbitraries), (values) => body(...values)), { numRuns: 20 });
+}
+
+test("linear_transposed is the gradient of linear by its input, added where asked", () => {
+  property([seed, size(5), size(7), size(6)], (seed, rows, inSize, out) => {
+    const random = randomSource(seed);
+    const x = numbers(rows * inSize, random), weight = numbers(out * inSize, random);
+    const dy = numbers(rows * out, random), y = zeros(rows * out), dx = zeros(rows * inSize);
+    const uniforms = { rows, in: inSize, out, accumulate: 0 };
+    linearTransposed.reference({ dy, weight, dx }, uniforms);
+    assertGradient(dx, x, () => {
+      linear.reference({ x, weight, y }, uniforms);
+      return dot(y, dy);
+    });
+    const twice = dx.slice();
+    linearTransposed.reference({ dy, weight, dx: twice }, { ...uniforms, accumulate: 1 });
+    twice.forEach((value, i) => assert.ok(Math.abs(value - 2 * dx[i]) < 1e-12));
+  });
+});
+
+test("rms_norm_backward adds the gradient of rms_norm by its input", () => {
+  property([seed, size(4), size(9)], (seed, rows, dim) => {
+    const random = randomSource(seed);
+    const x = numbers(rows * dim, random), weight = numbers(dim, random), dy = numbers(rows * dim, random);
+    const y = zeros(rows * dim), dx = zeros(rows * dim).fill(10);
+    const uniforms = { rows, dim, eps: 0.01 };
+    rmsNormBackward.reference({ dy, x, weight, dx }, uniforms);
+    assertGradient(dx.map((value) => value - 10), x, () => {
+      rmsNorm.reference({ x, weight, y }, uniforms);
+      return dot(y, dy);
+    });
+  });
+});
+
+test("rope_backward is the gradient of rope, and undoes it", () => {
+  property([seed, size(3), size(3), size(4)], (seed, rows, heads, half) => {
+    const random = randomSource(seed);
+    const headDim = 2 * half, positions = Uint32Array.from({ length: rows }, () => Math.floor(5 * random()));
+    const table = numbers(5 * headDim, random);
+    for (let i = 0; i < table.length; i += 2) {
+      const angle = table[i];
+      table[i] = Math.cos(angle);
+      table[i + 1] = Math.sin(angle);
+    }
+    const x = numbers(rows * heads * headDim, random), dy = numbers(x.length, random);
+    const uniforms = { rows, heads, headDim };
+    const dx = dy.slice();
+    ropeBackward.reference({ dx, table, positions }, uniforms);
+    assertGradient(dx, x, () => {
+      const y = x.slice();
+      rope.reference({ x: y, table, positions }, uniforms);
+      return dot(y, dy);
+    });
+    rope.reference({ x: dx, table, positions }, uniforms);
+    dx.forEach((value, i) => assert.ok(Math.abs(value - dy[i]) < 1e-12));
+  });
+});
+
+test("silu_gate_backward gives both gradients of silu_gate", () => {
+  property([seed, size(20)], (seed, count) => {
+    const random = randomSource(seed);
+    const gate = numbers(count, random).map((value) => 4 * value), up = numbers(count, random);
+    const dy = numbers(count, random), y = zeros(count), dgate = zeros(count), dup = zeros(count);
+    siluGateBackward.reference({ dy, gate, up, dgate, dup }, { count });
+    const loss = () => {
+      siluGate.reference({ gate, up, y }, { count });
+      return dot(y, dy);
+    };
+    assertGradient(dgate, gate, loss);
+    assertGradient(dup, up, loss);
+  });
+});
+
+test("causal_attention_backward gives the gradients of causal_attention over packed documents", () => {
+  const documents = fc.array(size(4), { minLength: 1, maxLength: 3 });
+  property([seed, documents, size(2), size(2), size(3)], (seed, documents, kvHeads, group, headDim) => {
+    const random = randomSource(seed);
+    const uniforms = sizesOf({ documents, heads: group * kvHeads, kvHeads, headDim });
+    const { rows, heads } = uniforms;
+    const own = rows * heads * headDim, shared = rows * kvHeads * headDim;
+    const q = numbers(own, random), k = numbers(shared, random), v = numbers(shared, random);
+    const dy = numbers(own, random), y = zeros(own), logsumexp = zeros(rows * heads);
+    const { first, last } = bounds(documents);
+    const loss = () => {
+      causalAttention.reference({ q, k, v, first, y, logsumexp }, uniforms);
+      return dot(y, dy);
+    };
+    loss();
+    const dq = zeros(own), dk = zeros(shared), dv = zeros(shared);
+    causalAttentionBackward.reference({ q, k, v, y, dy, logsumexp, first, last, dq, dk, dv }, uniforms);
+    assertGradient(dq, q, loss);
+    assertGradient(dk, k, loss);
+    assertGradient(dv, v, loss);
+  });
+});
+
+test("causal_attention gives packed documents what each gets alone", () => {
+  const random = randomSource(5);
+  const documents = [3, 1, 4], width = 2 * 4;
+  const run = (q: Float32Array, k: Float32Array, v: Float32Array, documents: readonly number[]) => {
+    const uniforms = sizesOf({ documents, heads: 2, kvHeads: 1, headDim: 4 });
+    const y = zeros(q.length), logsumexp = zeros(2 * uniforms.rows);
+    causalAttention.reference({ q, k, v, first: bounds(documents).first, y, logsumexp }, uniforms);
+    return y;
+  };
+  const q = numbers(8 * width, random), k = numbers(8 * 4, random), v = numbers(8 * 4, random);
+  const packed = run(q, k, v, documents);
+  let row = 0;
+  for (const length of documents) {
+    const end = row + length;
+    const alone = run(
+      q.slice(row * width, end * width),
+      k.slice(row * 4, end * 4),
+      v.slice(row * 4, end * 4),
+      [length],
+    );
+    assert.deepEqual(packed.slice(row * width, end * width), alone);
+    row = end;
+  }
+});
+
+test("cross_entropy_head gives the gradient of its scaled losses, and zeros without a target", () => {
+  property([seed, size(4), size(5), size(6)], (seed, rows, dim, vocab) => {
+    const random = randomSource(seed);
+    const hidden = numbers(rows * dim, random), weight = numbers(vocab * dim, random);
+    const targets = Uint32Array.from(
+      { length: rows },
+      () => random() < 0.3 ? noTarget : Math.floor(random() * vocab),
+    );
+    const losses = zeros(rows).fill(NaN), dhidden = zeros(rows * dim).fill(NaN);
+    const uniforms = { rows, dim, vocab, scale: 0.25 };
+    crossEntropyHead.reference({ hidden, weight, targets, losses, dhidden }, uniforms);
+    targets.forEach((target, r) => {
+      if (target !== noTarget) return;
+      assert.equal(losses[r], 0);
+      assert.ok(dhidden.slice(r * dim, (r + 1) * dim).every((value) => value === 0));
+    });
+    assertGradient(dhidden, hidden, () => {
+      const alone = zeros(rows);
+      crossEntropyLoss.reference({ hidden, weight, targets, losses: alone }, uniforms);
+      return 0.25 * alone.reduce((a, b) => a + b, 0);
+    });
+  });
+});
+
+test("cross_entropy_loss of equal logits is the logarithm of the vocabulary", () => {
+  for (const run of [crossEntropyLoss.reference, crossEntropyLoss.cpu!]) {
+    const losses = new Float32Array(2).fill(NaN);
+    const arrays = {
+      hidden: new Float32Array([1, 2]),
+      weight: new Float32Array(10),
+      targets: new Uint32Array([3, 10]),
+      losses,
+    };
+    run(arrays, { rows: 2, dim: 1, vocab: 10, scale: 1 });
+    assert.ok(Math.abs(losses[0] - Math.log(10)) < 1e-6);
+    assert.equal(losses[1], 0);
+  }
+});
+
+test("lora_backward adds the gradients of A, B and x of lora_linear", () => {
+  property([seed, size(4), size(5), size(6), size(3)], (seed, rows, inSize, out, rank) => {
+    const random = randomSource(seed);
+    const offset = Math.floor(4 * random()), count = offset + rank * (inSize + out);
+    const x = numbers(rows * inSize, random), dy = numbers(rows * out, random);
+    const values = numbers(count, random);
+    const gradient = zeros(count).fill(3), dx = zeros(x.length).fill(-2);
+    const sizes = { rows, in: inSize, out };
+    loraBackward.reference({ x, dy, values, gradient, dx }, { ...sizes, rank, offset, scale: 0.5 });
+    const loss = () => {
+      const y = zeros(rows * out);
+      const records = Uint32Array.of(0, offset, rank, bitsOf(0.5));
+      const slots = new Uint32Array(rows);
+      loraLinear.reference({ x, slots, records, values, y }, { ...sizes, layer: 0, capacity: 1 });
+      return dot(y, dy);
+    };
+    assertGradient(gradient.map((value) => value - 3), values, loss);
+    assertGradient(dx.map((value) => value + 2), x, loss);
+  });
+});
+
+test("adamw follows torch.optim.AdamW's steps", () => {
+  // By the rule of torch/optim/adamw.py in another language's float64.
+  const params = zeros(2).fill(1), m = zeros(2), v = zeros(2), clip = Float32Array.of(NaN, 1);
+  [[0.5, -2], [1, 3]].forEach((grads, i) => {
+    const hyper = adamwHyper({ step: i + 1, lr: 0.1, weightDecay: 0.05, eps: 1e-3 });
+    adamw.reference({ params, grads: Float32Array.from(grads), m, v, hyper, clip }, { count: 2 });
+  });
+  const close = (actual: TypedArray, expected: readonly number[]) =>
+    expected.forEach((value, i) =>
+      assert.ok(Math.abs(actual[i] - value) < 1e-6, `${actual[i]}, expected ${value}`)
+    );
+  close(params, [0.794327314648704, 1.0647148041706207]);
+  close(m, [0.145, 0.12]);
+  close(v, [0.00124975, 0.012996]);
+});
+
+test("adamw's first step has the size of the learning rate, whatever the gradient's", () => {
+  property([seed, fc.double({ min: 1e-3, max: 1e3, noNaN: true })], (seed, factor) => {
+    const random = randomSource(seed);
+    const grads = numbers(9, random), params = zeros(9), m = zeros(9), v = zeros(9);
+    const hyper = adamwHyper({ step: 1, lr: 0.25, weightDecay: 0 });
+    adamw.reference({ params, grads, m, v, hyper, clip: Float32Array.of(0, factor) }, { count: 9 });
+    params.forEach((value, i) => assert.ok(Math.abs(value + 0.25 * Math.sign(grads[i])) < 1e-3));
+  });
+});
+
+test("clip_factor brings the norm of sum_of_squares down to the limit, and leaves smaller ones", () => {
+  property([seed, size(50), fc.double({ min: 0.01, max: 10, noNaN: true })], (seed, count, maxNorm) => {
+    const x = numbers(count, randomSource(seed));
+    const sum = zeros(1), clip = zeros(2);
+    sumOfSquares.reference({ x, sum }, { count });
+    clipFactor.reference({ sums: sum, clip }, { count: 1, maxNorm });
+    const norm = Math.hypot(...x);
+    assert.ok(Math.abs(clip[0] - norm) < 1e-12 * (1 + norm));
+    if (norm + 1e-6 <= maxNorm) assert.equal(clip[1], 1);
+    else assert.ok(Math.abs(clip[1] * (norm + 1e-6) - maxNorm) < 1e-12 * maxNorm);
+  });
+});
+
+test("training kernels' cpu forms agree with their references on every case", () => {
+  for (const kernel of training) {
+    if (!kernel.cpu) continue;
+    for (const { name, uniforms, dtypes, make } of kernel.cases) {
+      const made = make(randomSource(11));
+      const [expected, actual] = [kernel.reference, kernel.cpu].map((run) => {
+        const arrays = Object.fromEntries(
+          Object.entries(made).map(([name, array]) => {
+            const dtype = dtypes?.[name] ?? kernel.buffers[name].dtypes[0];
+            return [name, array instanceof Uint16Array ? widen(array, dtype) : array.slice()];
+          }),
+        );
+        run(arrays, uniforms);
+        return arrays;
+      });
+      for (const [buffer, { access }] of Object.entries(kernel.buffers)) {
+        if (access === "read") continue;
+        const d = distance(actual[buffer], expected[buffer]);
+        assert.ok(d <= 1e-6, `${kernel.name}, case "${name}", output "${buffer}": relative distance ${d}`);
+      }
+    }
+  }
+});
+
+test("training kernels launch within WebGPU's guaranteed limits in every case and bench", () => {
+  for (const kernel of training) {
+    for (const { name, uniforms, dtypes } of [...kernel.cases, ...kernel.benches]) {
+      const all = Object.fromEntries(
+        Object.entries(kernel.buffers).map(([buffer, spec]) => [buffer, dtypes?.[buffer] ?? spec.dtypes[0]]),
+      );
+      const { dispatches, scratch = {}, tables = {} } = kernel.launch(
+        { uniforms, dtypes: all },
+        portableLimits,
+      );
+      const known = new Set([
+        ...Object.keys(kernel.buffers),
+        ...Object.keys(scratch),
+        ...Object.keys(tables),
+      ]);
+      for (const { bindings, grid } of dispatches) {
+        const where = `${kernel.name}, "${name}"`;
+        assert.ok(bindings.length <= 8, `${where}: ${bindings.length} storage buffers`);
+        assert.ok(bindings.every((binding) => known.has(binding.name)), where);
+        assert.ok(grid.every((n) => n >= 1 && n <= 65535), `${where}: grid ${grid}`);
+      }
+      const most = 32 * 2 ** 20;
+      assert.ok(Object.values(scratch).every((bytes) => bytes <= most), `${kernel.name}, "${name}": scratch`);
+    }
+  }
+});
+
+test("training kernels refuse sizes that no launch can hold for", () => {
+  const float32 = new Proxy({}, { get: () => "float32" as const }) as Record<string, "float32">;
+  const launch =
+    <B extends string, U extends string>(kernel: Kernel<B, U>, uniforms: Record<U, number>) => () =>
+      kernel.launch({ uniforms, dtypes: float32 as Record<B, "float32"> }, portableLimits);
+  const sizes = { rows: 1, heads: 2, kvHeads: 1, headDim: 4, scale: 1 };
+  for (const kernel of [causalAttention, causalAttentionBackward]) {
+    assert.throws(launch(kernel as unknown as Kernel, { ...sizes, headDim: 257 }), RangeError);
+    assert.throws(launch(kernel as unknown as Kernel, { ...sizes, kvHeads: 3 }), RangeError);
+  }
+  assert.throws(launch(linearTransposed, { rows: 1, in: 0, out: 1, accumulate: 0 }), RangeError);
+  assert.throws(launch(ropeBackward, { rows: 1, heads: 1, headDim: 3 }), RangeError);
+  assert.throws(launch(crossEntropyHead, { rows: 1, dim: 1, vocab: 0, scale: 1 }), RangeError);
+  assert.throws(launch(loraBackward, { rows: 1, in: 1, out: 1, rank: 0, offset: 0, scale: 1 }), RangeError);
+});
