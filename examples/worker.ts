@@ -1,0 +1,46 @@
+/**
+ * A Worker at the edge that applies adapters without a model: the CPU device, adapters by `fetch`. In a project that
+ * has the npm package,
+ *
+ *     npx -y esbuild worker.ts --bundle --format=esm --outfile=worker.js
+ *
+ * makes one file for a platform that runs modules with a `fetch` handler. `ADAPTERS` is the URL of a folder of PEFT
+ * adapter folders, with a slash at its end, and `ADAPTER_NAMES` their names, since a folder behind URLs cannot be
+ * listed. `POST /v1/adapters/NAME/apply?module=PATH&shape=OUTxIN` and `GET /v1/adapters/NAME/delta?...` then answer.
+ *
+ * @module
+ */
+import { AdapterRegistry, type AdapterStore, cpuDevice } from "fourierft";
+import { createApp } from "fourierft/server";
+import { urlFolder } from "./url_folder.ts";
+
+/** The Worker's settings. */
+export interface Env {
+  /** e.g. `https://example.com/adapters/` */
+  readonly ADAPTERS: string;
+  /** e.g. `fourierft-kjv,lora-kjv` */
+  readonly ADAPTER_NAMES: string;
+}
+
+function store({ ADAPTERS, ADAPTER_NAMES }: Env): AdapterStore {
+  const names = ADAPTER_NAMES.split(",");
+  return {
+    list: () => Promise.resolve(names),
+    open: (id) =>
+      Promise.resolve(
+        names.includes(id)
+          // An adapter is read again when its version changes; these files never do.
+          ? { folder: urlFolder(new URL(`${id}/`, ADAPTERS)), version: "1", modifiedUnixSeconds: 0 }
+          : undefined,
+      ),
+  };
+}
+
+let app: ReturnType<typeof createApp> | undefined;
+
+export default {
+  fetch(request: Request, env: Env): Response | Promise<Response> {
+    app ??= createApp({ adapters: new AdapterRegistry(cpuDevice(), store(env)) });
+    return app.fetch(request);
+  },
+};
