@@ -1,18 +1,16 @@
 import {
+  type Case,
   defineKernel,
   grid,
   type Kernel,
   normals,
-  type TypedArray,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
-import { rope } from "./rope.ts";
 
 type Buffers = "dx" | "table" | "positions";
 type Uniforms = "rows" | "heads" | "headDim";
-type Case = Kernel<Buffers, Uniforms>["cases"][number];
 
 const uniforms = { rows: "u32", heads: "u32", headDim: "u32" } as const;
 
@@ -38,14 +36,25 @@ fn main(${workgroupBuiltins}) {
 }
 `;
 
-/** A case of the rotation itself, with a gradient in place of its input. */
-function turnedBack({ name, uniforms, make }: typeof rope.cases[number]): Case {
+/** Positions of the table in tests and benches. */
+const tableRows = 9;
+
+/** Any angles do: what matters is that each pair of the table is a cosine and its sine. */
+function sized(rows: number, heads: number, headDim: number): Case<Buffers, Uniforms> {
   return {
-    name,
-    uniforms,
-    make(random): Record<Buffers, TypedArray> {
-      const { x, table, positions } = make(random);
-      return { dx: normals(x.length, random), table, positions };
+    name: `${rows} rows, ${heads} heads of ${headDim}`,
+    uniforms: { rows, heads, headDim },
+    make(random) {
+      const table = new Float32Array(tableRows * headDim);
+      for (let i = 0; i < table.length; i += 2) {
+        const angle = 2 * Math.PI * random();
+        table.set([Math.cos(angle), Math.sin(angle)], i);
+      }
+      return {
+        dx: normals(rows * heads * headDim, random),
+        table,
+        positions: Uint32Array.from({ length: rows }, () => Math.floor(tableRows * random())),
+      };
     },
   };
 }
@@ -92,6 +101,6 @@ export const ropeBackward: Kernel<Buffers, Uniforms> = defineKernel({
     }
   },
   tolerance: 1e-6,
-  cases: rope.cases.map(turnedBack),
-  benches: rope.benches.map((bench) => ({ ...turnedBack(bench), bytes: bench.bytes })),
+  cases: [sized(1, 1, 2), sized(3, 5, 6), sized(2, 8, 32), sized(7, 3, 128), sized(1, 2, 514)],
+  benches: [{ ...sized(256, 32, 128), bytes: 2 * 256 * 4096 * 4 }],
 });
