@@ -1,4 +1,6 @@
+import { causalAttentionBackward } from "./causal_attention_backward.ts";
 import {
+  anyKernel,
   type Case,
   defineKernel,
   grid,
@@ -183,6 +185,20 @@ export const causalAttention: Kernel<Buffers, Uniforms> = defineKernel({
     }
   },
   cpu: causalAttentionCpu,
+  backward: (uniforms) => ({
+    steps: [{
+      kernel: anyKernel(causalAttentionBackward),
+      values: { q: "q", k: "k", v: "v", y: "y", logsumexp: "logsumexp", first: "first", last: "last" },
+      gradients: { dy: "y" },
+      targets: {
+        dq: { of: "q", mode: "write" },
+        dk: { of: "k", mode: "write" },
+        dv: { of: "v", mode: "write" },
+      },
+      uniforms,
+    }],
+    overwritten: ["y", "logsumexp"],
+  }),
   tolerance: 1e-5,
   cases: packedCases.map(sized),
   benches: packedBenches.map(bench),

@@ -1,4 +1,6 @@
+import { add } from "./add.ts";
 import {
+  anyKernel,
   type Case,
   defineKernel,
   grid,
@@ -51,6 +53,16 @@ export const copy: Kernel<Buffers, "count"> = defineKernel({
   reference({ x, y }, { count }) {
     for (let i = 0; i < count; i++) y[i] = x[i];
   },
+  backward: (uniforms) => ({
+    steps: [{
+      kernel: anyKernel(add),
+      values: {},
+      gradients: { x: "y" },
+      targets: { y: { of: "x", mode: "add" } },
+      uniforms,
+    }],
+    overwritten: ["y"],
+  }),
   tolerance: 0,
   cases: [sized(1), sized(251), sized(256), sized(257)],
   benches: [{ ...sized(2 ** 22), bytes: 2 ** 25 }],

@@ -107,6 +107,33 @@ export interface Bench<B extends string = string, U extends string = string> ext
   readonly flops?: number;
 }
 
+/**
+ * Where a backward step puts a gradient: of which forward buffer, and whether the kernel overwrites it, adds to it, or
+ * does as its uniform `accumulate` says.
+ */
+export interface GradientTarget {
+  readonly of: string;
+  readonly mode: "write" | "add" | "accumulate";
+}
+
+/** One kernel call of a backward; its buffers are given by names of the forward call. */
+export interface BackwardStep {
+  readonly kernel: Kernel;
+  /** Forward buffers as they are. */
+  readonly values: Readonly<Record<string, string>>;
+  /** Gradients of forward outputs, only read. */
+  readonly gradients: Readonly<Record<string, string>>;
+  /** Gradients of forward inputs, written. */
+  readonly targets: Readonly<Record<string, GradientTarget>>;
+  readonly uniforms: Readonly<Record<string, number>>;
+}
+
+/** A forward call's backward: what to run, and which outputs the call overwrote (their gradients end with it). */
+export interface Backward {
+  readonly steps: readonly BackwardStep[];
+  readonly overwritten: readonly string[];
+}
+
 /** A kernel: numbers in, numbers out. See the module's documentation. */
 export interface Kernel<B extends string = string, U extends string = string> {
   readonly name: string;
@@ -122,10 +149,17 @@ export interface Kernel<B extends string = string, U extends string = string> {
   reference(arrays: Arrays<B>, uniforms: Readonly<Record<U, number>>): void;
   /** The same on a CPU at speed, where the reference is too slow to serve. */
   cpu?(arrays: Arrays<B>, uniforms: Readonly<Record<U, number>>): void;
+  /** How gradients pass a call, where they do; a frozen weight gets none. */
+  backward?(uniforms: Readonly<Record<U, number>>): Backward;
   /** Largest accepted relative (Frobenius) distance of a float output from the reference; integers must be equal. */
   readonly tolerance: number;
   readonly cases: readonly Case<B, U>[];
   readonly benches: readonly Bench<B, U>[];
+}
+
+/** A kernel as lists and steps hold it, its buffer and uniform names forgotten. */
+export function anyKernel<B extends string, U extends string>(kernel: Kernel<B, U>): Kernel {
+  return kernel as unknown as Kernel;
 }
 
 /** Checks a kernel's literal against its own buffer and uniform names; returns it unchanged. */

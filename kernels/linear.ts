@@ -1,4 +1,14 @@
-import { type Bench, type Case, defineKernel, type DType, type Kernel, nans, normals } from "./kernel.ts";
+import { linearTransposed } from "./linear_transposed.ts";
+import {
+  anyKernel,
+  type Bench,
+  type Case,
+  defineKernel,
+  type DType,
+  type Kernel,
+  nans,
+  normals,
+} from "./kernel.ts";
 import { narrow } from "./half.ts";
 import { product } from "./linear/cpu.ts";
 import { linearDispatch } from "./linear/launch.ts";
@@ -66,6 +76,16 @@ export const linear: Kernel<Buffers, Uniforms> = defineKernel({
       { rows, inSize, outSize: out, accumulate: accumulate !== 0 },
     );
   },
+  backward: ({ rows, in: inSize, out, accumulate }) => ({
+    steps: [{
+      kernel: anyKernel(linearTransposed),
+      values: { weight: "weight" },
+      gradients: { dy: "y" },
+      targets: { dx: { of: "x", mode: "accumulate" } },
+      uniforms: { rows, in: inSize, out, accumulate: 1 },
+    }],
+    overwritten: accumulate ? [] : ["y"],
+  }),
   tolerance: 1e-5,
   cases: [
     sized({ rows: 1, in: 1, out: 1 }),

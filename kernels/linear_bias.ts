@@ -1,4 +1,5 @@
-import { type Case, defineKernel, type DType, type Kernel, nans, normals } from "./kernel.ts";
+import { linearTransposed } from "./linear_transposed.ts";
+import { anyKernel, type Case, defineKernel, type DType, type Kernel, nans, normals } from "./kernel.ts";
 import { narrow } from "./half.ts";
 import { linear } from "./linear.ts";
 import { linearDispatch } from "./linear/launch.ts";
@@ -55,6 +56,16 @@ export const linearBias: Kernel<Buffers, Uniforms> = defineKernel({
   }),
   reference: biasThen(linear.reference),
   cpu: biasThen(linear.cpu!),
+  backward: ({ rows, in: inSize, out, accumulate }) => ({
+    steps: [{
+      kernel: anyKernel(linearTransposed),
+      values: { weight: "weight" },
+      gradients: { dy: "y" },
+      targets: { dx: { of: "x", mode: "accumulate" } },
+      uniforms: { rows, in: inSize, out, accumulate: 1 },
+    }],
+    overwritten: accumulate ? [] : ["y"],
+  }),
   tolerance: 1e-5,
   cases: [
     sized({ rows: 1, in: 1, out: 1 }),

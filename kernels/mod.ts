@@ -15,6 +15,7 @@ import { crossEntropyLoss } from "./cross_entropy_loss.ts";
 import { embedding } from "./embedding.ts";
 import { fill } from "./fill.ts";
 import { fourierDelta } from "./fourier_delta.ts";
+import { fourierGradient } from "./fourier_gradient.ts";
 import { fourierLinear } from "./fourier_linear.ts";
 import type { Kernel } from "./kernel.ts";
 import { linear } from "./linear.ts";
@@ -27,6 +28,7 @@ import { rmsNormBackward } from "./rms_norm_backward.ts";
 import { rope } from "./rope.ts";
 import { ropeBackward } from "./rope_backward.ts";
 import { sample } from "./sample.ts";
+import { scale } from "./scale.ts";
 import { scatterRows } from "./scatter_rows.ts";
 import { siluGate } from "./silu_gate.ts";
 import { siluGateBackward } from "./silu_gate_backward.ts";
@@ -45,6 +47,7 @@ export {
   embedding,
   fill,
   fourierDelta,
+  fourierGradient,
   fourierLinear,
   linear,
   linearBias,
@@ -56,6 +59,7 @@ export {
   rope,
   ropeBackward,
   sample,
+  scale,
   scatterRows,
   siluGate,
   siluGateBackward,
@@ -76,6 +80,7 @@ export { bitsOf, floatOf, noSlot, recordWords } from "./record.ts";
 /** Every kernel of the library. */
 export const kernels: readonly Kernel[] = [
   fourierDelta,
+  fourierGradient,
   fourierLinear,
   loraLinear,
   linear,
@@ -83,6 +88,7 @@ export const kernels: readonly Kernel[] = [
   embedding,
   rmsNorm,
   rope,
+  scale,
   scatterRows,
   attention,
   siluGate,

@@ -1,4 +1,6 @@
+import { rmsNormBackward } from "./rms_norm_backward.ts";
 import {
+  anyKernel,
   type Case,
   defineKernel,
   type DType,
@@ -89,6 +91,16 @@ export const rmsNorm: Kernel<Buffers, Uniforms> = defineKernel({
       for (let i = 0; i < dim; i++) y[r * dim + i] = x[r * dim + i] * factor * weight[i];
     }
   },
+  backward: (uniforms) => ({
+    steps: [{
+      kernel: anyKernel(rmsNormBackward),
+      values: { x: "x", weight: "weight" },
+      gradients: { dy: "y" },
+      targets: { dx: { of: "x", mode: "add" } },
+      uniforms,
+    }],
+    overwritten: ["y"],
+  }),
   tolerance: 1e-5,
   cases: [
     sized(1, 1),

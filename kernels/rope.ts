@@ -1,4 +1,6 @@
+import { ropeBackward } from "./rope_backward.ts";
 import {
+  anyKernel,
   type Case,
   defineKernel,
   grid,
@@ -101,6 +103,16 @@ export const rope: Kernel<Buffers, Uniforms> = defineKernel({
       }
     }
   },
+  backward: (uniforms) => ({
+    steps: [{
+      kernel: anyKernel(ropeBackward),
+      values: { table: "table", positions: "positions" },
+      gradients: {},
+      targets: { dx: { of: "x", mode: "add" } },
+      uniforms,
+    }],
+    overwritten: [],
+  }),
   tolerance: 1e-6,
   cases: [sized(1, 1, 2), sized(3, 5, 6), sized(2, 8, 32), sized(7, 3, 128), sized(1, 2, 514)],
   benches: [{ ...sized(256, 32, 128), bytes: 2 * 256 * 4096 * 4 }],

@@ -1,4 +1,6 @@
+import { siluGateBackward } from "./silu_gate_backward.ts";
 import {
+  anyKernel,
   type Case,
   defineKernel,
   grid,
@@ -63,6 +65,16 @@ export const siluGate: Kernel<Buffers, "count"> = defineKernel({
   reference({ gate, up, y }, { count }) {
     for (let i = 0; i < count; i++) y[i] = gate[i] / (1 + Math.exp(-gate[i])) * up[i];
   },
+  backward: (uniforms) => ({
+    steps: [{
+      kernel: anyKernel(siluGateBackward),
+      values: { gate: "gate", up: "up" },
+      gradients: { dy: "y" },
+      targets: { dgate: { of: "gate", mode: "write" }, dup: { of: "up", mode: "write" } },
+      uniforms,
+    }],
+    overwritten: ["y"],
+  }),
   tolerance: 1e-5,
   cases: [sized(1), sized(251), sized(256, 4), sized(257, 100)],
   benches: [{ ...sized(256 * 14336), bytes: 3 * 256 * 14336 * 4 }],
