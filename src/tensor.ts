@@ -81,6 +81,23 @@ export function tensor(
   return { shape, dtype: options.dtype ?? dtypeOf(data), data };
 }
 
+/**
+ * `count` elements of a 4-byte tensor from element `at` on, not copied. On a GPU `at` must be a multiple of 64, since
+ * bound buffers start at multiples of 256 bytes.
+ */
+export function slice(t: Tensor, at: number, count: number): Tensor {
+  if (isHost(t)) return { shape: [count], dtype: t.dtype, data: t.data.subarray(at, at + count) };
+  const { buffer, offsetBytes } = t.data as DeviceBuffer;
+  if (at % 64 !== 0) {
+    throw new RangeError(`Cannot slice a GPU tensor at element ${at}: it must be a multiple of 64`);
+  }
+  return {
+    shape: [count],
+    dtype: t.dtype,
+    data: { buffer, offsetBytes: offsetBytes + at * bytesPerElement[t.dtype] },
+  };
+}
+
 /** Whether a tensor's elements are on the host. */
 export function isHost(t: Tensor): t is HostTensor {
   return ArrayBuffer.isView(t.data);

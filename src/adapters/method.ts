@@ -55,6 +55,29 @@ export interface BankStep {
 /** What happens to a weight that dW meets. */
 export type DeltaMode = "write" | "add" | "subtract";
 
+/** Where a module's numbers lie while it is trained, and the tensors of its linear. */
+export interface TrainIo {
+  readonly x: Tensor;
+  readonly y: Tensor;
+  readonly rows: number;
+  /** (rows), uint32 zeros: every row has the one adapter. */
+  readonly slots: Tensor;
+  /** All trained numbers, and their gradients, of all modules; this module's start at element `at`. */
+  readonly params: Tensor;
+  readonly gradients: Tensor;
+  readonly at: number;
+}
+
+/** A module being trained; its numbers are in the order of `pack().values`. */
+export interface TrainableModule {
+  /** y += x dW^T. */
+  forward(io: TrainIo): Step;
+  /** Adds to the module's gradients and to dx; dy is only read. `dx` is already zeroed or holds other parts. */
+  backward(io: TrainIo & { readonly dy: Tensor; readonly dx: Tensor }): readonly Step[];
+  /** PEFT's tensors of the numbers, by what follows the module's path. */
+  tensors(values: Float32Array): ReadonlyMap<string, HostTensor>;
+}
+
 /** One adapted module, as its method read it; only the method looks inside. */
 export interface AdapterModule {
   /** Trained numbers. */
@@ -74,10 +97,28 @@ export interface AdapterModule {
     shape: LinearShape,
     io: { readonly upload: (t: HostTensor) => Tensor; readonly weight: Tensor; readonly mode: DeltaMode },
   ): Step;
+  /** The module made ready to train on the device that `upload` copies to; absent for methods that cannot be trained. */
+  trainable?(shape: LinearShape, upload: (t: HostTensor) => Tensor): TrainableModule;
   /** The frequencies and coefficients of a spectral method, for pictures; absent for others. */
   spectrum?(
     shape: LinearShape,
   ): { readonly u: Uint32Array; readonly v: Uint32Array; readonly c: Float32Array };
+}
+
+/** What a new adapter is made of, by PEFT's names. */
+export interface TrainingConfig {
+  /** FourierFT: coefficients a module, default 1000 (or all there are). */
+  readonly nFrequency?: number;
+  /** FourierFT: default 150. */
+  readonly scaling?: number;
+  /** FourierFT: seed of the frequencies, default 777. */
+  readonly randomLocSeed?: number;
+  /** LoRA: rank, default 8. */
+  readonly r?: number;
+  /** LoRA: default 8. */
+  readonly loraAlpha?: number;
+  /** Uniform random numbers in [0, 1) for first values. */
+  readonly random: () => number;
 }
 
 /** An adapter method. */
@@ -90,6 +131,10 @@ export interface Method {
    * @throws ConfigError that names the field or tensor and the rule.
    */
   read(files: AdapterFiles): ReadonlyMap<string, AdapterModule>;
+  /** A new module for a linear, to be trained from its start; `options` are the fields of PEFT's config. */
+  create?(shape: LinearShape, options: TrainingConfig): AdapterModule;
+  /** The config fields beside PEFT's common ones that `create` used. */
+  configFields?(options: TrainingConfig): Readonly<Record<string, unknown>>;
   /** `y += x dW^T` of each row's adapter. */
   step(bank: BankStep): Step;
 }

@@ -46,7 +46,10 @@ export class Tape {
   /** A gradient to add to: zeroed by the steps returned, if nothing was there. */
   sum(t: Tensor): { readonly gradient: Tensor; readonly steps: readonly Step[] } {
     const { gradient, fresh } = this.target(t);
-    return { gradient, steps: fresh ? [step(fill, { y: gradient }, { count: elements(t.shape), value: 0 })] : [] };
+    return {
+      gradient,
+      steps: fresh ? [step(fill, { y: gradient }, { count: elements(t.shape), value: 0 })] : [],
+    };
   }
 
   /** The activation's own step has passed: its gradient is used up. */
@@ -80,7 +83,9 @@ export class Tape {
 function kernelBackward({ forward, also = {} }: TrainStep, tape: Tape): readonly Step[] {
   const { kernel, buffers, uniforms } = forward;
   const rule = kernel.backward?.(uniforms);
-  if (!rule) throw new TypeError(`Cannot differentiate a step of kernel "${kernel.name}": it has no backward`);
+  if (!rule) {
+    throw new TypeError(`Cannot differentiate a step of kernel "${kernel.name}": it has no backward`);
+  }
   const steps: Step[] = [];
   for (const part of rule.steps) {
     const bound: Record<string, Tensor> = {};
@@ -96,7 +101,9 @@ function kernelBackward({ forward, also = {} }: TrainStep, tape: Tape): readonly
       }
       const { gradient, fresh } = tape.target(buffers[of]);
       if (mode === "write" && !fresh) {
-        throw new TypeError(`Cannot add to the gradient of "${of}" of kernel "${kernel.name}": its backward overwrites it`);
+        throw new TypeError(
+          `Cannot add to the gradient of "${of}" of kernel "${kernel.name}": its backward overwrites it`,
+        );
       }
       if (mode === "accumulate") accumulate = Number(!fresh);
       bound[name] = gradient;

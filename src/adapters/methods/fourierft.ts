@@ -3,7 +3,9 @@
  *
  * @module
  */
+import { embedding } from "../../../kernels/embedding.ts";
 import { fourierDelta } from "../../../kernels/fourier_delta.ts";
+import { fourierGradient } from "../../../kernels/fourier_gradient.ts";
 import { fourierLinear } from "../../../kernels/fourier_linear.ts";
 import {
   type FourierTable,
@@ -11,11 +13,12 @@ import {
   type Frequencies,
   inOrder,
 } from "../../../kernels/fourier_table.ts";
+import { bitsOf } from "../../../kernels/record.ts";
 import { ConfigError } from "../../errors.ts";
 import { step } from "../../plan.ts";
-import { elements, tensor } from "../../tensor.ts";
+import { elements, type HostTensor, slice, type Tensor, tensor } from "../../tensor.ts";
 import { integerField, numberField, refuseUnknown } from "../fields.ts";
-import type { AdapterModule, LinearShape, Method, ReadOptions } from "../method.ts";
+import type { AdapterModule, LinearShape, Method, ReadOptions, TrainableModule } from "../method.ts";
 import { toFloat32 } from "../numbers.ts";
 import { randperm } from "../torch_random.ts";
 
@@ -123,9 +126,95 @@ export function fourierModule({ coefficients, seed, scaling, options = {} }: Spe
         },
       );
     },
+    trainable: (shape, upload) =>
+      trainableFourier(coefficients, {
+        shape,
+        table: forward(shape),
+        scaling,
+        upload,
+        draw: { seed, options },
+      }),
     spectrum: (shape) => ({ ...frequencies(n, shape, { seed, options }), c: coefficients }),
   };
 }
+
+/** The input gradient is the forward with u and v exchanged, the coefficients' gradient a kernel of its own. */
+function trainableFourier(
+  { length: n }: Float32Array,
+  { shape, table, scaling, upload, draw }: {
+    readonly shape: LinearShape;
+    readonly table: FourierTable;
+    readonly scaling: number;
+    readonly upload: (t: HostTensor) => Tensor;
+    readonly draw: { seed: number; options?: ReadOptions };
+  },
+): TrainableModule {
+  const { u, v } = frequencies(n, shape, draw);
+  const turned = fourierTable({ destination: v, source: u }, { destination: shape.in, source: shape.out });
+  const place = new Uint32Array(n);
+  table.order.forEach((l, e) => place[l] = e);
+  const scale = scaling / (shape.out * shape.in);
+  const pairs = new Uint32Array(2 * n);
+  table.order.forEach((l, e) => pairs.set([u[l], v[l]], 2 * e));
+  const tables = upload(tensor(table.table));
+  const turnedTables = upload(tensor(turned.table));
+  const turnedPlaces = upload(tensor(turned.order.map((l) => place[l])));
+  const turnedValues = upload(tensor(new Float32Array(n)));
+  const turnedRecords = upload(tensor(Uint32Array.of(0, 0, n, bitsOf(scale))));
+  const frequencyPairs = upload(tensor(pairs, [n, 2]));
+  const words = { layer: 0, capacity: 1 };
+  return {
+    forward: ({ x, y, rows, slots, params, at }) =>
+      step(fourierLinear, {
+        x,
+        slots,
+        records: upload(tensor(Uint32Array.of(0, at, n, bitsOf(scale)))),
+        tables,
+        values: params,
+        y,
+      }, {
+        rows,
+        in: shape.in,
+        out: shape.out,
+        ...words,
+      }),
+    backward: ({ x, dy, dx, rows, slots, params, gradients, at }) => [
+      step(fourierGradient, { x, dy, frequencies: frequencyPairs, gradient: slice(gradients, at, n) }, {
+        rows,
+        in: shape.in,
+        out: shape.out,
+        count: n,
+        scale,
+        accumulate: 1,
+      }),
+      step(embedding, { ids: turnedPlaces, weight: slice(params, at, n), y: turnedValues }, {
+        rows: n,
+        dim: 1,
+        vocab: n,
+      }),
+      step(fourierLinear, {
+        x: dy,
+        slots,
+        records: turnedRecords,
+        tables: turnedTables,
+        values: turnedValues,
+        y: dx,
+      }, {
+        rows,
+        in: shape.out,
+        out: shape.in,
+        ...words,
+      }),
+    ],
+    tensors: (values) => {
+      const spectrum = new Float32Array(n);
+      table.order.forEach((l, e) => spectrum[l] = values[e]);
+      return new Map([[suffix, tensor(spectrum)]]);
+    },
+  };
+}
+
+const trainingDefaults = { nFrequency: 1000, scaling: 150, randomLocSeed: 777 };
 
 /** See the module's documentation. */
 export const fourierft: Method = {
@@ -162,6 +251,24 @@ export const fourierft: Method = {
       );
     }
     return modules;
+  },
+  create(shape, options) {
+    const { nFrequency, scaling, randomLocSeed } = { ...trainingDefaults, ...options };
+    // Zeros, as PEFT's init_weights = true: the model starts as its base.
+    const coefficients = new Float32Array(Math.min(nFrequency, shape.out * shape.in));
+    return fourierModule({ coefficients, seed: randomLocSeed, scaling });
+  },
+  configFields(options) {
+    const { nFrequency, scaling, randomLocSeed } = { ...trainingDefaults, ...options };
+    return {
+      n_frequency: nFrequency,
+      n_frequency_pattern: {},
+      scaling,
+      random_loc_seed: randomLocSeed,
+      fan_in_fan_out: false,
+      init_weights: true,
+      bias: "none",
+    };
   },
   step: ({ x, y, slots, records, tables, values, rows, shape, layer, capacity }) =>
     step(fourierLinear, { x, slots, records, tables, values, y }, {

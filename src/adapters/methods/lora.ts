@@ -4,12 +4,14 @@
  * @module
  */
 import { linear } from "../../../kernels/linear.ts";
+import { loraBackward } from "../../../kernels/lora_backward.ts";
 import { loraLinear } from "../../../kernels/lora_linear.ts";
+import { bitsOf } from "../../../kernels/record.ts";
 import { ConfigError } from "../../errors.ts";
 import { step } from "../../plan.ts";
-import { tensor } from "../../tensor.ts";
+import { type HostTensor, type Tensor, tensor } from "../../tensor.ts";
 import { numberField, patternField, refuseUnknown } from "../fields.ts";
-import type { AdapterFiles, AdapterModule, Method } from "../method.ts";
+import type { AdapterFiles, AdapterModule, Method, TrainableModule } from "../method.ts";
 import { toFloat32 } from "../numbers.ts";
 
 const prefix = "base_model.model.";
@@ -93,6 +95,7 @@ function loraModule(factors: Factors): AdapterModule {
       values.set(b, a.length);
       return { values, count: rank, scale };
     },
+    trainable: (_shape, upload) => trainableLora(factors, upload),
     deltaStep(shape, { upload, weight, mode }) {
       const factor = mode === "subtract" ? -scale : scale;
       return step(
@@ -105,6 +108,43 @@ function loraModule(factors: Factors): AdapterModule {
         { rows: shape.out, in: rank, out: shape.in, accumulate: Number(mode !== "write") },
       );
     },
+  };
+}
+
+function trainableLora(
+  { a, b, rank, in: inFeatures, out, scale }: Factors,
+  upload: (t: HostTensor) => Tensor,
+): TrainableModule {
+  return {
+    forward: ({ x, y, rows, slots, params, at }) =>
+      step(loraLinear, {
+        x,
+        slots,
+        records: upload(tensor(Uint32Array.of(0, at, rank, bitsOf(scale)))),
+        values: params,
+        y,
+      }, {
+        rows,
+        in: inFeatures,
+        out,
+        layer: 0,
+        capacity: 1,
+      }),
+    backward: ({ x, dy, dx, rows, params, gradients, at }) => [
+      step(loraBackward, { x, dy, values: params, gradient: gradients, dx }, {
+        rows,
+        in: inFeatures,
+        out,
+        rank,
+        offset: at,
+        scale,
+      }),
+    ],
+    tensors: (values) =>
+      new Map([
+        [".lora_A.weight", tensor(values.slice(0, a.length), [rank, inFeatures])],
+        [".lora_B.weight", tensor(values.slice(a.length, a.length + b.length), [out, rank])],
+      ]),
   };
 }
 
@@ -163,6 +203,29 @@ export const lora: Method = {
     }
     return modules;
   },
+  create(shape, { r = 8, loraAlpha = 8, random }) {
+    // A as torch's kaiming_uniform_(a = sqrt(5)), B zeros: the model starts as its base.
+    const bound = 1 / Math.sqrt(shape.in);
+    const a = Float32Array.from({ length: r * shape.in }, () => bound * (2 * random() - 1));
+    return loraModule({
+      a,
+      b: new Float32Array(shape.out * r),
+      rank: r,
+      in: shape.in,
+      out: shape.out,
+      scale: loraAlpha / r,
+    });
+  },
+  configFields: ({ r = 8, loraAlpha = 8 }) => ({
+    r,
+    lora_alpha: loraAlpha,
+    lora_dropout: 0,
+    use_rslora: false,
+    use_dora: false,
+    init_lora_weights: true,
+    fan_in_fan_out: false,
+    bias: "none",
+  }),
   step: ({ x, y, slots, records, values, rows, shape, layer, capacity }) =>
     step(loraLinear, { x, slots, records, values, y }, {
       rows,
