@@ -86,7 +86,7 @@ async function timeDelta(device: WebGpuDevice, shape: { out: number; in: number 
 const gpu = await openGpu({ toggles: { disable: ["timestamp_quantization"] } });
 const device = webgpuDevice(gpu.device, { description: gpu.description, destroy: gpu.destroy });
 console.log(
-  `${device.description}; n = ${n}; median of 40 runs, one compute pass each, four sets of x and y in turn`,
+  `${device.description}; n = ${n}; in a pass: median of 7 passes of 20; alone: median of 40 passes of one, four sets of x and y in turn`,
 );
 const rows: Row[] = [];
 const quick = gpu.software || process.argv.includes("--quick");
@@ -109,12 +109,13 @@ for (const d of quick ? [768] : [4096, 8192]) {
   report(rows.at(-1)!);
 }
 
-function report({ what, medianUs, minUs, wallUs, bytes }: Row): void {
-  const rate = (bytes / medianUs / 1e3).toFixed(0);
+function report({ what, medianUs, minUs, inPassUs, wallUs, bytes }: Row): void {
+  const us = (value: number): string => value.toFixed(1).padStart(8);
+  const rate = (bytes / inPassUs / 1e3).toFixed(0).padStart(5);
   console.log(
-    `${what.padEnd(48)} ${medianUs.toFixed(1).padStart(9)} us  min ${minUs.toFixed(1).padStart(8)}  wall ${
-      wallUs.toFixed(1).padStart(8)
-    }  ${rate.padStart(5)} GB/s`,
+    `${what.padEnd(48)} in a pass ${us(inPassUs)} us ${rate} GB/s; alone ${us(medianUs)}, min ${
+      us(minUs)
+    }, wall ${us(wallUs)}`,
   );
 }
 
