@@ -5,7 +5,7 @@
  */
 import { Template } from "@huggingface/jinja";
 import { ConfigError } from "../errors.ts";
-import type { ChatMessage } from "./tokenizer_types.ts";
+import type { Tokenizer } from "./tokenizer_types.ts";
 
 /** What a template sees besides the messages, e.g. `bos_token`. */
 export type TemplateVariables = Readonly<Record<string, string>>;
@@ -39,16 +39,16 @@ export function tokenVariables(config: Readonly<Record<string, unknown>>): Templ
 }
 
 /**
- * A function from messages to the text of a prompt that asks for the assistant's next message.
+ * A function from messages to the text of a prompt that asks for the assistant's next message, unless told not to.
  *
  * The template is parsed at the first call, so that a model with a broken one still completes text.
  */
 export function chatFormatter(
   source: string | undefined,
   variables: TemplateVariables,
-): (messages: readonly ChatMessage[]) => string {
+): Tokenizer["chatPrompt"] {
   let template: Template | undefined;
-  return (messages) => {
+  return (messages, { addGenerationPrompt = true } = {}) => {
     if (source === undefined) {
       throw new ConfigError("Cannot write a chat prompt: the model has no chat template");
     }
@@ -56,7 +56,7 @@ export function chatFormatter(
       template ??= new Template(source);
       // transformers passes these two always, and templates test them for none rather than for being defined.
       const absent = { tools: null, documents: null };
-      return template.render({ ...variables, ...absent, messages, add_generation_prompt: true });
+      return template.render({ ...variables, ...absent, messages, add_generation_prompt: addGenerationPrompt });
     } catch (error) {
       throw new ConfigError(
         `Cannot write a chat prompt by the model's template: ${(error as Error).message}`,

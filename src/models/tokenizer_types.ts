@@ -20,9 +20,10 @@ export interface Tokenizer {
   /** Ids that end a sequence, from generation_config.json and config.json. */
   readonly eosTokenIds: readonly number[];
   /**
-   * The prompt text of a chat, by the model's own template, ready for `encode` with `addSpecialTokens: false`.
+   * The prompt text of a chat, by the model's own template, ready for `encode` with `addSpecialTokens: false`. It asks
+   * for the assistant's next message unless `addGenerationPrompt` is false.
    *
    * @throws ConfigError when the model has no chat template, or the template refuses the messages.
    */
-  chatPrompt(messages: readonly ChatMessage[]): string;
+  chatPrompt(messages: readonly ChatMessage[], options?: { addGenerationPrompt?: boolean }): string;
 }

@@ -39,7 +39,7 @@ export type Batcher = (sequenceAt: (place: number) => number) => TrainingBatch;
 type Rows = { -readonly [Name in keyof TrainingBatch]: TrainingBatch[Name] };
 
 /** One attention segment: rows `begin` to `end`. */
-function layOut({ positions, first, last }: Rows, begin: number, end: number): void {
+function layOut({ positions, first, last }: Rows, { begin, end }: { begin: number; end: number }): void {
   first.fill(begin, begin, end);
   last.fill(end, begin, end);
   for (let row = begin; row < end; row++) positions[row] = row - begin;
@@ -54,14 +54,14 @@ export function batcher(
     const endRow = row + contextLength;
     for (const { begin, end, limit } of sequence) {
       rows.tokens.set(tokens.subarray(begin, end), row);
-      layOut(rows, row, row + end - begin);
+      layOut(rows, { begin: row, end: row + end - begin });
       for (let next = begin + 1; next <= end; next++, row++) {
         if (next === limit || isTarget[next] === 0) continue;
         rows.targets[row] = tokens[next];
         rows.targetCount++;
       }
     }
-    layOut(rows, row, endRow);
+    layOut(rows, { begin: row, end: endRow });
   }
 
   return (sequenceAt) => {

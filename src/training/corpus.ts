@@ -55,14 +55,34 @@ export class CorpusBuilder {
   }
 }
 
+/** Where a document's tokens begin. */
+export function startOf({ ends }: Corpus, document: number): number {
+  return document === 0 ? 0 : ends[document - 1];
+}
+
+function copy(corpus: Corpus, ranges: Iterable<readonly [begin: number, end: number]>): Corpus {
+  const copied = new CorpusBuilder();
+  for (const [begin, end] of ranges) {
+    copied.append(corpus.tokens.subarray(begin, end), corpus.isTarget.subarray(begin, end));
+    copied.endDocument();
+  }
+  return copied.finish();
+}
+
 /** Some documents of a corpus, in the order given. */
 export function selectDocuments(corpus: Corpus, documents: readonly number[]): Corpus {
-  const selected = new CorpusBuilder();
-  for (const document of documents) {
-    const begin = document === 0 ? 0 : corpus.ends[document - 1];
-    const end = corpus.ends[document];
-    selected.append(corpus.tokens.subarray(begin, end), corpus.isTarget.subarray(begin, end));
-    selected.endDocument();
-  }
-  return selected.finish();
+  return copy(corpus, documents.map((document) => [startOf(corpus, document), corpus.ends[document]]));
+}
+
+/** Where one token both ends and begins documents, as GPT-2's does, one of it between two, not two. */
+export function withSharedEnds(corpus: Corpus): Corpus {
+  const { tokens, ends } = corpus;
+  return copy(
+    corpus,
+    ends.map((end, document) => {
+      const begin = startOf(corpus, document);
+      const isRepeated = begin > 0 && begin + 1 < end && tokens[begin] === tokens[begin - 1];
+      return [isRepeated ? begin + 1 : begin, end];
+    }),
+  );
 }

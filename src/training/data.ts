@@ -4,7 +4,7 @@
  * @module
  */
 import { type Batcher, batcher, type BatchSizes, type TrainingBatch } from "./batch.ts";
-import { type Corpus, selectDocuments } from "./corpus.ts";
+import { type Corpus, selectDocuments, withSharedEnds } from "./corpus.ts";
 import { type DocumentOptions, readDocuments } from "./documents.ts";
 import { encodeDocuments, type Encoder } from "./encode.ts";
 import type { ByteStream } from "./lines.ts";
@@ -99,8 +99,9 @@ function divide(
   return { training, heldOut };
 }
 
-function batches(corpus: Corpus, options: TrainingDataOptions): { counts: DataCounts; batcher: Batcher } {
+function batches(all: Corpus, options: TrainingDataOptions): { counts: DataCounts; batcher: Batcher } {
   const { packing = "concatenate", contextLength } = options;
+  const corpus = packing === "concatenate" ? withSharedEnds(all) : all;
   const sequences = pack(corpus, { packing, contextLength });
   return {
     counts: { documents: corpus.ends.length, tokens: corpus.tokens.length, sequences: sequences.length },
@@ -121,7 +122,7 @@ async function readBoth(file: DataFile, options: TrainingDataOptions): Promise<[
 
 /** The order of sequences in an epoch; that of the last epoch asked for is kept. */
 function epochOrders(count: number, seed: number): (epoch: number) => Uint32Array {
-  let kept = { epoch: -1, order: new Uint32Array() };
+  let kept: { epoch: number; order: Uint32Array } = { epoch: -1, order: new Uint32Array() };
   return (epoch) => {
     if (kept.epoch !== epoch) kept = { epoch, order: shuffled(count, { seed, round: epoch }) };
     return kept.order;

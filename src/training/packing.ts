@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Corpus } from "./corpus.ts";
+import { type Corpus, startOf } from "./corpus.ts";
 
 /**
  * How documents share sequences.
@@ -52,9 +52,10 @@ function bestFit(pieces: readonly Piece[], contextLength: number): Sequence[] {
 
 /** Every token of the corpus is in one sequence, or what its last token but one predicts. */
 export function pack(
-  { tokens, ends }: Corpus,
+  corpus: Corpus,
   { packing, contextLength }: { packing: Packing; contextLength: number },
 ): Sequence[] {
-  if (packing === "concatenate") return cut(0, tokens.length, contextLength).map((piece) => [piece]);
-  return bestFit(ends.flatMap((end, i) => cut(i === 0 ? 0 : ends[i - 1], end, contextLength)), contextLength);
+  if (packing === "concatenate") return cut(0, corpus.tokens.length, contextLength).map((piece) => [piece]);
+  const pieces = corpus.ends.flatMap((end, document) => cut(startOf(corpus, document), end, contextLength));
+  return bestFit(pieces, contextLength);
 }
