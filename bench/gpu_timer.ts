@@ -17,13 +17,24 @@ export interface Timing {
   readonly wallUs: number;
 }
 
-/** An idle GPU runs at a fraction of its clock: keeps it busy until it runs at full speed. */
+/** An idle GPU runs at a fraction of its clock: keeps it busy until runs have stopped getting faster for half a second. */
 async function warmUp(device: WebGpuDevice, programs: readonly Program[]): Promise<void> {
-  const end = performance.now() + 700;
-  do {
-    for (let i = 0; i < 10; i++) device.run(programs[i % programs.length]);
+  const start = performance.now();
+  let best = Infinity;
+  let bestAt = start;
+  let count = 10;
+  for (let now = start; now - start < 6000 && (now - start < 1000 || now - bestAt < 500);) {
+    for (let i = 0; i < count; i++) device.run(programs[i % programs.length]);
     await device.gpu.queue.onSubmittedWorkDone();
-  } while (performance.now() < end);
+    const took = (performance.now() - now) / count;
+    now += took * count;
+    if (took < 0.97 * best) {
+      best = took;
+      bestAt = now;
+    }
+    // Batches of about 50 ms, so that waiting is a small part of them.
+    count = Math.max(10, Math.min(2000, Math.round(50 / took)));
+  }
 }
 
 /** Passes of repeated runs, and runs in each. */

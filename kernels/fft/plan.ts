@@ -7,7 +7,7 @@ import type { Limits } from "../kernel.ts";
 import { straightRadices } from "./butterfly.ts";
 
 /** Points of a transform an invocation is best given. */
-const pointsPerThread = 8;
+const pointsPerThread = 4;
 
 /** Longest transform: index products are reduced in 32-bit integers (see `mulmod` in wgsl.ts). */
 export const maxLength = 2 ** 20;

@@ -66,6 +66,8 @@ export class AdapterRegistry implements AdapterService {
   readonly #entries = new Map<string, Entry>();
   /** By digest, least recently used first. */
   readonly #residents = new Map<string, Resident>();
+  /** Why adapters are left out, by id. */
+  readonly #told = new Map<string, string>();
   readonly #banks: ReadonlyMap<Method, Bank>;
   readonly #linears: ReadonlyMap<string, LinearShape>;
 
@@ -94,13 +96,18 @@ export class AdapterRegistry implements AdapterService {
       try {
         return await this.#describe(id);
       } catch (error) {
-        if (!(error instanceof NotFoundError)) {
-          this.options.log?.(`adapter "${id}" is left out: ${(error as Error).message}`);
-        }
+        this.#logOnce(id, error as Error);
         return undefined;
       }
     }));
     return cards.filter((card) => card !== undefined);
+  }
+
+  /** Tells once of an adapter that cannot be read, and again when the reason is another. */
+  #logOnce(id: string, error: Error): void {
+    if (error instanceof NotFoundError || this.#told.get(id) === error.message) return;
+    this.#told.set(id, error.message);
+    this.options.log?.(`adapter "${id}" is left out: ${error.message}`);
   }
 
   async card(id: string): Promise<AdapterCard> {
