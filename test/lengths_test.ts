@@ -1,0 +1,147 @@
+import process from "node:process";
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import { planTransform } from "../kernels/fft/plan.ts";
+import { type Case, type Kernel, nans, normals, portableLimits } from "../kernels/kernel.ts";
+import {
+  bitsOf,
+  fourierDelta,
+  fourierLinear,
+  type FourierTable,
+  fourierTable,
+  inOrder,
+  type TableAxes,
+} from "../kernels/mod.ts";
+import { testDevices } from "./devices.ts";
+import { checkCase } from "./kernel_contract.ts";
+
+/** Sizes of hidden, key-value and feed-forward layers of models in use. */
+const lengths = [
+  ...[64, 128, 256, 512, 576, 640, 768, 896, 960, 1024, 1152, 1280, 1536, 1600, 2048, 2304, 2560, 3072, 3584],
+  ...[3840, 4096, 4608, 4864, 4800, 5120, 5376, 6144, 6400, 6656, 6912, 7680, 8192, 8960, 9216, 9728, 10240],
+  ...[
+    11008,
+    12288,
+    13824,
+    14336,
+    15360,
+    16384,
+    17408,
+    17920,
+    18944,
+    21504,
+    22016,
+    25600,
+    27648,
+    28672,
+    29568,
+  ],
+  ...[32768, 35840, 36864, 53248],
+];
+
+/** Sizes of vocabularies: GPT-2's is 29 * 1733. */
+const vocabularies = [50257, 128256, 151936];
+
+/** A software GPU compiles a program of every length for seconds: it is given all of them only when asked to. */
+const slow = "set FOURIERFT_TEST_ALL=1 for all lengths";
+const everything = process.env.FOURIERFT_TEST_ALL === "1";
+const devices = await testDevices();
+
+interface Shape {
+  readonly out: number;
+  readonly in: number;
+}
+
+/** The zero and the highest frequencies, neighbours and their mirrors, and some at random, by destination. */
+function tableOf(axes: TableAxes, random: () => number): FourierTable {
+  const { destination, source } = axes;
+  const bins = [
+    [0, 0],
+    [1, source - 1],
+    [destination - 1, 1],
+    [Math.floor(destination / 2), Math.floor(source / 2)],
+    [Math.floor(destination / 2) + 1, 0],
+  ];
+  for (let i = 0; i < 4; i++) bins.push([random() * destination, random() * source]);
+  const axis = (which: 0 | 1, length: number) =>
+    Uint32Array.from(bins, (bin) => Math.floor(bin[which]) % length);
+  return fourierTable({ destination: axis(0, destination), source: axis(1, source) }, axes);
+}
+
+/** One row through an adapter of nine frequencies. */
+function linearCase(shape: Shape): Case {
+  return {
+    name: `${shape.out} x ${shape.in}`,
+    uniforms: { rows: 1, in: shape.in, out: shape.out, layer: 0, capacity: 1 },
+    make(random) {
+      const { table, order } = tableOf({ destination: shape.out, source: shape.in }, random);
+      const scale = 1 / Math.sqrt(shape.in * order.length);
+      return {
+        x: normals(shape.in, random),
+        slots: Uint32Array.of(0),
+        records: Uint32Array.of(0, 0, order.length, bitsOf(scale)),
+        tables: table,
+        values: inOrder(normals(order.length, random), order),
+        y: normals(shape.out, random),
+      };
+    },
+  };
+}
+
+function deltaCase(shape: Shape): Case {
+  return {
+    name: `${shape.out} x ${shape.in}`,
+    uniforms: { out: shape.out, in: shape.in, scale: 1, accumulate: 0 },
+    make(random) {
+      const { table, order } = tableOf({ destination: shape.in, source: shape.out }, random);
+      return {
+        table,
+        values: inOrder(normals(order.length, random), order),
+        weight: nans(shape.out * shape.in),
+      };
+    },
+  };
+}
+
+test("planTransform has a plan within WebGPU's guaranteed limits for every length of real models", () => {
+  assert.equal(new Set(lengths).size, 55);
+  for (const length of [...lengths, ...vocabularies]) {
+    const { residues, size, radices, mode } = planTransform(length, portableLimits);
+    assert.equal(radices.reduce((product, radix) => product * radix, 1), size);
+    assert.equal(residues * size * (mode === "half" ? 2 : 1), length);
+    assert.ok(8 * size <= portableLimits.workgroupStorageBytes, `${length}: ${size} points`);
+  }
+});
+
+/** Each length once as `out`, and once as the `in` of another length's. */
+const pairs = lengths.map((out, i) => ({ out, in: lengths[(i + 7) % lengths.length] }));
+const vocabularyPairs = vocabularies.flatMap((length) => [{ out: length, in: 64 }, { out: 64, in: length }]);
+
+for (const device of devices) {
+  const run = (kernel: unknown, testCase: Case) =>
+    checkCase(device, { kernel: kernel as Kernel, testCase, seed: 1 });
+
+  for (const [i, shape] of pairs.entries()) {
+    const fast = device.kind === "cpu" || i % 9 === 3;
+    test(`fourier_linear (${shape.out}, ${shape.in}) is the reference's on ${device.kind}`, {
+      skip: everything || fast ? false : slow,
+    }, async () => {
+      await run(fourierLinear, linearCase(shape));
+    });
+  }
+
+  for (const shape of vocabularyPairs) {
+    test(`fourier_linear (${shape.out}, ${shape.in}) of a vocabulary on ${device.kind}`, async () => {
+      await run(fourierLinear, linearCase(shape));
+    });
+  }
+
+  for (const [i, length] of lengths.entries()) {
+    const fast = device.kind === "cpu" || i % 14 === 1;
+    test(`fourier_delta (1, ${length}) is the reference's on ${device.kind}`, {
+      skip: everything || fast ? false : slow,
+    }, async () => {
+      await run(fourierDelta, deltaCase({ out: 1, in: length }));
+    });
+  }
+}
