@@ -11,6 +11,7 @@ import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { merge } from "./merge.ts";
 import { serve } from "./serve.ts";
+import { train } from "./train.ts";
 
 const commands: Readonly<Record<string, CommandDef<ArgsDef>>> = {
   serve: serve as CommandDef<ArgsDef>,
@@ -18,6 +19,7 @@ const commands: Readonly<Record<string, CommandDef<ArgsDef>>> = {
   delta: delta as CommandDef<ArgsDef>,
   merge: merge as CommandDef<ArgsDef>,
   generate: generate as CommandDef<ArgsDef>,
+  train: train as CommandDef<ArgsDef>,
 };
 
 const main = defineCommand({

@@ -4,7 +4,8 @@
  * @module
  */
 import type { HostTensor } from "../tensor.ts";
-import type { StepReport, Trainer, TrainerNumbers, TrainingBatch } from "./trainer.ts";
+import type { TrainingBatch } from "./batch.ts";
+import type { StepReport, Trainer, TrainerNumbers } from "./trainer.ts";
 
 /** Batches as pure functions of the step, so that a run continues where it stopped. */
 export interface TrainingData {
@@ -29,6 +30,7 @@ export type TrainEvent =
     readonly loss: number;
     readonly lr: number;
     readonly gradientNorm: number;
+    /** Targets over time since the run began, evaluation and checkpoints left out. */
     readonly tokensPerSecond: number;
   }
   | { readonly kind: "evaluation"; readonly step: number; readonly loss: number; readonly perplexity: number }
@@ -80,6 +82,8 @@ export async function train(trainer: Trainer, run: TrainRun): Promise<TrainResul
   const inFlight: { readonly step: number; readonly lr: number; readonly report: Promise<StepReport> }[] = [];
   let saved = trainer.stepsTaken;
   let settledAt = performance.now();
+  let tokens = 0;
+  let elapsedMs = 0;
 
   /** Looks at reports until at most `most` steps are under way. */
   async function settle(most = 0): Promise<void> {
@@ -93,13 +97,15 @@ export async function train(trainer: Trainer, run: TrainRun): Promise<TrainResul
         );
       }
       const now = performance.now();
+      tokens += targetCount;
+      elapsedMs += now - settledAt;
       onEvent({
         kind: "step",
         step,
         loss,
         lr,
         gradientNorm,
-        tokensPerSecond: 1000 * targetCount / (now - settledAt),
+        tokensPerSecond: 1000 * tokens / elapsedMs,
       });
       settledAt = now;
     }

@@ -13,19 +13,8 @@ import type { Device, Program } from "../device/device.ts";
 import type { LlamaModel } from "../models/llama.ts";
 import { step } from "../plan.ts";
 import { type HostTensor, type Tensor, tensor } from "../tensor.ts";
+import type { TrainingBatch } from "./batch.ts";
 import { type Trained, type TrainingPlans, trainingPlans } from "./llama.ts";
-
-/** One batch of `rows` tokens; see data.ts. */
-export interface TrainingBatch {
-  readonly tokens: Uint32Array;
-  /** Next token of each row; 0xffffffff where no loss is wanted. */
-  readonly targets: Uint32Array;
-  readonly positions: Uint32Array;
-  /** Row where a row's attention segment starts, and the row after its last. */
-  readonly first: Uint32Array;
-  readonly last: Uint32Array;
-  readonly targetCount: number;
-}
 
 /** AdamW's numbers, by torch's names. */
 export interface OptimizerOptions {
