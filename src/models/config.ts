@@ -102,9 +102,6 @@ function refuseOthers(fields: Fields): void {
   if (fields.use_sliding_window === true) {
     fail("use_sliding_window", true, "layers with sliding windows are not supported");
   }
-  if (fields.head_dim !== undefined && fields.head_dim !== null && Number(fields.head_dim) % 2 !== 0) {
-    fail("head_dim", fields.head_dim, "rotary positions need an even size");
-  }
 }
 
 /**
@@ -125,11 +122,10 @@ export function parseLlamaConfig(fields: Fields): LlamaConfig {
   }
   const hiddenSize = count(fields, "hidden_size");
   const headDim = count(fields, "head_dim", hiddenSize / heads);
+  if (headDim % 2 !== 0) fail("head_dim", headDim, "rotary positions need an even size");
   const { theta, scaling } = rope(fields);
   const maxPositions = count(fields, "max_position_embeddings", 2048);
-  const window = modelType === "mistral"
-    ? (fields.sliding_window as number | null | undefined) ?? maxPositions
-    : maxPositions;
+  const window = modelType === "mistral" ? count(fields, "sliding_window", maxPositions) : maxPositions;
   const attentionBias = flag(fields, "attention_bias", false);
   return {
     modelType,
