@@ -6,6 +6,7 @@ import {
   BatchEngine,
   cpuDevice,
   type Device,
+  type GenerateEvent,
   openFolder,
   openModel,
   type ReadableFolder,
