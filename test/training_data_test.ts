@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { ChatMessage } from "../src/models/tokenizer_types.ts";
+import { openTokenizer } from "../src/models/tokenizer.ts";
 import { bytesSource } from "../src/safetensors/mod.ts";
 import {
   type DataFormat,
@@ -22,7 +23,7 @@ import { readDocuments, type TextDocument } from "../src/training/documents.ts";
 import { piecesOf } from "../src/training/encode.ts";
 import { linesOf } from "../src/training/lines.ts";
 import { shuffled } from "../src/training/shuffle.ts";
-import { demoTokenizer } from "./demo_model.ts";
+import { demoFolder, demoTokenizer } from "./demo_model.ts";
 
 const end = 1;
 
@@ -468,6 +469,22 @@ test("demo: a prompt and its completion are encoded as a model is asked, and lea
       0,
     ].slice(0, 5),
   );
+});
+
+test("demo: with a template that marks turns, the assistant's turn is learnt with the mark that ends it", async () => {
+  const template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}<|endoftext|>\n{% endfor %}" +
+    "{% if add_generation_prompt %}<assistant>{% endif %}";
+  const marked = await openTokenizer(demoFolder({ "chat_template.jinja": template }));
+  const messages = [{ role: "user", content: "Who?" }, { role: "assistant", content: "The LORD." }];
+  const encode = (text: string) => marked.encode(text, { addSpecialTokens: false });
+  const asked = encode("<user>Who?<|endoftext|>\n<assistant>");
+  const answered = encode("The LORD.<|endoftext|>\n");
+  const contextLength = asked.length + answered.length;
+  const options = { tokenizer: marked, batchSize: 1, contextLength, lossOn: "completion" as const };
+  const set = await readTrainingSet(fileOf(JSON.stringify({ messages }), "jsonl"), options);
+  const { tokens, targets } = set.batch(0);
+  assert.deepEqual([...tokens], [...asked, ...answered]);
+  assert.deepEqual([...targets], [...asked.slice(1).map(() => noTarget), ...answered, noTarget]);
 });
 
 test("readTrainingSet() reads a line of 10 MB, and a million empty lines", async () => {

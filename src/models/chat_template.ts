@@ -56,7 +56,12 @@ export function chatFormatter(
       template ??= new Template(source);
       // transformers passes these two always, and templates test them for none rather than for being defined.
       const absent = { tools: null, documents: null };
-      return template.render({ ...variables, ...absent, messages, add_generation_prompt: addGenerationPrompt });
+      return template.render({
+        ...variables,
+        ...absent,
+        messages,
+        add_generation_prompt: addGenerationPrompt,
+      });
     } catch (error) {
       throw new ConfigError(
         `Cannot write a chat prompt by the model's template: ${(error as Error).message}`,
