@@ -46,8 +46,12 @@ export const generate = defineCommand({
         seed: args.seed === undefined ? undefined : parseCount("seed", args.seed),
       },
     };
-    process.stdout.write(args.prompt);
-    for await (const { text } of generateText(engine, request, { tokenizer })) process.stdout.write(text);
+    // The prompt is shown once the request is accepted: a refusal leaves standard output empty.
+    let before = args.prompt;
+    for await (const { text } of generateText(engine, request, { tokenizer })) {
+      process.stdout.write(before + text);
+      before = "";
+    }
     process.stdout.write("\n");
     device.destroy();
     process.exit(0);

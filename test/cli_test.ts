@@ -1,0 +1,282 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import process from "node:process";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { decode } from "fast-png";
+import { cpuDevice, deltaOf, loadAdapter, openFolder } from "../mod.ts";
+import { deltaPicture } from "../src/cli/pictures.ts";
+import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
+import { type GoldenCase, goldenCases } from "./demo_model.ts";
+import { distance } from "./kernel_contract.ts";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const model = join(root, "examples/demo/base");
+const adapters = join(root, "examples/demo/adapters");
+const adapter = join(adapters, "fourierft-kjv");
+const q = "model.layers.0.self_attn.q_proj";
+
+/** The command line as a process of the runtime that runs this test. */
+function start(args: readonly string[]): ChildProcess {
+  const main = "src/cli/main.ts";
+  const command = "Deno" in globalThis ? ["run", "-A", "--no-check", main] : [main];
+  return spawn(process.execPath, [...command, ...args], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+}
+
+interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function ended(child: ChildProcess): Promise<Ended> {
+  const out: Buffer[] = [];
+  const err: Buffer[] = [];
+  child.stdout!.on("data", (data) => out.push(data));
+  child.stderr!.on("data", (data) => err.push(data));
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once(
+      "close",
+      (code) =>
+        resolve({ code, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() }),
+    );
+  });
+}
+
+const run = (...args: string[]): Promise<Ended> => ended(start(args));
+
+async function succeeds(...args: string[]): Promise<Ended> {
+  const result = await run(...args);
+  assert.equal(result.code, 0, result.stderr);
+  return result;
+}
+
+/** A command that must end with status 1, nothing on standard output, and one line that says why. */
+async function fails(rule: RegExp, ...args: string[]): Promise<void> {
+  const { code, stdout, stderr } = await run(...args);
+  assert.equal(code, 1, stderr);
+  assert.equal(stdout, "");
+  assert.match(stderr, rule);
+  assert.match(stderr, /^fourierft: Cannot |\nfourierft: Cannot |^fourierft: Missing /);
+  assert.doesNotMatch(stderr, /\n\s+at /, "a stack is for programmers");
+}
+
+async function inFolder(body: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "fourierft-test-"));
+  try {
+    await body(folder);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+type NamedCase = GoldenCase & { readonly adapter: string | null };
+
+function goldenOf(name: string | null): NamedCase {
+  return (goldenCases() as readonly NamedCase[]).find((one) => one.adapter === name)!;
+}
+
+async function demoDelta(shape: { out: number; in: number }): Promise<Float32Array> {
+  const { method, modules } = await loadAdapter(await openFolder(adapter));
+  const delta = await deltaOf(cpuDevice(), { method, module: modules.get(q)!, shape });
+  return delta.data as Float32Array;
+}
+
+test("inspect tells what an adapter holds, a line for each kind of module", async () => {
+  const { stdout } = await succeeds("inspect", adapter);
+  assert.match(stdout, /^peft_type +FOURIERFT$/m);
+  assert.match(stdout, /^parameters +56000$/m);
+  assert.match(stdout, /^sha256 +[0-9a-f]{64}$/m);
+  assert.match(stdout, /^modules +56$/m);
+  assert.match(stdout, /^ +8 +model\.layers\.\*\.self_attn\.q_proj: n = 1000, seed 777, scaling 150$/m);
+  assert.equal(stdout.match(/^ +8 +model\.layers/gm)?.length, 7);
+  const lora = await succeeds("inspect", join(adapters, "lora-kjv"));
+  assert.match(lora.stdout, /^peft_type +LORA$/m);
+  assert.match(lora.stdout, /mlp\.down_proj: r = 8, scale 2$/m);
+});
+
+test("inspect --out draws the spectrum and dW as PNG files that decode to the pictures", async () => {
+  await inFolder(async (folder) => {
+    const out = join(folder, "pictures");
+    const shape = { out: 256, in: 256 };
+    await succeeds("inspect", adapter, "--module", q, "--shape", "256x256", "--out", out);
+    assert.deepEqual((await readdir(out)).sort(), ["delta.png", "spectrum.png"]);
+    const delta = decode(await readFile(join(out, "delta.png")));
+    assert.deepEqual([delta.width, delta.height, delta.channels, delta.depth], [256, 256, 3, 8]);
+    assert.deepEqual(Uint8Array.from(delta.data), deltaPicture(await demoDelta(shape), shape).data);
+    const spectrum = decode(await readFile(join(out, "spectrum.png")));
+    assert.deepEqual([spectrum.width, spectrum.height, spectrum.channels], [256, 256, 3]);
+    let coloured = 0;
+    for (let i = 0; i < spectrum.data.length; i += 3) {
+      if (Math.min(spectrum.data[i], spectrum.data[i + 1], spectrum.data[i + 2]) < 255) coloured++;
+    }
+    assert.ok(coloured > 900 && coloured <= 1000, `${coloured} pixels for 1000 coefficients`);
+  });
+});
+
+test("delta writes dW as a safetensors file, the same from the CPU and, within rounding, from a GPU", async () => {
+  await inFolder(async (folder) => {
+    const expected = await demoDelta({ out: 256, in: 256 });
+    for (const device of ["cpu", "webgpu"]) {
+      const file = join(folder, `${device}.safetensors`);
+      const common = ["--adapter", adapter, "--module", q, "--shape", "256x256", "--out", file];
+      await succeeds("delta", ...common, "--device", device);
+      const { tensors, read } = parseSafetensors(new Uint8Array(await readFile(file)));
+      assert.deepEqual([...tensors.keys()], ["delta_weight"]);
+      const view = read("delta_weight");
+      assert.deepEqual([view.dtype, view.shape], ["F32", [256, 256]]);
+      const found = toFloat32(view);
+      if (device === "cpu") assert.deepEqual(found, expected);
+      else assert.ok(distance(found, expected) <= 1e-6);
+    }
+  });
+});
+
+test("generate continues a prompt greedily as transformers and PEFT do, with an adapter and without", async () => {
+  for (const name of [null, "fourierft-kjv", "lora-kjv"]) {
+    const { prompt, text } = goldenOf(name);
+    const chosen = name === null ? [] : ["--adapter", join(adapters, name)];
+    const { stdout } = await succeeds(
+      "generate",
+      "--model",
+      model,
+      ...chosen,
+      "--prompt",
+      prompt,
+      "--device",
+      "cpu",
+    );
+    assert.equal(stdout, `${prompt}${text}\n`);
+  }
+});
+
+test("generate samples the same text for the same seed, and no more tokens than asked for", async () => {
+  const common = ["generate", "--model", model, "--prompt", "The", "--device", "cpu", "--max-tokens", "9"];
+  const sampled = async (seed: string): Promise<string> =>
+    (await succeeds(...common, "--temperature", "1", "--seed", seed)).stdout;
+  const [first, again, other] = [await sampled("1"), await sampled("1"), await sampled("2")];
+  assert.equal(again, first);
+  assert.notEqual(other, first);
+  assert.equal((await succeeds(...common, "--max-tokens", "0")).stdout, "The\n");
+});
+
+test("merge writes a model folder that speaks as the base with the adapter does", async () => {
+  await inFolder(async (folder) => {
+    const merged = join(folder, "merged");
+    await succeeds("merge", "--model", model, "--adapter", adapter, "--out", merged, "--device", "cpu");
+    assert.deepEqual((await readdir(merged)).sort(), (await readdir(model)).sort());
+    const file = (at: string) =>
+      parseSafetensors(new Uint8Array(readFileSync(join(at, "model.safetensors"))));
+    const [before, after] = [file(model), file(merged)];
+    assert.deepEqual([...after.tensors.keys()].sort(), [...before.tensors.keys()].sort());
+    assert.deepEqual(after.read("model.norm.weight").bytes, before.read("model.norm.weight").bytes);
+    const [old, sum] = [before, after].map((of) => of.read(`${q}.weight`));
+    assert.deepEqual([sum.dtype, sum.shape], [old.dtype, old.shape]);
+    const delta = await demoDelta({ out: 256, in: 256 });
+    const expected = Float32Array.from(toFloat32(old), (value, i) => value + delta[i]);
+    // The base is float16: the sum is rounded once, by 2^-11 at most.
+    assert.ok(distance(toFloat32(sum), expected) < 2 ** -11);
+    const { prompt, text } = goldenOf("fourierft-kjv");
+    const { stdout } = await succeeds("generate", "--model", merged, "--prompt", prompt, "--device", "cpu");
+    assert.equal(stdout, `${prompt}${text}\n`);
+    await fails(
+      /it holds files already/,
+      ...["merge", "--model", model, "--adapter", adapter, "--out", merged, "--device", "cpu"],
+    );
+  });
+});
+
+/** Waits for the address a server says it listens on. */
+function listening(child: ChildProcess): Promise<string> {
+  let text = "";
+  return new Promise((resolve, reject) => {
+    child.stderr!.on("data", (data) => {
+      text += data;
+      const found = /listening on (http:\/\/[\d.]+:\d+)\n/.exec(text);
+      if (found) resolve(found[1]);
+    });
+    child.once("close", (code) => reject(new Error(`the server ended with ${code}: ${text}`)));
+  });
+}
+
+test("serve answers over HTTP on a free port, refuses a port in use, and ends in peace on SIGTERM", async () => {
+  const common = ["serve", "--model", model, "--adapters", adapters, "--device", "cpu"];
+  const child = start([...common, "--port", "0", "--name", "demo"]);
+  const end = ended(child);
+  try {
+    const address = await listening(child);
+    const { data } = await (await fetch(`${address}/v1/models`)).json() as { data: { id: string }[] };
+    const ids = data.map(({ id }) => id);
+    assert.ok(
+      ids.includes("demo") && ids.includes("fourierft-kjv") && !ids.includes("dora-kjv-r2"),
+      `${ids}`,
+    );
+    const { prompt, text } = goldenOf("fourierft-kjv");
+    const response = await fetch(`${address}/v1/completions`, {
+      method: "POST",
+      body: JSON.stringify({ model: "fourierft-kjv", prompt, temperature: 0, max_tokens: 60 }),
+    });
+    assert.equal(response.status, 200);
+    const { choices } = await response.json() as { choices: { text: string }[] };
+    assert.equal(choices[0].text, text);
+    const { port } = new URL(address);
+    await fails(new RegExp(`Cannot listen on port ${port}: it is in use`), ...common, "--port", port);
+  } finally {
+    // Not child.kill: Deno then reports the signal it sent, however the child ended.
+    process.kill(child.pid!, "SIGTERM");
+  }
+  const { code, stderr } = await end;
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, /adapter "dora-kjv-r2" is left out: .*DoRA is not supported yet/);
+  assert.match(stderr, /stopping/);
+});
+
+test("fourierft without a command shows its usage; an unknown command is an error", async () => {
+  const help = await succeeds("--help");
+  for (const command of ["serve", "inspect", "delta", "merge", "generate"]) {
+    assert.match(help.stdout, new RegExp(`\\b${command}\\b`));
+  }
+  const bare = await run();
+  assert.equal(bare.code, 2);
+  assert.match(bare.stdout, /serve/);
+  const unknown = await run("fly");
+  assert.equal(unknown.code, 1);
+  assert.match(unknown.stderr, /fourierft: Cannot run command "fly": there is none/);
+  const one = await succeeds("merge", "--help");
+  assert.match(one.stdout, /--adapter/);
+});
+
+test("commands refuse broken folders, modules, shapes and devices in one line", async () => {
+  await inFolder(async (folder) => {
+    const generate = (at: string) => ["generate", "--model", at, "--prompt", "The", "--device", "cpu"];
+    await fails(/Cannot find config\.json in the model's folder/, ...generate(folder));
+    await fails(/Cannot open folder ".*nowhere": it is not a folder/, ...generate(join(folder, "nowhere")));
+    await writeFile(join(folder, "config.json"), '{"model_type": "gpt2"}');
+    await fails(/"model_type" = "gpt2"/, ...generate(folder));
+    await fails(/Cannot find adapter_config\.json/, "inspect", folder);
+    await fails(
+      /Cannot open adapters ".*": it is not a folder/,
+      "serve",
+      "--model",
+      model,
+      "--adapters",
+      folder + "x",
+    );
+    const delta = (module: string, shape: string, device = "cpu") => [
+      ...["delta", "--adapter", adapter, "--module", module, "--shape", shape],
+      ...["--out", join(folder, "x.safetensors"), "--device", device],
+    ];
+    await fails(/Cannot find module "q_proj" in the adapter/, ...delta("q_proj", "4x4"));
+    await fails(/Cannot read shape "4": it must be OUTxIN/, ...delta(q, "4"));
+    await fails(/Cannot place 1000 frequencies in module ".*q_proj"/, ...delta(q, "4x4"));
+    await fails(/Cannot open device "tpu"/, ...delta(q, "64x64", "tpu"));
+    await fails(/adapter "nobody"/, ...generate(model), "--adapter", join(adapters, "nobody"));
+    await fails(/Cannot read --max-tokens "many"/, ...generate(model), "--max-tokens", "many");
+    await fails(/Cannot listen on port 99999/, "serve", "--model", model, "--port", "99999");
+  });
+});
