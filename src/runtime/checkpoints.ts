@@ -5,7 +5,9 @@
  */
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { Files } from "../training/checkpoint.ts";
+
+/** Files by name. */
+type Files = ReadonlyMap<string, Uint8Array>;
 
 /** Checkpoints of one run. */
 export interface CheckpointFolder {
