@@ -11,7 +11,14 @@
  */
 export { type AdaptedLinear, applyModule, deltaOf, merge, unmerge } from "./src/adapters/apply.ts";
 export { Bank, type Linear } from "./src/adapters/bank.ts";
-export type { AdapterFiles, AdapterModule, LinearShape, Method, Packed, ReadOptions } from "./src/adapters/method.ts";
+export type {
+  AdapterFiles,
+  AdapterModule,
+  LinearShape,
+  Method,
+  Packed,
+  ReadOptions,
+} from "./src/adapters/method.ts";
 export { fourierft, fourierModule, frequencies, type Spectrum } from "./src/adapters/methods/fourierft.ts";
 export { lora } from "./src/adapters/methods/lora.ts";
 export { methods } from "./src/adapters/methods/mod.ts";
@@ -29,7 +36,13 @@ export { cpuDevice } from "./src/device/cpu.ts";
 export { type Device, DeviceError, type Program } from "./src/device/device.ts";
 export { type WebGpuDevice, webgpuDevice } from "./src/device/webgpu.ts";
 export { BatchEngine, type EngineOptions } from "./src/engine/batch_engine.ts";
-export type { Engine, GenerateEvent, GenerateRequest, Sampling, TokenLogprobs } from "./src/engine/generate.ts";
+export type {
+  Engine,
+  GenerateEvent,
+  GenerateRequest,
+  Sampling,
+  TokenLogprobs,
+} from "./src/engine/generate.ts";
 export { generateText, type TextEvent, type TextOptions } from "./src/engine/text.ts";
 export { ConfigError, NotFoundError, OverloadedError } from "./src/errors.ts";
 export type { ReadableFolder } from "./src/folder.ts";
