@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { analysisDispatch } from "./fft/analysis_dispatch.ts";
+import { analysisDispatch, type Part, partDeclaration, partsOf } from "./fft/analysis_dispatch.ts";
 import { realTransform } from "./fft/cpu.ts";
 import { planTransform, type TransformPlan } from "./fft/plan.ts";
 import { analysis, elementType, foldFunction, halfBins, rowElements, spectrumFunction } from "./fft/real.ts";
@@ -139,7 +139,7 @@ fn main(${workgroupBuiltins}) {
 /** From spectra in scratch: each invocation sums one coefficient over a part's rows. */
 function pairs(
   u: Uniforms,
-  { rows, index, limits }: { rows: number; index: number; limits: Limits },
+  { part, index, limits }: { part: Part; index: number; limits: Limits },
 ): Dispatch {
   const bindings = ["frequencies", "bins_in", "bins_out", "partial"].map(binding);
   const bin = (name: string, length: number): string => /* wgsl */ `
@@ -151,7 +151,7 @@ fn ${name}_at(row: u32, k: u32) -> vec2f {
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
 ${declare(bindings, types)}
-override part_rows: u32;
+${partDeclaration(part)}
 override part: u32;
 ${bin("bins_in", u.in)}
 ${bin("bins_out", u.out)}
@@ -161,7 +161,7 @@ fn main(${workgroupBuiltins}) {
   if (e >= uniforms.count) { return; }
   let frequency = frequencies[e];
   var sum = 0.0;
-  for (var row = 0u; row < part_rows; row++) {
+  for (var row = 0u; row < part_rows(); row++) {
     let x = bins_in_at(row, frequency.y);
     let g = bins_out_at(row, frequency.x);
     sum += g.x * x.x - g.y * x.y;
@@ -172,7 +172,7 @@ fn main(${workgroupBuiltins}) {
   return {
     wgsl,
     bindings,
-    constants: { part_rows: rows, part: index },
+    constants: { first: part.first, part: index },
     grid: grid(Math.ceil(u.count / 64), limits),
   };
 }
@@ -209,31 +209,27 @@ function launch(u: Uniforms, limits: Limits): Launch {
     };
   }
   const rowBytes = 8 * (halfBins(u.in) + halfBins(u.out));
-  const partRows = Math.max(1, Math.min(u.rows, Math.floor(scratchBytes / rowBytes)));
-  const parts = Math.ceil(u.rows / partRows);
-  const dispatches: Dispatch[] = [];
-  for (let index = 0; index < parts; index++) {
-    const first = index * partRows;
-    const rows = Math.min(partRows, u.rows - first);
-    const shared = { uniforms, slots: false, part: { first, rows } };
-    dispatches.push(
+  const parts = partsOf(u.rows, { rowBytes, scratchBytes });
+  const dispatches = parts.flatMap((part, index) => {
+    const shared = { uniforms, slots: false, part };
+    return [
       analysisDispatch(input, { ...shared, source: "x", bins: "bins_in", twiddles: "twiddles_in" }, limits),
       analysisDispatch(
         output,
         { ...shared, source: "dy", bins: "bins_out", twiddles: "twiddles_out" },
         limits,
       ),
-      pairs(u, { rows, index, limits }),
-    );
-  }
-  dispatches.push(reduce(u, parts, limits));
+      pairs(u, { part, index, limits }),
+    ];
+  });
+  dispatches.push(reduce(u, parts.length, limits));
   return {
     dispatches,
     tables,
     scratch: {
-      partial: 4 * parts * u.count,
-      bins_in: 8 * partRows * halfBins(u.in),
-      bins_out: 8 * partRows * halfBins(u.out),
+      partial: 4 * parts.length * u.count,
+      bins_in: 8 * parts[0].rows * halfBins(u.in),
+      bins_out: 8 * parts[0].rows * halfBins(u.out),
     },
   };
 }

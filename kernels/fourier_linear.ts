@@ -7,7 +7,7 @@
  * @module
  */
 import { realTransform, type Spectrum } from "./fft/cpu.ts";
-import { analysisDispatch, type Part } from "./fft/analysis_dispatch.ts";
+import { analysisDispatch, type Part, partDeclaration, partsOf } from "./fft/analysis_dispatch.ts";
 import { planTransform, type TransformPlan } from "./fft/plan.ts";
 import { analysis, elementType, foldFunction, halfBins, rowElements, spectrumFunction } from "./fft/real.ts";
 import { productCount, synthesis, synthesisFunctions, synthesisGroups } from "./fft/synthesis.ts";
@@ -141,8 +141,7 @@ function synthesise(shape: { input: number; output: TransformPlan }, part: Part,
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
 ${declare(bindings, { ...types, y: elementType(output) })}
-override first: u32;
-override part_rows: u32;
+${partDeclaration(part)}
 ${workDeclaration(output.size)}
 ${fftFunctions}
 var<private> bins_at: u32;
@@ -158,7 +157,7 @@ fn main(${workgroupBuiltins}) {
   let index = ${workgroupIndex};
   let part_row = index / ${groups}u;
   let residue = index % ${groups}u;
-  if (part_row >= part_rows) { return; }
+  if (part_row >= part_rows()) { return; }
   let row = first + part_row;
   ${slotLookup}
   ${readRecord}
@@ -174,7 +173,7 @@ fn main(${workgroupBuiltins}) {
   }
 }
 `;
-  const constants = { first: part.first, part_rows: part.rows };
+  const constants = { first: part.first };
   return { wgsl, bindings, constants, grid: grid(part.rows * groups, limits) };
 }
 
@@ -186,17 +185,13 @@ function launch(u: Uniforms, limits: Limits): Launch {
     return { dispatches: [fused({ input, output }, u.rows, limits)], tables };
   }
   const rowBytes = 8 * halfBins(u.in);
-  const partRows = Math.max(1, Math.min(u.rows, Math.floor(scratchBytes / rowBytes)));
-  const dispatches: Dispatch[] = [];
+  const parts = partsOf(u.rows, { rowBytes, scratchBytes });
   const spectra = { uniforms, source: "x", bins: "bins", twiddles: "twiddles_in", slots: true };
-  for (let first = 0; first < u.rows; first += partRows) {
-    const part = { first, rows: Math.min(partRows, u.rows - first) };
-    dispatches.push(
-      analysisDispatch(input, { ...spectra, part }, limits),
-      synthesise({ input: u.in, output }, part, limits),
-    );
-  }
-  return { dispatches, tables, scratch: { bins: partRows * rowBytes } };
+  const dispatches = parts.flatMap((part) => [
+    analysisDispatch(input, { ...spectra, part }, limits),
+    synthesise({ input: u.in, output }, part, limits),
+  ]);
+  return { dispatches, tables, scratch: { bins: parts[0].rows * rowBytes } };
 }
 
 /** Calls `body` for every row with an adapter of n > 0 coefficients. */

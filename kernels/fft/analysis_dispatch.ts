@@ -27,10 +27,29 @@ import {
 } from "./real.ts";
 import { fftFunctions, workDeclaration } from "./wgsl.ts";
 
-/** Rows `first` .. `first + rows - 1` of a call. */
+/** Rows of a call that share scratch: `first` and those after it, `rows` of them; `most` of any part. */
 export interface Part {
   readonly first: number;
   readonly rows: number;
+  /** The same for every call of a length, so that the WGSL is. */
+  readonly most: number;
+}
+
+/** WGSL of a part's bounds; the kernel's uniforms have `rows`. */
+export const partDeclaration = ({ most }: Part): string =>
+  `override first: u32 = 0u;
+fn part_rows() -> u32 { return min(${most}u, uniforms.rows - first); }`;
+
+/** The parts of `rows` rows whose spectra take `rowBytes` each. */
+export function partsOf(
+  rows: number,
+  { rowBytes, scratchBytes }: { rowBytes: number; scratchBytes: number },
+): Part[] {
+  const most = Math.max(1, Math.floor(scratchBytes / rowBytes));
+  return Array.from({ length: Math.ceil(rows / most) }, (_, i) => {
+    const first = i * most;
+    return { first, rows: Math.min(most, rows - first), most };
+  });
 }
 
 /** Names of a launch's bindings, and the rows to do. */
@@ -66,8 +85,7 @@ ${uniformStruct(uniforms)}
 @group(0) @binding(2) var<storage, read_write> ${bins}: array<vec2f>;
 @group(0) @binding(3) var<storage, read> ${twiddles}: array<vec2f>;
 ${slots ? "@group(0) @binding(4) var<storage, read> slots: array<u32>;" : ""}
-override first: u32;
-override part_rows: u32;
+${partDeclaration(part)}
 ${workDeclaration(plan.size)}
 ${fftFunctions}
 var<private> row_at: u32;
@@ -78,7 +96,7 @@ fn main(${workgroupBuiltins}) {
   let index = ${workgroupIndex};
   let part_row = index / ${groups}u;
   let residue = index % ${groups}u;
-  if (part_row >= part_rows) { return; }
+  if (part_row >= part_rows()) { return; }
   let row = first + part_row;
   ${slots ? `if (slots[row] == ${noSlot}u) { return; }` : ""}
   row_at = row * ${rowElements(plan)}u;
@@ -87,6 +105,6 @@ fn main(${workgroupBuiltins}) {
   ${storeSpectrum(plan, (bin, value) => `${bins}[bins_at + ${bin}] = ${value};`)}
 }
 `;
-  const constants = { first: part.first, part_rows: part.rows };
+  const constants = { first: part.first };
   return { wgsl, bindings, constants, grid: grid(part.rows * groups, limits) };
 }
