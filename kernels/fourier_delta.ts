@@ -189,7 +189,7 @@ export const fourierDelta: Kernel<Buffer, keyof typeof uniforms> = defineKernel(
     random({ out: 256, in: 96, n: 500, accumulate: 1 }),
     random({ out: 34, in: 4096, n: 100 }),
     random({ out: 6, in: 11008, n: 40 }),
-    random({ out: 3, in: 8209, n: 20, accumulate: 1 }),
+    random({ out: 3, in: 4099, n: 20, accumulate: 1 }),
     random({ out: 70001, in: 4, n: 50 }),
   ],
   benches: [bench(4096, 4096), bench(8192, 8192), bench(16384, 53248)],

@@ -51,6 +51,10 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   open: { uses: ["engine", "models", "adapters", "folder", ...ground], types: ["device"] },
   merge: { uses: ["models", "adapters", "safetensors", "folder", ...ground], types: ["device"] },
+  training: {
+    uses: ["engine", "models", "safetensors", "folder", "plan", ...ground],
+    types: ["adapters", "device"],
+  },
   // `adapters` for the rule of what a name may be; of the rest what a disk must offer.
   runtime: { uses: ["devices", "device", "adapters", "folder", "errors"], types: ["safetensors", "merge"] },
 };
