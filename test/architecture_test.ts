@@ -50,6 +50,7 @@ const rooms: Readonly<Record<string, Room>> = {
     packages: ["hono", "zod"],
   },
   open: { uses: ["engine", "models", "adapters", "folder", ...ground], types: ["device"] },
+  failover: { uses: ["device"], types: ["adapters", "engine"] },
   merge: { uses: ["models", "adapters", "safetensors", "folder", ...ground], types: ["device"] },
   training: {
     uses: ["engine", "models", "safetensors", "folder", "plan", ...ground],

@@ -6,6 +6,8 @@
 import { basename, resolve } from "node:path";
 import process from "node:process";
 import { defineCommand } from "citty";
+import type { Device } from "../device/device.ts";
+import { withFallback } from "../failover.ts";
 import { openAdapterStore } from "../runtime/adapter_store.ts";
 import { serveApp } from "../runtime/serve.ts";
 import { createApp } from "../server/mod.ts";
@@ -34,8 +36,13 @@ export const serve = defineCommand({
     const maxModelLen = args["max-model-len"] === undefined
       ? undefined
       : parseCount("max-model-len", args["max-model-len"]);
-    const opened = await openNamedModel(device, { folder: args.model, adapters: store, maxModelLen });
-    const { engine, tokenizer, registry } = opened;
+    const open = (on: Device) => openNamedModel(on, { folder: args.model, adapters: store, maxModelLen });
+    const opened = await open(device);
+    const { tokenizer } = opened;
+    // A GPU that was asked for is an error when it goes; one that was chosen is replaced by the CPU.
+    const { engine, registry } = args.device === "auto" && device.kind === "webgpu"
+      ? withFallback(opened, { reopen: () => openNamedDevice("cpu").then(open), log })
+      : opened;
     const id = args.name ?? basename(resolve(args.model));
     let draining = false;
     const app = createApp({

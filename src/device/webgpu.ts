@@ -276,7 +276,7 @@ export function webgpuDevice(
       await staging.mapAsync(mapModeRead);
     } catch (error) {
       checkAlive();
-      throw error;
+      throw new DeviceError(`Cannot read from the WebGPU device: ${(error as Error).message}`);
     }
     checkAlive();
     const out = newArray(source.dtype, count);
