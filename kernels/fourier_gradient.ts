@@ -113,7 +113,7 @@ fn main(${workgroupBuiltins}) {
   for (var row = part; row < uniforms.rows; row += ${parts}u) {
     x_at = row * ${rowElements(input)}u;
     dy_at = row * ${rowElements(output)}u;
-    ${Array.from({ length: sumsPerThread }, (_, b) => `var x${b}: vec2f;`).join(" ")}
+    ${Array.from({ length: sumsPerThread }, (_, b) => `var x${b} = vec2f();`).join(" ")}
     ${analysis(input, x)}
     ${
     eachSum(threads, (b, e) =>
@@ -338,6 +338,7 @@ export const fourierGradient: Kernel<Buffer, keyof typeof uniforms> = defineKern
     random({ rows: 5, in: 6, out: 7, n: 42, accumulate: 1 }),
     random({ rows: 3, in: 37, out: 12, n: 100 }),
     random({ rows: 530, in: 16, out: 8, n: 17 }),
+    random({ rows: 530, in: 34, out: 19, n: 20 }),
     random({ rows: 4, in: 256, out: 768, n: 1100 }),
     random({ rows: 2, in: 4096, out: 96, n: 40, accumulate: 1 }),
     random({ rows: 2, in: 9216, out: 64, n: 30 }),

@@ -47,7 +47,7 @@ export function productCount(
 export function synthesisFunctions(plan: TransformPlan, twiddles: string, products: number): string {
   const gather = /* wgsl */ `
 fn gather(k: u32) -> vec2f {
-  var sum: vec2f;
+  var sum = vec2f();
   let end = offset(k + 1);
   for (var e = offset(k); e < end; e++) { sum += entry(e); }
   return sum;
@@ -65,7 +65,7 @@ function foldedBins({ residues, size, length }: TransformPlan, twiddles: string)
   }
   return /* wgsl */ `
 fn folded_bins(j: u32, residue: u32) -> vec2f {
-  var sum: vec2f;
+  var sum = vec2f();
   var w = mulmod(residue, j, ${length}u);
   let step = residue * ${size}u;
   for (var k = j; k <= ${last}u; k += ${size}u) {
@@ -144,7 +144,10 @@ for (var first = 0u; first < ${count}; first += ${products}u) {
 function halfSynthesis(plan: TransformPlan, io: SynthesisIo, products: number): string {
   const { size: h } = plan;
   const pairs = pairsOf(plan);
-  const declare = Array.from({ length: pairs.turns }, (_, b) => `var lo${b}: vec2f; var hi${b}: vec2f;\n`)
+  const declare = Array.from(
+    { length: pairs.turns },
+    (_, b) => `var lo${b} = vec2f(); var hi${b} = vec2f();\n`,
+  )
     .join("");
   const pack = (b: number): string =>
     `if (k == 0) { lo${b} = vec2f(lo${b}.x, 0); hi${b} = vec2f(hi${b}.x, 0); } else { lo${b} *= 0.5; hi${b} *= 0.5; }
@@ -158,7 +161,7 @@ if (k > 0) { work[at(${h}u - k)] = conj(s - t); }
   const sums = products > 0 ? produced(plan, pairs, { count: io.count, products }) : pulled(plan, pairs);
   const settle = products === 0 && io.entryReadsWork ? "workgroupBarrier();\n" : "";
   return `{
-${declare}var mid: vec2f;
+${declare}var mid = vec2f();
 ${sums}${settle}${eachPair(plan, pairs, pack)}${middle}}
 workgroupBarrier();
 ${transform(plan, { twiddles: io.twiddles, store: io.store })}`;

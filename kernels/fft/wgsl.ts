@@ -95,7 +95,7 @@ function straightPass(plan: TransformPlan, io: TransformIo, pass: Pass): string 
   const count = size / radix;
   const hold = pass.barrierBeforeWrite;
   const names = (b: number): string[] => Array.from({ length: radix }, (_, t) => `v${b}_${t}`);
-  const declare = (b: number): string => names(b).map((n) => `var ${n}: vec2f;`).join(" ") + "\n";
+  const declare = (b: number): string => names(b).map((n) => `var ${n} = vec2f();`).join(" ") + "\n";
   const compute = (b: number, j: string): string => {
     const v = names(b);
     const place = (t: number): string => t === 0 ? j : `${j} + ${t * count}u`;
@@ -121,7 +121,7 @@ function loopPass(plan: TransformPlan, io: TransformIo, pass: Pass): string {
   const { size, threads, length } = plan;
   const inner = size / radix;
   const turns = Math.ceil(size / threads);
-  const declare = Array.from({ length: turns }, (_, b) => `var v${b}: vec2f;`).join(" ");
+  const declare = Array.from({ length: turns }, (_, b) => `var v${b} = vec2f();`).join(" ");
   const compute = (b: number, o: string): string => `
 let i = ${o} % ${inner}u;
 let step = ((i % ${done}u) * ${length / (done * radix)}u + ${o} / ${inner}u * ${
@@ -150,7 +150,7 @@ export function transform(plan: TransformPlan, io: TransformIo): string {
     const stage = load;
     if (io.loadReadsWork) {
       const turns = Math.ceil(size / threads);
-      lines.push("{\n", ...Array.from({ length: turns }, (_, b) => `var v${b}: vec2f;\n`));
+      lines.push("{\n", ...Array.from({ length: turns }, (_, b) => `var v${b} = vec2f();\n`));
       lines.push(unrolled(size, threads, (b, j) => `v${b} = ${stage(j)};\n`), barrier);
       lines.push(unrolled(size, threads, (b, j) => `work[at(${j})] = v${b};\n`), "}\n", barrier);
     } else {
