@@ -18,6 +18,7 @@ import {
   type Bench,
   type Binding,
   type Case,
+  declareBindings,
   defineKernel,
   type Dispatch,
   grid,
@@ -48,11 +49,6 @@ const sumsPerThread = 4;
 const maxParts = 528;
 /** Scratch for the spectra of long rows. */
 const scratchBytes = 64 * 2 ** 20;
-
-const declare = (bindings: readonly Binding[], types: Readonly<Record<string, string>>): string =>
-  bindings.map(({ name, access }, i) =>
-    `@group(0) @binding(${i + 1}) var<storage, ${access}> ${name}: array<${types[name]}>;`
-  ).join("\n");
 
 const types: Readonly<Record<string, string>> = {
   frequencies: "vec2u",
@@ -93,7 +89,7 @@ function fused(
   const chunks = Math.ceil(u.count / chunk);
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
-${declare(bindings, { ...types, x: elementType(input), dy: elementType(output) })}
+${declareBindings(bindings, { ...types, x: elementType(input), dy: elementType(output) })}
 ${workDeclaration(Math.max(input.size, output.size))}
 ${fftFunctions}
 var<private> x_at: u32;
@@ -150,7 +146,7 @@ fn ${name}_at(row: u32, k: u32) -> vec2f {
 }`;
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
-${declare(bindings, types)}
+${declareBindings(bindings, types)}
 ${partDeclaration(part)}
 override part: u32;
 ${bin("bins_in", u.in)}
@@ -182,7 +178,7 @@ function reduce(u: Uniforms, parts: number, limits: Limits): Dispatch {
   const bindings = [{ name: "partial", access: "read" as const }, binding("gradient")];
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
-${declare(bindings, types)}
+${declareBindings(bindings, types)}
 @compute @workgroup_size(64)
 fn main(${workgroupBuiltins}) {
   let e = (${workgroupIndex}) * 64u + local;

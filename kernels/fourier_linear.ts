@@ -17,6 +17,7 @@ import {
   type Arrays,
   type Binding,
   type Case,
+  declareBindings,
   defineKernel,
   type Dispatch,
   grid,
@@ -66,12 +67,6 @@ const readRecord = `offsets_at = records[record]; values_at = records[record + 1
 let count = records[record + 2];
 let scale = bitcast<f32>(records[record + 3]);`;
 
-function declare(bindings: readonly Binding[], types: Readonly<Record<string, string>>): string {
-  return bindings.map(({ name, access }, i) =>
-    `@group(0) @binding(${i + 1}) var<storage, ${access}> ${name}: array<${types[name]}>;`
-  ).join("\n");
-}
-
 const types: Readonly<Record<string, string>> = {
   slots: "u32",
   records: "u32",
@@ -101,7 +96,7 @@ function fused(
   if (outName === "twiddles_out") bindings.push(binding(outName));
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
-${declare(bindings, { ...types, x: elementType(input), y: elementType(output) })}
+${declareBindings(bindings, { ...types, x: elementType(input), y: elementType(output) })}
 ${workDeclaration(workSize)}
 ${fftFunctions}
 var<private> x_at: u32;
@@ -140,7 +135,7 @@ function synthesise(shape: { input: number; output: TransformPlan }, part: Part,
   const bindings = ["slots", "records", "tables", "values", "y", "bins", "twiddles_out"].map(binding);
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
-${declare(bindings, { ...types, y: elementType(output) })}
+${declareBindings(bindings, { ...types, y: elementType(output) })}
 ${partDeclaration(part)}
 ${workDeclaration(output.size)}
 ${fftFunctions}

@@ -192,6 +192,16 @@ export function uniformStruct(uniforms: Readonly<Record<string, UniformType>>): 
   return `struct Uniforms { ${fields} }\n@group(0) @binding(0) var<uniform> uniforms: Uniforms;`;
 }
 
+/** WGSL declarations of a dispatch's bindings after the uniforms, with each array's element type by name. */
+export function declareBindings(
+  bindings: readonly Binding[],
+  types: Readonly<Record<string, string>>,
+): string {
+  return bindings.map(({ name, access }, i) =>
+    `@group(0) @binding(${i + 1}) var<storage, ${access}> ${name}: array<${types[name]}>;`
+  ).join("\n");
+}
+
 /** `n` standard normal float32 numbers (Box-Muller) from a source of uniform ones. */
 export function normals(n: number, random: () => number, scale = 1): Float32Array {
   return Float32Array.from(

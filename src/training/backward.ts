@@ -61,14 +61,6 @@ export class Tape {
     this.#free.set(count, [...this.#free.get(count) ?? [], gradient]);
   }
 
-  /** Takes the gradient of one tensor over as that of another of its size: the same values under a new name. */
-  rename(from: Tensor, to: Tensor): void {
-    const gradient = this.#live.get(from);
-    if (!gradient) return;
-    this.#live.delete(from);
-    this.#live.set(to, gradient);
-  }
-
   release(): void {
     for (const t of this.#made) this.device.release(t);
   }

@@ -91,6 +91,7 @@ export class Trainer {
   readonly #hyper: Tensor;
   readonly #factor: Tensor;
   readonly #clip: Tensor;
+  readonly #squares: Tensor;
   readonly #uploads: readonly Tensor[];
   #train!: Program;
   #evaluate!: Program;
@@ -141,6 +142,7 @@ export class Trainer {
     this.#v = device.alloc([size], "float32");
     this.#hyper = device.alloc([8], "float32");
     this.#factor = device.alloc([1], "float32");
+    this.#squares = device.alloc([1], "float32");
     this.#clip = device.upload(tensor(Float32Array.of(NaN, 1)));
     this.#plans = trainingPlans({
       device,
@@ -177,10 +179,9 @@ export class Trainer {
   }
 
   #optimizePlan() {
-    const { device } = this;
     const { maxNorm = 1 } = this.options;
     const count = this.#params.shape[0];
-    const squares = device.alloc([1], "float32");
+    const squares = this.#squares;
     const clip = maxNorm > 0
       ? [
         step(sumOfSquares, { x: this.#gradients, sum: squares }, { count }),
@@ -309,6 +310,7 @@ export class Trainer {
         this.#hyper,
         this.#factor,
         this.#clip,
+        this.#squares,
         ...this.#uploads,
       ]
     ) {
