@@ -43,10 +43,14 @@ const uniforms = {
 type Uniforms = Readonly<Record<keyof typeof uniforms, number>>;
 type Buffer = "x" | "dy" | "frequencies" | "gradient";
 
-/** Coefficients one invocation sums. */
-const sumsPerThread = 4;
-/** Parts of the rows that are summed apart, at most. */
-const maxParts = 528;
+/** Coefficients one invocation sums, at most: each takes three registers. */
+const mostSums = 32;
+/** Invocations that fill a large GPU: rows are dealt to that many, in parts that are summed apart. */
+const manyInvocations = 2 ** 17;
+/** Numbers the parts' sums may take in scratch. */
+const mostPartials = 2 ** 21;
+/** Rows of spectra in scratch that one workgroup sums. */
+const rowsOfPairs = 16;
 /** Scratch for the spectra of long rows. */
 const scratchBytes = 64 * 2 ** 20;
 
@@ -66,18 +70,32 @@ const binding = (name: string): Binding => ({
 });
 
 /** `body(b, e)` for each of an invocation's coefficients e = base + local + b * threads. */
-const eachSum = (threads: number, body: (b: number, e: string) => string): string =>
-  Array.from({ length: sumsPerThread }, (_, b) => body(b, `base + local + ${b * threads}u`)).join("\n");
+const eachSum = (
+  { sums, threads }: { readonly sums: number; readonly threads: number },
+  body: (b: number, e: string) => string,
+): string => Array.from({ length: sums }, (_, b) => body(b, `base + local + ${b * threads}u`)).join("\n");
 
-const declareSums = Array.from({ length: sumsPerThread }, (_, b) => `var sum${b} = 0.0;`).join(" ");
+/** Invocations of a fused workgroup, the coefficients each sums, and the parts the rows are dealt to. */
+function shareOut(
+  { input, output }: { readonly input: TransformPlan; readonly output: TransformPlan },
+  { rows, count }: Uniforms,
+): { readonly threads: number; readonly sums: number; readonly chunks: number; readonly parts: number } {
+  const threads = Math.max(input.threads, output.threads);
+  const sums = Math.min(mostSums, Math.ceil(count / threads));
+  const chunks = Math.ceil(count / (sums * threads));
+  const wanted = Math.max(1, Math.min(manyInvocations / threads, Math.floor(mostPartials / count)));
+  // Equal shares: no part has two rows more than another.
+  const parts = Math.ceil(rows / Math.ceil(rows / wanted));
+  return { threads, sums, chunks, parts };
+}
 
 /** Rows short enough for workgroup memory: x is transformed, its bins kept in registers, then dy in the same place. */
 function fused(
   plans: { input: TransformPlan; output: TransformPlan },
   u: Uniforms,
-  { parts, limits }: { parts: number; limits: Limits },
+  { share, limits }: { share: ReturnType<typeof shareOut>; limits: Limits },
 ): Dispatch {
-  const threads = Math.max(plans.input.threads, plans.output.threads);
+  const { threads, sums, chunks, parts } = share;
   const input = { ...plans.input, threads };
   const output = { ...plans.output, threads };
   const outName = input.length === output.length ? "twiddles_in" : "twiddles_out";
@@ -85,8 +103,6 @@ function fused(
   const dy = { signal: (i: string) => `dy[dy_at + ${i}]`, twiddles: outName, suffix: "_dy" };
   const bindings = ["x", "dy", "frequencies", "partial", "twiddles_in"].map(binding);
   if (outName === "twiddles_out") bindings.push(binding(outName));
-  const chunk = sumsPerThread * threads;
-  const chunks = Math.ceil(u.count / chunk);
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
 ${declareBindings(bindings, { ...types, x: elementType(input), dy: elementType(output) })}
@@ -102,29 +118,29 @@ ${spectrumFunction(output, dy)}
 fn main(${workgroupBuiltins}) {
   let index = ${workgroupIndex};
   let part = index / ${chunks}u;
-  let base = index % ${chunks}u * ${chunk}u;
+  let base = index % ${chunks}u * ${sums * threads}u;
   if (part >= ${parts}u) { return; }
   let residue = 0u;
-  ${declareSums}
+  ${Array.from({ length: sums }, (_, b) => `var sum${b} = 0.0;`).join(" ")}
   for (var row = part; row < uniforms.rows; row += ${parts}u) {
     x_at = row * ${rowElements(input)}u;
     dy_at = row * ${rowElements(output)}u;
-    ${Array.from({ length: sumsPerThread }, (_, b) => `var x${b} = vec2f();`).join(" ")}
+    ${Array.from({ length: sums }, (_, b) => `var x${b} = vec2f();`).join(" ")}
     ${analysis(input, x)}
     ${
-    eachSum(threads, (b, e) =>
+    eachSum(share, (b, e) =>
       `{ let e = ${e}; if (e < uniforms.count) { x${b} = spectrum_x(frequencies[e].y); } }`)
   }
     workgroupBarrier();
     ${analysis(output, dy)}
     ${
-    eachSum(threads, (b, e) =>
+    eachSum(share, (b, e) =>
       `{ let e = ${e}; if (e < uniforms.count) { let g = spectrum_dy(frequencies[e].x); sum${b} += g.x * x${b}.x - g.y * x${b}.y; } }`)
   }
     workgroupBarrier();
   }
   ${
-    eachSum(threads, (b, e) =>
+    eachSum(share, (b, e) =>
       `{ let e = ${e}; if (e < uniforms.count) { partial[part * uniforms.count + e] = sum${b}; } }`)
   }
 }
@@ -132,11 +148,12 @@ fn main(${workgroupBuiltins}) {
   return { wgsl, bindings, grid: grid(parts * chunks, limits) };
 }
 
-/** From spectra in scratch: each invocation sums one coefficient over a part's rows. */
+/** From spectra in scratch: each invocation sums one coefficient over some rows; `at` is the first sum's place. */
 function pairs(
   u: Uniforms,
-  { part, index, limits }: { part: Part; index: number; limits: Limits },
+  { part, at, limits }: { part: Part; at: number; limits: Limits },
 ): Dispatch {
+  const chunks = Math.ceil(u.count / 64);
   const bindings = ["frequencies", "bins_in", "bins_out", "partial"].map(binding);
   const bin = (name: string, length: number): string => /* wgsl */ `
 fn ${name}_at(row: u32, k: u32) -> vec2f {
@@ -148,48 +165,60 @@ fn ${name}_at(row: u32, k: u32) -> vec2f {
 ${uniformStruct(uniforms)}
 ${declareBindings(bindings, types)}
 ${partDeclaration(part)}
-override part: u32;
+override at: u32;
 ${bin("bins_in", u.in)}
 ${bin("bins_out", u.out)}
 @compute @workgroup_size(64)
 fn main(${workgroupBuiltins}) {
-  let e = (${workgroupIndex}) * 64u + local;
-  if (e >= uniforms.count) { return; }
+  let share = (${workgroupIndex}) / ${chunks}u;
+  let e = (${workgroupIndex}) % ${chunks}u * 64u + local;
+  let begin = share * ${rowsOfPairs}u;
+  if (e >= uniforms.count || begin >= part_rows()) { return; }
   let frequency = frequencies[e];
   var sum = 0.0;
-  for (var row = 0u; row < part_rows(); row++) {
+  for (var row = begin; row < min(begin + ${rowsOfPairs}u, part_rows()); row++) {
     let x = bins_in_at(row, frequency.y);
     let g = bins_out_at(row, frequency.x);
     sum += g.x * x.x - g.y * x.y;
   }
-  partial[part * uniforms.count + e] = sum;
+  partial[(at + share) * uniforms.count + e] = sum;
 }
 `;
   return {
     wgsl,
     bindings,
-    constants: { first: part.first, part: index },
-    grid: grid(Math.ceil(u.count / 64), limits),
+    constants: { first: part.first, at },
+    grid: grid(chunks * Math.ceil(part.rows / rowsOfPairs), limits),
   };
 }
 
-/** Sums the parts in order. */
+/**
+ * Sums the parts in a fixed order: 16 invocations a coefficient, each every 16th part, and then their 16 sums.
+ * Neighbouring invocations read neighbouring coefficients.
+ */
 function reduce(u: Uniforms, parts: number, limits: Limits): Dispatch {
   const bindings = [{ name: "partial", access: "read" as const }, binding("gradient")];
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
 ${declareBindings(bindings, types)}
-@compute @workgroup_size(64)
+override parts: u32;
+var<workgroup> sums: array<f32, 256>;
+@compute @workgroup_size(256)
 fn main(${workgroupBuiltins}) {
-  let e = (${workgroupIndex}) * 64u + local;
-  if (e >= uniforms.count) { return; }
+  let e = (${workgroupIndex}) * 16u + local % 16u;
   var sum = 0.0;
-  for (var part = 0u; part < ${parts}u; part++) { sum += partial[part * uniforms.count + e]; }
+  if (e < uniforms.count) {
+    for (var p = local / 16u; p < parts; p += 16u) { sum += partial[p * uniforms.count + e]; }
+  }
+  sums[local] = sum;
+  workgroupBarrier();
+  if (local >= 16u || e >= uniforms.count) { return; }
+  for (var i = 1u; i < 16u; i++) { sum += sums[16u * i + local]; }
   sum *= uniforms.scale;
   if (uniforms.accumulate == 1) { gradient[e] += sum; } else { gradient[e] = sum; }
 }
 `;
-  return { wgsl, bindings, grid: grid(Math.ceil(u.count / 64), limits) };
+  return { wgsl, bindings, constants: { parts }, grid: grid(Math.ceil(u.count / 16), limits) };
 }
 
 function launch(u: Uniforms, limits: Limits): Launch {
@@ -197,16 +226,20 @@ function launch(u: Uniforms, limits: Limits): Launch {
   const output = planTransform(u.out, limits);
   const tables = { twiddles_in: twiddleTable(u.in), twiddles_out: twiddleTable(u.out) };
   if (input.residues === 1 && output.residues === 1) {
-    const parts = Math.min(u.rows, maxParts);
+    const share = shareOut({ input, output }, u);
+    const { parts } = share;
     return {
-      dispatches: [fused({ input, output }, u, { parts, limits }), reduce(u, parts, limits)],
+      dispatches: [fused({ input, output }, u, { share, limits }), reduce(u, parts, limits)],
       tables,
       scratch: { partial: 4 * parts * u.count },
     };
   }
   const rowBytes = 8 * (halfBins(u.in) + halfBins(u.out));
   const parts = partsOf(u.rows, { rowBytes, scratchBytes });
-  const dispatches = parts.flatMap((part, index) => {
+  let sums = 0;
+  const dispatches = parts.flatMap((part) => {
+    const at = sums;
+    sums += Math.ceil(part.rows / rowsOfPairs);
     const shared = { uniforms, slots: false, part };
     return [
       analysisDispatch(input, { ...shared, source: "x", bins: "bins_in", twiddles: "twiddles_in" }, limits),
@@ -215,15 +248,15 @@ function launch(u: Uniforms, limits: Limits): Launch {
         { ...shared, source: "dy", bins: "bins_out", twiddles: "twiddles_out" },
         limits,
       ),
-      pairs(u, { part, index, limits }),
+      pairs(u, { part, at, limits }),
     ];
   });
-  dispatches.push(reduce(u, parts.length, limits));
+  dispatches.push(reduce(u, sums, limits));
   return {
     dispatches,
     tables,
     scratch: {
-      partial: 4 * parts.length * u.count,
+      partial: 4 * sums * u.count,
       bins_in: 8 * parts[0].rows * halfBins(u.in),
       bins_out: 8 * parts[0].rows * halfBins(u.out),
     },
@@ -336,8 +369,10 @@ export const fourierGradient: Kernel<Buffer, keyof typeof uniforms> = defineKern
     random({ rows: 530, in: 16, out: 8, n: 17 }),
     random({ rows: 530, in: 34, out: 19, n: 20 }),
     random({ rows: 4, in: 256, out: 768, n: 1100 }),
+    random({ rows: 35, in: 48, out: 64, n: 2100 }),
     random({ rows: 2, in: 4096, out: 96, n: 40, accumulate: 1 }),
     random({ rows: 2, in: 9216, out: 64, n: 30 }),
+    random({ rows: 19, in: 64, out: 8200, n: 70 }),
     random({ rows: 1, in: 64, out: 11008, n: 20 }),
   ],
   benches: [bench(4096, 4096), bench(8192, 4096)],
