@@ -6,11 +6,13 @@
  * - {@linkcode fourierModule}, {@linkcode deltaOf}, {@linkcode applyModule}, {@linkcode merge} and {@linkcode unmerge}
  *   work on one adapted linear; {@linkcode loadAdapter} reads a PEFT folder.
  * - {@linkcode openModel} opens a model folder and answers requests, each with its own adapter.
+ * - {@linkcode train} makes an adapter of a model folder and a text; {@linkcode openCheckpoints} keeps its way on a disk.
  *
  * @module
  */
 export { type AdaptedLinear, applyModule, deltaOf, merge, unmerge } from "./src/adapters/apply.ts";
 export { Bank, type Linear } from "./src/adapters/bank.ts";
+export type { NewAdapter } from "./src/adapters/create.ts";
 export type {
   AdapterFiles,
   AdapterModule,
@@ -50,6 +52,7 @@ export { mergeFolder, type WritableFolder } from "./src/merge.ts";
 export { type OpenModel, openModel, type OpenModelOptions } from "./src/open.ts";
 export { type Plan, type Step, step } from "./src/plan.ts";
 export { openAdapterStore } from "./src/runtime/adapter_store.ts";
+export { type CheckpointFolder, openCheckpoints } from "./src/runtime/checkpoints.ts";
 export { openFile, openFolder } from "./src/runtime/file.ts";
 export { type OpenGpu, openGpu, type OpenGpuOptions } from "./src/runtime/gpu.ts";
 export { openDevice, type OpenDeviceOptions } from "./src/runtime/open_device.ts";
@@ -62,3 +65,10 @@ export {
   tensor,
   type TypedArray,
 } from "./src/tensor.ts";
+export { train, type TrainEvent, type TrainOptions, type TrainOutcome } from "./src/train.ts";
+export type { CheckpointStore } from "./src/training/checkpoint.ts";
+export type { TrainingText } from "./src/training/content.ts";
+export type { DataCounts, DataFormat, LossOn, Packing } from "./src/training/data.ts";
+export { type AdapterToContinue, trainDefaults, type TrainSettings } from "./src/training/options.ts";
+export type { ScheduleName } from "./src/training/schedule.ts";
+export { type RunEvent, TrainingError } from "./src/training/train.ts";

@@ -37,7 +37,7 @@ export interface OpenModel {
 }
 
 /** Longest sequence a model is opened for unless told: caches are allocated for whole sequences. */
-const defaultMaxModelLen = 8192;
+export const defaultMaxModelLen = 8192;
 
 const noAdapters: AdapterStore = { list: () => Promise.resolve([]), open: () => Promise.resolve(undefined) };
 

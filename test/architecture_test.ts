@@ -56,6 +56,11 @@ const rooms: Readonly<Record<string, Room>> = {
     uses: ["engine", "models", "safetensors", "folder", "plan", ...ground],
     types: ["adapters", "device"],
   },
+  train: {
+    // `open` for what it reads of a model's config, `engine` for its random numbers.
+    uses: ["training", "open", "engine", "models", "adapters", "errors"],
+    types: ["device"],
+  },
   // `adapters` for the rule of what a name may be; of the rest what a disk must offer.
   runtime: { uses: ["devices", "device", "adapters", "folder", "errors"], types: ["safetensors", "merge"] },
 };

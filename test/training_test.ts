@@ -11,7 +11,7 @@ import { openFolder } from "../src/runtime/file.ts";
 import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
 import { noTarget, type TrainingBatch } from "../src/training/batch.ts";
 import { learningRateFactor } from "../src/training/schedule.ts";
-import { train, TrainingError } from "../src/training/train.ts";
+import { runTraining, TrainingError } from "../src/training/train.ts";
 import { Trainer } from "../src/training/trainer.ts";
 import { distance } from "./kernel_contract.ts";
 import { testDevices } from "./devices.ts";
@@ -134,24 +134,24 @@ for (const device of await testDevices()) {
     parts.release();
   });
 
-  test(`train on ${device.kind}: a run resumed from a checkpoint's numbers is the run that was not interrupted`, async () => {
+  test(`runTraining on ${device.kind}: a run resumed from a checkpoint's numbers is the run that was not interrupted`, async () => {
     const run = { data: { batch: (i: number) => batchOf(golden.batches[i]) }, schedule: () => 0.02 };
     const whole = await openTrainer(device, model, "lora");
-    await train(whole, { ...run, steps: 6 });
+    await runTraining(whole, { ...run, steps: 6 });
     const before = await openTrainer(device, model, "lora");
-    await train(before, { ...run, steps: 3 });
+    await runTraining(before, { ...run, steps: 3 });
     const after = await openTrainer(device, model, "lora");
     after.restore(await before.numbers());
-    await train(after, { ...run, steps: 6 });
+    await runTraining(after, { ...run, steps: 6 });
     const [a, b] = [await whole.numbers(), await after.numbers()];
     assert.deepEqual(b, a);
     for (const trainer of [whole, before, after]) trainer.release();
   });
 
-  test(`train on ${device.kind}: a loss that is not finite ends the run with its step, the last checkpoint kept`, async () => {
+  test(`runTraining on ${device.kind}: a loss that is not finite ends the run with its step, the last checkpoint kept`, async () => {
     const trainer = await openTrainer(device, model, "lora");
     const saved: number[] = [];
-    const run = train(trainer, {
+    const run = runTraining(trainer, {
       data: { batch: (i) => batchOf(golden.batches[i % 10]) },
       steps: 8,
       schedule: (step) => step < 4 ? 0.01 : Infinity,

@@ -178,6 +178,15 @@ export async function loadLlama(
   };
 }
 
+/** Frees a model's weights. */
+export function releaseLlama(device: Device, { embedding, layers, norm, head, ropeTable }: LlamaModel): void {
+  const linears = [...layers.flatMap((layer) => layer.linears), head];
+  const norms = [norm, ...layers.flatMap(({ inputNorm, postNorm }) => [inputNorm, postNorm])];
+  const weights = linears.flatMap(({ weight, bias }) => bias ? [weight, bias] : [weight]);
+  // A tied head is the embedding itself.
+  for (const t of new Set([embedding, ...norms, ...weights, ropeTable])) device.release(t);
+}
+
 /** Tensors a model's steps work in; made once for the most rows and outputs a step may have. */
 export interface LlamaState {
   readonly maxRows: number;

@@ -11,6 +11,14 @@ import type { TrainerNumbers } from "./trainer.ts";
 /** Files by name, complete. */
 export type Files = ReadonlyMap<string, Uint8Array>;
 
+/** Where a run's checkpoints are kept. */
+export interface CheckpointStore {
+  /** Keeps a step's files; when it resolves they are complete, and older ones may be gone. */
+  save(step: number, files: Files): Promise<void>;
+  /** Files of the newest checkpoint; undefined when there is none. */
+  latest(): Promise<Files | undefined>;
+}
+
 /** The names of a checkpoint's files. */
 export const checkpointFiles = {
   config: "adapter_config.json",

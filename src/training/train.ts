@@ -23,7 +23,7 @@ export interface CheckpointSink {
 }
 
 /** What a run reports while it goes on. */
-export type TrainEvent =
+export type RunEvent =
   | {
     readonly kind: "step";
     readonly step: number;
@@ -51,7 +51,7 @@ export interface TrainRun {
   readonly checkpoints?: CheckpointSink;
   /** Aborting saves a checkpoint and ends the run. */
   readonly signal?: AbortSignal;
-  readonly onEvent?: (event: TrainEvent) => void;
+  readonly onEvent?: (event: RunEvent) => void;
 }
 
 /** How a run ended. */
@@ -77,7 +77,7 @@ const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0
  *
  * @throws TrainingError when a loss is NaN or infinite: it names the step; the last checkpoint stays.
  */
-export async function train(trainer: Trainer, run: TrainRun): Promise<TrainResult> {
+export async function runTraining(trainer: Trainer, run: TrainRun): Promise<TrainResult> {
   const { data, steps, schedule, gradientAccumulation = 1, onEvent = () => {} } = run;
   const inFlight: { readonly step: number; readonly lr: number; readonly report: Promise<StepReport> }[] = [];
   let saved = trainer.stepsTaken;

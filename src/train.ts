@@ -1,0 +1,234 @@
+/**
+ * A model folder and a text to a trained adapter, on any device.
+ *
+ * @module
+ */
+import { type Adapter, createAdapter } from "./adapters/create.ts";
+import { loadAdapter } from "./adapters/peft.ts";
+import type { Device } from "./device/device.ts";
+import { uniforms } from "./engine/random.ts";
+import { ConfigError } from "./errors.ts";
+import { openCheckpoint } from "./models/checkpoint.ts";
+import type { LlamaConfig } from "./models/config.ts";
+import { type LlamaModel, loadLlama, releaseLlama } from "./models/llama.ts";
+import { openTokenizer } from "./models/tokenizer.ts";
+import { defaultMaxModelLen, readConfig } from "./open.ts";
+import { adapterFiles, checkpointToFiles, type Files, numbersFromFiles } from "./training/checkpoint.ts";
+import { fileOf } from "./training/content.ts";
+import { type DataCounts, readTrainingSet, type TrainingSet } from "./training/data.ts";
+import {
+  defaultContextLength,
+  defaultRate,
+  newAdapterOf,
+  settingsOf,
+  type TrainRunOptions,
+} from "./training/options.ts";
+import { learningRateFactor } from "./training/schedule.ts";
+import { type RunEvent, runTraining } from "./training/train.ts";
+import { Trainer } from "./training/trainer.ts";
+
+/** What a training run is told, and whom it tells. */
+export interface TrainOptions extends TrainRunOptions {
+  /** Aborting ends the run after the step under way, with a checkpoint. */
+  readonly signal?: AbortSignal;
+  readonly onEvent?: (event: TrainEvent) => void;
+}
+
+/** What a training run reports while it goes on. */
+export type TrainEvent =
+  /** A weight of the model is on the device. */
+  | { readonly kind: "weight"; readonly done: number; readonly total: number }
+  /** Everything is ready. */
+  | {
+    readonly kind: "start";
+    readonly peftType: string;
+    /** Numbers that are trained, in how many modules. */
+    readonly parameters: number;
+    readonly modules: number;
+    readonly training: DataCounts;
+    readonly heldOut: DataCounts;
+    readonly stepsPerEpoch: number;
+    /** Steps taken before: 0, or those of the checkpoint that the run goes on from. */
+    readonly step: number;
+    /** Steps in all. */
+    readonly steps: number;
+  }
+  | RunEvent;
+
+/** How a training run ended. */
+export interface TrainOutcome {
+  /** The adapter as PEFT's two files: adapter_config.json and adapter_model.safetensors. */
+  readonly files: Files;
+  /** Optimizer steps taken. */
+  readonly step: number;
+  /** Whether that is all of them. */
+  readonly finished: boolean;
+  /** The last evaluation; absent where there was none. */
+  readonly evaluation?: { readonly step: number; readonly loss: number; readonly perplexity: number };
+}
+
+type Settings = ReturnType<typeof settingsOf>;
+
+async function readData(
+  config: LlamaConfig,
+  options: TrainRunOptions,
+  settings: Settings,
+): Promise<TrainingSet> {
+  const positions = maxLength(config);
+  const { contextLength = Math.min(defaultContextLength, positions) } = settings;
+  if (contextLength > positions) {
+    throw new RangeError(
+      `Cannot train on sequences of ${contextLength} tokens: the model has positions for ${positions}`,
+    );
+  }
+  const { batchSize, packing, lossOn, seed } = settings;
+  const { evaluation } = options;
+  return await readTrainingSet(fileOf(options.data), {
+    tokenizer: await openTokenizer(options.folder),
+    contextLength,
+    batchSize,
+    packing,
+    lossOn,
+    seed,
+    heldOut: typeof evaluation === "object" ? fileOf(evaluation) : evaluation,
+    vocabSize: config.vocabSize,
+  });
+}
+
+const maxLength = ({ maxPositions }: LlamaConfig): number => Math.min(maxPositions, defaultMaxModelLen);
+
+async function openBase(
+  device: Device,
+  config: LlamaConfig,
+  { folder, onEvent }: TrainOptions,
+): Promise<LlamaModel> {
+  const source = await openCheckpoint(folder);
+  return await loadLlama(device, {
+    config,
+    source,
+    maxModelLen: maxLength(config),
+    onWeight: (done, total) => onEvent?.({ kind: "weight", done, total }),
+  }).finally(() => source.close());
+}
+
+async function adapterFor(
+  model: LlamaModel,
+  adapter: TrainRunOptions["adapter"],
+  seed: number,
+): Promise<Adapter> {
+  if ("init" in adapter) return "modules" in adapter.init ? adapter.init : await loadAdapter(adapter.init);
+  return createAdapter(model.linears.slice(0, -1), { ...newAdapterOf(adapter), random: uniforms(seed) });
+}
+
+/** What must be the same for a resumption to be the same run. */
+function identityOf(settings: Settings, { config, lr, set }: {
+  readonly config: Adapter["config"];
+  readonly lr: number;
+  readonly set: TrainingSet;
+}): Readonly<Record<string, unknown>> {
+  const { steps, schedule, warmupSteps, gradientAccumulation, seed } = settings;
+  return {
+    config,
+    steps,
+    schedule,
+    warmupSteps,
+    gradientAccumulation,
+    lr,
+    seed: String(seed), // as checkpoints have always had it
+    rows: set.batch(0).tokens.length,
+    training: set.training,
+  };
+}
+
+async function restore(
+  trainer: Trainer,
+  run: Readonly<Record<string, unknown>>,
+  { checkpoints }: TrainOptions,
+): Promise<void> {
+  const files = await checkpoints?.latest();
+  if (!files) throw new ConfigError("Cannot resume: there is no checkpoint");
+  trainer.restore(numbersFromFiles(files, run));
+}
+
+function* heldOutOf(set: TrainingSet) {
+  for (let i = 0; i < set.heldOutBatches; i++) yield set.heldOutBatch(i);
+}
+
+/** The run itself, once model and data are there. */
+async function trainOn(
+  device: Device,
+  { model, set, options, settings }: {
+    readonly model: LlamaModel;
+    readonly set: TrainingSet;
+    readonly options: TrainOptions;
+    readonly settings: Settings;
+  },
+): Promise<TrainOutcome> {
+  const { checkpoints, onEvent = () => {} } = options;
+  const { method, modules, config } = await adapterFor(model, options.adapter, settings.seed);
+  const { lr = defaultRate(method.peftType), schedule, steps, warmupSteps, weightDecay, maxNorm } = settings;
+  const rows = set.batch(0).tokens.length;
+  const trainer = await Trainer.open(device, model, { method, modules, rows, weightDecay, maxNorm });
+  try {
+    const run = identityOf(settings, { config, lr, set });
+    if (options.resume) await restore(trainer, run, options);
+    const { training, heldOut, stepsPerEpoch } = set;
+    const counts = {
+      parameters: trainer.parameters,
+      modules: modules.size,
+      training,
+      heldOut,
+      stepsPerEpoch,
+    };
+    onEvent({ kind: "start", peftType: method.peftType, ...counts, step: trainer.stepsTaken, steps });
+    let evaluation: TrainOutcome["evaluation"];
+    const result = await runTraining(trainer, {
+      data: {
+        batch: (step) => set.batch(step),
+        heldOut: set.heldOutBatches === 0 ? undefined : { [Symbol.iterator]: () => heldOutOf(set) },
+      },
+      steps,
+      schedule: (step) => lr * learningRateFactor(schedule, { step, steps, warmupSteps }),
+      gradientAccumulation: settings.gradientAccumulation,
+      evaluateEvery: settings.evaluateEvery,
+      checkpointEvery: settings.checkpointEvery,
+      checkpoints: checkpoints && {
+        save: ({ numbers, tensors }) =>
+          checkpoints.save(numbers.step, checkpointToFiles({ numbers, tensors, config, run })),
+      },
+      signal: options.signal,
+      onEvent(event) {
+        if (event.kind === "evaluation") {
+          evaluation = { step: event.step, loss: event.loss, perplexity: event.perplexity };
+        }
+        onEvent(event);
+      },
+    });
+    const { step, finished, tensors } = result;
+    return { files: adapterFiles(config, tensors), step, finished, evaluation };
+  } finally {
+    trainer.release();
+  }
+}
+
+/**
+ * Trains an adapter of a model on a text. The device stays the caller's; what the run put on it is freed.
+ *
+ * @throws RangeError for an option that breaks its rule; SyntaxError for data that is broken or empty; ConfigError or
+ * SafetensorsError for a model's, an adapter's or a checkpoint's files; TrainingError when a loss is not finite.
+ */
+export async function train(device: Device, options: TrainOptions): Promise<TrainOutcome> {
+  const settings = settingsOf(options);
+  if (!("init" in options.adapter)) newAdapterOf(options.adapter);
+  if (options.resume && !options.checkpoints) {
+    throw new RangeError("Cannot resume without checkpoints: pass those of the run to go on with");
+  }
+  const config = await readConfig(options.folder);
+  const set = await readData(config, options, settings);
+  const model = await openBase(device, config, options);
+  try {
+    return await trainOn(device, { model, set, options, settings });
+  } finally {
+    releaseLlama(device, model);
+  }
+}
