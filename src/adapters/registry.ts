@@ -185,13 +185,27 @@ export class AdapterRegistry implements AdapterService {
     }
     const known = this.#entries.get(id);
     if (known?.version === stored.version) return known;
-    const adapter = loadAdapter(stored.folder, this.options).then((loaded) => this.#checked(loaded));
+    const adapter = this.#read(id, stored);
     const entry = { version: stored.version, createdUnixSeconds: stored.modifiedUnixSeconds, adapter };
     this.#entries.set(id, entry);
-    adapter.catch(() => {
-      if (this.#entries.get(id) === entry) this.#entries.delete(id);
-    });
+    adapter.catch(() => this.#forget(id, stored.version));
     return entry;
+  }
+
+  /** Reads an adapter; again when files were replaced meanwhile: it may have read an old one and a new one. */
+  async #read(id: string, stored: StoredAdapter): Promise<LoadedAdapter> {
+    const [read] = await Promise.allSettled([loadAdapter(stored.folder, this.options)]);
+    const now = await this.store.open(id);
+    if (now && now.version !== stored.version) {
+      this.#forget(id, stored.version);
+      return await this.load(id);
+    }
+    if (read.status === "rejected") throw read.reason;
+    return this.#checked(read.value);
+  }
+
+  #forget(id: string, version: string): void {
+    if (this.#entries.get(id)?.version === version) this.#entries.delete(id);
   }
 
   #checked(adapter: LoadedAdapter): LoadedAdapter {

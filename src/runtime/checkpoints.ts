@@ -11,11 +11,14 @@ type Files = ReadonlyMap<string, Uint8Array>;
 
 /** Checkpoints of one run. */
 export interface CheckpointFolder {
-  /** Keeps a step's files; then forgets all but the newest two. */
+  /** Keeps a step's files; then forgets all but the newest two, and later ones: they are of a run that this one replaces. */
   save(step: number, files: Files): Promise<void>;
   /** Files of the newest checkpoint; undefined when there is none. */
   latest(): Promise<Files | undefined>;
-  /** Writes files into the folder itself, each replaced whole. */
+  /**
+   * Writes files into the folder itself, each replaced whole. Whoever looks meanwhile, or after a crash, finds the old
+   * files, or the new, or the last one missing: never new ones beside an old one.
+   */
   publish(files: Files): Promise<void>;
 }
 
@@ -43,6 +46,12 @@ async function syncFolder(path: string): Promise<void> {
   }
 }
 
+/** Whether a file is not there, or holds other bytes. */
+async function differs(path: string, bytes: Uint8Array): Promise<boolean> {
+  const found = await readFile(path).catch(() => undefined);
+  return !found?.equals(bytes);
+}
+
 /** Opens (and makes) a folder of checkpoints; what an interrupted write left is removed. */
 export async function openCheckpoints(path: string): Promise<CheckpointFolder> {
   await mkdir(path, { recursive: true });
@@ -51,6 +60,13 @@ export async function openCheckpoints(path: string): Promise<CheckpointFolder> {
   }
   const steps = async (): Promise<string[]> =>
     (await readdir(path)).filter((name) => /^checkpoint-\d{8,}$/.test(name)).sort();
+  /** Renamed first, so that a half-removed one is never taken for a checkpoint. */
+  async function forget(name: string): Promise<void> {
+    const forgotten = join(path, `${name}.forgotten.partial`);
+    await rename(join(path, name), forgotten);
+    await rm(forgotten, { recursive: true, force: true });
+  }
+
   return {
     async save(step, files) {
       const name = nameOf(step);
@@ -59,14 +75,12 @@ export async function openCheckpoints(path: string): Promise<CheckpointFolder> {
       await mkdir(partial);
       for (const [file, bytes] of files) await writeSynced(join(partial, file), bytes);
       await syncFolder(partial);
-      await rm(join(path, name), { recursive: true, force: true });
+      if ((await steps()).includes(name)) await forget(name);
       await rename(partial, join(path, name));
       await syncFolder(path);
-      for (const old of (await steps()).slice(0, -kept)) {
-        // Renamed first, so that a half-removed one is never taken for a checkpoint.
-        await rename(join(path, old), join(path, `${old}.partial`));
-        await rm(join(path, `${old}.partial`), { recursive: true, force: true });
-      }
+      const present = await steps();
+      const at = present.indexOf(name);
+      for (const old of present.filter((_, i) => i > at || i <= at - kept)) await forget(old);
     },
     async latest() {
       const name = (await steps()).at(-1);
@@ -80,10 +94,17 @@ export async function openCheckpoints(path: string): Promise<CheckpointFolder> {
       );
     },
     async publish(files) {
-      for (const [file, bytes] of files) {
-        await writeSynced(join(path, `${file}.partial`), bytes);
-        await rename(join(path, `${file}.partial`), join(path, file));
+      const names = [...files.keys()];
+      const last = join(path, names[names.length - 1]);
+      for (const name of names) await writeSynced(join(path, `${name}.partial`), files.get(name)!);
+      const changed = await Promise.all(
+        names.slice(0, -1).map((name) => differs(join(path, name), files.get(name)!)),
+      );
+      if (changed.includes(true)) {
+        await rm(last, { force: true });
+        await syncFolder(path);
       }
+      for (const name of names) await rename(join(path, `${name}.partial`), join(path, name));
       await syncFolder(path);
     },
   };

@@ -8,7 +8,7 @@ import { type Corpus, selectDocuments, withSharedEnds } from "./corpus.ts";
 import { type DocumentOptions, readDocuments } from "./documents.ts";
 import { encodeDocuments, type Encoder } from "./encode.ts";
 import type { ByteStream } from "./lines.ts";
-import { pack, type Packing } from "./packing.ts";
+import { pack, type Packing, type Piece } from "./packing.ts";
 import { shuffled } from "./shuffle.ts";
 
 export { noTarget, type TrainingBatch } from "./batch.ts";
@@ -39,6 +39,7 @@ export interface DataCounts {
   readonly documents: number;
   /** With the tokens that begin and end documents. */
   readonly tokens: number;
+  /** Those without a token that the loss is on are left out. */
   readonly sequences: number;
 }
 
@@ -99,10 +100,17 @@ function divide(
   return { training, heldOut };
 }
 
+/** Whether the loss is on a token that the piece predicts. */
+function hasTarget({ isTarget }: Corpus, { begin, end, limit }: Piece): boolean {
+  return isTarget.subarray(begin + 1, Math.min(end + 1, limit)).includes(1);
+}
+
 function batches(all: Corpus, options: TrainingDataOptions): { counts: DataCounts; batcher: Batcher } {
   const { packing = "concatenate", contextLength } = options;
   const corpus = packing === "concatenate" ? withSharedEnds(all) : all;
-  const sequences = pack(corpus, { packing, contextLength });
+  const sequences = pack(corpus, { packing, contextLength }).filter((sequence) =>
+    sequence.some((piece) => hasTarget(corpus, piece))
+  );
   return {
     counts: { documents: corpus.ends.length, tokens: corpus.tokens.length, sequences: sequences.length },
     batcher: batcher({ corpus, sequences }, options),
@@ -133,10 +141,10 @@ function epochOrders(count: number, seed: number): (epoch: number) => Uint32Arra
  * Reads a file, encodes its documents, packs them into sequences and returns their batches.
  *
  * All tokens stay in memory, 5 bytes each. A target is the token that follows, except at the end of what attends to
- * itself alone where the data ends or, in `documents`, the document.
+ * itself alone where the data ends or, in `documents`, the document. Sequences without a target are left out.
  *
- * @throws SyntaxError for broken or empty data (with the byte or the line); RangeError for sizes, and for data that does
- * not fill one sequence; ConfigError for a model without an end token or a chat template.
+ * @throws SyntaxError for broken or empty data (with the byte or the line); RangeError for sizes, for data that does
+ * not fill one sequence, and for data without a target; ConfigError for a model without an end token or a chat template.
  */
 export async function readTrainingSet(file: DataFile, options: TrainingDataOptions): Promise<TrainingSet> {
   checkOptions(options);
@@ -150,6 +158,8 @@ export async function readTrainingSet(file: DataFile, options: TrainingDataOptio
       `Cannot fill a sequence of ${contextLength} tokens: the data has ${tokens} tokens in ${documents} documents`,
     );
   }
+  checkTargets("train", training.counts);
+  checkTargets("evaluate", heldOut.counts);
   const orderOf = epochOrders(sequences, seed);
   const heldOutBatches = Math.ceil(heldOut.counts.sequences / batchSize);
   return {
@@ -169,6 +179,13 @@ export async function readTrainingSet(file: DataFile, options: TrainingDataOptio
       return heldOut.batcher((place) => index * batchSize + place);
     },
   };
+}
+
+function checkTargets(purpose: string, { documents, tokens, sequences }: DataCounts): void {
+  if (documents === 0 || sequences > 0) return;
+  throw new RangeError(
+    `Cannot ${purpose} on ${documents} documents of ${tokens} tokens: the loss is on none of the tokens they predict`,
+  );
 }
 
 function checkIndex(name: string, index: number, count: number): void {

@@ -71,11 +71,11 @@ export class TrainingError extends Error {
 const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
 
 /**
- * Trains until `steps`, the signal, or a loss that is not finite.
+ * Trains until `steps`, the signal, or a loss that is not finite; numbers that are not finite are never saved.
  *
  * While one step is computed the next is submitted: losses are looked at one step late, and always before a checkpoint.
  *
- * @throws TrainingError when a loss is NaN or infinite: it names the step; the last checkpoint stays.
+ * @throws TrainingError when a loss or a number to save is NaN or infinite: it names the step; the last checkpoint stays.
  */
 export async function runTraining(trainer: Trainer, run: TrainRun): Promise<TrainResult> {
   const { data, steps, schedule, gradientAccumulation = 1, onEvent = () => {} } = run;
@@ -85,17 +85,19 @@ export async function runTraining(trainer: Trainer, run: TrainRun): Promise<Trai
   let tokens = 0;
   let elapsedMs = 0;
 
+  function stop(step: number, what: string): never {
+    const kept = saved > 0 && run.checkpoints ? `; the checkpoint of step ${saved} is kept` : "";
+    throw new TrainingError(
+      `Cannot go on training at step ${step}: ${what}${kept}. Try a smaller learning rate.`,
+    );
+  }
+
   /** Looks at reports until at most `most` steps are under way. */
   async function settle(most = 0): Promise<void> {
     while (inFlight.length > most) {
       const { step, lr, report } = inFlight.shift()!;
       const { loss, gradientNorm, targetCount } = await report;
-      if (!Number.isFinite(loss)) {
-        const kept = saved > 0 && run.checkpoints ? `; the checkpoint of step ${saved} is kept` : "";
-        throw new TrainingError(
-          `Cannot go on training at step ${step}: its loss is ${loss}${kept}. Try a smaller learning rate.`,
-        );
-      }
+      if (!Number.isFinite(loss)) stop(step, `its loss is ${loss}`);
       const now = performance.now();
       tokens += targetCount;
       elapsedMs += now - settledAt;
@@ -122,7 +124,12 @@ export async function runTraining(trainer: Trainer, run: TrainRun): Promise<Trai
     await settle();
     const tensors = await trainer.tensors();
     if (run.checkpoints && saved !== trainer.stepsTaken) {
-      await run.checkpoints.save({ numbers: await trainer.numbers(), tensors });
+      const numbers = await trainer.numbers();
+      // The loss of a step is that before its update: a broken update shows here first.
+      for (const part of [numbers.params, numbers.m, numbers.v]) {
+        if (!part.every(Number.isFinite)) stop(trainer.stepsTaken, "it made numbers that are not finite");
+      }
+      await run.checkpoints.save({ numbers, tensors });
       saved = trainer.stepsTaken;
       onEvent({ kind: "checkpoint", step: saved });
       settledAt = performance.now();
