@@ -21,6 +21,7 @@ import { openGpu } from "../src/runtime/gpu.ts";
 import type { TrainingBatch } from "../src/training/batch.ts";
 import { runTraining } from "../src/training/train.ts";
 import { Trainer } from "../src/training/trainer.ts";
+import { meterBuffers } from "./buffer_meter.ts";
 import { timePasses } from "./pass_timer.ts";
 
 const { values: options } = parseArgs({
@@ -94,7 +95,7 @@ async function openTrainer(
     modules,
     rows: sizes.batch * sizes.context,
   });
-  const [trainPlan, , optimizePlan] = plans;
+  const [trainPlan, , optimizePlan] = plans; // the second is that of evaluation
   console.log(
     `${options.method}, ${trainer.parameters} numbers in ${modules.size} modules; ${sizes.batch} x ${sizes.context} tokens; ` +
       `${trainPlan.length} + ${optimizePlan.length} kernel calls a step`,
@@ -135,10 +136,15 @@ function reportSteps(what: string, times: readonly number[]): void {
   );
 }
 
+/** Words that say where numbers lie; they differ between calls of one size. */
+const places = new Set(["offset", "layer", "capacity"]);
+
 /** What a row of the table is called: the kernel, and with --shapes its sizes. */
 function nameOf({ kernel, uniforms }: Step): string {
   if (!options.shapes) return kernel.name;
-  const shape = Object.entries(uniforms).filter(([name]) => kernel.uniforms[name] === "u32");
+  const shape = Object.entries(uniforms).filter(([name]) =>
+    kernel.uniforms[name] === "u32" && !places.has(name)
+  );
   return `${kernel.name} ${shape.map(([name, value]) => `${name} ${value}`).join(", ")}`;
 }
 
@@ -206,7 +212,16 @@ const device = webgpuDevice(gpu.device, { description: gpu.description, destroy:
 console.log(device.description);
 const model = await openBase(device);
 const batch = randomBatch(model.config.vocabSize);
-const { trainer, trainPlan, optimizePlan } = await openTrainer(device, model);
+const { result: { trainer, trainPlan, optimizePlan }, use } = await meterBuffers(
+  device.gpu,
+  () => openTrainer(device, model),
+);
+const mib = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
+console.log(
+  `GPU buffers beyond the model's weights: ${mib(use.peakBytes)} MiB, the largest ${
+    mib(use.largestBytes)
+  } MiB`,
+);
 await synchronised(trainer, batch, Number(options["warm-up"]));
 reportSteps("one step at a time:", await synchronised(trainer, batch, steps));
 reportSteps("one ahead, as the trainer:", await pipelined(trainer, batch, steps));

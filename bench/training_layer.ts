@@ -98,6 +98,8 @@ async function timeBase(gpu: GPUDevice, { d, rows, ...io }: Layer): Promise<{ us
 interface Steps {
   readonly forward: Step;
   readonly backward: readonly Step[];
+  /** Tensors of the adapter's own. */
+  readonly made: readonly Tensor[];
 }
 
 /** The adapter's steps, as training makes them for a module that starts its parameters. */
@@ -108,17 +110,22 @@ function adapterSteps(
   const { d, rows, x, y, dy, dx } = layer;
   const shape = { out: d, in: d };
   const count = module.pack(shape).values.length;
+  const made: Tensor[] = [];
+  const kept = (t: Tensor): Tensor => {
+    made.push(t);
+    return t;
+  };
   const io = {
     x,
     y,
     rows,
-    slots: device.upload(tensor(new Uint32Array(rows))),
-    params: filled(device, [count]),
-    gradients: device.alloc([count], "float32"),
+    slots: kept(device.upload(tensor(new Uint32Array(rows)))),
+    params: kept(filled(device, [count])),
+    gradients: kept(device.alloc([count], "float32")),
     at: 0,
   };
-  const trainable = module.trainable!(shape, (t) => device.upload(t));
-  return { forward: trainable.forward(io), backward: trainable.backward({ ...io, dy, dx }) };
+  const trainable = module.trainable!(shape, (t) => kept(device.upload(t)));
+  return { forward: trainable.forward(io), backward: trainable.backward({ ...io, dy, dx }), made };
 }
 
 interface Row {
@@ -137,12 +144,14 @@ async function timeAdapter(
   { name, module, layer, baseUs }: { name: string; module: AdapterModule; layer: Layer; baseUs: number },
 ): Promise<Row> {
   const device = webgpuDevice(gpu);
-  const { result: { forward, backward }, use } = await meterBuffers(gpu, async () => {
+  const { result: { forward, backward, made }, use } = await meterBuffers(gpu, async () => {
     const steps = adapterSteps(device, { module, layer });
     device.run(await device.prepare([steps.forward, ...steps.backward]));
     await gpu.queue.onSubmittedWorkDone();
     return steps;
   });
+  const forwardUs = await timePlan(device, [forward]);
+  const backwardUs = await timePlan(device, backward);
   const parts: string[] = [];
   for (const one of [forward, ...backward]) {
     const program = await device.prepare([one]);
@@ -150,16 +159,10 @@ async function timeAdapter(
     parts.push(`${one.kernel.name} ${us.toFixed(1)}`);
     program.release();
   }
-  const forwardUs = await timePlan(device, [forward]);
-  const backwardUs = await timePlan(device, backward);
-  const tensors = new Set([forward, ...backward].flatMap(({ buffers }) => Object.values(buffers)));
-  const own = new Set(Object.values(layer).filter((value) => typeof value === "object").map(bufferOf));
-  for (const buffer of new Set([...tensors].map(bufferOf))) if (!own.has(buffer)) buffer.destroy();
+  for (const t of made) device.release(t);
   device.destroy();
   return { name, layer, baseUs, forwardUs, backwardUs, parts, use };
 }
-
-const bufferOf = ({ data }: Tensor): GPUBuffer => (data as { buffer: GPUBuffer }).buffer;
 
 const mib = (bytes: number): string => (bytes / 2 ** 20).toFixed(3);
 
