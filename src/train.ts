@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Adapter, createAdapter } from "./adapters/create.ts";
+import { type Adapter, createAdapter, methodToTrain } from "./adapters/create.ts";
 import { loadAdapter } from "./adapters/peft.ts";
 import type { Device } from "./device/device.ts";
 import { uniforms } from "./engine/random.ts";
@@ -69,33 +69,33 @@ export interface TrainOutcome {
 
 type Settings = ReturnType<typeof settingsOf>;
 
-async function readData(
-  config: LlamaConfig,
-  options: TrainRunOptions,
-  settings: Settings,
-): Promise<TrainingSet> {
-  const positions = maxLength(config);
-  const { contextLength = Math.min(defaultContextLength, positions) } = settings;
-  if (contextLength > positions) {
-    throw new RangeError(
-      `Cannot train on sequences of ${contextLength} tokens: the model has positions for ${positions}`,
-    );
+/** What can be checked before a file is read. */
+function checked(options: TrainOptions) {
+  const { adapter, data, evaluation } = options;
+  if (!("init" in adapter)) {
+    methodToTrain(adapter.peftType);
+    newAdapterOf(adapter);
   }
-  const { batchSize, packing, lossOn, seed } = settings;
-  const { evaluation } = options;
-  return await readTrainingSet(fileOf(options.data), {
-    tokenizer: await openTokenizer(options.folder),
-    contextLength,
-    batchSize,
-    packing,
-    lossOn,
-    seed,
+  if (options.resume && !options.checkpoints) {
+    throw new RangeError("Cannot resume without checkpoints: pass those of the run to go on with");
+  }
+  return {
+    settings: settingsOf(options),
+    training: fileOf(data),
     heldOut: typeof evaluation === "object" ? fileOf(evaluation) : evaluation,
-    vocabSize: config.vocabSize,
-  });
+  };
 }
 
 const maxLength = ({ maxPositions }: LlamaConfig): number => Math.min(maxPositions, defaultMaxModelLen);
+
+function lengthOf(config: LlamaConfig, settings: Settings): number {
+  const positions = maxLength(config);
+  const { contextLength = Math.min(defaultContextLength, positions) } = settings;
+  if (contextLength <= positions) return contextLength;
+  throw new RangeError(
+    `Cannot train on sequences of ${contextLength} tokens: the model has positions for ${positions}`,
+  );
+}
 
 async function openBase(
   device: Device,
@@ -218,13 +218,19 @@ async function trainOn(
  * SafetensorsError for a model's, an adapter's or a checkpoint's files; TrainingError when a loss is not finite.
  */
 export async function train(device: Device, options: TrainOptions): Promise<TrainOutcome> {
-  const settings = settingsOf(options);
-  if (!("init" in options.adapter)) newAdapterOf(options.adapter);
-  if (options.resume && !options.checkpoints) {
-    throw new RangeError("Cannot resume without checkpoints: pass those of the run to go on with");
-  }
+  const { settings, training, heldOut } = checked(options);
+  const { batchSize, packing, lossOn, seed } = settings;
   const config = await readConfig(options.folder);
-  const set = await readData(config, options, settings);
+  const set = await readTrainingSet(training, {
+    tokenizer: await openTokenizer(options.folder),
+    contextLength: lengthOf(config, settings),
+    batchSize,
+    packing,
+    lossOn,
+    seed,
+    heldOut,
+    vocabSize: config.vocabSize,
+  });
   const model = await openBase(device, config, options);
   try {
     return await trainOn(device, { model, set, options, settings });

@@ -33,9 +33,26 @@ export interface CreateOptions extends TrainingConfig {
   readonly targetModules: readonly string[];
 }
 
+type TrainableMethod = Method & Required<Pick<Method, "create" | "configFields">>;
+
+const isTrainable = (method: Method): method is TrainableMethod => method.create !== undefined;
+
 /** PEFT's names of the methods that can be trained from their start. */
 export function trainableTypes(): string[] {
-  return methods.filter(({ create }) => create).map(({ peftType }) => peftType);
+  return methods.filter(isTrainable).map(({ peftType }) => peftType);
+}
+
+/**
+ * The method of a new adapter.
+ *
+ * @throws RangeError when there is none of that name, or it cannot be trained from its start.
+ */
+export function methodToTrain(peftType: string): TrainableMethod {
+  const method = methods.filter(isTrainable).find((one) => one.peftType === peftType);
+  if (method) return method;
+  throw new RangeError(
+    `Cannot train an adapter of peftType "${peftType}": it must be ${trainableTypes().join(" or ")}`,
+  );
 }
 
 const isNamed = (name: string) => ({ path }: Linear): boolean => path === name || path.endsWith(`.${name}`);
@@ -47,12 +64,7 @@ const isNamed = (name: string) => ({ path }: Linear): boolean => path === name |
  */
 export function createAdapter(linears: readonly Linear[], options: CreateOptions): Adapter {
   const { peftType, targetModules } = options;
-  const method = methods.find((one) => one.peftType === peftType && one.create);
-  if (!method) {
-    throw new RangeError(
-      `Cannot train an adapter of peftType "${peftType}": it must be ${trainableTypes().join(" or ")}`,
-    );
-  }
+  const method = methodToTrain(peftType);
   for (const name of targetModules) {
     if (linears.some(isNamed(name))) continue;
     throw new ConfigError(
@@ -62,7 +74,7 @@ export function createAdapter(linears: readonly Linear[], options: CreateOptions
   const chosen = linears.filter((linear) => targetModules.some((name) => isNamed(name)(linear)));
   return {
     method,
-    modules: new Map(chosen.map(({ path, shape }) => [path, method.create!(shape, options)])),
+    modules: new Map(chosen.map(({ path, shape }) => [path, method.create(shape, options)])),
     config: {
       peft_type: method.peftType,
       task_type: "CAUSAL_LM",
@@ -73,7 +85,7 @@ export function createAdapter(linears: readonly Linear[], options: CreateOptions
       layers_to_transform: null,
       layers_pattern: null,
       exclude_modules: null,
-      ...method.configFields!(options),
+      ...method.configFields(options),
     },
   };
 }
