@@ -126,7 +126,8 @@ function identityOf(settings: Settings, { config, lr, set }: {
   readonly lr: number;
   readonly set: TrainingSet;
 }): Readonly<Record<string, unknown>> {
-  const { steps, schedule, warmupSteps, gradientAccumulation, seed } = settings;
+  const { steps, schedule, warmupSteps, gradientAccumulation, weightDecay, maxNorm } = settings;
+  const { batchSize, packing, lossOn, seed } = settings;
   return {
     config,
     steps,
@@ -134,8 +135,13 @@ function identityOf(settings: Settings, { config, lr, set }: {
     warmupSteps,
     gradientAccumulation,
     lr,
+    weightDecay,
+    maxNorm,
     seed: String(seed), // as checkpoints have always had it
+    batchSize,
     rows: set.batch(0).tokens.length,
+    packing,
+    lossOn,
     training: set.training,
   };
 }

@@ -65,9 +65,32 @@ test("train into a folder with another run's checkpoints keeps its own, and --re
     assert.deepEqual(kept, ["checkpoint-00000004", "checkpoint-00000005"]);
     const { stderr } = await succeeds([...args, "--steps", "5", "--lr", "0.01", "--resume"]);
     assert.match(stderr, /resuming after step 5\n/);
-    const other = await run([...args, "--steps", "5", "--lr", "0.02", "--resume"]);
-    assert.equal(other.code, 1);
-    assert.match(other.stderr, /Cannot resume: the checkpoint's run had "lr" = 0\.01, this one has 0\.02\n/);
+  });
+});
+
+test("train --resume with other settings is refused by the setting's name, and the checkpoints stay", async () => {
+  await withTinyModel(async (folder) => {
+    const out = join(folder, "out");
+    const args = [...await tinyRun(folder, wordsOf(100)), "--out", out, "--steps", "4", "--lr", "0.01"];
+    await succeeds(args);
+    const before = (await readdir(out)).sort();
+    for (
+      const [what, ...other] of [
+        ['"lr" = 0.01, this one has 0.02', "--lr", "0.02"],
+        ['"config" = ', "--scaling", "31"],
+        ['"weightDecay" = 0, this one has 0.1', "--weight-decay", "0.1"],
+        ['"maxNorm" = 1, this one has 0', "--max-norm", "0"],
+        ['"batchSize" = 2, this one has 4', "--batch-size", "4", "--context-length", "4"],
+        ['"packing" = "concatenate", this one has "documents"', "--packing", "documents"],
+        ['"lossOn" = "all", this one has "completion"', "--loss-on", "completion"],
+        ['"seed" = "0", this one has "1"', "--seed", "1"],
+      ]
+    ) {
+      const { code, stderr } = await run([...args, ...other, "--resume"]);
+      assert.equal(code, 1, what);
+      assert.ok(stderr.includes(`Cannot resume: the checkpoint's run had ${what}`), `${what}: ${stderr}`);
+    }
+    assert.deepEqual((await readdir(out)).sort(), before);
   });
 });
 
