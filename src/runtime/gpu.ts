@@ -4,6 +4,7 @@
  * @module
  */
 import { DeviceError } from "../device/device.ts";
+import { lookPatiently } from "./dawn_looks.ts";
 import { importOptional, runtimeName } from "./runtime.ts";
 import { missingForVulkan } from "./vulkan.ts";
 
@@ -67,6 +68,7 @@ async function dawn(toggles: NonNullable<OpenGpuOptions["toggles"]>): Promise<GP
   let instance = dawnInstances.get(key);
   if (!instance) {
     const { create } = await importDawn();
+    lookPatiently();
     dawnInstances.set(key, instance = create(flags));
   }
   return instance;
