@@ -1,6 +1,8 @@
 """Trains a FourierFT adapter of the demo model with PEFT: the numbers beside `fourierft train` on the same files.
 
-    python3 bench/peers/train_kjv.py TRAIN.txt HELD_OUT.txt [STEPS] [LR]
+    python3 bench/peers/train_kjv.py TRAIN.txt HELD_OUT.txt [STEPS [LR [WARM_UP_STEPS [MAX_NORM]]]]
+
+MAX_NORM 0 is no clipping.
 
 Files hold documents separated by form feeds, or are one document. Needs torch, transformers and peft.
 """
@@ -8,11 +10,13 @@ import sys
 import time
 import torch
 from peft import FourierFTConfig, get_peft_model
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, get_cosine_schedule_with_warmup
 
 train_file, held_file = sys.argv[1:3]
 steps = int(sys.argv[3]) if len(sys.argv) > 3 else 120
 lr = float(sys.argv[4]) if len(sys.argv) > 4 else 0.2
+warm_up = int(sys.argv[5]) if len(sys.argv) > 5 else 30
+max_norm = float(sys.argv[6]) if len(sys.argv) > 6 else 1.0
 batch, context = 32, 512
 device = "cuda" if torch.cuda.is_available() else "cpu"
 base = "examples/demo/base"
@@ -52,7 +56,7 @@ def perplexity():
 
 
 optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=lr, weight_decay=0.0)
-schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: 0.5 * (1 + __import__("math").cos(__import__("math").pi * s / steps)))
+schedule = get_cosine_schedule_with_warmup(optimizer, warm_up, steps)
 print(f"{torch.__version__} {torch.cuda.get_device_name() if device == 'cuda' else 'cpu'}; {len(train)} sequences; before: {perplexity():.2f}", flush=True)
 order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
 times = []
@@ -64,7 +68,8 @@ for step in range(steps):
     begin = time.perf_counter()
     loss = model(input_ids=ids, labels=ids).loss
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    if max_norm > 0:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
     optimizer.step()
     schedule.step()
     optimizer.zero_grad()
@@ -72,4 +77,4 @@ for step in range(steps):
         torch.cuda.synchronize()
     times.append(time.perf_counter() - begin)
 times.sort()
-print(f"PEFT FourierFT: {steps} steps, {1000 * times[len(times) // 2]:.1f} ms a step (median), held-out perplexity {perplexity():.2f}", flush=True)
+print(f"PEFT FourierFT: {steps} steps at {lr}, {warm_up} of warm-up, norm {max_norm}, {1000 * times[len(times) // 2]:.1f} ms a step (median), held-out perplexity {perplexity():.2f}", flush=True)
