@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { readFile } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import process from "node:process";
 import {
@@ -17,7 +18,6 @@ import {
   openModel,
   train,
 } from "fourierft";
-import { verse } from "./verse.ts";
 
 const out = process.argv[2] ?? "dist/trained/jack";
 const device = await openDevice({ log: console.log });
@@ -26,7 +26,7 @@ const checkpoints = await openCheckpoints(out);
 
 const { files } = await train(device, {
   folder,
-  data: { content: verse },
+  data: { content: await readFile("examples/jack.txt") },
   adapter: { peftType: "FOURIERFT", nFrequency: 500 },
   steps: 20,
   batchSize: 2,

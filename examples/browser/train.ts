@@ -6,8 +6,6 @@
 import { openDevice, train, type TrainEvent } from "fourierft";
 import { urlFolder } from "../url_folder.ts";
 
-export { verse } from "../verse.ts";
-
 /** What to train on, and how. */
 export interface Run {
   /** The URL of a Hugging Face model folder, ending in a slash. */

@@ -49,11 +49,12 @@ async function expected(): Promise<{ losses: number[]; files: ReadonlyMap<string
 
 const types: Readonly<Record<string, string>> = { html: "text/html", js: "text/javascript" };
 
-/** Serves the page's three files and the model in the demo's place; all else is not there. */
+/** Serves the page's files and the model in the demo's place; all else is not there. */
 async function serve(page: Page, bundle: string): Promise<void> {
   const files = new Map<string, string | Uint8Array>([
     ["/browser/train.html", read("examples/browser/train.html")],
     ["/browser/train.js", bundle],
+    ["/jack.txt", read("examples/jack.txt")],
     ...[...model].map(([name, bytes]) => [`/demo/base/${name}`, bytes] as const),
   ]);
   await page.route("**/*", (route: Route) => {
@@ -78,6 +79,7 @@ export async function checkTrainingPage(browser: Browser, bundle: string): Promi
   page.on("pageerror", (error) => console.error(`page: ${error.message}`));
   await serve(page, bundle);
   await page.goto("http://localhost/browser/train.html?device=webgpu");
+  await page.waitForFunction(`document.querySelector('[name="text"]').value.startsWith("This is the house")`);
   await page.fill('[name="text"]', text);
   for (const [name, value] of Object.entries(settings)) await page.fill(`[name="${name}"]`, String(value));
   await page.click("button:has-text('Train')");
