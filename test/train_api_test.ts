@@ -299,6 +299,21 @@ test("train names what a model or a store does not have: positions, modules, a c
   );
 });
 
+test("train goes on from an older checkpoint, which says less of its run", async () => {
+  const checkpoints = memoryStore();
+  const stop = new AbortController();
+  const onEvent = (event: TrainEvent) => event.kind === "step" && event.step === 2 && stop.abort();
+  await run(device, { checkpoints, signal: stop.signal, onEvent });
+  const files = new Map(await checkpoints.latest());
+  const state = JSON.parse(new TextDecoder().decode(files.get("trainer_state.json")));
+  const { config, steps, schedule, warmupSteps, gradientAccumulation, lr, seed, rows, training } = state.run;
+  const less = { config, steps, schedule, warmupSteps, gradientAccumulation, lr, seed, rows, training };
+  const older = new TextEncoder().encode(JSON.stringify({ step: state.step, run: less }));
+  await checkpoints.save(state.step, files.set("trainer_state.json", older));
+  const resumed = await run(device, { checkpoints, resume: true });
+  assert.deepEqual(resumed.files, (await run(device)).files);
+});
+
 /** The CPU device, with the tensors that were made and not released. */
 function counted(): { readonly device: Device; readonly held: ReadonlySet<Tensor> } {
   const held = new Set<Tensor>();
