@@ -1,5 +1,9 @@
 /**
- * A model folder and a text to a trained adapter, on any device.
+ * A model folder and a text to a trained adapter, on any device: the model's weights are read and stay as they are, the
+ * adapter's numbers are trained by AdamW, and come back as the two files of a PEFT folder.
+ *
+ * Nothing here knows a disk or a process. Folders and checkpoints are the caller's, progress goes to `onEvent`, and a
+ * `signal` ends a run early; with checkpoints it can go on later, to the same numbers.
  *
  * @module
  */
