@@ -23,6 +23,7 @@ import { linearBias } from "./linear_bias.ts";
 import { linearTransposed } from "./linear_transposed.ts";
 import { loraBackward } from "./lora_backward.ts";
 import { loraLinear } from "./lora_linear.ts";
+import { loraProduct } from "./lora_product.ts";
 import { rmsNorm } from "./rms_norm.ts";
 import { rmsNormBackward } from "./rms_norm_backward.ts";
 import { rope } from "./rope.ts";
@@ -54,6 +55,7 @@ export {
   linearTransposed,
   loraBackward,
   loraLinear,
+  loraProduct,
   rmsNorm,
   rmsNormBackward,
   rope,
@@ -83,6 +85,7 @@ export const kernels: readonly Kernel[] = [
   fourierGradient,
   fourierLinear,
   loraLinear,
+  loraProduct,
   linear,
   linearBias,
   embedding,

@@ -6,10 +6,10 @@
 import { linear } from "../../../kernels/linear.ts";
 import { loraBackward } from "../../../kernels/lora_backward.ts";
 import { loraLinear } from "../../../kernels/lora_linear.ts";
-import { bitsOf } from "../../../kernels/record.ts";
+import { loraProduct } from "../../../kernels/lora_product.ts";
 import { ConfigError } from "../../errors.ts";
 import { step } from "../../plan.ts";
-import { type HostTensor, type Tensor, tensor } from "../../tensor.ts";
+import { tensor } from "../../tensor.ts";
 import { numberField, patternField, refuseUnknown } from "../fields.ts";
 import type { AdapterFiles, AdapterModule, Method, TrainableModule } from "../method.ts";
 import { toFloat32 } from "../numbers.ts";
@@ -95,7 +95,7 @@ function loraModule(factors: Factors): AdapterModule {
       values.set(b, a.length);
       return { values, count: rank, scale };
     },
-    trainable: (_shape, upload) => trainableLora(factors, upload),
+    trainable: () => trainableLora(factors),
     deltaStep(shape, { upload, weight, mode }) {
       const factor = mode === "subtract" ? -scale : scale;
       return step(
@@ -111,24 +111,16 @@ function loraModule(factors: Factors): AdapterModule {
   };
 }
 
-function trainableLora(
-  { a, b, rank, in: inFeatures, out, scale }: Factors,
-  upload: (t: HostTensor) => Tensor,
-): TrainableModule {
+function trainableLora({ a, b, rank, in: inFeatures, out, scale }: Factors): TrainableModule {
   return {
-    forward: ({ x, y, rows, slots, params, at }) =>
-      step(loraLinear, {
-        x,
-        slots,
-        records: upload(tensor(Uint32Array.of(0, at, rank, bitsOf(scale)))),
-        values: params,
-        y,
-      }, {
+    forward: ({ x, y, rows, params, at }) =>
+      step(loraProduct, { x, values: params, y }, {
         rows,
         in: inFeatures,
         out,
-        layer: 0,
-        capacity: 1,
+        rank,
+        offset: at,
+        scale,
       }),
     backward: ({ x, dy, dx, rows, params, gradients, at }) => [
       step(loraBackward, { x, dy, values: params, gradient: gradients, dx }, {
