@@ -46,7 +46,7 @@ type Buffer = "x" | "dy" | "frequencies" | "gradient";
 /** Coefficients one invocation sums, at most: each takes three registers. */
 const mostSums = 32;
 /** Invocations that fill a large GPU: rows are dealt to that many, in parts that are summed apart. */
-const manyInvocations = 2 ** 17;
+const manyInvocations = 2 ** 18;
 /** Numbers the parts' sums may take in scratch. */
 const mostPartials = 2 ** 21;
 /** Rows of spectra in scratch that one workgroup sums. */
