@@ -46,7 +46,7 @@ type Buffer = "x" | "dy" | "frequencies" | "gradient";
 /** Coefficients one invocation sums, at most: each takes three registers. */
 const mostSums = 32;
 /** Invocations that fill a large GPU: rows are dealt to that many, in parts that are summed apart. */
-const manyInvocations = 2 ** 18;
+const manyInvocations = 2 ** 17;
 /** Numbers the parts' sums may take in scratch. */
 const mostPartials = 2 ** 21;
 /** Rows of spectra in scratch that one workgroup sums. */
@@ -92,7 +92,6 @@ function shareOut(
 /** Rows short enough for workgroup memory: x is transformed, its bins kept in registers, then dy in the same place. */
 function fused(
   plans: { input: TransformPlan; output: TransformPlan },
-  u: Uniforms,
   { share, limits }: { share: ReturnType<typeof shareOut>; limits: Limits },
 ): Dispatch {
   const { threads, sums, chunks, parts } = share;
@@ -229,7 +228,7 @@ function launch(u: Uniforms, limits: Limits): Launch {
     const share = shareOut({ input, output }, u);
     const { parts } = share;
     return {
-      dispatches: [fused({ input, output }, u, { share, limits }), reduce(u, parts, limits)],
+      dispatches: [fused({ input, output }, { share, limits }), reduce(u, parts, limits)],
       tables,
       scratch: { partial: 4 * parts * u.count },
     };

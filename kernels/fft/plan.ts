@@ -8,6 +8,10 @@ import { straightRadices } from "./butterfly.ts";
 
 /** Points of a transform an invocation is best given. */
 const pointsPerThread = 4;
+/** Invocations that a short transform is given all the same: an adapter's coefficients are dealt to them, too. */
+const fewestThreads = 128;
+/** More than these wait for each other longer than they save. */
+const mostThreads = 512;
 
 /** Longest transform: index products are reduced in 32-bit integers (see `mulmod` in wgsl.ts). */
 export const maxLength = 2 ** 20;
@@ -88,13 +92,13 @@ export function planTransform(length: number, limits: Limits): TransformPlan {
       cost(length, b) < cost(length, a) ? b : a
     );
   const size = half ? length / 2 : length / residues;
-  const wanted = 2 ** Math.ceil(Math.log2(Math.max(size / pointsPerThread, 32)));
+  const wanted = 2 ** Math.ceil(Math.log2(Math.max(size / pointsPerThread, fewestThreads)));
   return {
     length,
     mode: half ? "half" : "residues",
     residues,
     size,
     radices: radicesOf(size),
-    threads: Math.min(wanted, limits.invocations, 1024),
+    threads: Math.min(wanted, limits.invocations, mostThreads),
   };
 }
