@@ -1,7 +1,7 @@
 /**
  * One optimizer step of `fourierft train` on the demo model: its wall time, and where the GPU's time goes.
  *
- *     deno task bench:training-step [--batch 32] [--context 512] [--steps 20] [--method fourierft|lora] [--shapes]
+ *     deno task bench:training-step [--batch 32] [--context 512] [--steps 20] [--method fourierft|lora] [--layers N] [--shapes]
  *
  * @module
  */
@@ -35,6 +35,7 @@ const { values: options } = parseArgs({
     steps: { type: "string", default: "20" },
     "warm-up": { type: "string", default: "3" },
     rounds: { type: "string", default: "5" },
+    layers: { type: "string" },
     shapes: { type: "boolean", default: false },
   },
 });
@@ -94,6 +95,7 @@ async function openTrainer(
     method,
     modules,
     rows: sizes.batch * sizes.context,
+    layersPerSegment: options.layers === undefined ? undefined : Number(options.layers),
   });
   const [trainPlan, , optimizePlan] = plans; // the second is that of evaluation
   console.log(

@@ -176,9 +176,17 @@ async function trainOn(
 ): Promise<TrainOutcome> {
   const { checkpoints, onEvent = () => {} } = options;
   const { method, modules, config } = await adapterFor(model, options.adapter, settings.seed);
-  const { lr = defaultRate(method.peftType), schedule, steps, warmupSteps, weightDecay, maxNorm } = settings;
+  const { lr = defaultRate(method.peftType), schedule, steps, warmupSteps } = settings;
+  const { weightDecay, maxNorm, layersPerSegment } = settings;
   const rows = set.batch(0).tokens.length;
-  const trainer = await Trainer.open(device, model, { method, modules, rows, weightDecay, maxNorm });
+  const trainer = await Trainer.open(device, model, {
+    method,
+    modules,
+    rows,
+    weightDecay,
+    maxNorm,
+    layersPerSegment,
+  });
   try {
     const run = identityOf(settings, { config, lr, set });
     if (options.resume) await restore(trainer, run, options);

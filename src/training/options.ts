@@ -44,6 +44,11 @@ export interface TrainSettings {
   readonly lossOn?: LossOn;
   /** Decides the order of sequences, which documents are held out, and a new LoRA's first values. */
   readonly seed?: number;
+  /**
+   * Layers whose activations are kept at once; the others' are computed again for the backward. By default all while they
+   * fit in 2 GiB, else as many as the square root of the model's. It changes memory and time, not results.
+   */
+  readonly layersPerSegment?: number;
   /** Steps between evaluations; 0 for one at the end. */
   readonly evaluateEvery?: number;
   /** Steps between checkpoints; 0 for one at the end. */
@@ -129,22 +134,32 @@ function checkName(name: string, value: string, known: readonly string[]): void 
 }
 
 /**
- * A run's settings, each with a value but `contextLength` and `lr`, whose defaults the model and the method decide.
+ * A run's settings, each with a value but `contextLength`, `lr` and `layersPerSegment`, whose defaults the model and the
+ * method decide.
  *
  * @throws RangeError that names the field and the rule it breaks.
  */
 export function settingsOf(options: TrainSettings) {
-  const settings: typeof options & Required<Omit<TrainSettings, "contextLength" | "lr">> = {
-    ...trainDefaults,
-    ...given(options),
-  };
-  const { contextLength = 1, lr = 0, weightDecay, maxNorm } = settings;
+  const settings:
+    & typeof options
+    & Required<Omit<TrainSettings, "contextLength" | "lr" | "layersPerSegment">> = {
+      ...trainDefaults,
+      ...given(options),
+    };
+  const { contextLength = 1, layersPerSegment = 1, lr = 0, weightDecay, maxNorm } = settings;
   const { steps, warmupSteps, seed, evaluateEvery, checkpointEvery } = settings;
   const { batchSize, gradientAccumulation } = settings;
   for (const [name, value] of Object.entries({ steps, warmupSteps, seed, evaluateEvery, checkpointEvery })) {
     checkCount(name, value, 0);
   }
-  for (const [name, value] of Object.entries({ batchSize, contextLength, gradientAccumulation })) {
+  for (
+    const [name, value] of Object.entries({
+      batchSize,
+      contextLength,
+      gradientAccumulation,
+      layersPerSegment,
+    })
+  ) {
     checkCount(name, value, 1);
   }
   for (const [name, value] of Object.entries({ lr, weightDecay, maxNorm })) checkMeasure(name, value);
