@@ -26,8 +26,8 @@ export type Sizes = Readonly<Record<Uniforms, number>>;
 /** A row that takes no part. */
 export const noTarget = 0xffffffff;
 
-/** Logits held at once: 64 MiB, or one row's. */
-const logitsAtOnce = 2 ** 24;
+/** Logits held at once: 32 MiB, or one row's. */
+const logitsAtOnce = 2 ** 23;
 
 /** Rows that fill a GPU even with a small vocabulary. */
 const mostRows = 4096;
