@@ -47,7 +47,7 @@ export type {
 } from "./src/engine/generate.ts";
 export { generateText, type TextEvent, type TextOptions } from "./src/engine/text.ts";
 export { ConfigError, NotFoundError, OverloadedError } from "./src/errors.ts";
-export type { ReadableFolder } from "./src/folder.ts";
+export { MissingFileError, type ReadableFolder } from "./src/folder.ts";
 export { mergeFolder, type WritableFolder } from "./src/merge.ts";
 export { type OpenModel, openModel, type OpenModelOptions } from "./src/open.ts";
 export { type Plan, type Step, step } from "./src/plan.ts";

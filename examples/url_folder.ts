@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ConfigError, type ReadableFolder } from "fourierft";
+import { ConfigError, MissingFileError, type ReadableFolder } from "fourierft";
 import { bytesSource } from "fourierft/safetensors";
 
 /** The files under `base`, which ends in a slash. Each is fetched whole when it is opened. */
@@ -16,6 +16,7 @@ export function urlFolder(base: URL): ReadableFolder {
   };
   const bytesOf = async (name: string): Promise<Uint8Array> => {
     const response = await get(name);
+    if (response.status === 404) throw new MissingFileError(`Cannot fetch "${name}": there is no such file`);
     if (!response.ok) throw new ConfigError(`Cannot fetch "${name}": the server says ${response.status}`);
     return new Uint8Array(await response.arrayBuffer());
   };

@@ -11,6 +11,7 @@ import {
   frequencies,
   loadAdapter,
   type LoadedAdapter,
+  MissingFileError,
   NotFoundError,
   OverloadedError,
   type ReadableFolder,
@@ -31,7 +32,9 @@ type Files = Readonly<Record<string, string | Uint8Array>>;
 function folderOf(files: Files): ReadableFolder {
   const bytesOf = (name: string): Uint8Array => {
     const content = files[name];
-    if (content === undefined) throw new ConfigError(`Cannot open file "${name}": there is no such file`);
+    if (content === undefined) {
+      throw new MissingFileError(`Cannot open file "${name}": there is no such file`);
+    }
     return typeof content === "string" ? new TextEncoder().encode(content) : content;
   };
   return {

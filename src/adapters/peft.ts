@@ -4,8 +4,8 @@
  * @module
  */
 import { ConfigError } from "../errors.ts";
-import type { ReadableFolder } from "../folder.ts";
-import { parseSafetensors, toTensor } from "../safetensors/mod.ts";
+import { MissingFileError, type ReadableFolder } from "../folder.ts";
+import { type ByteSource, parseSafetensors, toTensor } from "../safetensors/mod.ts";
 import type { HostTensor } from "../tensor.ts";
 import type { AdapterModule, Method, ReadOptions } from "./method.ts";
 import { methods } from "./methods/mod.ts";
@@ -71,16 +71,25 @@ async function sha256(parts: readonly Uint8Array[]): Promise<string> {
   return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-async function readWeights(folder: ReadableFolder, maxBytes: number): Promise<Uint8Array> {
-  if (!await folder.exists(weightsName)) {
-    const pickle = await folder.exists("adapter_model.bin");
-    throw new ConfigError(
-      pickle
-        ? `Cannot read adapter_model.bin: pickle files can run code; save the adapter with safe_serialization=True`
-        : `Cannot find ${weightsName} in the adapter's folder`,
-    );
+/** Why there are no weights; looked into once they were not found, since they may come and go while others publish. */
+async function missingWeights(folder: ReadableFolder): Promise<ConfigError> {
+  return new ConfigError(
+    await folder.exists("adapter_model.bin")
+      ? `Cannot read adapter_model.bin: pickle files can run code; save the adapter with safe_serialization=True`
+      : `Cannot find ${weightsName} in the adapter's folder`,
+  );
+}
+
+async function openWeights(folder: ReadableFolder): Promise<ByteSource> {
+  try {
+    return await folder.open(weightsName);
+  } catch (error) {
+    throw error instanceof MissingFileError ? await missingWeights(folder) : error;
   }
-  const source = await folder.open(weightsName);
+}
+
+async function readWeights(folder: ReadableFolder, maxBytes: number): Promise<Uint8Array> {
+  const source = await openWeights(folder);
   try {
     if (source.sizeBytes > maxBytes) {
       throw new ConfigError(

@@ -6,7 +6,7 @@
 import { type FileHandle, open, realpath, stat } from "node:fs/promises";
 import { join, sep } from "node:path";
 import { ConfigError } from "../errors.ts";
-import { isPlainName, type ReadableFolder } from "../folder.ts";
+import { isPlainName, MissingFileError, type ReadableFolder } from "../folder.ts";
 import type { ByteSource } from "../safetensors/mod.ts";
 
 /** Node refuses to read 2 GiB at once. */
@@ -23,12 +23,11 @@ function checkName(name: string): void {
   if (!isPlainName(name)) throw refused(name, "the rule is a plain name, without folders");
 }
 
-/** Why the system said no, without its message: that holds the whole path, which clients need not see. */
-function reason(error: unknown): string {
+/** The system's no, without its message: that holds the whole path, which clients need not see. */
+function refusedBySystem(file: string, error: unknown): ConfigError {
   const { code, name } = error as { code?: string; name: string };
-  return code === "ENOENT" || code === "ENOTDIR"
-    ? "there is no such file"
-    : `the system says ${code ?? name}`;
+  if (code !== "ENOENT" && code !== "ENOTDIR") return refused(file, `the system says ${code ?? name}`);
+  return new MissingFileError(`Cannot open file ${JSON.stringify(file)}: there is no such file`);
 }
 
 async function readRange(file: FileHandle, { name, at, count }: { name: string; at: number; count: number }) {
@@ -58,7 +57,7 @@ async function openRegular(path: string, name: string): Promise<ByteSource> {
     };
   } catch (error) {
     await file?.close();
-    throw error instanceof ConfigError ? error : refused(name, reason(error));
+    throw error instanceof ConfigError ? error : refusedBySystem(name, error);
   }
 }
 
@@ -96,7 +95,7 @@ export async function openFolder(path: string, options: OpenFolderOptions = {}):
     checkName(name);
     if (!options.contained) return join(root, name);
     const real = await realpath(join(root, name)).catch((error) => {
-      throw refused(name, reason(error));
+      throw refusedBySystem(name, error);
     });
     if (!real.startsWith(root.endsWith(sep) ? root : root + sep)) {
       throw refused(name, "it is a link that leads out of its folder");
