@@ -287,7 +287,7 @@ test("adamw's first step has the size of the learning rate, whatever the gradien
   property([seed, fc.double({ min: 1e-3, max: 1e3, noNaN: true })], (seed, factor) => {
     const random = randomSource(seed);
     const grads = numbers(9, random), params = zeros(9), m = zeros(9), v = zeros(9);
-    const hyper = adamwHyper({ step: 1, lr: 0.25, weightDecay: 0 });
+    const hyper = adamwHyper({ step: 1, lr: 0.25, weightDecay: 0, eps: 1e-12 });
     adamw.reference({ params, grads, m, v, hyper, clip: Float32Array.of(0, factor) }, { count: 9 });
     params.forEach((value, i) => assert.ok(Math.abs(value + 0.25 * Math.sign(grads[i])) < 1e-3));
   });
