@@ -7,6 +7,7 @@
  */
 import { fourierDelta } from "../kernels/fourier_delta.ts";
 import { fourierLinear } from "../kernels/fourier_linear.ts";
+import { fourierLinears } from "../kernels/fourier_linears.ts";
 import { fourierTable, inOrder } from "../kernels/fourier_table.ts";
 import { bitsOf, normals, recordWords } from "../kernels/mod.ts";
 import { randomFrequencies } from "../kernels/fourier_table.ts";
@@ -37,41 +38,59 @@ function manyNormals(count: number, random: () => number): Float32Array {
   return out;
 }
 
-/** y += x dW^T at d x d: `adapters` sets of coefficients, rows spread over them. */
+/** y += x dW^T of one linear, or of some that share x: `adapters` sets of coefficients, rows spread over them. */
 async function timeForward(
   device: WebGpuDevice,
-  size: { out: number; in: number; rows: number; adapters: number },
+  size: { outs: readonly number[]; in: number; rows: number; adapters: number },
 ): Promise<Row> {
-  const { out, rows, adapters } = size;
+  const { outs, rows, adapters } = size;
   const random = uniforms(1);
-  const { u, v } = randomFrequencies(n, size, random);
-  const { table, order } = fourierTable({ destination: u, source: v }, { destination: out, source: size.in });
-  const values = new Float32Array(adapters * n);
-  const records = new Uint32Array(adapters * recordWords);
-  for (let a = 0; a < adapters; a++) {
-    values.set(inOrder(normals(n, random), order), a * n);
-    records.set([0, a * n, n, bitsOf(150 / (out * size.in))], a * recordWords);
-  }
+  const columns = outs.reduce((sum, out) => sum + out, 0);
+  const made = outs.map((out) => {
+    const { u, v } = randomFrequencies(n, { out, in: size.in }, random);
+    return fourierTable({ destination: u, source: v }, { destination: out, source: size.in });
+  });
+  const tables = new Uint32Array(made.reduce((sum, { table }) => sum + table.length, 0));
+  const values = new Float32Array(outs.length * adapters * n);
+  const records = new Uint32Array(outs.length * adapters * recordWords);
+  let tableAt = 0;
+  made.forEach(({ table, order }, i) => {
+    tables.set(table, tableAt);
+    for (let a = i * adapters; a < (i + 1) * adapters; a++) {
+      values.set(inOrder(normals(n, random), order), a * n);
+      records.set([tableAt, a * n, n, bitsOf(150 / (outs[i] * size.in))], a * recordWords);
+    }
+    tableAt += table.length;
+  });
   const shared = {
     slots: device.upload(tensor(Uint32Array.from({ length: rows }, (_, i) => i % adapters))),
     records: device.upload(tensor(records)),
-    tables: device.upload(tensor(table)),
+    tables: device.upload(tensor(tables)),
     values: device.upload(tensor(values)),
   };
   const sets = Array.from({ length: 4 }, () => ({
     x: device.upload(tensor(manyNormals(rows * size.in, random), [rows, size.in])),
-    y: device.alloc([rows, out], "float32"),
+    y: device.alloc([rows, columns], "float32"),
   }));
-  const words = { rows, in: size.in, out, layer: 0, capacity: adapters };
+  const words = { rows, in: size.in, layer: 0, capacity: adapters };
+  const [out0, out1 = 0, out2 = 0] = outs;
   const programs = await Promise.all(
-    sets.map((set) => device.prepare([step(fourierLinear, { ...shared, ...set }, words)])),
+    sets.map((set) =>
+      device.prepare([
+        outs.length === 1
+          ? step(fourierLinear, { ...shared, ...set }, { ...words, out: out0 })
+          : step(fourierLinears, { ...shared, ...set }, { ...words, out0, out1, out2 }),
+      ])
+    ),
   );
   const timing = await timeOnGpu(device, programs);
   for (const t of [...Object.values(shared), ...sets.flatMap(({ x, y }) => [x, y])]) device.release(t);
   return {
-    what: `forward ${out} x ${size.in}, T = ${rows}, ${adapters} adapter${adapters > 1 ? "s" : ""}`,
+    what: `forward ${outs.join(", ")} x ${size.in}, T = ${rows}, ${adapters} adapter${
+      adapters > 1 ? "s" : ""
+    }`,
     ...timing,
-    bytes: 4 * rows * (size.in + 2 * out),
+    bytes: 4 * rows * (size.in + 2 * columns),
   };
 }
 
@@ -100,22 +119,31 @@ console.log(
 );
 const rows: Row[] = [];
 const quick = gpu.software || process.argv.includes("--quick");
-const forwards = quick
-  ? [[768, 768, 1, 1], [768, 768, 16, 16]]
-  : [1, 64, 512, 4096].flatMap((t) => [[4096, 4096, t, 1], [4096, 4096, t, 1024]]).concat([
-    [8192, 8192, 1, 1],
-    [8192, 8192, 512, 1],
-    [8192, 8192, 4096, 1],
-    [11008, 4096, 512, 1],
-    [14336, 4096, 512, 1],
-    [4096, 14336, 512, 1],
-  ]);
-for (const [out, inFeatures, t, adapters] of forwards) {
-  rows.push(await timeForward(device, { out, in: inFeatures, rows: t, adapters }));
+/** [outs, in, rows, adapters]. */
+type Forward = readonly [readonly number[], number, number, number];
+const quickForwards: readonly Forward[] = [
+  [[768], 768, 1, 1],
+  [[768], 768, 16, 16],
+  [[768, 256, 256], 768, 16, 16],
+];
+const allForwards: readonly Forward[] = [
+  ...[1, 64, 512, 4096].flatMap((t): Forward[] => [[[4096], 4096, t, 1], [[4096], 4096, t, 1024]]),
+  ...[1, 64, 512, 4096].map((t): Forward => [[4096, 1024, 1024], 4096, t, 64]),
+  ...[1, 64, 4096].map((t): Forward => [[8192, 8192], 2048, t, 64]),
+  ...[1, 512, 4096].map((t): Forward => [[8192], 8192, t, 1]),
+  // Odd and long lengths, out and in, beside the next power of two.
+  ...[8192, 11008, 14336, 16384, 18944, 28672, 32768, 53248, 65536].flatMap((d): Forward[] => [
+    [[d], 4096, 512, 1],
+    [[4096], d, 512, 1],
+  ]),
+];
+for (const [outs, inFeatures, t, adapters] of quick ? quickForwards : allForwards) {
+  rows.push(await timeForward(device, { outs, in: inFeatures, rows: t, adapters }));
   report(rows.at(-1)!);
 }
-for (const d of quick ? [768] : [4096, 8192]) {
-  rows.push(await timeDelta(device, { out: d, in: d }));
+const deltas = quick ? [[768, 768]] : [[4096, 4096], [8192, 8192], [8192, 28672]];
+for (const [out, inFeatures] of deltas) {
+  rows.push(await timeDelta(device, { out, in: inFeatures }));
   report(rows.at(-1)!);
 }
 
@@ -123,7 +151,7 @@ function report({ what, medianUs, minUs, inPassUs, slowestUs, wallUs, bytes }: R
   const us = (value: number): string => value.toFixed(1).padStart(8);
   const rate = (bytes / inPassUs / 1e3).toFixed(0).padStart(5);
   console.log(
-    `${what.padEnd(48)} in a pass ${us(inPassUs)} us (slowest attempt ${us(slowestUs)}) ${rate} GB/s; alone ${
+    `${what.padEnd(56)} in a pass ${us(inPassUs)} us (slowest attempt ${us(slowestUs)}) ${rate} GB/s; alone ${
       us(medianUs)
     }, min ${us(minUs)}, wall ${us(wallUs)}`,
   );

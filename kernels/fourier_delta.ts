@@ -9,8 +9,14 @@
 import { realTransform } from "./fft/cpu.ts";
 import { planTransform } from "./fft/plan.ts";
 import { elementType, halfBins, rowElements } from "./fft/real.ts";
-import { productCount, synthesis, synthesisFunctions, synthesisGroups } from "./fft/synthesis.ts";
-import { fftFunctions, twiddleTable, workDeclaration } from "./fft/wgsl.ts";
+import {
+  foldedBinsFunction,
+  gatherFunctions,
+  productCount,
+  synthesis,
+  synthesisGroups,
+} from "./fft/synthesis.ts";
+import { fftFunctions, twiddleTables, workDeclaration } from "./fft/wgsl.ts";
 import { fourierTable, inOrder, randomFrequencies } from "./fourier_table.ts";
 import {
   type Arrays,
@@ -37,6 +43,8 @@ function launch({ out: outFeatures, in: inFeatures }: Uniforms, limits: Limits):
   planTransform(outFeatures, limits);
   const products = productCount(plan, limits, plan.size);
   const groups = synthesisGroups(plan);
+  const tables = twiddleTables(inFeatures, outFeatures);
+  const twiddles = tables.of(inFeatures);
   const phase = outFeatures < 65536 ? `row * u % ${outFeatures}u` : `mulmod(row, u, ${outFeatures}u)`;
   const store = (q: string, value: string): string =>
     `{ let place = weight_at + ${q}; let value = uniforms.scale * ${value};
@@ -46,17 +54,17 @@ ${uniformStruct(uniforms)}
 @group(0) @binding(1) var<storage, read> table: array<u32>;
 @group(0) @binding(2) var<storage, read> values: array<f32>;
 @group(0) @binding(3) var<storage, read_write> weight: array<${elementType(plan)}>;
-@group(0) @binding(4) var<storage, read> twiddles_in: array<vec2f>;
-@group(0) @binding(5) var<storage, read> twiddles_out: array<vec2f>;
+@group(0) @binding(4) var<storage, read> twiddles: array<vec2f>;
 ${workDeclaration(plan.size)}
 ${fftFunctions}
 var<private> row: u32;
 fn offset(k: u32) -> u32 { return table[k]; }
 fn entry(e: u32) -> vec2f {
   let u = table[${halfBins(inFeatures) + 1}u + e];
-  return values[e] * twiddles_out[${phase}];
+  return values[e] * ${tables.of(outFeatures)(phase)};
 }
-${synthesisFunctions(plan, "twiddles_in", products)}
+${gatherFunctions(products)}
+${foldedBinsFunction(plan, { twiddles })}
 @compute @workgroup_size(${plan.threads})
 fn main(${workgroupBuiltins}) {
   let index = ${workgroupIndex};
@@ -65,7 +73,7 @@ fn main(${workgroupBuiltins}) {
   if (index >= ${outFeatures * groups}u) { return; }
   let weight_at = row * ${rowElements(plan)}u;
 let count = table[${halfBins(inFeatures)}u];
-  ${synthesis(plan, { twiddles: "twiddles_in", count: "count", entryReadsWork: false, store }, products)}
+  ${synthesis(plan, { twiddles, count: "count", entryReadsWork: false, store }, products)}
 }
 `;
   return {
@@ -75,12 +83,11 @@ let count = table[${halfBins(inFeatures)}u];
         { name: "table", access: "read" },
         { name: "values", access: "read" },
         { name: "weight", access: "read_write" },
-        { name: "twiddles_in", access: "read" },
-        { name: "twiddles_out", access: "read" },
+        { name: "twiddles", access: "read" },
       ],
       grid: grid(outFeatures * groups, limits),
     }],
-    tables: { twiddles_in: twiddleTable(inFeatures), twiddles_out: twiddleTable(outFeatures) },
+    tables: { twiddles: tables.table },
   };
 }
 

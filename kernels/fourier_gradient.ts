@@ -11,7 +11,7 @@ import { analysisDispatch, type Part, partDeclaration, partsOf } from "./fft/ana
 import { realTransform } from "./fft/cpu.ts";
 import { planTransform, type TransformPlan } from "./fft/plan.ts";
 import { analysis, elementType, foldFunction, halfBins, rowElements, spectrumFunction } from "./fft/real.ts";
-import { fftFunctions, twiddleTable, workDeclaration } from "./fft/wgsl.ts";
+import { fftFunctions, type TwiddleTables, twiddleTables, workDeclaration } from "./fft/wgsl.ts";
 import { randomFrequencies } from "./fourier_table.ts";
 import {
   type Arrays,
@@ -60,8 +60,7 @@ const types: Readonly<Record<string, string>> = {
   gradient: "f32",
   bins_in: "vec2f",
   bins_out: "vec2f",
-  twiddles_in: "vec2f",
-  twiddles_out: "vec2f",
+  twiddles: "vec2f",
 };
 
 const binding = (name: string): Binding => ({
@@ -92,16 +91,14 @@ function shareOut(
 /** Rows short enough for workgroup memory: x is transformed, its bins kept in registers, then dy in the same place. */
 function fused(
   plans: { input: TransformPlan; output: TransformPlan },
-  { share, limits }: { share: ReturnType<typeof shareOut>; limits: Limits },
+  { share, tables, limits }: { share: ReturnType<typeof shareOut>; tables: TwiddleTables; limits: Limits },
 ): Dispatch {
   const { threads, sums, chunks, parts } = share;
   const input = { ...plans.input, threads };
   const output = { ...plans.output, threads };
-  const outName = input.length === output.length ? "twiddles_in" : "twiddles_out";
-  const x = { signal: (i: string) => `x[x_at + ${i}]`, twiddles: "twiddles_in", suffix: "_x" };
-  const dy = { signal: (i: string) => `dy[dy_at + ${i}]`, twiddles: outName, suffix: "_dy" };
-  const bindings = ["x", "dy", "frequencies", "partial", "twiddles_in"].map(binding);
-  if (outName === "twiddles_out") bindings.push(binding(outName));
+  const x = { signal: (i: string) => `x[x_at + ${i}]`, twiddles: tables.of(input.length), suffix: "_x" };
+  const dy = { signal: (i: string) => `dy[dy_at + ${i}]`, twiddles: tables.of(output.length), suffix: "_dy" };
+  const bindings = ["x", "dy", "frequencies", "partial", "twiddles"].map(binding);
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
 ${declareBindings(bindings, { ...types, x: elementType(input), dy: elementType(output) })}
@@ -223,13 +220,13 @@ fn main(${workgroupBuiltins}) {
 function launch(u: Uniforms, limits: Limits): Launch {
   const input = planTransform(u.in, limits);
   const output = planTransform(u.out, limits);
-  const tables = { twiddles_in: twiddleTable(u.in), twiddles_out: twiddleTable(u.out) };
+  const tables = twiddleTables(u.in, u.out);
   if (input.residues === 1 && output.residues === 1) {
     const share = shareOut({ input, output }, u);
     const { parts } = share;
     return {
-      dispatches: [fused({ input, output }, { share, limits }), reduce(u, parts, limits)],
-      tables,
+      dispatches: [fused({ input, output }, { share, tables, limits }), reduce(u, parts, limits)],
+      tables: { twiddles: tables.table },
       scratch: { partial: 4 * parts * u.count },
     };
   }
@@ -241,10 +238,10 @@ function launch(u: Uniforms, limits: Limits): Launch {
     sums += Math.ceil(part.rows / rowsOfPairs);
     const shared = { uniforms, slots: false, part };
     return [
-      analysisDispatch(input, { ...shared, source: "x", bins: "bins_in", twiddles: "twiddles_in" }, limits),
+      analysisDispatch(input, { ...shared, source: "x", bins: "bins_in", twiddles: tables.of(u.in) }, limits),
       analysisDispatch(
         output,
-        { ...shared, source: "dy", bins: "bins_out", twiddles: "twiddles_out" },
+        { ...shared, source: "dy", bins: "bins_out", twiddles: tables.of(u.out) },
         limits,
       ),
       pairs(u, { part, at, limits }),
@@ -253,7 +250,7 @@ function launch(u: Uniforms, limits: Limits): Launch {
   dispatches.push(reduce(u, sums, limits));
   return {
     dispatches,
-    tables,
+    tables: { twiddles: tables.table },
     scratch: {
       partial: 4 * sums * u.count,
       bins_in: 8 * parts[0].rows * halfBins(u.in),

@@ -17,6 +17,7 @@ import { fill } from "./fill.ts";
 import { fourierDelta } from "./fourier_delta.ts";
 import { fourierGradient } from "./fourier_gradient.ts";
 import { fourierLinear } from "./fourier_linear.ts";
+import { fourierLinears } from "./fourier_linears.ts";
 import type { Kernel } from "./kernel.ts";
 import { linear } from "./linear.ts";
 import { linearBias } from "./linear_bias.ts";
@@ -50,6 +51,7 @@ export {
   fourierDelta,
   fourierGradient,
   fourierLinear,
+  fourierLinears,
   linear,
   linearBias,
   linearTransposed,
@@ -84,6 +86,7 @@ export const kernels: readonly Kernel[] = [
   fourierDelta,
   fourierGradient,
   fourierLinear,
+  fourierLinears,
   loraLinear,
   loraProduct,
   linear,

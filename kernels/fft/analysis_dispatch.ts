@@ -25,7 +25,7 @@ import {
   spectrumFunction,
   storeSpectrum,
 } from "./real.ts";
-import { fftFunctions, workDeclaration } from "./wgsl.ts";
+import { fftFunctions, type Twiddles, workDeclaration } from "./wgsl.ts";
 
 /** Rows of a call that share scratch: `first` and those after it, `rows` of them; `most` of any part. */
 export interface Part {
@@ -59,7 +59,7 @@ export interface AnalysisDispatch {
   readonly source: string;
   /** Scratch (part rows, floor(length / 2) + 1) of (re, im). */
   readonly bins: string;
-  readonly twiddles: string;
+  readonly twiddles: Twiddles;
   /** Whether rows whose `slots` entry says "none" are skipped. */
   readonly slots: boolean;
   readonly part: Part;
@@ -76,14 +76,14 @@ export function analysisDispatch(
   const bindings: Binding[] = [
     { name: source, access: "read" },
     { name: bins, access: "read_write" },
-    { name: twiddles, access: "read" },
+    { name: "twiddles", access: "read" },
   ];
   if (slots) bindings.push({ name: "slots", access: "read" });
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
 @group(0) @binding(1) var<storage, read> ${source}: array<${elementType(plan)}>;
 @group(0) @binding(2) var<storage, read_write> ${bins}: array<vec2f>;
-@group(0) @binding(3) var<storage, read> ${twiddles}: array<vec2f>;
+@group(0) @binding(3) var<storage, read> twiddles: array<vec2f>;
 ${slots ? "@group(0) @binding(4) var<storage, read> slots: array<u32>;" : ""}
 ${partDeclaration(part)}
 ${workDeclaration(plan.size)}

@@ -1,13 +1,13 @@
 /**
  * WGSL of the analysis of real rows: reals to half a spectrum.
  *
- * It is a complex transform of wgsl.ts after a folding; `work`, `local` and the twiddle tables are the caller's, and in
+ * It is a complex transform of wgsl.ts after a folding; `work`, `local` and `twiddles` are the caller's, and in
  * residue mode the workgroup's residue is the WGSL value `residue`.
  *
  * @module
  */
 import type { TransformPlan } from "./plan.ts";
-import { transform } from "./wgsl.ts";
+import { transform, type Twiddles } from "./wgsl.ts";
 
 /** The number of bins k = 0..floor(length / 2) that determine a real signal's spectrum. */
 export const halfBins = (length: number): number => Math.floor(length / 2) + 1;
@@ -28,7 +28,7 @@ export const rowElements = ({ mode, length }: TransformPlan): number => mode ===
 export interface AnalysisSource {
   /** WGSL expression of element `index` of the row, as {@linkcode elementType} says. */
   readonly signal: (index: string) => string;
-  readonly twiddles: string;
+  readonly twiddles: Twiddles;
   /** Ends the names of the WGSL functions `fold` and `spectrum`, where a kernel has two sources. */
   readonly suffix?: string;
 }
@@ -51,7 +51,7 @@ fn ${name}(j: u32, residue: u32) -> vec2f {
     var part = vec2f();
     let end = min(begin + ${64 * size}u, ${length}u);
     for (var q = begin; q < end; q += ${size}u) {
-      part += ${signal("q")} * ${twiddles}[k];
+      part += ${signal("q")} * ${twiddles("k")};
       k += step;
       if (k >= ${length}u) { k -= ${length}u; }
     }
@@ -77,7 +77,7 @@ fn ${name}(v: u32) -> vec2f {
   let k = select(v, ${length}u - v, mirrored);
   let a = work[at(k % ${size}u)];
   let b = conj(work[at((${size}u - k) % ${size}u)]);
-  let x = 0.5 * (a + b - times_i(cmul(${twiddles}[k], a - b)));
+  let x = 0.5 * (a + b - times_i(cmul(${twiddles("k")}, a - b)));
   return select(x, conj(x), mirrored);
 }`;
 }

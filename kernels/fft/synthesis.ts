@@ -9,14 +9,16 @@
  */
 import type { Limits } from "../kernel.ts";
 import type { TransformPlan } from "./plan.ts";
-import { transform } from "./wgsl.ts";
+import { transform, type Twiddles } from "./wgsl.ts";
 
 /** Workgroups a synthesis of one row takes. */
 export const synthesisGroups = (plan: TransformPlan): number => plan.residues;
 
 /** How a synthesis gets its entries and delivers its elements. */
 export interface SynthesisIo {
-  readonly twiddles: string;
+  readonly twiddles: Twiddles;
+  /** Ends the name of the WGSL function `folded_bins`, where a kernel has several lengths. */
+  readonly suffix?: string;
   /** WGSL expression of the number of entries, uniform in the workgroup. */
   readonly count: string;
   /** Whether `entry` reads `work`, which the synthesis then overwrites. */
@@ -43,9 +45,10 @@ export function productCount(
   return count >= threads ? count : 0;
 }
 
-/** WGSL functions and memory that {@linkcode synthesis} needs. */
-export function synthesisFunctions(plan: TransformPlan, twiddles: string, products: number): string {
-  const gather = /* wgsl */ `
+/** WGSL memory and the function every synthesis needs; `products` is the most of any. */
+export function gatherFunctions(products: number): string {
+  return /* wgsl */ `
+${products > 0 ? `var<workgroup> products: array<vec2f, ${products}>;` : ""}
 fn gather(k: u32) -> vec2f {
   var sum = vec2f();
   let end = offset(k + 1);
@@ -53,23 +56,26 @@ fn gather(k: u32) -> vec2f {
   return sum;
 }
 `;
-  if (plan.mode !== "half") return gather + foldedBins(plan, twiddles);
-  return products > 0 ? `var<workgroup> products: array<vec2f, ${products}>;\n` : gather;
 }
 
-/** WGSL function `folded_bins`: input j of a residue's transform. */
-function foldedBins({ residues, size, length }: TransformPlan, twiddles: string): string {
+/** WGSL function `folded_bins`, where the plan needs one: input j of a residue's transform. */
+export function foldedBinsFunction(
+  { mode, residues, size, length }: TransformPlan,
+  { twiddles, suffix = "" }: Pick<SynthesisIo, "twiddles" | "suffix">,
+): string {
+  if (mode === "half") return "";
+  const name = `folded_bins${suffix}`;
   const last = Math.floor(length / 2);
   if (residues === 1) {
-    return `fn folded_bins(j: u32, residue: u32) -> vec2f { if (j > ${last}u) { return vec2f(); } return gather(j); }`;
+    return `fn ${name}(j: u32, residue: u32) -> vec2f { if (j > ${last}u) { return vec2f(); } return gather(j); }`;
   }
   return /* wgsl */ `
-fn folded_bins(j: u32, residue: u32) -> vec2f {
+fn ${name}(j: u32, residue: u32) -> vec2f {
   var sum = vec2f();
   var w = mulmod(residue, j, ${length}u);
   let step = residue * ${size}u;
   for (var k = j; k <= ${last}u; k += ${size}u) {
-    sum += cmul(gather(k), ${twiddles}[w]);
+    sum += cmul(gather(k), ${twiddles("w")});
     w += step;
     if (w >= ${length}u) { w -= ${length}u; }
   }
@@ -83,7 +89,7 @@ export function synthesis(plan: TransformPlan, io: SynthesisIo, products: number
   if (mode === "half") return halfSynthesis(plan, io, products);
   return transform(plan, {
     twiddles: io.twiddles,
-    load: (j) => `folded_bins(${j}, residue)`,
+    load: (j) => `folded_bins${io.suffix ?? ""}(${j}, residue)`,
     loadReadsWork: io.entryReadsWork,
     store: (p, value) => io.store(residues === 1 ? p : `(residue + ${residues}u * (${p}))`, `${value}.x`),
   });
@@ -152,7 +158,7 @@ function halfSynthesis(plan: TransformPlan, io: SynthesisIo, products: number): 
   const pack = (b: number): string =>
     `if (k == 0) { lo${b} = vec2f(lo${b}.x, 0); hi${b} = vec2f(hi${b}.x, 0); } else { lo${b} *= 0.5; hi${b} *= 0.5; }
 let s = lo${b} + conj(hi${b});
-let t = times_i(cmul(${io.twiddles}[k], lo${b} - conj(hi${b})));
+let t = times_i(cmul(${io.twiddles("k")}, lo${b} - conj(hi${b})));
 work[at(k)] = s + t;
 if (k > 0) { work[at(${h}u - k)] = conj(s - t); }
 `;

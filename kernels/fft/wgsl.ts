@@ -2,7 +2,7 @@
  * WGSL of transforms in workgroup memory: Stockham passes with values in named registers, twiddles from a table.
  *
  * All transforms have the sign +: X[k] = SUM_j x[j] e^{+2 pi i j k / n}. The names `local` (invocation index), `work`
- * (the workgroup's `array<vec2f>`) and the twiddle table (of `vec2f`, e^{2 pi i k / length}) are the caller's.
+ * (the workgroup's `array<vec2f>`) and the binding `twiddles` (a {@linkcode twiddleTables}) are the caller's.
  *
  * @module
  */
@@ -26,25 +26,49 @@ fn mulmod(a: u32, b: u32, d: u32) -> u32 { return (((((a >> 10) * b) % d) << 10)
 export const workDeclaration = (size: number): string =>
   `var<workgroup> work: array<vec2f, ${Math.ceil(size / 16) * 16}>;`;
 
-/** The table e^{2 pi i k / length}, k in 0..length-1, as (cos, sin) pairs from float64. */
-export function twiddleTable(length: number): Table {
+/** WGSL expression of e^{2 pi i index / length}, index in 0..length-1, for one length. */
+export type Twiddles = (index: string) => string;
+
+/** Tables of twiddles for some lengths, one after the other in one buffer: the binding `twiddles`, `array<vec2f>`. */
+export interface TwiddleTables {
+  readonly table: Table;
+  of(length: number): Twiddles;
+}
+
+/** Tables e^{2 pi i k / length}, k in 0..length-1, as (cos, sin) pairs from float64; equal lengths share one. */
+export function twiddleTables(...wanted: readonly number[]): TwiddleTables {
+  const starts = new Map<number, number>();
+  let size = 0;
+  for (const length of wanted) {
+    if (starts.has(length)) continue;
+    starts.set(length, size);
+    size += length;
+  }
   return {
-    key: `twiddles:${length}`,
-    make: () => {
-      const table = new Float32Array(2 * length);
-      for (let k = 0; k < length; k++) {
-        table[2 * k] = Math.cos(2 * Math.PI * k / length);
-        table[2 * k + 1] = Math.sin(2 * Math.PI * k / length);
-      }
-      return table;
+    table: {
+      key: `twiddles:${[...starts.keys()]}`,
+      make: () => {
+        const table = new Float32Array(2 * size);
+        for (const [length, start] of starts) {
+          for (let k = 0; k < length; k++) {
+            table[2 * (start + k)] = Math.cos(2 * Math.PI * k / length);
+            table[2 * (start + k) + 1] = Math.sin(2 * Math.PI * k / length);
+          }
+        }
+        return table;
+      },
+    },
+    of: (length) => {
+      const start = starts.get(length)!;
+      return (index) => start === 0 ? `twiddles[${index}]` : `twiddles[${start}u + ${index}]`;
     },
   };
 }
 
 /** Where a transform's input comes from and its output goes to. */
 export interface TransformIo {
-  /** Name of the twiddle table of the plan's length. */
-  readonly twiddles: string;
+  /** Those of the plan's length. */
+  readonly twiddles: Twiddles;
   /** WGSL expression of element `index`; absent when the input is in `work` and a barrier has passed. */
   readonly load?: (index: string) => string;
   /** Whether `load` reads `work`: then all loads are done before anything is written. */
@@ -80,8 +104,8 @@ const write = (pass: Pass, index: string, value: string): string =>
   pass.store ? pass.store(index, value) + "\n" : `work[at(${index})] = ${value};\n`;
 
 /** Multiplies v[t] by w^t: w from the table, its powers by products of the shortest chains (3 units in the last place). */
-function turns(v: readonly string[], index: string, table: string): string {
-  const lines = [`let w1 = ${table}[${index}];\n`];
+function turns(v: readonly string[], w1: string): string {
+  const lines = [`let w1 = ${w1};\n`];
   for (let t = 2; t < v.length; t++) {
     lines.push(`let w${t} = cmul(w${t >> 1}, w${t - (t >> 1)});\n`);
   }
@@ -100,7 +124,7 @@ function straightPass(plan: TransformPlan, io: TransformIo, pass: Pass): string 
     const v = names(b);
     const place = (t: number): string => t === 0 ? j : `${j} + ${t * count}u`;
     const lines = v.map((n, t) => `${n} = ${pass.load ? pass.load(place(t)) : `work[at(${place(t)})]`};\n`);
-    if (done > 1) lines.push(turns(v, `(${j} % ${done}u) * ${length / (done * radix)}u`, io.twiddles));
+    if (done > 1) lines.push(turns(v, io.twiddles(`(${j} % ${done}u) * ${length / (done * radix)}u`)));
     return lines.join("") + butterfly(v).code;
   };
   const put = (b: number, j: string): string => {
@@ -129,7 +153,7 @@ let step = ((i % ${done}u) * ${length / (done * radix)}u + ${o} / ${inner}u * ${
   }u) % ${length}u;
 var k = 0u;
 for (var q = 0u; q < ${radix}u; q++) {
-  v${b} += cmul(work[at(i + q * ${inner}u)], ${io.twiddles}[k]);
+  v${b} += cmul(work[at(i + q * ${inner}u)], ${io.twiddles("k")});
   k += step;
   if (k >= ${length}u) { k -= ${length}u; }
 }
