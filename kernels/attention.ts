@@ -12,13 +12,14 @@ import {
 import { attentionCpu, span } from "./attention/cpu.ts";
 
 type Buffers = "q" | "keys" | "values" | "first" | "positions" | "y";
-type Uniforms = "rows" | "heads" | "kvHeads" | "headDim" | "cacheRows" | "scale";
+type Uniforms = "rows" | "heads" | "kvHeads" | "headDim" | "qStride" | "cacheRows" | "scale";
 
 const uniforms = {
   rows: "u32",
   heads: "u32",
   kvHeads: "u32",
   headDim: "u32",
+  qStride: "u32",
   cacheRows: "u32",
   scale: "f32",
 } as const;
@@ -91,7 +92,10 @@ fn main(${workgroupBuiltins}) {
   let slices = 256 / quads;
   let slice = local / quads;
   let quad = local % quads;
-  if (local < quads) { query[local] = q_quad(id * uniforms.headDim, local) * uniforms.scale; }
+  if (local < quads) {
+    let begin = row * uniforms.qStride + (id % uniforms.heads) * uniforms.headDim;
+    query[local] = q_quad(begin, local) * uniforms.scale;
+  }
   workgroupBarrier();
 
   var maximum = lowest;
@@ -138,22 +142,26 @@ interface CaseSizes {
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
+  /** Elements of a row behind its queries. */
+  readonly behind?: number;
   readonly cacheRows: number;
   /** Positions, one a row; random within the cache if missing. */
   readonly positions?: readonly number[];
 }
 
-function sized({ rows, heads, kvHeads, headDim, cacheRows, positions }: CaseSizes): Case<Buffers, Uniforms> {
+function sized({ behind = 0, positions, ...sizes }: CaseSizes): Case<Buffers, Uniforms> {
+  const { rows, heads, kvHeads, headDim, cacheRows } = sizes;
+  const qStride = heads * headDim + behind;
   return {
     name: `${rows} rows, ${heads}/${kvHeads} heads of ${headDim}, cache of ${cacheRows}`,
-    uniforms: { rows, heads, kvHeads, headDim, cacheRows, scale: Math.fround(1 / Math.sqrt(headDim)) },
+    uniforms: { ...sizes, qStride, scale: Math.fround(1 / Math.sqrt(headDim)) },
     make(random) {
       const at = Uint32Array.from(
         { length: rows },
         (_, r) => positions?.[r] ?? Math.floor(random() * cacheRows),
       );
       return {
-        q: normals(rows * heads * headDim, random, 2),
+        q: normals(rows * qStride, random, 2),
         keys: normals(cacheRows * kvHeads * headDim, random, 2),
         values: normals(cacheRows * kvHeads * headDim, random),
         first: at.map((position) => Math.floor(random() * Math.max(1, cacheRows - position))),
@@ -183,7 +191,11 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
     "rows first[r] to first[r] + positions[r] inclusive (never past cacheRows; none gives zeros) and " +
     "g = h / (heads / kvHeads) rounded down",
   buffers: {
-    q: { access: "read", dtypes: ["float32"], doc: "(rows, heads, headDim), row-major" },
+    q: {
+      access: "read",
+      dtypes: ["float32"],
+      doc: "(rows, qStride): each row begins with (heads, headDim), row-major",
+    },
     keys: { access: "read", dtypes: ["float32"], doc: "(cacheRows, kvHeads, headDim), row-major" },
     values: { access: "read", dtypes: ["float32"], doc: "(cacheRows, kvHeads, headDim), row-major" },
     first: { access: "read", dtypes: ["uint32"], doc: "(rows): cache row where the row's sequence starts" },
@@ -191,7 +203,7 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
     y: { access: "read_write", dtypes: ["float32"], doc: "(rows, heads, headDim), row-major" },
   },
   uniforms,
-  launch({ uniforms: { rows, heads, kvHeads, headDim, cacheRows } }, limits) {
+  launch({ uniforms: { rows, heads, kvHeads, headDim, qStride, cacheRows } }, limits) {
     if (headDim < 1 || headDim > 256) {
       throw new RangeError(`Cannot attend with heads of ${headDim}: the size must be 1 to 256`);
     }
@@ -201,7 +213,7 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
     if (cacheRows < 1) throw new RangeError("Cannot attend to a cache of 0 rows");
     return {
       dispatches: [{
-        wgsl: wgsl(headDim % 4 === 0),
+        wgsl: wgsl(headDim % 4 === 0 && qStride % 4 === 0),
         bindings: [
           { name: "q", access: "read" },
           { name: "keys", access: "read" },
@@ -214,11 +226,12 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
       }],
     };
   },
-  reference({ q, keys, values, first, positions, y }, { rows, heads, kvHeads, headDim, cacheRows, scale }) {
+  reference({ q, keys, values, first, positions, y }, uniforms) {
+    const { rows, heads, kvHeads, headDim, qStride, cacheRows, scale } = uniforms;
     for (let r = 0; r < rows; r++) {
       const [start, end] = span(first[r], positions[r], cacheRows);
       for (let h = 0; h < heads; h++) {
-        const query = (r * heads + h) * headDim;
+        const query = r * qStride + h * headDim;
         const group = Math.floor(h / (heads / kvHeads));
         const scores: number[] = [];
         for (let j = start; j < end; j++) {
@@ -236,7 +249,7 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
           for (let j = start; j < end; j++) {
             value += weights[j - start] * values[(j * kvHeads + group) * headDim + i];
           }
-          y[query + i] = sum > 0 ? value / sum : 0;
+          y[(r * heads + h) * headDim + i] = sum > 0 ? value / sum : 0;
         }
       }
     }
@@ -246,6 +259,8 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
   cases: [
     sized({ rows: 1, heads: 1, kvHeads: 1, headDim: 1, cacheRows: 1 }),
     sized({ rows: 3, heads: 4, kvHeads: 2, headDim: 7, cacheRows: 31 }),
+    sized({ rows: 4, heads: 4, kvHeads: 2, headDim: 8, behind: 32, cacheRows: 31 }),
+    sized({ rows: 3, heads: 2, kvHeads: 2, headDim: 4, behind: 3, cacheRows: 9 }),
     sized({ rows: 2, heads: 8, kvHeads: 4, headDim: 32, cacheRows: 257, positions: [255, 256] }),
     sized({ rows: 5, heads: 3, kvHeads: 3, headDim: 64, cacheRows: 600, positions: [0, 254, 255, 511, 599] }),
     sized({ rows: 1, heads: 2, kvHeads: 1, headDim: 256, cacheRows: 300, positions: [290] }),

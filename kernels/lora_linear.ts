@@ -1,4 +1,5 @@
 import {
+  type Arrays,
   type Case,
   defineKernel,
   grid,
@@ -12,12 +13,23 @@ import { product } from "./linear/cpu.ts";
 import { bitsOf, floatOf, recordWords } from "./record.ts";
 
 type Buffers = "x" | "slots" | "records" | "values" | "y";
-type Uniforms = "rows" | "in" | "out" | "layer" | "capacity";
+type Uniforms = "rows" | "in" | "out0" | "out1" | "out2" | "layer" | "capacity";
+type Words = Readonly<Record<Uniforms, number>>;
 
-const uniforms = { rows: "u32", in: "u32", out: "u32", layer: "u32", capacity: "u32" } as const;
+const uniforms = {
+  rows: "u32",
+  in: "u32",
+  out0: "u32",
+  out1: "u32",
+  out2: "u32",
+  layer: "u32",
+  capacity: "u32",
+} as const;
 
-/** Outputs of one workgroup; the work of A x is repeated for each. */
+/** Outputs of one workgroup, all of one linear; the work of A x is repeated for each. */
 const chunk = 256;
+
+const chunksOf = (out: number): number => Math.ceil(out / chunk);
 
 const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
@@ -29,20 +41,38 @@ ${uniformStruct(uniforms)}
 
 var<workgroup> sums: array<f32, 256>;
 
+fn chunks_of(out: u32) -> u32 { return (out + ${chunk - 1}) / ${chunk}; }
+
 // One workgroup for ${chunk} outputs of a row. A x is made 32 ranks at a time: each rank's dot product by 'lanes'
 // threads, as many as there are for the ranks of this round.
 @compute @workgroup_size(256)
 fn main(${workgroupBuiltins}) {
   let id = ${workgroupIndex};
-  let chunks = (uniforms.out + ${chunk - 1}) / ${chunk};
-  let row = id / chunks;
+  let chunks = vec3u(chunks_of(uniforms.out0), chunks_of(uniforms.out1), chunks_of(uniforms.out2));
+  let row = id / (chunks.x + chunks.y + chunks.z);
   if (row >= uniforms.rows) { return; }
   let slot = slots[row];
   if (slot >= uniforms.capacity) { return; }
-  let record = records[uniforms.layer * uniforms.capacity + slot];
+  var part = id % (chunks.x + chunks.y + chunks.z);
+  var layer = uniforms.layer;
+  var out = uniforms.out0;
+  var y_at = row * (uniforms.out0 + uniforms.out1 + uniforms.out2);
+  if (part >= chunks.x) {
+    part -= chunks.x;
+    layer += 1;
+    y_at += out;
+    out = uniforms.out1;
+    if (part >= chunks.y) {
+      part -= chunks.y;
+      layer += 1;
+      y_at += out;
+      out = uniforms.out2;
+    }
+  }
+  let record = records[layer * uniforms.capacity + slot];
   let rank = record.z;
   if (rank == 0) { return; }
-  let output = (id % chunks) * ${chunk} + local;
+  let output = part * ${chunk} + local;
   let b = record.y + rank * uniforms.in + output * rank;
   var sum = 0.0;
   for (var begin = 0u; begin < rank; begin += 32) {
@@ -62,68 +92,90 @@ fn main(${workgroupBuiltins}) {
       if (lane < half) { sums[local] += sums[local + half]; }
       workgroupBarrier();
     }
-    if (output < uniforms.out) {
+    if (output < out) {
       for (var r = 0u; r < size; r++) { sum += sums[r * lanes] * values[b + begin + r]; }
     }
   }
-  if (output < uniforms.out) { y[row * uniforms.out + output] += bitcast<f32>(record.w) * sum; }
+  if (output < out) { y[y_at + output] += bitcast<f32>(record.w) * sum; }
 }
 `;
 
-interface Adapter {
+/** A row's adapter of one linear, and where its outputs are. */
+interface Update {
+  readonly row: number;
+  readonly yAt: number;
+  readonly out: number;
   readonly offset: number;
   readonly rank: number;
   readonly scale: number;
 }
 
-/** The adapter of a row in this layer; undefined where it adds nothing. */
-function adapterOf(
-  slot: number,
-  records: Uint32Array,
-  { layer, capacity }: Readonly<Record<Uniforms, number>>,
-): Adapter | undefined {
-  if (slot >= capacity) return undefined;
-  const at = recordWords * (layer * capacity + slot);
-  return { offset: records[at + 1], rank: records[at + 2], scale: floatOf(records[at + 3]) };
+/** Calls `body` for every row and linear with an adapter of a rank above 0. */
+function forEachUpdate(
+  { slots, records }: Pick<Arrays<Buffers>, "slots" | "records">,
+  { rows, out0, out1, out2, layer, capacity }: Words,
+  body: (update: Update) => void,
+): void {
+  const outs = [out0, out1, out2];
+  for (let row = 0; row < rows; row++) {
+    if (slots[row] >= capacity) continue;
+    let yAt = row * (out0 + out1 + out2);
+    outs.forEach((out, i) => {
+      const at = recordWords * ((layer + i) * capacity + slots[row]);
+      const rank = records[at + 2];
+      if (out > 0 && rank > 0) {
+        body({ row, yAt, out, offset: records[at + 1], rank, scale: floatOf(records[at + 3]) });
+      }
+      yAt += out;
+    });
+  }
 }
 
 interface Sizes {
   readonly in: number;
-  readonly out: number;
+  readonly outs: readonly number[];
+  /** Of each slot. */
   readonly ranks: readonly number[];
   /** Slot of each row; capacity or more means none. */
   readonly slots: readonly number[];
 }
 
-/** Two layers, of which the second is asked for. */
-function sized({ in: inSize, out, ranks, slots }: Sizes): Case<Buffers, Uniforms> {
+/** A layer that is not asked for, then those of the group. */
+function sized({ in: inSize, outs, ranks, slots }: Sizes): Case<Buffers, Uniforms> {
   const rows = slots.length, capacity = ranks.length;
+  const [out0, out1 = 0, out2 = 0] = outs;
   return {
-    name: `${rows} rows, ${inSize} to ${out}, ranks ${ranks}`,
-    uniforms: { rows, in: inSize, out, layer: 1, capacity },
+    name: `${rows} rows, ${inSize} to ${outs}, ranks ${ranks}`,
+    uniforms: { rows, in: inSize, out0, out1, out2, layer: 1, capacity },
     make(random) {
-      const records = new Uint32Array(2 * capacity * recordWords);
+      const records = new Uint32Array((1 + outs.length) * capacity * recordWords);
       let offset = 3;
-      ranks.forEach((rank, slot) => {
-        records.set([7, offset, rank, bitsOf(0.5 + slot)], recordWords * (capacity + slot));
-        offset += rank * (inSize + out);
-      });
+      outs.forEach((out, i) =>
+        ranks.forEach((rank, slot) => {
+          // In a group one linear of each slot is not adapted.
+          const own = outs.length > 1 && slot % outs.length === i ? 0 : rank;
+          records.set([7, offset, own, bitsOf(0.5 + slot + i)], recordWords * ((1 + i) * capacity + slot));
+          offset += own * (inSize + out);
+        })
+      );
       return {
         x: normals(rows * inSize, random),
         slots: Uint32Array.from(slots),
         records,
         values: normals(offset, random, 1 / Math.sqrt(inSize)),
-        y: normals(rows * out, random),
+        y: normals(rows * (out0 + out1 + out2), random),
       };
     },
   };
 }
 
-/** The low-rank update, each row with its own adapter. */
+/** The low-rank update of up to three linears that share x, each row with its own adapter. */
 export const loraLinear: Kernel<Buffers, Uniforms> = defineKernel({
   name: "lora_linear",
-  doc: "y[r] += scale B (A x[r]), with A, B and scale those of slot slots[r] for layer `layer`; a slot of " +
-    "capacity or more (0xffffffff: none) and rank 0 add nothing",
+  doc:
+    "y[r] += scale B (A x[r]) for each of the linears `layer`, `layer + 1` and `layer + 2` whose out is not 0, in " +
+    "its columns of y, with A, B and scale those of slot slots[r]; a slot of capacity or more (0xffffffff: none) and " +
+    "rank 0 add nothing",
   buffers: {
     x: { access: "read", dtypes: ["float32"], doc: "(rows, in), row-major" },
     slots: { access: "read", dtypes: ["uint32"], doc: "(rows)" },
@@ -137,10 +189,14 @@ export const loraLinear: Kernel<Buffers, Uniforms> = defineKernel({
       dtypes: ["float32"],
       doc: "at a record's offset: A (rank, in), then B (out, rank), row-major",
     },
-    y: { access: "read_write", dtypes: ["float32"], doc: "(rows, out), row-major, added to" },
+    y: {
+      access: "read_write",
+      dtypes: ["float32"],
+      doc: "(rows, out0 + out1 + out2), row-major, added to; out1 and out2 may be 0",
+    },
   },
   uniforms,
-  launch({ uniforms: { rows, out } }, limits) {
+  launch({ uniforms: { rows, out0, out1, out2 } }, limits) {
     return {
       dispatches: [{
         wgsl,
@@ -151,61 +207,56 @@ export const loraLinear: Kernel<Buffers, Uniforms> = defineKernel({
           { name: "values", access: "read" },
           { name: "y", access: "read_write" },
         ],
-        grid: grid(rows * Math.ceil(out / chunk), limits),
+        grid: grid(rows * (chunksOf(out0) + chunksOf(out1) + chunksOf(out2)), limits),
       }],
     };
   },
   reference({ x, slots, records, values, y }, uniforms) {
-    const { rows, in: inSize, out } = uniforms;
-    for (let r = 0; r < rows; r++) {
-      const adapter = adapterOf(slots[r], records as Uint32Array, uniforms);
-      if (!adapter) continue;
-      const { offset, rank, scale } = adapter;
+    const { in: inSize } = uniforms;
+    forEachUpdate({ slots, records }, uniforms, ({ row, yAt, out, offset, rank, scale }) => {
       const hidden = Array.from({ length: rank }, (_, i) => {
         let sum = 0;
-        for (let k = 0; k < inSize; k++) sum += values[offset + i * inSize + k] * x[r * inSize + k];
+        for (let k = 0; k < inSize; k++) sum += values[offset + i * inSize + k] * x[row * inSize + k];
         return sum;
       });
       for (let o = 0; o < out; o++) {
         const b = offset + rank * inSize + o * rank;
         const sum = hidden.reduce((sum, h, i) => sum + h * values[b + i], 0);
-        y[r * out + o] += scale * sum;
+        y[yAt + o] += scale * sum;
       }
-    }
+    });
   },
   cpu({ x, slots, records, values, y }, uniforms) {
-    const { rows, in: inSize, out } = uniforms;
-    for (let r = 0; r < rows; r++) {
-      const adapter = adapterOf(slots[r], records as Uint32Array, uniforms);
-      if (!adapter?.rank) continue;
-      const { offset, rank, scale } = adapter;
+    const { in: inSize } = uniforms;
+    forEachUpdate({ slots, records }, uniforms, ({ row, yAt, out, offset, rank, scale }) => {
       const b = offset + rank * inSize;
       const hidden = new Float32Array(rank);
       const down = values.subarray(offset, b) as Float32Array;
       const up = values.subarray(b, b + out * rank) as Float32Array;
-      const row = x.subarray(r * inSize, (r + 1) * inSize) as Float32Array;
       product(
-        { x: row, weight: down, y: hidden },
+        { x: x.subarray(row * inSize, (row + 1) * inSize) as Float32Array, weight: down, y: hidden },
         { rows: 1, inSize, outSize: rank, accumulate: false },
       );
       for (let i = 0; i < rank; i++) hidden[i] *= scale;
       product(
-        { x: hidden, weight: up, y: y.subarray(r * out, (r + 1) * out) as Float32Array },
+        { x: hidden, weight: up, y: y.subarray(yAt, yAt + out) as Float32Array },
         { rows: 1, inSize: rank, outSize: out, accumulate: true },
       );
-    }
+    });
   },
   tolerance: 1e-5,
   cases: [
-    sized({ in: 1, out: 1, ranks: [1], slots: [0] }),
-    sized({ in: 31, out: 37, ranks: [3, 0, 8], slots: [2, 0, 1, 0xffffffff, 2, 3] }),
-    sized({ in: 256, out: 257, ranks: [16, 33, 1], slots: [1, 0, 2] }),
-    sized({ in: 67, out: 513, ranks: [512, 5], slots: [0, 1] }),
+    sized({ in: 1, outs: [1], ranks: [1], slots: [0] }),
+    sized({ in: 31, outs: [37], ranks: [3, 0, 8], slots: [2, 0, 1, 0xffffffff, 2, 3] }),
+    sized({ in: 256, outs: [257], ranks: [16, 33, 1], slots: [1, 0, 2] }),
+    sized({ in: 67, outs: [513], ranks: [512, 5], slots: [0, 1] }),
+    sized({ in: 33, outs: [257, 31], ranks: [4, 7], slots: [1, 0xffffffff, 0] }),
+    sized({ in: 64, outs: [300, 256, 1], ranks: [8, 3, 40], slots: [2, 0, 1, 2] }),
   ],
   benches: [{
     ...sized({
       in: 4096,
-      out: 4096,
+      outs: [4096],
       ranks: Array(16).fill(16),
       slots: Array.from({ length: 16 }, (_, i) => i),
     }),

@@ -29,11 +29,13 @@ import { rmsNorm } from "./rms_norm.ts";
 import { rmsNormBackward } from "./rms_norm_backward.ts";
 import { rope } from "./rope.ts";
 import { ropeBackward } from "./rope_backward.ts";
+import { ropeCache } from "./rope_cache.ts";
 import { sample } from "./sample.ts";
 import { scale } from "./scale.ts";
 import { scatterRows } from "./scatter_rows.ts";
 import { siluGate } from "./silu_gate.ts";
 import { siluGateBackward } from "./silu_gate_backward.ts";
+import { siluGateUp } from "./silu_gate_up.ts";
 import { sumOfSquares } from "./sum_of_squares.ts";
 
 export {
@@ -62,11 +64,13 @@ export {
   rmsNormBackward,
   rope,
   ropeBackward,
+  ropeCache,
   sample,
   scale,
   scatterRows,
   siluGate,
   siluGateBackward,
+  siluGateUp,
   sumOfSquares,
 };
 export { adamwHyper, type AdamwStep } from "./adamw.ts";
@@ -94,10 +98,12 @@ export const kernels: readonly Kernel[] = [
   embedding,
   rmsNorm,
   rope,
+  ropeCache,
   scale,
   scatterRows,
   attention,
   siluGate,
+  siluGateUp,
   add,
   sample,
   linearTransposed,

@@ -39,7 +39,7 @@ fn main(${workgroupBuiltins}) {
 `;
 
 /** Cosines and sines of `positions` positions, for tests and benches: angle = position / 10000^(2i / headDim). */
-function turns(positions: number, headDim: number): Float32Array {
+export function turns(positions: number, headDim: number): Float32Array {
   const half = headDim / 2;
   const table = new Float32Array(positions * headDim);
   for (let p = 0; p < positions; p++) {

@@ -82,20 +82,19 @@ export function tensor(
 }
 
 /**
- * `count` elements of a 4-byte tensor from element `at` on, not copied. On a GPU `at` must be a multiple of 64, since
- * bound buffers start at multiples of 256 bytes.
+ * `count` elements of a tensor from element `at` on, not copied. On a GPU they must start at a multiple of 256 bytes of the
+ * buffer, as bound buffers do.
  */
 export function slice(t: Tensor, at: number, count: number): Tensor {
   if (isHost(t)) return { shape: [count], dtype: t.dtype, data: t.data.subarray(at, at + count) };
   const { buffer, offsetBytes } = t.data as DeviceBuffer;
-  if (at % 64 !== 0) {
-    throw new RangeError(`Cannot slice a GPU tensor at element ${at}: it must be a multiple of 64`);
+  const begin = offsetBytes + at * bytesPerElement[t.dtype];
+  if (begin % 256 !== 0) {
+    throw new RangeError(
+      `Cannot slice a GPU tensor at element ${at}: it is byte ${begin} of its buffer, not a multiple of 256`,
+    );
   }
-  return {
-    shape: [count],
-    dtype: t.dtype,
-    data: { buffer, offsetBytes: offsetBytes + at * bytesPerElement[t.dtype] },
-  };
+  return { shape: [count], dtype: t.dtype, data: { buffer, offsetBytes: begin } };
 }
 
 /** Whether a tensor's elements are on the host. */

@@ -259,7 +259,15 @@ test("lora_backward adds the gradients of A, B and x of lora_linear", () => {
       const y = zeros(rows * out);
       const records = Uint32Array.of(0, offset, rank, bitsOf(0.5));
       const slots = new Uint32Array(rows);
-      loraLinear.reference({ x, slots, records, values, y }, { ...sizes, layer: 0, capacity: 1 });
+      loraLinear.reference({ x, slots, records, values, y }, {
+        rows,
+        in: inSize,
+        out0: out,
+        out1: 0,
+        out2: 0,
+        layer: 0,
+        capacity: 1,
+      });
       return dot(y, dy);
     };
     assertGradient(gradient.map((value) => value - 3), values, loss);

@@ -188,7 +188,7 @@ test("attention to one key gives its value, whatever the query", () => {
     positions: new Uint32Array([0]),
     y: new Float32Array(12).fill(NaN),
   };
-  const uniforms = { rows: 1, heads: 4, kvHeads: 2, headDim: 3, cacheRows: 4, scale: 1 };
+  const uniforms = { rows: 1, heads: 4, kvHeads: 2, headDim: 3, qStride: 12, cacheRows: 4, scale: 1 };
   const [a, b] = [values.subarray(18, 21), values.subarray(21, 24)];
   for (const { y } of both(attention, arrays, uniforms)) close(y, [...a, ...a, ...b, ...b]);
 });
@@ -206,7 +206,7 @@ test("attention with equal keys gives the mean of the values from first to first
       positions: new Uint32Array([position]),
       y: new Float32Array(2).fill(NaN),
     };
-    const uniforms = { rows: 1, heads: 1, kvHeads: 1, headDim: 2, cacheRows, scale: 1 };
+    const uniforms = { rows: 1, heads: 1, kvHeads: 1, headDim: 2, qStride: 2, cacheRows, scale: 1 };
     const mean = [0, 1].map((i) => {
       let sum = 0;
       for (let j = first; j <= first + position; j++) sum += values[2 * j + i];
@@ -225,7 +225,7 @@ test("attention weighs two keys by the softmax of scaled products, and huge scor
     positions: new Uint32Array([1, 1]),
     y: new Float32Array(2).fill(NaN),
   };
-  const uniforms = { rows: 2, heads: 1, kvHeads: 1, headDim: 1, cacheRows: 2, scale: 0.5 };
+  const uniforms = { rows: 2, heads: 1, kvHeads: 1, headDim: 1, qStride: 1, cacheRows: 2, scale: 0.5 };
   const e = Math.exp(-2);
   for (const { y } of both(attention, arrays, uniforms)) close(y, [(10 * e + 20) / (1 + e), 20]);
 });
@@ -241,7 +241,7 @@ test("attention.launch refuses head sizes and groups it has no room for", () => 
   } as const;
   const launch = (headDim: number, kvHeads: number) => () =>
     attention.launch({
-      uniforms: { rows: 1, heads: 4, kvHeads, headDim, cacheRows: 8, scale: 1 },
+      uniforms: { rows: 1, heads: 4, kvHeads, headDim, qStride: 4 * headDim, cacheRows: 8, scale: 1 },
       dtypes,
     }, portableLimits);
   assert.throws(launch(257, 4), RangeError);
@@ -347,7 +347,7 @@ test("loraLinear adds scale B A x of the row's slot and layer, and nothing where
     values: new Float32Array([NaN, 1, 2, 3, 4]),
     y: new Float32Array([1, 1, 1, 1, 1, 1, 1, 1]),
   };
-  const uniforms = { rows: 4, in: 2, out: 2, layer: 1, capacity: 2 };
+  const uniforms = { rows: 4, in: 2, out0: 2, out1: 0, out2: 0, layer: 1, capacity: 2 };
   for (const { y } of both(loraLinear, arrays, uniforms)) {
     assert.deepEqual([...y], [1 + 4.5, 1 + 6, 1, 1, 1, 1, 1 + 15, 1 + 20]);
   }

@@ -6,7 +6,8 @@
 import type { Arrays, TypedArray } from "../kernel.ts";
 
 type Buffers = "q" | "keys" | "values" | "first" | "positions" | "y";
-type Sizes = Readonly<Record<"rows" | "heads" | "kvHeads" | "headDim" | "cacheRows" | "scale", number>>;
+type Uniforms = "rows" | "heads" | "kvHeads" | "headDim" | "qStride" | "cacheRows" | "scale";
+type Sizes = Readonly<Record<Uniforms, number>>;
 
 /** The keys a row attends to: cache rows `[start, end)`, never past the cache. */
 export function span(first: number, position: number, cacheRows: number): [start: number, end: number] {
@@ -79,7 +80,7 @@ function weigh(sums: Float64Array, values: TypedArray, row: Row, { heads, kvHead
 
 /** Attention on one core; see the kernel's documentation. */
 export function attentionCpu(arrays: Arrays<Buffers>, uniforms: Sizes): void {
-  const { rows, heads, kvHeads, headDim, cacheRows } = uniforms;
+  const { rows, heads, kvHeads, headDim, qStride, cacheRows } = uniforms;
   const { first, positions, y } = arrays;
   const spans = Array.from({ length: rows }, (_, r) => span(first[r], positions[r], cacheRows));
   const most = spans.reduce((most, [start, end]) => Math.max(most, end - start), 0);
@@ -87,14 +88,20 @@ export function attentionCpu(arrays: Arrays<Buffers>, uniforms: Sizes): void {
   const scores = new Float64Array(heads * stride);
   const totals = new Float64Array(heads), sums = new Float64Array(heads * headDim);
   spans.forEach(([start, end], r) => {
-    const query = r * heads * headDim;
-    const row: Row = { query, begin: start * kvHeads * headDim, count: end - start, scores, stride };
+    const result = r * heads * headDim;
+    const row: Row = {
+      query: r * qStride,
+      begin: start * kvHeads * headDim,
+      count: end - start,
+      scores,
+      stride,
+    };
     score(arrays, row, uniforms);
     for (let h = 0; h < heads; h++) totals[h] = softmax(row, h);
     weigh(sums, arrays.values, row, uniforms);
     for (let i = 0; i < sums.length; i++) {
       const total = totals[Math.floor(i / headDim)];
-      y[query + i] = total > 0 ? sums[i] / total : 0;
+      y[result + i] = total > 0 ? sums[i] / total : 0;
     }
   });
 }

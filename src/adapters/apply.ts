@@ -104,7 +104,7 @@ export async function applyModule(
     slots: device.upload(tensor(new Uint32Array(rows).fill(slot))),
   };
   try {
-    await runOnce(device, [bank.step(0, { ...buffers, rows })]);
+    await runOnce(device, [bank.step({ first: 0, count: 1 }, { ...buffers, rows })]);
     return tensor(await device.read(buffers.y), [rows, shape.out]);
   } finally {
     for (const t of Object.values(buffers)) device.release(t);

@@ -16,6 +16,12 @@ export interface Linear {
   readonly shape: LinearShape;
 }
 
+/** Linears of a bank that share their input: the first's number, and how many, up to three. */
+export interface LinearGroup {
+  readonly first: number;
+  readonly count: number;
+}
+
 interface Resident {
   readonly layers: readonly number[];
   readonly ranges: readonly { readonly at: number; readonly count: number }[];
@@ -51,9 +57,9 @@ export class Bank {
     return this.#residents.size;
   }
 
-  /** Whether any resident adapter adapts linear `layer`. */
-  adapts(layer: number): boolean {
-    return this.#users[layer] > 0;
+  /** Whether any resident adapter adapts any linear of a group. */
+  adapts({ first, count }: LinearGroup): boolean {
+    return this.#users.slice(first, first + count).some((users) => users > 0);
   }
 
   /** Changes when steps do: a tensor was replaced, or other layers are adapted. Plans of an older revision are stale. */
@@ -105,18 +111,32 @@ export class Bank {
     }
   }
 
-  /** The step that adds each row's adapter to linear `layer`. */
+  /**
+   * The step that adds each row's adapter to the linears of a group, whose outputs stand side by side in y.
+   *
+   * @throws RangeError when the linears differ in their input's size, or are more than three.
+   */
   step(
-    layer: number,
+    { first, count }: LinearGroup,
     io: { readonly x: Tensor; readonly y: Tensor; readonly slots: Tensor; readonly rows: number },
   ): Step {
+    const shapes = this.options.linears.slice(first, first + count).map(({ shape }) => shape);
+    const [{ in: inFeatures, out }, second, third] = shapes;
+    if (count > 3 || shapes.some((shape) => shape.in !== inFeatures)) {
+      throw new RangeError(
+        `Cannot adapt linears of inputs ${
+          shapes.map((shape) => shape.in)
+        } in one step: up to three may share one`,
+      );
+    }
     return this.method.step({
       ...io,
-      layer,
+      layer: first,
       records: this.#records,
       tables: this.#tables.tensor,
       values: this.#values.tensor,
-      shape: this.options.linears[layer].shape,
+      in: inFeatures,
+      outs: [out, second?.out ?? 0, third?.out ?? 0],
       capacity: this.options.capacity,
     });
   }

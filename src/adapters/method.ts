@@ -37,17 +37,20 @@ export interface Packed {
   readonly scale: number;
 }
 
-/** The tensors and words of a step over a bank of adapters. */
+/** The tensors and words of a step over a bank of adapters, for one to three linears that share x. */
 export interface BankStep {
   readonly x: Tensor;
+  /** (rows, sum of outs): the linears' outputs stand side by side. */
   readonly y: Tensor;
   readonly slots: Tensor;
   readonly records: Tensor;
   readonly tables: Tensor;
   readonly values: Tensor;
   readonly rows: number;
-  readonly shape: LinearShape;
-  /** The module's index in the bank. */
+  readonly in: number;
+  /** 0 for a second and third linear that is not there. */
+  readonly outs: readonly [number, number, number];
+  /** The first linear's index in the bank; the others follow it. */
   readonly layer: number;
   readonly capacity: number;
 }
@@ -135,6 +138,6 @@ export interface Method {
   create?(shape: LinearShape, options: TrainingConfig): AdapterModule;
   /** The config fields beside PEFT's common ones that `create` used. */
   configFields?(options: TrainingConfig): Readonly<Record<string, unknown>>;
-  /** `y += x dW^T` of each row's adapter. */
+  /** `y += x dW^T` of each row's adapter, for each linear in its columns of y. */
   step(bank: BankStep): Step;
 }

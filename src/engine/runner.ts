@@ -6,13 +6,8 @@
 import { noSlot } from "../../kernels/record.ts";
 import type { Bank } from "../adapters/bank.ts";
 import type { Device, Program } from "../device/device.ts";
-import {
-  type AdapterSteps,
-  type LlamaModel,
-  llamaPlan,
-  type LlamaState,
-  llamaState,
-} from "../models/llama.ts";
+import type { LlamaModel } from "../models/llama.ts";
+import { type AdapterSteps, llamaPlan, type LlamaState, llamaState } from "../models/llama_plan.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** One row of a step. */
@@ -141,9 +136,9 @@ export class Runner {
   }
 
   #adapterSteps(banks: readonly Bank[]): AdapterSteps {
-    return (layer, { x, y, rows, of }) =>
-      banks.filter((bank) => bank.adapts(layer)).map((bank) =>
-        bank.step(layer, { x, y, rows, slots: this.#slots.get(bank)![of] })
+    return (linears, { x, y, rows, of }) =>
+      banks.filter((bank) => bank.adapts(linears)).map((bank) =>
+        bank.step(linears, { x, y, rows, slots: this.#slots.get(bank)![of] })
       );
   }
 }

@@ -1,25 +1,13 @@
 /**
- * The Llama family (Llama, Mistral, Qwen2): weights by name, and one step of a batch as a plan.
- *
- * A step takes rows: each a token of some sequence, with its position, its place in the key-value cache and its adapter.
- * Prompts and new tokens of different sequences stand side by side in one step.
+ * The Llama family (Llama, Mistral, Qwen2): its linears, and its weights by name.
  *
  * @module
  */
-import { attention } from "../../kernels/attention.ts";
-import { embedding } from "../../kernels/embedding.ts";
-import { linear } from "../../kernels/linear.ts";
-import { linearBias } from "../../kernels/linear_bias.ts";
-import { rmsNorm } from "../../kernels/rms_norm.ts";
-import { rope } from "../../kernels/rope.ts";
-import { sample } from "../../kernels/sample.ts";
-import { scatterRows } from "../../kernels/scatter_rows.ts";
-import { siluGate } from "../../kernels/silu_gate.ts";
-import type { Linear } from "../adapters/bank.ts";
+import type { Linear, LinearGroup } from "../adapters/bank.ts";
+import type { LinearShape } from "../adapters/method.ts";
 import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
-import { type Plan, type Step, step } from "../plan.ts";
-import { type HostTensor, type Tensor, tensor } from "../tensor.ts";
+import { elements, type HostTensor, newArray, slice, type Tensor, tensor } from "../tensor.ts";
 import { widen } from "../../kernels/half.ts";
 import { type LlamaConfig, ropeTable } from "./config.ts";
 
@@ -30,16 +18,30 @@ export interface WeightSource {
   read(name: string): Promise<HostTensor>;
 }
 
-interface LinearWeights {
+/** A weight (out, in) and a bias (out). */
+export interface LinearWeights {
   readonly weight: Tensor;
   readonly bias?: Tensor;
 }
 
-interface LayerWeights {
+/** Linears that share their input, as one: their weights and biases stand one after the other along `out`. */
+export interface Projection extends LinearWeights {
+  /** Which of the model's linears. */
+  readonly linears: LinearGroup;
+  /** Of the whole weight. */
+  readonly shape: LinearShape;
+}
+
+/** One layer's weights. */
+export interface LayerWeights {
   readonly inputNorm: Tensor;
   readonly postNorm: Tensor;
-  /** q, k, v, o, gate, up, down. */
-  readonly linears: readonly LinearWeights[];
+  /** q_proj, k_proj and v_proj. */
+  readonly qkv: Projection;
+  readonly o: Projection;
+  /** gate_proj and up_proj. */
+  readonly gateUp: Projection;
+  readonly down: Projection;
 }
 
 /** A model whose weights are on a device. */
@@ -52,7 +54,7 @@ export interface LlamaModel {
   readonly embedding: Tensor;
   readonly layers: readonly LayerWeights[];
   readonly norm: Tensor;
-  readonly head: LinearWeights;
+  readonly head: Projection;
   readonly ropeTable: Tensor;
 }
 
@@ -60,7 +62,11 @@ interface LinearSpec extends Linear {
   readonly bias: boolean;
 }
 
-function layerLinears(config: LlamaConfig, layer: number): LinearSpec[] {
+/** Linears of a layer. */
+const perLayer = 7;
+
+/** A layer's linears in their order, those that share their input together. */
+function layerLinears(config: LlamaConfig, layer: number): readonly (readonly LinearSpec[])[] {
   const { hiddenSize, intermediateSize, heads, kvHeads, headDim, qkvBias, outputBias, mlpBias } = config;
   const at = `model.layers.${layer}.`;
   const spec = (name: string, out: number, inFeatures: number, bias: boolean): LinearSpec => ({
@@ -69,21 +75,42 @@ function layerLinears(config: LlamaConfig, layer: number): LinearSpec[] {
     bias,
   });
   return [
-    spec("self_attn.q_proj", heads * headDim, hiddenSize, qkvBias),
-    spec("self_attn.k_proj", kvHeads * headDim, hiddenSize, qkvBias),
-    spec("self_attn.v_proj", kvHeads * headDim, hiddenSize, qkvBias),
-    spec("self_attn.o_proj", hiddenSize, heads * headDim, outputBias),
-    spec("mlp.gate_proj", intermediateSize, hiddenSize, mlpBias),
-    spec("mlp.up_proj", intermediateSize, hiddenSize, mlpBias),
-    spec("mlp.down_proj", hiddenSize, intermediateSize, mlpBias),
+    [
+      spec("self_attn.q_proj", heads * headDim, hiddenSize, qkvBias),
+      spec("self_attn.k_proj", kvHeads * headDim, hiddenSize, qkvBias),
+      spec("self_attn.v_proj", kvHeads * headDim, hiddenSize, qkvBias),
+    ],
+    [spec("self_attn.o_proj", hiddenSize, heads * headDim, outputBias)],
+    [
+      spec("mlp.gate_proj", intermediateSize, hiddenSize, mlpBias),
+      spec("mlp.up_proj", intermediateSize, hiddenSize, mlpBias),
+    ],
+    [spec("mlp.down_proj", hiddenSize, intermediateSize, mlpBias)],
   ];
 }
 
 /** The linears of a config's model, in the order plans number them. */
 export function llamaLinears(config: LlamaConfig): Linear[] {
-  const layers = Array.from({ length: config.layers }, (_, i) => layerLinears(config, i)).flat();
+  const layers = Array.from({ length: config.layers }, (_, i) => layerLinears(config, i)).flat(2);
   const head = { path: "lm_head", shape: { out: config.vocabSize, in: config.hiddenSize } };
   return [...layers, head].map(({ path, shape }) => ({ path, shape }));
+}
+
+const float32 = ({ data, dtype, shape }: HostTensor): HostTensor => tensor(widen(data, dtype), shape);
+
+/** Tensors one after the other along their first dimension; float32 where their dtypes differ. */
+function stacked(parts: readonly HostTensor[]): HostTensor {
+  if (parts.length === 1) return parts[0];
+  const [{ dtype, shape: [, ...rest] }] = parts;
+  if (parts.some((part) => part.dtype !== dtype)) return stacked(parts.map(float32));
+  const shape = [parts.reduce((sum, part) => sum + part.shape[0], 0), ...rest];
+  const data = newArray(dtype, elements(shape));
+  let at = 0;
+  for (const part of parts) {
+    data.set(part.data, at);
+    at += part.data.length;
+  }
+  return tensor(data, shape, { dtype });
 }
 
 /** Reads each weight once, checks its shape, and remembers which were asked for. */
@@ -96,7 +123,28 @@ class Loader {
     private readonly onWeight: (done: number, total: number) => void,
   ) {}
 
-  async load(name: string, shape: readonly number[], options: { float32?: boolean } = {}): Promise<Tensor> {
+  async load(name: string, shape: readonly number[]): Promise<Tensor> {
+    return this.device.upload(await this.#read(name, shape));
+  }
+
+  /** Linears of one input as one; the first is number `first` of the model's. */
+  async projection(specs: readonly LinearSpec[], first: number): Promise<Projection> {
+    const weights: HostTensor[] = [];
+    const biases: HostTensor[] = [];
+    for (const { path, shape, bias } of specs) {
+      weights.push(await this.#read(`${path}.weight`, [shape.out, shape.in]));
+      if (bias) biases.push(float32(await this.#read(`${path}.bias`, [shape.out])));
+    }
+    const out = specs.reduce((sum, { shape }) => sum + shape.out, 0);
+    const made: Projection = {
+      linears: { first, count: specs.length },
+      shape: { out, in: specs[0].shape.in },
+      weight: this.device.upload(stacked(weights)),
+    };
+    return biases.length === 0 ? made : { ...made, bias: this.device.upload(stacked(biases)) };
+  }
+
+  async #read(name: string, shape: readonly number[]): Promise<HostTensor> {
     if (!this.source.names.includes(name)) {
       throw new ConfigError(`Cannot find weight "${name}" in the model's folder`);
     }
@@ -108,16 +156,8 @@ class Loader {
     }
     const host = await this.source.read(name);
     this.#used.add(name);
-    const uploaded = this.device.upload(options.float32 ? tensor(widen(host.data, host.dtype), shape) : host);
     this.onWeight(this.#used.size, this.source.names.length);
-    return uploaded;
-  }
-
-  async linear({ path, shape, bias }: LinearSpec): Promise<LinearWeights> {
-    const weight = await this.load(`${path}.weight`, [shape.out, shape.in]);
-    return bias
-      ? { weight, bias: await this.load(`${path}.bias`, [shape.out], { float32: true }) }
-      : { weight };
+    return host;
   }
 
   /** A weight nobody asked for means that the model computes something this code does not. */
@@ -150,18 +190,25 @@ export async function loadLlama(
   const embeddingWeight = await loader.load("model.embed_tokens.weight", [vocabSize, hiddenSize]);
   const layers: LayerWeights[] = [];
   for (let i = 0; i < config.layers; i++) {
-    const linears: LinearWeights[] = [];
-    for (const spec of layerLinears(config, i)) linears.push(await loader.linear(spec));
+    const [qkv, o, gateUp, down] = layerLinears(config, i);
+    const first = perLayer * i;
     layers.push({
+      qkv: await loader.projection(qkv, first),
+      o: await loader.projection(o, first + 3),
+      gateUp: await loader.projection(gateUp, first + 4),
+      down: await loader.projection(down, first + 6),
       inputNorm: await loader.load(`model.layers.${i}.input_layernorm.weight`, [hiddenSize]),
       postNorm: await loader.load(`model.layers.${i}.post_attention_layernorm.weight`, [hiddenSize]),
-      linears,
     });
   }
   const norm = await loader.load("model.norm.weight", [hiddenSize]);
-  const head = config.tieWordEmbeddings
-    ? { weight: embeddingWeight }
-    : { weight: await loader.load("lm_head.weight", [vocabSize, hiddenSize]) };
+  const head: Projection = {
+    linears: { first: perLayer * config.layers, count: 1 },
+    shape: { out: vocabSize, in: hiddenSize },
+    weight: config.tieWordEmbeddings
+      ? embeddingWeight
+      : await loader.load("lm_head.weight", [vocabSize, hiddenSize]),
+  };
   loader.finish(
     config.tieWordEmbeddings ? /rotary_emb\.inv_freq$|^lm_head\.weight$/ : /rotary_emb\.inv_freq$/,
   );
@@ -178,178 +225,27 @@ export async function loadLlama(
   };
 }
 
+/**
+ * The weight and bias of a layer's linear by its number, as parts of its projection's, not copied.
+ *
+ * @throws RangeError where such a part does not begin at a multiple of 256 bytes, on a GPU; in real models it does.
+ */
+export function linearWeights({ layers, linears }: LlamaModel, index: number): LinearWeights {
+  const { qkv, o, gateUp, down } = layers[Math.floor(index / perLayer)];
+  const { weight, bias, linears: { first } } = [down, gateUp, o, qkv].find(({ linears }) =>
+    index >= linears.first
+  )!;
+  const { out, in: inFeatures } = linears[index].shape;
+  const at = linears.slice(first, index).reduce((sum, { shape }) => sum + shape.out, 0);
+  const part = { ...slice(weight, at * inFeatures, out * inFeatures), shape: [out, inFeatures] };
+  return bias ? { weight: part, bias: slice(bias, at, out) } : { weight: part };
+}
+
 /** Frees a model's weights. */
 export function releaseLlama(device: Device, { embedding, layers, norm, head, ropeTable }: LlamaModel): void {
-  const linears = [...layers.flatMap((layer) => layer.linears), head];
+  const projections = [...layers.flatMap(({ qkv, o, gateUp, down }) => [qkv, o, gateUp, down]), head];
   const norms = [norm, ...layers.flatMap(({ inputNorm, postNorm }) => [inputNorm, postNorm])];
-  const weights = linears.flatMap(({ weight, bias }) => bias ? [weight, bias] : [weight]);
+  const weights = projections.flatMap(({ weight, bias }) => bias ? [weight, bias] : [weight]);
   // A tied head is the embedding itself.
   for (const t of new Set([embedding, ...norms, ...weights, ropeTable])) device.release(t);
-}
-
-/** Tensors a model's steps work in; made once for the most rows and outputs a step may have. */
-export interface LlamaState {
-  readonly maxRows: number;
-  readonly maxOutputs: number;
-  /** Rows of each cache: sequences times tokens a sequence. */
-  readonly cacheRows: number;
-  /** (maxRows), uint32: token, position, cache row to write, cache row where the sequence starts. */
-  readonly tokens: Tensor;
-  readonly positions: Tensor;
-  readonly cacheIndex: Tensor;
-  readonly first: Tensor;
-  /** (maxOutputs), uint32: rows whose logits are wanted. */
-  readonly outputs: Tensor;
-  /** (maxOutputs, 4), float32: see the `sample` kernel. */
-  readonly params: Tensor;
-  readonly logits: Tensor;
-  /** (maxOutputs), uint32. */
-  readonly sampled: Tensor;
-  readonly hidden: Tensor;
-  readonly normed: Tensor;
-  readonly q: Tensor;
-  readonly k: Tensor;
-  readonly v: Tensor;
-  readonly attended: Tensor;
-  readonly gate: Tensor;
-  readonly up: Tensor;
-  readonly gated: Tensor;
-  readonly outputHidden: Tensor;
-  readonly outputNormed: Tensor;
-  readonly keys: readonly Tensor[];
-  readonly values: readonly Tensor[];
-}
-
-/** Allocates the tensors of a model's steps. */
-export function llamaState(
-  device: Device,
-  { config }: LlamaModel,
-  size: { readonly maxRows: number; readonly maxOutputs: number; readonly cacheRows: number },
-): LlamaState {
-  const { maxRows, maxOutputs, cacheRows } = size;
-  const f32 = (...shape: number[]): Tensor => device.alloc(shape, "float32");
-  const u32 = (...shape: number[]): Tensor => device.alloc(shape, "uint32");
-  const qSize = config.heads * config.headDim;
-  const kvSize = config.kvHeads * config.headDim;
-  return {
-    ...size,
-    tokens: u32(maxRows),
-    positions: u32(maxRows),
-    cacheIndex: u32(maxRows),
-    first: u32(maxRows),
-    outputs: u32(maxOutputs),
-    params: f32(maxOutputs, 4),
-    logits: f32(maxOutputs, config.vocabSize),
-    sampled: u32(maxOutputs),
-    hidden: f32(maxRows, config.hiddenSize),
-    normed: f32(maxRows, config.hiddenSize),
-    q: f32(maxRows, qSize),
-    k: f32(maxRows, kvSize),
-    v: f32(maxRows, kvSize),
-    attended: f32(maxRows, qSize),
-    gate: f32(maxRows, config.intermediateSize),
-    up: f32(maxRows, config.intermediateSize),
-    gated: f32(maxRows, config.intermediateSize),
-    outputHidden: f32(maxOutputs, config.hiddenSize),
-    outputNormed: f32(maxOutputs, config.hiddenSize),
-    keys: Array.from({ length: config.layers }, () => f32(cacheRows, kvSize)),
-    values: Array.from({ length: config.layers }, () => f32(cacheRows, kvSize)),
-  };
-}
-
-/** A step's adapters: given a linear's number and its tensors, the steps that add each row's adapter. */
-export type AdapterSteps = (
-  layer: number,
-  io: { readonly x: Tensor; readonly y: Tensor; readonly rows: number; readonly of: "rows" | "outputs" },
-) => readonly Step[];
-
-/** The plan of one step: `rows` tokens through the layers, then logits and a sampled token for `outputs` of them. */
-export function llamaPlan(
-  { config, layers, linears, ...model }: LlamaModel,
-  s: LlamaState,
-  { rows, outputs, adapters }: {
-    readonly rows: number;
-    readonly outputs: number;
-    readonly adapters: AdapterSteps;
-  },
-): Plan {
-  const { hiddenSize, heads, kvHeads, headDim, intermediateSize, rmsNormEps, vocabSize } = config;
-  const kvSize = kvHeads * headDim;
-  const norm = (x: Tensor, weight: Tensor, y: Tensor, count = rows): Step =>
-    step(rmsNorm, { x, weight, y }, { rows: count, dim: hiddenSize, eps: rmsNormEps });
-
-  /** y = or += x W^T + b, and the rows' adapters. */
-  function project(
-    index: number,
-    { weight, bias }: LinearWeights,
-    io: { x: Tensor; y: Tensor; accumulate?: boolean; of?: "rows" | "outputs" },
-  ): Step[] {
-    const { out, in: inFeatures } = linears[index].shape;
-    const { x, y, of = "rows" } = io;
-    const count = of === "rows" ? rows : outputs;
-    const uniforms = { rows: count, in: inFeatures, out, accumulate: Number(io.accumulate ?? false) };
-    const base = bias
-      ? step(linearBias, { x, weight, bias, y }, uniforms)
-      : step(linear, { x, weight, y }, uniforms);
-    return [base, ...adapters(index, { x, y, rows: count, of })];
-  }
-
-  const steps: Step[] = [
-    step(embedding, { ids: s.tokens, weight: model.embedding, y: s.hidden }, {
-      rows,
-      dim: hiddenSize,
-      vocab: vocabSize,
-    }),
-  ];
-  layers.forEach((layer, i) => {
-    const [q, k, v, o, gate, up, down] = layer.linears;
-    const at = 7 * i;
-    const cache = (x: Tensor, y: Tensor): Step =>
-      step(scatterRows, { x, index: s.cacheIndex, y }, { rows, dim: kvSize, yRows: s.cacheRows });
-    const turn = (x: Tensor, count: number): Step =>
-      step(rope, { x, table: model.ropeTable, positions: s.positions }, { rows, heads: count, headDim });
-    steps.push(
-      norm(s.hidden, layer.inputNorm, s.normed),
-      ...project(at, q, { x: s.normed, y: s.q }),
-      ...project(at + 1, k, { x: s.normed, y: s.k }),
-      ...project(at + 2, v, { x: s.normed, y: s.v }),
-      turn(s.q, heads),
-      turn(s.k, kvHeads),
-      cache(s.k, s.keys[i]),
-      cache(s.v, s.values[i]),
-      step(
-        attention,
-        {
-          q: s.q,
-          keys: s.keys[i],
-          values: s.values[i],
-          first: s.first,
-          positions: s.positions,
-          y: s.attended,
-        },
-        { rows, heads, kvHeads, headDim, cacheRows: s.cacheRows, scale: 1 / Math.sqrt(headDim) },
-      ),
-      ...project(at + 3, o, { x: s.attended, y: s.hidden, accumulate: true }),
-      norm(s.hidden, layer.postNorm, s.normed),
-      ...project(at + 4, gate, { x: s.normed, y: s.gate }),
-      ...project(at + 5, up, { x: s.normed, y: s.up }),
-      step(siluGate, { gate: s.gate, up: s.up, y: s.gated }, { count: rows * intermediateSize }),
-      ...project(at + 6, down, { x: s.gated, y: s.hidden, accumulate: true }),
-    );
-  });
-  if (outputs === 0) return steps;
-  steps.push(
-    step(embedding, { ids: s.outputs, weight: s.hidden, y: s.outputHidden }, {
-      rows: outputs,
-      dim: hiddenSize,
-      vocab: s.maxRows,
-    }),
-    norm(s.outputHidden, model.norm, s.outputNormed, outputs),
-    ...project(linears.length - 1, model.head, { x: s.outputNormed, y: s.logits, of: "outputs" }),
-    step(sample, { logits: s.logits, params: s.params, tokens: s.sampled }, {
-      rows: outputs,
-      vocab: vocabSize,
-    }),
-  );
-  return steps;
 }

@@ -18,7 +18,7 @@ import { rope } from "../../kernels/rope.ts";
 import { siluGate } from "../../kernels/silu_gate.ts";
 import type { TrainableModule } from "../adapters/method.ts";
 import type { Device } from "../device/device.ts";
-import type { LlamaModel } from "../models/llama.ts";
+import { linearWeights, type LlamaModel } from "../models/llama.ts";
 import { type Plan, type Step, step } from "../plan.ts";
 import { type Tensor, tensor } from "../tensor.ts";
 import { backward, Tape, type TrainStep } from "./backward.ts";
@@ -127,7 +127,7 @@ export function trainingPlans(setup: TrainingSetup): TrainingPlans {
   /** y = or += x W^T + b, and the linear's adapter where it has one. */
   function project(index: number, io: { x: Tensor; y: Tensor; accumulate?: boolean }): TrainStep[] {
     const { x, y } = io;
-    const { weight, bias } = model.layers[Math.floor(index / 7)].linears[index % 7];
+    const { weight, bias } = linearWeights(model, index);
     const { out, in: inFeatures } = model.linears[index].shape;
     const uniforms = { rows, in: inFeatures, out, accumulate: Number(io.accumulate ?? false) };
     const base = bias

@@ -7,6 +7,7 @@ import { embedding } from "../../../kernels/embedding.ts";
 import { fourierDelta } from "../../../kernels/fourier_delta.ts";
 import { fourierGradient } from "../../../kernels/fourier_gradient.ts";
 import { fourierLinear } from "../../../kernels/fourier_linear.ts";
+import { fourierLinears } from "../../../kernels/fourier_linears.ts";
 import {
   type FourierTable,
   fourierTable,
@@ -270,12 +271,16 @@ export const fourierft: Method = {
       bias: "none",
     };
   },
-  step: ({ x, y, slots, records, tables, values, rows, shape, layer, capacity }) =>
-    step(fourierLinear, { x, slots, records, tables, values, y }, {
+  step({ x, y, slots, records, tables, values, rows, in: inFeatures, outs, layer, capacity }) {
+    const [out0, out1, out2] = outs;
+    return step(fourierLinears, { x, slots, records, tables, values, y }, {
       rows,
-      in: shape.in,
-      out: shape.out,
+      in: inFeatures,
+      out0,
+      out1,
+      out2,
       layer,
       capacity,
-    }),
+    });
+  },
 };

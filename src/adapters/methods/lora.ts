@@ -218,12 +218,16 @@ export const lora: Method = {
     fan_in_fan_out: false,
     bias: "none",
   }),
-  step: ({ x, y, slots, records, values, rows, shape, layer, capacity }) =>
-    step(loraLinear, { x, slots, records, values, y }, {
+  step({ x, y, slots, records, values, rows, in: inFeatures, outs, layer, capacity }) {
+    const [out0, out1, out2] = outs;
+    return step(loraLinear, { x, slots, records, values, y }, {
       rows,
-      in: shape.in,
-      out: shape.out,
+      in: inFeatures,
+      out0,
+      out1,
+      out2,
       layer,
       capacity,
-    }),
+    });
+  },
 };

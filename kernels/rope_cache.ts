@@ -1,0 +1,164 @@
+import {
+  type Case,
+  defineKernel,
+  grid,
+  type Kernel,
+  normals,
+  uniformStruct,
+  workgroupBuiltins,
+  workgroupIndex,
+} from "./kernel.ts";
+import { turns } from "./rope.ts";
+
+type Buffers = "qkv" | "table" | "positions" | "index" | "keys" | "values";
+type Uniforms = "rows" | "heads" | "kvHeads" | "headDim" | "cacheRows";
+
+const uniforms = { rows: "u32", heads: "u32", kvHeads: "u32", headDim: "u32", cacheRows: "u32" } as const;
+
+/** One thread for two elements of a head that turn together, or that are copied. */
+const wgsl = /* wgsl */ `
+${uniformStruct(uniforms)}
+@group(0) @binding(1) var<storage, read_write> qkv: array<f32>;
+@group(0) @binding(2) var<storage, read> table: array<vec2f>;
+@group(0) @binding(3) var<storage, read> positions: array<u32>;
+@group(0) @binding(4) var<storage, read> index: array<u32>;
+@group(0) @binding(5) var<storage, read_write> keys: array<f32>;
+@group(0) @binding(6) var<storage, read_write> values: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(${workgroupBuiltins}) {
+  let half = uniforms.headDim / 2;
+  let i = (${workgroupIndex}) * 256 + local;
+  let pair = i % half;
+  let heads_in_row = uniforms.heads + 2 * uniforms.kvHeads;
+  let head = (i / half) % heads_in_row;
+  let row = (i / half) / heads_in_row;
+  if (row >= uniforms.rows) { return; }
+  let at = (i / half) * uniforms.headDim + pair;
+  let a = qkv[at];
+  let b = qkv[at + half];
+  let turn = table[positions[row] * half + pair];
+  let turned = vec2f(a * turn.x - b * turn.y, b * turn.x + a * turn.y);
+  if (head < uniforms.heads) {
+    qkv[at] = turned.x;
+    qkv[at + half] = turned.y;
+    return;
+  }
+  if (index[row] >= uniforms.cacheRows) { return; }
+  let kv_head = head - uniforms.heads;
+  let target_at = (index[row] * uniforms.kvHeads + kv_head % uniforms.kvHeads) * uniforms.headDim + pair;
+  if (kv_head < uniforms.kvHeads) {
+    keys[target_at] = turned.x;
+    keys[target_at + half] = turned.y;
+  } else {
+    values[target_at] = a;
+    values[target_at + half] = b;
+  }
+}
+`;
+
+interface Sizes {
+  readonly rows: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly cacheRows: number;
+  /** Rows that point past the cache. */
+  readonly skipped?: number;
+}
+
+/** The rows go to different places, in reverse. */
+function sized({ skipped = 0, ...sizes }: Sizes): Case<Buffers, Uniforms> {
+  const { rows, heads, kvHeads, headDim, cacheRows } = sizes;
+  return {
+    name: `${rows} rows, ${heads}/${kvHeads} heads of ${headDim} into ${cacheRows}, ${skipped} skipped`,
+    uniforms: sizes,
+    make: (random) => ({
+      qkv: normals(rows * (heads + 2 * kvHeads) * headDim, random),
+      table: turns(37, headDim),
+      positions: Uint32Array.from({ length: rows }, () => Math.floor(random() * 37)),
+      index: Uint32Array.from({ length: rows }, (_, r) => r < skipped ? cacheRows + r : cacheRows - 1 - r),
+      keys: normals(cacheRows * kvHeads * headDim, random),
+      values: normals(cacheRows * kvHeads * headDim, random),
+    }),
+  };
+}
+
+/** What lies between the projections and attention: positions into q and k, and k and v into the cache. */
+export const ropeCache: Kernel<Buffers, Uniforms> = defineKernel({
+  name: "rope_cache",
+  doc: "Turns the query heads of each row in place as `rope` does; writes the turned key heads to " +
+    "keys[index[r]] and the value heads to values[index[r]]. An index of cacheRows or more is skipped, other rows of " +
+    "the caches stay. Every position is in the table; no two rows name one place.",
+  buffers: {
+    qkv: {
+      access: "read_write",
+      dtypes: ["float32"],
+      doc: "(rows, heads + 2 kvHeads, headDim), row-major: queries, turned in place, then keys, then values",
+    },
+    table: { access: "read", dtypes: ["float32"], doc: "(positions, headDim / 2, 2): cosine, sine" },
+    positions: { access: "read", dtypes: ["uint32"], doc: "(rows)" },
+    index: { access: "read", dtypes: ["uint32"], doc: "(rows): the row's place in the caches" },
+    keys: { access: "read_write", dtypes: ["float32"], doc: "(cacheRows, kvHeads, headDim), row-major" },
+    values: { access: "read_write", dtypes: ["float32"], doc: "(cacheRows, kvHeads, headDim), row-major" },
+  },
+  uniforms,
+  launch({ uniforms: { rows, heads, kvHeads, headDim } }, limits) {
+    if (headDim % 2 !== 0 || headDim === 0) {
+      throw new RangeError(`Cannot rotate heads of ${headDim}: the size must be even and positive`);
+    }
+    return {
+      dispatches: [{
+        wgsl,
+        bindings: [
+          { name: "qkv", access: "read_write" },
+          { name: "table", access: "read" },
+          { name: "positions", access: "read" },
+          { name: "index", access: "read" },
+          { name: "keys", access: "read_write" },
+          { name: "values", access: "read_write" },
+        ],
+        grid: grid(Math.ceil(rows * (heads + 2 * kvHeads) * headDim / 512), limits),
+      }],
+    };
+  },
+  reference({ qkv, table, positions, index, keys, values }, { rows, heads, kvHeads, headDim, cacheRows }) {
+    const half = headDim / 2, width = kvHeads * headDim;
+    for (let r = 0; r < rows; r++) {
+      const queries = r * (heads + 2 * kvHeads) * headDim;
+      const turned = queries + heads * headDim, copied = turned + width;
+      for (let at = queries; at < copied; at += headDim) {
+        for (let i = 0; i < half; i++) {
+          const turn = positions[r] * headDim + 2 * i;
+          const cos = table[turn], sin = table[turn + 1];
+          const a = qkv[at + i], b = qkv[at + half + i];
+          const first = a * cos - b * sin, second = b * cos + a * sin;
+          if (at < turned) {
+            qkv[at + i] = first;
+            qkv[at + half + i] = second;
+          } else if (index[r] < cacheRows) {
+            const target = index[r] * width + at - turned + i;
+            keys[target] = first;
+            keys[target + half] = second;
+          }
+        }
+      }
+      if (index[r] >= cacheRows) continue;
+      for (let i = 0; i < width; i++) values[index[r] * width + i] = qkv[copied + i];
+    }
+  },
+  tolerance: 1e-6,
+  cases: [
+    sized({ rows: 1, heads: 1, kvHeads: 1, headDim: 2, cacheRows: 1 }),
+    sized({ rows: 3, heads: 5, kvHeads: 1, headDim: 6, cacheRows: 7, skipped: 1 }),
+    sized({ rows: 2, heads: 8, kvHeads: 4, headDim: 32, cacheRows: 5 }),
+    sized({ rows: 7, heads: 3, kvHeads: 3, headDim: 128, cacheRows: 11, skipped: 2 }),
+    sized({ rows: 1, heads: 2, kvHeads: 2, headDim: 258, cacheRows: 3 }),
+  ],
+  benches: [
+    {
+      ...sized({ rows: 64, heads: 32, kvHeads: 8, headDim: 64, cacheRows: 4096 }),
+      bytes: 4 * 64 * 64 * (2 * 32 + 4 * 8),
+    },
+  ],
+});

@@ -1,0 +1,165 @@
+/**
+ * One step of a batch of a Llama as a plan.
+ *
+ * A step takes rows: each a token of some sequence, with its position, its place in the key-value cache and its adapter.
+ * Prompts and new tokens of different sequences stand side by side in one step.
+ *
+ * @module
+ */
+import { attention } from "../../kernels/attention.ts";
+import { embedding } from "../../kernels/embedding.ts";
+import { linear } from "../../kernels/linear.ts";
+import { linearBias } from "../../kernels/linear_bias.ts";
+import { rmsNorm } from "../../kernels/rms_norm.ts";
+import { ropeCache } from "../../kernels/rope_cache.ts";
+import { sample } from "../../kernels/sample.ts";
+import { siluGateUp } from "../../kernels/silu_gate_up.ts";
+import type { LinearGroup } from "../adapters/bank.ts";
+import type { Device } from "../device/device.ts";
+import { type Plan, type Step, step } from "../plan.ts";
+import type { Tensor } from "../tensor.ts";
+import type { LlamaModel, Projection } from "./llama.ts";
+
+/** Tensors a model's steps work in; made once for the most rows and outputs a step may have. */
+export interface LlamaState {
+  readonly maxRows: number;
+  readonly maxOutputs: number;
+  /** Rows of each cache: sequences times tokens a sequence. */
+  readonly cacheRows: number;
+  /** (maxRows), uint32: token, position, cache row to write, cache row where the sequence starts. */
+  readonly tokens: Tensor;
+  readonly positions: Tensor;
+  readonly cacheIndex: Tensor;
+  readonly first: Tensor;
+  /** (maxOutputs), uint32: rows whose logits are wanted. */
+  readonly outputs: Tensor;
+  /** (maxOutputs, 4), float32: see the `sample` kernel. */
+  readonly params: Tensor;
+  readonly logits: Tensor;
+  /** (maxOutputs), uint32. */
+  readonly sampled: Tensor;
+  readonly hidden: Tensor;
+  readonly normed: Tensor;
+  /** (maxRows, (heads + 2 kvHeads) headDim) */
+  readonly qkv: Tensor;
+  readonly attended: Tensor;
+  /** (maxRows, 2 intermediateSize) */
+  readonly gateUp: Tensor;
+  readonly gated: Tensor;
+  readonly outputHidden: Tensor;
+  readonly outputNormed: Tensor;
+  readonly keys: readonly Tensor[];
+  readonly values: readonly Tensor[];
+}
+
+/** Allocates the tensors of a model's steps. */
+export function llamaState(
+  device: Device,
+  { config }: LlamaModel,
+  size: { readonly maxRows: number; readonly maxOutputs: number; readonly cacheRows: number },
+): LlamaState {
+  const { maxRows, maxOutputs, cacheRows } = size;
+  const f32 = (...shape: number[]): Tensor => device.alloc(shape, "float32");
+  const u32 = (...shape: number[]): Tensor => device.alloc(shape, "uint32");
+  const qSize = config.heads * config.headDim;
+  const kvSize = config.kvHeads * config.headDim;
+  return {
+    ...size,
+    tokens: u32(maxRows),
+    positions: u32(maxRows),
+    cacheIndex: u32(maxRows),
+    first: u32(maxRows),
+    outputs: u32(maxOutputs),
+    params: f32(maxOutputs, 4),
+    logits: f32(maxOutputs, config.vocabSize),
+    sampled: u32(maxOutputs),
+    hidden: f32(maxRows, config.hiddenSize),
+    normed: f32(maxRows, config.hiddenSize),
+    qkv: f32(maxRows, qSize + 2 * kvSize),
+    attended: f32(maxRows, qSize),
+    gateUp: f32(maxRows, 2 * config.intermediateSize),
+    gated: f32(maxRows, config.intermediateSize),
+    outputHidden: f32(maxOutputs, config.hiddenSize),
+    outputNormed: f32(maxOutputs, config.hiddenSize),
+    keys: Array.from({ length: config.layers }, () => f32(cacheRows, kvSize)),
+    values: Array.from({ length: config.layers }, () => f32(cacheRows, kvSize)),
+  };
+}
+
+/** A step's adapters: given a projection's linears and tensors, the steps that add each row's adapter. */
+export type AdapterSteps = (
+  linears: LinearGroup,
+  io: { readonly x: Tensor; readonly y: Tensor; readonly rows: number; readonly of: "rows" | "outputs" },
+) => readonly Step[];
+
+/** The plan of one step: `rows` tokens through the layers, then logits and a sampled token for `outputs` of them. */
+export function llamaPlan(
+  { config, layers, ...model }: LlamaModel,
+  s: LlamaState,
+  { rows, outputs, adapters }: {
+    readonly rows: number;
+    readonly outputs: number;
+    readonly adapters: AdapterSteps;
+  },
+): Plan {
+  const { hiddenSize, heads, kvHeads, headDim, intermediateSize, rmsNormEps, vocabSize } = config;
+  const { cacheRows, first, positions, cacheIndex: index } = s;
+  const norm = (x: Tensor, weight: Tensor, y: Tensor, count = rows): Step =>
+    step(rmsNorm, { x, weight, y }, { rows: count, dim: hiddenSize, eps: rmsNormEps });
+
+  /** y = or += x W^T + b, and the rows' adapters. */
+  function project(
+    { weight, bias, shape, linears }: Projection,
+    io: { x: Tensor; y: Tensor; accumulate?: boolean; of?: "rows" | "outputs" },
+  ): Step[] {
+    const { x, y, of = "rows" } = io;
+    const count = of === "rows" ? rows : outputs;
+    const uniforms = { rows: count, ...shape, accumulate: Number(io.accumulate ?? false) };
+    const base = bias
+      ? step(linearBias, { x, weight, bias, y }, uniforms)
+      : step(linear, { x, weight, y }, uniforms);
+    return [base, ...adapters(linears, { x, y, rows: count, of })];
+  }
+
+  const steps: Step[] = [
+    step(embedding, { ids: s.tokens, weight: model.embedding, y: s.hidden }, {
+      rows,
+      dim: hiddenSize,
+      vocab: vocabSize,
+    }),
+  ];
+  layers.forEach(({ inputNorm, qkv, o, postNorm, gateUp, down }, i) => {
+    const keys = s.keys[i], values = s.values[i];
+    const sizes = { rows, heads, kvHeads, headDim, cacheRows };
+    steps.push(
+      norm(s.hidden, inputNorm, s.normed),
+      ...project(qkv, { x: s.normed, y: s.qkv }),
+      step(ropeCache, { qkv: s.qkv, table: model.ropeTable, positions, index, keys, values }, sizes),
+      step(attention, { q: s.qkv, keys, values, first, positions, y: s.attended }, {
+        ...sizes,
+        qStride: qkv.shape.out,
+        scale: 1 / Math.sqrt(headDim),
+      }),
+      ...project(o, { x: s.attended, y: s.hidden, accumulate: true }),
+      norm(s.hidden, postNorm, s.normed),
+      ...project(gateUp, { x: s.normed, y: s.gateUp }),
+      step(siluGateUp, { gateUp: s.gateUp, y: s.gated }, { rows, dim: intermediateSize }),
+      ...project(down, { x: s.gated, y: s.hidden, accumulate: true }),
+    );
+  });
+  if (outputs === 0) return steps;
+  steps.push(
+    step(embedding, { ids: s.outputs, weight: s.hidden, y: s.outputHidden }, {
+      rows: outputs,
+      dim: hiddenSize,
+      vocab: s.maxRows,
+    }),
+    norm(s.outputHidden, model.norm, s.outputNormed, outputs),
+    ...project(model.head, { x: s.outputNormed, y: s.logits, of: "outputs" }),
+    step(sample, { logits: s.logits, params: s.params, tokens: s.sampled }, {
+      rows: outputs,
+      vocab: vocabSize,
+    }),
+  );
+  return steps;
+}
