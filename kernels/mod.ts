@@ -32,7 +32,6 @@ import { ropeBackward } from "./rope_backward.ts";
 import { ropeCache } from "./rope_cache.ts";
 import { sample } from "./sample.ts";
 import { scale } from "./scale.ts";
-import { scatterRows } from "./scatter_rows.ts";
 import { siluGate } from "./silu_gate.ts";
 import { siluGateBackward } from "./silu_gate_backward.ts";
 import { siluGateUp } from "./silu_gate_up.ts";
@@ -67,7 +66,6 @@ export {
   ropeCache,
   sample,
   scale,
-  scatterRows,
   siluGate,
   siluGateBackward,
   siluGateUp,
@@ -100,7 +98,6 @@ export const kernels: readonly Kernel[] = [
   rope,
   ropeCache,
   scale,
-  scatterRows,
   attention,
   siluGate,
   siluGateUp,

@@ -12,9 +12,10 @@ import { loraLinear } from "../kernels/lora_linear.ts";
 import { bitsOf, noSlot } from "../kernels/record.ts";
 import { rmsNorm } from "../kernels/rms_norm.ts";
 import { rope } from "../kernels/rope.ts";
+import { ropeCache } from "../kernels/rope_cache.ts";
 import { sample } from "../kernels/sample.ts";
-import { scatterRows } from "../kernels/scatter_rows.ts";
 import { siluGate } from "../kernels/silu_gate.ts";
+import { siluGateUp } from "../kernels/silu_gate_up.ts";
 
 type Arrays = Record<string, TypedArray>;
 
@@ -67,9 +68,10 @@ const all = [
   loraLinear,
   rmsNorm,
   rope,
+  ropeCache,
   sample,
-  scatterRows,
   siluGate,
+  siluGateUp,
 ] as unknown as Kernel[];
 
 /** A case's arrays as a CPU has them, with 16-bit floats widened. */
@@ -160,13 +162,33 @@ test("rope turns (1, 0) to cosine and sine, keeps lengths, and products depend o
   }));
 });
 
-test("scatterRows writes named rows, skips those past the end and leaves the rest", () => {
-  const y = new Float32Array([9, 9, 9, 9, 9, 9]);
-  scatterRows.reference(
-    { x: new Float32Array([1, 2, 3, 4, 5, 6]), index: new Uint32Array([2, 3, 0]), y },
-    { rows: 3, dim: 2, yRows: 3 },
-  );
-  assert.deepEqual([...y], [5, 6, 9, 9, 1, 2]);
+test("ropeCache is rope of q and k, with k and v written where the index says, and no further", () => {
+  const sizes = { heads: 3, kvHeads: 2, headDim: 4 };
+  const [width, kvWidth] = [12, 8];
+  const random = source(3);
+  const qkv = normals(3 * (width + 2 * kvWidth), random);
+  const table = normals(6 * 4, random);
+  const positions = new Uint32Array([5, 0, 2]);
+  const keys = normals(2 * kvWidth, random), values = normals(2 * kvWidth, random);
+  const got = { qkv: qkv.slice(), keys: keys.slice(), values: values.slice() };
+  // The second row is past the cache's end, and the cache's first row nobody's.
+  const index = new Uint32Array([1, 2, 7]);
+  ropeCache.reference({ ...got, table, positions, index }, { rows: 3, ...sizes, cacheRows: 2 });
+  for (let r = 0; r < 3; r++) {
+    const row = qkv.subarray(r * 28, (r + 1) * 28);
+    const turned = row.slice(0, width + kvWidth);
+    rope.reference(
+      { x: turned, table, positions: positions.subarray(r, r + 1) },
+      { rows: 1, heads: 5, headDim: 4 },
+    );
+    assert.deepEqual(got.qkv.subarray(r * 28, r * 28 + width), turned.subarray(0, width));
+    assert.deepEqual(got.qkv.subarray(r * 28 + width, (r + 1) * 28), row.subarray(width));
+    if (r > 0) continue;
+    assert.deepEqual(got.keys.subarray(kvWidth), turned.subarray(width));
+    assert.deepEqual(got.values.subarray(kvWidth), row.subarray(width + kvWidth));
+  }
+  assert.deepEqual(got.keys.subarray(0, kvWidth), keys.subarray(0, kvWidth));
+  assert.deepEqual(got.values.subarray(0, kvWidth), values.subarray(0, kvWidth));
 });
 
 test("siluGate of gates 0, 2 and -1000 is as computed by hand", () => {
@@ -176,6 +198,15 @@ test("siluGate of gates 0, 2 and -1000 is as computed by hand", () => {
     { count: 3 },
   );
   close(y, [0, 6 / (1 + Math.exp(-2)), 0]);
+});
+
+test("siluGateUp gates each row's second half by its first, as siluGate does", () => {
+  const gate = normals(6, source(1), 3), up = normals(6, source(2));
+  const y = new Float32Array(6).fill(NaN), expected = y.slice();
+  const rows = [0, 1].flatMap((r) => [...gate.subarray(3 * r, 3 * r + 3), ...up.subarray(3 * r, 3 * r + 3)]);
+  siluGateUp.reference({ gateUp: Float32Array.from(rows), y }, { rows: 2, dim: 3 });
+  siluGate.reference({ gate, up, y: expected }, { count: 6 });
+  assert.deepEqual(y, expected);
 });
 
 test("attention to one key gives its value, whatever the query", () => {
