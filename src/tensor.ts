@@ -97,6 +97,15 @@ export function slice(t: Tensor, at: number, count: number): Tensor {
   return { shape: [count], dtype: t.dtype, data: { buffer, offsetBytes: begin } };
 }
 
+/** A tensor's 4-byte elements as float32: the same bits, not copied. */
+export function asFloat32({ shape, data }: Tensor): Tensor {
+  return {
+    shape,
+    dtype: "float32",
+    data: ArrayBuffer.isView(data) ? new Float32Array(data.buffer, data.byteOffset, data.length) : data,
+  };
+}
+
 /** Whether a tensor's elements are on the host. */
 export function isHost(t: Tensor): t is HostTensor {
   return ArrayBuffer.isView(t.data);

@@ -165,6 +165,16 @@ test("generate samples the same text for the same seed, and no more tokens than 
   assert.equal((await succeeds(...common, "--max-tokens", "0")).stdout, "The\n");
 });
 
+test("generate --trace shows the last step launch by launch on standard error, and the text as it is", async () => {
+  const common = ["generate", "--model", model, "--prompt", "The", "--device", "cpu", "--max-tokens", "2"];
+  const [plain, traced] = [await succeeds(...common), await succeeds(...common, "--trace")];
+  assert.equal(traced.stdout, plain.stdout);
+  assert.doesNotMatch(plain.stderr, /last step/);
+  assert.match(traced.stderr, /^The last step on CPU .*, by the host's clock:$/m);
+  assert.match(traced.stderr, /^ +4 +rope_cache +[0-9.]+ +[0-9.]+$/m);
+  assert.match(traced.stderr, /^ +linear +33 +[0-9.]+ +[0-9.]+ %$/m);
+});
+
 test("merge writes a model folder that speaks as the base with the adapter does", async () => {
   await inFolder(async (folder) => {
     const merged = join(folder, "merged");

@@ -9,9 +9,10 @@ import { methods } from "../src/adapters/methods/mod.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
 import { uniforms } from "../src/engine/random.ts";
+import { Runner } from "../src/engine/runner.ts";
 import { openCheckpoint } from "../src/models/checkpoint.ts";
 import { linearWeights, type LlamaModel, loadLlama, type WeightSource } from "../src/models/llama.ts";
-import { llamaPlan, llamaState } from "../src/models/llama_plan.ts";
+import { llamaPlan } from "../src/models/llama_plan.ts";
 import { readConfig } from "../src/open.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { type HostTensor, tensor } from "../src/tensor.ts";
@@ -176,7 +177,7 @@ test("linearWeights tells of a part that a GPU cannot bind", async () => {
 test("llamaPlan takes nine steps a layer, and four more for adapters of all its linears", async () => {
   const device = cpuDevice();
   const { model } = await openTiny(device, "llama");
-  const state = llamaState(device, model, { maxRows: 4, maxOutputs: 2, cacheRows: 8 });
+  const { state } = new Runner(device, model, { banks: [], maxRows: 4, maxOutputs: 2, cacheRows: 8 });
   const count = (outputs: number, adapters: number): number => {
     const [step] = llamaPlan(model, state, { rows: 1, outputs: 0, adapters: () => [] });
     return llamaPlan(model, state, { rows: 3, outputs, adapters: () => Array(adapters).fill(step) }).length;

@@ -8,7 +8,8 @@ import process from "node:process";
 import { defineCommand } from "citty";
 import { generateText } from "../engine/text.ts";
 import { openAdapterStore } from "../runtime/adapter_store.ts";
-import { deviceArgs, openNamedDevice, openNamedModel, parseCount } from "./open.ts";
+import { deviceArgs, log, openNamedDevice, openNamedModel, parseCount } from "./open.ts";
+import { traceTable } from "./trace.ts";
 
 /** See the module's documentation. */
 export const generate = defineCommand({
@@ -20,6 +21,7 @@ export const generate = defineCommand({
     "max-tokens": { type: "string", default: "60", description: "New tokens at most", valueHint: "N" },
     temperature: { type: "string", default: "0", description: "0 is greedy", valueHint: "T" },
     seed: { type: "string", description: "Seed of sampling", valueHint: "N" },
+    trace: { type: "boolean", description: "Show what each launch of the last step took, on standard error" },
     ...deviceArgs,
   },
   async run({ args }) {
@@ -27,7 +29,9 @@ export const generate = defineCommand({
     if (!(temperature >= 0)) {
       throw new RangeError(`Cannot read --temperature "${args.temperature}": it must be 0 or more`);
     }
-    const device = await openNamedDevice(args.device);
+    // Else Dawn rounds timestamps to 65 microseconds.
+    const gpu = args.trace ? { toggles: { disable: ["timestamp_quantization"] } } : undefined;
+    const device = await openNamedDevice(args.device, gpu);
     const adapter = args.adapter === undefined ? undefined : resolve(args.adapter);
     const adapters = adapter === undefined ? undefined : await openAdapterStore(dirname(adapter));
     const { engine, tokenizer } = await openNamedModel(device, { folder: args.model, adapters });
@@ -53,6 +57,7 @@ export const generate = defineCommand({
       before = "";
     }
     process.stdout.write("\n");
+    if (args.trace) log(traceTable(await engine.trace(), device.description));
     device.destroy();
     process.exit(0);
   },

@@ -47,6 +47,7 @@ export function cpuDevice(): Device {
     kind: "cpu",
     description: "CPU (TypeScript, one thread)",
     limits: portableLimits,
+    prefersFewSizes: false,
     upload: widened,
     alloc: (shape, dtype) => tensor(newArray(dtype, elements(shape)), shape, { dtype }),
     write(target, data, at = 0) {
@@ -69,6 +70,20 @@ export function cpuDevice(): Device {
     read(source, range) {
       const data = hostArray(source);
       return Promise.resolve(range ? data.slice(range.at, range.at + range.count) : data.slice());
+    },
+    runAndRead(program, source, range) {
+      this.run(program);
+      return this.read(source, range);
+    },
+    trace(program) {
+      const start = performance.now();
+      const sinceUs = (): number => 1000 * (performance.now() - start);
+      const launches = (program as CpuProgram).calls.map((call) => {
+        const beginUs = sinceUs();
+        this.run(new CpuProgram([call]));
+        return { kernel: call.kernel.name, beginUs, endUs: sinceUs() };
+      });
+      return Promise.resolve({ clock: "host", launches });
     },
     release() {},
     destroy() {},

@@ -15,12 +15,38 @@ export interface Program {
   release(): void;
 }
 
+/** Elements of a tensor: `count` of them from `at` on. */
+export interface Range {
+  readonly at: number;
+  readonly count: number;
+}
+
+/** One launch of a program that was run; microseconds from the program's begin. */
+export interface TracedLaunch {
+  readonly kernel: string;
+  /** Workgroups; absent on a CPU. */
+  readonly grid?: readonly [number, number, number];
+  readonly beginUs: number;
+  readonly endUs: number;
+}
+
+/** A program's launches, by the clock of the GPU or of the host. */
+export interface Trace {
+  readonly clock: "gpu" | "host";
+  readonly launches: readonly TracedLaunch[];
+}
+
 /** Runs plans on tensors. Everything above this interface works on any device. */
 export interface Device {
   readonly kind: "cpu" | "webgpu";
   /** One line for a log: what the device is. */
   readonly description: string;
   readonly limits: Limits;
+  /**
+   * Whether plans had better come in few sizes, with rows that take no part: preparing a plan anew costs a GPU's host more
+   * than such rows cost the GPU, which takes rows in blocks anyway. On a CPU each row costs, and preparing nothing.
+   */
+  readonly prefersFewSizes: boolean;
   /** Copies a host tensor to the device. A CPU widens float16 and bfloat16 to float32. */
   upload(source: HostTensor): Tensor;
   /** A zeroed tensor. */
@@ -31,8 +57,15 @@ export interface Device {
   prepare(plan: Plan): Promise<Program>;
   /** Runs a program; on a GPU this submits once and returns at once. Throws when the device was lost. */
   run(program: Program): void;
-  /** The elements of a tensor (a copy), after all that was run before. `range` counts elements. */
-  read(source: Tensor, range?: { readonly at: number; readonly count: number }): Promise<TypedArray>;
+  /** The elements of a tensor (a copy), after all that was run before; all of them without a range. */
+  read(source: Tensor, range?: Range): Promise<TypedArray>;
+  /** `run`, then `read`, in one submit. */
+  runAndRead(program: Program, source: Tensor, range?: Range): Promise<TypedArray>;
+  /**
+   * Runs a program and says what each launch took. On a GPU every launch is set apart from the next, in a pass of its own
+   * (or, where the GPU has no timestamps, waited for): a launch's own time is right, the sum is more than a run takes.
+   */
+  trace(program: Program): Promise<Trace>;
   /** Frees a tensor made by `upload` or `alloc`. */
   release(t: Tensor): void;
   /** Frees everything; the device cannot be used after it. */

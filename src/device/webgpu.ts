@@ -15,7 +15,9 @@ import {
   type Tensor,
   type TypedArray,
 } from "../tensor.ts";
-import { type Device, DeviceError, type Program } from "./device.ts";
+import { type Device, DeviceError, type Program, type Range, type Trace } from "./device.ts";
+import { Readback } from "./readback.ts";
+import { type PassTime, timePasses } from "./timestamps.ts";
 
 /** The device, and the `GPUDevice` under it for callers that record their own passes. */
 export interface WebGpuDevice extends Device {
@@ -48,9 +50,7 @@ class GpuProgram implements Program {
 // WebGPU's flag values, by number: npm's Dawn brings no globals, and a caller's GPUDevice may come from there.
 const storageUsage = 0x80 | 0x8 | 0x4; // STORAGE | COPY_DST | COPY_SRC
 const uniformUsage = 0x40 | 0x8; // UNIFORM | COPY_DST
-const readbackUsage = 0x1 | 0x8; // MAP_READ | COPY_DST
 const computeStage = 0x4;
-const mapModeRead = 0x1;
 
 const roundUp = (n: number, step: number): number => Math.ceil(n / step) * step;
 
@@ -92,6 +92,7 @@ export function webgpuDevice(
   const pipelines = new Map<string, Promise<GPUComputePipeline>>();
   const tables = new Map<string, GPUBuffer>();
   const scratches = new Map<string, GPUBuffer>();
+  const readback = new Readback(gpu);
   let failure: string | undefined;
 
   gpu.lost.then(({ reason, message }) =>
@@ -239,54 +240,76 @@ export function webgpuDevice(
     return new GpuProgram(dispatches.flat(), buffer);
   }
 
+  function dispatch(pass: GPUComputePassEncoder, { pipeline, bindGroup, grid: [x, y, z] }: Launched): void {
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, bindGroup);
+    pass.dispatchWorkgroups(x, y, z);
+  }
+
   function encode(pass: GPUComputePassEncoder, program: Program): void {
-    for (const { pipeline, bindGroup, grid } of (program as GpuProgram).dispatches) {
-      pass.setPipeline(pipeline);
-      pass.setBindGroup(0, bindGroup);
-      pass.dispatchWorkgroups(...grid);
+    for (const launched of (program as GpuProgram).dispatches) dispatch(pass, launched);
+  }
+
+  function record(launched: readonly Launched[]): GPUCommandEncoder {
+    const encoder = gpu.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    for (const one of launched) dispatch(pass, one);
+    pass.end();
+    return encoder;
+  }
+
+  async function timeOnHost(launched: readonly Launched[]): Promise<PassTime[]> {
+    const start = performance.now();
+    const times: PassTime[] = [];
+    for (const one of launched) {
+      const beginUs = 1000 * (performance.now() - start);
+      gpu.queue.submit([record([one]).finish()]);
+      await gpu.queue.onSubmittedWorkDone();
+      times.push({ beginUs, endUs: 1000 * (performance.now() - start) });
     }
+    return times;
+  }
+
+  async function trace(program: Program): Promise<Trace> {
+    checkAlive();
+    const { dispatches } = program as GpuProgram;
+    const clock = gpu.features.has("timestamp-query") ? "gpu" : "host";
+    const times = clock === "gpu"
+      ? await timePasses(gpu, dispatches.map((one) => (pass) => dispatch(pass, one)))
+      : await timeOnHost(dispatches);
+    checkAlive();
+    return {
+      clock,
+      launches: dispatches.map(({ label, grid }, i) => ({ kernel: label, grid, ...times[i] })),
+    };
   }
 
   function run(program: Program): void {
     checkAlive();
-    const encoder = gpu.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    encode(pass, program);
-    pass.end();
-    gpu.queue.submit([encoder.finish()]);
+    gpu.queue.submit([record((program as GpuProgram).dispatches).finish()]);
   }
 
-  async function read(
-    source: Tensor,
-    range?: { readonly at: number; readonly count: number },
-  ): Promise<TypedArray> {
-    checkAlive();
-    const { buffer, offsetBytes } = deviceBuffer(source);
-    const bytes = bytesPerElement[source.dtype];
-    const at = range?.at ?? 0;
-    const count = range?.count ?? elements(source.shape);
-    const begin = offsetBytes + at * bytes;
-    const alignedBegin = begin - begin % 4;
-    const size = roundUp(begin - alignedBegin + count * bytes, 4);
-    const staging = gpu.createBuffer({ size: Math.max(size, 4), usage: readbackUsage });
-    const encoder = gpu.createCommandEncoder();
-    encoder.copyBufferToBuffer(buffer, alignedBegin, staging, 0, size);
+  /** Submits what an encoder holds and a copy behind it; gives the copied elements. */
+  async function finish(encoder: GPUCommandEncoder, source: Tensor, range?: Range): Promise<TypedArray> {
+    deviceBuffer(source);
+    const copied = readback.record(encoder, source, range);
     gpu.queue.submit([encoder.finish()]);
-    try {
-      await staging.mapAsync(mapModeRead);
-    } catch (error) {
+    const data = await copied().catch((error) => {
       checkAlive();
       throw new DeviceError(`Cannot read from the WebGPU device: ${(error as Error).message}`);
-    }
+    });
     checkAlive();
-    const out = newArray(source.dtype, count);
-    const from = begin - alignedBegin;
-    new Uint8Array(out.buffer).set(
-      new Uint8Array(staging.getMappedRange()).subarray(from, from + count * bytes),
-    );
-    staging.unmap();
-    staging.destroy();
-    return out;
+    return data;
+  }
+
+  async function runAndRead(program: Program, source: Tensor, range?: Range): Promise<TypedArray> {
+    checkAlive();
+    return await finish(record((program as GpuProgram).dispatches), source, range);
+  }
+
+  async function read(source: Tensor, range?: Range): Promise<TypedArray> {
+    checkAlive();
+    return await finish(gpu.createCommandEncoder(), source, range);
   }
 
   function write(target: Tensor, data: TypedArray, at = 0): void {
@@ -322,19 +345,23 @@ export function webgpuDevice(
     kind: "webgpu",
     description: options.description ?? "WebGPU",
     limits,
+    prefersFewSizes: true,
     gpu,
     upload,
     alloc,
     write,
     prepare,
     run,
+    runAndRead,
     encode,
     read,
+    trace,
     release(t) {
       deviceBuffer(t).buffer.destroy();
     },
     destroy() {
       failure ??= "it was destroyed";
+      readback.destroy();
       for (const buffer of [...tables.values(), ...scratches.values()]) buffer.destroy();
       options.destroy?.();
     },

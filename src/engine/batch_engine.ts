@@ -4,14 +4,15 @@
  * @module
  */
 import type { AdapterRegistry, Lease } from "../adapters/registry.ts";
-import type { Device } from "../device/device.ts";
+import type { Device, Trace } from "../device/device.ts";
 import { OverloadedError } from "../errors.ts";
 import type { LlamaModel } from "../models/llama.ts";
 import { breathe } from "./breathe.ts";
 import type { Engine, GenerateEvent, GenerateRequest, TokenLogprobs } from "./generate.ts";
 import { logprobsOf } from "./logprobs.ts";
 import { randomSeed, uniforms } from "./random.ts";
-import { type Output, type Row, Runner } from "./runner.ts";
+import { Runner } from "./runner.ts";
+import type { Output, Row } from "./step_inputs.ts";
 
 /** How an engine is set up. */
 export interface EngineOptions {
@@ -69,7 +70,8 @@ export class BatchEngine implements Engine {
   readonly #maxOutputs: number;
   readonly #maxWaiting: number;
   readonly #eos: ReadonlySet<number>;
-  #looping = false;
+  /** While sequences run. */
+  #looping: Promise<void> | undefined;
 
   constructor(
     device: Device,
@@ -98,6 +100,16 @@ export class BatchEngine implements Engine {
   /** Sequences running and waiting now. */
   get load(): { readonly running: number; readonly waiting: number } {
     return { running: this.#running.length, waiting: this.#waiting.length };
+  }
+
+  /**
+   * What each launch of the last step took, by running that step again once nothing is generated any more.
+   *
+   * @throws RangeError when there was none.
+   */
+  async trace(): Promise<Trace> {
+    await this.#looping;
+    return await this.#runner.trace();
   }
 
   async *generate(request: GenerateRequest): AsyncGenerator<GenerateEvent, void, void> {
@@ -179,8 +191,7 @@ export class BatchEngine implements Engine {
 
   #start(): void {
     if (this.#looping) return;
-    this.#looping = true;
-    this.#loop().finally(() => this.#looping = false);
+    this.#looping = this.#loop().finally(() => this.#looping = undefined);
   }
 
   async #loop(): Promise<void> {

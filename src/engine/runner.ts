@@ -3,35 +3,16 @@
  *
  * @module
  */
-import { noSlot } from "../../kernels/record.ts";
 import type { Bank } from "../adapters/bank.ts";
-import type { Device, Program } from "../device/device.ts";
+import type { Device, Program, Trace } from "../device/device.ts";
 import type { LlamaModel } from "../models/llama.ts";
 import { type AdapterSteps, llamaPlan, type LlamaState, llamaState } from "../models/llama_plan.ts";
-import type { Tensor } from "../tensor.ts";
+import { type Output, type Row, StepInputs } from "./step_inputs.ts";
 
-/** One row of a step. */
-export interface Row {
-  readonly token: number;
-  readonly position: number;
-  /** First cache row of the row's sequence. */
-  readonly first: number;
-  readonly adapter?: { readonly bank: Bank; readonly slot: number };
-}
-
-/** A row whose logits are wanted, and how to choose a token from them (see the `sample` kernel). */
-export interface Output {
-  readonly row: number;
-  readonly temperature: number;
-  readonly topP: number;
-  readonly topK: number;
-  /** A uniform random number in [0, 1). */
-  readonly uniform: number;
-}
-
-interface BankSlots {
-  readonly rows: Tensor;
-  readonly outputs: Tensor;
+/** Rows and outputs of a step. */
+interface Size {
+  readonly rows: number;
+  readonly outputs: number;
 }
 
 interface Prepared {
@@ -43,11 +24,22 @@ interface Prepared {
 /** Most programs kept; each is a list of bindings. */
 const maxPrograms = 64;
 
+/**
+ * The next size that steps are run in: powers of two, then multiples of 8, then of 64. The dense products take as many
+ * rows at once, so that rows that take no part cost them nothing.
+ */
+function roundedUp(count: number): number {
+  if (count < 8) return count === 0 ? 0 : 2 ** Math.ceil(Math.log2(count));
+  const block = count <= 32 ? 8 : 64;
+  return block * Math.ceil(count / block);
+}
+
 /** See the module's documentation. */
 export class Runner {
   readonly state: LlamaState;
-  readonly #slots: ReadonlyMap<Bank, BankSlots>;
+  readonly #inputs: StepInputs;
   readonly #programs = new Map<string, Prepared>();
+  #last: Program | undefined;
 
   constructor(
     private readonly device: Device,
@@ -59,21 +51,23 @@ export class Runner {
       readonly cacheRows: number;
     },
   ) {
-    this.state = llamaState(device, model, options);
-    this.#slots = new Map(options.banks.map((bank) => [bank, {
-      rows: device.alloc([options.maxRows], "uint32"),
-      outputs: device.alloc([options.maxOutputs], "uint32"),
-    }]));
+    this.#inputs = new StepInputs(device, options);
+    this.state = llamaState(device, model, { ...options, inputs: this.#inputs.tensors });
   }
 
   /** Runs one step; returns the sampled token of each output, in order. */
   async step(rows: readonly Row[], outputs: readonly Output[]): Promise<Uint32Array> {
     const banks = this.options.banks.filter((bank) => rows.some(({ adapter }) => adapter?.bank === bank));
-    const program = await this.#program(rows.length, outputs.length, banks);
-    this.#write(rows, outputs, banks);
-    this.device.run(program);
-    if (outputs.length === 0) return new Uint32Array();
-    return await this.device.read(this.state.sampled, { at: 0, count: outputs.length }) as Uint32Array;
+    const size = this.#size(rows.length, outputs.length);
+    const program = await this.#program(size, banks);
+    this.#inputs.write(rows, outputs, size);
+    this.#last = program;
+    if (outputs.length === 0) {
+      this.device.run(program);
+      return new Uint32Array();
+    }
+    const range = { at: 0, count: outputs.length };
+    return await this.device.runAndRead(program, this.state.sampled, range) as Uint32Array;
   }
 
   /** Logits (vocab) of an output of the last step. */
@@ -85,30 +79,21 @@ export class Runner {
     }) as Float32Array;
   }
 
-  #write(rows: readonly Row[], outputs: readonly Output[], banks: readonly Bank[]): void {
-    const { device, state } = this;
-    const words = (of: (row: Row) => number): Uint32Array => Uint32Array.from(rows, of);
-    device.write(state.tokens, words(({ token }) => token));
-    device.write(state.positions, words(({ position }) => position));
-    device.write(state.cacheIndex, words(({ first, position }) => first + position));
-    device.write(state.first, words(({ first }) => first));
-    device.write(state.outputs, Uint32Array.from(outputs, ({ row }) => row));
-    device.write(
-      state.params,
-      Float32Array.from(
-        outputs.flatMap(({ temperature, topP, topK, uniform }) => [temperature, topP, topK, uniform]),
-      ),
-    );
-    for (const bank of banks) {
-      const slot = ({ adapter }: Row): number => adapter?.bank === bank ? adapter.slot : noSlot;
-      const slots = this.#slots.get(bank)!;
-      device.write(slots.rows, words(slot));
-      device.write(slots.outputs, Uint32Array.from(outputs, ({ row }) => slot(rows[row])));
-    }
+  /** Runs the last step again, on the inputs it had, launch by launch; it leaves the same numbers. */
+  async trace(): Promise<Trace> {
+    if (!this.#last) throw new RangeError("Cannot trace a step: none was run");
+    return await this.device.trace(this.#last);
   }
 
-  async #program(rows: number, outputs: number, banks: readonly Bank[]): Promise<Program> {
-    const key = `${rows}:${outputs}:${banks.map(({ method }) => method.peftType)}`;
+  /** What a step is run as: more rows and outputs where that spares the device new programs. */
+  #size(rows: number, outputs: number): Size {
+    if (!this.device.prefersFewSizes) return { rows, outputs };
+    const { maxRows, maxOutputs } = this.options;
+    return { rows: Math.min(roundedUp(rows), maxRows), outputs: Math.min(roundedUp(outputs), maxOutputs) };
+  }
+
+  async #program(size: Size, banks: readonly Bank[]): Promise<Program> {
+    const key = `${size.rows}:${size.outputs}:${banks.map(({ method }) => method.peftType)}`;
     for (;;) {
       const known = this.#programs.get(key);
       const revisions = banks.map((bank) => bank.revision);
@@ -120,7 +105,7 @@ export class Runner {
       known?.program.release();
       this.#programs.delete(key);
       const program = await this.device.prepare(
-        llamaPlan(this.model, this.state, { rows, outputs, adapters: this.#adapterSteps(banks) }),
+        llamaPlan(this.model, this.state, { ...size, adapters: this.#adapterSteps(banks) }),
       );
       // A bank may have changed while the program was compiled: look again.
       this.#programs.set(key, { program, revisions });
@@ -138,7 +123,7 @@ export class Runner {
   #adapterSteps(banks: readonly Bank[]): AdapterSteps {
     return (linears, { x, y, rows, of }) =>
       banks.filter((bank) => bank.adapts(linears)).map((bank) =>
-        bank.step(linears, { x, y, rows, slots: this.#slots.get(bank)![of] })
+        bank.step(linears, { x, y, rows, slots: this.#inputs.slots.get(bank)![of] })
       );
   }
 }

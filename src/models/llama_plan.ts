@@ -20,13 +20,10 @@ import { type Plan, type Step, step } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";
 import type { LlamaModel, Projection } from "./llama.ts";
 
-/** Tensors a model's steps work in; made once for the most rows and outputs a step may have. */
-export interface LlamaState {
-  readonly maxRows: number;
-  readonly maxOutputs: number;
-  /** Rows of each cache: sequences times tokens a sequence. */
-  readonly cacheRows: number;
-  /** (maxRows), uint32: token, position, cache row to write, cache row where the sequence starts. */
+/** What a step is fed, for the most rows and outputs it may have. */
+export interface LlamaInputs {
+  /** (maxRows), uint32: token, position, cache row to write (none of the cache's: not written), cache row where the
+   * sequence starts (none of the cache's: attends to nothing). */
   readonly tokens: Tensor;
   readonly positions: Tensor;
   readonly cacheIndex: Tensor;
@@ -35,6 +32,15 @@ export interface LlamaState {
   readonly outputs: Tensor;
   /** (maxOutputs, 4), float32: see the `sample` kernel. */
   readonly params: Tensor;
+}
+
+/** Tensors a model's steps work in; made once for the most rows and outputs a step may have. */
+export interface LlamaState {
+  readonly inputs: LlamaInputs;
+  readonly maxRows: number;
+  readonly maxOutputs: number;
+  /** Rows of each cache: sequences times tokens a sequence. */
+  readonly cacheRows: number;
   readonly logits: Tensor;
   /** (maxOutputs), uint32. */
   readonly sampled: Tensor;
@@ -56,23 +62,23 @@ export interface LlamaState {
 export function llamaState(
   device: Device,
   { config }: LlamaModel,
-  size: { readonly maxRows: number; readonly maxOutputs: number; readonly cacheRows: number },
+  { inputs, maxRows, maxOutputs, cacheRows }: {
+    readonly inputs: LlamaInputs;
+    readonly maxRows: number;
+    readonly maxOutputs: number;
+    readonly cacheRows: number;
+  },
 ): LlamaState {
-  const { maxRows, maxOutputs, cacheRows } = size;
   const f32 = (...shape: number[]): Tensor => device.alloc(shape, "float32");
-  const u32 = (...shape: number[]): Tensor => device.alloc(shape, "uint32");
   const qSize = config.heads * config.headDim;
   const kvSize = config.kvHeads * config.headDim;
   return {
-    ...size,
-    tokens: u32(maxRows),
-    positions: u32(maxRows),
-    cacheIndex: u32(maxRows),
-    first: u32(maxRows),
-    outputs: u32(maxOutputs),
-    params: f32(maxOutputs, 4),
+    inputs,
+    maxRows,
+    maxOutputs,
+    cacheRows,
     logits: f32(maxOutputs, config.vocabSize),
-    sampled: u32(maxOutputs),
+    sampled: device.alloc([maxOutputs], "uint32"),
     hidden: f32(maxRows, config.hiddenSize),
     normed: f32(maxRows, config.hiddenSize),
     qkv: f32(maxRows, qSize + 2 * kvSize),
@@ -103,7 +109,7 @@ export function llamaPlan(
   },
 ): Plan {
   const { hiddenSize, heads, kvHeads, headDim, intermediateSize, rmsNormEps, vocabSize } = config;
-  const { cacheRows, first, positions, cacheIndex: index } = s;
+  const { cacheRows, inputs: { first, positions, cacheIndex: index } } = s;
   const norm = (x: Tensor, weight: Tensor, y: Tensor, count = rows): Step =>
     step(rmsNorm, { x, weight, y }, { rows: count, dim: hiddenSize, eps: rmsNormEps });
 
@@ -122,7 +128,7 @@ export function llamaPlan(
   }
 
   const steps: Step[] = [
-    step(embedding, { ids: s.tokens, weight: model.embedding, y: s.hidden }, {
+    step(embedding, { ids: s.inputs.tokens, weight: model.embedding, y: s.hidden }, {
       rows,
       dim: hiddenSize,
       vocab: vocabSize,
@@ -149,14 +155,14 @@ export function llamaPlan(
   });
   if (outputs === 0) return steps;
   steps.push(
-    step(embedding, { ids: s.outputs, weight: s.hidden, y: s.outputHidden }, {
+    step(embedding, { ids: s.inputs.outputs, weight: s.hidden, y: s.outputHidden }, {
       rows: outputs,
       dim: hiddenSize,
       vocab: s.maxRows,
     }),
     norm(s.outputHidden, model.norm, s.outputNormed, outputs),
     ...project(model.head, { x: s.outputNormed, y: s.logits, of: "outputs" }),
-    step(sample, { logits: s.logits, params: s.params, tokens: s.sampled }, {
+    step(sample, { logits: s.logits, params: s.inputs.params, tokens: s.sampled }, {
       rows: outputs,
       vocab: vocabSize,
     }),

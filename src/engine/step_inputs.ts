@@ -1,0 +1,145 @@
+/**
+ * What a step is fed, packed: one host array, one device tensor, one write a step. Each input is a view of both.
+ *
+ * @module
+ */
+import { noSlot } from "../../kernels/record.ts";
+import type { Bank } from "../adapters/bank.ts";
+import type { Device } from "../device/device.ts";
+import type { LlamaInputs } from "../models/llama_plan.ts";
+import { asFloat32, slice, type Tensor } from "../tensor.ts";
+
+/** One row of a step. */
+export interface Row {
+  readonly token: number;
+  readonly position: number;
+  /** First cache row of the row's sequence. */
+  readonly first: number;
+  readonly adapter?: { readonly bank: Bank; readonly slot: number };
+}
+
+/** A row whose logits are wanted, and how to choose a token from them (see the `sample` kernel). */
+export interface Output {
+  readonly row: number;
+  readonly temperature: number;
+  readonly topP: number;
+  readonly topK: number;
+  /** A uniform random number in [0, 1). */
+  readonly uniform: number;
+}
+
+/** Slots of one bank: of the rows, and of the outputs' rows. */
+export interface BankSlots {
+  readonly rows: Tensor;
+  readonly outputs: Tensor;
+}
+
+/** Bound buffers start at multiples of 256 bytes: 64 words. */
+const alignment = 64;
+
+/** A cache row that no cache has: nothing is written there, and nothing found. */
+const noCacheRow = 0xffffffff;
+
+/** First words of a bank's slots. */
+interface SlotsAt {
+  readonly rows: number;
+  readonly outputs: number;
+}
+
+/** See the module's documentation. */
+export class StepInputs {
+  readonly tensors: LlamaInputs;
+  readonly slots: ReadonlyMap<Bank, BankSlots>;
+  readonly #words: Uint32Array;
+  readonly #floats: Float32Array;
+  readonly #all: Tensor;
+  /** First words of the inputs. */
+  readonly #at: Readonly<Record<keyof LlamaInputs, number>>;
+  readonly #slotsAt: ReadonlyMap<Bank, SlotsAt>;
+
+  constructor(
+    private readonly device: Device,
+    { banks, maxRows, maxOutputs }: {
+      readonly banks: readonly Bank[];
+      readonly maxRows: number;
+      readonly maxOutputs: number;
+    },
+  ) {
+    let size = 0;
+    const reserve = (words: number): number => {
+      const at = size;
+      size += alignment * Math.ceil(words / alignment);
+      return at;
+    };
+    this.#at = {
+      tokens: reserve(maxRows),
+      positions: reserve(maxRows),
+      cacheIndex: reserve(maxRows),
+      first: reserve(maxRows),
+      outputs: reserve(maxOutputs),
+      params: reserve(4 * maxOutputs),
+    };
+    this.#slotsAt = new Map(
+      banks.map((bank) => [bank, { rows: reserve(maxRows), outputs: reserve(maxOutputs) }]),
+    );
+    this.#words = new Uint32Array(size);
+    this.#floats = new Float32Array(this.#words.buffer);
+    this.#all = device.alloc([size], "uint32");
+    const part = (at: number, count: number): Tensor => slice(this.#all, at, count);
+    const { tokens, positions, cacheIndex, first, outputs, params } = this.#at;
+    this.tensors = {
+      tokens: part(tokens, maxRows),
+      positions: part(positions, maxRows),
+      cacheIndex: part(cacheIndex, maxRows),
+      first: part(first, maxRows),
+      outputs: part(outputs, maxOutputs),
+      params: asFloat32(part(params, 4 * maxOutputs)),
+    };
+    this.slots = new Map(
+      [...this.#slotsAt].map(([bank, at]) => [bank, {
+        rows: part(at.rows, maxRows),
+        outputs: part(at.outputs, maxOutputs),
+      }]),
+    );
+  }
+
+  /** Writes a step's inputs. Up to `padded` rows and outputs follow that take no part: no cache row, no adapter. */
+  write(
+    rows: readonly Row[],
+    outputs: readonly Output[],
+    padded: { readonly rows: number; readonly outputs: number },
+  ): void {
+    this.#writeRows(rows, padded.rows);
+    this.#writeOutputs(outputs, padded.outputs);
+    for (const [bank, at] of this.#slotsAt) {
+      const slot = (row: Row | undefined): number => row?.adapter?.bank === bank ? row.adapter.slot : noSlot;
+      for (let r = 0; r < padded.rows; r++) this.#words[at.rows + r] = slot(rows[r]);
+      for (let o = 0; o < padded.outputs; o++) this.#words[at.outputs + o] = slot(rows[outputs[o]?.row]);
+    }
+    this.device.write(this.#all, this.#words);
+  }
+
+  #writeRows(rows: readonly Row[], padded: number): void {
+    const { tokens, positions, cacheIndex, first } = this.#at;
+    const words = this.#words;
+    for (let r = 0; r < padded; r++) {
+      const row = rows[r];
+      words[tokens + r] = row?.token ?? 0;
+      words[positions + r] = row?.position ?? 0;
+      words[cacheIndex + r] = row ? row.first + row.position : noCacheRow;
+      words[first + r] = row?.first ?? noCacheRow;
+    }
+  }
+
+  #writeOutputs(outputs: readonly Output[], padded: number): void {
+    for (let o = 0; o < padded; o++) {
+      const output = outputs[o];
+      const at = this.#at.params + 4 * o;
+      this.#words[this.#at.outputs + o] = output?.row ?? 0;
+      this.#floats[at] = output?.temperature ?? 0;
+      this.#floats[at + 1] = output?.topP ?? 1;
+      this.#floats[at + 2] = output?.topK ?? 0;
+      this.#floats[at + 3] = output?.uniform ?? 0;
+    }
+  }
+}

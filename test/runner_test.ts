@@ -1,0 +1,118 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { cpuDevice, openFolder, openModel } from "../mod.ts";
+import { Bank } from "../src/adapters/bank.ts";
+import { lora } from "../src/adapters/methods/lora.ts";
+import type { Device } from "../src/device/device.ts";
+import { uniforms } from "../src/engine/random.ts";
+import { Runner } from "../src/engine/runner.ts";
+import type { Output, Row } from "../src/engine/step_inputs.ts";
+import { testGpu } from "./devices.ts";
+
+const sizes = { maxRows: 21, maxOutputs: 11, cacheRows: 48 };
+
+/** A runner of a tiny model with one adapter, which adds something. */
+async function openRunner(device: Device) {
+  const folder = await openFolder(fileURLToPath(new URL("fixtures/tiny/llama", import.meta.url)));
+  const { model } = await openModel(device, { folder, engine: { maxSequences: 1 } });
+  const bank = new Bank(device, lora, { linears: model.linears, capacity: 2 });
+  const random = uniforms(3);
+  const { path, shape } = model.linears[1];
+  const made = lora.create!(shape, { r: 2, random });
+  const values = Float32Array.from(made.pack(shape).values, () => random() - 0.5);
+  const slot = bank.load(new Map([[path, { ...made, pack: (of) => ({ ...made.pack(of), values }) }]]))!;
+  return { runner: new Runner(device, model, { ...sizes, banks: [bank] }), adapter: { bank, slot } };
+}
+
+type Opened = Awaited<ReturnType<typeof openRunner>>;
+
+/** Steps of `counts` rows: rows of three sequences in turn, every second adapted, every other row an output. */
+async function results({ runner, adapter }: Opened, counts: readonly number[]): Promise<number[][]> {
+  const lengths = [0, 0, 0];
+  const found: number[][] = [];
+  let token = 1;
+  for (const count of counts) {
+    const rows: Row[] = Array.from({ length: count }, (_, r) => ({
+      token: token = token * 7 % 31,
+      position: lengths[r % 3]++,
+      first: 16 * (r % 3),
+      adapter: r % 2 === 0 ? adapter : undefined,
+    }));
+    const outputs: Output[] = rows.flatMap((_, row) =>
+      row % 2 === 0 ? [{ row, temperature: 1, topP: 1, topK: 0, uniform: 0.3 }] : []
+    );
+    found.push([...await runner.step(rows, outputs)]);
+    for (const i of outputs.keys()) found.push([...await runner.logits(i)]);
+  }
+  return found;
+}
+
+test("Runner takes few sizes where the device prefers them, and gives the same numbers", async () => {
+  const counts = [1, 3, 2, 5, 9, 6, 7, 4, 1];
+  const exact = cpuDevice();
+  const expected = await results(await openRunner(exact), counts);
+  let prepared = 0;
+  const few: Device = {
+    ...exact,
+    prefersFewSizes: true,
+    prepare(plan) {
+      prepared++;
+      return exact.prepare(plan);
+    },
+  };
+  assert.deepEqual(await results(await openRunner(few), counts), expected);
+  // Rows and outputs 1 and 1, 4 and 2, 2 and 1, 8 and 4 (from 5, 6 and 7 rows), 16 and 8.
+  assert.equal(prepared, 5);
+});
+
+/** Counts the calls of an object's methods while `work` runs. */
+async function calls<T extends object>(
+  of: T,
+  names: readonly (keyof T & string)[],
+  work: () => Promise<unknown>,
+): Promise<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for (const name of names) {
+    counts[name] = 0;
+    const call = of[name] as (...args: unknown[]) => unknown;
+    Object.assign(of, {
+      [name](...args: unknown[]) {
+        counts[name]++;
+        return call.apply(of, args);
+      },
+    });
+  }
+  await work();
+  for (const name of names) delete of[name];
+  return counts;
+}
+
+test("Runner.step of a size it had makes nothing on a GPU: one write, one submit", async () => {
+  const device = await testGpu();
+  const { runner } = await openRunner(device);
+  const step = (token: number) =>
+    runner.step([{ token, position: 0, first: 0 }], [{
+      row: 0,
+      temperature: 0,
+      topP: 1,
+      topK: 0,
+      uniform: 0,
+    }]);
+  await step(1);
+  const three = async () => {
+    for (const token of [2, 3, 4]) await step(token);
+  };
+  const made = [
+    "createBuffer",
+    "createBindGroup",
+    "createComputePipelineAsync",
+    "createShaderModule",
+  ] as const;
+  let queued: Record<string, number> = {};
+  const counts = await calls(device.gpu, made, async () => {
+    queued = await calls(device.gpu.queue, ["submit", "writeBuffer"], three);
+  });
+  assert.deepEqual(Object.values(counts), [0, 0, 0, 0]);
+  assert.deepEqual(queued, { submit: 3, writeBuffer: 3 });
+});
