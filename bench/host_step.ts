@@ -1,0 +1,154 @@
+/**
+ * What a decode step costs in JavaScript: Dawn's null backend takes every call and computes nothing, so that all that is
+ * left of a step is packing, encoding, submitting and reading.
+ *
+ *     deno task bench:host [--steps N]
+ *
+ * @module
+ */
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { create } from "webgpu";
+import { Bank } from "../src/adapters/bank.ts";
+import type { AdapterModule, Method } from "../src/adapters/method.ts";
+import { methods } from "../src/adapters/methods/mod.ts";
+import type { Device } from "../src/device/device.ts";
+import { type WebGpuDevice, webgpuDevice } from "../src/device/webgpu.ts";
+import { uniforms } from "../src/engine/random.ts";
+import { Runner } from "../src/engine/runner.ts";
+import { type LlamaConfig, parseLlamaConfig } from "../src/models/config.ts";
+import { type LlamaModel, loadLlama } from "../src/models/llama.ts";
+import { elements, newArray, tensor } from "../src/tensor.ts";
+
+const { values: options } = parseArgs({ options: { steps: { type: "string", default: "2000" } } });
+const steps = Number(options.steps);
+
+const cacheRows = 64 * 32;
+
+/** Sizes of tensors do not matter here, the number of layers does: both models are as wide as the demo. */
+const layersOf = { "demo (8 layers)": 8, "Llama-3.2-1B (16 layers)": 16 };
+
+function config(layers: number): LlamaConfig {
+  return parseLlamaConfig({
+    model_type: "llama",
+    vocab_size: 4096,
+    hidden_size: 256,
+    intermediate_size: 768,
+    num_hidden_layers: layers,
+    num_attention_heads: 8,
+    num_key_value_heads: 4,
+    head_dim: 32,
+    rms_norm_eps: 1e-5,
+    max_position_embeddings: 512,
+    rope_theta: 10000,
+    hidden_act: "silu",
+    tie_word_embeddings: true,
+  });
+}
+
+function shapes({ layers, hiddenSize, intermediateSize, vocabSize }: LlamaConfig): Map<string, number[]> {
+  const found = new Map([["model.embed_tokens.weight", [vocabSize, hiddenSize]], ["model.norm.weight", [
+    hiddenSize,
+  ]]]);
+  for (let i = 0; i < layers; i++) {
+    const put = (name: string, ...shape: number[]) => found.set(`model.layers.${i}.${name}.weight`, shape);
+    put("self_attn.q_proj", hiddenSize, hiddenSize);
+    put("self_attn.k_proj", hiddenSize / 2, hiddenSize);
+    put("self_attn.v_proj", hiddenSize / 2, hiddenSize);
+    put("self_attn.o_proj", hiddenSize, hiddenSize);
+    put("mlp.gate_proj", intermediateSize, hiddenSize);
+    put("mlp.up_proj", intermediateSize, hiddenSize);
+    put("mlp.down_proj", hiddenSize, intermediateSize);
+    put("input_layernorm", hiddenSize);
+    put("post_attention_layernorm", hiddenSize);
+  }
+  return found;
+}
+
+async function model(device: Device, layers: number): Promise<LlamaModel> {
+  const named = shapes(config(layers));
+  return await loadLlama(device, {
+    config: config(layers),
+    source: {
+      names: [...named.keys()],
+      info: (name) => ({ shape: named.get(name)! }),
+      read(name) {
+        const shape = named.get(name)!;
+        return Promise.resolve(tensor(newArray("float16", elements(shape)), shape, { dtype: "float16" }));
+      },
+    },
+  });
+}
+
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1];
+
+async function time(count: number, body: (i: number) => Promise<unknown>): Promise<number> {
+  const times: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const begin = performance.now();
+    await body(i);
+    times.push(1000 * (performance.now() - begin));
+  }
+  return median(times);
+}
+
+// Kept for the life of the process: collected while a device lives, it takes the process with it.
+const nullBackend = create(["backend=null"]);
+
+/** Each on a device of its own: the null backend holds 256 MiB at most. */
+async function openDevice(): Promise<WebGpuDevice> {
+  const adapter = await nullBackend.requestAdapter();
+  if (!adapter) throw new Error("Cannot open Dawn's null backend: it found no adapter");
+  const gpu = await adapter.requestDevice();
+  return webgpuDevice(gpu, { destroy: () => gpu.destroy() });
+}
+
+async function report(name: string, layers: number, method?: Method): Promise<void> {
+  const base = await openDevice();
+  let writes = 0;
+  let launches = 0;
+  const device: Device = {
+    ...base,
+    write(...args) {
+      writes++;
+      base.write(...args);
+    },
+    async prepare(plan) {
+      const program = await base.prepare(plan);
+      launches = program.launches;
+      return program;
+    },
+  };
+  const loaded = await model(device, layers);
+  const banks = method ? [new Bank(device, method, { linears: loaded.linears, capacity: 64 })] : [];
+  const fields = { random: uniforms(1), nFrequency: 100 };
+  const linears = loaded.linears.slice(0, -1);
+  const modules = (method: Method): Map<string, AdapterModule> =>
+    new Map(linears.map(({ path, shape }) => [path, method.create!(shape, fields)]));
+  const [adapter] = banks.map((bank) => ({ bank, slot: bank.load(modules(bank.method))! }));
+  const runner = new Runner(device, loaded, { banks, maxRows: 256, maxOutputs: 64, cacheRows });
+  const batch = (rows: number, step: number): Promise<unknown> =>
+    runner.step(
+      Array.from({ length: rows }, (_, r) => ({ token: 7, position: step % 64, first: 64 * r, adapter })),
+      Array.from({ length: rows }, (_, row) => ({ row, temperature: 1, topP: 1, topK: 0, uniform: 0.5 })),
+    );
+  for (const rows of [1, 16]) {
+    await time(200, (i) => batch(rows, i));
+    writes = 0;
+    const us = await time(steps, (i) => batch(rows, i));
+    console.log(
+      `${name.padEnd(26)} ${(method?.peftType ?? "no adapter").padEnd(11)} ${`${rows} rows`.padEnd(8)} ` +
+        `${us.toFixed(0).padStart(5)} us a step; ${launches} dispatches, ${writes / steps} writes`,
+    );
+  }
+  // Sizes not met before, all of one choice of kernels: what a change of the batch's size costs.
+  await time(1, () => batch(17, 0));
+  const fresh = await time(7, (i) => batch(18 + i, 0));
+  console.log(`${" ".repeat(46)} ${fresh.toFixed(0).padStart(6)} us for the first step of another size`);
+  device.destroy();
+}
+
+for (const [name, layers] of Object.entries(layersOf)) {
+  for (const method of [undefined, ...methods]) await report(name, layers, method);
+}
+process.exit(0);
