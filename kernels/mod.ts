@@ -25,6 +25,7 @@ import { linearTransposed } from "./linear_transposed.ts";
 import { loraBackward } from "./lora_backward.ts";
 import { loraLinear } from "./lora_linear.ts";
 import { loraProduct } from "./lora_product.ts";
+import { nextTokens } from "./next_tokens.ts";
 import { rmsNorm } from "./rms_norm.ts";
 import { rmsNormBackward } from "./rms_norm_backward.ts";
 import { rope } from "./rope.ts";
@@ -59,6 +60,7 @@ export {
   loraBackward,
   loraLinear,
   loraProduct,
+  nextTokens,
   rmsNorm,
   rmsNormBackward,
   rope,
@@ -93,6 +95,7 @@ export const kernels: readonly Kernel[] = [
   loraProduct,
   linear,
   linearBias,
+  nextTokens,
   embedding,
   rmsNorm,
   rope,

@@ -171,7 +171,7 @@ test("generate --trace shows the last step launch by launch on standard error, a
   assert.equal(traced.stdout, plain.stdout);
   assert.doesNotMatch(plain.stderr, /last step/);
   assert.match(traced.stderr, /^The last step on CPU .*, by the host's clock:$/m);
-  assert.match(traced.stderr, /^ +4 +rope_cache +[0-9.]+ +[0-9.]+$/m);
+  assert.match(traced.stderr, /^ +5 +rope_cache +[0-9.]+ +[0-9.]+$/m);
   assert.match(traced.stderr, /^ +linear +33 +[0-9.]+ +[0-9.]+ %$/m);
 });
 

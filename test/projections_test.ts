@@ -182,7 +182,7 @@ test("llamaPlan takes nine steps a layer, and four more for adapters of all its 
     const [step] = llamaPlan(model, state, { rows: 1, outputs: 0, adapters: () => [] });
     return llamaPlan(model, state, { rows: 3, outputs, adapters: () => Array(adapters).fill(step) }).length;
   };
-  assert.equal(count(0, 0), 1 + 2 * 9);
-  assert.equal(count(0, 1), 1 + 2 * 13);
-  assert.equal(count(2, 0), 1 + 2 * 9 + 4);
+  assert.equal(count(0, 0), 2 + 2 * 9);
+  assert.equal(count(0, 1), 2 + 2 * 13);
+  assert.equal(count(2, 0), 2 + 2 * 9 + 4);
 });

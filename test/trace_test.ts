@@ -20,7 +20,16 @@ const layer = [
   "silu_gate_up",
   "linear",
 ];
-const launched = ["embedding", ...layer, ...layer, "embedding", "rms_norm", "linear", "sample"];
+const launched = [
+  "next_tokens",
+  "embedding",
+  ...layer,
+  ...layer,
+  "embedding",
+  "rms_norm",
+  "linear",
+  "sample",
+];
 
 async function tiny(device: Device) {
   const folder = await openFolder(fileURLToPath(new URL("fixtures/tiny/llama", import.meta.url)));

@@ -48,6 +48,7 @@ export function cpuDevice(): Device {
     description: "CPU (TypeScript, one thread)",
     limits: portableLimits,
     prefersFewSizes: false,
+    runsAhead: false,
     upload: widened,
     alloc: (shape, dtype) => tensor(newArray(dtype, elements(shape)), shape, { dtype }),
     write(target, data, at = 0) {

@@ -47,6 +47,8 @@ export interface Device {
    * than such rows cost the GPU, which takes rows in blocks anyway. On a CPU each row costs, and preparing nothing.
    */
   readonly prefersFewSizes: boolean;
+  /** Whether `run` returns before the work is done, so that the next run had better be submitted before results are read. */
+  readonly runsAhead: boolean;
   /** Copies a host tensor to the device. A CPU widens float16 and bfloat16 to float32. */
   upload(source: HostTensor): Tensor;
   /** A zeroed tensor. */

@@ -346,6 +346,7 @@ export function webgpuDevice(
     description: options.description ?? "WebGPU",
     limits,
     prefersFewSizes: true,
+    runsAhead: true,
     gpu,
     upload,
     alloc,

@@ -1,18 +1,22 @@
 /**
  * Continuous batching: sequences join and leave at every step, each row with its own adapter.
  *
+ * Where a device runs ahead, the next step is submitted before the tokens of the last one are read: its rows take them on
+ * the device. A sequence that turns out to have ended at its end-of-text token then has one row too many, whose token is
+ * dropped. Steps whose logits are read are waited for.
+ *
  * @module
  */
-import type { AdapterRegistry, Lease } from "../adapters/registry.ts";
+import type { AdapterRegistry } from "../adapters/registry.ts";
 import type { Device, Trace } from "../device/device.ts";
 import { OverloadedError } from "../errors.ts";
 import type { LlamaModel } from "../models/llama.ts";
 import { breathe } from "./breathe.ts";
-import type { Engine, GenerateEvent, GenerateRequest, TokenLogprobs } from "./generate.ts";
+import type { Engine, GenerateEvent, GenerateRequest } from "./generate.ts";
 import { logprobsOf } from "./logprobs.ts";
 import { randomSeed, uniforms } from "./random.ts";
 import { Runner } from "./runner.ts";
-import type { Output, Row } from "./step_inputs.ts";
+import { type Room, schedule, type Sequence, type Share } from "./schedule.ts";
 
 /** How an engine is set up. */
 export interface EngineOptions {
@@ -28,34 +32,10 @@ export interface EngineOptions {
 /** Float32 logits a step may hold. */
 const maxLogits = 2 ** 24;
 
-/** A running or waiting sequence. */
-interface Sequence {
-  readonly request: GenerateRequest;
-  readonly lease?: Lease;
-  readonly uniform: () => number;
-  /** Prompt and new tokens. */
-  readonly tokens: number[];
-  /** Tokens already in the cache. */
-  cached: number;
-  /** Cache lane; -1 while waiting. */
-  lane: number;
-  readonly promptLogprobs: (TokenLogprobs | null)[];
-  readonly events: GenerateEvent[];
-  failure?: { readonly error: unknown };
-  finished: boolean;
-  wake: () => void;
-}
-
-/** What a step computes for one sequence. */
-interface Share {
-  readonly sequence: Sequence;
-  /** Tokens fed in this step. */
-  readonly count: number;
-  /** Outputs in this step: index of the first, and how many. */
-  readonly firstOutput: number;
-  readonly outputs: number;
-  /** Whether the last output is the prompt's end or a new token's: then a token is taken. */
-  readonly samples: boolean;
+/** A step that was submitted, and its tokens, once it has run. */
+interface Flight {
+  readonly shares: readonly Share[];
+  readonly sampled: Promise<Uint32Array>;
 }
 
 /** See the module's documentation. */
@@ -66,15 +46,14 @@ export class BatchEngine implements Engine {
   readonly #waiting: Sequence[] = [];
   readonly #running: Sequence[] = [];
   readonly #freeLanes: number[];
-  readonly #maxRows: number;
-  readonly #maxOutputs: number;
+  readonly #room: Room;
   readonly #maxWaiting: number;
   readonly #eos: ReadonlySet<number>;
   /** While sequences run. */
   #looping: Promise<void> | undefined;
 
   constructor(
-    device: Device,
+    private readonly device: Device,
     model: LlamaModel,
     private readonly deps: { readonly registry: AdapterRegistry; readonly options: EngineOptions },
   ) {
@@ -83,16 +62,14 @@ export class BatchEngine implements Engine {
     this.vocabSize = model.config.vocabSize;
     this.#eos = new Set(eosTokenIds);
     this.#maxWaiting = maxWaiting;
-    this.#maxRows = Math.max(maxStepTokens, maxSequences);
-    this.#maxOutputs = Math.max(
-      maxSequences,
-      Math.min(this.#maxRows, Math.floor(maxLogits / this.vocabSize)),
-    );
+    const maxRows = Math.max(maxStepTokens, maxSequences);
+    const maxOutputs = Math.max(maxSequences, Math.min(maxRows, Math.floor(maxLogits / this.vocabSize)));
+    this.#room = { maxRows, maxOutputs, maxModelLen: this.maxModelLen };
     this.#freeLanes = Array.from({ length: maxSequences }, (_, i) => maxSequences - 1 - i);
     this.#runner = new Runner(device, model, {
       banks: deps.registry.banks,
-      maxRows: this.#maxRows,
-      maxOutputs: this.#maxOutputs,
+      maxRows,
+      maxOutputs,
       cacheRows: maxSequences * model.maxModelLen,
     });
   }
@@ -122,6 +99,7 @@ export class BatchEngine implements Engine {
       request,
       lease,
       uniform: uniforms(request.sampling.seed ?? randomSeed()),
+      mostNew: Math.min(request.maxTokens, this.maxModelLen - request.promptTokenIds.length),
       tokens: [...request.promptTokenIds],
       cached: 0,
       lane: -1,
@@ -179,7 +157,7 @@ export class BatchEngine implements Engine {
     if (!sequence.finished) {
       sequence.finished = true;
       if (sequence.lane < 0) this.#waiting.splice(this.#waiting.indexOf(sequence), 1);
-      // A running one leaves between steps: the step in flight still writes its lane.
+      // A running one leaves between steps. A step in flight still writes its lane, before any later step does.
     }
     sequence.wake();
   }
@@ -195,17 +173,33 @@ export class BatchEngine implements Engine {
   }
 
   async #loop(): Promise<void> {
+    let flight: Flight | undefined;
     for (;;) {
       await breathe();
       this.#removeFinished();
       this.#admit();
-      if (this.#running.length === 0) return;
+      if (this.#running.length === 0 && !flight) return;
       try {
-        await this.#step();
+        const next = await this.#submit();
+        if (flight) await this.#land(flight);
+        flight = next;
+        if (flight && !this.#mayStayUp(flight)) {
+          await this.#land(flight);
+          flight = undefined;
+        }
       } catch (error) {
+        flight = undefined;
         for (const sequence of this.#running) this.#fail(sequence, error);
       }
     }
+  }
+
+  /** Whether the next step may be submitted before this one's results are read: it overwrites the logits. */
+  #mayStayUp({ shares }: Flight): boolean {
+    const readsLogits = shares.some(({ sequence: { request } }) =>
+      request.logprobs !== undefined || request.promptLogprobs
+    );
+    return this.device.runsAhead && !readsLogits;
   }
 
   #removeFinished(): void {
@@ -224,70 +218,35 @@ export class BatchEngine implements Engine {
     }
   }
 
-  async #step(): Promise<void> {
-    const rows: Row[] = [];
-    const outputs: Output[] = [];
-    const shares: Share[] = [];
-    // Sequences that only need their next token come first: they take one row each, and there is room for all.
-    const byNeed = this.#running.toSorted((a, b) =>
-      (a.tokens.length - a.cached) - (b.tokens.length - b.cached)
-    );
-    for (const sequence of byNeed) {
-      const share = this.#share(sequence, this.#maxRows - rows.length, { used: outputs.length });
-      if (!share) continue;
-      this.#fill(share, rows, outputs);
-      shares.push(share);
+  /** Submits the next step; undefined when all sequences wait for tokens of the one before. */
+  async #submit(): Promise<Flight | undefined> {
+    const { rows, outputs, shares } = schedule(this.#running, this.#room);
+    if (rows.length === 0) return undefined;
+    const { sampled } = await this.#runner.submit(rows, outputs);
+    for (const share of shares) {
+      share.sequence.cached += share.count;
+      share.sequence.flying = share.samples ? share : undefined;
     }
-    const sampled = await this.#runner.step(rows, outputs);
-    for (const share of shares) await this.#take(share, sampled);
+    return { shares, sampled };
   }
 
-  #share(sequence: Sequence, room: number, { used }: { used: number }): Share | undefined {
-    const pending = sequence.tokens.length - sequence.cached;
-    const scored = sequence.request.promptLogprobs &&
-      sequence.cached < sequence.request.promptTokenIds.length;
-    const outputRoom = this.#maxOutputs - used;
-    const count = Math.min(pending, room, scored ? outputRoom : Infinity);
-    const samples = count === pending;
-    if (count === 0 || (samples && outputRoom === 0)) return undefined;
-    return { sequence, count, firstOutput: used, outputs: scored ? count : Number(samples), samples };
-  }
-
-  #fill({ sequence, count, outputs: wanted }: Share, rows: Row[], outputs: Output[]): void {
-    const { lease, lane, cached, tokens, request, uniform } = sequence;
-    const first = lane * this.maxModelLen;
-    for (let i = 0; i < count; i++) {
-      const position = cached + i;
-      if (count - i <= wanted) {
-        const { temperature, topP, topK } = request.sampling;
-        const last = i === count - 1;
-        outputs.push({
-          row: rows.length,
-          temperature: last ? temperature : 0,
-          topP,
-          topK,
-          uniform: last ? uniform() : 0,
-        });
-      }
-      rows.push({ token: tokens[position], position, first, adapter: lease });
-    }
+  /** Gives a step's tokens to its sequences. */
+  async #land({ shares, sampled }: Flight): Promise<void> {
+    const tokens = await sampled;
+    for (const share of shares) await this.#take(share, tokens);
   }
 
   async #take(share: Share, sampled: Uint32Array): Promise<void> {
-    const { sequence, count, firstOutput, outputs, samples } = share;
-    const { request, tokens } = sequence;
-    const scoredFrom = sequence.cached;
-    sequence.cached += count;
+    const { sequence, begin, firstOutput, outputs, samples } = share;
+    const { request, tokens, mostNew } = sequence;
+    if (sequence.flying === share) sequence.flying = undefined;
     if (sequence.finished) return;
-    if (request.promptLogprobs && scoredFrom < request.promptTokenIds.length) {
-      await this.#scorePrompt(share, scoredFrom);
-    }
+    if (request.promptLogprobs && begin < request.promptTokenIds.length) await this.#scorePrompt(share);
     if (!samples) return;
     if (tokens.length === request.promptTokenIds.length && request.promptLogprobs) {
       sequence.events.push({ kind: "prompt", logprobs: sequence.promptLogprobs });
     }
-    const room = Math.min(request.maxTokens, this.maxModelLen - request.promptTokenIds.length);
-    if (room === 0) return this.#end(sequence, "length");
+    if (mostNew === 0) return this.#end(sequence, "length");
     const last = firstOutput + outputs - 1;
     const tokenId = sampled[last];
     if (this.#eos.has(tokenId)) return this.#end(sequence, "stop");
@@ -296,16 +255,16 @@ export class BatchEngine implements Engine {
       : logprobsOf(await this.#runner.logits(last), tokenId, request.logprobs);
     tokens.push(tokenId);
     sequence.events.push({ kind: "token", tokenId, logprobs });
-    if (tokens.length - request.promptTokenIds.length >= room) this.#end(sequence, "length");
+    if (tokens.length - request.promptTokenIds.length >= mostNew) this.#end(sequence, "length");
     else sequence.wake();
   }
 
   /** Each output of a prompt's chunk scores the token that follows it. */
-  async #scorePrompt({ sequence, count, firstOutput }: Share, from: number): Promise<void> {
+  async #scorePrompt({ sequence, begin, count, firstOutput }: Share): Promise<void> {
     const { promptTokenIds, logprobs = 0 } = sequence.request;
-    for (let i = 0; i < count && from + i + 1 < promptTokenIds.length; i++) {
+    for (let i = 0; i < count && begin + i + 1 < promptTokenIds.length; i++) {
       const logits = await this.#runner.logits(firstOutput + i);
-      sequence.promptLogprobs.push(logprobsOf(logits, promptTokenIds[from + i + 1], logprobs));
+      sequence.promptLogprobs.push(logprobsOf(logits, promptTokenIds[begin + i + 1], logprobs));
     }
   }
 

@@ -24,6 +24,9 @@ interface Prepared {
 /** Most programs kept; each is a list of bindings. */
 const maxPrograms = 64;
 
+const keyOf = ({ rows, outputs }: Size, banks: readonly Bank[]): string =>
+  `${rows}:${outputs}:${banks.map(({ method }) => method.peftType)}`;
+
 /**
  * The next size that steps are run in: powers of two, then multiples of 8, then of 64. The dense products take as many
  * rows at once, so that rows that take no part cost them nothing.
@@ -55,19 +58,36 @@ export class Runner {
     this.state = llamaState(device, model, { ...options, inputs: this.#inputs.tensors });
   }
 
-  /** Runs one step; returns the sampled token of each output, in order. */
-  async step(rows: readonly Row[], outputs: readonly Output[]): Promise<Uint32Array> {
+  /**
+   * Submits one step. Steps run in the order they are submitted; a row may have its token from the step before.
+   *
+   * @returns once the step is submitted, the promise of each output's sampled token, in order.
+   */
+  async submit(
+    rows: readonly Row[],
+    outputs: readonly Output[],
+  ): Promise<{ readonly sampled: Promise<Uint32Array> }> {
     const banks = this.options.banks.filter((bank) => rows.some(({ adapter }) => adapter?.bank === bank));
     const size = this.#size(rows.length, outputs.length);
-    const program = await this.#program(size, banks);
+    let program = this.#prepared(size, banks);
+    // A bank may change while a program is compiled: then it is looked for again.
+    for (; !program; program = this.#prepared(size, banks)) await this.#prepare(size, banks);
     this.#inputs.write(rows, outputs, size);
     this.#last = program;
     if (outputs.length === 0) {
       this.device.run(program);
-      return new Uint32Array();
+      return { sampled: Promise.resolve(new Uint32Array()) };
     }
     const range = { at: 0, count: outputs.length };
-    return await this.device.runAndRead(program, this.state.sampled, range) as Uint32Array;
+    const sampled = this.device.runAndRead(program, this.state.sampled, range) as Promise<Uint32Array>;
+    // Whoever awaits it hears of a failure; until then it must not count as unhandled.
+    sampled.catch(() => {});
+    return { sampled };
+  }
+
+  /** Runs one step; returns the sampled token of each output, in order. */
+  async step(rows: readonly Row[], outputs: readonly Output[]): Promise<Uint32Array> {
+    return await (await this.submit(rows, outputs)).sampled;
   }
 
   /** Logits (vocab) of an output of the last step. */
@@ -79,7 +99,10 @@ export class Runner {
     }) as Float32Array;
   }
 
-  /** Runs the last step again, on the inputs it had, launch by launch; it leaves the same numbers. */
+  /**
+   * Runs the last step again, launch by launch. For its times alone: where it had tokens from the step before, it now has
+   * its own.
+   */
   async trace(): Promise<Trace> {
     if (!this.#last) throw new RangeError("Cannot trace a step: none was run");
     return await this.device.trace(this.#last);
@@ -92,25 +115,27 @@ export class Runner {
     return { rows: Math.min(roundedUp(rows), maxRows), outputs: Math.min(roundedUp(outputs), maxOutputs) };
   }
 
-  async #program(size: Size, banks: readonly Bank[]): Promise<Program> {
-    const key = `${size.rows}:${size.outputs}:${banks.map(({ method }) => method.peftType)}`;
-    for (;;) {
-      const known = this.#programs.get(key);
-      const revisions = banks.map((bank) => bank.revision);
-      if (known && known.revisions.every((revision, i) => revision === revisions[i])) {
-        this.#programs.delete(key);
-        this.#programs.set(key, known);
-        return known.program;
-      }
-      known?.program.release();
-      this.#programs.delete(key);
-      const program = await this.device.prepare(
-        llamaPlan(this.model, this.state, { ...size, adapters: this.#adapterSteps(banks) }),
-      );
-      // A bank may have changed while the program was compiled: look again.
-      this.#programs.set(key, { program, revisions });
-      this.#forgetOldest();
+  /** The program of a step's size, if there is one for the banks as they are. */
+  #prepared(size: Size, banks: readonly Bank[]): Program | undefined {
+    const key = keyOf(size, banks);
+    const known = this.#programs.get(key);
+    if (!known) return undefined;
+    this.#programs.delete(key);
+    if (banks.some((bank, i) => bank.revision !== known.revisions[i])) {
+      known.program.release();
+      return undefined;
     }
+    this.#programs.set(key, known);
+    return known.program;
+  }
+
+  async #prepare(size: Size, banks: readonly Bank[]): Promise<void> {
+    const revisions = banks.map((bank) => bank.revision);
+    const program = await this.device.prepare(
+      llamaPlan(this.model, this.state, { ...size, adapters: this.#adapterSteps(banks) }),
+    );
+    this.#programs.set(keyOf(size, banks), { program, revisions });
+    this.#forgetOldest();
   }
 
   #forgetOldest(): void {

@@ -9,14 +9,13 @@ import type { Device } from "../device/device.ts";
 import type { LlamaInputs } from "../models/llama_plan.ts";
 import { asFloat32, slice, type Tensor } from "../tensor.ts";
 
-/** One row of a step. */
-export interface Row {
-  readonly token: number;
+/** One row of a step: a token, or what an output of the step before sampled. */
+export type Row = ({ readonly token: number } | { readonly from: number }) & {
   readonly position: number;
   /** First cache row of the row's sequence. */
   readonly first: number;
   readonly adapter?: { readonly bank: Bank; readonly slot: number };
-}
+};
 
 /** A row whose logits are wanted, and how to choose a token from them (see the `sample` kernel). */
 export interface Output {
@@ -39,6 +38,9 @@ const alignment = 64;
 
 /** A cache row that no cache has: nothing is written there, and nothing found. */
 const noCacheRow = 0xffffffff;
+
+/** An output that no step has: the row has a token of its own. */
+const noOutput = 0xffffffff;
 
 /** First words of a bank's slots. */
 interface SlotsAt {
@@ -73,6 +75,7 @@ export class StepInputs {
     };
     this.#at = {
       tokens: reserve(maxRows),
+      from: reserve(maxRows),
       positions: reserve(maxRows),
       cacheIndex: reserve(maxRows),
       first: reserve(maxRows),
@@ -86,9 +89,10 @@ export class StepInputs {
     this.#floats = new Float32Array(this.#words.buffer);
     this.#all = device.alloc([size], "uint32");
     const part = (at: number, count: number): Tensor => slice(this.#all, at, count);
-    const { tokens, positions, cacheIndex, first, outputs, params } = this.#at;
+    const { tokens, from, positions, cacheIndex, first, outputs, params } = this.#at;
     this.tensors = {
       tokens: part(tokens, maxRows),
+      from: part(from, maxRows),
       positions: part(positions, maxRows),
       cacheIndex: part(cacheIndex, maxRows),
       first: part(first, maxRows),
@@ -120,11 +124,12 @@ export class StepInputs {
   }
 
   #writeRows(rows: readonly Row[], padded: number): void {
-    const { tokens, positions, cacheIndex, first } = this.#at;
+    const { tokens, from, positions, cacheIndex, first } = this.#at;
     const words = this.#words;
     for (let r = 0; r < padded; r++) {
       const row = rows[r];
-      words[tokens + r] = row?.token ?? 0;
+      words[tokens + r] = row && "token" in row ? row.token : 0;
+      words[from + r] = row && "from" in row ? row.from : noOutput;
       words[positions + r] = row?.position ?? 0;
       words[cacheIndex + r] = row ? row.first + row.position : noCacheRow;
       words[first + r] = row?.first ?? noCacheRow;

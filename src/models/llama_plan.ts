@@ -10,6 +10,7 @@ import { attention } from "../../kernels/attention.ts";
 import { embedding } from "../../kernels/embedding.ts";
 import { linear } from "../../kernels/linear.ts";
 import { linearBias } from "../../kernels/linear_bias.ts";
+import { nextTokens } from "../../kernels/next_tokens.ts";
 import { rmsNorm } from "../../kernels/rms_norm.ts";
 import { ropeCache } from "../../kernels/rope_cache.ts";
 import { sample } from "../../kernels/sample.ts";
@@ -22,6 +23,8 @@ import type { LlamaModel, Projection } from "./llama.ts";
 
 /** What a step is fed, for the most rows and outputs it may have. */
 export interface LlamaInputs {
+  /** (maxRows), uint32: outputs of the step before whose tokens are the rows'; see `next_tokens`. */
+  readonly from: Tensor;
   /** (maxRows), uint32: token, position, cache row to write (none of the cache's: not written), cache row where the
    * sequence starts (none of the cache's: attends to nothing). */
   readonly tokens: Tensor;
@@ -44,6 +47,8 @@ export interface LlamaState {
   readonly logits: Tensor;
   /** (maxOutputs), uint32. */
   readonly sampled: Tensor;
+  /** (maxRows), uint32: tokens, those of the step before in place. */
+  readonly ids: Tensor;
   readonly hidden: Tensor;
   readonly normed: Tensor;
   /** (maxRows, (heads + 2 kvHeads) headDim) */
@@ -79,6 +84,7 @@ export function llamaState(
     cacheRows,
     logits: f32(maxOutputs, config.vocabSize),
     sampled: device.alloc([maxOutputs], "uint32"),
+    ids: device.alloc([maxRows], "uint32"),
     hidden: f32(maxRows, config.hiddenSize),
     normed: f32(maxRows, config.hiddenSize),
     qkv: f32(maxRows, qSize + 2 * kvSize),
@@ -109,7 +115,7 @@ export function llamaPlan(
   },
 ): Plan {
   const { hiddenSize, heads, kvHeads, headDim, intermediateSize, rmsNormEps, vocabSize } = config;
-  const { cacheRows, inputs: { first, positions, cacheIndex: index } } = s;
+  const { cacheRows, inputs: { tokens, from, first, positions, cacheIndex: index } } = s;
   const norm = (x: Tensor, weight: Tensor, y: Tensor, count = rows): Step =>
     step(rmsNorm, { x, weight, y }, { rows: count, dim: hiddenSize, eps: rmsNormEps });
 
@@ -128,7 +134,8 @@ export function llamaPlan(
   }
 
   const steps: Step[] = [
-    step(embedding, { ids: s.inputs.tokens, weight: model.embedding, y: s.hidden }, {
+    step(nextTokens, { tokens, from, sampled: s.sampled, ids: s.ids }, { rows, outputs: s.maxOutputs }),
+    step(embedding, { ids: s.ids, weight: model.embedding, y: s.hidden }, {
       rows,
       dim: hiddenSize,
       vocab: vocabSize,
