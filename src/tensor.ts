@@ -81,12 +81,24 @@ export function tensor(
   return { shape, dtype: options.dtype ?? dtypeOf(data), data };
 }
 
+/** A host tensor whose data are asked for each time they are used: a device's memory may move when it grows. */
+function hostView(shape: readonly number[], dtype: DType, view: () => TypedArray): HostTensor {
+  return {
+    shape,
+    dtype,
+    get data() {
+      return view();
+    },
+  };
+}
+
 /**
- * `count` elements of a tensor from element `at` on, not copied. On a GPU they must start at a multiple of 256 bytes of the
- * buffer, as bound buffers do.
+ * Elements of a tensor from element `at` on, not copied: a shape of them, or a count. On a GPU they must start at a multiple
+ * of 256 bytes of the buffer, as bound buffers do.
  */
-export function slice(t: Tensor, at: number, count: number): Tensor {
-  if (isHost(t)) return { shape: [count], dtype: t.dtype, data: t.data.subarray(at, at + count) };
+export function slice(t: Tensor, at: number, size: number | readonly number[]): Tensor {
+  const shape = typeof size === "number" ? [size] : size;
+  if (isHost(t)) return hostView(shape, t.dtype, () => t.data.subarray(at, at + elements(shape)));
   const { buffer, offsetBytes } = t.data as DeviceBuffer;
   const begin = offsetBytes + at * bytesPerElement[t.dtype];
   if (begin % 256 !== 0) {
@@ -94,16 +106,17 @@ export function slice(t: Tensor, at: number, count: number): Tensor {
       `Cannot slice a GPU tensor at element ${at}: it is byte ${begin} of its buffer, not a multiple of 256`,
     );
   }
-  return { shape: [count], dtype: t.dtype, data: { buffer, offsetBytes: begin } };
+  return { shape, dtype: t.dtype, data: { buffer, offsetBytes: begin } };
 }
 
 /** A tensor's 4-byte elements as float32: the same bits, not copied. */
-export function asFloat32({ shape, data }: Tensor): Tensor {
-  return {
-    shape,
-    dtype: "float32",
-    data: ArrayBuffer.isView(data) ? new Float32Array(data.buffer, data.byteOffset, data.length) : data,
-  };
+export function asFloat32(t: Tensor): Tensor {
+  const { shape } = t;
+  if (!isHost(t)) return { shape, dtype: "float32", data: t.data };
+  return hostView(shape, "float32", () => {
+    const { buffer, byteOffset, length } = t.data;
+    return new Float32Array(buffer, byteOffset, length);
+  });
 }
 
 /** Whether a tensor's elements are on the host. */

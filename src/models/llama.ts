@@ -237,7 +237,7 @@ export function linearWeights({ layers, linears }: LlamaModel, index: number): L
   )!;
   const { out, in: inFeatures } = linears[index].shape;
   const at = linears.slice(first, index).reduce((sum, { shape }) => sum + shape.out, 0);
-  const part = { ...slice(weight, at * inFeatures, out * inFeatures), shape: [out, inFeatures] };
+  const part = slice(weight, at * inFeatures, [out, inFeatures]);
   return bias ? { weight: part, bias: slice(bias, at, out) } : { weight: part };
 }
 
