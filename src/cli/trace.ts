@@ -35,15 +35,16 @@ function row({ launch, us, gapUs }: Line, i: number): string {
 
 /** Launches and time of each kernel, the longest first. */
 function kernelRows(all: readonly Line[]): string[] {
-  const groups = Object.entries(Object.groupBy(all, ({ launch }) => launch.kernel)) as [string, Line[]][];
+  const kernels = new Map<string, { count: number; us: number }>();
+  for (const { launch: { kernel }, us } of all) {
+    const known = kernels.get(kernel) ?? { count: 0, us: 0 };
+    kernels.set(kernel, { count: known.count + 1, us: known.us + us });
+  }
   const totalUs = sum(all.map(({ us }) => us));
-  return groups.map(([kernel, own]) => ({ kernel, count: own.length, us: sum(own.map(({ us }) => us)) }))
-    .toSorted((a, b) => b.us - a.us)
-    .map(({ kernel, count, us }) =>
-      `      ${kernel.padEnd(24)}${`${count}`.padEnd(14)}${column(us)}${
-        `${(100 * us / totalUs).toFixed(1)} %`.padStart(10)
-      }`
-    );
+  return [...kernels].toSorted(([, a], [, b]) => b.us - a.us).map(([kernel, { count, us }]) => {
+    const share = `${(100 * us / totalUs).toFixed(1)} %`.padStart(10);
+    return `      ${kernel.padEnd(24)}${`${count}`.padEnd(14)}${column(us)}${share}`;
+  });
 }
 
 /** The whole table of a trace made on a device. */
