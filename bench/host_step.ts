@@ -47,9 +47,9 @@ function config(layers: number): LlamaConfig {
 }
 
 function shapes({ layers, hiddenSize, intermediateSize, vocabSize }: LlamaConfig): Map<string, number[]> {
-  const found = new Map([["model.embed_tokens.weight", [vocabSize, hiddenSize]], ["model.norm.weight", [
-    hiddenSize,
-  ]]]);
+  const found = new Map<string, number[]>();
+  found.set("model.embed_tokens.weight", [vocabSize, hiddenSize]);
+  found.set("model.norm.weight", [hiddenSize]);
   for (let i = 0; i < layers; i++) {
     const put = (name: string, ...shape: number[]) => found.set(`model.layers.${i}.${name}.weight`, shape);
     put("self_attn.q_proj", hiddenSize, hiddenSize);

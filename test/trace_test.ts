@@ -49,6 +49,7 @@ async function traces(device: Device, clock: "gpu" | "host" | "any"): Promise<vo
   const before = await runner.logits(0);
   const trace = await runner.trace();
   assert.deepEqual(await runner.logits(0), before, "the step is the same once more");
+  assert.ok(trace.wholeUs > 0);
   assert.deepEqual(trace.launches.map(({ kernel }) => kernel), launched);
   if (clock !== "any") assert.equal(trace.clock, clock);
   for (const [i, { beginUs, endUs, grid }] of trace.launches.entries()) {
@@ -81,6 +82,7 @@ test("BatchEngine.trace waits for what is generated, and shows its last step", a
 test("traceTable counts a launch from where the last one ended, and sums times and gaps by kernel", () => {
   const table = traceTable({
     clock: "gpu",
+    wholeUs: 7.5,
     launches: [
       { kernel: "linear", grid: [64, 1, 1], beginUs: 10, endUs: 14 },
       { kernel: "rope", grid: [3, 1, 2], beginUs: 13, endUs: 15 },
@@ -99,5 +101,6 @@ test("traceTable counts a launch from where the last one ended, and sums times a
     ["rope", "1", "1.0", "16.7 %"],
     ["all", "3", "6.0"],
     ["gaps", "2.5"],
+    ["the step in one pass", "7.5"],
   ]);
 });

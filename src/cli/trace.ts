@@ -63,5 +63,6 @@ export function traceTable(trace: Trace, device: string): string {
     ...kernelRows(all),
     `      ${"all".padEnd(24)}${`${all.length}`.padEnd(14)}${column(sum(all.map(({ us }) => us)))}`,
     `      ${"gaps".padEnd(24)}${"".padEnd(14)}${column(sum(all.map(({ gapUs }) => gapUs)))}`,
+    `      ${"the step in one pass".padEnd(24)}${"".padEnd(14)}${column(trace.wholeUs)}`,
   ].join("\n");
 }

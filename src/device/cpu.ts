@@ -84,7 +84,7 @@ export function cpuDevice(): Device {
         this.run(new CpuProgram([call]));
         return { kernel: call.kernel.name, beginUs, endUs: sinceUs() };
       });
-      return Promise.resolve({ clock: "host", launches });
+      return Promise.resolve({ clock: "host", launches, wholeUs: sinceUs() });
     },
     release() {},
     destroy() {},

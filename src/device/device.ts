@@ -34,6 +34,8 @@ export interface TracedLaunch {
 export interface Trace {
   readonly clock: "gpu" | "host";
   readonly launches: readonly TracedLaunch[];
+  /** Microseconds of the whole program as `run` runs it: with the gaps it really has. */
+  readonly wholeUs: number;
 }
 
 /** Runs plans on tensors. Everything above this interface works on any device. */

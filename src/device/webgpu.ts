@@ -258,12 +258,12 @@ export function webgpuDevice(
     return encoder;
   }
 
-  async function timeOnHost(launched: readonly Launched[]): Promise<PassTime[]> {
+  async function timeOnHost(passes: readonly (readonly Launched[])[]): Promise<PassTime[]> {
     const start = performance.now();
     const times: PassTime[] = [];
-    for (const one of launched) {
+    for (const launched of passes) {
       const beginUs = 1000 * (performance.now() - start);
-      gpu.queue.submit([record([one]).finish()]);
+      gpu.queue.submit([record(launched).finish()]);
       await gpu.queue.onSubmittedWorkDone();
       times.push({ beginUs, endUs: 1000 * (performance.now() - start) });
     }
@@ -274,13 +274,18 @@ export function webgpuDevice(
     checkAlive();
     const { dispatches } = program as GpuProgram;
     const clock = gpu.features.has("timestamp-query") ? "gpu" : "host";
-    const times = clock === "gpu"
-      ? await timePasses(gpu, dispatches.map((one) => (pass) => dispatch(pass, one)))
-      : await timeOnHost(dispatches);
+    // Each launch alone, then all of them in one pass.
+    const passes = [...dispatches.map((one) => [one]), dispatches];
+    const records = passes.map((all) => (pass: GPUComputePassEncoder) =>
+      all.forEach((one) => dispatch(pass, one))
+    );
+    const times = clock === "gpu" ? await timePasses(gpu, records) : await timeOnHost(passes);
     checkAlive();
+    const whole = times[dispatches.length];
     return {
       clock,
       launches: dispatches.map(({ label, grid }, i) => ({ kernel: label, grid, ...times[i] })),
+      wholeUs: whole.endUs - whole.beginUs,
     };
   }
 

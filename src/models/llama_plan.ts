@@ -25,8 +25,10 @@ import type { LlamaModel, Projection } from "./llama.ts";
 export interface LlamaInputs {
   /** (maxRows), uint32: outputs of the step before whose tokens are the rows'; see `next_tokens`. */
   readonly from: Tensor;
-  /** (maxRows), uint32: token, position, cache row to write (none of the cache's: not written), cache row where the
-   * sequence starts (none of the cache's: attends to nothing). */
+  /**
+   * (maxRows), uint32: token, position, cache row to write, cache row where the sequence starts. A row past the cache's
+   * end is not written, and a sequence that starts there has nothing to attend to.
+   */
   readonly tokens: Tensor;
   readonly positions: Tensor;
   readonly cacheIndex: Tensor;
