@@ -11,7 +11,7 @@
  * @module
  */
 export { type AdaptedLinear, applyModule, deltaOf, merge, unmerge } from "./src/adapters/apply.ts";
-export { Bank, type Linear } from "./src/adapters/bank.ts";
+export { Bank, type Linear, type LinearGroup } from "./src/adapters/bank.ts";
 export type { NewAdapter } from "./src/adapters/create.ts";
 export type {
   AdapterFiles,
@@ -35,7 +35,13 @@ export {
 export type { AdapterCard, AdapterService } from "./src/adapters/service.ts";
 export { randperm } from "./src/adapters/torch_random.ts";
 export { cpuDevice } from "./src/device/cpu.ts";
-export { type Device, DeviceError, type Program } from "./src/device/device.ts";
+export {
+  type Device,
+  DeviceError,
+  type Program,
+  type Trace,
+  type TracedLaunch,
+} from "./src/device/device.ts";
 export { type WebGpuDevice, webgpuDevice } from "./src/device/webgpu.ts";
 export { BatchEngine, type EngineOptions } from "./src/engine/batch_engine.ts";
 export type {

@@ -22,7 +22,8 @@ const ahead: Device = { ...cpu, runsAhead: true };
 async function openTiny(): Promise<LlamaModel> {
   const folder = await openFolder(fileURLToPath(new URL("fixtures/tiny/llama", import.meta.url)));
   const source = await openCheckpoint(folder);
-  return await loadLlama(cpu, { config: await readConfig(folder), source, maxModelLen: 24 });
+  return await loadLlama(cpu, { config: await readConfig(folder), source, maxModelLen: 24 })
+    .finally(() => source.close());
 }
 
 const model = await openTiny();
