@@ -9,14 +9,9 @@
 import { realTransform } from "./fft/cpu.ts";
 import { planTransform } from "./fft/plan.ts";
 import { elementType, halfBins, rowElements } from "./fft/real.ts";
-import {
-  foldedBinsFunction,
-  gatherFunctions,
-  productCount,
-  synthesis,
-  synthesisGroups,
-} from "./fft/synthesis.ts";
-import { fftFunctions, twiddleTables, workDeclaration } from "./fft/wgsl.ts";
+import { gatherFunctions, productCount, synthesis, synthesisGroups, wholeRounds } from "./fft/synthesis.ts";
+import { twiddleTables } from "./fft/twiddles.ts";
+import { fftFunctions, workMemory } from "./fft/wgsl.ts";
 import { fourierTable, inOrder, randomFrequencies } from "./fourier_table.ts";
 import {
   type Arrays,
@@ -44,7 +39,13 @@ function launch({ out: outFeatures, in: inFeatures }: Uniforms, limits: Limits):
   const products = productCount(plan, limits, plan.size);
   const groups = synthesisGroups(plan);
   const tables = twiddleTables(inFeatures, outFeatures);
-  const twiddles = tables.of(inFeatures);
+  const { functions, declare, sums, finish } = synthesis(plan, {
+    twiddles: tables.of(inFeatures),
+    count: "count",
+    rounds: wholeRounds,
+    entryReadsWork: false,
+    products,
+  });
   const phase = outFeatures < 65536 ? `row * u % ${outFeatures}u` : `mulmod(row, u, ${outFeatures}u)`;
   const store = (q: string, value: string): string =>
     `{ let place = weight_at + ${q}; let value = uniforms.scale * ${value};
@@ -55,7 +56,7 @@ ${uniformStruct(uniforms)}
 @group(0) @binding(2) var<storage, read> values: array<f32>;
 @group(0) @binding(3) var<storage, read_write> weight: array<${elementType(plan)}>;
 @group(0) @binding(4) var<storage, read> twiddles: array<vec2f>;
-${workDeclaration(plan.size)}
+${workMemory(plan)}
 ${fftFunctions}
 var<private> row: u32;
 fn offset(k: u32) -> u32 { return table[k]; }
@@ -63,8 +64,8 @@ fn entry(e: u32) -> vec2f {
   let u = table[${halfBins(inFeatures) + 1}u + e];
   return values[e] * ${tables.of(outFeatures)(phase)};
 }
-${gatherFunctions(products)}
-${foldedBinsFunction(plan, { twiddles })}
+${gatherFunctions({ rounds: wholeRounds, products })}
+${functions}
 @compute @workgroup_size(${plan.threads})
 fn main(${workgroupBuiltins}) {
   let index = ${workgroupIndex};
@@ -73,7 +74,9 @@ fn main(${workgroupBuiltins}) {
   if (index >= ${outFeatures * groups}u) { return; }
   let weight_at = row * ${rowElements(plan)}u;
 let count = table[${halfBins(inFeatures)}u];
-  ${synthesis(plan, { twiddles, count: "count", entryReadsWork: false, store }, products)}
+  ${declare}
+  ${sums(wholeRounds[0])}
+  ${finish(store)}
 }
 `;
   return {

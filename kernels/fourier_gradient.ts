@@ -9,9 +9,10 @@
  */
 import { analysisDispatch, type Part, partDeclaration, partsOf } from "./fft/analysis_dispatch.ts";
 import { realTransform } from "./fft/cpu.ts";
-import { planTransform, type TransformPlan } from "./fft/plan.ts";
-import { analysis, elementType, foldFunction, halfBins, rowElements, spectrumFunction } from "./fft/real.ts";
-import { fftFunctions, type TwiddleTables, twiddleTables, workDeclaration } from "./fft/wgsl.ts";
+import { planTransform, together, type TransformPlan } from "./fft/plan.ts";
+import { analysis, elementType, foldFunction, halfBins, rowElements, spectrumFunctions } from "./fft/real.ts";
+import { type TwiddleTables, twiddleTables } from "./fft/twiddles.ts";
+import { expose, fftFunctions, workMemory } from "./fft/wgsl.ts";
 import { randomFrequencies } from "./fourier_table.ts";
 import {
   type Arrays,
@@ -94,22 +95,26 @@ function fused(
   { share, tables, limits }: { share: ReturnType<typeof shareOut>; tables: TwiddleTables; limits: Limits },
 ): Dispatch {
   const { threads, sums, chunks, parts } = share;
-  const input = { ...plans.input, threads };
-  const output = { ...plans.output, threads };
+  const [input, output] = together([plans.input, plans.output]);
+  const size = Math.max(input.size, output.size);
   const x = { signal: (i: string) => `x[x_at + ${i}]`, twiddles: tables.of(input.length), suffix: "_x" };
   const dy = { signal: (i: string) => `dy[dy_at + ${i}]`, twiddles: tables.of(output.length), suffix: "_dy" };
   const bindings = ["x", "dy", "frequencies", "partial", "twiddles"].map(binding);
+  const transformX = analysis(input, { ...x, fresh: false });
+  const transformDy = analysis(output, { ...dy, fresh: false });
+  const spectra = (body: (b: number) => string): string =>
+    eachSum(share, (b, e) => `{ let e = ${e}; if (e < uniforms.count) { ${body(b)} } }`);
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
 ${declareBindings(bindings, { ...types, x: elementType(input), dy: elementType(output) })}
-${workDeclaration(Math.max(input.size, output.size))}
+${workMemory({ size, parts: input.parts })}
 ${fftFunctions}
 var<private> x_at: u32;
 var<private> dy_at: u32;
 ${foldFunction(input, x)}
 ${foldFunction(output, dy)}
-${spectrumFunction(input, x)}
-${spectrumFunction(output, dy)}
+${spectrumFunctions(input, x)}
+${spectrumFunctions(output, dy)}
 @compute @workgroup_size(${threads})
 fn main(${workgroupBuiltins}) {
   let index = ${workgroupIndex};
@@ -122,23 +127,22 @@ fn main(${workgroupBuiltins}) {
     x_at = row * ${rowElements(input)}u;
     dy_at = row * ${rowElements(output)}u;
     ${Array.from({ length: sums }, (_, b) => `var x${b} = vec2f();`).join(" ")}
-    ${analysis(input, x)}
+    ${transformX.code}
     ${
-    eachSum(share, (b, e) =>
-      `{ let e = ${e}; if (e < uniforms.count) { x${b} = spectrum_x(frequencies[e].y); } }`)
+    expose(input, { held: transformX.points }, ({ suffix }) =>
+      spectra((b) =>
+        `x${b} += spectrum_x${suffix}(frequencies[e].y);`
+      ))
   }
-    workgroupBarrier();
-    ${analysis(output, dy)}
+    ${transformDy.code}
     ${
-    eachSum(share, (b, e) =>
-      `{ let e = ${e}; if (e < uniforms.count) { let g = spectrum_dy(frequencies[e].x); sum${b} += g.x * x${b}.x - g.y * x${b}.y; } }`)
+    expose(output, { held: transformDy.points }, ({ suffix }) =>
+      spectra((b) =>
+        `let g = spectrum_dy${suffix}(frequencies[e].x); sum${b} += g.x * x${b}.x - g.y * x${b}.y;`
+      ))
   }
-    workgroupBarrier();
   }
-  ${
-    eachSum(share, (b, e) =>
-      `{ let e = ${e}; if (e < uniforms.count) { partial[part * uniforms.count + e] = sum${b}; } }`)
-  }
+  ${spectra((b) => `partial[part * uniforms.count + e] = sum${b};`)}
 }
 `;
   return { wgsl, bindings, grid: grid(parts * chunks, limits) };

@@ -71,7 +71,7 @@ export const fourierLinears: Kernel<LinearsBuffer, keyof typeof uniforms> = defi
     mixed("q, k, v: 256, 64, 64 x 256", { rows: 5, in: 256, outs: [256, 64, 64], adapters: [500, 90] }),
     mixed("gate, up: 2 x 768 x 256", { rows: 3, in: 256, outs: [768, 768], adapters: [1000, 200] }),
     mixed("three lengths", { rows: 2, in: 96, outs: [37, 768, 130], adapters: [100] }),
-    mixed("residues in and in one out", { rows: 3, in: 9216, outs: [64, 11008, 37], adapters: [40, 2] }),
+    mixed("residues in and in one out", { rows: 3, in: 18944, outs: [64, 17408, 37], adapters: [40, 2] }),
   ],
   benches: [
     ...[1, 64, 4096].map((rows) => bench({ rows, in: 4096, outs: qkv, adapters: [1000] })),

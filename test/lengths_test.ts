@@ -106,11 +106,21 @@ function deltaCase(shape: Shape): Case {
 test("planTransform has a plan within WebGPU's guaranteed limits for every length of real models", () => {
   assert.equal(new Set(lengths).size, 55);
   for (const length of [...lengths, ...vocabularies]) {
-    const { residues, size, radices, mode } = planTransform(length, portableLimits);
+    const { residues, size, radices, mode, parts } = planTransform(length, portableLimits);
     assert.equal(radices.reduce((product, radix) => product * radix, 1), size);
     assert.equal(residues * size * (mode === "half" ? 2 : 1), length);
-    assert.ok(8 * size <= portableLimits.workgroupStorageBytes, `${length}: ${size} points`);
+    assert.ok((parts ? 4 : 8) * size <= portableLimits.workgroupStorageBytes, `${length}: ${size} points`);
   }
+});
+
+test("planTransform keeps lengths up to 24576 in one workgroup of 48 KiB", () => {
+  const limits = { ...portableLimits, workgroupStorageBytes: 49152, invocations: 1024 };
+  for (const length of lengths.filter((length) => length <= 24576)) {
+    const { mode, residues, threads } = planTransform(length, limits);
+    assert.deepEqual([mode, residues], ["half", 1], `${length}`);
+    assert.ok(threads <= 512);
+  }
+  assert.ok(planTransform(53248, limits).residues <= 8);
 });
 
 /** Each length once as `out`, and once as the `in` of another length's. */

@@ -22,10 +22,11 @@ import {
   foldFunction,
   halfBins,
   rowElements,
-  spectrumFunction,
+  spectrumFunctions,
   storeSpectrum,
 } from "./real.ts";
-import { fftFunctions, type Twiddles, workDeclaration } from "./wgsl.ts";
+import type { Twiddles } from "./twiddles.ts";
+import { fftFunctions, workMemory } from "./wgsl.ts";
 
 /** Rows of a call that share scratch: `first` and those after it, `rows` of them; `most` of any part. */
 export interface Part {
@@ -73,6 +74,7 @@ export function analysisDispatch(
 ): Dispatch {
   const groups = analysisGroups(plan);
   const read = { signal: (i: string) => `${source}[row_at + ${i}]`, twiddles };
+  const { code, points } = analysis(plan, { ...read, fresh: true });
   const bindings: Binding[] = [
     { name: source, access: "read" },
     { name: bins, access: "read_write" },
@@ -86,11 +88,11 @@ ${uniformStruct(uniforms)}
 @group(0) @binding(3) var<storage, read> twiddles: array<vec2f>;
 ${slots ? "@group(0) @binding(4) var<storage, read> slots: array<u32>;" : ""}
 ${partDeclaration(part)}
-${workDeclaration(plan.size)}
+${workMemory(plan)}
 ${fftFunctions}
 var<private> row_at: u32;
 ${foldFunction(plan, read)}
-${plan.mode === "half" ? spectrumFunction(plan, read) : ""}
+${plan.mode === "half" ? spectrumFunctions(plan, read) : ""}
 @compute @workgroup_size(${plan.threads})
 fn main(${workgroupBuiltins}) {
   let index = ${workgroupIndex};
@@ -101,8 +103,8 @@ fn main(${workgroupBuiltins}) {
   ${slots ? `if (slots[row] == ${noSlot}u) { return; }` : ""}
   row_at = row * ${rowElements(plan)}u;
   let bins_at = part_row * ${halfBins(plan.length)}u;
-  ${analysis(plan, read)}
-  ${storeSpectrum(plan, (bin, value) => `${bins}[bins_at + ${bin}] = ${value};`)}
+  ${code}
+  ${storeSpectrum(plan, points, (bin, value) => `${bins}[bins_at + ${bin}] = ${value};`)}
 }
 `;
   const constants = { first: part.first };

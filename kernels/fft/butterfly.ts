@@ -10,8 +10,10 @@ export interface Butterfly {
   readonly outputs: readonly string[];
 }
 
-/** Radices with a butterfly; any other prime runs as a loop over its inputs. */
-export const straightRadices: readonly number[] = [8, 4, 2, 3, 5, 7, 11, 13];
+const straightRadices: readonly number[] = [8, 4, 2, 3, 5, 7, 11, 13];
+
+/** Whether a radix has a butterfly; any other runs as a loop over its inputs. */
+export const isStraight = (radix: number): boolean => straightRadices.includes(radix);
 
 function radix2([a, b]: readonly string[]): Butterfly {
   return { code: `{ let t = ${a} - ${b}; ${a} += ${b}; ${b} = t; }\n`, outputs: [a, b] };
@@ -71,7 +73,7 @@ function composite(v: readonly string[], inner: number): Butterfly {
   return { code: lines.join(""), outputs };
 }
 
-/** The transform of the values named `v`, of a radix in {@linkcode straightRadices}. */
+/** The transform of the values named `v`, of a radix that is {@linkcode isStraight}. */
 export function butterfly(v: readonly string[]): Butterfly {
   if (v.length === 2) return radix2(v);
   if (v.length === 4) return radix4(v);

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Limits } from "../kernel.ts";
-import { straightRadices } from "./butterfly.ts";
+import { isStraight } from "./butterfly.ts";
 
 /** Points of a transform an invocation is best given. */
 const pointsPerThread = 4;
@@ -12,12 +12,14 @@ const pointsPerThread = 4;
 const fewestThreads = 128;
 /** More than these wait for each other longer than they save. */
 const mostThreads = 512;
+/** Largest radix without a butterfly: float32 sums of half as many terms err by 2e-7. */
+const mostLooped = 255;
 
 /** Longest transform: index products are reduced in 32-bit integers (see `mulmod` in wgsl.ts). */
 export const maxLength = 2 ** 20;
 
 /**
- * A real transform of `length`, computed as complex transforms of `size` points in workgroup memory.
+ * A real transform of `length`, computed as complex transforms of `size` points in registers and workgroup memory.
  *
  * - `half`: even length, one workgroup, `size = length / 2`: neighbouring reals form a complex number.
  * - `residues`: `length = residues * size`. Workgroup r of the analysis folds x to `size` points and yields the bins
@@ -28,23 +30,28 @@ export interface TransformPlan {
   readonly mode: "half" | "residues";
   readonly residues: number;
   readonly size: number;
+  /**
+   * Whether points change hands by parts, the real and then the imaginary ones, through four bytes a point instead of
+   * eight: twice the points fit, for twice the barriers.
+   */
+  readonly parts: boolean;
   /** In the order of the passes; their product is `size`. */
   readonly radices: readonly number[];
   /** Invocations a workgroup is best given. */
   readonly threads: number;
 }
 
-/** Radices of a complex transform: odd primes first (those without a butterfly read workgroup memory only). */
+/** Radices of a complex transform: first all primes without a butterfly as one radix, then odd ones, then powers of two. */
 export function radicesOf(size: number): number[] {
   let rest = size;
   let twos = 0;
   for (; rest % 2 === 0; rest /= 2) twos++;
-  const odd: number[] = [];
-  for (let p = 3; rest > 1; p += 2) {
-    if (p * p > rest) p = rest;
-    for (; rest % p === 0; rest /= p) odd.push(p);
+  const straight: number[] = [];
+  for (let p = 3; p <= rest; p += 2) {
+    for (; isStraight(p) && rest % p === 0; rest /= p) straight.unshift(p);
+    if (p * p > rest && !isStraight(rest)) break;
   }
-  return [...odd.sort((a, b) => b - a), ...powersOfTwo(twos)];
+  return [...(rest > 1 ? [rest] : []), ...straight, ...powersOfTwo(twos)];
 }
 
 /** 2^twos as few radices up to 8, none smaller than it must be. */
@@ -53,24 +60,40 @@ function powersOfTwo(twos: number): number[] {
   return Array.from({ length: passes }, (_, i) => 2 ** Math.ceil((twos - i) / passes));
 }
 
-/** Multiply-adds a point of a pass costs, about: what planning compares. */
-function passCost(radix: number): number {
-  return straightRadices.includes(radix) ? 6 + radix / 2 : 4 * radix;
-}
-
-function cost(length: number, residues: number): number {
-  const size = length / residues;
-  const groups = Math.floor(residues / 2) + 1;
-  const fold = residues > 1 ? 4 * length : 0;
-  return groups * (fold + size * radicesOf(size).reduce((sum, r) => sum + passCost(r), 1));
+/** What planning compares: about the operations on pairs of numbers of all workgroups, of an analysis and a synthesis. */
+function cost({ length, residues, radices, size, parts }: Omit<TransformPlan, "threads">): number {
+  const groups = Math.floor(residues / 2) + 1 + residues;
+  // A fold reads every element and adds its product with a turn; its spectrum goes through scratch.
+  const fold = residues > 1 ? 4 * length + 8 * size : 0;
+  const exchange = parts ? 8 : 6;
+  const passes = radices.reduce((sum, r) => sum + exchange + (isStraight(r) ? r / 2 : r), 1);
+  return groups * (fold + size * passes);
 }
 
 function divisors(n: number): number[] {
   const found: number[] = [];
   for (let d = 1; d * d <= n; d++) {
-    if (n % d === 0) found.push(d, n / d);
+    if (n % d === 0) found.push(...(d * d === n ? [d] : [d, n / d]));
   }
   return found;
+}
+
+/** Every way to transform `length` that fits `bytes` of workgroup memory. */
+function candidates(length: number, bytes: number): Omit<TransformPlan, "threads">[] {
+  const blocks = Math.floor(bytes / 128);
+  const plan = (mode: TransformPlan["mode"], residues: number, size: number) => ({
+    length,
+    mode,
+    residues,
+    size,
+    parts: size > 16 * blocks,
+    radices: radicesOf(size),
+  });
+  const plans = divisors(length).map((r) => plan("residues", r, length / r));
+  if (length % 2 === 0) plans.push(plan("half", 1, length / 2));
+  return plans.filter(({ size, radices }) =>
+    size <= 32 * blocks && radices.every((r) => isStraight(r) || r <= mostLooped)
+  );
 }
 
 /**
@@ -84,21 +107,15 @@ export function planTransform(length: number, limits: Limits): TransformPlan {
       `Cannot transform ${length} elements: the length must be an integer in 1..${maxLength}`,
     );
   }
-  const most = Math.floor(limits.workgroupStorageBytes / 128) * 16;
-  const half = length % 2 === 0 && length / 2 <= most;
-  const residues = half || length <= most
-    ? 1
-    : divisors(length).filter((r) => length / r <= most).reduce((a, b) =>
-      cost(length, b) < cost(length, a) ? b : a
-    );
-  const size = half ? length / 2 : length / residues;
-  const wanted = 2 ** Math.ceil(Math.log2(Math.max(size / pointsPerThread, fewestThreads)));
-  return {
-    length,
-    mode: half ? "half" : "residues",
-    residues,
-    size,
-    radices: radicesOf(size),
-    threads: Math.min(wanted, limits.invocations, mostThreads),
-  };
+  const plan = candidates(length, limits.workgroupStorageBytes)
+    .reduce((a, b) => cost(b) < cost(a) ? b : a);
+  const wanted = 2 ** Math.ceil(Math.log2(Math.max(plan.size / pointsPerThread, fewestThreads)));
+  return { ...plan, threads: Math.min(wanted, limits.invocations, mostThreads) };
+}
+
+/** Plans as transforms of one workgroup: they share its invocations and its memory. */
+export function together(plans: readonly TransformPlan[]): TransformPlan[] {
+  const threads = Math.max(...plans.map((plan) => plan.threads));
+  const parts = plans.some((plan) => plan.parts);
+  return plans.map((plan) => ({ ...plan, threads, parts }));
 }

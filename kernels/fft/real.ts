@@ -1,13 +1,15 @@
 /**
  * WGSL of the analysis of real rows: reals to half a spectrum.
  *
- * It is a complex transform of wgsl.ts after a folding; `work`, `local` and `twiddles` are the caller's, and in
+ * It is a complex transform of wgsl.ts after a folding; `work`, `at`, `local` and `twiddles` are the caller's, and in
  * residue mode the workgroup's residue is the WGSL value `residue`.
  *
  * @module
  */
 import type { TransformPlan } from "./plan.ts";
-import { transform, type Twiddles } from "./wgsl.ts";
+import { eachTurn, type Held } from "./stages.ts";
+import type { Twiddles } from "./twiddles.ts";
+import { expose, roundsOf, transform } from "./wgsl.ts";
 
 /** The number of bins k = 0..floor(length / 2) that determine a real signal's spectrum. */
 export const halfBins = (length: number): number => Math.floor(length / 2) + 1;
@@ -42,9 +44,10 @@ export function foldFunction(plan: TransformPlan, { signal, twiddles, suffix = "
   }
   if (residues === 1) return `fn ${name}(j: u32, residue: u32) -> vec2f { return vec2f(${signal("j")}, 0); }`;
   return /* wgsl */ `
+// Element j + s size turns by residue (j + s size) / length: by the same for all j but for residue j / length.
 fn ${name}(j: u32, residue: u32) -> vec2f {
   var sum = vec2f();
-  var k = mulmod(residue, j, ${length}u);
+  var k = 0u;
   let step = residue * ${size}u;
   // Sums of sums: the rounding error of thousands of terms stays that of a hundred.
   for (var begin = j; begin < ${length}u; begin += ${64 * size}u) {
@@ -57,42 +60,75 @@ fn ${name}(j: u32, residue: u32) -> vec2f {
     }
     sum += part;
   }
-  return sum;
+  return cmul(sum, ${twiddles(`mulmod(residue, j, ${length}u)`)});
 }`;
 }
 
-/** Statements that transform the folded signal; the result is in `work`, behind a barrier. */
-export function analysis(plan: TransformPlan, { twiddles, suffix = "" }: AnalysisSource): string {
-  return transform(plan, { twiddles, load: (j) => `fold${suffix}(${j}, residue)` });
+/** Statements that transform the folded signal, and its points; `fresh` as in wgsl.ts. */
+export function analysis(
+  plan: TransformPlan,
+  { twiddles, suffix = "", fresh }: AnalysisSource & { readonly fresh: boolean },
+): { readonly code: string; readonly points: Held } {
+  const { declare, take, run, output } = transform(plan, { name: `a${suffix}`, twiddles, fresh });
+  return { code: declare + take((j) => `fold${suffix}(${j}, residue)`) + run, points: output };
 }
 
-/** WGSL function `spectrum(v) -> vec2f`: bin v in 0..length-1 from `work`, for plans of one workgroup. */
-export function spectrumFunction(plan: TransformPlan, { twiddles, suffix = "" }: AnalysisSource): string {
-  const { mode, length, size } = plan;
-  const name = `spectrum${suffix}`;
-  if (mode !== "half") return `fn ${name}(v: u32) -> vec2f { return work[at(v)]; }`;
-  return /* wgsl */ `
-fn ${name}(v: u32) -> vec2f {
-  let mirrored = v > ${size}u;
-  let k = select(v, ${length}u - v, mirrored);
-  let a = work[at(k % ${size}u)];
-  let b = conj(work[at((${size}u - k) % ${size}u)]);
-  let x = 0.5 * (a + b - times_i(cmul(${twiddles("k")}, a - b)));
-  return select(x, conj(x), mirrored);
-}`;
-}
-
-/** Statements that write the half spectrum in `work` bin by bin with `store(bin, value)`. */
-export function storeSpectrum(plan: TransformPlan, store: (bin: string, value: string) => string): string {
-  const { mode, length, size, residues, threads } = plan;
-  if (mode === "half") {
-    return `for (var k = local; k <= ${size}u; k += ${threads}u) { ${store("k", "spectrum(k)")} }\n`;
-  }
-  return /* wgsl */ `
-for (var j = local; j < ${size}u; j += ${threads}u) {
-  let k = residue + ${residues}u * j;
-  if (k <= ${length / 2 | 0}u) { ${store("k", "work[at(j)]")} }
-  else if (residue * 2 % ${residues}u != 0) { ${store(`(${length}u - k)`, "conj(work[at(j)])")} }
+/**
+ * WGSL functions `spectrum(v) -> vec2f`, for plans of one workgroup: what bin v in 0..length-1 has of the points in `work`,
+ * one function a round.
+ */
+export function spectrumFunctions(
+  plan: TransformPlan,
+  source: Pick<AnalysisSource, "twiddles" | "suffix">,
+): string {
+  return roundsOf(plan).map(({ suffix }) => {
+    const head = `fn spectrum${source.suffix ?? ""}${suffix}(v: u32) -> vec2f`;
+    if (plan.mode !== "half") return `${head} { return ${whole[suffix]("work[at(v)]")}; }\n`;
+    return /* wgsl */ `
+${head} {
+  let mirrored = v > ${plan.size}u;
+  let k = select(v, ${plan.length}u - v, mirrored);
+  let a = work[at(k % ${plan.size}u)];
+  let b = work[at((${plan.size}u - k) % ${plan.size}u)];
+  let w = ${source.twiddles("k")};
+  let x = 0.5 * (${unpacked[suffix]});
+  return vec2f(x.x, select(x.y, -x.y, mirrored));
 }
 `;
+  }).join("");
+}
+
+/** A whole point of what a round has of it. */
+const whole = {
+  "": (part: string) => part,
+  _re: (part: string) => `vec2f(${part}, 0)`,
+  _im: (part: string) => `vec2f(0, ${part})`,
+} as const;
+
+/** Twice the bin X[k] = (a + b*) / 2 - i w (a - b*) / 2 of points a and b, or of their real or imaginary parts alone. */
+const unpacked = {
+  "": "a + conj(b) - times_i(cmul(w, a - conj(b)))",
+  _re: "vec2f(a + b, 0) - (a - b) * times_i(w)",
+  _im: "vec2f(0, a - b) + (a + b) * w",
+} as const;
+
+/** Statements that write the half spectrum of `points` bin by bin with `store(bin, value)`. */
+export function storeSpectrum(
+  plan: TransformPlan,
+  points: Held,
+  store: (bin: string, value: string) => string,
+): string {
+  const { mode, length, size, residues, threads } = plan;
+  if (mode === "residues") {
+    return points.put((j, value) =>
+      `{ let k = residue + ${residues}u * (${j});
+if (k <= ${length / 2 | 0}u) { ${store("k", value)} }
+else if (residue * 2 % ${residues}u != 0) { ${store(`(${length}u - k)`, `conj(${value})`)} } }\n`
+    );
+  }
+  const bins = { count: size + 1, threads };
+  const declare = Array.from({ length: Math.ceil(bins.count / threads) }, (_, b) => `var bin${b} = vec2f();`);
+  return `${declare.join(" ")}
+${expose(plan, { held: points }, ({ suffix }) => eachTurn(bins, (b) => `bin${b} += spectrum${suffix}(j);\n`))}
+${eachTurn(bins, (b) => `${store("j", `bin${b}`)}\n`)}`;
 }

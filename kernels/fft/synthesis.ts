@@ -2,143 +2,127 @@
  * WGSL of the synthesis of real rows from sparse spectra: y_p = Re SUM_k Z[k] e^{2 pi i p k / length}, where bin k of the
  * half spectrum is the sum of the entries offset(k) .. offset(k + 1) - 1.
  *
- * The caller declares `fn offset(k: u32) -> u32` and `fn entry(e: u32) -> vec2f`, `work` and `local`, and in residue mode
- * the value `residue`.
+ * The caller declares `fn offset(k: u32) -> u32` and, for each round of the source that entries are read from,
+ * `fn entry(e: u32) -> vec2f` with the round's suffix; `work`, `at` and `local`; and in residue mode the value `residue`.
  *
  * @module
  */
 import type { Limits } from "../kernel.ts";
 import type { TransformPlan } from "./plan.ts";
-import { transform, type Twiddles } from "./wgsl.ts";
+import { eachTurn, type Held } from "./stages.ts";
+import type { Twiddles } from "./twiddles.ts";
+import { type Round, transform, workBytes } from "./wgsl.ts";
 
 /** Workgroups a synthesis of one row takes. */
 export const synthesisGroups = (plan: TransformPlan): number => plan.residues;
 
-/** How a synthesis gets its entries and delivers its elements. */
-export interface SynthesisIo {
+/** The one round of entries that are not read from `work`. */
+export const wholeRounds: readonly Round[] = [{ suffix: "", field: "" }];
+
+/** How a synthesis gets its entries. */
+export interface SynthesisOf {
   readonly twiddles: Twiddles;
-  /** Ends the name of the WGSL function `folded_bins`, where a kernel has several lengths. */
-  readonly suffix?: string;
   /** WGSL expression of the number of entries, uniform in the workgroup. */
   readonly count: string;
+  /** Rounds in which entries come. */
+  readonly rounds: readonly Round[];
   /** Whether `entry` reads `work`, which the synthesis then overwrites. */
   readonly entryReadsWork: boolean;
-  /** WGSL statement that delivers element `index` of a row of `elementType`. */
-  readonly store: (index: string, value: string) => string;
+  /** Entries whose products are held at once; see {@linkcode productCount}. */
+  readonly products: number;
+  /** Ends the names of its functions and variables, where a kernel has several lengths. */
+  readonly suffix?: string;
+}
+
+/** A synthesis: `functions`, then in `main` the statements of `declare`, of `sums` for every round, and of `finish`. */
+export interface Synthesis {
+  readonly functions: string;
+  readonly declare: string;
+  sums(round: Round): string;
+  /** `store` is a statement that delivers element `index` of a row of `elementType`. */
+  finish(store: (index: string, value: string) => string): string;
 }
 
 /** Most entries whose products are held at once. */
 const maxProducts = 1024;
 
 /**
- * Entries whose products fit beside `work`; 0 when that is too few to pay. Each entry is then computed once, by
- * neighbouring invocations, before the bins sum what is theirs.
+ * Entries whose products fit beside `work` of `workSize` points; 0 when that is too few to pay. Each entry is then
+ * computed once, by neighbouring invocations, before the bins sum what is theirs.
  */
 export function productCount(
-  { mode, size, threads }: TransformPlan,
+  { mode, size, threads, parts }: TransformPlan,
   limits: Limits,
   workSize: number,
 ): number {
   if (mode !== "half" || size < 64) return 0;
-  const room = Math.floor((limits.workgroupStorageBytes - 8 * Math.ceil(workSize / 16) * 16) / 8);
+  const room = Math.floor((limits.workgroupStorageBytes - workBytes({ size: workSize, parts })) / 8);
   const count = Math.min(maxProducts, room);
   return count >= threads ? count : 0;
 }
 
-/** WGSL memory and the function every synthesis needs; `products` is the most of any. */
-export function gatherFunctions(products: number): string {
-  return /* wgsl */ `
-${products > 0 ? `var<workgroup> products: array<vec2f, ${products}>;` : ""}
-fn gather(k: u32) -> vec2f {
+/** WGSL memory and functions that all of a kernel's syntheses share; `products` is the most of any. */
+export function gatherFunctions({ rounds, products }: Pick<SynthesisOf, "rounds" | "products">): string {
+  const memory = products > 0 ? `var<workgroup> products: array<vec2f, ${products}>;\n` : "";
+  return memory + rounds.map(({ suffix }) => /* wgsl */ `
+fn gather${suffix}(k: u32) -> vec2f {
   var sum = vec2f();
   let end = offset(k + 1);
-  for (var e = offset(k); e < end; e++) { sum += entry(e); }
+  for (var e = offset(k); e < end; e++) { sum += entry${suffix}(e); }
   return sum;
 }
-`;
+`).join("");
 }
 
-/** WGSL function `folded_bins`, where the plan needs one: input j of a residue's transform. */
-export function foldedBinsFunction(
-  { mode, residues, size, length }: TransformPlan,
-  { twiddles, suffix = "" }: Pick<SynthesisIo, "twiddles" | "suffix">,
+/** The synthesis of a plan's rows. */
+export function synthesis(plan: TransformPlan, of: SynthesisOf): Synthesis {
+  return plan.mode === "half" ? halfSynthesis(plan, of) : residueSynthesis(plan, of);
+}
+
+function residueSynthesis(plan: TransformPlan, of: SynthesisOf): Synthesis {
+  const { twiddles, suffix = "", rounds, entryReadsWork } = of;
+  const { declare, take, run, output } = transform(plan, {
+    name: `s${suffix}_`,
+    twiddles,
+    fresh: !entryReadsWork,
+  });
+  return {
+    functions: rounds.map((round) => foldedBinsFunction(plan, { twiddles, suffix, round })).join(""),
+    declare,
+    sums: (round) => take((j) => `folded_bins${suffix}${round.suffix}(${j}, residue)`, "+="),
+    finish: (store) =>
+      run +
+      output.put((p, value) => store(`(residue + ${plan.residues}u * (${p}))`, `${value}.x`) + "\n"),
+  };
+}
+
+/** WGSL function `folded_bins`: input j of a residue's transform. */
+function foldedBinsFunction(
+  { residues, size, length }: TransformPlan,
+  { twiddles, suffix, round }: {
+    readonly twiddles: Twiddles;
+    readonly suffix: string;
+    readonly round: Round;
+  },
 ): string {
-  if (mode === "half") return "";
-  const name = `folded_bins${suffix}`;
+  const name = `folded_bins${suffix}${round.suffix}`;
   const last = Math.floor(length / 2);
+  const gather = `gather${round.suffix}`;
   if (residues === 1) {
-    return `fn ${name}(j: u32, residue: u32) -> vec2f { if (j > ${last}u) { return vec2f(); } return gather(j); }`;
+    return `fn ${name}(j: u32, residue: u32) -> vec2f { if (j > ${last}u) { return vec2f(); } return ${gather}(j); }\n`;
   }
   return /* wgsl */ `
+// Bin j + s size turns by residue (j + s size) / length: by the same for all j but for residue j / length.
 fn ${name}(j: u32, residue: u32) -> vec2f {
   var sum = vec2f();
-  var w = mulmod(residue, j, ${length}u);
+  var w = 0u;
   let step = residue * ${size}u;
   for (var k = j; k <= ${last}u; k += ${size}u) {
-    sum += cmul(gather(k), ${twiddles("w")});
+    sum += cmul(${gather}(k), ${twiddles("w")});
     w += step;
     if (w >= ${length}u) { w -= ${length}u; }
   }
-  return sum;
-}`;
-}
-
-/** Statements that compute a row. */
-export function synthesis(plan: TransformPlan, io: SynthesisIo, products: number): string {
-  const { mode, residues } = plan;
-  if (mode === "half") return halfSynthesis(plan, io, products);
-  return transform(plan, {
-    twiddles: io.twiddles,
-    load: (j) => `folded_bins${io.suffix ?? ""}(${j}, residue)`,
-    loadReadsWork: io.entryReadsWork,
-    store: (p, value) => io.store(residues === 1 ? p : `(residue + ${residues}u * (${p}))`, `${value}.x`),
-  });
-}
-
-/** Bins of invocation `local` that pack with each other: k and size - k, and the middle one alone. */
-interface Pairs {
-  readonly turns: number;
-  readonly count: number;
-  readonly middle: boolean;
-}
-
-function pairsOf({ size, threads }: TransformPlan): Pairs {
-  const count = Math.floor((size - 1) / 2) + 1;
-  return { count, turns: Math.ceil(count / threads), middle: size > 1 && size % 2 === 0 };
-}
-
-/** `body` for each of an invocation's pairs, `k` in scope. */
-function eachPair({ threads }: TransformPlan, { turns, count }: Pairs, body: (b: number) => string): string {
-  return Array.from({ length: turns }, (_, b) => {
-    const guarded = (b + 1) * threads > count;
-    const code = guarded ? `if (k < ${count}u) {\n${body(b)}}\n` : body(b);
-    return `{ let k = local + ${b * threads}u;\n${code}}\n`;
-  }).join("");
-}
-
-/** Sums each bin from its entries' own function. */
-function pulled(plan: TransformPlan, pairs: Pairs): string {
-  const middle = pairs.middle ? `if (local == 0) { mid = gather(${plan.size / 2}u); }\n` : "";
-  return eachPair(plan, pairs, (b) => `lo${b} = gather(k);\nhi${b} = gather(${plan.size}u - k);\n`) + middle;
-}
-
-/** Computes products in rounds of neighbouring entries, and sums each bin from those of its own in the round. */
-function produced(
-  plan: TransformPlan,
-  pairs: Pairs,
-  { count, products }: { count: string; products: number },
-): string {
-  const sum = (name: string, bin: string): string =>
-    `{ let end = min(offset(${bin} + 1), last); for (var e = max(offset(${bin}), first); e < end; e++) { ${name} += products[e - first]; } }\n`;
-  const middle = pairs.middle ? `if (local == 0) { ${sum("mid", `${plan.size / 2}u`)} }\n` : "";
-  return /* wgsl */ `
-for (var first = 0u; first < ${count}; first += ${products}u) {
-  let last = min(first + ${products}u, ${count});
-  for (var e = first + local; e < last; e += ${plan.threads}u) { products[e - first] = entry(e); }
-  workgroupBarrier();
-  ${eachPair(plan, pairs, (b) => sum(`lo${b}`, "k") + sum(`hi${b}`, `${plan.size}u - k`))}
-  ${middle}
-  workgroupBarrier();
+  return cmul(sum, ${twiddles(`mulmod(residue, j, ${length}u)`)});
 }
 `;
 }
@@ -147,28 +131,95 @@ for (var first = 0u; first < ${count}; first += ${products}u) {
  * Even lengths: with Y the Hermitian extension of the bins, the complex numbers (Y[k] + Y*[h-k]) + i w^k (Y[k] - Y*[h-k])
  * transform to y[2j] + i y[2j+1]. Bins k and h-k are packed by one invocation, so each is summed once.
  */
-function halfSynthesis(plan: TransformPlan, io: SynthesisIo, products: number): string {
-  const { size: h } = plan;
-  const pairs = pairsOf(plan);
-  const declare = Array.from(
-    { length: pairs.turns },
-    (_, b) => `var lo${b} = vec2f(); var hi${b} = vec2f();\n`,
-  )
-    .join("");
-  const pack = (b: number): string =>
-    `if (k == 0) { lo${b} = vec2f(lo${b}.x, 0); hi${b} = vec2f(hi${b}.x, 0); } else { lo${b} *= 0.5; hi${b} *= 0.5; }
-let s = lo${b} + conj(hi${b});
-let t = times_i(cmul(${io.twiddles("k")}, lo${b} - conj(hi${b})));
-work[at(k)] = s + t;
-if (k > 0) { work[at(${h}u - k)] = conj(s - t); }
+function halfSynthesis(plan: TransformPlan, of: SynthesisOf): Synthesis {
+  const { twiddles, suffix = "", products, entryReadsWork } = of;
+  const pairs = new Pairs(plan, suffix);
+  const { lo, hi, mid } = pairs;
+  // Bin 0 packs with bin h, both real; bin h/2 with itself: C = (Y + Y*) + i i (Y - Y*) = 2 conj(Y), Y half the bin.
+  const pack = pairs.each((b) => `
+if (j == 0) { ${lo(b)} = vec2f(${lo(b)}.x, 0); ${hi(b)} = vec2f(${hi(b)}.x, 0); } else { ${lo(b)} *= 0.5; ${
+    hi(b)
+  } *= 0.5; }
+let s = ${lo(b)} + conj(${hi(b)});
+let t = times_i(cmul(${twiddles("j")}, ${lo(b)} - conj(${hi(b)})));
+${lo(b)} = s + t;
+${hi(b)} = conj(s - t);
+`) + `${mid} = conj(${mid});\n`;
+  const held: Held = {
+    put: (write) =>
+      pairs.each((b) => `${write("j", lo(b))}if (j > 0) { ${write(`${plan.size}u - j`, hi(b))} }\n`) +
+      pairs.middle(write(`${plan.size / 2}u`, mid)),
+  };
+  const fresh = products > 0 || !entryReadsWork;
+  const { declare, run, output } = transform(plan, { name: `s${suffix}_`, twiddles, fresh, held });
+  return {
+    functions: "",
+    declare: pairs.declare,
+    sums: (round) => products > 0 ? produced(of, { plan, pairs, round }) : pulled(pairs, round),
+    finish: (store) => pack + declare + run + output.put((p, value) => store(p, value) + "\n"),
+  };
+}
+
+/** Bins of an invocation that pack with each other: k and size - k, and the middle one alone. */
+class Pairs {
+  readonly mid: string;
+  private readonly turns: { readonly count: number; readonly threads: number };
+
+  constructor(readonly plan: TransformPlan, private readonly suffix: string) {
+    this.mid = `mid${suffix}`;
+    this.turns = { count: Math.floor((plan.size - 1) / 2) + 1, threads: plan.threads };
+  }
+
+  readonly lo = (b: number): string => `lo${this.suffix}_${b}`;
+  readonly hi = (b: number): string => `hi${this.suffix}_${b}`;
+
+  get declare(): string {
+    const turns = Math.ceil(this.turns.count / this.turns.threads);
+    return Array.from(
+      { length: turns },
+      (_, b) => `var ${this.lo(b)} = vec2f(); var ${this.hi(b)} = vec2f();\n`,
+    )
+      .join("") + `var ${this.mid} = vec2f();\n`;
+  }
+
+  /** `body` for each of an invocation's pairs, bin `j` in scope. */
+  each(body: (b: number) => string): string {
+    return eachTurn(this.turns, body);
+  }
+
+  /** `code` where there is a middle bin, by the invocation that has it. */
+  middle(code: string): string {
+    const { size } = this.plan;
+    return size > 1 && size % 2 === 0 ? `if (local == 0) { ${code} }\n` : "";
+  }
+
+  /** `sum` of every bin into its variable. */
+  sums(sum: (variable: string, bin: string) => string): string {
+    const { size } = this.plan;
+    return this.each((b) => sum(this.lo(b), "j") + sum(this.hi(b), `${size}u - j`)) +
+      this.middle(sum(this.mid, `${size / 2}u`));
+  }
+}
+
+/** Sums each bin from its entries' own function. */
+function pulled(pairs: Pairs, { suffix }: Round): string {
+  return pairs.sums((variable, bin) => `${variable} += gather${suffix}(${bin});\n`);
+}
+
+/** Computes products in turns of neighbouring entries, and sums each bin from those of its own in the turn. */
+function produced(
+  { count, products }: SynthesisOf,
+  { plan, pairs, round }: { readonly plan: TransformPlan; readonly pairs: Pairs; readonly round: Round },
+): string {
+  const sum = (variable: string, bin: string): string =>
+    `{ let end = min(offset(${bin} + 1), last); for (var e = max(offset(${bin}), first); e < end; e++) { ${variable} += products[e - first]; } }\n`;
+  return /* wgsl */ `
+for (var first = 0u; first < ${count}; first += ${products}u) {
+  if (first > 0) { workgroupBarrier(); }
+  let last = min(first + ${products}u, ${count});
+  for (var e = first + local; e < last; e += ${plan.threads}u) { products[e - first] = entry${round.suffix}(e); }
+  workgroupBarrier();
+  ${pairs.sums(sum)}
+}
 `;
-  // Bin h/2 packs with itself: C = (Y + Y*) + i i (Y - Y*) = 2 conj(Y), and Y is half the bin.
-  const middle = pairs.middle ? `if (local == 0) { work[at(${h / 2}u)] = conj(mid); }\n` : "";
-  const sums = products > 0 ? produced(plan, pairs, { count: io.count, products }) : pulled(plan, pairs);
-  const settle = products === 0 && io.entryReadsWork ? "workgroupBarrier();\n" : "";
-  return `{
-${declare}var mid = vec2f();
-${sums}${settle}${eachPair(plan, pairs, pack)}${middle}}
-workgroupBarrier();
-${transform(plan, { twiddles: io.twiddles, store: io.store })}`;
 }

@@ -4,16 +4,18 @@
  * @module
  */
 import { analysisDispatch, type Part, partDeclaration, partsOf } from "../fft/analysis_dispatch.ts";
-import { planTransform, type TransformPlan } from "../fft/plan.ts";
-import { analysis, elementType, foldFunction, halfBins, rowElements, spectrumFunction } from "../fft/real.ts";
+import { planTransform, together, type TransformPlan } from "../fft/plan.ts";
 import {
-  foldedBinsFunction,
-  gatherFunctions,
-  productCount,
-  synthesis,
-  synthesisGroups,
-} from "../fft/synthesis.ts";
-import { fftFunctions, type TwiddleTables, twiddleTables, workDeclaration } from "../fft/wgsl.ts";
+  analysis,
+  elementType,
+  foldFunction,
+  halfBins,
+  rowElements,
+  spectrumFunctions,
+} from "../fft/real.ts";
+import { gatherFunctions, productCount, synthesis, synthesisGroups, wholeRounds } from "../fft/synthesis.ts";
+import { type TwiddleTables, twiddleTables } from "../fft/twiddles.ts";
+import { expose, fftFunctions, type Round, roundsOf, workMemory } from "../fft/wgsl.ts";
 import {
   type Binding,
   declareBindings,
@@ -84,41 +86,32 @@ const findEntries = /* wgsl */ `
   let scale = bitcast<f32>(records[record + 3]);
 `;
 
-/** Entries in a row's table: bin k's are offset(k) .. offset(k + 1) - 1, each a coefficient times a bin of x's spectrum. */
-const entryFunctions = /* wgsl */ `
+/**
+ * Entries in a row's table: bin k's are offset(k) .. offset(k + 1) - 1, each a coefficient times what `spectrum` has of a
+ * bin of x's in a round.
+ */
+const entryFunctions = (rounds: readonly Round[]): string => /* wgsl */ `
 var<private> offsets_at: u32;
 var<private> entries_at: u32;
 var<private> values_at: u32;
 fn offset(k: u32) -> u32 { return tables[offsets_at + k]; }
-fn entry(e: u32) -> vec2f { return values[values_at + e] * spectrum(tables[entries_at + e]); }
-`;
-
-/** Statements that add a segment's row to y from x's spectrum. */
-function addRow(
-  shape: Shape,
-  plan: TransformPlan,
-  options: { readonly start: string; readonly products: number; readonly entryReadsWork: boolean },
-): string {
-  const { columns, tables } = shape;
-  const y = yType(shape, plan);
-  const place = y === "vec2f"
-    ? `(row * ${columns}u + ${options.start}) / 2`
-    : `row * ${columns}u + ${options.start}`;
-  const store = elementType(plan) === y
-    ? (p: string, value: string) => `y[y_at + ${p}] += scale * ${value};`
-    : (p: string, value: string) =>
-      `{ let to = y_at + 2 * (${p}); let pair = scale * ${value}; y[to] += pair.x; y[to + 1] += pair.y; }`;
-  return `let y_at = ${place};
-entries_at = offsets_at + ${halfBins(plan.length) + 1}u;
 ${
-    synthesis(plan, {
-      twiddles: tables.of(plan.length),
-      suffix: `_${plan.length}`,
-      count: "count",
-      entryReadsWork: options.entryReadsWork,
-      store,
-    }, options.products)
-  }`;
+  rounds.map(({ suffix }) =>
+    `fn entry${suffix}(e: u32) -> vec2f { return values[values_at + e] * spectrum${suffix}(tables[entries_at + e]); }\n`
+  ).join("")
+}`;
+
+/** Statement that adds an element of a segment's row to y, whose row and segment begin at element `y_at`. */
+function adder(shape: Shape, plan: TransformPlan): (index: string, value: string) => string {
+  if (elementType(plan) === yType(shape, plan)) return (p, value) => `y[y_at + ${p}] += scale * ${value};`;
+  return (p, value) =>
+    `{ let to = y_at + 2 * (${p}); let pair = scale * ${value}; y[to] += pair.x; y[to + 1] += pair.y; }`;
+}
+
+/** WGSL expression of `y_at` for the segment that begins at column `start`. */
+function placeInY({ columns }: Shape, type: string, start: string): string {
+  const place = `row * ${columns}u + ${start}`;
+  return type === "vec2f" ? `(${place}) / 2` : place;
 }
 
 /** WGSL type of y's elements: pairs where every row and segment begins with one. */
@@ -134,6 +127,19 @@ const chosen = (values: readonly number[]): string =>
     `${values[0]}u`,
   );
 
+/** `code(i)` for the segments whose length is the i-th of `plans`. */
+function bySegment(
+  segments: readonly Segment[],
+  plans: readonly TransformPlan[],
+  code: (i: number) => string,
+): string {
+  if (plans.length === 1) return code(0);
+  return plans.map(({ length }, i) => {
+    const mine = segments.filter(({ plan }) => plan.length === length);
+    return `if (${mine.map(({ index }) => `segment == ${index}u`).join(" || ")}) {\n${code(i)}}\n`;
+  }).join("");
+}
+
 /**
  * All transforms in workgroup memory: one dispatch, one workgroup a row and segment.
  *
@@ -142,40 +148,41 @@ const chosen = (values: readonly number[]): string =>
  */
 function fused(shape: Shape, limits: Limits): Dispatch {
   const { segments, tables } = shape;
-  const threads = Math.max(shape.input.threads, ...segments.map(({ plan }) => plan.threads));
-  const input = { ...shape.input, threads };
   const lengths = [...new Set(segments.map(({ plan }) => plan.length))];
-  const outputs = lengths.map((length) => ({
-    ...segments.find(({ plan }) => plan.length === length)!.plan,
-    threads,
-  }));
+  const [input, ...outputs] = together([
+    shape.input,
+    ...lengths.map((length) => segments.find(({ plan }) => plan.length === length)!.plan),
+  ]);
+  const { threads, parts } = input;
   const workSize = Math.max(input.size, ...outputs.map(({ size }) => size));
   const source = { signal: (i: string) => `x[x_at + ${i}]`, twiddles: tables.of(input.length) };
-  const products = outputs.map((plan) => productCount(plan, limits, workSize));
+  const rounds = roundsOf(input);
+  const products = Math.max(...outputs.map((plan) => productCount(plan, limits, workSize)));
+  const { code, points } = analysis(input, { ...source, fresh: true });
+  const syntheses = outputs.map((plan) =>
+    synthesis(plan, {
+      twiddles: tables.of(plan.length),
+      count: "count",
+      rounds,
+      entryReadsWork: true,
+      products: productCount(plan, limits, workSize),
+      suffix: `_${plan.length}`,
+    })
+  );
   const y = yType(shape, ...outputs);
   const bindings = ["x", "slots", "records", "tables", "values", "y", "twiddles"].map(binding);
-  const start = chosen(segments.map((segment) => segment.start));
-  const bodies = outputs.map((plan, i) => {
-    const body = addRow(shape, plan, { start, products: products[i], entryReadsWork: true });
-    if (outputs.length === 1) return body;
-    const mine = segments.filter((segment) => segment.plan.length === plan.length);
-    return `if (${mine.map(({ index }) => `segment == ${index}u`).join(" || ")}) {\n${body}}\n`;
-  });
+  const each = (body: (i: number) => string): string => bySegment(segments, outputs, body);
   const wgsl = /* wgsl */ `
 ${uniformStruct(shape.uniforms)}
 ${declareBindings(bindings, { ...types, x: elementType(input), y })}
-${workDeclaration(workSize)}
+${workMemory({ size: workSize, parts })}
 ${fftFunctions}
 var<private> x_at: u32;
 ${foldFunction(input, source)}
-${spectrumFunction(input, source)}
-${entryFunctions}
-${gatherFunctions(Math.max(...products))}
-${
-    outputs.map((plan) =>
-      foldedBinsFunction(plan, { twiddles: tables.of(plan.length), suffix: `_${plan.length}` })
-    ).join("")
-  }
+${spectrumFunctions(input, source)}
+${entryFunctions(rounds)}
+${gatherFunctions({ rounds, products })}
+${syntheses.map(({ functions }) => functions).join("")}
 @compute @workgroup_size(${threads})
 fn main(${workgroupBuiltins}) {
   let index = ${workgroupIndex};
@@ -183,10 +190,14 @@ fn main(${workgroupBuiltins}) {
   let segment = index % ${segments.length}u;
   if (row >= uniforms.rows) { return; }
   ${findEntries}
+  entries_at = offsets_at + ${chosen(segments.map(({ plan }) => halfBins(plan.length) + 1))};
   let residue = 0u;
   x_at = row * ${rowElements(input)}u;
-  ${analysis(input, source)}
-  ${bodies.join("")}
+  let y_at = ${placeInY(shape, y, chosen(segments.map(({ start }) => start)))};
+  ${syntheses.map(({ declare }) => declare).join("")}
+  ${code}
+  ${expose(input, { held: points }, (round) => each((i) => syntheses[i].sums(round)))}
+  ${each((i) => syntheses[i].finish(adder(shape, outputs[i])))}
 }
 `;
   return { wgsl, bindings, grid: grid(shape.rows * segments.length, limits) };
@@ -201,14 +212,20 @@ function synthesise(
   const input = shape.input.length;
   const groups = synthesisGroups(plan);
   const products = productCount(plan, limits, plan.size);
+  const y = yType(shape, plan);
+  const of = { count: "count", rounds: wholeRounds, entryReadsWork: false, products };
+  const { functions, declare, sums, finish } = synthesis(plan, {
+    ...of,
+    twiddles: shape.tables.of(plan.length),
+  });
   const bindings = ["slots", "records", "tables", "values", "y", "bins", "twiddles"].map(binding);
   const wgsl = /* wgsl */ `
 ${uniformStruct(shape.uniforms)}
-${declareBindings(bindings, { ...types, y: yType(shape, plan) })}
+${declareBindings(bindings, { ...types, y })}
 ${partDeclaration(part)}
 override segment: u32;
 override start: u32;
-${workDeclaration(plan.size)}
+${workMemory(plan)}
 ${fftFunctions}
 var<private> bins_at: u32;
 fn spectrum(v: u32) -> vec2f {
@@ -216,9 +233,9 @@ fn spectrum(v: u32) -> vec2f {
   let value = bins[bins_at + select(v, ${input}u - v, mirrored)];
   return select(value, conj(value), mirrored);
 }
-${entryFunctions}
-${gatherFunctions(products)}
-${foldedBinsFunction(plan, { twiddles: shape.tables.of(plan.length), suffix: `_${plan.length}` })}
+${entryFunctions(wholeRounds)}
+${gatherFunctions({ rounds: wholeRounds, products })}
+${functions}
 @compute @workgroup_size(${plan.threads})
 fn main(${workgroupBuiltins}) {
   let index = ${workgroupIndex};
@@ -228,7 +245,11 @@ fn main(${workgroupBuiltins}) {
   let row = first + part_row;
   ${findEntries}
   bins_at = part_row * ${halfBins(input)}u;
-  ${addRow(shape, plan, { start: "start", products, entryReadsWork: false })}
+  entries_at = offsets_at + ${halfBins(plan.length) + 1}u;
+  let y_at = ${placeInY(shape, y, "start")};
+  ${declare}
+  ${sums(wholeRounds[0])}
+  ${finish(adder(shape, plan))}
 }
 `;
   const constants = { first: part.first, segment: segment.index, start: segment.start };

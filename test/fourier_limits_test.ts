@@ -1,0 +1,99 @@
+/**
+ * Fourier kernels within limits of smaller devices than this one, so that short rows go the ways of long ones.
+ *
+ * @module
+ */
+import { test } from "node:test";
+import { mixedArrays, mixedBank } from "../kernels/fourier/linears_case.ts";
+import { fourierTable, inOrder, randomFrequencies } from "../kernels/fourier_table.ts";
+import { anyKernel, type Case, type Kernel, nans, normals } from "../kernels/kernel.ts";
+import { fourierDelta, fourierGradient, fourierLinears } from "../kernels/mod.ts";
+import { testGpu } from "./devices.ts";
+import { checkCase } from "./kernel_contract.ts";
+
+const device = await testGpu();
+
+interface Shape {
+  readonly what: string;
+  readonly bytes: number;
+  readonly invocations: number;
+  readonly in: number;
+  readonly outs: readonly [number, number?];
+}
+
+const shapes: readonly Shape[] = [
+  { what: "points by parts", bytes: 2048, invocations: 64, in: 1024, outs: [768, 640] },
+  { what: "x by parts for the outs' sake", bytes: 2048, invocations: 256, in: 96, outs: [43 * 16, 43 * 16] },
+  { what: "an odd length by parts", bytes: 1024, invocations: 32, in: 225, outs: [135, 64] },
+  { what: "looped radices, few invocations", bytes: 4096, invocations: 32, in: 37 * 16, outs: [19 * 32] },
+  { what: "residues by parts", bytes: 1024, invocations: 64, in: 1536, outs: [43 * 32, 30] },
+  { what: "an odd length's residues", bytes: 1024, invocations: 128, in: 675, outs: [7 * 99] },
+];
+
+/** The kernel as a device of a shape's limits would launch it. */
+function within(kernel: Kernel, { bytes, invocations }: Shape): Kernel {
+  return {
+    ...kernel,
+    launch: (call, limits) => kernel.launch(call, { ...limits, workgroupStorageBytes: bytes, invocations }),
+  };
+}
+
+const n = 30;
+
+function linears({ what, in: inFeatures, outs }: Shape): Case {
+  const [out0, out1 = 0] = outs;
+  const size = { rows: 3, in: inFeatures, outs: out1 ? [out0, out1] : [out0], adapters: [n, 9] };
+  return {
+    name: what,
+    uniforms: { rows: size.rows, in: inFeatures, out0, out1, out2: 0, ...mixedBank(size) },
+    make: (random) => mixedArrays(size, random),
+  };
+}
+
+function delta({ what, in: inFeatures }: Shape, accumulate: number): Case {
+  const shape = { out: 7 - accumulate, in: inFeatures };
+  return {
+    name: `${what}${accumulate ? ", added" : ""}`,
+    uniforms: { ...shape, scale: 1 / Math.sqrt(n), accumulate },
+    make: (random) => {
+      const { u, v } = randomFrequencies(n, shape, random);
+      const axes = { destination: shape.in, source: shape.out };
+      const { table, order } = fourierTable({ destination: v, source: u }, axes);
+      const size = shape.out * shape.in;
+      return {
+        table,
+        values: inOrder(normals(n, random), order),
+        weight: accumulate ? normals(size, random) : nans(size),
+      };
+    },
+  };
+}
+
+function gradient({ what, in: inFeatures, outs: [out] }: Shape): Case {
+  const rows = 3;
+  const scale = 1 / Math.sqrt(rows * out * inFeatures);
+  return {
+    name: what,
+    uniforms: { rows, in: inFeatures, out, count: n, scale, accumulate: 0 },
+    make: (random) => {
+      const { u, v } = randomFrequencies(n, { out, in: inFeatures }, random);
+      return {
+        x: normals(rows * inFeatures, random),
+        dy: normals(rows * out, random),
+        frequencies: Uint32Array.from({ length: 2 * n }, (_, i) => (i % 2 ? v : u)[i >> 1]),
+        gradient: nans(n),
+      };
+    },
+  };
+}
+
+for (const shape of shapes) {
+  test(`fourier kernels within ${shape.bytes} bytes and ${shape.invocations} invocations: ${shape.what}`, async () => {
+    const check = (kernel: Kernel, testCase: Case) =>
+      checkCase(device, { kernel: within(kernel, shape), testCase, seed: 1 });
+    await check(anyKernel(fourierLinears), linears(shape));
+    await check(anyKernel(fourierDelta), delta(shape, 0));
+    await check(anyKernel(fourierDelta), delta(shape, 1));
+    await check(anyKernel(fourierGradient), gradient(shape));
+  });
+}
