@@ -1,15 +1,23 @@
 /**
  * `fourier_delta`: a sparse spectrum to the dense dW, or onto a weight (merge), in one dispatch.
  *
- * Row p of dW is a real transform of its row spectrum R[v] = SUM_{l: v_l = v} c_l e^{2 pi i p u_l / out}, so every row is
- * one workgroup's own work and no 2-D intermediate exists.
+ * Row p of dW is a real transform of its row spectrum R[v] = SUM_{l: v_l = v} c_l e^{2 pi i p u_l / out}, and
+ * dW[(out - p) % out, (in - q) % in] = dW[p, q]: every row and its mirror are one workgroup's own work, from one
+ * transform, and no 2-D intermediate exists.
  *
  * @module
  */
 import { realTransform } from "./fft/cpu.ts";
 import { planTransform } from "./fft/plan.ts";
 import { elementType, halfBins, rowElements } from "./fft/real.ts";
-import { gatherFunctions, productCount, synthesis, synthesisGroups, wholeRounds } from "./fft/synthesis.ts";
+import {
+  gatherFunctions,
+  productCount,
+  putReversed,
+  synthesis,
+  synthesisGroups,
+  wholeRounds,
+} from "./fft/synthesis.ts";
 import { twiddleTables } from "./fft/twiddles.ts";
 import { fftFunctions, workMemory } from "./fft/wgsl.ts";
 import { fourierTable, inOrder, randomFrequencies } from "./fourier_table.ts";
@@ -39,7 +47,7 @@ function launch({ out: outFeatures, in: inFeatures }: Uniforms, limits: Limits):
   const products = productCount(plan, limits, plan.size);
   const groups = synthesisGroups(plan);
   const tables = twiddleTables(inFeatures, outFeatures);
-  const { functions, declare, sums, finish } = synthesis(plan, {
+  const { functions, declare, sums, run, row } = synthesis(plan, {
     twiddles: tables.of(inFeatures),
     count: "count",
     rounds: wholeRounds,
@@ -47,9 +55,10 @@ function launch({ out: outFeatures, in: inFeatures }: Uniforms, limits: Limits):
     products,
   });
   const phase = outFeatures < 65536 ? `row * u % ${outFeatures}u` : `mulmod(row, u, ${outFeatures}u)`;
-  const store = (q: string, value: string): string =>
-    `{ let place = weight_at + ${q}; let value = uniforms.scale * ${value};
-if (uniforms.accumulate == 1) { weight[place] += value; } else { weight[place] = value; } }`;
+  const rows = halfBins(outFeatures);
+  const store = (at: string) => (q: string, value: string): string =>
+    `{ let place = ${at} + ${q}; let value = uniforms.scale * ${value};
+if (uniforms.accumulate == 1) { weight[place] += value; } else { weight[place] = value; } }\n`;
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
 @group(0) @binding(1) var<storage, read> table: array<u32>;
@@ -69,14 +78,20 @@ ${functions}
 @compute @workgroup_size(${plan.threads})
 fn main(${workgroupBuiltins}) {
   let index = ${workgroupIndex};
-  row = index / ${groups}u;
+  let p = index / ${groups}u;
   let residue = index % ${groups}u;
-  if (index >= ${outFeatures * groups}u) { return; }
-  let weight_at = row * ${rowElements(plan)}u;
-let count = table[${halfBins(inFeatures)}u];
+  if (p >= ${rows}u) { return; }
+  row = p;
+  let weight_at = p * ${rowElements(plan)}u;
+  let count = table[${halfBins(inFeatures)}u];
   ${declare}
   ${sums(wholeRounds[0])}
-  ${finish(store)}
+  ${run}
+  ${row.put(store("weight_at"))}
+  if (p > 0 && 2 * p < ${outFeatures}u) {
+    let mirror_at = (${outFeatures}u - p) * ${rowElements(plan)}u;
+    ${putReversed(plan, row, store("mirror_at"))}
+  }
 }
 `;
   return {
@@ -88,7 +103,7 @@ let count = table[${halfBins(inFeatures)}u];
         { name: "weight", access: "read_write" },
         { name: "twiddles", access: "read" },
       ],
-      grid: grid(outFeatures * groups, limits),
+      grid: grid(rows * groups, limits),
     }],
     tables: { twiddles: tables.table },
   };
@@ -137,8 +152,9 @@ function cpu(
   const cos = Float64Array.from({ length: outFeatures }, (_, k) => Math.cos(2 * Math.PI * k / outFeatures));
   const sin = Float64Array.from({ length: outFeatures }, (_, k) => Math.sin(2 * Math.PI * k / outFeatures));
   const { re, im } = transform.bins;
+  const row = new Float32Array(inFeatures);
   if (!accumulate) weight.fill(0, 0, outFeatures * inFeatures);
-  for (let p = 0; p < outFeatures; p++) {
+  for (let p = 0; 2 * p <= outFeatures; p++) {
     re.fill(0);
     im.fill(0);
     forEachEntry(arrays, bins, ({ k, u, c }) => {
@@ -146,7 +162,13 @@ function cpu(
       re[k] += c * cos[phase];
       im[k] += c * sin[phase];
     });
-    transform.synthesise(weight, p * inFeatures, Math.fround(scale));
+    row.fill(0);
+    transform.synthesise(row, 0, Math.fround(scale));
+    for (let q = 0, at = p * inFeatures; q < inFeatures; q++) weight[at + q] += row[q];
+    if (p === 0 || 2 * p === outFeatures) continue;
+    const mirror = (outFeatures - p) * inFeatures;
+    weight[mirror] += row[0];
+    for (let q = 1; q < inFeatures; q++) weight[mirror + inFeatures - q] += row[q];
   }
 }
 
@@ -194,13 +216,15 @@ export const fourierDelta: Kernel<Buffer, keyof typeof uniforms> = defineKernel(
     random({ out: 2, in: 2, n: 4 }),
     random({ out: 7, in: 5, n: 35 }),
     random({ out: 12, in: 8, n: 96, accumulate: 1 }),
+    random({ out: 9, in: 2, n: 18, accumulate: 1 }),
+    random({ out: 9, in: 225, n: 50, accumulate: 1 }),
     random({ out: 37, in: 64, n: 300 }),
     random({ out: 96, in: 37, n: 0 }),
     random({ out: 256, in: 96, n: 500, accumulate: 1 }),
-    random({ out: 34, in: 4096, n: 100 }),
+    random({ out: 9, in: 4096, n: 100 }),
     random({ out: 6, in: 11008, n: 40 }),
     random({ out: 3, in: 4099, n: 20, accumulate: 1 }),
-    random({ out: 70001, in: 4, n: 50 }),
+    random({ out: 65537, in: 2, n: 50 }),
   ],
   benches: [bench(4096, 4096), bench(8192, 8192), bench(16384, 53248)],
 });

@@ -11,7 +11,7 @@ import type { Limits } from "../kernel.ts";
 import type { TransformPlan } from "./plan.ts";
 import { eachTurn, type Held } from "./stages.ts";
 import type { Twiddles } from "./twiddles.ts";
-import { type Round, transform, workBytes } from "./wgsl.ts";
+import { expose, type Round, roundsOf, transform, workBytes } from "./wgsl.ts";
 
 /** Workgroups a synthesis of one row takes. */
 export const synthesisGroups = (plan: TransformPlan): number => plan.residues;
@@ -34,13 +34,14 @@ export interface SynthesisOf {
   readonly suffix?: string;
 }
 
-/** A synthesis: `functions`, then in `main` the statements of `declare`, of `sums` for every round, and of `finish`. */
+/** A synthesis: `functions`, then in `main` the statements of `declare`, of `sums` for every round, and of `run`. */
 export interface Synthesis {
   readonly functions: string;
   readonly declare: string;
   sums(round: Round): string;
-  /** `store` is a statement that delivers element `index` of a row of `elementType`. */
-  finish(store: (index: string, value: string) => string): string;
+  readonly run: string;
+  /** The row then, as elements of `elementType`. */
+  readonly row: Held;
 }
 
 /** Most entries whose products are held at once. */
@@ -79,6 +80,29 @@ export function synthesis(plan: TransformPlan, of: SynthesisOf): Synthesis {
   return plan.mode === "half" ? halfSynthesis(plan, of) : residueSynthesis(plan, of);
 }
 
+/** Statements that deliver a row reversed: element (length - p) mod length is the row's p. */
+export function putReversed(
+  plan: TransformPlan,
+  row: Held,
+  store: (index: string, value: string) => string,
+): string {
+  const { mode, size, length } = plan;
+  if (mode === "residues") {
+    return row.put((p, value) => `{ let p = ${p}; ${store(`select(${length}u - p, 0, p == 0)`, value)} }\n`);
+  }
+  // Pair h - j takes its first number from pair j, and its second from pair j - 1, which another invocation has.
+  const second = roundsOf(plan).slice(-1);
+  return expose(
+    plan,
+    { held: row, rounds: second },
+    ({ field }) =>
+      row.put((p, value) =>
+        `{ let j = ${p}; let before = work[at(select(j, ${size}u, j == 0) - 1)]${field ? "" : ".y"};
+${store(`select(${size}u - j, 0, j == 0)`, `vec2f(${value}.x, before)`)} }\n`
+      ),
+  );
+}
+
 function residueSynthesis(plan: TransformPlan, of: SynthesisOf): Synthesis {
   const { twiddles, suffix = "", rounds, entryReadsWork } = of;
   const { declare, take, run, output } = transform(plan, {
@@ -90,9 +114,10 @@ function residueSynthesis(plan: TransformPlan, of: SynthesisOf): Synthesis {
     functions: rounds.map((round) => foldedBinsFunction(plan, { twiddles, suffix, round })).join(""),
     declare,
     sums: (round) => take((j) => `folded_bins${suffix}${round.suffix}(${j}, residue)`, "+="),
-    finish: (store) =>
-      run +
-      output.put((p, value) => store(`(residue + ${plan.residues}u * (${p}))`, `${value}.x`) + "\n"),
+    run,
+    row: {
+      put: (write) => output.put((p, value) => write(`(residue + ${plan.residues}u * (${p}))`, `${value}.x`)),
+    },
   };
 }
 
@@ -156,7 +181,8 @@ ${hi(b)} = conj(s - t);
     functions: "",
     declare: pairs.declare,
     sums: (round) => products > 0 ? produced(of, { plan, pairs, round }) : pulled(pairs, round),
-    finish: (store) => pack + declare + run + output.put((p, value) => store(p, value) + "\n"),
+    run: pack + declare + run,
+    row: output,
   };
 }
 

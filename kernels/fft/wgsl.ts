@@ -61,10 +61,14 @@ export function roundsOf({ parts }: Pick<TransformPlan, "parts">): readonly Roun
  */
 export function expose(
   plan: TransformPlan,
-  { held, fresh = false }: { readonly held: Held; readonly fresh?: boolean },
+  { held, fresh = false, rounds = roundsOf(plan) }: {
+    readonly held: Held;
+    readonly fresh?: boolean;
+    readonly rounds?: readonly Round[];
+  },
   use: (round: Round) => string,
 ): string {
-  return roundsOf(plan).map((round, i) => {
+  return rounds.map((round, i) => {
     const put = held.put((index, value) => `work[at(${index})] = ${value}${round.field};\n`);
     return `${fresh && i === 0 ? "" : "workgroupBarrier();\n"}${put}workgroupBarrier();\n${use(round)}`;
   }).join("");

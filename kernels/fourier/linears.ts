@@ -103,9 +103,9 @@ ${
 
 /** Statement that adds an element of a segment's row to y, whose row and segment begin at element `y_at`. */
 function adder(shape: Shape, plan: TransformPlan): (index: string, value: string) => string {
-  if (elementType(plan) === yType(shape, plan)) return (p, value) => `y[y_at + ${p}] += scale * ${value};`;
+  if (elementType(plan) === yType(shape, plan)) return (p, value) => `y[y_at + ${p}] += scale * ${value};\n`;
   return (p, value) =>
-    `{ let to = y_at + 2 * (${p}); let pair = scale * ${value}; y[to] += pair.x; y[to + 1] += pair.y; }`;
+    `{ let to = y_at + 2 * (${p}); let pair = scale * ${value}; y[to] += pair.x; y[to + 1] += pair.y; }\n`;
 }
 
 /** WGSL expression of `y_at` for the segment that begins at column `start`. */
@@ -197,7 +197,7 @@ fn main(${workgroupBuiltins}) {
   ${syntheses.map(({ declare }) => declare).join("")}
   ${code}
   ${expose(input, { held: points }, (round) => each((i) => syntheses[i].sums(round)))}
-  ${each((i) => syntheses[i].finish(adder(shape, outputs[i])))}
+  ${each((i) => syntheses[i].run + syntheses[i].row.put(adder(shape, outputs[i])))}
 }
 `;
   return { wgsl, bindings, grid: grid(shape.rows * segments.length, limits) };
@@ -214,7 +214,7 @@ function synthesise(
   const products = productCount(plan, limits, plan.size);
   const y = yType(shape, plan);
   const of = { count: "count", rounds: wholeRounds, entryReadsWork: false, products };
-  const { functions, declare, sums, finish } = synthesis(plan, {
+  const { functions, declare, sums, run, row } = synthesis(plan, {
     ...of,
     twiddles: shape.tables.of(plan.length),
   });
@@ -249,7 +249,8 @@ fn main(${workgroupBuiltins}) {
   let y_at = ${placeInY(shape, y, "start")};
   ${declare}
   ${sums(wholeRounds[0])}
-  ${finish(adder(shape, plan))}
+  ${run}
+  ${row.put(adder(shape, plan))}
 }
 `;
   const constants = { first: part.first, segment: segment.index, start: segment.start };
