@@ -51,7 +51,7 @@ function launch({ out: outFeatures, in: inFeatures }: Uniforms, limits: Limits):
     twiddles: tables.of(inFeatures),
     count: "count",
     rounds: wholeRounds,
-    entryReadsWork: false,
+    fresh: true,
     products,
   });
   const phase = outFeatures < 65536 ? `row * u % ${outFeatures}u` : `mulmod(row, u, ${outFeatures}u)`;

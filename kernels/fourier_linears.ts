@@ -71,6 +71,7 @@ export const fourierLinears: Kernel<LinearsBuffer, keyof typeof uniforms> = defi
     mixed("q, k, v: 256, 64, 64 x 256", { rows: 5, in: 256, outs: [256, 64, 64], adapters: [500, 90] }),
     mixed("gate, up: 2 x 768 x 256", { rows: 3, in: 256, outs: [768, 768], adapters: [1000, 200] }),
     mixed("three lengths", { rows: 2, in: 96, outs: [37, 768, 130], adapters: [100] }),
+    mixed("many rows, x once", { rows: 259, in: 24, outs: [128, 7, 128], adapters: [40, 3, 0] }),
     mixed("residues in and in one out", { rows: 3, in: 18944, outs: [64, 17408, 37], adapters: [40, 2] }),
   ],
   benches: [

@@ -19,11 +19,14 @@ interface Shape {
   readonly invocations: number;
   readonly in: number;
   readonly outs: readonly [number, number?];
+  /** Of `fourier_linears`; 3 if not said. */
+  readonly rows?: number;
 }
 
 const shapes: readonly Shape[] = [
   { what: "points by parts", bytes: 2048, invocations: 64, in: 1024, outs: [768, 640] },
   { what: "x by parts for the outs' sake", bytes: 2048, invocations: 256, in: 96, outs: [43 * 16, 43 * 16] },
+  { what: "x once, by parts", bytes: 1024, invocations: 64, in: 384, outs: [192, 320], rows: 256 },
   { what: "an odd length by parts", bytes: 1024, invocations: 32, in: 225, outs: [135, 64] },
   { what: "looped radices, few invocations", bytes: 4096, invocations: 32, in: 37 * 16, outs: [19 * 32] },
   { what: "residues by parts", bytes: 1024, invocations: 64, in: 1536, outs: [43 * 32, 30] },
@@ -40,9 +43,9 @@ function within(kernel: Kernel, { bytes, invocations }: Shape): Kernel {
 
 const n = 30;
 
-function linears({ what, in: inFeatures, outs }: Shape): Case {
+function linears({ what, in: inFeatures, outs, rows = 3 }: Shape): Case {
   const [out0, out1 = 0] = outs;
-  const size = { rows: 3, in: inFeatures, outs: out1 ? [out0, out1] : [out0], adapters: [n, 9] };
+  const size = { rows, in: inFeatures, outs: out1 ? [out0, out1] : [out0], adapters: [n, 9] };
   return {
     name: what,
     uniforms: { rows: size.rows, in: inFeatures, out0, out1, out2: 0, ...mixedBank(size) },

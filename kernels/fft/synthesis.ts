@@ -26,8 +26,8 @@ export interface SynthesisOf {
   readonly count: string;
   /** Rounds in which entries come. */
   readonly rounds: readonly Round[];
-  /** Whether `entry` reads `work`, which the synthesis then overwrites. */
-  readonly entryReadsWork: boolean;
+  /** Whether reads of `work` before the last sum's lie behind a barrier, as those of products do. */
+  readonly fresh: boolean;
   /** Entries whose products are held at once; see {@linkcode productCount}. */
   readonly products: number;
   /** Ends the names of its functions and variables, where a kernel has several lengths. */
@@ -104,11 +104,11 @@ ${store(`select(${size}u - j, 0, j == 0)`, `vec2f(${value}.x, before)`)} }\n`
 }
 
 function residueSynthesis(plan: TransformPlan, of: SynthesisOf): Synthesis {
-  const { twiddles, suffix = "", rounds, entryReadsWork } = of;
+  const { twiddles, suffix = "", rounds, fresh } = of;
   const { declare, take, run, output } = transform(plan, {
     name: `s${suffix}_`,
     twiddles,
-    fresh: !entryReadsWork,
+    fresh,
   });
   return {
     functions: rounds.map((round) => foldedBinsFunction(plan, { twiddles, suffix, round })).join(""),
@@ -157,7 +157,7 @@ fn ${name}(j: u32, residue: u32) -> vec2f {
  * transform to y[2j] + i y[2j+1]. Bins k and h-k are packed by one invocation, so each is summed once.
  */
 function halfSynthesis(plan: TransformPlan, of: SynthesisOf): Synthesis {
-  const { twiddles, suffix = "", products, entryReadsWork } = of;
+  const { twiddles, suffix = "", products, fresh } = of;
   const pairs = new Pairs(plan, suffix);
   const { lo, hi, mid } = pairs;
   // Bin 0 packs with bin h, both real; bin h/2 with itself: C = (Y + Y*) + i i (Y - Y*) = 2 conj(Y), Y half the bin.
@@ -175,7 +175,6 @@ ${hi(b)} = conj(s - t);
       pairs.each((b) => `${write("j", lo(b))}if (j > 0) { ${write(`${plan.size}u - j`, hi(b))} }\n`) +
       pairs.middle(write(`${plan.size / 2}u`, mid)),
   };
-  const fresh = products > 0 || !entryReadsWork;
   const { declare, run, output } = transform(plan, { name: `s${suffix}_`, twiddles, fresh, held });
   return {
     functions: "",

@@ -1,0 +1,186 @@
+/**
+ * `fourier_linear` and `fourier_linears` where all transforms fit a workgroup's memory: one dispatch.
+ *
+ * @module
+ */
+import { together, type TransformPlan } from "../fft/plan.ts";
+import {
+  analysis,
+  elementType,
+  foldFunction,
+  halfBins,
+  rowElements,
+  spectrumFunctions,
+} from "../fft/real.ts";
+import { gatherFunctions, productCount, type Synthesis, synthesis } from "../fft/synthesis.ts";
+import { expose, fftFunctions, type Round, roundsOf, workMemory } from "../fft/wgsl.ts";
+import {
+  declareBindings,
+  type Dispatch,
+  grid,
+  type Limits,
+  uniformStruct,
+  workgroupBuiltins,
+  workgroupIndex,
+} from "../kernel.ts";
+import { noSlot, recordWords } from "../record.ts";
+import {
+  adder,
+  binding,
+  entryFunctions,
+  findEntries,
+  placeInY,
+  type Segment,
+  type Shape,
+  types,
+  yType,
+} from "./shape.ts";
+
+/** WGSL expression: the one of `values` that `segment` says. */
+const chosen = (values: readonly number[]): string =>
+  values.slice(1).reduce(
+    (rest, value, i) => `select(${rest}, ${value}u, segment == ${i + 1}u)`,
+    `${values[0]}u`,
+  );
+
+/** What a workgroup does once x's spectrum is in registers: `sums` in every round, then `finish`. */
+interface Body {
+  readonly grid: number;
+  /** Row, segment and entries from `index`; leaves the function where there is nothing to do. */
+  readonly find: string;
+  readonly syntheses: readonly Synthesis[];
+  readonly sums: (round: Round) => string;
+  readonly finish: string;
+}
+
+/** What both ways to share a launch's work out are made of. */
+interface FusedShape extends Shape {
+  readonly outputs: readonly TransformPlan[];
+  readonly y: string;
+  readonly synthesisOf: (
+    plan: TransformPlan,
+    options: { suffix: string; count: string; fresh: boolean },
+  ) => Synthesis;
+}
+
+/**
+ * One workgroup a row and segment, which transforms x again. A batch of decoding has fewer rows than a GPU has places for
+ * workgroups, so that three segments take the time of the longest.
+ */
+function apart({ segments, rows, outputs, y, synthesisOf, ...shape }: FusedShape): Body {
+  const plans = outputs.filter(({ length }, i) => outputs.findIndex((plan) => plan.length === length) === i);
+  const syntheses = plans.map((plan) =>
+    synthesisOf(plan, { suffix: `_${plan.length}`, count: "count", fresh: true })
+  );
+  const each = (code: (i: number) => string): string =>
+    plans.length === 1 ? code(0) : plans.map(({ length }, i) => {
+      const mine = segments.filter(({ plan }) => plan.length === length);
+      return `if (${mine.map(({ index }) => `segment == ${index}u`).join(" || ")}) {\n${code(i)}}\n`;
+    }).join("");
+  const start = chosen(segments.map((segment) => segment.start));
+  return {
+    grid: rows * segments.length,
+    find: /* wgsl */ `
+  let row = index / ${segments.length}u;
+  let segment = index % ${segments.length}u;
+  if (row >= uniforms.rows) { return; }
+  ${findEntries}
+  entries_at = offsets_at + ${chosen(outputs.map((plan) => halfBins(plan.length) + 1))};
+  let y_at = ${placeInY(shape, y, start)};`,
+    syntheses,
+    sums: (round) => each((i) => syntheses[i].sums(round)),
+    finish: each((i) => syntheses[i].run + syntheses[i].row.put(adder(plans[i], y))),
+  };
+}
+
+/** One workgroup a row, which transforms x once and holds all segments' bins: for as many rows as keep a GPU busy. */
+function atOnce({ segments, rows, outputs, y, synthesisOf, ...shape }: FusedShape): Body {
+  const syntheses = segments.map(({ index }) =>
+    synthesisOf(outputs[index], { suffix: `_s${index}`, count: `count_${index}`, fresh: false })
+  );
+  const each = (code: (i: number) => string): string =>
+    segments.map(({ index }) => `if (count_${index} > 0) {\n${code(index)}}\n`).join("");
+  const record = ({ index }: Segment): string =>
+    `let record_${index} = ((uniforms.layer + ${index}) * uniforms.capacity + slot) * ${recordWords}u;
+  let count_${index} = records[record_${index} + 2];`;
+  return {
+    grid: rows,
+    find: /* wgsl */ `
+  let row = index;
+  if (row >= uniforms.rows) { return; }
+  let slot = slots[row];
+  if (slot == ${noSlot}u) { return; }
+  ${segments.map(record).join("\n  ")}
+  if ((${segments.map(({ index }) => `count_${index}`).join(" | ")}) == 0) { return; }`,
+    syntheses,
+    // The barrier keeps one segment's products until they are summed.
+    sums: (round) =>
+      each((i) =>
+        `workgroupBarrier();
+offsets_at = records[record_${i}];
+values_at = records[record_${i} + 1];
+entries_at = offsets_at + ${halfBins(outputs[i].length) + 1}u;
+${syntheses[i].sums(round)}`
+      ),
+    finish: each((i) =>
+      `let scale = bitcast<f32>(records[record_${i} + 3]);
+let y_at = ${placeInY(shape, y, `${segments[i].start}u`)};
+${syntheses[i].run}${syntheses[i].row.put(adder(outputs[i], y))}`
+    ),
+  };
+}
+
+/** Rows that give each multiprocessor of a large GPU two workgroups. */
+const manyRows = 256;
+/** Points of all segments that an invocation can hold in registers beside those of a transform. */
+const mostHeld = 32;
+
+/** One dispatch; every plan of `shape` has one residue. */
+export function fused(shape: Shape, limits: Limits): Dispatch {
+  const { rows, segments, tables } = shape;
+  const [input, ...outputs] = together([shape.input, ...segments.map(({ plan }) => plan)]);
+  const { threads, parts } = input;
+  const size = Math.max(input.size, ...outputs.map((plan) => plan.size));
+  const source = { signal: (i: string) => `x[x_at + ${i}]`, twiddles: tables.of(input.length) };
+  const rounds = roundsOf(input);
+  const products = Math.max(...outputs.map((plan) => productCount(plan, limits, size)));
+  const y = yType(shape, ...outputs);
+  const held = outputs.reduce((sum, plan) => sum + plan.size, 0);
+  const share = segments.length > 1 && rows >= manyRows && held <= mostHeld * threads ? atOnce : apart;
+  const body = share({
+    ...shape,
+    outputs,
+    y,
+    synthesisOf: (plan, { suffix, count, fresh }) => {
+      const products = productCount(plan, limits, size);
+      const twiddles = tables.of(plan.length);
+      return synthesis(plan, { twiddles, suffix, count, rounds, products, fresh: fresh && products > 0 });
+    },
+  });
+  const { code, points } = analysis(input, { ...source, fresh: true });
+  const bindings = ["x", "slots", "records", "tables", "values", "y", "twiddles"].map(binding);
+  const wgsl = /* wgsl */ `
+${uniformStruct(shape.uniforms)}
+${declareBindings(bindings, { ...types, x: elementType(input), y })}
+${workMemory({ size, parts })}
+${fftFunctions}
+var<private> x_at: u32;
+${foldFunction(input, source)}
+${spectrumFunctions(input, source)}
+${entryFunctions(rounds)}
+${gatherFunctions({ rounds, products })}
+${body.syntheses.map(({ functions }) => functions).join("")}
+@compute @workgroup_size(${threads})
+fn main(${workgroupBuiltins}) {
+  let index = ${workgroupIndex};
+  ${body.find}
+  let residue = 0u;
+  x_at = row * ${rowElements(input)}u;
+  ${body.syntheses.map(({ declare }) => declare).join("")}
+  ${code}
+  ${expose(input, { held: points }, body.sums)}
+  ${body.finish}
+}
+`;
+  return { wgsl, bindings, grid: grid(body.grid, limits) };
+}
