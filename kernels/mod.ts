@@ -24,6 +24,9 @@ import { linearTransposed } from "./linear_transposed.ts";
 import { loraBackward } from "./lora_backward.ts";
 import { loraLinear } from "./lora_linear.ts";
 import { loraProduct } from "./lora_product.ts";
+import { quantizedLinear } from "./quantized_linear.ts";
+import { quantizedLinearBias } from "./quantized_linear_bias.ts";
+import { quantizedLinearTransposed } from "./quantized_linear_transposed.ts";
 import { rmsNorm } from "./rms_norm.ts";
 import { rmsNormBackward } from "./rms_norm_backward.ts";
 import { rope } from "./rope.ts";
@@ -56,6 +59,9 @@ export {
   loraBackward,
   loraLinear,
   loraProduct,
+  quantizedLinear,
+  quantizedLinearBias,
+  quantizedLinearTransposed,
   rmsNorm,
   rmsNormBackward,
   rope,
@@ -77,6 +83,15 @@ export {
   type TableAxes,
 } from "./fourier_table.ts";
 export * from "./kernel.ts";
+export {
+  type Bits,
+  blockSize,
+  dequantize,
+  quantize,
+  type Quantized,
+  type QuantizedArrays,
+  type QuantizedShape,
+} from "./quantized/format.ts";
 export { bitsOf, floatOf, noSlot, recordWords } from "./record.ts";
 
 /** Every kernel of the library. */
@@ -88,6 +103,9 @@ export const kernels: readonly Kernel[] = [
   loraProduct,
   linear,
   linearBias,
+  quantizedLinear,
+  quantizedLinearBias,
+  quantizedLinearTransposed,
   embedding,
   rmsNorm,
   rope,

@@ -1,0 +1,54 @@
+/**
+ * WGSL that reads quantised weights: see format.ts for where their bits are.
+ *
+ * Bytes become numbers by the builtin `unpack4xI8`, which every implementation of WGSL has. Halves of bytes are shifted
+ * to the upper half first: what comes out is 16 times the number.
+ *
+ * @module
+ */
+import type { Bits } from "./format.ts";
+
+/** WGSL constant that an unpacked number is divided by. */
+const unit: Readonly<Record<Bits, number>> = { 8: 1, 4: 16 };
+
+/** The quads of four numbers in a word, in the order of their elements. */
+export const quadsOfWord: Readonly<Record<Bits, readonly ((word: string) => string)[]>> = {
+  8: [(word) => `vec4f(unpack4xI8(${word}))`],
+  4: [
+    (word) => `vec4f(unpack4xI8((${word} << 4) & 0xf0f0f0f0))`,
+    (word) => `vec4f(unpack4xI8(${word} & 0xf0f0f0f0))`,
+  ],
+};
+
+/** Names and sizes of a quantised weight in WGSL. */
+export interface QuantizedText {
+  readonly words: string;
+  readonly scales: string;
+  readonly bits: Bits;
+  /** Expression of the elements of a row. */
+  readonly length: string;
+}
+
+/** `fn <words>_scale(row, block) -> f32`: what the numbers of {@linkcode quadsOfWord} are multiplied by. */
+export function scaleFunction({ words, scales, bits, length }: QuantizedText): string {
+  return `fn ${words}_scale(row: u32, block: u32) -> f32 {
+  let i = row * ((${length} + 31) / 32) + block;
+  let pair = ${scales}[i / 2];
+  return bitcast<f32>(select(pair << 16, pair & 0xffff0000, (i & 1) == 1)) * ${(1 / unit[bits]).toFixed(4)};
+}`;
+}
+
+/** WGSL of the word `k` of a row. */
+export function wordAt({ words, bits, length }: QuantizedText, row: string, k: string): string {
+  return `${words}[${row} * (${bits} * ((${length} + 31) / 32)) + ${k}]`;
+}
+
+/** WGSL statements that return elements 4 quad to 4 quad + 3 of a line. */
+export function quadBody(text: QuantizedText): string {
+  const quads = quadsOfWord[text.bits];
+  const value = quads.length === 1
+    ? quads[0]("word")
+    : `select(${quads[0]("word")}, ${quads[1]("word")}, (quad & 1) == 1)`;
+  return `let word = ${wordAt(text, "line", quads.length === 1 ? "quad" : "(quad / 2)")};
+  return ${text.words}_scale(line, quad / 8) * ${value};`;
+}
