@@ -24,6 +24,8 @@ import { linearTransposed } from "./linear_transposed.ts";
 import { loraBackward } from "./lora_backward.ts";
 import { loraLinear } from "./lora_linear.ts";
 import { loraProduct } from "./lora_product.ts";
+import { quantizedCrossEntropyHead } from "./quantized_cross_entropy_head.ts";
+import { quantizedCrossEntropyLoss } from "./quantized_cross_entropy_loss.ts";
 import { quantizedLinear } from "./quantized_linear.ts";
 import { quantizedLinearBias } from "./quantized_linear_bias.ts";
 import { quantizedLinearTransposed } from "./quantized_linear_transposed.ts";
@@ -59,6 +61,8 @@ export {
   loraBackward,
   loraLinear,
   loraProduct,
+  quantizedCrossEntropyHead,
+  quantizedCrossEntropyLoss,
   quantizedLinear,
   quantizedLinearBias,
   quantizedLinearTransposed,
@@ -123,6 +127,8 @@ export const kernels: readonly Kernel[] = [
   causalAttentionBackward,
   crossEntropyHead,
   crossEntropyLoss,
+  quantizedCrossEntropyHead,
+  quantizedCrossEntropyLoss,
   loraBackward,
   fill,
   copy,

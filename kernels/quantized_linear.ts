@@ -3,7 +3,7 @@ import { linear } from "./linear.ts";
 import { productBytes, productCase, type QuantizedSizes } from "./quantized/cases.ts";
 import { quantizedProduct, weightArrays } from "./quantized/cpu.ts";
 import { dequantize } from "./quantized/format.ts";
-import { quantizedLinearLaunch, shapeOf, uniforms } from "./quantized/launch.ts";
+import { quantizedLinearLaunch, shapeOf, uniforms, weightBuffers } from "./quantized/launch.ts";
 import { quantizedLinearTransposed } from "./quantized_linear_transposed.ts";
 
 type Buffers = "x" | "words" | "scales" | "y";
@@ -20,16 +20,12 @@ export const quantizedLinear: Kernel<Buffers, Uniforms> = defineKernel({
   doc: "y = x W^T, or y += x W^T where accumulate is not 0, with W of 8 or 4 bits in blocks of 32",
   buffers: {
     x: { access: "read", dtypes: ["float32"], doc: "(rows, in), row-major" },
-    words: {
-      access: "read",
-      dtypes: ["uint32"],
-      doc: "(out, ceil(in / 32) * bits): see quantized/format.ts",
-    },
-    scales: { access: "read", dtypes: ["bfloat16"], doc: "(out, ceil(in / 32)), row-major" },
+    ...weightBuffers,
     y: { access: "read_write", dtypes: ["float32"], doc: "(rows, out), row-major" },
   },
   uniforms,
-  launch: ({ uniforms }, limits) => quantizedLinearLaunch(uniforms, { bias: false }, limits),
+  launch: ({ uniforms, dtypes }, limits) =>
+    quantizedLinearLaunch(uniforms, { bias: false, scaleType: dtypes.scales }, limits),
   reference({ x, y, ...weight }, sizes) {
     linear.reference({ x, weight: dequantize(weightArrays(weight), shapeOf(sizes)), y }, sizes);
   },
@@ -50,14 +46,14 @@ export const quantizedLinear: Kernel<Buffers, Uniforms> = defineKernel({
     productCase({ rows: 1, in: 1, out: 1, bits: 4 }),
     productCase({ rows: 1, in: 31, out: 7, bits: 8, accumulate: 1 }),
     productCase({ rows: 1, in: 768, out: 9, bits: 4, accumulate: 1 }),
-    productCase({ rows: 2, in: 257, out: 5, bits: 8 }),
+    productCase({ rows: 2, in: 257, out: 5, bits: 8, scaleType: "float32" }),
     productCase({ rows: 3, in: 36, out: 33, bits: 4 }),
     productCase({ rows: 7, in: 576, out: 66, bits: 8 }),
     productCase({ rows: 17, in: 132, out: 30, bits: 4, accumulate: 1 }),
     productCase({ rows: 32, in: 65, out: 31, bits: 4 }),
     productCase({ rows: 33, in: 32, out: 64, bits: 8 }),
     productCase({ rows: 65, in: 37, out: 63, bits: 4 }),
-    productCase({ rows: 64, in: 100, out: 65, bits: 8, accumulate: 1 }),
+    productCase({ rows: 64, in: 100, out: 65, bits: 8, accumulate: 1, scaleType: "float32" }),
     productCase({ rows: 66, in: 1024, out: 36, bits: 4, accumulate: 1 }),
     productCase({ rows: 129, in: 64, out: 1601, bits: 8 }),
   ],

@@ -1,6 +1,6 @@
 import { type Case, defineKernel, type Kernel, normals } from "./kernel.ts";
 import { productCase, type QuantizedSizes } from "./quantized/cases.ts";
-import { quantizedLinearLaunch, uniforms } from "./quantized/launch.ts";
+import { quantizedLinearLaunch, uniforms, weightBuffers } from "./quantized/launch.ts";
 import { quantizedLinear } from "./quantized_linear.ts";
 
 type Buffers = "x" | "words" | "scales" | "bias" | "y";
@@ -28,13 +28,13 @@ export const quantizedLinearBias: Kernel<Buffers, Uniforms> = defineKernel({
     "y = x W^T + bias, or y += x W^T + bias where accumulate is not 0, with W of 8 or 4 bits in blocks of 32",
   buffers: {
     x: quantizedLinear.buffers.x,
-    words: quantizedLinear.buffers.words,
-    scales: quantizedLinear.buffers.scales,
+    ...weightBuffers,
     bias: { access: "read", dtypes: ["float32"], doc: "(out)" },
     y: quantizedLinear.buffers.y,
   },
   uniforms,
-  launch: ({ uniforms }, limits) => quantizedLinearLaunch(uniforms, { bias: true }, limits),
+  launch: ({ uniforms, dtypes }, limits) =>
+    quantizedLinearLaunch(uniforms, { bias: true, scaleType: dtypes.scales }, limits),
   reference: biasThen(quantizedLinear.reference),
   cpu: biasThen(quantizedLinear.cpu!),
   backward: quantizedLinear.backward!,

@@ -4,7 +4,7 @@ import { linearTransposed } from "./linear_transposed.ts";
 import { caseName, productBytes, type QuantizedSizes, randomWeight } from "./quantized/cases.ts";
 import { weightArrays } from "./quantized/cpu.ts";
 import { dequantize } from "./quantized/format.ts";
-import { shapeOf, uniforms, weightOperand } from "./quantized/launch.ts";
+import { shapeOf, uniforms, weightBuffers, weightOperand } from "./quantized/launch.ts";
 
 type Buffers = "dy" | "words" | "scales" | "dx";
 type Uniforms = keyof typeof uniforms;
@@ -38,16 +38,11 @@ export const quantizedLinearTransposed: Kernel<Buffers, Uniforms> = defineKernel
   doc: "dx = dy W, or dx += dy W where accumulate is not 0, with W of 8 or 4 bits in blocks of 32",
   buffers: {
     dy: { access: "read", dtypes: ["float32"], doc: "(rows, out), row-major" },
-    words: {
-      access: "read",
-      dtypes: ["uint32"],
-      doc: "(out, ceil(in / 32) * bits): see quantized/format.ts",
-    },
-    scales: { access: "read", dtypes: ["bfloat16"], doc: "(out, ceil(in / 32)), row-major" },
+    ...weightBuffers,
     dx: { access: "read_write", dtypes: ["float32"], doc: "(rows, in), row-major" },
   },
   uniforms,
-  launch({ uniforms: sizes }, limits) {
+  launch({ uniforms: sizes, dtypes }, limits) {
     const { bits } = shapeOf(sizes);
     const rows = { count: sizes.rows, text: "uniforms.rows" };
     const inner = { count: sizes.out, text: "uniforms.out" };
@@ -55,7 +50,11 @@ export const quantizedLinearTransposed: Kernel<Buffers, Uniforms> = defineKernel
     const made = productLaunch({
       uniforms,
       x: { name: "dy", dtype: "float32", along: "inner", shape: [rows, inner] },
-      weight: weightOperand(bits, { lines: inner, length: columns, along: "outer" }),
+      weight: {
+        ...weightOperand({ bits, scaleType: dtypes.scales }),
+        along: "outer",
+        shape: [inner, columns],
+      },
       y: {
         name: "dx",
         put: `let i = row * uniforms.in + column;

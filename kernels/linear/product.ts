@@ -17,7 +17,6 @@ import {
   workgroupIndex,
 } from "../kernel.ts";
 import { loader, storageType } from "../half.ts";
-import type { Bits } from "../quantized/format.ts";
 import { quadBody, type QuantizedText, scaleFunction } from "../quantized/wgsl.ts";
 import { type Along, type Tile, tiledWgsl } from "./tiled.ts";
 import { wideWeight } from "./wgsl.ts";
@@ -39,7 +38,7 @@ export interface Operand {
   /** First element in the buffer, 0 if missing. */
   readonly base?: Size;
   /** Of a quantised weight, whose words are the operand's buffer: the binding of its scales; it has no base. */
-  readonly quantized?: { readonly scales: string; readonly bits: Bits };
+  readonly quantized?: Pick<QuantizedText, "scales" | "scaleType" | "bits">;
 }
 
 /** y (rows, columns) from x times weight, summed over `inner`. */
@@ -169,12 +168,12 @@ export function productLaunch(product: Product, limits: Limits): ProductLaunch {
   const store = slices > 1
     ? `partials[(slice * (${rows.text}) + row) * ${columns.text} + column] = value;`
     : product.y.put;
-  const scales = weight.quantized ? [weight.quantized.scales] : [];
-  const names = [x.name, weight.name, ...scales, ...also, target];
+  const scales = weight.quantized ? [weight.quantized] : [];
+  const names = [x.name, weight.name, ...scales.map((q) => q.scales), ...also, target];
   const types = [
     elementType(x),
     elementType(weight),
-    ...scales.map(() => "u32"),
+    ...scales.map((q) => storageType(q.scaleType)),
     ...also.map(() => "f32"),
     "f32",
   ];

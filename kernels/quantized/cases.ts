@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { bfloat16ToFloat32 } from "../half.ts";
 import { type Case, nans, normals } from "../kernel.ts";
 import { type Bits, blocksOf, quantize, wordsOf } from "./format.ts";
 import type { uniforms } from "./launch.ts";
@@ -16,20 +17,22 @@ export interface QuantizedSizes {
   readonly out: number;
   readonly bits: Bits;
   readonly accumulate?: number;
+  readonly scaleType?: "bfloat16" | "float32";
 }
 
 /** What a case is called. */
-export function caseName({ rows, in: inSize, out, bits, accumulate }: QuantizedSizes): string {
-  return `${rows} x ${inSize} by ${out}, ${bits} bits${accumulate ? ", accumulated" : ""}`;
+export function caseName({ rows, in: inSize, out, bits, accumulate, scaleType }: QuantizedSizes): string {
+  const options = `${accumulate ? ", accumulated" : ""}${scaleType ? `, ${scaleType} scales` : ""}`;
+  return `${rows} x ${inSize} by ${out}, ${bits} bits${options}`;
 }
 
 /** The buffers of a random weight. */
 export function randomWeight(
-  shape: { readonly out: number; readonly in: number; readonly bits: Bits },
+  shape: Pick<QuantizedSizes, "out" | "in" | "bits" | "scaleType">,
   random: () => number,
-): { words: Uint32Array; scales: Uint16Array } {
+): { words: Uint32Array; scales: Uint16Array | Float32Array } {
   const { words, scales } = quantize(normals(shape.out * shape.in, random, 1 / Math.sqrt(shape.in)), shape);
-  return { words, scales };
+  return { words, scales: shape.scaleType === "float32" ? bfloat16ToFloat32(scales) : scales };
 }
 
 /** A case of y = or += x W^T. */
@@ -38,6 +41,7 @@ export function productCase(sizes: QuantizedSizes): Case<"x" | "words" | "scales
   return {
     name: caseName(sizes),
     uniforms: { rows, in: inSize, out, accumulate, bits: sizes.bits },
+    dtypes: { scales: sizes.scaleType ?? "bfloat16" },
     make: (random) => ({
       x: normals(rows * inSize, random),
       ...randomWeight(sizes, random),

@@ -48,26 +48,33 @@ export function wordsOf({ in: inSize, bits }: Pick<QuantizedShape, "in" | "bits"
   return blocksOf(inSize) * bits;
 }
 
-/** Where an element of a block is: its byte, and how far its bits are shifted in it. */
-const places: Readonly<Record<Bits, readonly { readonly byte: number; readonly shift: number }[]>> = {
-  8: Array.from({ length: blockSize }, (_, i) => ({ byte: i, shift: 0 })),
-  4: Array.from({ length: blockSize }, (_, i) => ({ byte: 4 * (i >> 3) + i % 4, shift: i & 4 })),
+/** Where the elements of a block are: their bytes, and how far their bits are shifted in them. */
+interface Places {
+  readonly bytes: Uint8Array;
+  readonly shifts: Uint8Array;
+}
+
+const places: Readonly<Record<Bits, Places>> = {
+  8: { bytes: Uint8Array.from({ length: blockSize }, (_, i) => i), shifts: new Uint8Array(blockSize) },
+  4: {
+    bytes: Uint8Array.from({ length: blockSize }, (_, i) => 4 * (i >> 3) + i % 4),
+    shifts: Uint8Array.from({ length: blockSize }, (_, i) => i & 4),
+  },
 };
 
-/** The number of the largest magnitude among `weight[begin]` to `weight[end - 1]`; the first of several. */
-function extremeOf(weight: Float32Array, begin: number, end: number): number {
-  let extreme = 0, most = 0;
+/** Where the largest magnitude among `weight[begin]` to `weight[end - 1]` is; the first of several. */
+function extremeAt(weight: Float32Array, begin: number, end: number): number {
+  let at = begin, most = 0;
   for (let i = begin; i < end; i++) {
     const magnitude = Math.abs(weight[i]);
-    if (magnitude > most) {
-      most = magnitude;
-      extreme = weight[i];
-    } else if (!(magnitude <= most)) {
+    if (magnitude <= most) continue;
+    at = i;
+    most = magnitude;
+    if (!(magnitude < Infinity)) {
       throw new RangeError(`Cannot quantize a weight with element ${i} = ${weight[i]}: it must be finite`);
     }
   }
-  if (most === Infinity) throw new RangeError("Cannot quantize a weight with an infinite element");
-  return extreme;
+  return at;
 }
 
 const float32 = new Float32Array(1);
@@ -77,6 +84,19 @@ const bits32 = new Uint32Array(float32.buffer);
 function bfloat16Away(value: number): number {
   float32[0] = value;
   return (bits32[0] + 0xffff) >>> 16;
+}
+
+/** Elements of one block, rounded to the nearest number of scales. */
+function pack(
+  weight: Float32Array,
+  { begin, end, scale }: { readonly begin: number; readonly end: number; readonly scale: number },
+  { bytes, at, bits }: { readonly bytes: Uint8Array; readonly at: number; readonly bits: Bits },
+): void {
+  const { bytes: byteOf, shifts } = places[bits], most = 2 ** (bits - 1) - 1, mask = 2 ** bits - 1;
+  for (let i = begin; i < end; i++) {
+    const q = Math.min(most, Math.round(weight[i] / scale)), k = i - begin;
+    bytes[at + byteOf[k]] |= (q & mask) << shifts[k];
+  }
 }
 
 /**
@@ -91,21 +111,15 @@ export function quantize(weight: Float32Array, { out, in: inSize, bits }: Quanti
       `Cannot quantize ${weight.length} elements as a weight of (${out}, ${inSize}): it has ${out * inSize}`,
     );
   }
-  const blocks = blocksOf(inSize), levels = 2 ** (bits - 1), mask = 2 ** bits - 1;
+  const blocks = blocksOf(inSize), levels = 2 ** (bits - 1);
   const words = new Uint32Array(out * blocks * bits), bytes = new Uint8Array(words.buffer);
   const scales = new Uint16Array(out * blocks);
-  const place = places[bits];
   for (let b = 0; b < scales.length; b++) {
-    const row = Math.floor(b / blocks), first = (b % blocks) * blockSize;
-    const begin = row * inSize + first, count = Math.min(blockSize, inSize - first);
-    scales[b] = bfloat16Away(-extremeOf(weight, begin, begin + count) / levels);
+    const first = (b % blocks) * blockSize, begin = Math.floor(b / blocks) * inSize + first;
+    const end = begin + Math.min(blockSize, inSize - first);
+    scales[b] = bfloat16Away(-weight[extremeAt(weight, begin, end)] / levels);
     bits32[0] = scales[b] << 16;
-    const scale = float32[0];
-    if (scale === 0) continue;
-    for (let i = 0; i < count; i++) {
-      const q = Math.max(-levels, Math.min(levels - 1, Math.round(weight[begin + i] / scale)));
-      bytes[4 * bits * b + place[i].byte] |= (q & mask) << place[i].shift;
-    }
+    if (float32[0] !== 0) pack(weight, { begin, end, scale: float32[0] }, { bytes, at: 4 * bits * b, bits });
   }
   return { words, scales };
 }

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { grid, type Launch, type Limits, uniformStruct } from "../kernel.ts";
+import { storageType } from "../half.ts";
+import { type BufferSpec, type DType, grid, type Launch, type Limits, uniformStruct } from "../kernel.ts";
 import { fewRows } from "../linear/launch.ts";
 import { type Matvec, matvecThreads, matvecWgsl, rowBlock } from "../linear/matvec.ts";
 import { type Operand, partialScratch, productLaunch, type Size } from "../linear/product.ts";
@@ -13,6 +14,16 @@ import { quadsOfWord, type QuantizedText, scaleFunction, wordAt } from "./wgsl.t
 
 /** Uniform words of the kernels with a quantised weight: those of the dense ones, and the bits of an element. */
 export const uniforms = { ...denseUniforms, bits: "u32" } as const;
+
+/** The buffers of a quantised weight (out, in). */
+export const weightBuffers = {
+  words: {
+    access: "read",
+    dtypes: ["uint32"],
+    doc: "(out, ceil(in / 32) * bits), row-major: see quantized/format.ts",
+  },
+  scales: { access: "read", dtypes: ["bfloat16", "float32"], doc: "(out, ceil(in / 32)), row-major" },
+} as const satisfies Record<string, BufferSpec>;
 
 export type Sizes = Readonly<Record<keyof typeof uniforms, number>>;
 
@@ -31,34 +42,34 @@ export function shapeOf({ out, in: inSize, bits }: Pick<Sizes, "out" | "in" | "b
   return { out, in: inSize, bits };
 }
 
-/** A quantised weight in buffers `words` and `scales` as the operand of a product. */
-export function weightOperand(
-  bits: Bits,
-  { lines, length, along }: { readonly lines: Size; readonly length: Size; readonly along: Operand["along"] },
-): Operand {
-  return {
-    name: "words",
-    dtype: "uint32",
-    along,
-    shape: [lines, length],
-    quantized: { scales: "scales", bits },
-  };
+/** A weight in buffers `words` and `scales`: its bits, and the element type of the scales. */
+export interface Format {
+  readonly bits: Bits;
+  readonly scaleType: DType;
+}
+
+/** Such a weight as the operand of a product. */
+export function weightOperand(format: Format): Pick<Operand, "name" | "dtype" | "quantized"> {
+  return { name: "words", dtype: "uint32", quantized: { scales: "scales", ...format } };
 }
 
 /**
  * A step is one word of each of four rows: 4 or 8 elements, so that neighbouring threads read neighbouring words, and
  * neighbouring quads of x. The scale is put to the sum of the word's products.
  */
-function matvec(bits: Bits, { bias, wide }: { readonly bias: boolean; readonly wide: boolean }): Matvec {
-  const text: QuantizedText = { words: "words", scales: "scales", bits, length: "uniforms.in" };
-  const quads = quadsOfWord[bits], elements = 4 * quads.length;
+function matvec(
+  format: Format,
+  { bias, wide }: { readonly bias: boolean; readonly wide: boolean },
+): Matvec {
+  const text: QuantizedText = { words: "words", scales: "scales", ...format, length: "uniforms.in" };
+  const quads = quadsOfWord[format.bits], elements = 4 * quads.length;
   const ofColumns = (expression: (column: string) => string): string =>
     ["x", "y", "z", "w"].map((i) => expression(`columns.${i}`)).join(", ");
   return {
     prelude: `${uniformStruct(uniforms)}
 ${xDeclaration(wide)}
 @group(0) @binding(2) var<storage, read> words: array<u32>;
-@group(0) @binding(3) var<storage, read> scales: array<u32>;
+@group(0) @binding(3) var<storage, read> scales: array<${storageType(format.scaleType)}>;
 ${bias ? "@group(0) @binding(4) var<storage, read> bias: array<f32>;" : ""}
 @group(0) @binding(${bias ? 5 : 4}) var<storage, read_write> y: array<f32>;
 ${scaleFunction(text)}
@@ -85,16 +96,16 @@ ${
 /** The launch of y = or += x W^T (+ bias). */
 export function quantizedLinearLaunch(
   sizes: Sizes,
-  { bias }: { readonly bias: boolean },
+  { bias, scaleType }: { readonly bias: boolean; readonly scaleType: DType },
   limits: Limits,
 ): Launch {
-  const { bits } = shapeOf(sizes);
+  const format: Format = { bits: shapeOf(sizes).bits, scaleType };
   const { rows, in: inSize, out } = sizes;
   if (rows <= fewRows) {
     const block = rowBlock(rows);
-    const wgsl = matvecWgsl(matvec(bits, { bias, wide: inSize % 4 === 0 }), {
+    const wgsl = matvecWgsl(matvec(format, { bias, wide: inSize % 4 === 0 }), {
       block,
-      threads: matvecThreads(inSize * bits / 8),
+      threads: matvecThreads(inSize * format.bits / 8),
     });
     const read = ["x", "words", "scales", ...(bias ? ["bias"] : [])];
     const bindings = [
@@ -110,7 +121,7 @@ export function quantizedLinearLaunch(
   const made = productLaunch({
     uniforms,
     x: { name: "x", dtype: "float32", along: "inner", shape: [rowsSize, inner] },
-    weight: weightOperand(bits, { lines: columns, length: inner, along: "inner" }),
+    weight: { ...weightOperand(format), along: "inner", shape: [columns, inner] },
     y: { name: "y", put: putBody(bias) },
     rows: rowsSize,
     columns,

@@ -6,6 +6,8 @@
  *
  * @module
  */
+import { loader } from "../half.ts";
+import type { DType } from "../kernel.ts";
 import type { Bits } from "./format.ts";
 
 /** WGSL constant that an unpacked number is divided by. */
@@ -24,17 +26,17 @@ export const quadsOfWord: Readonly<Record<Bits, readonly ((word: string) => stri
 export interface QuantizedText {
   readonly words: string;
   readonly scales: string;
+  readonly scaleType: DType;
   readonly bits: Bits;
   /** Expression of the elements of a row. */
   readonly length: string;
 }
 
 /** `fn <words>_scale(row, block) -> f32`: what the numbers of {@linkcode quadsOfWord} are multiplied by. */
-export function scaleFunction({ words, scales, bits, length }: QuantizedText): string {
-  return `fn ${words}_scale(row: u32, block: u32) -> f32 {
-  let i = row * ((${length} + 31) / 32) + block;
-  let pair = ${scales}[i / 2];
-  return bitcast<f32>(select(pair << 16, pair & 0xffff0000, (i & 1) == 1)) * ${(1 / unit[bits]).toFixed(4)};
+export function scaleFunction({ words, scales, scaleType, bits, length }: QuantizedText): string {
+  return `${loader(scales, scaleType)}
+fn ${words}_scale(row: u32, block: u32) -> f32 {
+  return ${scales}_at(row * ((${length} + 31) / 32) + block) * ${(1 / unit[bits]).toFixed(4)};
 }`;
 }
 

@@ -8,7 +8,14 @@ import process from "node:process";
 import { defineCommand } from "citty";
 import { generateText } from "../engine/text.ts";
 import { openAdapterStore } from "../runtime/adapter_store.ts";
-import { deviceArgs, openNamedDevice, openNamedModel, parseCount } from "./open.ts";
+import {
+  deviceArgs,
+  openNamedDevice,
+  openNamedModel,
+  parseCount,
+  parseQuantize,
+  quantizeArgs,
+} from "./open.ts";
 
 /** See the module's documentation. */
 export const generate = defineCommand({
@@ -20,6 +27,7 @@ export const generate = defineCommand({
     "max-tokens": { type: "string", default: "60", description: "New tokens at most", valueHint: "N" },
     temperature: { type: "string", default: "0", description: "0 is greedy", valueHint: "T" },
     seed: { type: "string", description: "Seed of sampling", valueHint: "N" },
+    ...quantizeArgs,
     ...deviceArgs,
   },
   async run({ args }) {
@@ -27,10 +35,11 @@ export const generate = defineCommand({
     if (!(temperature >= 0)) {
       throw new RangeError(`Cannot read --temperature "${args.temperature}": it must be 0 or more`);
     }
+    const quantize = parseQuantize(args.quantize);
     const device = await openNamedDevice(args.device);
     const adapter = args.adapter === undefined ? undefined : resolve(args.adapter);
     const adapters = adapter === undefined ? undefined : await openAdapterStore(dirname(adapter));
-    const { engine, tokenizer } = await openNamedModel(device, { folder: args.model, adapters });
+    const { engine, tokenizer } = await openNamedModel(device, { folder: args.model, adapters, quantize });
     const promptTokenIds = tokenizer.encode(args.prompt);
     const request = {
       promptTokenIds,

@@ -8,8 +8,6 @@
  */
 import { attention } from "../../kernels/attention.ts";
 import { embedding } from "../../kernels/embedding.ts";
-import { linear } from "../../kernels/linear.ts";
-import { linearBias } from "../../kernels/linear_bias.ts";
 import { rmsNorm } from "../../kernels/rms_norm.ts";
 import { rope } from "../../kernels/rope.ts";
 import { sample } from "../../kernels/sample.ts";
@@ -19,20 +17,26 @@ import type { Linear } from "../adapters/bank.ts";
 import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
 import { type Plan, type Step, step } from "../plan.ts";
-import { type HostTensor, type Tensor, tensor } from "../tensor.ts";
+import { type DType, type HostTensor, type Tensor, tensor } from "../tensor.ts";
 import { widen } from "../../kernels/half.ts";
+import type { Bits } from "../../kernels/quantized/format.ts";
 import { type LlamaConfig, ropeTable } from "./config.ts";
+import { bitsOf, headBits, quantizedNames, type QuantizeTo } from "./quantization.ts";
+import {
+  isQuantized,
+  linearStep,
+  type LinearWeights,
+  quantizedShapes,
+  quantizeTensor,
+  tensorsOf,
+  type Weight,
+} from "./weights.ts";
 
 /** Weights by name, one at a time. */
 export interface WeightSource {
   readonly names: readonly string[];
   info(name: string): { readonly shape: readonly number[] };
   read(name: string): Promise<HostTensor>;
-}
-
-interface LinearWeights {
-  readonly weight: Tensor;
-  readonly bias?: Tensor;
 }
 
 interface LayerWeights {
@@ -79,11 +83,14 @@ function layerLinears(config: LlamaConfig, layer: number): LinearSpec[] {
   ];
 }
 
+function headOf({ vocabSize, hiddenSize }: Pick<LlamaConfig, "vocabSize" | "hiddenSize">): Linear {
+  return { path: "lm_head", shape: { out: vocabSize, in: hiddenSize } };
+}
+
 /** The linears of a config's model, in the order plans number them. */
 export function llamaLinears(config: LlamaConfig): Linear[] {
   const layers = Array.from({ length: config.layers }, (_, i) => layerLinears(config, i)).flat();
-  const head = { path: "lm_head", shape: { out: config.vocabSize, in: config.hiddenSize } };
-  return [...layers, head].map(({ path, shape }) => ({ path, shape }));
+  return [...layers, headOf(config)].map(({ path, shape }) => ({ path, shape }));
 }
 
 /** Reads each weight once, checks its shape, and remembers which were asked for. */
@@ -93,10 +100,16 @@ class Loader {
   constructor(
     private readonly device: Device,
     private readonly source: WeightSource,
-    private readonly onWeight: (done: number, total: number) => void,
+    private readonly options: {
+      /** Bits of the layers' linears in the folder. */
+      readonly stored?: Bits;
+      /** Bits that they are quantised to. */
+      readonly bits?: Bits;
+      readonly onWeight: (done: number, total: number) => void;
+    },
   ) {}
 
-  async load(name: string, shape: readonly number[], options: { float32?: boolean } = {}): Promise<Tensor> {
+  async read(name: string, shape: readonly number[], dtype?: DType): Promise<HostTensor> {
     if (!this.source.names.includes(name)) {
       throw new ConfigError(`Cannot find weight "${name}" in the model's folder`);
     }
@@ -107,17 +120,61 @@ class Loader {
       );
     }
     const host = await this.source.read(name);
+    if (dtype !== undefined && host.dtype !== dtype) {
+      throw new ConfigError(`Cannot use weight "${name}" of ${host.dtype}: config.json makes it ${dtype}`);
+    }
     this.#used.add(name);
-    const uploaded = this.device.upload(options.float32 ? tensor(widen(host.data, host.dtype), shape) : host);
-    this.onWeight(this.#used.size, this.source.names.length);
-    return uploaded;
+    this.options.onWeight(this.#used.size, this.source.names.length);
+    return host;
   }
 
-  async linear({ path, shape, bias }: LinearSpec): Promise<LinearWeights> {
-    const weight = await this.load(`${path}.weight`, [shape.out, shape.in]);
-    return bias
-      ? { weight, bias: await this.load(`${path}.bias`, [shape.out], { float32: true }) }
+  async load(name: string, shape: readonly number[], options: { float32?: boolean } = {}): Promise<Tensor> {
+    const host = await this.read(name, shape);
+    return this.device.upload(options.float32 ? tensor(widen(host.data, host.dtype), shape) : host);
+  }
+
+  /** A linear's weight as the folder has it. */
+  async weight({ path, shape }: Linear, stored = this.options.stored): Promise<Weight<HostTensor>> {
+    if (stored === undefined) return await this.read(`${path}.weight`, [shape.out, shape.in]);
+    const names = quantizedNames(path);
+    const shapes = quantizedShapes([shape.out, shape.in], stored);
+    return {
+      bits: stored,
+      words: await this.read(names.words, shapes.words, "uint32"),
+      scales: await this.read(names.scales, shapes.scales, "bfloat16"),
+    };
+  }
+
+  /** The one place where a linear's weight goes to the device: it is quantised here, if it was asked for. */
+  upload(name: string, host: Weight<HostTensor>, bits = this.options.bits): Weight {
+    const weight = bits === undefined || isQuantized(host) ? host : quantizeTensor(host, { name, bits });
+    if (!isQuantized(weight)) return this.device.upload(weight);
+    const { words, scales } = weight;
+    return { bits: weight.bits, words: this.device.upload(words), scales: this.device.upload(scales) };
+  }
+
+  async linear(spec: LinearSpec): Promise<LinearWeights> {
+    const weight = this.upload(spec.path, await this.weight(spec));
+    return spec.bias
+      ? { weight, bias: await this.load(`${spec.path}.bias`, [spec.shape.out], { float32: true }) }
       : { weight };
+  }
+
+  /** The embedding, and the head: the same tensor where they are tied and not quantised. */
+  async ends(
+    { vocabSize, hiddenSize, tieWordEmbeddings }: LlamaConfig,
+  ): Promise<{ readonly embedding: Tensor; readonly head: LinearWeights }> {
+    const { stored, bits } = this.options;
+    const host = await this.read("model.embed_tokens.weight", [vocabSize, hiddenSize]);
+    const embedding = this.device.upload(host);
+    if (tieWordEmbeddings && stored === undefined) {
+      return {
+        embedding,
+        head: { weight: bits === undefined ? embedding : this.upload("lm_head", host, headBits) },
+      };
+    }
+    const head = await this.weight(headOf({ vocabSize, hiddenSize }), stored && headBits);
+    return { embedding, head: { weight: this.upload("lm_head", head, bits && headBits) } };
   }
 
   /** A weight nobody asked for means that the model computes something this code does not. */
@@ -131,23 +188,41 @@ class Loader {
   }
 }
 
+function quantizedBits({ quantization }: LlamaConfig, to: QuantizeTo | undefined): Bits | undefined {
+  if (to === undefined) return undefined;
+  if (!Object.hasOwn(bitsOf, to)) {
+    throw new RangeError(`Cannot quantize as "${to}": it must be ${Object.keys(bitsOf).join(" or ")}`);
+  }
+  if (!quantization) return bitsOf[to];
+  throw new ConfigError(
+    `Cannot quantize the model as ${to}: its folder has weights of ${quantization.bits} bits already`,
+  );
+}
+
 /**
  * Loads a model's weights onto a device, one tensor at a time.
  *
- * @throws ConfigError when a weight is missing, misshapen or unknown.
+ * @param options `quantize` quantises the linears' weights on the way: it changes the model's numbers a little, and the
+ * bytes that a step reads much.
+ * @throws ConfigError when a weight is missing, misshapen or unknown, or is to be quantised for a second time.
  */
 export async function loadLlama(
   device: Device,
-  { config, source, maxModelLen = config.maxPositions, onWeight = () => {} }: {
+  { config, source, maxModelLen = config.maxPositions, quantize, onWeight = () => {} }: {
     readonly config: LlamaConfig;
     readonly source: WeightSource;
     readonly maxModelLen?: number;
+    readonly quantize?: QuantizeTo;
     readonly onWeight?: (done: number, total: number) => void;
   },
 ): Promise<LlamaModel> {
-  const { hiddenSize, vocabSize } = config;
-  const loader = new Loader(device, source, onWeight);
-  const embeddingWeight = await loader.load("model.embed_tokens.weight", [vocabSize, hiddenSize]);
+  const { hiddenSize } = config;
+  const loader = new Loader(device, source, {
+    stored: config.quantization?.bits,
+    bits: quantizedBits(config, quantize),
+    onWeight,
+  });
+  const { embedding, head } = await loader.ends(config);
   const layers: LayerWeights[] = [];
   for (let i = 0; i < config.layers; i++) {
     const linears: LinearWeights[] = [];
@@ -159,9 +234,6 @@ export async function loadLlama(
     });
   }
   const norm = await loader.load("model.norm.weight", [hiddenSize]);
-  const head = config.tieWordEmbeddings
-    ? { weight: embeddingWeight }
-    : { weight: await loader.load("lm_head.weight", [vocabSize, hiddenSize]) };
   loader.finish(
     config.tieWordEmbeddings ? /rotary_emb\.inv_freq$|^lm_head\.weight$/ : /rotary_emb\.inv_freq$/,
   );
@@ -170,7 +242,7 @@ export async function loadLlama(
     config,
     maxModelLen,
     linears: llamaLinears(config),
-    embedding: embeddingWeight,
+    embedding,
     layers,
     norm,
     head,
@@ -182,8 +254,8 @@ export async function loadLlama(
 export function releaseLlama(device: Device, { embedding, layers, norm, head, ropeTable }: LlamaModel): void {
   const linears = [...layers.flatMap((layer) => layer.linears), head];
   const norms = [norm, ...layers.flatMap(({ inputNorm, postNorm }) => [inputNorm, postNorm])];
-  const weights = linears.flatMap(({ weight, bias }) => bias ? [weight, bias] : [weight]);
-  // A tied head is the embedding itself.
+  const weights = linears.flatMap(tensorsOf);
+  // A tied head may be the embedding itself.
   for (const t of new Set([embedding, ...norms, ...weights, ropeTable])) device.release(t);
 }
 
@@ -281,17 +353,14 @@ export function llamaPlan(
   /** y = or += x W^T + b, and the rows' adapters. */
   function project(
     index: number,
-    { weight, bias }: LinearWeights,
+    weights: LinearWeights,
     io: { x: Tensor; y: Tensor; accumulate?: boolean; of?: "rows" | "outputs" },
   ): Step[] {
     const { out, in: inFeatures } = linears[index].shape;
     const { x, y, of = "rows" } = io;
     const count = of === "rows" ? rows : outputs;
-    const uniforms = { rows: count, in: inFeatures, out, accumulate: Number(io.accumulate ?? false) };
-    const base = bias
-      ? step(linearBias, { x, weight, bias, y }, uniforms)
-      : step(linear, { x, weight, y }, uniforms);
-    return [base, ...adapters(index, { x, y, rows: count, of })];
+    const sizes = { rows: count, in: inFeatures, out, accumulate: Number(io.accumulate ?? false) };
+    return [linearStep(weights, { x, y }, sizes), ...adapters(index, { x, y, rows: count, of })];
   }
 
   const steps: Step[] = [
