@@ -27,7 +27,7 @@ export interface PerplexityOptions {
   readonly quantize?: QuantizeTo;
   /** Tokens of a sequence; by default the model's, but at most 512. */
   readonly contextLength?: number;
-  /** Called after each batch of 8 sequences. */
+  /** Called after each batch of 4 sequences. */
   readonly onBatch?: (done: number, total: number) => void;
 }
 
@@ -43,7 +43,7 @@ export interface Perplexity {
 }
 
 /** Sequences that are computed together; the result does not depend on it. */
-const batchSize = 8;
+const batchSize = 4;
 
 /**
  * Evaluates a model on a text as a training run evaluates on held-out text: its documents, one after the other, cut into
