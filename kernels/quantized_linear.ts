@@ -1,6 +1,6 @@
-import { anyKernel, defineKernel, type Kernel } from "./kernel.ts";
+import { anyKernel, defineKernel, type Kernel, nans, normals } from "./kernel.ts";
 import { linear } from "./linear.ts";
-import { productBytes, productCase, type QuantizedSizes } from "./quantized/cases.ts";
+import { anyWeight, productBytes, productCase, type QuantizedSizes } from "./quantized/cases.ts";
 import { quantizedProduct, weightArrays } from "./quantized/cpu.ts";
 import { dequantize } from "./quantized/format.ts";
 import { quantizedLinearLaunch, shapeOf, uniforms, weightBuffers } from "./quantized/launch.ts";
@@ -11,7 +11,16 @@ type Uniforms = keyof typeof uniforms;
 
 function bench(sizes: QuantizedSizes): Kernel<Buffers, Uniforms>["benches"][number] {
   const { rows, in: inSize, out } = sizes;
-  return { ...productCase(sizes), bytes: productBytes(sizes), flops: 2 * rows * inSize * out };
+  return {
+    ...productCase(sizes),
+    make: (random) => ({
+      x: normals(rows * inSize, random),
+      ...anyWeight(sizes, random),
+      y: nans(rows * out),
+    }),
+    bytes: productBytes(sizes),
+    flops: 2 * rows * inSize * out,
+  };
 }
 
 /** The dense layer without bias, its weight quantised. */

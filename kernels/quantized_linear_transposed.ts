@@ -1,7 +1,7 @@
 import { type Case, defineKernel, type Kernel, nans, normals } from "./kernel.ts";
 import { partialScratch, productLaunch } from "./linear/product.ts";
 import { linearTransposed } from "./linear_transposed.ts";
-import { caseName, productBytes, type QuantizedSizes, randomWeight } from "./quantized/cases.ts";
+import { anyWeight, caseName, productBytes, type QuantizedSizes, randomWeight } from "./quantized/cases.ts";
 import { weightArrays } from "./quantized/cpu.ts";
 import { dequantize } from "./quantized/format.ts";
 import { shapeOf, uniforms, weightBuffers, weightOperand } from "./quantized/launch.ts";
@@ -25,7 +25,16 @@ function sized(sizes: QuantizedSizes): Case<Buffers, Uniforms> {
 
 function bench(sizes: QuantizedSizes): Kernel<Buffers, Uniforms>["benches"][number] {
   const { rows, in: inSize, out } = sizes;
-  return { ...sized(sizes), bytes: productBytes(sizes), flops: 2 * rows * inSize * out };
+  return {
+    ...sized(sizes),
+    make: (random) => ({
+      dy: normals(rows * out, random),
+      ...anyWeight(sizes, random),
+      dx: nans(rows * inSize),
+    }),
+    bytes: productBytes(sizes),
+    flops: 2 * rows * inSize * out,
+  };
 }
 
 /** The same with the weight made float32 first. */

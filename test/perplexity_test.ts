@@ -10,7 +10,6 @@ import {
   perplexity,
   type PerplexityOptions,
 } from "../mod.ts";
-import { testDevices } from "./devices.ts";
 
 const path = (name: string): string => fileURLToPath(new URL(`../examples/demo/${name}`, import.meta.url));
 const content = "And the king said unto the woman, What aileth thee? And she answered him.";
@@ -73,13 +72,6 @@ test("perplexity is that of the log-probabilities that requests get, with an ada
     assert.equal(found.perplexity, Math.exp(found.loss));
     assert.equal(found.data.documents, 1);
   }
-});
-
-test("perplexity on a GPU is that on the CPU, quantised to 8 bits", async () => {
-  const results = [];
-  for (const device of await testDevices()) results.push(await told(device, { quantize: "int8" }));
-  const [cpu, gpu] = results;
-  assert.ok(Math.abs(cpu.loss - gpu.loss) <= 1e-4, `${cpu.loss} and ${gpu.loss}`);
 });
 
 test("perplexity refuses empty text and sequences that the model has no positions for", async () => {

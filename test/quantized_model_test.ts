@@ -257,21 +257,20 @@ function batch(): TrainingBatch {
   };
 }
 
-for (const device of devices) {
-  test(`Trainer on ${device.kind}: gradients through quantised weights are those through the weights rounded`, async () => {
-    const adapter = await loadAdapter(await openFolder(fixture("training/fourierft/start")));
-    const gradients = async (model: LlamaModel) => {
-      const trainer = await Trainer.open(device, model, { ...adapter, rows: 16 });
-      const found = await trainer.gradients(batch());
-      trainer.release();
-      return found;
-    };
-    const found = await gradients(await load(device, await openFolder(fixture("training/base")), "int4"));
-    const expected = await gradients(await loadRounded(device, "training/base", "int4"));
-    assert.ok(Math.abs(found.loss - expected.loss) <= 1e-5 * expected.loss);
-    for (const [name, { data }] of expected.tensors) {
-      const off = distance(found.tensors.get(name)!.data, data);
-      assert.ok(off <= 2e-4, `${name}: ${off}`);
-    }
-  });
-}
+test("Trainer: gradients through quantised weights are those through the weights rounded", async () => {
+  const device = cpuDevice();
+  const adapter = await loadAdapter(await openFolder(fixture("training/fourierft/start")));
+  const gradients = async (model: LlamaModel) => {
+    const trainer = await Trainer.open(device, model, { ...adapter, rows: 16 });
+    const found = await trainer.gradients(batch());
+    trainer.release();
+    return found;
+  };
+  const found = await gradients(await load(device, await openFolder(fixture("training/base")), "int4"));
+  const expected = await gradients(await loadRounded(device, "training/base", "int4"));
+  assert.ok(Math.abs(found.loss - expected.loss) <= 1e-5 * expected.loss);
+  for (const [name, { data }] of expected.tensors) {
+    const off = distance(found.tensors.get(name)!.data, data);
+    assert.ok(off <= 1e-5, `${name}: ${off}`);
+  }
+});

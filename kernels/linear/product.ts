@@ -17,7 +17,7 @@ import {
   workgroupIndex,
 } from "../kernel.ts";
 import { loader, storageType } from "../half.ts";
-import { quadBody, type QuantizedText, scaleFunction } from "../quantized/wgsl.ts";
+import { quadBody, quantizedFunctions, type QuantizedText } from "../quantized/wgsl.ts";
 import { type Along, type Tile, tiledWgsl } from "./tiled.ts";
 import { wideWeight } from "./wgsl.ts";
 
@@ -81,7 +81,7 @@ function quadLoader(role: string, operand: Operand): string {
   const outside = `if (line >= ${lines.text} || 4 * quad >= ${length.text}) { return vec4f(); }`;
   const packed = quantizedText(operand);
   if (packed) {
-    return `${scaleFunction(packed)}
+    return `${quantizedFunctions(packed)}
 fn ${role}_quad(line: u32, quad: u32) -> vec4f {
   ${outside}
   ${quadBody(packed)}

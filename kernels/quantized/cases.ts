@@ -50,6 +50,16 @@ export function productCase(sizes: QuantizedSizes): Case<"x" | "words" | "scales
   };
 }
 
+/** The buffers of a weight of any bits, made fast: for times, which do not depend on the numbers. */
+export function anyWeight(
+  shape: Pick<QuantizedSizes, "out" | "in" | "bits">,
+  random: () => number,
+): { words: Uint32Array; scales: Uint16Array } {
+  const words = new Uint32Array(shape.out * wordsOf(shape));
+  for (let i = 0; i < words.length; i++) words[i] = 2 ** 32 * random();
+  return { words, scales: new Uint16Array(shape.out * blocksOf(shape.in)).fill(0x3800) };
+}
+
 /** Bytes that a product must move: the weight once, both activations once. */
 export function productBytes({ rows, in: inSize, out, bits }: QuantizedSizes): number {
   return out * (4 * wordsOf({ in: inSize, bits }) + 2 * blocksOf(inSize)) + 4 * rows * (inSize + out);

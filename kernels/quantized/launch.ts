@@ -10,7 +10,7 @@ import { type Matvec, matvecThreads, matvecWgsl, rowBlock } from "../linear/matv
 import { type Operand, partialScratch, productLaunch, type Size } from "../linear/product.ts";
 import { putBody, uniforms as denseUniforms, xDeclaration } from "../linear/wgsl.ts";
 import type { Bits, QuantizedShape } from "./format.ts";
-import { quadsOfWord, type QuantizedText, scaleFunction, wordAt } from "./wgsl.ts";
+import { quadsOfWord, quantizedFunctions, type QuantizedText, wordAt } from "./wgsl.ts";
 
 /** Uniform words of the kernels with a quantised weight: those of the dense ones, and the bits of an element. */
 export const uniforms = { ...denseUniforms, bits: "u32" } as const;
@@ -72,7 +72,7 @@ ${xDeclaration(wide)}
 @group(0) @binding(3) var<storage, read> scales: array<${storageType(format.scaleType)}>;
 ${bias ? "@group(0) @binding(4) var<storage, read> bias: array<f32>;" : ""}
 @group(0) @binding(${bias ? 5 : 4}) var<storage, read_write> y: array<f32>;
-${scaleFunction(text)}
+${quantizedFunctions(text)}
 
 fn put(row: u32, column: u32, value: f32) {
   if (row >= uniforms.rows || column >= uniforms.out) { return; }

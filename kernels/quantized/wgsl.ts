@@ -1,8 +1,8 @@
 /**
  * WGSL that reads quantised weights: see format.ts for where their bits are.
  *
- * Bytes become numbers by the builtin `unpack4xI8`, which every implementation of WGSL has. Halves of bytes are shifted
- * to the upper half first: what comes out is 16 times the number.
+ * Bytes become numbers by shifts, as the builtin `unpack4xI8` does in most of its implementations; that is of a language
+ * extension, which not every one has. Halves of bytes go to the upper half first: what comes out is 16 times the number.
  *
  * @module
  */
@@ -15,10 +15,10 @@ const unit: Readonly<Record<Bits, number>> = { 8: 1, 4: 16 };
 
 /** The quads of four numbers in a word, in the order of their elements. */
 export const quadsOfWord: Readonly<Record<Bits, readonly ((word: string) => string)[]>> = {
-  8: [(word) => `vec4f(unpack4xI8(${word}))`],
+  8: [(word) => `signed_bytes(${word})`],
   4: [
-    (word) => `vec4f(unpack4xI8((${word} << 4) & 0xf0f0f0f0))`,
-    (word) => `vec4f(unpack4xI8(${word} & 0xf0f0f0f0))`,
+    (word) => `signed_bytes((${word} << 4) & 0xf0f0f0f0)`,
+    (word) => `signed_bytes(${word} & 0xf0f0f0f0)`,
   ],
 };
 
@@ -32,9 +32,12 @@ export interface QuantizedText {
   readonly length: string;
 }
 
-/** `fn <words>_scale(row, block) -> f32`: what the numbers of {@linkcode quadsOfWord} are multiplied by. */
-export function scaleFunction({ words, scales, scaleType, bits, length }: QuantizedText): string {
+/** What {@linkcode quadsOfWord} calls, and `fn <words>_scale(row, block) -> f32`, by which its numbers are multiplied. */
+export function quantizedFunctions({ words, scales, scaleType, bits, length }: QuantizedText): string {
   return `${loader(scales, scaleType)}
+fn signed_bytes(word: u32) -> vec4f {
+  return vec4f(bitcast<vec4i>(vec4u(word) << vec4u(24, 16, 8, 0)) >> vec4u(24));
+}
 fn ${words}_scale(row: u32, block: u32) -> f32 {
   return ${scales}_at(row * ((${length} + 31) / 32) + block) * ${(1 / unit[bits]).toFixed(4)};
 }`;
