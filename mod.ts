@@ -6,6 +6,7 @@
  * - {@linkcode fourierModule}, {@linkcode deltaOf}, {@linkcode applyModule}, {@linkcode merge} and {@linkcode unmerge}
  *   work on one adapted linear; {@linkcode loadAdapter} reads a PEFT folder.
  * - {@linkcode openModel} opens a model folder and answers requests, each with its own adapter.
+ * - {@linkcode quantizeFolder} writes a model's weights in 8 or 4 bits; {@linkcode perplexity} tells what that costs.
  * - {@linkcode train} makes an adapter of a model folder and a text; {@linkcode openCheckpoints} keeps its way on a disk.
  *
  * @module
