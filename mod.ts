@@ -6,6 +6,7 @@
  * - {@linkcode fourierModule}, {@linkcode deltaOf}, {@linkcode applyModule}, {@linkcode merge} and {@linkcode unmerge}
  *   work on one adapted linear; {@linkcode loadAdapter} reads a PEFT folder.
  * - {@linkcode openModel} opens a model folder and answers requests, each with its own adapter.
+ * - {@linkcode quantizeFolder} writes a model's weights in 8 or 4 bits; {@linkcode perplexity} tells what that costs.
  * - {@linkcode train} makes an adapter of a model folder and a text; {@linkcode openCheckpoints} keeps its way on a disk.
  *
  * @module
@@ -53,10 +54,13 @@ export type {
 } from "./src/engine/generate.ts";
 export { generateText, type TextEvent, type TextOptions } from "./src/engine/text.ts";
 export { ConfigError, NotFoundError, OverloadedError } from "./src/errors.ts";
-export { MissingFileError, type ReadableFolder } from "./src/folder.ts";
-export { mergeFolder, type WritableFolder } from "./src/merge.ts";
+export { MissingFileError, type ReadableFolder, type WritableFolder } from "./src/folder.ts";
+export { mergeFolder } from "./src/merge.ts";
+export type { QuantizeTo } from "./src/models/quantization.ts";
 export { type OpenModel, openModel, type OpenModelOptions } from "./src/open.ts";
+export { type Perplexity, perplexity, type PerplexityOptions } from "./src/perplexity.ts";
 export { type Plan, type Step, step } from "./src/plan.ts";
+export { quantizeFolder } from "./src/quantize.ts";
 export { openAdapterStore } from "./src/runtime/adapter_store.ts";
 export { type CheckpointFolder, openCheckpoints } from "./src/runtime/checkpoints.ts";
 export { openFile, openFolder } from "./src/runtime/file.ts";

@@ -1,11 +1,12 @@
 /**
  * Decode speed of the demo model: tokens a second, the base model and each kind of adapter, one sequence and a batch.
  *
- *     deno task bench:decode [--device cpu|webgpu] [--tokens N]
+ *     deno task bench:decode [--device cpu|webgpu] [--tokens N] [--quantize int8|int4]
  *
  * @module
  */
 import process from "node:process";
+import type { QuantizeTo } from "../src/models/quantization.ts";
 import { openAdapterStore } from "../src/runtime/adapter_store.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { openDevice } from "../src/runtime/open_device.ts";
@@ -19,10 +20,12 @@ function argument(name: string, fallback: string): string {
 const kind = argument("--device", "cpu") as "cpu" | "webgpu";
 const tokens = Number(argument("--tokens", "200"));
 const rounds = Number(argument("--rounds", "5"));
+const quantize = argument("--quantize", "") as QuantizeTo | "";
 const device = await openDevice({ kind, log: console.log });
 const { engine, tokenizer } = await openModel(device, {
   folder: await openFolder("examples/demo/base"),
   adapters: await openAdapterStore("examples/demo/adapters"),
+  quantize: quantize || undefined,
 });
 const prompt = tokenizer.encode("In the beginning");
 

@@ -55,8 +55,12 @@ export const crossEntropyHead: Kernel<Buffers, Uniforms> = defineKernel({
     dhidden: { access: "read_write", dtypes: ["float32"], doc: "(rows, dim), row-major" },
   },
   uniforms,
-  launch: ({ uniforms, dtypes }, limits) =>
-    crossEntropyLaunch(uniforms, { weight: dtypes.weight, gradient: true }, limits),
+  launch: ({ uniforms: sizes, dtypes }, limits) =>
+    crossEntropyLaunch(sizes, {
+      uniforms,
+      weight: { name: "weight", dtype: dtypes.weight },
+      gradient: true,
+    }, limits),
   reference: crossEntropyReference,
   cpu: crossEntropyCpu,
   tolerance: 1e-5,

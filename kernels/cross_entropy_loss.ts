@@ -1,7 +1,7 @@
 import { type Case, defineKernel, type Kernel } from "./kernel.ts";
 import { crossEntropyHead } from "./cross_entropy_head.ts";
 import { crossEntropyCpu, crossEntropyReference } from "./cross_entropy/cpu.ts";
-import { crossEntropyLaunch, type Uniforms } from "./cross_entropy/launch.ts";
+import { crossEntropyLaunch, type Uniforms, uniforms } from "./cross_entropy/launch.ts";
 
 type Buffers = "hidden" | "weight" | "targets" | "losses";
 
@@ -28,9 +28,13 @@ export const crossEntropyLoss: Kernel<Buffers, Uniforms> = defineKernel({
   name: "cross_entropy_loss",
   doc: "losses as of cross_entropy_head, without the gradient; scale is not used",
   buffers: { hidden, weight, targets, losses },
-  uniforms: crossEntropyHead.uniforms,
-  launch: ({ uniforms, dtypes }, limits) =>
-    crossEntropyLaunch(uniforms, { weight: dtypes.weight, gradient: false }, limits),
+  uniforms,
+  launch: ({ uniforms: sizes, dtypes }, limits) =>
+    crossEntropyLaunch(sizes, {
+      uniforms,
+      weight: { name: "weight", dtype: dtypes.weight },
+      gradient: false,
+    }, limits),
   reference: crossEntropyReference,
   cpu: crossEntropyCpu,
   tolerance: 1e-5,

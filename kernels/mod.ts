@@ -26,6 +26,11 @@ import { loraBackward } from "./lora_backward.ts";
 import { loraLinear } from "./lora_linear.ts";
 import { loraProduct } from "./lora_product.ts";
 import { nextTokens } from "./next_tokens.ts";
+import { quantizedCrossEntropyHead } from "./quantized_cross_entropy_head.ts";
+import { quantizedCrossEntropyLoss } from "./quantized_cross_entropy_loss.ts";
+import { quantizedLinear } from "./quantized_linear.ts";
+import { quantizedLinearBias } from "./quantized_linear_bias.ts";
+import { quantizedLinearTransposed } from "./quantized_linear_transposed.ts";
 import { rmsNorm } from "./rms_norm.ts";
 import { rmsNormBackward } from "./rms_norm_backward.ts";
 import { rope } from "./rope.ts";
@@ -61,6 +66,11 @@ export {
   loraLinear,
   loraProduct,
   nextTokens,
+  quantizedCrossEntropyHead,
+  quantizedCrossEntropyLoss,
+  quantizedLinear,
+  quantizedLinearBias,
+  quantizedLinearTransposed,
   rmsNorm,
   rmsNormBackward,
   rope,
@@ -83,6 +93,15 @@ export {
   type TableAxes,
 } from "./fourier_table.ts";
 export * from "./kernel.ts";
+export {
+  type Bits,
+  blockSize,
+  dequantize,
+  quantize,
+  type Quantized,
+  type QuantizedArrays,
+  type QuantizedShape,
+} from "./quantized/format.ts";
 export { bitsOf, floatOf, noSlot, recordWords } from "./record.ts";
 
 /** Every kernel of the library. */
@@ -96,6 +115,9 @@ export const kernels: readonly Kernel[] = [
   linear,
   linearBias,
   nextTokens,
+  quantizedLinear,
+  quantizedLinearBias,
+  quantizedLinearTransposed,
   embedding,
   rmsNorm,
   rope,
@@ -114,6 +136,8 @@ export const kernels: readonly Kernel[] = [
   causalAttentionBackward,
   crossEntropyHead,
   crossEntropyLoss,
+  quantizedCrossEntropyHead,
+  quantizedCrossEntropyLoss,
   loraBackward,
   fill,
   copy,

@@ -1,5 +1,5 @@
 /**
- * A folder of files to read: of a model or an adapter, on a disk, in a bucket, behind URLs.
+ * Folders of files to read and to write: of a model or an adapter, on a disk, in a bucket, behind URLs.
  *
  * @module
  */
@@ -31,4 +31,35 @@ export interface ReadableFolder {
 export function isPlainName(name: string): boolean {
   // deno-lint-ignore no-control-regex
   return name.length <= 255 && /^[^/\\:\x00-\x1f]+$/.test(name) && !/^\.+$/.test(name);
+}
+
+/** A folder being written: files appear under their names when they are complete. */
+export interface WritableFolder {
+  /** Writes a file from parts, in order. */
+  write(name: string, parts: AsyncIterable<Uint8Array>): Promise<void>;
+}
+
+const copyStepBytes = 16 << 20;
+
+async function* partsOf(source: ByteSource): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < source.sizeBytes; at += copyStepBytes) {
+    yield await source.read(at, Math.min(copyStepBytes, source.sizeBytes - at));
+  }
+}
+
+/** Copies those of the named files that are there. */
+export async function copyFiles(
+  from: ReadableFolder,
+  to: WritableFolder,
+  names: readonly string[],
+): Promise<void> {
+  for (const name of names) {
+    if (!await from.exists(name)) continue;
+    const source = await from.open(name);
+    try {
+      await to.write(name, partsOf(source));
+    } finally {
+      await source.close?.();
+    }
+  }
 }

@@ -8,31 +8,11 @@ import type { LoadedAdapter } from "./adapters/peft.ts";
 import { float32ToBfloat16, float32ToFloat16, widen } from "../kernels/half.ts";
 import type { Device } from "./device/device.ts";
 import { ConfigError } from "./errors.ts";
-import type { ReadableFolder } from "./folder.ts";
-import { openCheckpoint } from "./models/checkpoint.ts";
+import { copyFiles, type ReadableFolder, type WritableFolder } from "./folder.ts";
+import { filesBesideWeights, openCheckpoint } from "./models/checkpoint.ts";
+import { quantizedNames } from "./models/quantization.ts";
 import { fromTensor, layoutSafetensors } from "./safetensors/mod.ts";
 import type { HostTensor } from "./tensor.ts";
-
-/** A folder being written: files appear under their names when they are complete. */
-export interface WritableFolder {
-  /** Writes a file from parts, in order. */
-  write(name: string, parts: AsyncIterable<Uint8Array>): Promise<void>;
-}
-
-/** Files copied beside the weights, where the model has them. */
-const copied: readonly string[] = [
-  "config.json",
-  "generation_config.json",
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "tokenizer.model",
-  "special_tokens_map.json",
-  "added_tokens.json",
-  "vocab.json",
-  "merges.txt",
-  "chat_template.jinja",
-  "chat_template.json",
-];
 
 /** The sum in float32, rounded once to the weight's own dtype. */
 function added(weight: HostTensor, delta: HostTensor): HostTensor {
@@ -43,15 +23,6 @@ function added(weight: HostTensor, delta: HostTensor): HostTensor {
   if (weight.dtype === "bfloat16") return { ...weight, data: float32ToBfloat16(sum) };
   return { ...weight, data: sum };
 }
-
-const whole = async function* (
-  source: { sizeBytes: number; read(at: number, count: number): Promise<Uint8Array> },
-) {
-  const step = 16 << 20;
-  for (let at = 0; at < source.sizeBytes; at += step) {
-    yield await source.read(at, Math.min(step, source.sizeBytes - at));
-  }
-};
 
 /**
  * Merges an adapter into a copy of a model folder. The weights go into one `model.safetensors`.
@@ -98,12 +69,7 @@ export async function mergeFolder(
   } finally {
     await checkpoint.close();
   }
-  for (const name of copied) {
-    if (!await model.exists(name)) continue;
-    const source = await model.open(name);
-    await out.write(name, whole(source));
-    await source.close?.();
-  }
+  await copyFiles(model, out, ["config.json", ...filesBesideWeights]);
 }
 
 /** Which weight each module's dW is added to. */
@@ -112,7 +78,11 @@ function weightPaths(names: readonly string[], { modules }: LoadedAdapter): Map<
   for (const path of modules.keys()) {
     const name = `${path}.weight`;
     if (!names.includes(name)) {
-      const reason = path === "lm_head" ? "its head is tied to the embedding" : "it has no such tensor";
+      const reason = names.includes(quantizedNames(path).words)
+        ? "it is quantized; merge into the float model, and quantize what comes out"
+        : path === "lm_head"
+        ? "its head is tied to the embedding"
+        : "it has no such tensor";
       throw new ConfigError(`Cannot merge module "${path}" into the model's "${name}": ${reason}`);
     }
     pathOf.set(name, path);

@@ -11,6 +11,7 @@ import type { ReadableFolder } from "./folder.ts";
 import { openCheckpoint } from "./models/checkpoint.ts";
 import { type LlamaConfig, parseLlamaConfig } from "./models/config.ts";
 import { type LlamaModel, loadLlama } from "./models/llama.ts";
+import type { QuantizeTo } from "./models/quantization.ts";
 import { openTokenizer } from "./models/tokenizer.ts";
 import type { Tokenizer } from "./models/tokenizer_types.ts";
 
@@ -22,6 +23,8 @@ export interface OpenModelOptions {
   readonly adapters?: AdapterStore;
   /** Longest sequence; at most, and by default, the config's (8192 if that is longer). */
   readonly maxModelLen?: number;
+  /** Quantises the linears' weights on their way to the device; not for a folder whose weights are quantised already. */
+  readonly quantize?: QuantizeTo;
   readonly engine?: Omit<EngineOptions, "eosTokenIds">;
   readonly registry?: Omit<RegistryOptions, "linears">;
   /** Called after each weight. */
@@ -43,6 +46,11 @@ const noAdapters: AdapterStore = { list: () => Promise.resolve([]), open: () => 
 
 /** Reads and checks a folder's config.json. */
 export async function readConfig(folder: ReadableFolder): Promise<LlamaConfig> {
+  return parseLlamaConfig(await readConfigFields(folder));
+}
+
+/** The fields of a folder's config.json, not yet checked. */
+export async function readConfigFields(folder: ReadableFolder): Promise<Readonly<Record<string, unknown>>> {
   if (!await folder.exists("config.json")) {
     throw new ConfigError("Cannot find config.json in the model's folder");
   }
@@ -56,7 +64,7 @@ export async function readConfig(folder: ReadableFolder): Promise<LlamaConfig> {
   if (typeof fields !== "object" || fields === null) {
     throw new ConfigError("Cannot read config.json: it must be a JSON object");
   }
-  return parseLlamaConfig(fields as Record<string, unknown>);
+  return fields as Record<string, unknown>;
 }
 
 /**
@@ -75,8 +83,13 @@ export async function openModel(device: Device, options: OpenModelOptions): Prom
   }
   const tokenizer = await openTokenizer(folder);
   const source = await openCheckpoint(folder);
-  const model = await loadLlama(device, { config, source, maxModelLen, onWeight: options.onWeight })
-    .finally(() => source.close());
+  const model = await loadLlama(device, {
+    config,
+    source,
+    maxModelLen,
+    quantize: options.quantize,
+    onWeight: options.onWeight,
+  }).finally(() => source.close());
   const registry = new AdapterRegistry(device, options.adapters ?? noAdapters, {
     ...options.registry,
     linears: model.linears,

@@ -201,6 +201,32 @@ test("merge writes a model folder that speaks as the base with the adapter does"
   });
 });
 
+test("quantize writes a folder that says what the model says when it is quantized at load", async () => {
+  await inFolder(async (folder) => {
+    const out = join(folder, "int4");
+    await succeeds("quantize", "--model", model, "--out", out, "--bits", "4");
+    assert.deepEqual((await readdir(out)).sort(), (await readdir(model)).sort());
+    const generate = async (at: string, ...more: string[]): Promise<string> => {
+      const args = ["--prompt", "The king", "--max-tokens", "12", "--device", "cpu", "--adapter", adapter];
+      return (await succeeds("generate", "--model", at, ...args, ...more)).stdout;
+    };
+    assert.equal(await generate(out), await generate(model, "--quantize", "int4"));
+    const text = join(folder, "text.txt");
+    await writeFile(text, "And the king said unto the woman, What aileth thee?");
+    const told = async (at: string, ...more: string[]): Promise<string> => {
+      const args = ["--data", text, "--context-length", "8", "--device", "cpu"];
+      return (await succeeds("perplexity", "--model", at, ...args, ...more)).stdout;
+    };
+    const saved = await told(out);
+    assert.match(saved, /^loss +\d\.\d{4}\nperplexity +\d+\.\d{3}\n$/);
+    assert.equal(await told(model, "--quantize", "int4"), saved);
+    assert.notEqual(await told(model), saved);
+    await fails(/of 4 bits already/, "quantize", "--model", out, "--out", join(folder, "x"), "--bits", "8");
+    await fails(/Cannot read --bits "3"/, "quantize", "--model", model, "--out", out, "--bits", "3");
+    await fails(/Cannot read --quantize "fp8"/, "serve", "--model", model, "--quantize", "fp8");
+  });
+});
+
 /** Waits for the address a server says it listens on. */
 function listening(child: ChildProcess): Promise<string> {
   let text = "";
@@ -248,7 +274,7 @@ test("serve answers over HTTP on a free port, refuses a port in use, and ends in
 
 test("fourierft without a command shows its usage; an unknown command is an error", async () => {
   const help = await succeeds("--help");
-  for (const command of ["serve", "inspect", "delta", "merge", "generate"]) {
+  for (const command of ["serve", "inspect", "delta", "merge", "generate", "quantize", "perplexity"]) {
     assert.match(help.stdout, new RegExp(`\\b${command}\\b`));
   }
   const bare = await run();

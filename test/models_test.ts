@@ -302,6 +302,7 @@ test("parseLlamaConfig's result for a real file is what the file says, field by 
     qkvBias: false,
     outputBias: false,
     mlpBias: false,
+    quantization: undefined,
   };
   assert.deepEqual(parseLlamaConfig(fields("mistral-sharded")), expected);
 });

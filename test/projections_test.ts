@@ -15,7 +15,7 @@ import { linearWeights, type LlamaModel, loadLlama, type WeightSource } from "..
 import { llamaPlan } from "../src/models/llama_plan.ts";
 import { readConfig } from "../src/open.ts";
 import { openFolder } from "../src/runtime/file.ts";
-import { type HostTensor, tensor } from "../src/tensor.ts";
+import { type HostTensor, type Tensor, tensor } from "../src/tensor.ts";
 import { testDevices, testGpu } from "./devices.ts";
 import { distance } from "./kernel_contract.ts";
 
@@ -159,7 +159,7 @@ test("loadLlama widens linears of unlike dtypes that share a projection", async 
         : await source.read(name),
   });
   const { model, weights } = await openTiny(device, "llama", halved);
-  assert.equal(model.layers[1].qkv.weight.dtype, "float32");
+  assert.equal((model.layers[1].qkv.weight as Tensor).dtype, "float32");
   assert.deepEqual(held(model, 8).weight, Array(8 * 16).fill(1));
   assert.deepEqual(held(model, 9).weight, [...weights.get("model.layers.1.self_attn.v_proj.weight")!.data]);
 });

@@ -6,12 +6,12 @@
  */
 import {
   type Dispatch,
-  type DType,
   grid,
   type Launch,
   type Limits,
   type Table,
   uniformStruct,
+  type UniformType,
   workgroupBuiltins,
   workgroupIndex,
 } from "../kernel.ts";
@@ -129,10 +129,18 @@ function softmax(rows: number, options: { gradient: boolean; chunk: number }, li
   };
 }
 
+/** The head's weight (vocab, dim) as the operand of a product. */
+export type HeadWeight = Pick<Operand, "name" | "dtype" | "quantized">;
+
 /** The launch for losses alone, or with the gradient of the hidden states. */
 export function crossEntropyLaunch(
   u: Sizes,
-  { weight, gradient }: { readonly weight: DType; readonly gradient: boolean },
+  { uniforms, weight, gradient }: {
+    /** The kernel's uniform words; {@linkcode uniforms} come first. */
+    readonly uniforms: Readonly<Record<string, UniformType>>;
+    readonly weight: HeadWeight;
+    readonly gradient: boolean;
+  },
   limits: Limits,
 ): Launch {
   if (u.dim < 1 || u.vocab < 1) {
@@ -151,7 +159,7 @@ export function crossEntropyLaunch(
     const products = [productLaunch({
       ...common,
       x: float32({ name: "hidden", along: "inner", shape: [rows, dim], base }),
-      weight: { name: "weight", dtype: weight, along: "inner", shape: [vocab, dim] },
+      weight: { ...weight, along: "inner", shape: [vocab, dim] },
       y: { name: "logits", put: "logits[row * uniforms.vocab + column] = value;" },
       columns: vocab,
       inner: dim,
@@ -160,7 +168,7 @@ export function crossEntropyLaunch(
       products.push(productLaunch({
         ...common,
         x: float32({ name: "logits", along: "inner", shape: [rows, vocab] }),
-        weight: { name: "weight", dtype: weight, along: "outer", shape: [vocab, dim] },
+        weight: { ...weight, along: "outer", shape: [vocab, dim] },
         y: {
           name: "dhidden",
           put: `dhidden[${base.text} + row * uniforms.dim + column] = uniforms.scale * value;`,

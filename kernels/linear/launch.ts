@@ -4,12 +4,12 @@
  * @module
  */
 import { type Dispatch, type DType, grid, type Limits } from "../kernel.ts";
-import { matvecThreads, matvecWgsl, rowBlock } from "./matvec.ts";
+import { denseSteps, matvecThreads, matvecWgsl, rowBlock } from "./matvec.ts";
 import { type Tile, tiledWgsl } from "./tiled.ts";
 import { prelude, type Variant } from "./wgsl.ts";
 
 /** Up to here reading the weight costs more than the arithmetic, and tiles would leave most of a GPU idle. */
-const fewRows = 32;
+export const fewRows = 32;
 
 /** Workgroups of the large tile that it takes to fill a large GPU. */
 const manyTiles = 100;
@@ -41,7 +41,11 @@ export function linearDispatch(
   if (rows <= fewRows) {
     const block = rowBlock(rows);
     const groups = Math.ceil(rows / block) * Math.ceil(outSize / 4);
-    return { ...common, wgsl: matvecWgsl(variant, block, matvecThreads(inSize)), grid: grid(groups, limits) };
+    const wgsl = matvecWgsl({ ...denseSteps, prelude: prelude(variant) }, {
+      block,
+      threads: matvecThreads(inSize),
+    });
+    return { ...common, wgsl, grid: grid(groups, limits) };
   }
   const tiles = (tile: Tile): number => Math.ceil(rows / tile) * Math.ceil(outSize / tile);
   const tile: Tile = tiles(128) >= manyTiles ? 128 : 64;

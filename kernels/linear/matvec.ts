@@ -4,7 +4,26 @@
  * @module
  */
 import { workgroupBuiltins, workgroupIndex } from "../kernel.ts";
-import { prelude, type Variant } from "./wgsl.ts";
+
+/** What the text of a product for few rows depends on; its steps go along a row of the weight. */
+export interface Matvec {
+  /** Declares the uniforms, what a step reads, and `put(row, column, value)`. */
+  readonly prelude: string;
+  /** WGSL expression of the number of steps. */
+  readonly steps: string;
+  /** WGSL statements: what step `k` reads of rows `columns.x` to `columns.w` of the weight. */
+  readonly load: string;
+  /** WGSL expression, after `load`: the step's part of the four outputs of a row of x. */
+  readonly part: (row: string) => string;
+}
+
+/** A step of a dense weight: four inputs. */
+export const denseSteps: Omit<Matvec, "prelude"> = {
+  steps: "(uniforms.in + 3) / 4",
+  load: `let weights = mat4x4f(
+      weight_quad(columns.x, k), weight_quad(columns.y, k), weight_quad(columns.z, k), weight_quad(columns.w, k));`,
+  part: (row) => `x_quad(${row}, k) * weights`,
+};
 
 /** Rows of x that one workgroup takes: named accumulators, so a small power of two. */
 export type RowBlock = 1 | 2 | 4 | 8;
@@ -23,11 +42,14 @@ export function matvecThreads(inSize: number): number {
  * A workgroup makes four outputs of `block` rows. Threads stride along the inputs; each accumulator holds one row's
  * four partial sums, and a tree in workgroup memory adds those of all threads.
  */
-export function matvecWgsl(variant: Variant, block: RowBlock, threads: number): string {
+export function matvecWgsl(
+  { prelude, steps, load, part }: Matvec,
+  { block, threads }: { readonly block: RowBlock; readonly threads: number },
+): string {
   const lines = (line: (r: number) => string): string =>
     Array.from({ length: block }, (_, r) => line(r)).join("\n");
   return /* wgsl */ `
-${prelude(variant)}
+${prelude}
 
 const threads = ${threads}u;
 const block = ${block}u;
@@ -44,10 +66,9 @@ fn main(${workgroupBuiltins}) {
   let last = uniforms.out - 1;
   let columns = min(vec4u(column) + vec4u(0, 1, 2, 3), vec4u(last));
 ${lines((r) => `  var sum${r} = vec4f();`)}
-  for (var k = local; k < (uniforms.in + 3) / 4; k += threads) {
-    let weights = mat4x4f(
-      weight_quad(columns.x, k), weight_quad(columns.y, k), weight_quad(columns.z, k), weight_quad(columns.w, k));
-${lines((r) => `    sum${r} += x_quad(min(row + ${r}, last_row), k) * weights;`)}
+  for (var k = local; k < ${steps}; k += threads) {
+    ${load}
+${lines((r) => `    sum${r} += ${part(`min(row + ${r}, last_row)`)};`)}
   }
 ${lines((r) => `  sums[${r}u * threads + local] = sum${r};`)}
   workgroupBarrier();

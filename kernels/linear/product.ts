@@ -17,6 +17,7 @@ import {
   workgroupIndex,
 } from "../kernel.ts";
 import { loader, storageType } from "../half.ts";
+import { quadBody, quantizedFunctions, type QuantizedText } from "../quantized/wgsl.ts";
 import { type Along, type Tile, tiledWgsl } from "./tiled.ts";
 import { wideWeight } from "./wgsl.ts";
 
@@ -36,6 +37,8 @@ export interface Operand {
   readonly shape: readonly [lines: Size, length: Size];
   /** First element in the buffer, 0 if missing. */
   readonly base?: Size;
+  /** Of a quantised weight, whose words are the operand's buffer: the binding of its scales; it has no base. */
+  readonly quantized?: Pick<QuantizedText, "scales" | "scaleType" | "bits">;
 }
 
 /** y (rows, columns) from x times weight, summed over `inner`. */
@@ -67,9 +70,23 @@ export interface ProductLaunch {
 const manyGroups = 128;
 const shortestSlice = 256;
 
+/** What {@linkcode quadLoader} reads of a quantised operand. */
+function quantizedText({ name, quantized, shape: [, length] }: Operand): QuantizedText | undefined {
+  return quantized && { ...quantized, words: name, length: length.text };
+}
+
 /** `fn <role>_quad(line, quad)`: elements 4 quad to 4 quad + 3 of a line; zeros past its end and past the last line. */
-function quadLoader(role: string, { name, dtype, shape: [lines, length], base }: Operand): string {
+function quadLoader(role: string, operand: Operand): string {
+  const { name, dtype, shape: [lines, length], base } = operand;
   const outside = `if (line >= ${lines.text} || 4 * quad >= ${length.text}) { return vec4f(); }`;
+  const packed = quantizedText(operand);
+  if (packed) {
+    return `${quantizedFunctions(packed)}
+fn ${role}_quad(line: u32, quad: u32) -> vec4f {
+  ${outside}
+  ${quadBody(packed)}
+}`;
+  }
   const start = base ? `${base.text} + ` : "";
   if (length.count % 4 === 0 && (base?.count ?? 0) % 4 === 0) {
     const load = wideWeight[dtype as keyof typeof wideWeight].replaceAll("weight[", `${name}[`);
@@ -90,7 +107,8 @@ fn ${role}_quad(line: u32, quad: u32) -> vec4f {
 }`;
 }
 
-function elementType({ dtype, shape: [, length], base }: Operand): string {
+function elementType({ dtype, shape: [, length], base, quantized }: Operand): string {
+  if (quantized) return "u32";
   const wide = length.count % 4 === 0 && (base?.count ?? 0) % 4 === 0;
   if (!wide) return storageType(dtype);
   return dtype === "float32" ? "vec4f" : "vec2u";
@@ -150,8 +168,15 @@ export function productLaunch(product: Product, limits: Limits): ProductLaunch {
   const store = slices > 1
     ? `partials[(slice * (${rows.text}) + row) * ${columns.text} + column] = value;`
     : product.y.put;
-  const names = [x.name, weight.name, ...also, target];
-  const types = [elementType(x), elementType(weight), ...also.map(() => "f32"), "f32"];
+  const scales = weight.quantized ? [weight.quantized] : [];
+  const names = [x.name, weight.name, ...scales.map((q) => q.scales), ...also, target];
+  const types = [
+    elementType(x),
+    elementType(weight),
+    ...scales.map((q) => storageType(q.scaleType)),
+    ...also.map(() => "f32"),
+    "f32",
+  ];
   const prelude = `${uniformStruct(product.uniforms)}
 ${overrides(constants)}
 ${declare(names, types)}

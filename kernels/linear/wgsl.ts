@@ -53,16 +53,28 @@ const narrowQuad = (name: string, load: string): string =>
 
 function declarations({ weight, wide }: Variant): string {
   if (!wide) {
-    return `@group(0) @binding(1) var<storage, read> x: array<f32>;
+    return `${xDeclaration(wide)}
 @group(0) @binding(2) var<storage, read> weight: array<${storageType(weight)}>;
 ${loader("weight", weight)}
-${narrowQuad("x", "x[i]")}
 ${narrowQuad("weight", "weight_at(i)")}`;
   }
-  return `@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+  return `${xDeclaration(wide)}
 @group(0) @binding(2) var<storage, read> weight: array<${weight === "float32" ? "vec4f" : "vec2u"}>;
-${wideQuad("x", "return x[i];")}
 ${wideQuad("weight", wideWeight[weight as keyof typeof wideWeight])}`;
+}
+
+/** `x_quad(row, quad)` of the buffer `x`, binding 1. */
+export function xDeclaration(wide: boolean): string {
+  return `@group(0) @binding(1) var<storage, read> x: array<${wide ? "vec4f" : "f32"}>;
+${wide ? wideQuad("x", "return x[i];") : narrowQuad("x", "x[i]")}`;
+}
+
+/** The store of y: adds the bias and what y holds. */
+export function putBody(bias: boolean): string {
+  return `let i = row * uniforms.out + column;
+  var sum = value${bias ? " + bias[column]" : ""};
+  if (uniforms.accumulate != 0) { sum += y[i]; }
+  y[i] = sum;`;
 }
 
 /** Bindings, `x_quad`, `weight_quad`, and `put(row, column, value)`, which adds the bias and what y holds. */
@@ -75,9 +87,6 @@ ${bias ? "@group(0) @binding(3) var<storage, read> bias: array<f32>;" : ""}
 
 fn put(row: u32, column: u32, value: f32) {
   if (row >= uniforms.rows || column >= uniforms.out) { return; }
-  let i = row * uniforms.out + column;
-  var sum = value${bias ? " + bias[column]" : ""};
-  if (uniforms.accumulate != 0) { sum += y[i]; }
-  y[i] = sum;
+  ${putBody(bias)}
 }`;
 }

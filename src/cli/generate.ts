@@ -8,7 +8,15 @@ import process from "node:process";
 import { defineCommand } from "citty";
 import { generateText } from "../engine/text.ts";
 import { openAdapterStore } from "../runtime/adapter_store.ts";
-import { deviceArgs, log, openNamedDevice, openNamedModel, parseCount } from "./open.ts";
+import {
+  deviceArgs,
+  log,
+  openNamedDevice,
+  openNamedModel,
+  parseCount,
+  parseQuantize,
+  quantizeArgs,
+} from "./open.ts";
 import { traceTable } from "./trace.ts";
 
 /** See the module's documentation. */
@@ -22,6 +30,7 @@ export const generate = defineCommand({
     temperature: { type: "string", default: "0", description: "0 is greedy", valueHint: "T" },
     seed: { type: "string", description: "Seed of sampling", valueHint: "N" },
     trace: { type: "boolean", description: "Show what each launch of the last step took, on standard error" },
+    ...quantizeArgs,
     ...deviceArgs,
   },
   async run({ args }) {
@@ -29,12 +38,13 @@ export const generate = defineCommand({
     if (!(temperature >= 0)) {
       throw new RangeError(`Cannot read --temperature "${args.temperature}": it must be 0 or more`);
     }
+    const quantize = parseQuantize(args.quantize);
     // Else Dawn rounds timestamps to 65 microseconds.
     const gpu = args.trace ? { toggles: { disable: ["timestamp_quantization"] } } : undefined;
     const device = await openNamedDevice(args.device, gpu);
     const adapter = args.adapter === undefined ? undefined : resolve(args.adapter);
     const adapters = adapter === undefined ? undefined : await openAdapterStore(dirname(adapter));
-    const { engine, tokenizer } = await openNamedModel(device, { folder: args.model, adapters });
+    const { engine, tokenizer } = await openNamedModel(device, { folder: args.model, adapters, quantize });
     const promptTokenIds = tokenizer.encode(args.prompt);
     const request = {
       promptTokenIds,

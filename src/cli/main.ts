@@ -10,6 +10,8 @@ import { delta } from "./delta.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { merge } from "./merge.ts";
+import { perplexity } from "./perplexity.ts";
+import { quantize } from "./quantize.ts";
 import { serve } from "./serve.ts";
 import { train } from "./train.ts";
 
@@ -20,6 +22,8 @@ const commands: Readonly<Record<string, CommandDef<ArgsDef>>> = {
   merge: merge as CommandDef<ArgsDef>,
   generate: generate as CommandDef<ArgsDef>,
   train: train as CommandDef<ArgsDef>,
+  quantize: quantize as CommandDef<ArgsDef>,
+  perplexity: perplexity as CommandDef<ArgsDef>,
 };
 
 const main = defineCommand({

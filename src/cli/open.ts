@@ -7,6 +7,7 @@ import process from "node:process";
 import { Presets, SingleBar } from "cli-progress";
 import type { AdapterStore } from "../adapters/registry.ts";
 import type { Device } from "../device/device.ts";
+import type { QuantizeTo } from "../models/quantization.ts";
 import { type OpenModel, openModel } from "../open.ts";
 import { openFolder } from "../runtime/file.ts";
 import type { OpenGpuOptions } from "../runtime/gpu.ts";
@@ -16,6 +17,21 @@ import { openDevice } from "../runtime/open_device.ts";
 export const deviceArgs = {
   device: { type: "string", default: "auto", description: "auto, webgpu or cpu", valueHint: "D" },
 } as const;
+
+/** Arguments of every command that opens a model to compute with it. */
+export const quantizeArgs = {
+  quantize: {
+    type: "string",
+    description: "Quantize the linears' weights at load: int8 or int4",
+    valueHint: "TO",
+  },
+} as const;
+
+/** What a `--quantize` argument asks for. */
+export function parseQuantize(text: string | undefined): QuantizeTo | undefined {
+  if (text === undefined || text === "int8" || text === "int4") return text;
+  throw new RangeError(`Cannot read --quantize "${text}": it must be int8 or int4`);
+}
 
 /** Writes a line for people: standard error, so that output can be piped. */
 export function log(line: string): void {
@@ -54,7 +70,12 @@ export function progressBar(unit: string): { update(done: number, total: number)
 /** Opens a model folder on a device with a progress bar. */
 export async function openNamedModel(
   device: Device,
-  { folder, adapters, maxModelLen }: { folder: string; adapters?: AdapterStore; maxModelLen?: number },
+  { folder, adapters, maxModelLen, quantize }: {
+    folder: string;
+    adapters?: AdapterStore;
+    maxModelLen?: number;
+    quantize?: QuantizeTo;
+  },
 ): Promise<OpenModel> {
   const bar = progressBar("weights");
   try {
@@ -62,6 +83,7 @@ export async function openNamedModel(
       folder: await openFolder(folder),
       adapters,
       maxModelLen,
+      quantize,
       onWeight: bar.update,
       registry: { log },
     });

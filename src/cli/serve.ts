@@ -11,7 +11,15 @@ import { withFallback } from "../failover.ts";
 import { openAdapterStore } from "../runtime/adapter_store.ts";
 import { serveApp } from "../runtime/serve.ts";
 import { createApp } from "../server/mod.ts";
-import { deviceArgs, log, openNamedDevice, openNamedModel, parseCount } from "./open.ts";
+import {
+  deviceArgs,
+  log,
+  openNamedDevice,
+  openNamedModel,
+  parseCount,
+  parseQuantize,
+  quantizeArgs,
+} from "./open.ts";
 
 /** See the module's documentation. */
 export const serve = defineCommand({
@@ -26,17 +34,20 @@ export const serve = defineCommand({
     port: { type: "string", default: "8000", description: "TCP port; 0 picks a free one", valueHint: "N" },
     host: { type: "string", default: "127.0.0.1", description: "Address to bind", valueHint: "ADDR" },
     "max-model-len": { type: "string", description: "Longest sequence in tokens", valueHint: "N" },
+    ...quantizeArgs,
     ...deviceArgs,
   },
   async run({ args }) {
     const port = parseCount("port", args.port);
     if (port > 65535) throw new RangeError(`Cannot listen on port ${port}: ports are 0..65535`);
+    const quantize = parseQuantize(args.quantize);
     const device = await openNamedDevice(args.device);
     const store = args.adapters === undefined ? undefined : await openAdapterStore(args.adapters);
     const maxModelLen = args["max-model-len"] === undefined
       ? undefined
       : parseCount("max-model-len", args["max-model-len"]);
-    const open = (on: Device) => openNamedModel(on, { folder: args.model, adapters: store, maxModelLen });
+    const open = (on: Device) =>
+      openNamedModel(on, { folder: args.model, adapters: store, maxModelLen, quantize });
     const opened = await open(device);
     const { tokenizer } = opened;
     // A GPU that was asked for is an error when it goes; one that was chosen is replaced by the CPU.

@@ -34,6 +34,20 @@ const singleName = "model.safetensors";
 const indexName = "model.safetensors.index.json";
 const pickleNames = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
+/** What a model's folder may hold beside config.json and weights, and a copy of it should. */
+export const filesBesideWeights: readonly string[] = [
+  "generation_config.json",
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "tokenizer.model",
+  "special_tokens_map.json",
+  "added_tokens.json",
+  "vocab.json",
+  "merges.txt",
+  "chat_template.jinja",
+  "chat_template.json",
+];
+
 interface Shard {
   readonly name: string;
   readonly source: ByteSource;

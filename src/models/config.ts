@@ -4,6 +4,7 @@
  * @module
  */
 import { ConfigError } from "../errors.ts";
+import { parseQuantization, type Quantization } from "./quantization.ts";
 
 /** How rotary frequencies are stretched for long contexts. */
 export type RopeScaling =
@@ -38,6 +39,8 @@ export interface LlamaConfig {
   /** Bias of o. */
   readonly outputBias: boolean;
   readonly mlpBias: boolean;
+  /** Absent where the folder's weights are floats. */
+  readonly quantization?: Quantization;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -92,13 +95,6 @@ function rope(fields: Fields): { theta: number; scaling: RopeScaling } {
 /** Fields that would change the forward when set, and are not supported. */
 function refuseOthers(fields: Fields): void {
   if ((fields.hidden_act ?? "silu") !== "silu") fail("hidden_act", fields.hidden_act, "supported is silu");
-  if (fields.quantization_config) {
-    fail(
-      "quantization_config",
-      fields.quantization_config,
-      "quantized weights are not supported; load the float ones",
-    );
-  }
   if (fields.use_sliding_window === true) {
     fail("use_sliding_window", true, "layers with sliding windows are not supported");
   }
@@ -144,6 +140,7 @@ export function parseLlamaConfig(fields: Fields): LlamaConfig {
     qkvBias: modelType === "qwen2" || attentionBias,
     outputBias: modelType !== "qwen2" && attentionBias,
     mlpBias: flag(fields, "mlp_bias", false),
+    quantization: parseQuantization(fields.quantization_config, fail),
   };
 }
 

@@ -7,21 +7,25 @@ import type { Linear, LinearGroup } from "../adapters/bank.ts";
 import type { LinearShape } from "../adapters/method.ts";
 import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
-import { elements, type HostTensor, newArray, slice, type Tensor, tensor } from "../tensor.ts";
+import { type DType, elements, type HostTensor, newArray, slice, type Tensor, tensor } from "../tensor.ts";
 import { widen } from "../../kernels/half.ts";
+import type { Bits } from "../../kernels/quantized/format.ts";
 import { type LlamaConfig, ropeTable } from "./config.ts";
+import { bitsOf, headBits, quantizedNames, type QuantizeTo } from "./quantization.ts";
+import {
+  isQuantized,
+  type LinearWeights,
+  quantizedShapes,
+  quantizeTensor,
+  tensorsOf,
+  type Weight,
+} from "./weights.ts";
 
 /** Weights by name, one at a time. */
 export interface WeightSource {
   readonly names: readonly string[];
   info(name: string): { readonly shape: readonly number[] };
   read(name: string): Promise<HostTensor>;
-}
-
-/** A weight (out, in) and a bias (out). */
-export interface LinearWeights {
-  readonly weight: Tensor;
-  readonly bias?: Tensor;
 }
 
 /** Linears that share their input, as one: their weights and biases stand one after the other along `out`. */
@@ -89,11 +93,14 @@ function layerLinears(config: LlamaConfig, layer: number): readonly (readonly Li
   ];
 }
 
+function headOf({ vocabSize, hiddenSize }: LlamaConfig): Linear {
+  return { path: "lm_head", shape: { out: vocabSize, in: hiddenSize } };
+}
+
 /** The linears of a config's model, in the order plans number them. */
 export function llamaLinears(config: LlamaConfig): Linear[] {
   const layers = Array.from({ length: config.layers }, (_, i) => layerLinears(config, i)).flat(2);
-  const head = { path: "lm_head", shape: { out: config.vocabSize, in: config.hiddenSize } };
-  return [...layers, head].map(({ path, shape }) => ({ path, shape }));
+  return [...layers, headOf(config)].map(({ path, shape }) => ({ path, shape }));
 }
 
 const float32 = ({ data, dtype, shape }: HostTensor): HostTensor => tensor(widen(data, dtype), shape);
@@ -113,6 +120,17 @@ function stacked(parts: readonly HostTensor[]): HostTensor {
   return tensor(data, shape, { dtype });
 }
 
+/** Weights one after the other along `out`; all are quantised, or none is. */
+function stackedWeights(parts: readonly Weight<HostTensor>[]): Weight<HostTensor> {
+  const quantized = parts.filter(isQuantized);
+  if (quantized.length === 0) return stacked(parts as readonly HostTensor[]);
+  return {
+    bits: quantized[0].bits,
+    words: stacked(quantized.map(({ words }) => words)),
+    scales: stacked(quantized.map(({ scales }) => scales)),
+  };
+}
+
 /** Reads each weight once, checks its shape, and remembers which were asked for. */
 class Loader {
   readonly #used = new Set<string>();
@@ -120,7 +138,13 @@ class Loader {
   constructor(
     private readonly device: Device,
     private readonly source: WeightSource,
-    private readonly onWeight: (done: number, total: number) => void,
+    private readonly options: {
+      /** Bits of the layers' linears in the folder. */
+      readonly stored?: Bits;
+      /** Bits that they are quantised to. */
+      readonly bits?: Bits;
+      readonly onWeight: (done: number, total: number) => void;
+    },
   ) {}
 
   async load(name: string, shape: readonly number[]): Promise<Tensor> {
@@ -129,22 +153,60 @@ class Loader {
 
   /** Linears of one input as one; the first is number `first` of the model's. */
   async projection(specs: readonly LinearSpec[], first: number): Promise<Projection> {
-    const weights: HostTensor[] = [];
+    const { stored, bits } = this.options;
+    const weights: Weight<HostTensor>[] = [];
     const biases: HostTensor[] = [];
-    for (const { path, shape, bias } of specs) {
-      weights.push(await this.#read(`${path}.weight`, [shape.out, shape.in]));
-      if (bias) biases.push(float32(await this.#read(`${path}.bias`, [shape.out])));
+    for (const spec of specs) {
+      weights.push(await this.#weight(spec, { stored, bits }));
+      if (spec.bias) biases.push(float32(await this.#read(`${spec.path}.bias`, [spec.shape.out])));
     }
     const out = specs.reduce((sum, { shape }) => sum + shape.out, 0);
     const made: Projection = {
       linears: { first, count: specs.length },
       shape: { out, in: specs[0].shape.in },
-      weight: this.device.upload(stacked(weights)),
+      weight: this.#upload(stackedWeights(weights)),
     };
     return biases.length === 0 ? made : { ...made, bias: this.device.upload(stacked(biases)) };
   }
 
-  async #read(name: string, shape: readonly number[]): Promise<HostTensor> {
+  /** The embedding, and the head's weight: the same tensor where they are tied and not quantised. */
+  async ends(config: LlamaConfig): Promise<{ readonly embedding: Tensor; readonly head: Weight }> {
+    const { stored, bits } = this.options;
+    const host = await this.#read("model.embed_tokens.weight", [config.vocabSize, config.hiddenSize]);
+    const embedding = this.device.upload(host);
+    if (config.tieWordEmbeddings && stored === undefined) {
+      if (bits === undefined) return { embedding, head: embedding };
+      return { embedding, head: this.#upload(quantizeTensor(host, { name: "lm_head", bits: headBits })) };
+    }
+    const head = await this.#weight(headOf(config), { stored: stored && headBits, bits: bits && headBits });
+    return { embedding, head: this.#upload(head) };
+  }
+
+  /** A linear's weight: as the folder has it, `stored` in so many bits, or quantised to `bits`. */
+  async #weight(
+    { path, shape }: Linear,
+    { stored, bits }: { readonly stored?: Bits; readonly bits?: Bits },
+  ): Promise<Weight<HostTensor>> {
+    if (stored === undefined) {
+      const host = await this.#read(`${path}.weight`, [shape.out, shape.in]);
+      return bits === undefined ? host : quantizeTensor(host, { name: path, bits });
+    }
+    const names = quantizedNames(path);
+    const shapes = quantizedShapes([shape.out, shape.in], stored);
+    return {
+      bits: stored,
+      words: await this.#read(names.words, shapes.words, "uint32"),
+      scales: await this.#read(names.scales, shapes.scales, "bfloat16"),
+    };
+  }
+
+  #upload(weight: Weight<HostTensor>): Weight {
+    if (!isQuantized(weight)) return this.device.upload(weight);
+    const { bits, words, scales } = weight;
+    return { bits, words: this.device.upload(words), scales: this.device.upload(scales) };
+  }
+
+  async #read(name: string, shape: readonly number[], dtype?: DType): Promise<HostTensor> {
     if (!this.source.names.includes(name)) {
       throw new ConfigError(`Cannot find weight "${name}" in the model's folder`);
     }
@@ -155,8 +217,11 @@ class Loader {
       );
     }
     const host = await this.source.read(name);
+    if (dtype !== undefined && host.dtype !== dtype) {
+      throw new ConfigError(`Cannot use weight "${name}" of ${host.dtype}: config.json makes it ${dtype}`);
+    }
     this.#used.add(name);
-    this.onWeight(this.#used.size, this.source.names.length);
+    this.options.onWeight(this.#used.size, this.source.names.length);
     return host;
   }
 
@@ -171,23 +236,41 @@ class Loader {
   }
 }
 
+function quantizedBits({ quantization }: LlamaConfig, to: QuantizeTo | undefined): Bits | undefined {
+  if (to === undefined) return undefined;
+  if (!Object.hasOwn(bitsOf, to)) {
+    throw new RangeError(`Cannot quantize as "${to}": it must be ${Object.keys(bitsOf).join(" or ")}`);
+  }
+  if (!quantization) return bitsOf[to];
+  throw new ConfigError(
+    `Cannot quantize the model as ${to}: its folder has weights of ${quantization.bits} bits already`,
+  );
+}
+
 /**
  * Loads a model's weights onto a device, one tensor at a time.
  *
- * @throws ConfigError when a weight is missing, misshapen or unknown.
+ * @param options `quantize` quantises the linears' weights on the way: it changes the model's numbers a little, and the
+ * bytes that a step reads much.
+ * @throws ConfigError when a weight is missing, misshapen or unknown, or is to be quantised for a second time.
  */
 export async function loadLlama(
   device: Device,
-  { config, source, maxModelLen = config.maxPositions, onWeight = () => {} }: {
+  { config, source, maxModelLen = config.maxPositions, quantize, onWeight = () => {} }: {
     readonly config: LlamaConfig;
     readonly source: WeightSource;
     readonly maxModelLen?: number;
+    readonly quantize?: QuantizeTo;
     readonly onWeight?: (done: number, total: number) => void;
   },
 ): Promise<LlamaModel> {
-  const { hiddenSize, vocabSize } = config;
-  const loader = new Loader(device, source, onWeight);
-  const embeddingWeight = await loader.load("model.embed_tokens.weight", [vocabSize, hiddenSize]);
+  const { hiddenSize } = config;
+  const loader = new Loader(device, source, {
+    stored: config.quantization?.bits,
+    bits: quantizedBits(config, quantize),
+    onWeight,
+  });
+  const { embedding, head } = await loader.ends(config);
   const layers: LayerWeights[] = [];
   for (let i = 0; i < config.layers; i++) {
     const [qkv, o, gateUp, down] = layerLinears(config, i);
@@ -202,13 +285,6 @@ export async function loadLlama(
     });
   }
   const norm = await loader.load("model.norm.weight", [hiddenSize]);
-  const head: Projection = {
-    linears: { first: perLayer * config.layers, count: 1 },
-    shape: { out: vocabSize, in: hiddenSize },
-    weight: config.tieWordEmbeddings
-      ? embeddingWeight
-      : await loader.load("lm_head.weight", [vocabSize, hiddenSize]),
-  };
   loader.finish(
     config.tieWordEmbeddings ? /rotary_emb\.inv_freq$|^lm_head\.weight$/ : /rotary_emb\.inv_freq$/,
   );
@@ -217,12 +293,23 @@ export async function loadLlama(
     config,
     maxModelLen,
     linears: llamaLinears(config),
-    embedding: embeddingWeight,
+    embedding,
     layers,
     norm,
-    head,
+    head: {
+      linears: { first: perLayer * config.layers, count: 1 },
+      shape: headOf(config).shape,
+      weight: head,
+    },
     ropeTable: device.upload(table),
   };
+}
+
+/** `out` rows of a weight from row `at` on, not copied. */
+function rowsOf(weight: Weight, { at, out }: { readonly at: number; readonly out: number }): Weight {
+  const part = (t: Tensor): Tensor => slice(t, at * t.shape[1], [out, t.shape[1]]);
+  if (!isQuantized(weight)) return part(weight);
+  return { bits: weight.bits, words: part(weight.words), scales: part(weight.scales) };
 }
 
 /**
@@ -235,9 +322,9 @@ export function linearWeights({ layers, linears }: LlamaModel, index: number): L
   const { weight, bias, linears: { first } } = [down, gateUp, o, qkv].find(({ linears }) =>
     index >= linears.first
   )!;
-  const { out, in: inFeatures } = linears[index].shape;
+  const { out } = linears[index].shape;
   const at = linears.slice(first, index).reduce((sum, { shape }) => sum + shape.out, 0);
-  const part = slice(weight, at * inFeatures, [out, inFeatures]);
+  const part = rowsOf(weight, { at, out });
   return bias ? { weight: part, bias: slice(bias, at, out) } : { weight: part };
 }
 
@@ -245,7 +332,7 @@ export function linearWeights({ layers, linears }: LlamaModel, index: number): L
 export function releaseLlama(device: Device, { embedding, layers, norm, head, ropeTable }: LlamaModel): void {
   const projections = [...layers.flatMap(({ qkv, o, gateUp, down }) => [qkv, o, gateUp, down]), head];
   const norms = [norm, ...layers.flatMap(({ inputNorm, postNorm }) => [inputNorm, postNorm])];
-  const weights = projections.flatMap(({ weight, bias }) => bias ? [weight, bias] : [weight]);
-  // A tied head is the embedding itself.
+  const weights = projections.flatMap(tensorsOf);
+  // A tied head may be the embedding itself.
   for (const t of new Set([embedding, ...norms, ...weights, ropeTable])) device.release(t);
 }

@@ -8,8 +8,6 @@
  */
 import { attention } from "../../kernels/attention.ts";
 import { embedding } from "../../kernels/embedding.ts";
-import { linear } from "../../kernels/linear.ts";
-import { linearBias } from "../../kernels/linear_bias.ts";
 import { nextTokens } from "../../kernels/next_tokens.ts";
 import { rmsNorm } from "../../kernels/rms_norm.ts";
 import { ropeCache } from "../../kernels/rope_cache.ts";
@@ -20,6 +18,7 @@ import type { Device } from "../device/device.ts";
 import { type Plan, type Step, step } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";
 import type { LlamaModel, Projection } from "./llama.ts";
+import { linearStep } from "./weights.ts";
 
 /** What a step is fed, for the most rows and outputs it may have. */
 export interface LlamaInputs {
@@ -123,16 +122,13 @@ export function llamaPlan(
 
   /** y = or += x W^T + b, and the rows' adapters. */
   function project(
-    { weight, bias, shape, linears }: Projection,
+    { shape, linears, ...weights }: Projection,
     io: { x: Tensor; y: Tensor; accumulate?: boolean; of?: "rows" | "outputs" },
   ): Step[] {
     const { x, y, of = "rows" } = io;
     const count = of === "rows" ? rows : outputs;
-    const uniforms = { rows: count, ...shape, accumulate: Number(io.accumulate ?? false) };
-    const base = bias
-      ? step(linearBias, { x, weight, bias, y }, uniforms)
-      : step(linear, { x, weight, y }, uniforms);
-    return [base, ...adapters(linears, { x, y, rows: count, of })];
+    const sizes = { rows: count, ...shape, accumulate: Number(io.accumulate ?? false) };
+    return [linearStep(weights, { x, y }, sizes), ...adapters(linears, { x, y, rows: count, of })];
   }
 
   const steps: Step[] = [

@@ -6,7 +6,7 @@
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigError } from "../errors.ts";
-import type { WritableFolder } from "../merge.ts";
+import type { WritableFolder } from "../folder.ts";
 
 /**
  * Makes a folder to write to, or takes an empty one.

@@ -117,6 +117,36 @@ function batches(all: Corpus, options: TrainingDataOptions): { counts: DataCount
   };
 }
 
+/** Batches to evaluate with, and how much there is in them. */
+export interface EvaluationSet {
+  readonly counts: DataCounts;
+  readonly batchCount: number;
+  /** Sequences in the data's order; the last batch is filled up with rows without targets. */
+  batches(): Iterable<TrainingBatch>;
+}
+
+/**
+ * Reads a file to evaluate with, laid out as {@linkcode readTrainingSet} lays out held-out documents.
+ *
+ * @throws as {@linkcode readTrainingSet}; data may be shorter than a sequence.
+ */
+export async function readEvaluationSet(
+  file: DataFile,
+  options: Omit<TrainingDataOptions, "seed" | "heldOut">,
+): Promise<EvaluationSet> {
+  checkOptions(options);
+  const { counts, batcher } = batches(await readCorpus(file, options), options);
+  checkTargets("evaluate", counts);
+  const batchCount = Math.ceil(counts.sequences / options.batchSize);
+  return {
+    counts,
+    batchCount,
+    *batches() {
+      for (let i = 0; i < batchCount; i++) yield batcher((place) => i * options.batchSize + place);
+    },
+  };
+}
+
 const nothing: Corpus = { tokens: new Uint32Array(), isTarget: new Uint8Array(), ends: [] };
 
 async function readBoth(file: DataFile, options: TrainingDataOptions): Promise<[Corpus, Corpus]> {

@@ -11,16 +11,18 @@ import { copy } from "../../kernels/copy.ts";
 import { crossEntropyHead } from "../../kernels/cross_entropy_head.ts";
 import { crossEntropyLoss } from "../../kernels/cross_entropy_loss.ts";
 import { embedding } from "../../kernels/embedding.ts";
-import { linear } from "../../kernels/linear.ts";
-import { linearBias } from "../../kernels/linear_bias.ts";
+import { quantizedCrossEntropyHead } from "../../kernels/quantized_cross_entropy_head.ts";
+import { quantizedCrossEntropyLoss } from "../../kernels/quantized_cross_entropy_loss.ts";
 import { rmsNorm } from "../../kernels/rms_norm.ts";
 import { rope } from "../../kernels/rope.ts";
 import { siluGate } from "../../kernels/silu_gate.ts";
 import type { TrainableModule } from "../adapters/method.ts";
 import type { Device } from "../device/device.ts";
 import { linearWeights, type LlamaModel } from "../models/llama.ts";
+import { isQuantized, linearStep } from "../models/weights.ts";
 import { type Plan, type Step, step } from "../plan.ts";
-import { type Tensor, tensor } from "../tensor.ts";
+import { type Tensor, tensor, type TypedArray } from "../tensor.ts";
+import type { TrainingBatch } from "./batch.ts";
 import { backward, Tape, type TrainStep } from "./backward.ts";
 
 /** A linear that is trained: its module and where its numbers start in the flat parameters. */
@@ -55,11 +57,13 @@ export interface TrainingSetup {
   readonly layersPerSegment: number;
 }
 
-/** Plans of one batch: `train` adds to the gradients (of the sum of the losses), `evaluate` only gives losses. */
+/** Plans of one batch. */
 export interface TrainingPlans {
   readonly state: TrainingState;
-  readonly train: Plan;
+  /** Only gives losses. */
   readonly evaluate: Plan;
+  /** Also adds to the gradients, of the sum of the losses; made once, for it allocates the activations' gradients. */
+  train(): Plan;
   /** Frees activations, gradients and state. */
   release(): void;
 }
@@ -78,6 +82,45 @@ interface Activations {
   readonly up: Tensor;
   readonly gated: Tensor;
   readonly output: Tensor;
+}
+
+/** The steps from the last hidden state to losses: alone, and with that state's gradient. */
+function headSteps(
+  { config: { hiddenSize: dim, vocabSize: vocab }, head: { weight } }: LlamaModel,
+  { hidden, state: { rows, targets, losses } }: { readonly hidden: Tensor; readonly state: TrainingState },
+): { readonly evaluate: Step; train(dhidden: Tensor): Step } {
+  const io = { hidden, targets, losses };
+  const words = { rows, dim, vocab, scale: 1 };
+  if (isQuantized(weight)) {
+    const { bits, ...weights } = weight;
+    return {
+      evaluate: step(quantizedCrossEntropyLoss, { ...io, ...weights }, { ...words, bits }),
+      train: (dhidden) => step(quantizedCrossEntropyHead, { ...io, ...weights, dhidden }, { ...words, bits }),
+    };
+  }
+  return {
+    evaluate: step(crossEntropyLoss, { ...io, weight }, words),
+    train: (dhidden) => step(crossEntropyHead, { ...io, weight, dhidden }, words),
+  };
+}
+
+/** Writes a batch to the tensors that the plans read. */
+export function feed(device: Device, state: TrainingState, batch: TrainingBatch): void {
+  if (batch.tokens.length !== state.rows) {
+    throw new RangeError(
+      `Cannot train on a batch of ${batch.tokens.length} tokens: the trainer was made for ${state.rows}`,
+    );
+  }
+  for (const name of ["tokens", "targets", "positions", "first", "last"] as const) {
+    device.write(state[name], batch[name]);
+  }
+}
+
+/** Sum in float64 of the rows' losses. */
+export function sumOfLosses(losses: TypedArray): number {
+  let sum = 0;
+  for (const loss of losses) sum += loss;
+  return sum;
 }
 
 /** Builds the plans, and allocates what they work in. */
@@ -127,12 +170,10 @@ export function trainingPlans(setup: TrainingSetup): TrainingPlans {
   /** y = or += x W^T + b, and the linear's adapter where it has one. */
   function project(index: number, io: { x: Tensor; y: Tensor; accumulate?: boolean }): TrainStep[] {
     const { x, y } = io;
-    const { weight, bias } = linearWeights(model, index);
+    const weights = linearWeights(model, index);
     const { out, in: inFeatures } = model.linears[index].shape;
-    const uniforms = { rows, in: inFeatures, out, accumulate: Number(io.accumulate ?? false) };
-    const base = bias
-      ? step(linearBias, { x, weight, bias, y }, uniforms)
-      : step(linear, { x, weight, y }, uniforms);
+    const sizes = { rows, in: inFeatures, out, accumulate: Number(io.accumulate ?? false) };
+    const base = linearStep(weights, { x, y }, sizes);
     const trained = setup.trained.get(index);
     return trained ? [{ forward: base }, adapted(trained, x, y)] : [{ forward: base }];
   }
@@ -215,27 +256,24 @@ export function trainingPlans(setup: TrainingSetup): TrainingPlans {
     ...segments.flat().map((s) => s.forward),
     finalNorm.forward,
   ];
-  const head = {
-    hidden: finalNormed,
-    weight: model.head.weight,
-    targets: state.targets,
-    losses: state.losses,
-  };
-  const headWords = { rows, dim: hiddenSize, vocab: vocabSize, scale: 1 };
+  const head = headSteps(model, { hidden: finalNormed, state });
   const tape = new Tape(device);
-  const train: Step[] = [
-    ...forward,
-    step(crossEntropyHead, { ...head, dhidden: tape.target(finalNormed).gradient }, headWords),
-    ...backward([finalNorm], tape),
-  ];
-  for (let s = segments.length - 1; s >= 0; s--) {
-    const again = s === segments.length - 1 ? [] : segments[s].map(({ forward }) => forward);
-    train.push(...again, ...backward(segments[s], tape));
+  function train(): Plan {
+    const steps: Step[] = [
+      ...forward,
+      head.train(tape.target(finalNormed).gradient),
+      ...backward([finalNorm], tape),
+    ];
+    for (let s = segments.length - 1; s >= 0; s--) {
+      const again = s === segments.length - 1 ? [] : segments[s].map(({ forward }) => forward);
+      steps.push(...again, ...backward(segments[s], tape));
+    }
+    return steps;
   }
   return {
     state,
+    evaluate: [...forward, head.evaluate],
     train,
-    evaluate: [...forward, step(crossEntropyLoss, head, headWords)],
     release() {
       tape.release();
       for (const t of made) device.release(t);

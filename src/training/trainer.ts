@@ -14,7 +14,8 @@ import type { LlamaModel } from "../models/llama.ts";
 import { step } from "../plan.ts";
 import { type HostTensor, type Tensor, tensor } from "../tensor.ts";
 import type { TrainingBatch } from "./batch.ts";
-import { type Trained, type TrainingPlans, trainingPlans } from "./llama.ts";
+import { feed, sumOfLosses, type Trained, type TrainingPlans, trainingPlans } from "./llama.ts";
+import { placeModules, type Span } from "./modules.ts";
 
 /** AdamW's numbers, by torch's names. */
 export interface OptimizerOptions {
@@ -56,16 +57,6 @@ export interface StepReport {
   readonly gradientNorm: number;
 }
 
-interface Span {
-  readonly path: string;
-  readonly module: AdapterModule;
-  readonly at: number;
-  readonly count: number;
-}
-
-/** Bound buffers start at multiples of 256 bytes: so do modules' numbers. */
-const alignment = 64;
-
 const activationBytes = ({ config }: LlamaModel, rows: number): number => {
   const { hiddenSize, heads, kvHeads, headDim, intermediateSize } = config;
   return 4 * rows * (5 * hiddenSize + 2 * (heads + kvHeads) * headDim + 3 * intermediateSize);
@@ -75,9 +66,6 @@ function defaultSegment(model: LlamaModel, rows: number): number {
   const { layers } = model.config;
   return layers * activationBytes(model, rows) <= 2 ** 31 ? layers : Math.ceil(Math.sqrt(layers));
 }
-
-/** Sum in float64 of the rows' losses. */
-const total = (losses: Float32Array): number => losses.reduce((sum, loss) => sum + loss, 0);
 
 /** See the module's documentation. */
 export class Trainer {
@@ -103,40 +91,13 @@ export class Trainer {
     model: LlamaModel,
     private readonly options: TrainerOptions,
   ) {
-    const layerOf = new Map(model.linears.slice(0, -1).map(({ path }, i) => [path, i]));
-    const spans: Span[] = [];
-    const trained = new Map<number, Trained>();
-    const uploads: Tensor[] = [];
-    let size = 0;
-    const values: Float32Array[] = [];
-    for (const [path, module] of options.modules) {
-      const layer = layerOf.get(path);
-      if (layer === undefined) {
-        throw new RangeError(`Cannot train module "${path}": it is no linear of the model's layers`);
-      }
-      const { shape } = model.linears[layer];
-      module.check(path, shape);
-      if (!module.trainable) {
-        throw new TypeError(`Cannot train module "${path}": ${options.method.peftType} has no backward`);
-      }
-      const upload = (t: HostTensor): Tensor => {
-        const uploaded = device.upload(t);
-        uploads.push(uploaded);
-        return uploaded;
-      };
-      const packed = module.pack(shape).values;
-      trained.set(layer, { module: module.trainable(shape, upload), at: size });
-      spans.push({ path, module, at: size, count: packed.length });
-      values.push(packed);
-      size += Math.ceil(packed.length / alignment) * alignment;
-    }
-    if (size === 0) throw new RangeError("Cannot train an adapter of no modules");
-    const flat = new Float32Array(size);
-    spans.forEach(({ at }, i) => flat.set(values[i], at));
+    const { spans, trained, values, uploads } = placeModules(device, model, options);
+    if (values.length === 0) throw new RangeError("Cannot train an adapter of no modules");
+    const size = values.length;
     this.#spans = spans;
     this.#trained = trained;
     this.#uploads = uploads;
-    this.#params = device.upload(tensor(flat));
+    this.#params = device.upload(tensor(values));
     this.#gradients = device.alloc([size], "float32");
     this.#m = device.alloc([size], "float32");
     this.#v = device.alloc([size], "float32");
@@ -162,7 +123,7 @@ export class Trainer {
    */
   static async open(device: Device, model: LlamaModel, options: TrainerOptions): Promise<Trainer> {
     const trainer = new Trainer(device, model, options);
-    trainer.#train = await device.prepare(trainer.#plans.train);
+    trainer.#train = await device.prepare(trainer.#plans.train());
     trainer.#evaluate = await device.prepare(trainer.#plans.evaluate);
     trainer.#optimize = await device.prepare(trainer.#optimizePlan());
     return trainer;
@@ -203,18 +164,6 @@ export class Trainer {
     ];
   }
 
-  #feed(batch: TrainingBatch): void {
-    const { state } = this.#plans;
-    if (batch.tokens.length !== state.rows) {
-      throw new RangeError(
-        `Cannot train on a batch of ${batch.tokens.length} tokens: the trainer was made for ${state.rows}`,
-      );
-    }
-    for (const name of ["tokens", "targets", "positions", "first", "last"] as const) {
-      this.device.write(state[name], batch[name]);
-    }
-  }
-
   /**
    * One optimizer step over micro-batches, at a learning rate. The work is submitted at once; the report arrives when the
    * device has done it, so a caller may submit the next step before.
@@ -225,7 +174,7 @@ export class Trainer {
     if (targetCount === 0) throw new RangeError("Cannot train on batches without a target");
     const losses: Promise<unknown>[] = [];
     for (const batch of batches) {
-      this.#feed(batch);
+      feed(this.device, this.#plans.state, batch);
       this.device.run(this.#train);
       losses.push(this.device.read(this.#plans.state.losses));
     }
@@ -235,7 +184,7 @@ export class Trainer {
     this.device.run(this.#optimize);
     const norm = maxNorm > 0 ? this.device.read(this.#clip, { at: 0, count: 1 }) : Promise.resolve([NaN]);
     return Promise.all([norm, ...losses]).then(([[gradientNorm], ...parts]) => ({
-      loss: (parts as Float32Array[]).reduce((sum, part) => sum + total(part), 0) / targetCount,
+      loss: (parts as Float32Array[]).reduce((sum, part) => sum + sumOfLosses(part), 0) / targetCount,
       targetCount,
       gradientNorm: Number(gradientNorm),
     })) as Promise<StepReport>;
@@ -248,9 +197,9 @@ export class Trainer {
     let sum = 0;
     let targetCount = 0;
     for (const batch of batches) {
-      this.#feed(batch);
+      feed(this.device, this.#plans.state, batch);
       this.device.run(this.#evaluate);
-      sum += total(await this.device.read(this.#plans.state.losses) as Float32Array);
+      sum += sumOfLosses(await this.device.read(this.#plans.state.losses) as Float32Array);
       targetCount += batch.targetCount;
     }
     return { loss: sum / targetCount, targetCount };
@@ -260,13 +209,13 @@ export class Trainer {
   async gradients(
     batch: TrainingBatch,
   ): Promise<{ readonly loss: number; readonly tensors: Map<string, HostTensor> }> {
-    this.#feed(batch);
+    feed(this.device, this.#plans.state, batch);
     this.device.run(this.#train);
     const losses = await this.device.read(this.#plans.state.losses) as Float32Array;
     const flat = await this.device.read(this.#gradients) as Float32Array;
     this.device.write(this.#gradients, new Float32Array(flat.length));
     const mean = flat.map((g) => g / batch.targetCount);
-    return { loss: total(losses) / batch.targetCount, tensors: this.#tensors(mean) };
+    return { loss: sumOfLosses(losses) / batch.targetCount, tensors: this.#tensors(mean) };
   }
 
   /** The adapter as PEFT's tensors. */

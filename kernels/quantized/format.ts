@@ -1,0 +1,179 @@
+/**
+ * Weights in blocks: 32 neighbours of a row share a scale, and each is a whole number of 8 or 4 bits.
+ *
+ * A weight (out, in) has `blocks` = ceil(in / 32) blocks a row; the last is filled up with zeros. It is stored as
+ *
+ * - `words` (out, blocks * bits) uint32: the numbers q, two's complement, from the lowest bits on. With 8 bits, byte i
+ *   of word w is element 4 w + i of its row. With 4 bits, byte i of word w has element 8 w + i in its low half and
+ *   element 8 w + 4 + i in its high half: two quads a word, each at a multiple of 8 bits after one mask.
+ * - `scales` (out, blocks) bfloat16: an element is q times its block's scale. bfloat16, for it takes the bytes of
+ *   float16 and has float32's range: a float16 scale of weights below 0.008 would be subnormal, which a GPU may read as
+ *   zero. Its few digits cost nothing, since the numbers are rounded for the scale as it is stored.
+ *
+ * The element of the largest magnitude becomes about -128 or -8 (the scale has the opposite sign), so that all 256 or 16
+ * values are used, and a step is an eighth smaller than it would be from -7 to 7. Every element is rounded to the
+ * nearest value: it is off by half a scale at most, or by one where it lies opposite to the largest, beyond 127.5 or 7.5.
+ *
+ * @module
+ */
+import { bfloat16ToFloat32 } from "../half.ts";
+
+/** Elements that share a scale. */
+export const blockSize = 32;
+
+/** Bits of an element. */
+export type Bits = 8 | 4;
+
+/** A weight's shape, and how it is quantised. */
+export interface QuantizedShape {
+  readonly out: number;
+  readonly in: number;
+  readonly bits: Bits;
+}
+
+/** A quantised weight on the host: see the module's documentation. */
+export interface Quantized {
+  readonly words: Uint32Array;
+  /** bfloat16 bits. */
+  readonly scales: Uint16Array;
+}
+
+/** Blocks of a row. */
+export function blocksOf(inSize: number): number {
+  return Math.ceil(inSize / blockSize);
+}
+
+/** Words of a row: a block of 32 elements of `bits` bits takes `bits` words. */
+export function wordsOf({ in: inSize, bits }: Pick<QuantizedShape, "in" | "bits">): number {
+  return blocksOf(inSize) * bits;
+}
+
+/** Where the elements of a block are: their bytes, and how far their bits are shifted in them. */
+interface Places {
+  readonly bytes: Uint8Array;
+  readonly shifts: Uint8Array;
+}
+
+const places: Readonly<Record<Bits, Places>> = {
+  8: { bytes: Uint8Array.from({ length: blockSize }, (_, i) => i), shifts: new Uint8Array(blockSize) },
+  4: {
+    bytes: Uint8Array.from({ length: blockSize }, (_, i) => 4 * (i >> 3) + i % 4),
+    shifts: Uint8Array.from({ length: blockSize }, (_, i) => i & 4),
+  },
+};
+
+/** Where the largest magnitude among `weight[begin]` to `weight[end - 1]` is; the first of several. */
+function extremeAt(weight: Float32Array, begin: number, end: number): number {
+  let at = begin, most = 0;
+  for (let i = begin; i < end; i++) {
+    const magnitude = Math.abs(weight[i]);
+    if (magnitude <= most) continue;
+    at = i;
+    most = magnitude;
+    if (!(magnitude < Infinity)) {
+      throw new RangeError(`Cannot quantize a weight with element ${i} = ${weight[i]}: it must be finite`);
+    }
+  }
+  return at;
+}
+
+const float32 = new Float32Array(1);
+const bits32 = new Uint32Array(float32.buffer);
+
+/** The next bfloat16 away from zero: were a scale rounded down, its largest element would be cut off. */
+function bfloat16Away(value: number): number {
+  float32[0] = value;
+  return (bits32[0] + 0xffff) >>> 16;
+}
+
+/** Elements of one block, rounded to the nearest number of scales. */
+function pack(
+  weight: Float32Array,
+  { begin, end, scale }: { readonly begin: number; readonly end: number; readonly scale: number },
+  { bytes, at, bits }: { readonly bytes: Uint8Array; readonly at: number; readonly bits: Bits },
+): void {
+  const { bytes: byteOf, shifts } = places[bits], most = 2 ** (bits - 1) - 1, mask = 2 ** bits - 1;
+  for (let i = begin; i < end; i++) {
+    const q = Math.min(most, Math.round(weight[i] / scale)), k = i - begin;
+    bytes[at + byteOf[k]] |= (q & mask) << shifts[k];
+  }
+}
+
+/**
+ * Quantises a weight, each block by itself.
+ *
+ * @param weight (out, in), row-major.
+ * @throws RangeError for an element that is NaN or infinite, and for a weight of another size.
+ */
+export function quantize(weight: Float32Array, { out, in: inSize, bits }: QuantizedShape): Quantized {
+  if (weight.length !== out * inSize) {
+    throw new RangeError(
+      `Cannot quantize ${weight.length} elements as a weight of (${out}, ${inSize}): it has ${out * inSize}`,
+    );
+  }
+  const blocks = blocksOf(inSize), levels = 2 ** (bits - 1);
+  const words = new Uint32Array(out * blocks * bits), bytes = new Uint8Array(words.buffer);
+  const scales = new Uint16Array(out * blocks);
+  for (let b = 0; b < scales.length; b++) {
+    const first = (b % blocks) * blockSize, begin = Math.floor(b / blocks) * inSize + first;
+    const end = begin + Math.min(blockSize, inSize - first);
+    scales[b] = bfloat16Away(-weight[extremeAt(weight, begin, end)] / levels);
+    bits32[0] = scales[b] << 16;
+    if (float32[0] !== 0) pack(weight, { begin, end, scale: float32[0] }, { bytes, at: 4 * bits * b, bits });
+  }
+  return { words, scales };
+}
+
+/** A quantised weight as kernels' host arrays have it: scales may be widened to float32. */
+export interface QuantizedArrays {
+  readonly words: Uint32Array;
+  readonly scales: Uint16Array | Float32Array;
+}
+
+/** The numbers of a whole block whose bytes begin at `at`, times its scale, to `into` from `to` on. */
+type Block = (
+  bytes: Int8Array,
+  at: number,
+  target: { into: Float32Array; to: number; scale: number },
+) => void;
+
+const block: Readonly<Record<Bits, Block>> = {
+  8(bytes, at, { into, to, scale }) {
+    for (let i = 0; i < blockSize; i++) into[to + i] = bytes[at + i] * scale;
+  },
+  4(bytes, at, { into, to, scale }) {
+    for (let i = 0; i < blockSize / 2; i++) {
+      const byte = bytes[at + i], k = to + i + (i & ~3);
+      into[k] = (byte << 28 >> 28) * scale;
+      into[k + 4] = (byte >> 4) * scale;
+    }
+  },
+};
+
+/**
+ * Rows `begin` to `end` of a quantised weight as float32, exactly: 8 bits times 8 bits fit its 24.
+ *
+ * @param rows `into` takes (end - begin, in) or more, row-major; by default it is a new array.
+ */
+export function dequantize(
+  { words, scales }: QuantizedArrays,
+  { out, in: inSize, bits }: QuantizedShape,
+  rows: { readonly begin?: number; readonly end?: number; readonly into?: Float32Array } = {},
+): Float32Array {
+  const { begin = 0, end = out, into = new Float32Array((end - begin) * inSize) } = rows;
+  const wide = scales instanceof Float32Array ? scales : bfloat16ToFloat32(scales);
+  const bytes = new Int8Array(words.buffer, words.byteOffset, words.byteLength);
+  const blocks = blocksOf(inSize), whole = Math.floor(inSize / blockSize);
+  const widen = block[bits];
+  const last = new Float32Array(blockSize);
+  for (let row = begin; row < end; row++) {
+    const to = (row - begin) * inSize;
+    for (let b = 0; b < blocks; b++) {
+      const i = row * blocks + b, at = 4 * bits * i, scale = wide[i];
+      if (b < whole) widen(bytes, at, { into, to: to + b * blockSize, scale });
+      else widen(bytes, at, { into: last, to: 0, scale });
+    }
+    if (whole < blocks) into.set(last.subarray(0, inSize % blockSize), to + whole * blockSize);
+  }
+  return into;
+}

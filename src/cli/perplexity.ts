@@ -1,0 +1,66 @@
+/**
+ * `fourierft perplexity`: how well a model predicts a text.
+ *
+ * @module
+ */
+import process from "node:process";
+import { defineCommand } from "citty";
+import { perplexity as perplexityOf } from "../perplexity.ts";
+import { openFile, openFolder } from "../runtime/file.ts";
+import { formatOf, streamOf } from "../training/data.ts";
+import {
+  deviceArgs,
+  log,
+  openNamedDevice,
+  parseCount,
+  parseQuantize,
+  progressBar,
+  quantizeArgs,
+} from "./open.ts";
+
+/** See the module's documentation. */
+export const perplexity = defineCommand({
+  meta: { name: "perplexity", description: "Tell how well a model predicts a text" },
+  args: {
+    model: { type: "string", required: true, description: "Hugging Face model folder", valueHint: "DIR" },
+    data: {
+      type: "string",
+      required: true,
+      description: "Text, or JSON lines (.jsonl), as for train",
+      valueHint: "FILE",
+    },
+    adapter: { type: "string", description: "PEFT adapter folder", valueHint: "DIR" },
+    "context-length": {
+      type: "string",
+      description: "Tokens of a sequence; default: the model's, at most 512",
+      valueHint: "N",
+    },
+    ...quantizeArgs,
+    ...deviceArgs,
+  },
+  async run({ args }) {
+    const quantize = parseQuantize(args.quantize);
+    const length = args["context-length"];
+    const contextLength = length === undefined ? undefined : parseCount("context-length", length);
+    const device = await openNamedDevice(args.device);
+    const bar = progressBar("batches");
+    try {
+      const { perplexity, loss, targetCount, data } = await perplexityOf(device, {
+        folder: await openFolder(args.model),
+        data: { content: streamOf(await openFile(args.data)), format: formatOf(args.data) },
+        adapter: args.adapter === undefined ? undefined : await openFolder(args.adapter),
+        quantize,
+        contextLength,
+        onBatch: bar.update,
+      });
+      bar.stop();
+      log(`${data.documents} documents, ${data.tokens} tokens, of which ${targetCount} are predicted`);
+      console.log(`loss        ${loss.toFixed(4)}`);
+      console.log(`perplexity  ${perplexity.toFixed(3)}`);
+    } finally {
+      bar.stop();
+      device.destroy();
+    }
+    process.exit(0);
+  },
+});

@@ -1,0 +1,38 @@
+/**
+ * `fourierft quantize`: a model folder with its linears' weights in 8 or 4 bits.
+ *
+ * @module
+ */
+import { defineCommand } from "citty";
+import { quantizeFolder } from "../quantize.ts";
+import { openFolder } from "../runtime/file.ts";
+import { createFolder } from "../runtime/output.ts";
+import { log, progressBar } from "./open.ts";
+
+/** See the module's documentation. */
+export const quantize = defineCommand({
+  meta: {
+    name: "quantize",
+    description: "Write a copy of a model folder with its linears' weights in 8 or 4 bits",
+  },
+  args: {
+    model: { type: "string", required: true, description: "Hugging Face model folder", valueHint: "DIR" },
+    out: { type: "string", required: true, description: "New folder to write", valueHint: "DIR" },
+    bits: { type: "string", required: true, description: "8 or 4", valueHint: "N" },
+  },
+  async run({ args }) {
+    if (args.bits !== "8" && args.bits !== "4") {
+      throw new RangeError(`Cannot read --bits "${args.bits}": it must be 8 or 4`);
+    }
+    const model = await openFolder(args.model);
+    const bar = progressBar("tensors");
+    try {
+      const out = await createFolder(args.out);
+      await quantizeFolder({ model, to: args.bits === "8" ? "int8" : "int4", out, onWeight: bar.update });
+      bar.stop();
+      log(`${args.out}: the linears' weights have ${args.bits} bits`);
+    } finally {
+      bar.stop();
+    }
+  },
+});

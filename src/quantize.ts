@@ -1,0 +1,124 @@
+/**
+ * A model folder with its linears' weights quantised: the same numbers as when they are quantised at load.
+ *
+ * @module
+ */
+import type { Bits } from "../kernels/quantized/format.ts";
+import { ConfigError } from "./errors.ts";
+import { copyFiles, type ReadableFolder, type WritableFolder } from "./folder.ts";
+import { type Checkpoint, filesBesideWeights, openCheckpoint } from "./models/checkpoint.ts";
+import { type LlamaConfig, parseLlamaConfig } from "./models/config.ts";
+import { llamaLinears } from "./models/llama.ts";
+import {
+  bitsOf,
+  headBits,
+  quantizationFields,
+  quantizedNames,
+  type QuantizeTo,
+} from "./models/quantization.ts";
+import { quantizedShapes, quantizeTensor } from "./models/weights.ts";
+import { readConfigFields } from "./open.ts";
+import { fromTensor, layoutSafetensors, type TensorSpec } from "./safetensors/mod.ts";
+import type { HostTensor } from "./tensor.ts";
+
+/** A tensor of the new file, and how it is made. */
+interface Part {
+  readonly spec: TensorSpec;
+  make(): Promise<HostTensor>;
+}
+
+/** The two tensors of a quantised weight. Words come first in a file, by their dtype: the scales wait for their turn. */
+function quantizedParts(
+  checkpoint: Checkpoint,
+  { path, from, bits }: { readonly path: string; readonly from: string; readonly bits: Bits },
+): Part[] {
+  const { shape: [out, inSize] } = checkpoint.info(from);
+  const names = quantizedNames(path), shapes = quantizedShapes([out, inSize], bits);
+  let scales: HostTensor | undefined;
+  async function quantized() {
+    const made = quantizeTensor(await checkpoint.read(from), { name: from, bits });
+    scales = made.scales;
+    return made;
+  }
+  return [
+    {
+      spec: { name: names.words, dtype: "U32", shape: shapes.words },
+      make: async () => (await quantized()).words,
+    },
+    {
+      spec: { name: names.scales, dtype: "BF16", shape: shapes.scales },
+      make: async () => scales ?? (await quantized()).scales,
+    },
+  ];
+}
+
+/** Every tensor of the new file, in no order. */
+function partsOf(checkpoint: Checkpoint, config: LlamaConfig, to: QuantizeTo): Part[] {
+  const linears = llamaLinears(config);
+  const weightOf = (path: string): string =>
+    path === "lm_head" && config.tieWordEmbeddings ? "model.embed_tokens.weight" : `${path}.weight`;
+  const replaced = new Set(linears.map(({ path }) => `${path}.weight`));
+  const kept = checkpoint.names.filter((name) => !replaced.has(name)).map((name): Part => {
+    const { dtype, shape } = checkpoint.info(name);
+    return { spec: { name, dtype, shape }, make: () => checkpoint.read(name) };
+  });
+  return linears.flatMap(({ path, shape }) => {
+    const from = weightOf(path), found = checkpoint.info(from).shape;
+    if (found.length !== 2 || found[0] !== shape.out || found[1] !== shape.in) {
+      throw new ConfigError(
+        `Cannot use weight "${from}" of shape [${found}]: config.json makes it [${shape.out},${shape.in}]`,
+      );
+    }
+    return quantizedParts(checkpoint, { path, from, bits: path === "lm_head" ? headBits : bitsOf[to] });
+  }).concat(kept);
+}
+
+/** The file of these tensors, made one after the other. */
+async function* fileOf(
+  parts: readonly Part[],
+  onTensor: (done: number, total: number) => void,
+): AsyncGenerator<Uint8Array> {
+  const byName = new Map(parts.map((part) => [part.spec.name, part]));
+  const layout = layoutSafetensors(parts.map(({ spec }) => spec), { metadata: { format: "pt" } });
+  yield layout.header;
+  for (const [i, { name }] of layout.tensors.entries()) {
+    yield fromTensor(name, await byName.get(name)!.make()).bytes;
+    onTensor(i + 1, layout.tensors.length);
+  }
+}
+
+async function* only(text: string): AsyncGenerator<Uint8Array> {
+  yield new TextEncoder().encode(text);
+}
+
+/**
+ * Quantises a copy of a model folder, one weight in memory at a time. The weights go into one `model.safetensors`.
+ *
+ * @throws ConfigError when a weight is missing or misshapen, or the folder is quantised already; RangeError when a
+ * weight's element is NaN or infinite.
+ */
+export async function quantizeFolder(
+  { model, to, out, onWeight = () => {} }: {
+    readonly model: ReadableFolder;
+    readonly to: QuantizeTo;
+    readonly out: WritableFolder;
+    readonly onWeight?: (done: number, total: number) => void;
+  },
+): Promise<void> {
+  const fields = await readConfigFields(model);
+  const config = parseLlamaConfig(fields);
+  if (config.quantization) {
+    throw new ConfigError(
+      `Cannot quantize the model as ${to}: its folder has weights of ${config.quantization.bits} bits already`,
+    );
+  }
+  const checkpoint = await openCheckpoint(model);
+  try {
+    await out.write("model.safetensors", fileOf(partsOf(checkpoint, config, to), onWeight));
+  } finally {
+    await checkpoint.close();
+  }
+  await copyFiles(model, out, filesBesideWeights);
+  const quantized = { ...fields, quantization_config: quantizationFields({ bits: bitsOf[to] }) };
+  await out.write("config.json", only(`${JSON.stringify(quantized, null, 2)}\n`));
+}

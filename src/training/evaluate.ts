@@ -1,0 +1,65 @@
+/**
+ * The loss of a model, with an adapter or without, on batches: nothing is trained.
+ *
+ * @module
+ */
+import type { Device } from "../device/device.ts";
+import type { LlamaModel } from "../models/llama.ts";
+import { tensor } from "../tensor.ts";
+import type { TrainingBatch } from "./batch.ts";
+import { feed, sumOfLosses, trainingPlans } from "./llama.ts";
+import { type AdapterToPlace, placeModules } from "./modules.ts";
+
+/** A mean loss. */
+export interface Evaluation {
+  /** Natural logarithm, over all targets. */
+  readonly loss: number;
+  readonly targetCount: number;
+}
+
+/** What is evaluated on what. */
+export interface EvaluateOptions {
+  /** Absent for the model alone. */
+  readonly adapter?: AdapterToPlace;
+  readonly batches: Iterable<TrainingBatch>;
+  /** Rows of each batch. */
+  readonly rows: number;
+  /** Called after each batch. */
+  readonly onBatch?: (done: number) => void;
+}
+
+/** Activations of one layer at a time are kept, whatever the model's size. */
+export async function evaluate(
+  device: Device,
+  model: LlamaModel,
+  { adapter, batches, rows, onBatch = () => {} }: EvaluateOptions,
+): Promise<Evaluation> {
+  const { trained, values, uploads } = placeModules(device, model, adapter);
+  const params = device.upload(tensor(values));
+  // Only a training step would write gradients.
+  const plans = trainingPlans({
+    device,
+    model,
+    trained,
+    params,
+    gradients: params,
+    rows,
+    layersPerSegment: 1,
+  });
+  const program = await device.prepare(plans.evaluate);
+  let sum = 0, targetCount = 0, done = 0;
+  try {
+    for (const batch of batches) {
+      feed(device, plans.state, batch);
+      device.run(program);
+      sum += sumOfLosses(await device.read(plans.state.losses));
+      targetCount += batch.targetCount;
+      onBatch(++done);
+    }
+  } finally {
+    program.release();
+    plans.release();
+    for (const t of [params, ...uploads]) device.release(t);
+  }
+  return { loss: sum / targetCount, targetCount };
+}

@@ -1,0 +1,88 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import {
+  cpuDevice,
+  type Device,
+  openAdapterStore,
+  openFolder,
+  openModel,
+  perplexity,
+  type PerplexityOptions,
+} from "../mod.ts";
+
+const path = (name: string): string => fileURLToPath(new URL(`../examples/demo/${name}`, import.meta.url));
+const content = "And the king said unto the woman, What aileth thee? And she answered him.";
+
+/** Tokens of a sequence; the text has more, and no multiple of it. */
+const contextLength = 8;
+
+async function told(device: Device, options: Partial<PerplexityOptions> = {}) {
+  return await perplexity(device, {
+    folder: await openFolder(path("base")),
+    data: { content },
+    contextLength,
+    ...options,
+  });
+}
+
+/** The mean loss by the log-probabilities that the engine gives, a request for each sequence. */
+async function lossByRequests(device: Device, options: { adapter?: string; quantize?: "int4" }) {
+  const { engine, tokenizer } = await openModel(device, {
+    folder: await openFolder(path("base")),
+    adapters: await openAdapterStore(path("adapters")),
+    quantize: options.quantize,
+    maxModelLen: 2 * contextLength,
+  });
+  const [end] = tokenizer.eosTokenIds;
+  const tokens = [...tokenizer.encode(content), end];
+  const losses: number[] = [];
+  for (let begin = 0; begin + 1 < tokens.length; begin += contextLength) {
+    // The last token of a sequence predicts the next one's first.
+    const promptTokenIds = tokens.slice(begin, begin + contextLength + 1);
+    const sampling = { temperature: 0, topP: 1, topK: 0 };
+    const request = {
+      promptTokenIds,
+      adapter: options.adapter,
+      maxTokens: 1,
+      sampling,
+      promptLogprobs: true,
+    };
+    for await (const event of engine.generate({ ...request, logprobs: 1 })) {
+      if (event.kind !== "prompt") continue;
+      losses.push(...event.logprobs.slice(1).map((one) => -one!.logprob));
+    }
+  }
+  return { loss: losses.reduce((a, b) => a + b, 0) / losses.length, count: losses.length };
+}
+
+test("perplexity is that of the log-probabilities that requests get, with an adapter and quantised", async () => {
+  const device = cpuDevice();
+  const adapter = "fourierft-kjv";
+  for (const options of [{}, { adapter }, { quantize: "int4" }, { adapter, quantize: "int4" }] as const) {
+    const { adapter } = options as { adapter?: string };
+    const found = await told(device, {
+      ...options,
+      adapter: adapter === undefined ? undefined : await openFolder(path(`adapters/${adapter}`)),
+    });
+    const expected = await lossByRequests(device, options);
+    const what = JSON.stringify(options);
+    assert.equal(found.targetCount, expected.count, what);
+    assert.ok(Math.abs(found.loss - expected.loss) <= 1e-4, `${what}: ${found.loss}, not ${expected.loss}`);
+    assert.equal(found.perplexity, Math.exp(found.loss));
+    assert.equal(found.data.documents, 1);
+  }
+});
+
+test("perplexity refuses empty text and sequences that the model has no positions for", async () => {
+  const cpu = cpuDevice();
+  await assert.rejects(told(cpu, { data: { content: "" } }), {
+    name: "SyntaxError",
+    message: /data is empty/,
+  });
+  await assert.rejects(told(cpu, { contextLength: 513 }), {
+    name: "RangeError",
+    message: "Cannot evaluate on sequences of 513 tokens: the model has positions for 512",
+  });
+  await assert.rejects(told(cpu, { contextLength: 0 }), RangeError);
+});
