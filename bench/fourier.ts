@@ -1,7 +1,9 @@
 /**
  * What an adapter adds to a linear layer, and what dW costs to build, on this machine's GPU.
  *
- *     deno task bench:fourier [--json FILE]
+ *     deno task bench:fourier [--json FILE] [--invocations MOST]
+ *
+ * MOST caps the invocations of a workgroup, to compare plans: 256 in place of 512.
  *
  * @module
  */
@@ -9,7 +11,7 @@ import { fourierDelta } from "../kernels/fourier_delta.ts";
 import { fourierLinear } from "../kernels/fourier_linear.ts";
 import { fourierLinears } from "../kernels/fourier_linears.ts";
 import { fourierTable, inOrder } from "../kernels/fourier_table.ts";
-import { bitsOf, normals, recordWords } from "../kernels/mod.ts";
+import { bitsOf, type Kernel, normals, recordWords } from "../kernels/mod.ts";
 import { randomFrequencies } from "../kernels/fourier_table.ts";
 import { type WebGpuDevice, webgpuDevice } from "../src/device/webgpu.ts";
 import { step } from "../src/plan.ts";
@@ -21,6 +23,22 @@ import { writeFileSync } from "node:fs";
 import process from "node:process";
 
 const n = 1000;
+
+function argument(name: string): string | undefined {
+  const at = process.argv.indexOf(name);
+  return at > 0 ? process.argv[at + 1] : undefined;
+}
+
+const mostInvocations = Number(argument("--invocations") ?? Infinity);
+
+/** The kernel as it launches with no more invocations than asked for. */
+function capped<B extends string, U extends string>(kernel: Kernel<B, U>): Kernel<B, U> {
+  return {
+    ...kernel,
+    launch: (call, limits) =>
+      kernel.launch(call, { ...limits, invocations: Math.min(limits.invocations, mostInvocations) }),
+  };
+}
 
 interface Row extends Timing {
   readonly what: string;
@@ -78,8 +96,8 @@ async function timeForward(
     sets.map((set) =>
       device.prepare([
         outs.length === 1
-          ? step(fourierLinear, { ...shared, ...set }, { ...words, out: out0 })
-          : step(fourierLinears, { ...shared, ...set }, { ...words, out0, out1, out2 }),
+          ? step(capped(fourierLinear), { ...shared, ...set }, { ...words, out: out0 })
+          : step(capped(fourierLinears), { ...shared, ...set }, { ...words, out0, out1, out2 }),
       ])
     ),
   );
@@ -107,7 +125,11 @@ async function timeDelta(device: WebGpuDevice, shape: { out: number; in: number 
     weight: device.alloc([shape.out, shape.in], "float32"),
   };
   const words = { out: shape.out, in: shape.in, scale: 150 / (shape.out * shape.in), accumulate: 0 };
-  const timing = await timeOnGpu(device, [await device.prepare([step(fourierDelta, buffers, words)])], 20);
+  const timing = await timeOnGpu(
+    device,
+    [await device.prepare([step(capped(fourierDelta), buffers, words)])],
+    20,
+  );
   for (const t of Object.values(buffers)) device.release(t);
   return { what: `dW ${shape.out} x ${shape.in}`, ...timing, bytes: 4 * shape.out * shape.in };
 }
@@ -157,9 +179,7 @@ function report({ what, medianUs, minUs, inPassUs, slowestUs, wallUs, bytes }: R
   );
 }
 
-const at = process.argv.indexOf("--json");
-if (at > 0) {
-  writeFileSync(process.argv[at + 1], JSON.stringify({ device: device.description, rows }, null, 1));
-}
+const file = argument("--json");
+if (file) writeFileSync(file, JSON.stringify({ device: device.description, rows }, null, 1));
 device.destroy();
 process.exit(0);
