@@ -11,6 +11,7 @@ import { analysisDispatch, type Part, partDeclaration, partsOf } from "./fft/ana
 import { planTransform, type TransformPlan } from "./fft/plan.ts";
 import { analysis, elementType, foldFunction, halfBins, rowElements, spectrumFunction } from "./fft/real.ts";
 import { productCount, synthesis, synthesisFunctions, synthesisGroups } from "./fft/synthesis.ts";
+import { transformsInWasm, turnsTable } from "./fft/wasm.ts";
 import { fftFunctions, twiddleTable, workDeclaration } from "./fft/wgsl.ts";
 import { fourierTable, inOrder, randomFrequencies } from "./fourier_table.ts";
 import {
@@ -26,6 +27,7 @@ import {
   type Limits,
   normals,
   uniformStruct,
+  type WasmCall,
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
@@ -275,6 +277,19 @@ function cpu(arrays: Arrays<Buffer>, u: Uniforms): void {
   });
 }
 
+function wasm({ rows, in: inSize, out, layer, capacity }: Uniforms): WasmCall | undefined {
+  if (!transformsInWasm(inSize) || !transformsInWasm(out)) return undefined;
+  return {
+    function: "fourier_linear",
+    args: [
+      ...["x", inSize, "slots", "records", "tables", "values", "y", out],
+      ...["turns_in", "turns_out", "work", rows, inSize, out, layer, capacity],
+    ],
+    scratch: { work: 4 * (5 * Math.max(inSize, out) + 640) },
+    tables: { turns_in: turnsTable(inSize), turns_out: turnsTable(out) },
+  };
+}
+
 /** Makes a case: `rows` rows, each with one of `adapters` (n of each) or none, at layer 1 of 2. */
 function mixed(
   name: string,
@@ -345,6 +360,7 @@ export const fourierLinear: Kernel<Buffer, keyof typeof uniforms> = defineKernel
   launch: ({ uniforms }, limits) => launch(uniforms, limits),
   reference,
   cpu,
+  wasm,
   tolerance: 1e-6,
   cases: [
     mixed("one element", { rows: 1, in: 1, out: 1, adapters: [1] }),

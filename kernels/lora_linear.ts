@@ -195,6 +195,14 @@ export const loraLinear: Kernel<Buffers, Uniforms> = defineKernel({
       );
     }
   },
+  wasm: ({ rows, in: inSize, out, layer, capacity }) => ({
+    function: "lora_linear",
+    args: [
+      ...["x", inSize, "slots", "records", "values", "y", out, "hidden"],
+      ...[rows, inSize, out, layer, capacity],
+    ],
+    scratch: { hidden: 256 },
+  }),
   tolerance: 1e-5,
   cases: [
     sized({ in: 1, out: 1, ranks: [1], slots: [0] }),

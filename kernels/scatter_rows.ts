@@ -73,6 +73,10 @@ export const scatterRows: Kernel<Buffers, Uniforms> = defineKernel({
       for (let c = 0; c < dim; c++) y[index[r] * dim + c] = x[r * dim + c];
     }
   },
+  wasm: ({ rows, dim, yRows }) => ({
+    function: "scatter_rows",
+    args: ["x", dim, "index", "y", rows, dim, yRows],
+  }),
   tolerance: 0,
   cases: [sized(1, 1, 1), sized(3, 256, 7), sized(5, 51, 11, 2), sized(2, 257, 4, 1)],
   benches: [{ ...sized(256, 1024, 4096), bytes: 2 * 256 * 1024 * 4 }],
