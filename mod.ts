@@ -34,7 +34,7 @@ export {
 } from "./src/adapters/registry.ts";
 export type { AdapterCard, AdapterService } from "./src/adapters/service.ts";
 export { randperm } from "./src/adapters/torch_random.ts";
-export { cpuDevice } from "./src/device/cpu.ts";
+export { cpuDevice, type CpuDeviceOptions } from "./src/device/cpu.ts";
 export { type Device, DeviceError, type Program } from "./src/device/device.ts";
 export { type WebGpuDevice, webgpuDevice } from "./src/device/webgpu.ts";
 export { BatchEngine, type EngineOptions } from "./src/engine/batch_engine.ts";
