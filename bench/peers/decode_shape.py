@@ -1,4 +1,4 @@
-"""Decode speed of SmolLM2-135M's shape with random weights in transformers: the number beside bench/cpu.ts. Needs torch, transformers.
+"""SmolLM2-135M's shape with random weights in transformers, decoding and reading a prompt: the numbers beside bench/cpu.ts. Needs torch, transformers.
 
     python3 bench/peers/decode_shape.py
 """
@@ -24,9 +24,18 @@ def tokens_per_second(model, count):
     return count / (time.perf_counter() - begin)
 
 
+@torch.no_grad()
+def prompt_tokens_per_second(model, count):
+    begin = time.perf_counter()
+    model(input_ids=torch.arange(1, count + 1)[None], logits_to_keep=1)
+    return count / (time.perf_counter() - begin)
+
+
 print(f"torch {torch.__version__}, transformers {transformers.__version__}, {torch.get_num_threads()} threads")
 for dtype in (torch.float32, torch.bfloat16):
     model = LlamaForCausalLM(config).to(dtype).eval()
     tokens_per_second(model, 10)
     runs = [tokens_per_second(model, tokens) for _ in range(5)]
-    print(f"{str(dtype):16s} {statistics.median(runs):6.1f} tokens/s, best {max(runs):.1f}")
+    reads = [prompt_tokens_per_second(model, 128) for _ in range(5)]
+    for what, values in (("decoding", runs), ("a prompt of 128", reads)):
+        print(f"{str(dtype):16s} {what:16s} {statistics.median(values):6.1f} tokens/s, best {max(values):.1f}")

@@ -4,4 +4,5 @@ export { attention } from "./attention";
 export { fourier_linear } from "./fourier";
 export { linear } from "./linear";
 export { lora_linear } from "./lora";
+export { sample } from "./sample";
 export { add, embedding, rms_norm, rope, scatter_rows, silu_gate } from "./rows";
