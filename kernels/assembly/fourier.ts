@@ -137,9 +137,9 @@ export function fourier_linear(
   const work = scratch, pair = work + 2048, other = pair + longer, spectrum = other + longer;
   const bins = spectrum + 2 * longer, apart = (outSize << 1) + 16;
   for (let r: usize = 0; r < rows; r++) {
-    const slot = load<u32>(slots + (r << 2));
-    if (slot == 0xffffffff) continue;
-    const record = records + ((layer * capacity + <usize> slot) << 4);
+    const slot = <usize> load<u32>(slots + (r << 2));
+    if (slot >= capacity) continue;
+    const record = records + ((layer * capacity + slot) << 4);
     if (!load<u32>(record, 8)) continue;
     const table = tables + (<usize> load<u32>(record) << 2);
     const coefficients = values + (<usize> load<u32>(record, 4) << 2);

@@ -75,7 +75,9 @@ function floorOf(logits: usize, weights: usize, count: usize, wanted: f64, bucke
     for (let i: usize = 0; i < count; i++) {
       const key = keyOf(at(logits, i));
       if (shift < 24 && key >> (shift + 8) != prefix >> (shift + 8)) continue;
-      const bucket = <usize> ((key >> shift) & 255), amount = buckets + (bucket << 3), number = numbers + (bucket << 2);
+      const bucket = <usize> ((key >> shift) & 255),
+        amount = buckets + (bucket << 3),
+        number = numbers + (bucket << 2);
       store<f64>(amount, load<f64>(amount) + (weights ? <f64> load<f32>(weights + (i << 2)) : 1));
       store<u32>(number, load<u32>(number) + 1);
     }

@@ -20,14 +20,19 @@ export interface CpuDeviceOptions {
 }
 
 class CpuProgram implements Program {
-  constructor(readonly calls: readonly ReadyCall[], private readonly wasm: Wasm | undefined) {}
+  /** Not yet freed. */
+  readonly #scratch: number[];
+
+  constructor(readonly calls: readonly ReadyCall[], private readonly wasm: Wasm | undefined) {
+    this.#scratch = calls.flatMap(({ scratch }) => scratch);
+  }
 
   get launches(): number {
     return this.calls.length;
   }
 
   release(): void {
-    for (const { scratch } of this.calls) this.wasm?.free(scratch);
+    this.wasm?.free(this.#scratch.splice(0));
   }
 }
 
