@@ -35,7 +35,7 @@ export {
 } from "./src/adapters/registry.ts";
 export type { AdapterCard, AdapterService } from "./src/adapters/service.ts";
 export { randperm } from "./src/adapters/torch_random.ts";
-export { cpuDevice } from "./src/device/cpu.ts";
+export { cpuDevice, type CpuDeviceOptions } from "./src/device/cpu.ts";
 export {
   type Device,
   DeviceError,

@@ -2,16 +2,20 @@
  * A Worker at the edge that applies adapters without a model: the CPU device, adapters by `fetch`. In a project that
  * has the npm package,
  *
- *     npx -y esbuild worker.ts --bundle --format=esm --outfile=worker.js
+ *     npx -y esbuild worker.ts --bundle --format=esm --outfile=worker.js \
+ *       --external:fourierft/kernels.wasm
  *
- * makes one file for a platform that runs modules with a `fetch` handler. `ADAPTERS` is the URL of a folder of PEFT
- * adapter folders, with a slash at its end, and `ADAPTER_NAMES` their names, since a folder behind URLs cannot be
- * listed. `POST /v1/adapters/NAME/apply?module=PATH&shape=OUTxIN` and `GET /v1/adapters/NAME/delta?...` then answer.
+ * makes one file for a platform that runs modules with a `fetch` handler; the package's `kernels.wasm` goes beside it
+ * as a module of the name it has there. `ADAPTERS` is the URL of a folder of PEFT adapter folders, with a slash at its
+ * end, and `ADAPTER_NAMES` their names, since a folder behind URLs cannot be listed.
+ * `POST /v1/adapters/NAME/apply?module=PATH&shape=OUTxIN` and `GET /v1/adapters/NAME/delta?...` then answer.
  *
  * @module
  */
 import { AdapterRegistry, type AdapterStore, cpuDevice } from "fourierft";
 import { createApp } from "fourierft/server";
+// @ts-ignore: a file of the npm package, which platforms for Workers hand over as a compiled WebAssembly.Module
+import wasm from "fourierft/kernels.wasm";
 import { urlFolder } from "./url_folder.ts";
 
 /** The Worker's settings. */
@@ -40,7 +44,7 @@ let app: ReturnType<typeof createApp> | undefined;
 
 export default {
   fetch(request: Request, env: Env): Response | Promise<Response> {
-    app ??= createApp({ adapters: new AdapterRegistry(cpuDevice(), store(env)) });
+    app ??= createApp({ adapters: new AdapterRegistry(cpuDevice({ wasm }), store(env)) });
     return app.fetch(request);
   },
 };

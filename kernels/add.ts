@@ -52,6 +52,7 @@ export const add: Kernel<Buffers, "count"> = defineKernel({
   reference({ x, y }, { count }) {
     for (let i = 0; i < count; i++) y[i] += x[i];
   },
+  wasm: ({ count }) => ({ function: "add", args: ["x", "y", count] }),
   tolerance: 1e-6,
   cases: [sized(1), sized(251), sized(256), sized(257)],
   benches: [{ ...sized(2 ** 22), bytes: 3 * 2 ** 24 }],

@@ -255,6 +255,14 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
     }
   },
   cpu: attentionCpu,
+  wasm: ({ rows, heads, kvHeads, headDim, qStride, cacheRows, scale }) => ({
+    function: "attention",
+    args: [
+      ...["q", qStride, "keys", "values", "first", "positions", "y", heads * headDim, "scores"],
+      ...[rows, heads, kvHeads, headDim, cacheRows, scale],
+    ],
+    scratch: { scores: 4 * (cacheRows + 3) },
+  }),
   tolerance: 1e-5,
   cases: [
     sized({ rows: 1, heads: 1, kvHeads: 1, headDim: 1, cacheRows: 1 }),

@@ -75,6 +75,10 @@ export const embedding: Kernel<Buffers, Uniforms> = defineKernel({
       for (let c = 0; c < dim; c++) y[r * dim + c] = ids[r] < vocab ? weight[ids[r] * dim + c] : 0;
     }
   },
+  wasm: ({ rows, dim, vocab }) => ({
+    function: "embedding",
+    args: ["ids", "weight", "y", dim, rows, dim, vocab],
+  }),
   tolerance: 0,
   cases: [
     sized(1, 1, 1),

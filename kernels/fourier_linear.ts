@@ -8,6 +8,7 @@
  */
 import { cpuLinears, referenceLinears } from "./fourier/linears_cpu.ts";
 import { launchLinears, type Linears, type LinearsBuffer } from "./fourier/linears.ts";
+import { wasmLinears } from "./fourier/linears_wasm.ts";
 import { mixedArrays, mixedBank, type MixedSize } from "./fourier/linears_case.ts";
 import { type BufferSpec, type Case, defineKernel, type Kernel } from "./kernel.ts";
 import { noSlot } from "./record.ts";
@@ -60,6 +61,7 @@ export const fourierLinear: Kernel<LinearsBuffer, keyof typeof uniforms> = defin
   launch: (call, limits) => launchLinears(linearsOf(call.uniforms), { uniforms, limits }),
   reference: (arrays, words) => referenceLinears(arrays, linearsOf(words)),
   cpu: (arrays, words) => cpuLinears(arrays, linearsOf(words)),
+  wasm: (words) => wasmLinears(linearsOf(words)),
   tolerance: 1e-6,
   cases: [
     mixed("one element", { rows: 1, in: 1, out: 1, adapters: [1] }),

@@ -5,6 +5,7 @@
  */
 import { cpuLinears, referenceLinears } from "./fourier/linears_cpu.ts";
 import { launchLinears, type Linears, type LinearsBuffer } from "./fourier/linears.ts";
+import { wasmLinears } from "./fourier/linears_wasm.ts";
 import { mixedArrays, mixedBank, type MixedSize } from "./fourier/linears_case.ts";
 import { fourierLinear } from "./fourier_linear.ts";
 import { type Bench, type Case, defineKernel, type Kernel } from "./kernel.ts";
@@ -62,6 +63,7 @@ export const fourierLinears: Kernel<LinearsBuffer, keyof typeof uniforms> = defi
   launch: (call, limits) => launchLinears(linearsOf(call.uniforms), { uniforms, limits }),
   reference: (arrays, words) => referenceLinears(arrays, linearsOf(words)),
   cpu: (arrays, words) => cpuLinears(arrays, linearsOf(words)),
+  wasm: (words) => wasmLinears(linearsOf(words)),
   tolerance: 1e-6,
   cases: [
     mixed("one linear", { rows: 3, in: 12, outs: [8], adapters: [9] }),

@@ -86,6 +86,15 @@ export interface Launch {
   readonly tables?: Readonly<Record<string, Table>>;
 }
 
+/** A call of a function of the WASM module (`kernels/assembly/`), with the scratch (bytes) and tables it needs. */
+export interface WasmCall {
+  readonly function: string;
+  /** A number is passed as it is; a name (of a buffer, or of this call's `scratch` or `tables`) as its byte offset. */
+  readonly args: readonly (number | string)[];
+  readonly scratch?: Readonly<Record<string, number>>;
+  readonly tables?: Readonly<Record<string, Table>>;
+}
+
 /** Host arrays of a call, one for each buffer of the kernel. */
 export type Arrays<B extends string = string> = Readonly<Record<B, TypedArray>>;
 
@@ -149,6 +158,11 @@ export interface Kernel<B extends string = string, U extends string = string> {
   reference(arrays: Arrays<B>, uniforms: Readonly<Record<U, number>>): void;
   /** The same on a CPU at speed, where the reference is too slow to serve. */
   cpu?(arrays: Arrays<B>, uniforms: Readonly<Record<U, number>>): void;
+  /**
+   * The same by the WASM module, which takes 16-bit floats widened to float32; undefined for sizes that it does not
+   * take. Left out where no speed is asked for.
+   */
+  wasm?(uniforms: Readonly<Record<U, number>>): WasmCall | undefined;
   /** How gradients pass a call, where they do; a frozen weight gets none. */
   backward?(uniforms: Readonly<Record<U, number>>): Backward;
   /** Largest accepted relative (Frobenius) distance of a float output from the reference; integers must be equal. */

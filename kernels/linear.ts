@@ -76,6 +76,10 @@ export const linear: Kernel<Buffers, Uniforms> = defineKernel({
       { rows, inSize, outSize: out, accumulate: accumulate !== 0 },
     );
   },
+  wasm: ({ rows, in: inSize, out, accumulate }) => ({
+    function: "linear",
+    args: ["x", inSize, "weight", inSize, 0, "y", out, rows, inSize, out, accumulate],
+  }),
   backward: ({ rows, in: inSize, out, accumulate }) => ({
     steps: [{
       kernel: anyKernel(linearTransposed),

@@ -56,6 +56,10 @@ export const linearBias: Kernel<Buffers, Uniforms> = defineKernel({
   }),
   reference: biasThen(linear.reference),
   cpu: biasThen(linear.cpu!),
+  wasm: ({ rows, in: inSize, out, accumulate }) => ({
+    function: "linear",
+    args: ["x", inSize, "weight", inSize, "bias", "y", out, rows, inSize, out, accumulate],
+  }),
   backward: ({ rows, in: inSize, out, accumulate }) => ({
     steps: [{
       kernel: anyKernel(linearTransposed),

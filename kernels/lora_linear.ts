@@ -244,6 +244,14 @@ export const loraLinear: Kernel<Buffers, Uniforms> = defineKernel({
       );
     });
   },
+  wasm: ({ rows, in: inSize, out0, out1, out2, layer, capacity }) => ({
+    function: "lora_linear",
+    args: [
+      ...["x", inSize, "slots", "records", "values", "y", out0 + out1 + out2, "hidden"],
+      ...[rows, inSize, out0, out1, out2, layer, capacity],
+    ],
+    scratch: { hidden: 256 },
+  }),
   tolerance: 1e-5,
   cases: [
     sized({ in: 1, outs: [1], ranks: [1], slots: [0] }),

@@ -91,6 +91,10 @@ export const rmsNorm: Kernel<Buffers, Uniforms> = defineKernel({
       for (let i = 0; i < dim; i++) y[r * dim + i] = x[r * dim + i] * factor * weight[i];
     }
   },
+  wasm: ({ rows, dim, eps }) => ({
+    function: "rms_norm",
+    args: ["x", dim, "weight", "y", dim, rows, dim, eps],
+  }),
   backward: (uniforms) => ({
     steps: [{
       kernel: anyKernel(rmsNormBackward),

@@ -103,6 +103,10 @@ export const rope: Kernel<Buffers, Uniforms> = defineKernel({
       }
     }
   },
+  wasm: ({ rows, heads, headDim }) => ({
+    function: "rope",
+    args: ["x", heads * headDim, "table", "positions", rows, heads, headDim],
+  }),
   backward: (uniforms) => ({
     steps: [{
       kernel: anyKernel(ropeBackward),

@@ -147,6 +147,13 @@ export const ropeCache: Kernel<Buffers, Uniforms> = defineKernel({
       for (let i = 0; i < width; i++) values[index[r] * width + i] = qkv[copied + i];
     }
   },
+  wasm: ({ rows, heads, kvHeads, headDim, cacheRows }) => ({
+    function: "rope_cache",
+    args: [
+      ...["qkv", (heads + 2 * kvHeads) * headDim, "table", "positions", "index", "keys", "values"],
+      ...[rows, heads, kvHeads, headDim, cacheRows],
+    ],
+  }),
   tolerance: 1e-6,
   cases: [
     sized({ rows: 1, heads: 1, kvHeads: 1, headDim: 2, cacheRows: 1 }),

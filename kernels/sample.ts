@@ -184,6 +184,11 @@ export const sample: Kernel<Buffers, Uniforms> = defineKernel({
       tokens[r] = sampleRow(logits.subarray(r * vocab, (r + 1) * vocab), { temperature, topP, topK }, u);
     }
   },
+  wasm: ({ rows, vocab }) => ({
+    function: "sample",
+    args: ["logits", vocab, "params", "tokens", "work", rows, vocab],
+    scratch: { work: 256 * 12 + 4 * (vocab + 3) },
+  }),
   tolerance: 0,
   cases: [
     sized(7, 1),

@@ -65,6 +65,10 @@ export const siluGate: Kernel<Buffers, "count"> = defineKernel({
   reference({ gate, up, y }, { count }) {
     for (let i = 0; i < count; i++) y[i] = gate[i] / (1 + Math.exp(-gate[i])) * up[i];
   },
+  wasm: ({ count }) => ({
+    function: "silu_gate",
+    args: ["gate", count, "up", count, "y", count, 1, count],
+  }),
   backward: (uniforms) => ({
     steps: [{
       kernel: anyKernel(siluGateBackward),

@@ -74,6 +74,7 @@ export const siluGateUp: Kernel<Buffers, Uniforms> = defineKernel({
       }
     }
   },
+  wasm: ({ rows, dim }) => ({ function: "silu_gate_up", args: ["gateUp", "y", rows, dim] }),
   tolerance: 1e-5,
   cases: [sized(1, 1), sized(3, 251), sized(2, 256, 4), sized(5, 257, 100)],
   benches: [{ ...sized(256, 14336), bytes: 3 * 256 * 14336 * 4 }],

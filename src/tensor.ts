@@ -20,7 +20,10 @@ export interface Tensor {
   readonly data: TypedArray | DeviceBuffer;
 }
 
-/** A tensor whose elements are on the host. */
+/**
+ * A tensor whose elements are on the host. Ask a tensor of the CPU device for its `data` anew after every call of the
+ * device: its memory may have grown, which leaves arrays from before empty.
+ */
 export interface HostTensor extends Tensor {
   readonly data: TypedArray;
 }
@@ -39,18 +42,22 @@ export function elements(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
+const arrayTypes = {
+  float32: Float32Array,
+  float16: Uint16Array,
+  bfloat16: Uint16Array,
+  uint32: Uint32Array,
+  int32: Int32Array,
+} as const;
+
 /** A new typed array of zeros for `count` elements of `dtype`. */
 export function newArray(dtype: DType, count: number): TypedArray {
-  switch (dtype) {
-    case "float32":
-      return new Float32Array(count);
-    case "uint32":
-      return new Uint32Array(count);
-    case "int32":
-      return new Int32Array(count);
-    default:
-      return new Uint16Array(count);
-  }
+  return new arrayTypes[dtype](count);
+}
+
+/** `count` elements of `dtype` in a buffer, from byte `at` on. */
+export function viewOf(dtype: DType, buffer: ArrayBufferLike, at: number, count: number): TypedArray {
+  return new arrayTypes[dtype](buffer as ArrayBuffer, at, count);
 }
 
 function dtypeOf(data: TypedArray): DType {

@@ -1,5 +1,5 @@
 /**
- * The devices that tests run on: the CPU device and the WebGPU device, each opened once.
+ * The devices that tests run on: the CPU device, with WASM and without, and the WebGPU device, opened once.
  *
  * @module
  */
@@ -43,7 +43,16 @@ export function testGpu(): Promise<WebGpuDevice> {
   return webgpu ??= open();
 }
 
-/** Every device that the contract tests hold for: CPU, then WebGPU. */
+/** A device of each kind, as users get it. */
 export async function testDevices(): Promise<Device[]> {
   return [cpuDevice(), await testGpu()];
+}
+
+/** Every way there is to run a kernel, by its name: on the CPU with WASM and without. */
+export async function everyDevice(): Promise<ReadonlyMap<string, Device>> {
+  return new Map([
+    ["cpu", cpuDevice()],
+    ["cpu without WASM", cpuDevice({ wasm: false })],
+    ["webgpu", await testGpu()],
+  ]);
 }

@@ -64,7 +64,8 @@ export async function checkCase(
   for (const [name, { access }] of Object.entries(kernel.buffers)) {
     if (access !== "read_write") continue;
     const actual = await device.read(buffers[name]);
-    const where = `${kernel.name} on ${device.kind}, case "${testCase.name}", seed ${seed}, output "${name}"`;
+    const where =
+      `${kernel.name} on ${device.description}, case "${testCase.name}", seed ${seed}, output "${name}"`;
     if (wide[name] instanceof Float32Array) {
       const d = distance(actual, wide[name]);
       assert.ok(d <= kernel.tolerance, `${where}: relative distance ${d} is above ${kernel.tolerance}`);

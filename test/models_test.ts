@@ -15,7 +15,7 @@ import {
 import { Runner } from "../src/engine/runner.ts";
 import { ConfigError } from "../src/errors.ts";
 import { type LlamaConfig, parseLlamaConfig, ropeFrequencies, ropeTable } from "../src/models/config.ts";
-import { testDevices } from "./devices.ts";
+import { everyDevice } from "./devices.ts";
 
 /** What transformers computed, see fixtures/make_tiny.py. */
 interface Golden {
@@ -41,7 +41,7 @@ const path = (name: Name, file = ""): string =>
 const json = (name: Name, file: string) => JSON.parse(readFileSync(path(name, file), "utf8"));
 const golden = (name: Name): Golden => json(name, "golden.json");
 const fields = (name: Name): Record<string, unknown> => json(name, "config.json");
-const devices = await testDevices();
+const devices = await everyDevice();
 
 /** A folder with some texts in place of its files'; null hides one. */
 function replaced(folder: ReadableFolder, texts: Readonly<Record<string, string | null>>): ReadableFolder {
@@ -71,9 +71,9 @@ function near(actual: ArrayLike<number>, expected: readonly number[], what: stri
   });
 }
 
-for (const device of devices) {
+for (const [where, device] of devices) {
   for (const name of names) {
-    test(`${name} on ${device.kind}: logits at every position are transformers'`, async () => {
+    test(`${name} on ${where}: logits at every position are transformers'`, async () => {
       const { prompt, logits } = golden(name);
       const { model } = await openModel(device, { folder: await openFolder(path(name)) });
       const runner = new Runner(device, model, { banks: [], maxRows: 16, maxOutputs: 16, cacheRows: 64 });
@@ -86,7 +86,7 @@ for (const device of devices) {
       }
     });
 
-    test(`${name} on ${device.kind}: greedy ids are transformers', a chunked prompt and company or not`, async () => {
+    test(`${name} on ${where}: greedy ids are transformers', a chunked prompt and company or not`, async () => {
       const expected = golden(name);
       const { engine } = await openModel(device, {
         folder: await openFolder(path(name)),

@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { wasmBytes } from "../../kernels/wasm_bytes.ts";
 import { sourcesUnder } from "../architecture.ts";
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -20,9 +21,13 @@ const needed = ["@hono/node-server"];
 /** The same for those that the package works without: a GPU needs Dawn, the CPU device does not. */
 const optional = ["webgpu"];
 
+/** The CPU device's WASM as a file: platforms that compile nothing at run time take it compiled from here. */
+const wasmFile = "./kernels.wasm";
+
 interface Manifest {
   readonly name: string;
   readonly version: string;
+  readonly exports: Readonly<Record<string, unknown>>;
   readonly dependencies: Readonly<Record<string, string>>;
 }
 
@@ -42,6 +47,7 @@ function manifest(packed: Manifest, own: Manifest): Record<string, unknown> {
   return {
     ...packed,
     name: own.name,
+    exports: { ...packed.exports, [wasmFile]: wasmFile },
     description: "PEFT adapters (FourierFT, LoRA) chosen per request, on WebGPU and CPU",
     engines: { node: ">=20" },
     bin: { [own.name]: "./src/cli/main.js" },
@@ -66,6 +72,7 @@ export function buildPackage(): string {
     const path = join(folder, "package/package.json");
     const own = readJson(join(root, "package.json"));
     writeFileSync(path, JSON.stringify(manifest(readJson(path), own), null, 2) + "\n");
+    writeFileSync(join(folder, "package", wasmFile), wasmBytes());
     const out = join(root, "dist", `${own.name}-${own.version}.tgz`);
     mkdirSync(dirname(out), { recursive: true });
     run("tar", ["-czf", out, "-C", folder, "package"]);

@@ -1,6 +1,7 @@
 // A program of a user on Node: runs beside an installed package, with no TypeScript and no project around it.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import {
   applyModule,
@@ -46,6 +47,14 @@ function close(actual, expected) {
 
 test("deltaOf: the CPU device has the definition's numbers", async () => {
   close((await deltaOf(cpuDevice(), linear)).data, definition());
+});
+
+test("cpuDevice: the package's kernels.wasm, compiled by the caller, has the definition's numbers", async () => {
+  const wasm = new WebAssembly.Module(readFileSync(new URL(import.meta.resolve("fourierft/kernels.wasm"))));
+  const device = cpuDevice({ wasm });
+  assert.match(device.description, /WASM/);
+  assert.equal(device.description, cpuDevice().description);
+  close((await deltaOf(device, linear)).data, definition());
 });
 
 test("deltaOf and applyModule: a GPU opened by Dawn has the definition's numbers", async () => {

@@ -1,0 +1,137 @@
+// Attention over a cache: a row's head at a time, its scores in scratch.
+import { dot } from "./linear";
+import { exp, largest, loadTail, multiplyAdd, storeTail, sum, sums } from "./lanes";
+
+/** scores[j] = scale q . keys[j], `stride` bytes from key to key. */
+function score(
+  q: usize,
+  keys: usize,
+  stride: usize,
+  count: usize,
+  headDim: usize,
+  scale: f32,
+  scores: usize,
+): void {
+  const end = (headDim & ~3) << 2, rest = headDim & 3, fours = count & ~3;
+  for (let j: usize = 0; j < fours; j += 4) {
+    const k0 = keys + j * stride, k1 = k0 + stride, k2 = k1 + stride, k3 = k2 + stride;
+    let a = f32x4.splat(0), b = a, c = a, d = a;
+    for (let i: usize = 0; i < end; i += 16) {
+      const v = v128.load(q + i);
+      a = multiplyAdd(a, v, v128.load(k0 + i));
+      b = multiplyAdd(b, v, v128.load(k1 + i));
+      c = multiplyAdd(c, v, v128.load(k2 + i));
+      d = multiplyAdd(d, v, v128.load(k3 + i));
+    }
+    if (rest) {
+      const v = loadTail(q + end, rest);
+      a = multiplyAdd(a, v, loadTail(k0 + end, rest));
+      b = multiplyAdd(b, v, loadTail(k1 + end, rest));
+      c = multiplyAdd(c, v, loadTail(k2 + end, rest));
+      d = multiplyAdd(d, v, loadTail(k3 + end, rest));
+    }
+    v128.store(scores + (j << 2), f32x4.mul(sums(a, b, c, d), f32x4.splat(scale)));
+  }
+  for (let j = fours; j < count; j++) {
+    store<f32>(scores + (j << 2), scale * dot(q, keys + j * stride, headDim));
+  }
+}
+
+/** Turns scores into weights of which the largest is 1, with zeros up to the next multiple of four; their sum. */
+function softmax(scores: usize, count: usize): f32 {
+  const padded = (count + 3) & ~3;
+  for (let j = count; j < padded; j++) store<f32>(scores + (j << 2), -Infinity);
+  const end = padded << 2;
+  let most = f32x4.splat(-Infinity);
+  for (let i: usize = 0; i < end; i += 16) most = f32x4.max(most, v128.load(scores + i));
+  const top = f32x4.splat(largest(most));
+  let total = f32x4.splat(0);
+  for (let i: usize = 0; i < end; i += 16) {
+    const weight = exp(f32x4.sub(v128.load(scores + i), top));
+    v128.store(scores + i, weight);
+    total = f32x4.add(total, weight);
+  }
+  return sum(total);
+}
+
+/** y = the values weighted, times `factor`; four vectors of a head's elements at a time. */
+function weigh(
+  weights: usize,
+  values: usize,
+  stride: usize,
+  count: usize,
+  headDim: usize,
+  factor: f32,
+  y: usize,
+): void {
+  const scale = f32x4.splat(factor), all = headDim << 2;
+  let i: usize = 0;
+  for (; i + 64 <= all; i += 64) {
+    let a = f32x4.splat(0), b = a, c = a, d = a;
+    let value = values + i;
+    for (let j: usize = 0; j < count; j++, value += stride) {
+      const w = v128.load32_splat(weights + (j << 2));
+      a = multiplyAdd(a, w, v128.load(value));
+      b = multiplyAdd(b, w, v128.load(value, 16));
+      c = multiplyAdd(c, w, v128.load(value, 32));
+      d = multiplyAdd(d, w, v128.load(value, 48));
+    }
+    v128.store(y + i, f32x4.mul(a, scale));
+    v128.store(y + i, f32x4.mul(b, scale), 16);
+    v128.store(y + i, f32x4.mul(c, scale), 32);
+    v128.store(y + i, f32x4.mul(d, scale), 48);
+  }
+  for (; i < all; i += 16) {
+    const rest = min(<usize> 4, (all - i) >> 2);
+    let a = f32x4.splat(0);
+    let value = values + i;
+    for (let j: usize = 0; j < count; j++, value += stride) {
+      const v = rest == 4 ? v128.load(value) : loadTail(value, rest);
+      a = multiplyAdd(a, v128.load32_splat(weights + (j << 2)), v);
+    }
+    a = f32x4.mul(a, scale);
+    if (rest == 4) v128.store(y + i, a);
+    else storeTail(y + i, a, rest);
+  }
+}
+
+/**
+ * See the kernel's documentation. q and y have strides from row to row; scratch holds a score for each key of a row,
+ * and three more.
+ */
+export function attention(
+  q: usize,
+  qStride: usize,
+  keys: usize,
+  values: usize,
+  first: usize,
+  positions: usize,
+  y: usize,
+  yStride: usize,
+  scratch: usize,
+  rows: usize,
+  heads: usize,
+  kvHeads: usize,
+  headDim: usize,
+  cacheRows: u32,
+  scale: f32,
+): void {
+  const stride = (kvHeads * headDim) << 2, group = heads / kvHeads;
+  for (let r: usize = 0; r < rows; r++) {
+    const begin = <u64> load<u32>(first + (r << 2));
+    const behind = begin + <u64> load<u32>(positions + (r << 2)) + 1;
+    const start = <usize> min(begin, <u64> cacheRows), end = <usize> min(behind, <u64> cacheRows);
+    const count = end - start;
+    for (let h: usize = 0; h < heads; h++) {
+      const from = q + ((r * qStride + h * headDim) << 2), to = y + ((r * yStride + h * headDim) << 2);
+      const at = start * stride + (h / group) * (headDim << 2);
+      if (count == 0) {
+        memory.fill(to, 0, headDim << 2);
+        continue;
+      }
+      score(from, keys + at, stride, count, headDim, scale, scratch);
+      const total = softmax(scratch, count);
+      weigh(scratch, values + at, stride, count, headDim, <f32> 1 / total, to);
+    }
+  }
+}

@@ -1,0 +1,176 @@
+// Complex transforms with the sign +, float32, of sizes that 16 divides: Stockham passes over four points at a time.
+//
+// Real and imaginary parts lie apart: a pair is `size` real parts and then `size` imaginary ones. Passes go from one
+// pair to the other and back. The first has radix 4, so that all later ones find runs of four points or more that are
+// turned alike. kernels/fft/wasm.ts lays out the twiddles in the order they are read here, and must agree on the radices.
+
+/** The radix of the pass that follows when `rest` of the size is left: 4 as long as it goes, then the smallest prime. */
+function nextRadix(rest: usize): usize {
+  if (!(rest & 3)) return 4;
+  if (!(rest & 1)) return 2;
+  let p: usize = 3;
+  while (p * p <= rest && rest % p) p += 2;
+  return rest % p ? rest : p;
+}
+
+/** Radix 4 without twiddles, the first pass. */
+function firstPass(size: usize, from: usize, to: usize): void {
+  const quarter = size, all = size << 2;
+  for (let i: usize = 0; i < quarter; i += 16) {
+    const p = from + i, q = p + all;
+    const ar = v128.load(p), ai = v128.load(q);
+    const br = v128.load(p + quarter), bi = v128.load(q + quarter);
+    const cr = v128.load(p + 2 * quarter), ci = v128.load(q + 2 * quarter);
+    const dr = v128.load(p + 3 * quarter), di = v128.load(q + 3 * quarter);
+    const sr = f32x4.add(ar, cr), si = f32x4.add(ai, ci), tr = f32x4.sub(ar, cr), ti = f32x4.sub(ai, ci);
+    const ur = f32x4.add(br, dr), ui = f32x4.add(bi, di), vr = f32x4.sub(di, bi), vi = f32x4.sub(br, dr);
+    const o = to + (i << 2);
+    transposed(o, f32x4.add(sr, ur), f32x4.add(tr, vr), f32x4.sub(sr, ur), f32x4.sub(tr, vr));
+    transposed(o + all, f32x4.add(si, ui), f32x4.add(ti, vi), f32x4.sub(si, ui), f32x4.sub(ti, vi));
+  }
+}
+
+/** Stores the first lanes of a, b, c and d, then their second lanes, and so on. */
+function transposed(to: usize, a: v128, b: v128, c: v128, d: v128): void {
+  const ab = i32x4.shuffle(a, b, 0, 4, 1, 5), cd = i32x4.shuffle(c, d, 0, 4, 1, 5);
+  const ef = i32x4.shuffle(a, b, 2, 6, 3, 7), gh = i32x4.shuffle(c, d, 2, 6, 3, 7);
+  v128.store(to, i64x2.shuffle(ab, cd, 0, 2));
+  v128.store(to, i64x2.shuffle(ab, cd, 1, 3), 16);
+  v128.store(to, i64x2.shuffle(ef, gh, 0, 2), 32);
+  v128.store(to, i64x2.shuffle(ef, gh, 1, 3), 48);
+}
+
+function re(ar: v128, ai: v128, wr: v128, wi: v128): v128 {
+  return f32x4.sub(f32x4.mul(ar, wr), f32x4.mul(ai, wi));
+}
+
+function im(ar: v128, ai: v128, wr: v128, wi: v128): v128 {
+  return f32x4.add(f32x4.mul(ar, wi), f32x4.mul(ai, wr));
+}
+
+function pass2(size: usize, done: usize, from: usize, to: usize, twiddles: usize): void {
+  const part = size << 1, all = size << 2, run = done << 2;
+  for (let block: usize = 0; block < part; block += run) {
+    for (let k: usize = 0; k < run; k += 16) {
+      const p = from + block + k, q = p + all, w = twiddles + k, o = to + 2 * block + k;
+      const wr = v128.load(w), wi = v128.load(w + run);
+      const xr = v128.load(p + part), xi = v128.load(q + part);
+      const ar = v128.load(p), ai = v128.load(q), br = re(xr, xi, wr, wi), bi = im(xr, xi, wr, wi);
+      v128.store(o, f32x4.add(ar, br));
+      v128.store(o + all, f32x4.add(ai, bi));
+      v128.store(o + run, f32x4.sub(ar, br));
+      v128.store(o + run + all, f32x4.sub(ai, bi));
+    }
+  }
+}
+
+function pass4(size: usize, done: usize, from: usize, to: usize, twiddles: usize): void {
+  const part = size, all = size << 2, run = done << 2;
+  for (let block: usize = 0; block < part; block += run) {
+    for (let k: usize = 0; k < run; k += 16) {
+      const p = from + block + k, q = p + all, o = to + 4 * block + k;
+      let w = twiddles + k;
+      const ar = v128.load(p), ai = v128.load(q);
+      let xr = v128.load(p + part), xi = v128.load(q + part), wr = v128.load(w), wi = v128.load(w + run);
+      const br = re(xr, xi, wr, wi), bi = im(xr, xi, wr, wi);
+      w += 2 * run;
+      xr = v128.load(p + 2 * part), xi = v128.load(q + 2 * part), wr = v128.load(w), wi = v128.load(w + run);
+      const cr = re(xr, xi, wr, wi), ci = im(xr, xi, wr, wi);
+      w += 2 * run;
+      xr = v128.load(p + 3 * part), xi = v128.load(q + 3 * part), wr = v128.load(w), wi = v128.load(w + run);
+      const dr = re(xr, xi, wr, wi), di = im(xr, xi, wr, wi);
+      const sr = f32x4.add(ar, cr), si = f32x4.add(ai, ci), tr = f32x4.sub(ar, cr), ti = f32x4.sub(ai, ci);
+      const ur = f32x4.add(br, dr), ui = f32x4.add(bi, di), vr = f32x4.sub(di, bi), vi = f32x4.sub(br, dr);
+      v128.store(o, f32x4.add(sr, ur));
+      v128.store(o + all, f32x4.add(si, ui));
+      v128.store(o + run, f32x4.add(tr, vr));
+      v128.store(o + run + all, f32x4.add(ti, vi));
+      v128.store(o + 2 * run, f32x4.sub(sr, ur));
+      v128.store(o + 2 * run + all, f32x4.sub(si, ui));
+      v128.store(o + 3 * run, f32x4.sub(tr, vr));
+      v128.store(o + 3 * run + all, f32x4.sub(ti, vi));
+    }
+  }
+}
+
+/**
+ * An odd radix p. Inputs t and p - t meet as their sum and difference, which `work` holds; output t and p - t are then
+ * a sum of cosines times sums, plus and minus i times one of sines times differences. Behind the twiddles lie
+ * cos, sin (2 pi j / p), j < p.
+ */
+function passOdd(
+  p: usize,
+  size: usize,
+  done: usize,
+  from: usize,
+  to: usize,
+  twiddles: usize,
+  work: usize,
+): void {
+  const part = size / p << 2, all = size << 2, run = done << 2, half = p >> 1;
+  const turns = twiddles + 2 * (p - 1) * run;
+  for (let block: usize = 0; block < part; block += run) {
+    for (let k: usize = 0; k < run; k += 16) {
+      const at = from + block + k, o = to + p * block + k;
+      const ar = v128.load(at), ai = v128.load(at + all);
+      let totalRe = ar, totalIm = ai;
+      for (let t: usize = 1; t <= half; t++) {
+        const u = p - t, w = twiddles + 2 * (t - 1) * run + k, z = twiddles + 2 * (u - 1) * run + k;
+        const x = at + t * part, y = at + u * part;
+        const xr = v128.load(x), xi = v128.load(x + all), wr = v128.load(w), wi = v128.load(w + run);
+        const yr = v128.load(y), yi = v128.load(y + all), zr = v128.load(z), zi = v128.load(z + run);
+        const br = re(xr, xi, wr, wi), bi = im(xr, xi, wr, wi);
+        const cr = re(yr, yi, zr, zi), ci = im(yr, yi, zr, zi);
+        const sr = f32x4.add(br, cr), si = f32x4.add(bi, ci), to = work + ((t - 1) << 6);
+        v128.store(to, sr);
+        v128.store(to, si, 16);
+        v128.store(to, f32x4.sub(br, cr), 32);
+        v128.store(to, f32x4.sub(bi, ci), 48);
+        totalRe = f32x4.add(totalRe, sr);
+        totalIm = f32x4.add(totalIm, si);
+      }
+      v128.store(o, totalRe);
+      v128.store(o + all, totalIm);
+      for (let t: usize = 1; t <= half; t++) {
+        let sr = ar, si = ai, dr = f32x4.splat(0), di = dr;
+        let turn: usize = 0;
+        for (let q: usize = 0; q < half; q++) {
+          turn += t;
+          if (turn >= p) turn -= p;
+          const cos = v128.load32_splat(turns + (turn << 3)), sin = v128.load32_splat(turns + (turn << 3), 4);
+          const x = work + (q << 6);
+          sr = f32x4.add(sr, f32x4.mul(cos, v128.load(x)));
+          si = f32x4.add(si, f32x4.mul(cos, v128.load(x, 16)));
+          dr = f32x4.add(dr, f32x4.mul(sin, v128.load(x, 32)));
+          di = f32x4.add(di, f32x4.mul(sin, v128.load(x, 48)));
+        }
+        const x = o + t * run, y = o + (p - t) * run;
+        v128.store(x, f32x4.sub(sr, di));
+        v128.store(x + all, f32x4.add(si, dr));
+        v128.store(y, f32x4.add(sr, di));
+        v128.store(y + all, f32x4.sub(si, dr));
+      }
+    }
+  }
+}
+
+/** Transforms the pair at `from`; returns the pair with the result. 2 KiB of `work` serve primes to 61. */
+export function transform(size: usize, from: usize, other: usize, twiddles: usize, work: usize): usize {
+  firstPass(size, from, other);
+  let source = other, target = from;
+  for (let done: usize = 4; done < size;) {
+    const radix = nextRadix(size / done);
+    if (radix == 4) pass4(size, done, source, target, twiddles);
+    else if (radix == 2) pass2(size, done, source, target, twiddles);
+    else {
+      passOdd(radix, size, done, source, target, twiddles, work);
+      twiddles += radix << 3;
+    }
+    twiddles += (2 * (radix - 1) * done) << 2;
+    done *= radix;
+    const written = target;
+    target = source;
+    source = written;
+  }
+  return source;
+}

@@ -1,0 +1,160 @@
+// y += x dW^T of a sparse spectrum, each row with its own adapter: a real transform, a gather, a real transform back.
+import { transform } from "./fft";
+
+/** Lanes in the opposite order. */
+function reversed(v: v128): v128 {
+  return i32x4.shuffle(v, v, 3, 2, 1, 0);
+}
+
+/**
+ * All bins of a real row x: spectrum[k] = SUM_q x[q] e^{2 pi i q k / (2 h)} for k < 2 h, real and imaginary part side
+ * by side. Even elements are transformed as real parts, odd ones as imaginary parts, and told apart by symmetry.
+ * `turns` holds cos (2 pi k / (2 h)) for k < h, then the sines, then the twiddles of the transform.
+ */
+function analyse(
+  x: usize,
+  h: usize,
+  turns: usize,
+  pair: usize,
+  other: usize,
+  work: usize,
+  spectrum: usize,
+): void {
+  const all = h << 2;
+  for (let i: usize = 0; i < all; i += 16) {
+    const a = v128.load(x + 2 * i), b = v128.load(x + 2 * i, 16);
+    v128.store(pair + i, i32x4.shuffle(a, b, 0, 2, 4, 6));
+    v128.store(pair + all + i, i32x4.shuffle(a, b, 1, 3, 5, 7));
+  }
+  const z = transform(h, pair, other, turns + 2 * all, work);
+  const half = f32x4.splat(0.5);
+  const firstRe = load<f32>(z), firstIm = load<f32>(z + all);
+  store<f32>(spectrum, firstRe + firstIm);
+  store<f32>(spectrum, 0, 4);
+  store<f32>(spectrum + (h << 3), firstRe - firstIm);
+  store<f32>(spectrum + (h << 3), 0, 4);
+  // Bins 1 to h - 1 in fours; the last four begin earlier, so that they end there.
+  for (let from: usize = 1; from < h; from += 4) {
+    const k = min(from, h - 4), p = z + (k << 2), q = z + ((h - k - 3) << 2), t = turns + (k << 2);
+    const ar = v128.load(p),
+      ai = v128.load(p + all),
+      br = reversed(v128.load(q)),
+      bi = reversed(v128.load(q + all));
+    const cos = v128.load(t), sin = v128.load(t + all);
+    const sumRe = f32x4.add(ar, br), sumIm = f32x4.sub(ai, bi);
+    const difRe = f32x4.sub(ar, br), difIm = f32x4.add(ai, bi);
+    const re = f32x4.mul(half, f32x4.add(sumRe, f32x4.add(f32x4.mul(cos, difIm), f32x4.mul(sin, difRe))));
+    const im = f32x4.mul(half, f32x4.add(sumIm, f32x4.sub(f32x4.mul(sin, difIm), f32x4.mul(cos, difRe))));
+    const to = spectrum + (k << 3), mirror = spectrum + ((2 * h - k - 3) << 3);
+    v128.store(to, i32x4.shuffle(re, im, 0, 4, 1, 5));
+    v128.store(to, i32x4.shuffle(re, im, 2, 6, 3, 7), 16);
+    const conjugate = f32x4.neg(im);
+    v128.store(mirror, i32x4.shuffle(re, conjugate, 3, 7, 2, 6));
+    v128.store(mirror, i32x4.shuffle(re, conjugate, 1, 5, 0, 4), 16);
+  }
+}
+
+/**
+ * The bins k <= h of the output from a table (see kernels/fourier_table.ts): SUM of coefficients times bins of the
+ * input. Real parts go to `bins`, imaginary parts `apart` bytes behind.
+ */
+function gather(spectrum: usize, table: usize, values: usize, h: usize, bins: usize, apart: usize): void {
+  const sources = table + ((h + 2) << 2);
+  let e: usize = 0;
+  for (let k: usize = 0; k <= h; k++) {
+    const end = <usize> load<u32>(table + (k << 2), 4) << 2;
+    let sum = f32x4.splat(0);
+    for (; e < end; e += 4) {
+      const bin = v128.load64_zero(spectrum + (<usize> load<u32>(sources + e) << 3));
+      sum = f32x4.add(sum, f32x4.mul(bin, v128.load32_splat(values + e)));
+    }
+    v128.store32_lane(bins + (k << 2), sum, 0);
+    v128.store32_lane(bins + apart + (k << 2), sum, 1);
+  }
+}
+
+/** y[p] += scale Re SUM_k bins[k] e^{2 pi i p k / (2 h)}, p < 2 h: the way back of `analyse`. */
+function synthesise(
+  bins: usize,
+  apart: usize,
+  h: usize,
+  turns: usize,
+  pair: usize,
+  other: usize,
+  work: usize,
+  scale: v128,
+  y: usize,
+): void {
+  const all = h << 2, half = f32x4.splat(0.5);
+  for (let from: usize = 1; from < h; from += 4) {
+    const k = min(from, h - 4), p = bins + (k << 2), q = bins + ((h - k - 3) << 2), t = turns + (k << 2);
+    const ar = v128.load(p), ai = v128.load(p + apart);
+    const cr = reversed(v128.load(q)), ci = f32x4.neg(reversed(v128.load(q + apart)));
+    const cos = v128.load(t), sin = v128.load(t + all);
+    const dr = f32x4.sub(ar, cr), di = f32x4.sub(ai, ci);
+    const tr = f32x4.add(f32x4.mul(cos, di), f32x4.mul(sin, dr));
+    const ti = f32x4.sub(f32x4.mul(cos, dr), f32x4.mul(sin, di));
+    v128.store(pair + (k << 2), f32x4.mul(half, f32x4.sub(f32x4.add(ar, cr), tr)));
+    v128.store(pair + all + (k << 2), f32x4.mul(half, f32x4.add(f32x4.add(ai, ci), ti)));
+  }
+  const first = load<f32>(bins), last = load<f32>(bins + all);
+  store<f32>(pair, first + last);
+  store<f32>(pair + all, first - last);
+  const z = transform(h, pair, other, turns + 2 * all, work);
+  for (let i: usize = 0; i < all; i += 16) {
+    const re = v128.load(z + i), im = v128.load(z + all + i), to = y + 2 * i;
+    const low = f32x4.mul(scale, i32x4.shuffle(re, im, 0, 4, 1, 5));
+    const high = f32x4.mul(scale, i32x4.shuffle(re, im, 2, 6, 3, 7));
+    v128.store(to, f32x4.add(v128.load(to), low));
+    v128.store(to, f32x4.add(v128.load(to, 16), high), 16);
+  }
+}
+
+/**
+ * See the kernel's documentation; lengths are multiples of 32, an `out` of 0 is absent. Turns are the tables of
+ * kernels/fft/wasm.ts. `scratch` holds five times the longest length in floats, and 640 more.
+ */
+export function fourier_linears(
+  x: usize,
+  xStride: usize,
+  slots: usize,
+  records: usize,
+  tables: usize,
+  values: usize,
+  y: usize,
+  yStride: usize,
+  inTurns: usize,
+  turns0: usize,
+  turns1: usize,
+  turns2: usize,
+  scratch: usize,
+  rows: usize,
+  inSize: usize,
+  out0: usize,
+  out1: usize,
+  out2: usize,
+  layer: usize,
+  capacity: usize,
+): void {
+  const longer = max(max(inSize, out0), max(out1, out2)) << 2;
+  const work = scratch, pair = work + 2048, other = pair + longer, spectrum = other + longer;
+  const bins = spectrum + 2 * longer, apart = (longer >> 1) + 16;
+  for (let r: usize = 0; r < rows; r++) {
+    const slot = <usize> load<u32>(slots + (r << 2));
+    if (slot >= capacity) continue;
+    let analysed = false, to = y + ((r * yStride) << 2);
+    for (let i: usize = 0; i < 3; i++) {
+      const out = i == 0 ? out0 : i == 1 ? out1 : out2;
+      const record = records + (((layer + i) * capacity + slot) << 4), at = to;
+      to += out << 2;
+      if (!out || !load<u32>(record, 8)) continue;
+      if (!analysed) analyse(x + ((r * xStride) << 2), inSize >> 1, inTurns, pair, other, work, spectrum);
+      analysed = true;
+      const table = tables + (<usize> load<u32>(record) << 2);
+      const coefficients = values + (<usize> load<u32>(record, 4) << 2);
+      const turns = i == 0 ? turns0 : i == 1 ? turns1 : turns2;
+      gather(spectrum, table, coefficients, out >> 1, bins, apart);
+      synthesise(bins, apart, out >> 1, turns, pair, other, work, v128.load32_splat(record, 12), at);
+    }
+  }
+}

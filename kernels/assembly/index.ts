@@ -1,0 +1,8 @@
+// Every function that a kernel's `wasm` names. Arguments are byte offsets in memory, numbers of elements and rows, and
+// strides in elements.
+export { attention } from "./attention";
+export { fourier_linears } from "./fourier";
+export { linear } from "./linear";
+export { lora_linear } from "./lora";
+export { sample } from "./sample";
+export { add, embedding, rms_norm, rope, rope_cache, silu_gate, silu_gate_up } from "./rows";

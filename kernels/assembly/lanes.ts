@@ -1,0 +1,63 @@
+// Four float32 at a time: what several kernels do with a vector.
+
+/** The sum of a vector's lanes. */
+export function sum(v: v128): f32 {
+  const pairs = f32x4.add(v, i32x4.shuffle(v, v, 2, 3, 0, 1));
+  return f32x4.extract_lane(pairs, 0) + f32x4.extract_lane(pairs, 1);
+}
+
+/** The sums of four vectors' lanes, in one vector. */
+export function sums(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = f32x4.add(i32x4.shuffle(a, b, 0, 4, 1, 5), i32x4.shuffle(a, b, 2, 6, 3, 7));
+  const cd = f32x4.add(i32x4.shuffle(c, d, 0, 4, 1, 5), i32x4.shuffle(c, d, 2, 6, 3, 7));
+  return f32x4.add(i32x4.shuffle(ab, cd, 0, 1, 4, 5), i32x4.shuffle(ab, cd, 2, 3, 6, 7));
+}
+
+/** The largest of a vector's lanes. */
+export function largest(v: v128): f32 {
+  const pairs = f32x4.max(v, i32x4.shuffle(v, v, 2, 3, 0, 1));
+  return max(f32x4.extract_lane(pairs, 0), f32x4.extract_lane(pairs, 1));
+}
+
+/** a + b c, rounded twice: fused operations are not the same everywhere. */
+export function multiplyAdd(a: v128, b: v128, c: v128): v128 {
+  return f32x4.add(a, f32x4.mul(b, c));
+}
+
+/**
+ * e^x of each lane within 2e-7 of its value; 0 below -87.3, where float32 has no normal numbers, and as for 88.3 above
+ * that. x = n ln 2 + r with |r| <= 0.347, where eight terms of the series leave 6e-9.
+ */
+export function exp(x: v128): v128 {
+  const lowest = f32x4.splat(-87.3);
+  const bounded = f32x4.min(f32x4.max(x, lowest), f32x4.splat(88.3));
+  const n = f32x4.nearest(f32x4.mul(bounded, f32x4.splat(1.4426950408889634)));
+  // ln 2 in two parts, of which the first has so few bits that n times it is exact.
+  const high = f32x4.sub(bounded, f32x4.mul(n, f32x4.splat(0.693359375)));
+  const r = f32x4.add(high, f32x4.mul(n, f32x4.splat(2.1219444005469057e-4)));
+  let p = f32x4.splat(1.0 / 5040.0);
+  p = multiplyAdd(f32x4.splat(1.0 / 720.0), p, r);
+  p = multiplyAdd(f32x4.splat(1.0 / 120.0), p, r);
+  p = multiplyAdd(f32x4.splat(1.0 / 24.0), p, r);
+  p = multiplyAdd(f32x4.splat(1.0 / 6.0), p, r);
+  p = multiplyAdd(f32x4.splat(0.5), p, r);
+  p = multiplyAdd(f32x4.splat(1.0), p, r);
+  p = multiplyAdd(f32x4.splat(1.0), p, r);
+  const power = i32x4.shl(i32x4.add(i32x4.trunc_sat_f32x4_s(n), i32x4.splat(127)), 23);
+  return v128.andnot(f32x4.mul(p, power), f32x4.lt(x, lowest));
+}
+
+/** Elements `at`, at + 1, ... as a vector, 0 past `count`: the end of a row whose length four does not divide. */
+export function loadTail(from: usize, count: usize): v128 {
+  let v = v128.load32_zero(from);
+  if (count > 1) v = v128.load32_lane(from + 4, v, 1);
+  if (count > 2) v = v128.load32_lane(from + 8, v, 2);
+  return v;
+}
+
+/** Stores the first `count` (1 to 3) lanes. */
+export function storeTail(to: usize, v: v128, count: usize): void {
+  v128.store32_lane(to, v, 0);
+  if (count > 1) v128.store32_lane(to + 4, v, 1);
+  if (count > 2) v128.store32_lane(to + 8, v, 2);
+}

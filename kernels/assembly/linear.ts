@@ -1,0 +1,155 @@
+// y = or += x W^T (+ bias), float32.
+//
+// Sums run along the inputs, partial sums of each output side by side in a vector. Four outputs are made at a time, of
+// one row of x, where memory is the bound, or of two, so that each weight that was loaded is used twice; in one order, so
+// that a row's result does not depend on its company. The four lie a
+// quarter of the weight apart: four long streams, which the hardware fetches ahead. Four neighbouring rows are met anew
+// each time, at a third of the speed once the weight is larger than the cache.
+import { loadTail, multiplyAdd, sum, sums } from "./lanes";
+
+/** The products of one row of x with four rows of the weight, `stride` bytes apart. */
+function fourOutputs(x: usize, w0: usize, stride: usize, count: usize): v128 {
+  const w1 = w0 + stride, w2 = w1 + stride, w3 = w2 + stride;
+  let a = f32x4.splat(0), b = a, c = a, d = a;
+  const end = (count & ~3) << 2;
+  let i: usize = 0;
+  for (; i < end; i += 16) {
+    const u = v128.load(x + i);
+    a = multiplyAdd(a, u, v128.load(w0 + i));
+    b = multiplyAdd(b, u, v128.load(w1 + i));
+    c = multiplyAdd(c, u, v128.load(w2 + i));
+    d = multiplyAdd(d, u, v128.load(w3 + i));
+  }
+  const rest = count & 3;
+  if (rest) {
+    const u = loadTail(x + i, rest);
+    a = multiplyAdd(a, u, loadTail(w0 + i, rest));
+    b = multiplyAdd(b, u, loadTail(w1 + i, rest));
+    c = multiplyAdd(c, u, loadTail(w2 + i, rest));
+    d = multiplyAdd(d, u, loadTail(w3 + i, rest));
+  }
+  return sums(a, b, c, d);
+}
+
+/** Stores four outputs, `apart` bytes from one to the next; adds the bias and what y holds where asked for. */
+function put(y: usize, apart: usize, products: v128, bias: usize, accumulate: bool): void {
+  const y1 = y + apart, y2 = y1 + apart, y3 = y2 + apart;
+  if (bias) products = f32x4.add(products, gather(bias, apart));
+  if (accumulate) products = f32x4.add(products, gather(y, apart));
+  v128.store32_lane(y, products, 0);
+  v128.store32_lane(y1, products, 1);
+  v128.store32_lane(y2, products, 2);
+  v128.store32_lane(y3, products, 3);
+}
+
+/** Four numbers, `apart` bytes from one to the next. */
+function gather(from: usize, apart: usize): v128 {
+  let v = v128.load32_zero(from);
+  v = v128.load32_lane(from + apart, v, 1);
+  v = v128.load32_lane(from + 2 * apart, v, 2);
+  return v128.load32_lane(from + 3 * apart, v, 3);
+}
+
+/** Four outputs of two rows of x, `xStride` bytes apart. */
+function fourOutputsTwoRows(
+  x: usize,
+  xStride: usize,
+  w0: usize,
+  stride: usize,
+  count: usize,
+  y: usize,
+  yStride: usize,
+  apart: usize,
+  bias: usize,
+  accumulate: bool,
+): void {
+  const w1 = w0 + stride, w2 = w1 + stride, w3 = w2 + stride, x1 = x + xStride;
+  let a = f32x4.splat(0), b = a, c = a, d = a, e = a, f = a, g = a, h = a;
+  const end = (count & ~3) << 2;
+  let i: usize = 0;
+  for (; i < end; i += 16) {
+    const u = v128.load(x + i), v = v128.load(x1 + i);
+    const p = v128.load(w0 + i);
+    a = multiplyAdd(a, u, p);
+    e = multiplyAdd(e, v, p);
+    const q = v128.load(w1 + i);
+    b = multiplyAdd(b, u, q);
+    f = multiplyAdd(f, v, q);
+    const r = v128.load(w2 + i);
+    c = multiplyAdd(c, u, r);
+    g = multiplyAdd(g, v, r);
+    const s = v128.load(w3 + i);
+    d = multiplyAdd(d, u, s);
+    h = multiplyAdd(h, v, s);
+  }
+  const rest = count & 3;
+  if (rest) {
+    const u = loadTail(x + i, rest), v = loadTail(x1 + i, rest);
+    const p = loadTail(w0 + i, rest), q = loadTail(w1 + i, rest);
+    const r = loadTail(w2 + i, rest), s = loadTail(w3 + i, rest);
+    a = multiplyAdd(a, u, p);
+    b = multiplyAdd(b, u, q);
+    c = multiplyAdd(c, u, r);
+    d = multiplyAdd(d, u, s);
+    e = multiplyAdd(e, v, p);
+    f = multiplyAdd(f, v, q);
+    g = multiplyAdd(g, v, r);
+    h = multiplyAdd(h, v, s);
+  }
+  put(y, apart, sums(a, b, c, d), bias, accumulate);
+  put(y + yStride, apart, sums(e, f, g, h), bias, accumulate);
+}
+
+/** The product of one row of x with one of the weight. */
+export function dot(x: usize, w: usize, count: usize): f32 {
+  let a = f32x4.splat(0);
+  const end = (count & ~3) << 2;
+  let i: usize = 0;
+  for (; i < end; i += 16) a = multiplyAdd(a, v128.load(x + i), v128.load(w + i));
+  const rest = count & 3;
+  if (rest) a = multiplyAdd(a, loadTail(x + i, rest), loadTail(w + i, rest));
+  return sum(a);
+}
+
+/**
+ * Rows of x (rows, inSize) times weight (outSize, inSize) to y (rows, outSize). Strides are elements from row to row;
+ * `bias` is 0 for none.
+ */
+export function linear(
+  x: usize,
+  xStride: usize,
+  weight: usize,
+  weightStride: usize,
+  bias: usize,
+  y: usize,
+  yStride: usize,
+  rows: usize,
+  inSize: usize,
+  outSize: usize,
+  accumulate: bool,
+): void {
+  const stride = weightStride << 2;
+  xStride <<= 2;
+  yStride <<= 2;
+  const quarter = outSize >> 2, pairs = rows & ~1, apart = quarter << 2;
+  for (let o: usize = 0; o < quarter; o++) {
+    const w = weight + o * stride, at = y + (o << 2), b = bias ? bias + (o << 2) : 0;
+    for (let r: usize = 0; r < pairs; r += 2) {
+      const from = x + r * xStride, to = at + r * yStride;
+      fourOutputsTwoRows(from, xStride, w, quarter * stride, inSize, to, yStride, apart, b, accumulate);
+    }
+    if (pairs < rows) {
+      const products = fourOutputs(x + pairs * xStride, w, quarter * stride, inSize);
+      put(at + pairs * yStride, apart, products, b, accumulate);
+    }
+  }
+  for (let o: usize = 4 * quarter; o < outSize; o++) {
+    for (let r: usize = 0; r < rows; r++) {
+      const at = y + r * yStride + (o << 2);
+      let value = dot(x + r * xStride, weight + o * stride, inSize);
+      if (bias) value += load<f32>(bias + (o << 2));
+      if (accumulate) value += load<f32>(at);
+      store<f32>(at, value);
+    }
+  }
+}

@@ -1,0 +1,161 @@
+// Kernels that take a row at a time. Strides are elements from row to row.
+import { exp, loadTail, multiplyAdd, storeTail, sum } from "./lanes";
+
+/** y[r] = x[r] / sqrt(mean of x[r]^2 + eps) * weight. */
+export function rms_norm(
+  x: usize,
+  xStride: usize,
+  weight: usize,
+  y: usize,
+  yStride: usize,
+  rows: usize,
+  dim: usize,
+  eps: f64,
+): void {
+  const end = (dim & ~3) << 2, rest = dim & 3;
+  for (let r: usize = 0; r < rows; r++) {
+    const from = x + r * (xStride << 2), to = y + r * (yStride << 2);
+    let squares = f32x4.splat(0);
+    for (let i: usize = 0; i < end; i += 16) {
+      const v = v128.load(from + i);
+      squares = multiplyAdd(squares, v, v);
+    }
+    if (rest) {
+      const v = loadTail(from + end, rest);
+      squares = multiplyAdd(squares, v, v);
+    }
+    const factor = f32x4.splat(<f32> (1.0 / Math.sqrt(<f64> sum(squares) / <f64> dim + eps)));
+    for (let i: usize = 0; i < end; i += 16) {
+      v128.store(to + i, f32x4.mul(f32x4.mul(v128.load(from + i), factor), v128.load(weight + i)));
+    }
+    if (rest) {
+      const v = f32x4.mul(f32x4.mul(loadTail(from + end, rest), factor), loadTail(weight + end, rest));
+      storeTail(to + end, v, rest);
+    }
+  }
+}
+
+/** y[r] = gate[r] / (1 + e^-gate[r]) * up[r]. */
+export function silu_gate(
+  gate: usize,
+  gateStride: usize,
+  up: usize,
+  upStride: usize,
+  y: usize,
+  yStride: usize,
+  rows: usize,
+  dim: usize,
+): void {
+  const end = (dim & ~3) << 2, rest = dim & 3;
+  for (let r: usize = 0; r < rows; r++) {
+    const g = gate + r * (gateStride << 2), u = up + r * (upStride << 2), to = y + r * (yStride << 2);
+    for (let i: usize = 0; i < end; i += 16) {
+      v128.store(to + i, f32x4.mul(silu(v128.load(g + i)), v128.load(u + i)));
+    }
+    if (rest) storeTail(to + end, f32x4.mul(silu(loadTail(g + end, rest)), loadTail(u + end, rest)), rest);
+  }
+}
+
+/** The same of gate and up side by side in rows of 2 dim. */
+export function silu_gate_up(gateUp: usize, y: usize, rows: usize, dim: usize): void {
+  silu_gate(gateUp, 2 * dim, gateUp + (dim << 2), 2 * dim, y, dim, rows, dim);
+}
+
+function silu(g: v128): v128 {
+  return f32x4.div(g, f32x4.add(f32x4.splat(1), exp(f32x4.neg(g))));
+}
+
+/** Turns the pairs (x[i], x[i + headDim / 2]) of each head by table[positions[r], i]: cosine, sine. */
+export function rope(
+  x: usize,
+  xStride: usize,
+  table: usize,
+  positions: usize,
+  rows: usize,
+  heads: usize,
+  headDim: usize,
+): void {
+  for (let r: usize = 0; r < rows; r++) {
+    turn(x + ((r * xStride) << 2), turnOf(table, positions, r, headDim), heads, headDim);
+  }
+}
+
+/** The cosines and sines of row r's position. */
+function turnOf(table: usize, positions: usize, r: usize, headDim: usize): usize {
+  return table + (<usize> load<u32>(positions + (r << 2)) * headDim << 2);
+}
+
+/** Turns heads that stand one after the other by one position's cosines and sines. */
+function turn(heads: usize, by: usize, count: usize, headDim: usize): void {
+  const half = headDim >> 1, vectors = half & ~3;
+  for (let head: usize = 0; head < count; head++) {
+    const at = heads + ((head * headDim) << 2), opposite = at + (half << 2);
+    for (let i: usize = 0; i < vectors; i += 4) {
+      const t = v128.load(by + (i << 3)), u = v128.load(by + (i << 3), 16);
+      const cos = i32x4.shuffle(t, u, 0, 2, 4, 6), sin = i32x4.shuffle(t, u, 1, 3, 5, 7);
+      const a = v128.load(at + (i << 2)), b = v128.load(opposite + (i << 2));
+      v128.store(at + (i << 2), f32x4.sub(f32x4.mul(a, cos), f32x4.mul(b, sin)));
+      v128.store(opposite + (i << 2), f32x4.add(f32x4.mul(b, cos), f32x4.mul(a, sin)));
+    }
+    for (let i = vectors; i < half; i++) {
+      const cos = load<f32>(by + (i << 3)), sin = load<f32>(by + (i << 3), 4);
+      const a = load<f32>(at + (i << 2)), b = load<f32>(opposite + (i << 2));
+      store<f32>(at + (i << 2), a * cos - b * sin);
+      store<f32>(opposite + (i << 2), b * cos + a * sin);
+    }
+  }
+}
+
+/** Turns query heads in place; puts key heads, turned, and value heads where `index` says, or nowhere. */
+export function rope_cache(
+  qkv: usize,
+  qkvStride: usize,
+  table: usize,
+  positions: usize,
+  index: usize,
+  keys: usize,
+  values: usize,
+  rows: usize,
+  heads: usize,
+  kvHeads: usize,
+  headDim: usize,
+  cacheRows: u32,
+): void {
+  const width = (kvHeads * headDim) << 2;
+  for (let r: usize = 0; r < rows; r++) {
+    const from = qkv + ((r * qkvStride) << 2), by = turnOf(table, positions, r, headDim);
+    turn(from, by, heads, headDim);
+    const place = load<u32>(index + (r << 2));
+    if (place >= cacheRows) continue;
+    const key = from + ((heads * headDim) << 2), to = keys + <usize> place * width;
+    memory.copy(to, key, width);
+    turn(to, by, kvHeads, headDim);
+    memory.copy(values + <usize> place * width, key + width, width);
+  }
+}
+
+/** y[r] = weight[ids[r]]; an id of `vocab` or more gives zeros. */
+export function embedding(
+  ids: usize,
+  weight: usize,
+  y: usize,
+  yStride: usize,
+  rows: usize,
+  dim: usize,
+  vocab: u32,
+): void {
+  for (let r: usize = 0; r < rows; r++) {
+    const id = load<u32>(ids + (r << 2)), to = y + r * (yStride << 2);
+    if (id < vocab) memory.copy(to, weight + <usize> id * (dim << 2), dim << 2);
+    else memory.fill(to, 0, dim << 2);
+  }
+}
+
+/** y += x, `count` elements. */
+export function add(x: usize, y: usize, count: usize): void {
+  const end = (count & ~3) << 2, rest = count & 3;
+  for (let i: usize = 0; i < end; i += 16) {
+    v128.store(y + i, f32x4.add(v128.load(y + i), v128.load(x + i)));
+  }
+  if (rest) storeTail(y + end, f32x4.add(loadTail(y + end, rest), loadTail(x + end, rest)), rest);
+}

@@ -1,0 +1,112 @@
+/**
+ * Kernels in WASM: an instance of the module with its memory, in which the CPU device's tensors lie.
+ *
+ * @module
+ */
+import type { Table, WasmCall } from "../../kernels/kernel.ts";
+import { wasmBytes } from "../../kernels/wasm_bytes.ts";
+import { bytesPerElement, type DType, elements, type HostTensor, type Tensor, viewOf } from "../tensor.ts";
+import { WasmHeap } from "./wasm_heap.ts";
+
+/** A call made ready: its function and arguments are settled. */
+export interface ReadyCall {
+  readonly run: () => void;
+  /** Where its scratch lies, to be freed with it. */
+  readonly scratch: readonly number[];
+}
+
+/** One instance; everything in it lives in one memory of at most 4 GiB. */
+export class Wasm {
+  readonly #memory = new WebAssembly.Memory({ initial: 16 });
+  readonly #heap = new WasmHeap(this.#memory);
+  readonly #functions: WebAssembly.Exports;
+  readonly #tables = new Map<string, number>();
+  /** Offsets of tensors made here and not yet released. */
+  readonly #owned = new WeakMap<Tensor, number>();
+
+  constructor(module: WebAssembly.Module) {
+    this.#functions = new WebAssembly.Instance(module, { env: { memory: this.#memory } }).exports;
+  }
+
+  /** A zeroed tensor; undefined when the memory has no room for it. */
+  alloc(shape: readonly number[], dtype: DType): HostTensor | undefined {
+    const count = elements(shape);
+    const at = this.#heap.alloc(count * bytesPerElement[dtype]);
+    if (at === undefined) return undefined;
+    const memory = this.#memory;
+    let view = viewOf(dtype, memory.buffer, at, count);
+    const made: HostTensor = {
+      shape,
+      dtype,
+      /** Made anew after the memory has grown, which detaches older views. */
+      get data() {
+        if (view.buffer !== memory.buffer) view = viewOf(dtype, memory.buffer, at, count);
+        return view;
+      },
+    };
+    this.#owned.set(made, at);
+    return made;
+  }
+
+  /** Frees a tensor made here. */
+  release(t: Tensor): void {
+    const at = this.#owned.get(t);
+    if (at === undefined) return;
+    this.#owned.delete(t);
+    this.#heap.free(at);
+  }
+
+  /** Makes a call ready; undefined when one of its tensors lies elsewhere or there is no room for its scratch. */
+  prepare(call: WasmCall, buffers: Readonly<Record<string, HostTensor>>): ReadyCall | undefined {
+    const offsets = new Map<string, number | undefined>();
+    for (const [name, t] of Object.entries(buffers)) offsets.set(name, this.#offset(t));
+    for (const [name, table] of Object.entries(call.tables ?? {})) offsets.set(name, this.#table(table));
+    const scratch = Object.entries(call.scratch ?? {}).map(([name, bytes]) => {
+      const at = this.#heap.alloc(bytes);
+      offsets.set(name, at);
+      return at;
+    }).filter((at) => at !== undefined);
+    if ([...offsets.values()].includes(undefined)) {
+      this.free(scratch);
+      return undefined;
+    }
+    const args = call.args.map((arg) => typeof arg === "number" ? arg : offsets.get(arg)!);
+    const run = this.#functions[call.function];
+    if (typeof run !== "function") {
+      throw new TypeError(
+        `Cannot run "${call.function}": the WASM module has none; it is of another version`,
+      );
+    }
+    return { run: () => run(...args), scratch };
+  }
+
+  free(scratch: readonly number[]): void {
+    for (const at of scratch) this.#heap.free(at);
+  }
+
+  #offset({ data }: HostTensor): number | undefined {
+    return data.buffer === this.#memory.buffer ? data.byteOffset : undefined;
+  }
+
+  #table({ key, make }: Table): number | undefined {
+    const known = this.#tables.get(key);
+    if (known !== undefined) return known;
+    const numbers = make();
+    const at = this.#heap.alloc(numbers.byteLength);
+    if (at === undefined) return undefined;
+    new Float32Array(this.#memory.buffer, at, numbers.length).set(numbers);
+    this.#tables.set(key, at);
+    return at;
+  }
+}
+
+let compiled: WebAssembly.Module | undefined;
+
+/** An instance of the package's own module; undefined where the runtime refuses it: no SIMD, or no compiling at all. */
+export function ownWasm(): Wasm | undefined {
+  try {
+    return new Wasm(compiled ??= new WebAssembly.Module(wasmBytes()));
+  } catch {
+    return undefined;
+  }
+}

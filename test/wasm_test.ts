@@ -1,0 +1,164 @@
+/**
+ * The CPU device's WASM: the committed bytes, its memory, and what it does where there is none.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import fc from "fast-check";
+import { add, anyKernel, fourierLinear, kernels } from "../kernels/mod.ts";
+import { wasmBytes } from "../kernels/wasm_bytes.ts";
+import { cpuDevice } from "../src/device/cpu.ts";
+import { WasmHeap } from "../src/device/wasm_heap.ts";
+import { step } from "../src/plan.ts";
+import { type HostTensor, slice, type Tensor, tensor } from "../src/tensor.ts";
+import { root } from "./architecture.ts";
+import { bytesModule, compile } from "./wasm/build.ts";
+
+/** The arrays of a CPU device's tensors. */
+const dataOf = (t: Tensor): Float32Array => (t as HostTensor).data as Float32Array;
+
+test("kernels/wasm_bytes.ts is what `deno task build:wasm` makes of kernels/assembly/", async () => {
+  const committed = readFileSync(join(root, "kernels/wasm_bytes.ts"), "utf8");
+  assert.equal(committed, bytesModule(await compile()), "run `deno task build:wasm`");
+});
+
+test("wasmBytes exports every function that a kernel's wasm names, and those alone", () => {
+  const named = new Set(
+    kernels.flatMap(({ wasm, cases }) => wasm ? cases.map(({ uniforms }) => wasm(uniforms)?.function) : []),
+  );
+  named.delete(undefined);
+  const exported = WebAssembly.Module.exports(new WebAssembly.Module(wasmBytes()))
+    .filter(({ kind }) => kind === "function").map(({ name }) => name);
+  assert.deepEqual(exported.sort(), [...named].sort());
+});
+
+test("cpuDevice says how it computes, and takes a module compiled beforehand", async () => {
+  const module = new WebAssembly.Module(wasmBytes());
+  assert.match(cpuDevice().description, /WASM/);
+  assert.match(cpuDevice({ wasm: module }).description, /WASM/);
+  assert.match(cpuDevice({ wasm: false }).description, /TypeScript/);
+  const device = cpuDevice({ wasm: module });
+  const x = device.upload(tensor(Float32Array.of(1, 2, 3)));
+  const program = await device.prepare([step(add, { x, y: x }, { count: 3 })]);
+  device.run(program);
+  assert.deepEqual(await device.read(x), Float32Array.of(2, 4, 6));
+});
+
+test("cpuDevice refuses a module that lacks a kernel's function, by its name", () => {
+  // The smallest module: a magic number and a version.
+  const empty = new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0));
+  const device = cpuDevice({ wasm: empty });
+  const x = device.alloc([4], "float32");
+  assert.throws(() => device.prepare([step(add, { x, y: x }, { count: 4 })]), /Cannot run "add": the WASM/);
+});
+
+test("cpuDevice keeps to TypeScript where the runtime refuses WASM, but not with a module of the caller's", () => {
+  const { Instance } = WebAssembly;
+  const module = new WebAssembly.Module(wasmBytes());
+  const refuse = function (): never {
+    throw new WebAssembly.LinkError("not here");
+  };
+  Object.defineProperty(WebAssembly, "Instance", { value: refuse, configurable: true, writable: true });
+  try {
+    assert.match(cpuDevice().description, /TypeScript/);
+    assert.throws(() => cpuDevice({ wasm: module }), /not here/);
+  } finally {
+    Object.defineProperty(WebAssembly, "Instance", { value: Instance, configurable: true, writable: true });
+  }
+});
+
+test("cpuDevice: tensors, slices and programs live through a growth of the memory", async () => {
+  const device = cpuDevice();
+  const x = device.upload(tensor(Float32Array.of(1, 2, 3, 4)));
+  const y = device.upload(tensor(Float32Array.of(10, 20, 30, 40)));
+  const half = slice(y, 2, 2);
+  const program = await device.prepare([step(add, { x, y }, { count: 4 })]);
+  const before = dataOf(y);
+  const large = device.alloc([2 ** 22], "float32");
+  assert.equal(before.length, 0, "the memory did not grow: this test shows nothing");
+  device.run(program);
+  assert.deepEqual([...dataOf(y)], [11, 22, 33, 44]);
+  assert.deepEqual([...dataOf(half)], [33, 44]);
+  assert.ok(dataOf(large).every((value) => value === 0));
+  device.write(half, Float32Array.of(7), 1);
+  assert.deepEqual(await device.read(y, { at: 2, count: 2 }), Float32Array.of(33, 7));
+});
+
+test("cpuDevice: a step whose tensors lie outside the memory runs in TypeScript", async () => {
+  const device = cpuDevice();
+  const outside = tensor(Float32Array.of(1, 2, 3));
+  const inside = device.upload(outside);
+  device.run(await device.prepare([step(add, { x: inside, y: outside }, { count: 3 })]));
+  assert.deepEqual([...outside.data], [2, 4, 6]);
+});
+
+test("cpuDevice: a released tensor's room is used again, zeroed, and releasing it twice frees nothing else", () => {
+  const device = cpuDevice();
+  const first = device.upload(tensor(new Float32Array(1000).fill(5)));
+  const at = dataOf(first).byteOffset;
+  device.release(first);
+  const second = device.alloc([1000], "float32");
+  assert.equal(dataOf(second).byteOffset, at);
+  assert.ok(dataOf(second).every((value) => value === 0));
+  device.release(first);
+  const third = device.alloc([1000], "float32");
+  assert.notEqual(dataOf(third).byteOffset, at);
+});
+
+test("cpuDevice: programs give their scratch back", async () => {
+  const device = cpuDevice();
+  const { uniforms, make } = fourierLinear.cases.find(({ name }) => name === "mixed rows 256 x 768")!;
+  const buffers = Object.fromEntries(
+    Object.entries(make(Math.random)).map(([name, data]) => [name, device.upload(tensor(data))]),
+  );
+  const plan = [{ kernel: anyKernel(fourierLinear), buffers, uniforms }];
+  (await device.prepare(plan)).release();
+  const places = [];
+  for (let i = 0; i < 3; i++) {
+    (await device.prepare(plan)).release();
+    const next = device.alloc([1], "float32");
+    places.push(dataOf(next).byteOffset);
+    device.release(next);
+  }
+  assert.equal(new Set(places).size, 1);
+});
+
+test("WasmHeap never gives two owners one byte, joins what is freed, and says when the memory ends", () => {
+  const operations = fc.array(
+    fc.oneof(
+      { weight: 3, arbitrary: fc.record({ alloc: fc.integer({ min: 0, max: 5000 }) }) },
+      { weight: 2, arbitrary: fc.record({ free: fc.nat() }) },
+    ),
+    { maxLength: 80 },
+  );
+  fc.assert(
+    fc.property(operations, (list) => {
+      const memory = new WebAssembly.Memory({ initial: 1, maximum: 4 });
+      const heap = new WasmHeap(memory);
+      const live: { at: number; bytes: number }[] = [];
+      for (const operation of list) {
+        if ("alloc" in operation) {
+          const at = heap.alloc(operation.alloc);
+          if (at === undefined) continue;
+          const bytes = new Uint8Array(memory.buffer, at, operation.alloc);
+          assert.ok(at > 0 && at % 64 === 0 && bytes.every((byte) => byte === 0));
+          bytes.fill(1);
+          for (const other of live) {
+            assert.ok(at + operation.alloc <= other.at || other.at + other.bytes <= at);
+          }
+          live.push({ at, bytes: operation.alloc });
+        } else if (live.length > 0) {
+          heap.free(live.splice(operation.free % live.length, 1)[0].at);
+        }
+      }
+      for (const { at } of live) heap.free(at);
+      const most = memory.buffer.byteLength - 128;
+      assert.notEqual(heap.alloc(Math.min(most, 65536 - 64)), undefined);
+      assert.equal(heap.alloc(4 * 65536), undefined);
+    }),
+    { numRuns: 200 },
+  );
+});
