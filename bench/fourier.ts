@@ -23,7 +23,6 @@ function label({ out, in: inFeatures, rows, adapters }: LayerSize): string {
   return `${out} x ${inFeatures}, T = ${rows}, ${adapters} adapter${adapters > 1 ? "s" : ""}`;
 }
 
-/** out, in, rows, adapters. */
 function forwardSizes({ device, quick }: BenchContext): LayerSize[] {
   const square = (d: number, rows: number, adapters: number) => [d, d, rows, adapters];
   const odd = [[11008, 4096], [14336, 4096], [18944, 3584], [4096, 11008], [4096, 14336], [3584, 18944]];

@@ -16,7 +16,7 @@ import { benches } from "./benches.ts";
 import type { Bench, Measurement } from "./measurement.ts";
 import { type OpenBenchDevice, openBenchDevice } from "./machine.ts";
 import { measurePeer } from "./peers.ts";
-import { type Recording, recordingFile, saveRun, today, versionsLine } from "./results.ts";
+import { recordingFile, type Run, saveRun, today, versionsLine } from "./results.ts";
 import { formatCell } from "./table.ts";
 import { clockOf } from "./timer.ts";
 
@@ -56,26 +56,43 @@ function print({ table, row, column, unit, median, minimum, slowest }: Measureme
   console.log(`${table.padEnd(16)} ${row.padEnd(52)} ${column}: ${formatCell(median)} ${unit}${range}`);
 }
 
-async function runBench(bench: Bench, { device, quick, machine, versions }: OpenBenchDevice): Promise<void> {
-  const target = options.out ?? recordingFile(machine.name, quick);
-  const command = `deno task bench:${bench.name}${quick ? " --quick" : ""}`;
-  const run = { bench: bench.name, date: today(), quick };
-  const save = (rest: Omit<Recording["runs"][number], keyof typeof run>): void =>
-    saveRun(target, machine, { ...run, ...rest });
-  const measurements: Measurement[] = [];
-  for await (const measurement of bench.measure({ device, quick, log: console.log })) {
+/** Measurements as they come, each in the recording before the next is taken: a call may be cut off. */
+async function keep(
+  measurements: AsyncIterable<Measurement> | Iterable<Measurement>,
+  { quick, machine }: OpenBenchDevice,
+  run: Omit<Run, "date" | "quick" | "measurements">,
+): Promise<void> {
+  const file = options.out ?? recordingFile(machine.name, quick);
+  const kept: Measurement[] = [];
+  for await (const measurement of measurements) {
     print(measurement);
-    measurements.push(measurement);
+    kept.push(measurement);
+    saveRun(file, machine, { ...run, date: today(), quick, measurements: kept });
   }
-  save({ command, versions, clock: clockOf(device), measurements });
-  if (!options.python) return;
-  for (const peer of bench.peers ?? []) {
-    const { command, versions, clock, measurements } = await measurePeer(options.python, peer, {
-      quick,
-      cpu: device.kind === "cpu",
-    });
-    measurements.forEach(print);
-    save({ command, versions, clock, measurements });
+}
+
+async function runBench({ name, measure }: Bench, opened: OpenBenchDevice): Promise<void> {
+  const { device, quick, versions } = opened;
+  const command = `deno task bench:${name}${quick ? " --quick" : ""}${
+    device.kind === "cpu" ? " --device cpu" : ""
+  }`;
+  const measurements = measure({ device, quick, log: console.log });
+  await keep(measurements, opened, { bench: name, command, versions, clock: clockOf(device) });
+}
+
+async function runPeer(file: string, bench: string, opened: OpenBenchDevice): Promise<void> {
+  const { device, quick } = opened;
+  const { measurements, ...run } = measurePeer(options.python!, file, { quick, cpu: device.kind === "cpu" });
+  await keep(measurements, opened, { bench, ...run });
+}
+
+/** One that fails is told of, and the others go on. */
+async function orFail(what: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    console.error(`FAILED ${what}: ${(error as Error).message}`);
+    process.exitCode = 1;
   }
 }
 
@@ -93,8 +110,14 @@ if (opened.quick) {
 }
 if (clockOf(opened.device) === "wall time") console.log("no timestamps on this device: times are wall time");
 for (const bench of selected) {
-  if (bench.gpuOnly && opened.device.kind === "cpu") console.log(`left out: ${bench.name}: it needs a GPU`);
-  else await runBench(bench, opened);
+  if (bench.gpuOnly && opened.device.kind === "cpu") {
+    console.log(`left out: ${bench.name}: it needs a GPU`);
+    continue;
+  }
+  await orFail(bench.name, () => runBench(bench, opened));
+  for (const file of options.python ? bench.peers ?? [] : []) {
+    await orFail(file, () => runPeer(file, bench.name, opened));
+  }
 }
 opened.device.destroy();
-process.exit(0);
+process.exit();
