@@ -128,9 +128,18 @@ function drawSeries({ points, style }: Series, index: number, { x, y }: { x: Sca
   }</g>`;
 }
 
-/** The names in the corner where the fewest points are: lines rise or fall, seldom both. */
+/** Points along a line, close enough to see whether it passes behind a text. */
+function along(points: readonly PlotPoint[]): PlotPoint[] {
+  const parts = Array.from({ length: 16 }, (_, k) => k / 16);
+  return points.flatMap((from, i) => {
+    const to = points[i + 1] ?? from;
+    return parts.map((part) => ({ x: from.x + part * (to.x - from.x), y: from.y + part * (to.y - from.y) }));
+  });
+}
+
+/** The names in the corner where the least of the lines is: they rise or fall, seldom both. */
 function legend(series: readonly Series[], { x, y }: { x: Scale; y: Scale }): string {
-  const all = series.flatMap(({ points }) => points).map((p) => ({ x: x.at(p.x), y: y.at(p.y) }));
+  const all = series.flatMap(({ points }) => along(points.map((p) => ({ x: x.at(p.x), y: y.at(p.y) }))));
   const lineHeight = 20;
   const boxHeight = series.length * lineHeight;
   const textWidth = 34 + 7.2 * Math.max(...series.map(({ name }) => name.length));

@@ -13,17 +13,20 @@ function styleOf(column: string): Series["style"] {
   return column === "model" ? "model" : column.startsWith("floor") ? "floor" : "measured";
 }
 
-/** Columns as lines; x is what the rows' names say before the `=`. */
+/** Columns as lines, our own first; x is what the rows' names say before the `=`. */
 function sweepPlot(table: string, cells: readonly Measurement[], machine: string): string {
-  const series = distinct(cells.map(({ column }) => column)).map((column) => ({
+  const columns = distinct(cells.map(({ column }) => column));
+  const series = columns.sort((a, b) => Number(b === "fourierft") - Number(a === "fourierft")).map((
+    column,
+  ) => ({
     name: column,
     style: styleOf(column),
     points: cells.filter((m) => m.column === column).map(({ x, median }) => ({ x: x!, y: median }))
       .sort((a, b) => a.x - b.x),
   }));
   return lineChart(series, {
-    title: `${table}: ${cells[0].note ?? machine}`,
-    subtitle: machine,
+    title: `${table}, ${machine}`,
+    subtitle: cells.find(({ column, note }) => note && styleOf(column) === "measured")?.note ?? "",
     xLabel: cells[0].row.split(" = ")[0],
     yLabel: cells[0].unit,
   });
@@ -31,8 +34,9 @@ function sweepPlot(table: string, cells: readonly Measurement[], machine: string
 
 function fractionPlot(cells: readonly Measurement[], table: string, machine: string): string {
   return barChart(cells.map(({ row, median }) => ({ name: row, percent: median })), {
-    title: `${table}: bytes that must be moved, as a part of a copy's rate`,
-    subtitle: `${machine}; a kernel that computes much cannot come near 100 %`,
+    title: `${table}, ${machine}`,
+    subtitle:
+      "bytes that must be moved, as a part of a copy's rate; what computes much cannot come near 100 %",
     xLabel: "",
     yLabel: "",
   });

@@ -160,7 +160,7 @@ async function* runSweep(context: BenchContext, sweep: Sweep): AsyncGenerator<Me
     const cell = { table, row: `${varies} = ${x}`, unit: "us", x };
     measured.push({
       ...cell,
-      column: "measured",
+      column: "fourierft",
       median: medianUs,
       minimum: minimumUs,
       slowest: slowestUs,
