@@ -18,13 +18,13 @@ export interface Work {
 
 type Place = Pick<Measurement, "table" | "row" | "x">;
 
-/** Times of a row: in a pass, alone, and wall. */
-export function times(place: Place, timing: Timing, column = "in a pass"): Measurement[] {
+/** Times of a row: in a pass, alone, and wall; the wall's only where that is the clock. */
+export function times(place: Place, timing: Timing): Measurement[] {
   const cell = { ...place, unit: "us" };
   const { medianUs, minimumUs, slowestUs, runs, aloneUs, wallUs, clock } = timing;
   const first = {
     ...cell,
-    column: clock === "wall time" && column === "in a pass" ? "wall" : column,
+    column: clock === "wall time" ? "wall" : "in a pass",
     median: medianUs,
     minimum: minimumUs,
     slowest: slowestUs,

@@ -98,13 +98,10 @@ async function orFail(what: string, work: () => Promise<void>): Promise<void> {
 
 const selected = chosen();
 if (options.software) runOnSoftware();
-const opened = await openBenchDevice({
-  kind: options.device as "auto" | "webgpu" | "cpu",
-  quick: options.quick,
-});
-console.log(
-  `${opened.machine.name}; ${versionsLine(opened.versions)}`,
-);
+const kind = (["auto", "webgpu", "cpu"] as const).find((known) => known === options.device);
+if (!kind) throw new RangeError(`Cannot bench on device "${options.device}": it must be auto, webgpu or cpu`);
+const opened = await openBenchDevice({ kind, quick: options.quick });
+console.log(`${opened.machine.name}; ${versionsLine(opened.versions)}`);
 if (opened.quick) {
   console.log("quick: small sizes and few runs; these figures say nothing of a machine's speed");
 }
