@@ -11,6 +11,9 @@ import { openAdapterStore } from "../src/runtime/adapter_store.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { openDevice } from "../src/runtime/open_device.ts";
 import { openModel } from "../src/open.ts";
+import { machineOf } from "./machine.ts";
+import type { Measurement } from "./measurement.ts";
+import { recordingFile, saveRun, today } from "./results.ts";
 
 function argument(name: string, fallback: string): string {
   const at = process.argv.indexOf(name);
@@ -72,6 +75,7 @@ for (const adapters of Object.values(runs)) await decode(adapters);
 for (let round = 0; round < rounds; round++) {
   for (const [name, adapters] of Object.entries(runs)) results[name].push(await decode(adapters));
 }
+const measurements: Measurement[] = [];
 for (const [name, values] of Object.entries(results)) {
   const batch = runs[name].length > 1 ? "batch of 8, base" : "base";
   const ratio = median(values.map((value, i) => results[batch][i] / value));
@@ -80,6 +84,23 @@ for (const [name, values] of Object.entries(results)) {
       Math.max(...values).toFixed(0)
     }; ${(100 * (ratio - 1)).toFixed(1)} % slower than base`,
   );
+  const cell = { table: "decode-demo", row: name, runs: values.length };
+  const speed = { median: median(values), minimum: Math.min(...values) };
+  measurements.push(
+    { ...cell, column: "fourierft", unit: "tokens/s", ...speed },
+    { ...cell, column: "best", unit: "tokens/s", median: Math.max(...values) },
+    { ...cell, column: "slower than the base", unit: "%", median: 100 * (ratio - 1) },
+  );
 }
+const { machine, versions } = machineOf(device);
+saveRun(recordingFile(machine.name, false), machine, {
+  bench: "decode",
+  command: "deno task bench:decode",
+  date: today(),
+  versions,
+  clock: "wall time",
+  quick: false,
+  measurements,
+});
 device.destroy();
 process.exit(0);

@@ -1,41 +1,55 @@
 /**
- * GPU time of programs run one after another, each in a compute pass of its own.
+ * GPU time by timestamp queries: of compute passes, one after another.
  *
  * @module
  */
 import type { Program } from "../src/device/device.ts";
 import type { WebGpuDevice } from "../src/device/webgpu.ts";
 
+/** Programs that run in one pass, in order. */
+export type TimedPass = readonly Program[];
+
 /** Two timestamps a pass; a query set holds at most 4096. */
 const passesAtOnce = 2048;
 
-/**
- * Microseconds of each program, in the order they are run. A pass is counted from where the one before it ended: its own
- * first timestamp may be written while that one still runs.
- */
-export async function timePasses(device: WebGpuDevice, programs: readonly Program[]): Promise<number[]> {
+/** Microseconds of each pass, in the order they are run. */
+export async function timePasses(device: WebGpuDevice, passes: readonly TimedPass[]): Promise<number[]> {
   const times: number[] = [];
-  for (let at = 0; at < programs.length; at += passesAtOnce) {
-    times.push(...await timeSome(device, programs.slice(at, at + passesAtOnce)));
+  for (let at = 0; at < passes.length; at += passesAtOnce) {
+    times.push(...spans(await stampPasses(device, passes.slice(at, at + passesAtOnce))));
   }
   return times;
 }
 
-async function timeSome(device: WebGpuDevice, programs: readonly Program[]): Promise<number[]> {
-  const { gpu } = device;
+/**
+ * Microseconds of passes from their begin and end stamps (nanoseconds). A pass is counted from where the one before it
+ * ended: its own first timestamp may be written while that one still runs.
+ */
+export function spans(stamps: BigUint64Array): number[] {
+  return Array.from({ length: stamps.length / 2 }, (_, i) => {
+    const begin = stamps[2 * i];
+    const free = i === 0 || stamps[2 * i - 1] < begin ? begin : stamps[2 * i - 1];
+    return Math.max(0, Number(stamps[2 * i + 1] - free) / 1000);
+  });
+}
+
+async function stampPasses(
+  { gpu, encode }: WebGpuDevice,
+  passes: readonly TimedPass[],
+): Promise<BigUint64Array> {
   if (!gpu.features.has("timestamp-query")) {
     throw new Error("Cannot time on this GPU: it has no timestamp-query");
   }
-  const count = 2 * programs.length;
+  const count = 2 * passes.length;
   const querySet = gpu.createQuerySet({ type: "timestamp", count });
   const resolved = gpu.createBuffer({ size: 8 * count, usage: 0x200 | 0x4 }); // QUERY_RESOLVE | COPY_SRC
   const readback = gpu.createBuffer({ size: 8 * count, usage: 0x1 | 0x8 }); // MAP_READ | COPY_DST
   const encoder = gpu.createCommandEncoder();
-  programs.forEach((program, i) => {
+  passes.forEach((programs, i) => {
     const pass = encoder.beginComputePass({
       timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 },
     });
-    device.encode(pass, program);
+    for (const program of programs) encode(pass, program);
     pass.end();
   });
   encoder.resolveQuerySet(querySet, 0, count, resolved, 0);
@@ -46,9 +60,5 @@ async function timeSome(device: WebGpuDevice, programs: readonly Program[]): Pro
   readback.unmap();
   for (const buffer of [resolved, readback]) buffer.destroy();
   querySet.destroy();
-  return programs.map((_, i) => {
-    const begin = stamps[2 * i];
-    const free = i === 0 || stamps[2 * i - 1] < begin ? begin : stamps[2 * i - 1];
-    return Math.max(0, Number(stamps[2 * i + 1] - free) / 1000);
-  });
+  return stamps;
 }

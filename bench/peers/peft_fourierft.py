@@ -1,16 +1,14 @@
-"""What PEFT's FourierFT and LoRA add to a linear layer: the numbers beside bench/fourier.ts. Needs torch and peft.
+"""What PEFT's FourierFT and LoRA add to a linear layer: the columns beside bench/fourier.ts and its sweep of T.
 
-Run by hand on the machine that ran bench/fourier.ts:  python3 bench/peers/peft_fourierft.py
+    python3 bench/peers/peft_fourierft.py [--quick] [--cpu]
 """
-import sys
 import statistics
 import torch
 from torch import nn
 from peft import FourierFTConfig, LoraConfig, get_peft_model
+from records import arguments, begin, record, summary, times_us
 
-cuda = torch.cuda.is_available()
-device = "cuda" if cuda else "cpu"
-torch.backends.cuda.matmul.allow_tf32 = False
+args = arguments()
 
 
 class Layer(nn.Module):
@@ -22,50 +20,38 @@ class Layer(nn.Module):
         return self.linear(x)
 
 
-def time_us(call, runs):
-    for _ in range(5):
-        call()
-    times = []
-    for _ in range(runs):
-        if cuda:
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            torch.cuda.synchronize()
-            begin.record()
-            call()
-            end.record()
-            torch.cuda.synchronize()
-            times.append(begin.elapsed_time(end) * 1000)
-        else:
-            import time
-            begin = time.perf_counter()
-            call()
-            times.append((time.perf_counter() - begin) * 1e6)
-    return statistics.median(times)
-
-
 def adapted(d, config):
     torch.manual_seed(0)
-    return get_peft_model(Layer(d), config).to(device).eval()
+    return get_peft_model(Layer(d), config).to(args.device).eval()
 
 
+def shapes():
+    if args.quick:
+        return [(256, (1, 8))]
+    return [(4096, (1, 64, 512, 4096)), (8192, (1, 512, 4096))] if args.cuda else [(768, (1,)), (4096, (1, 16)), (8192, (1,))]
+
+
+@torch.no_grad()
 def main():
-    runs = 30 if cuda else 5
-    print(torch.__version__, torch.cuda.get_device_name() if cuda else "cpu", flush=True)
-    shapes = [(4096, (1, 64, 512, 4096)), (8192, (1, 512, 4096))] if cuda else [(4096, (1,))]
-    with torch.no_grad():
-        for d, token_counts in shapes:
-            base = Layer(d).to(device).eval()
-            fourier = adapted(d, FourierFTConfig(n_frequency=1000, scaling=150.0, target_modules=["linear"], init_weights=False))
-            lora = adapted(d, LoraConfig(r=16, target_modules=["linear"]))
-            for tokens in token_counts:
-                x = torch.randn(tokens, d, device=device)
-                plain = time_us(lambda: base(x), runs)
-                with_fourier = time_us(lambda: fourier(x), runs)
-                with_lora = time_us(lambda: lora(x), runs)
-                print(f"d = {d} T = {tokens}: base {plain:.1f} us, FourierFT adds {with_fourier - plain:.1f}, LoRA r=16 adds {with_lora - plain:.1f}", flush=True)
-            layer = fourier.base_model.model.linear
-            print(f"dW {d} x {d}: {time_us(lambda: layer.get_delta_weight('default'), runs):.1f} us", flush=True)
-            del base, fourier, lora
+    begin(args, "peft")
+    runs = 1 if args.quick else 30 if args.cuda else 5
+    for d, token_counts in shapes():
+        base = Layer(d).to(args.device).eval()
+        fourier = adapted(d, FourierFTConfig(n_frequency=1000, scaling=150.0, target_modules=["linear"], init_weights=False))
+        lora = adapted(d, LoraConfig(r=16, target_modules=["linear"]))
+        for tokens in token_counts:
+            x = torch.randn(tokens, d, device=args.device)
+            row = f"{d} x {d}, T = {tokens}, 1 adapter"
+            plain = statistics.median(times_us(args, lambda: base(x), runs))
+            record("fourier", row, "the base in torch", "us", plain, runs=runs)
+            for name, model in (("PEFT FourierFT adds", fourier), ("PEFT LoRA r = 16 adds", lora)):
+                adds = statistics.median(times_us(args, lambda: model(x), runs)) - plain
+                record("fourier", row, name, "us", adds, runs=runs)
+                if d == 4096:
+                    record("sweep-tokens", f"T = {tokens}", name, "us", adds, runs=runs, x=tokens)
+        layer = fourier.base_model.model.linear
+        record("fourier-delta", f"{d} x {d}", "PEFT", "us", **summary(times_us(args, lambda: layer.get_delta_weight("default"), runs)))
+        del base, fourier, lora
 
 
 main()

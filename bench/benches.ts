@@ -1,0 +1,24 @@
+/**
+ * Every bench once, in the order that `deno task bench` runs them.
+ *
+ * @module
+ */
+import { decodeLlamaBench } from "./decode_llama.ts";
+import { fourierBench } from "./fourier.ts";
+import { kernelsBench } from "./kernels.ts";
+import type { Bench } from "./measurement.ts";
+import { productsBench } from "./products.ts";
+import { sweepsBench } from "./sweeps.ts";
+import { trainingBench } from "./training_layer.ts";
+import { trainingStepBench } from "./training_step.ts";
+
+/** See the module's documentation. */
+export const benches: readonly Bench[] = [
+  fourierBench,
+  productsBench,
+  kernelsBench,
+  sweepsBench,
+  decodeLlamaBench,
+  trainingBench,
+  trainingStepBench,
+];

@@ -1,0 +1,83 @@
+/**
+ * A timing as the cells of a table's row.
+ *
+ * @module
+ */
+import { copy } from "../kernels/copy.ts";
+import type { Device } from "../src/device/device.ts";
+import { step } from "../src/plan.ts";
+import { normalTensor } from "./data.ts";
+import type { BenchContext, Measurement } from "./measurement.ts";
+import { timePrograms, type Timing } from "./timer.ts";
+
+/** What a run must at least read and write once, and compute. */
+export interface Work {
+  readonly bytes?: number;
+  readonly flops?: number;
+}
+
+type Place = Pick<Measurement, "table" | "row" | "x">;
+
+/** Times of a row: in a pass, alone, and wall; the wall's only where that is the clock. */
+export function times(place: Place, timing: Timing): Measurement[] {
+  const cell = { ...place, unit: "us" };
+  const { medianUs, minimumUs, slowestUs, runs, aloneUs, wallUs, clock } = timing;
+  const first = {
+    ...cell,
+    column: clock === "wall time" ? "wall" : "in a pass",
+    median: medianUs,
+    minimum: minimumUs,
+    slowest: slowestUs,
+    runs,
+  };
+  if (aloneUs === undefined) return [first];
+  return [
+    first,
+    { ...cell, column: "alone", median: aloneUs },
+    { ...cell, column: "wall", median: wallUs },
+  ];
+}
+
+/** Rates of a row: bytes and operations a second, and the time that its bytes take in a copy as a part of its own. */
+export function rates(
+  place: Place,
+  { medianUs }: Timing,
+  { bytes, flops, copyGBs }: Work & { readonly copyGBs: number },
+): Measurement[] {
+  const cells: Measurement[] = [];
+  const put = (column: string, unit: string, value: number): void =>
+    void cells.push({ ...place, column, unit, median: value });
+  if (flops) put("rate", "GFLOP/s", flops / medianUs / 1e3);
+  if (bytes) {
+    put("read and written", "GB/s", bytes / medianUs / 1e3);
+    put("of a copy's rate", "%", 100 * bytes / medianUs / 1e3 / copyGBs);
+  }
+  return cells;
+}
+
+const copyRates = new WeakMap<Device, Measurement>();
+
+/** The device's own memory bandwidth: bytes read and written a second by the `copy` kernel, from memory to memory. */
+export async function copyRate({ device, quick }: BenchContext): Promise<Measurement> {
+  const known = copyRates.get(device);
+  if (known) return known;
+  const count = quick ? 2 ** 18 : device.kind === "cpu" ? 2 ** 24 : 2 ** 27;
+  const x = normalTensor(device, [count]);
+  const y = device.alloc([count], "float32");
+  const timing = await timePrograms(device, [await device.prepare([step(copy, { x, y }, { count })])], {
+    quick,
+  });
+  for (const t of [x, y]) device.release(t);
+  const rate = (us: number): number => 8 * count / us / 1e3;
+  const measured: Measurement = {
+    table: "copy",
+    row: `copy of ${4 * count / 2 ** 20} MiB`,
+    column: "read and written",
+    unit: "GB/s",
+    median: rate(timing.medianUs),
+    minimum: rate(timing.slowestUs),
+    runs: timing.runs,
+  };
+  copyRates.set(device, measured);
+  return measured;
+}

@@ -1,0 +1,51 @@
+/**
+ * What benches yield and recordings hold: one measured cell of a table at a time.
+ *
+ * @module
+ */
+import type { Device } from "../src/device/device.ts";
+
+/** One cell of a table, as it was measured. */
+export interface Measurement {
+  /** A name that is a file's, too: its plot's. */
+  readonly table: string;
+  readonly row: string;
+  readonly column: string;
+  /** `us`, `ms`, `tokens/s`, `GB/s`, `GFLOP/s`, `%`, `MiB`; empty for a plain number. */
+  readonly unit: string;
+  readonly median: number;
+  /** Best and worst of the attempts, where there were several. */
+  readonly minimum?: number;
+  readonly slowest?: number;
+  /** Timed runs in all. */
+  readonly runs?: number;
+  /** The number that a sweep varies; tables that have it are plotted over it. */
+  readonly x?: number;
+  /** What a reader of the table must know; printed once under it. */
+  readonly note?: string;
+}
+
+/** What a bench is given. */
+export interface BenchContext {
+  readonly device: Device;
+  /** Small sizes and few runs: shows that the bench works, and says nothing of a machine's speed. */
+  readonly quick: boolean;
+  /** For what is left out, and why. */
+  readonly log: (line: string) => void;
+}
+
+/** A bench: one command, one or more tables. */
+export interface Bench {
+  readonly name: string;
+  readonly doc: string;
+  /** Whether it needs a GPU. */
+  readonly gpuOnly?: boolean;
+  /** Files in `peers/` that measure the same in other software. */
+  readonly peers?: readonly string[];
+  readonly measure: (context: BenchContext) => AsyncIterable<Measurement>;
+}
+
+/** The middle value; the upper one of the two in the middle. */
+export function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1];
+}

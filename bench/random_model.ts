@@ -1,0 +1,128 @@
+/**
+ * A model of a given shape with random weights, and adapters from a seed: no files.
+ *
+ * @module
+ */
+import { narrow } from "../kernels/half.ts";
+import { type DType, normals } from "../kernels/kernel.ts";
+import type { AdapterStore } from "../src/adapters/registry.ts";
+import { uniforms } from "../src/engine/random.ts";
+import type { ReadableFolder } from "../src/folder.ts";
+import { type LlamaConfig, parseLlamaConfig } from "../src/models/config.ts";
+import { llamaLinears, type WeightSource } from "../src/models/llama.ts";
+import { bytesSource, fromTensor, writeSafetensors } from "../src/safetensors/mod.ts";
+import { elements, type HostTensor, newArray, tensor } from "../src/tensor.ts";
+
+/** Llama-3.2-1B's config.json, as far as it shapes the forward. */
+export const llama1b: LlamaConfig = parseLlamaConfig({
+  model_type: "llama",
+  vocab_size: 128256,
+  hidden_size: 2048,
+  intermediate_size: 8192,
+  num_hidden_layers: 16,
+  num_attention_heads: 32,
+  num_key_value_heads: 8,
+  head_dim: 64,
+  max_position_embeddings: 131072,
+  rms_norm_eps: 1e-5,
+  rope_theta: 500000,
+  tie_word_embeddings: true,
+});
+
+/** The same in small, for machines that could not hold it. */
+export const tiny: LlamaConfig = parseLlamaConfig({
+  model_type: "llama",
+  vocab_size: 512,
+  hidden_size: 64,
+  intermediate_size: 256,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  max_position_embeddings: 1024,
+  rms_norm_eps: 1e-5,
+  tie_word_embeddings: true,
+});
+
+const block = normals(2 ** 16, uniforms(11), 0.02);
+
+/** Small normal numbers, a block of them repeated. */
+function filled(shape: readonly number[], dtype: DType): HostTensor {
+  const data = newArray(dtype, elements(shape));
+  const numbers = narrow(block, dtype);
+  for (let at = 0; at < data.length; at += numbers.length) {
+    data.set(numbers.subarray(0, Math.min(numbers.length, data.length - at)), at);
+  }
+  return { shape, dtype, data };
+}
+
+/** Random weights of a shape; linears and the embedding are of `dtype`, norms are ones in float32. */
+export function randomWeights(config: LlamaConfig, dtype: DType): WeightSource {
+  const { hiddenSize, vocabSize, layers } = config;
+  const shapes = new Map<string, readonly number[]>([
+    ["model.embed_tokens.weight", [vocabSize, hiddenSize]],
+    ["model.norm.weight", [hiddenSize]],
+  ]);
+  for (const { path, shape } of llamaLinears(config).slice(0, -1)) {
+    shapes.set(`${path}.weight`, [shape.out, shape.in]);
+  }
+  for (let i = 0; i < layers; i++) {
+    shapes.set(`model.layers.${i}.input_layernorm.weight`, [hiddenSize]);
+    shapes.set(`model.layers.${i}.post_attention_layernorm.weight`, [hiddenSize]);
+  }
+  return {
+    names: [...shapes.keys()],
+    info: (name) => ({ shape: shapes.get(name)! }),
+    read(name) {
+      const shape = shapes.get(name)!;
+      return Promise.resolve(
+        shape.length === 1 ? tensor(new Float32Array(shape[0]).fill(1), shape) : filled(shape, dtype),
+      );
+    },
+  };
+}
+
+const adapterConfig = JSON.stringify({
+  peft_type: "FOURIERFT",
+  n_frequency: 1000,
+  scaling: 150,
+  random_loc_seed: 777,
+  target_modules: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+});
+
+const coefficients = normals(2 ** 20, uniforms(12));
+
+/** Adapter number `index`: n = 1000 on all seven linears of every layer, written when it is opened. */
+function adapterFolder(paths: readonly string[], index: number): ReadableFolder {
+  const open = (): Uint8Array => {
+    const tensors = paths.map((path, i) => {
+      const at = (index * paths.length + i) * 37 % (coefficients.length - 1000);
+      const name = `base_model.model.${path}.fourierft_spectrum`;
+      return fromTensor(name, tensor(coefficients.subarray(at, at + 1000)));
+    });
+    return writeSafetensors(tensors);
+  };
+  return {
+    open: () => Promise.resolve(bytesSource(open())),
+    readText: () => Promise.resolve(adapterConfig),
+    exists: (name) => Promise.resolve(["adapter_config.json", "adapter_model.safetensors"].includes(name)),
+  };
+}
+
+/** The name of adapter number `index`. */
+export const adapterName = (index: number): string => `adapter-${index}`;
+
+/** Adapters without number, each made when it is asked for. */
+export function randomAdapters(config: LlamaConfig): AdapterStore {
+  const paths = llamaLinears(config).slice(0, -1).map(({ path }) => path);
+  return {
+    list: () => Promise.resolve([]),
+    open: (id) => {
+      const index = Number(id.replace("adapter-", ""));
+      return Promise.resolve({
+        folder: adapterFolder(paths, index),
+        version: "1",
+        modifiedUnixSeconds: 0,
+      });
+    },
+  };
+}
