@@ -14,58 +14,17 @@ import { AdapterRegistry } from "../src/adapters/registry.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
 import { BatchEngine } from "../src/engine/batch_engine.ts";
-import { parseLlamaConfig } from "../src/models/config.ts";
-import { llamaLinears, type LlamaModel, loadLlama, type WeightSource } from "../src/models/llama.ts";
+import { loadLlama } from "../src/models/llama.ts";
+import type { QuantizeTo } from "../src/models/quantization.ts";
 import { openModel } from "../src/open.ts";
 import { openAdapterStore } from "../src/runtime/adapter_store.ts";
 import { openFolder } from "../src/runtime/file.ts";
-import { elements, tensor } from "../src/tensor.ts";
+import { tensor } from "../src/tensor.ts";
 import { randomSource } from "../test/kernel_contract.ts";
+import { randomAdapters, randomWeights, smol135m } from "./random_model.ts";
 
 const at = process.argv.indexOf("--rounds");
 const rounds = at > 0 ? Number(process.argv[at + 1]) : 5;
-
-/** SmolLM2-135M's config.json, as far as it matters. */
-const shape = parseLlamaConfig({
-  model_type: "llama",
-  hidden_size: 576,
-  intermediate_size: 1536,
-  num_hidden_layers: 30,
-  num_attention_heads: 9,
-  num_key_value_heads: 3,
-  vocab_size: 49152,
-  max_position_embeddings: 512,
-  tie_word_embeddings: true,
-});
-
-/** Random weights of the shape, from a seed: a block of numbers as often as they are needed. */
-function randomWeights(): WeightSource {
-  const random = randomSource(7);
-  const block = Float32Array.from({ length: 2 ** 20 }, () => (random() - 0.5) * 0.07);
-  const shapes = new Map<string, readonly number[]>([
-    ["model.embed_tokens.weight", [shape.vocabSize, shape.hiddenSize]],
-    ["model.norm.weight", [shape.hiddenSize]],
-    ...llamaLinears(shape).slice(0, -1).map(({ path, shape: { out, in: inSize } }) =>
-      [`${path}.weight`, [out, inSize]] as const
-    ),
-  ]);
-  for (let i = 0; i < shape.layers; i++) {
-    shapes.set(`model.layers.${i}.input_layernorm.weight`, [shape.hiddenSize]);
-    shapes.set(`model.layers.${i}.post_attention_layernorm.weight`, [shape.hiddenSize]);
-  }
-  return {
-    names: [...shapes.keys()],
-    info: (name) => ({ shape: shapes.get(name)! }),
-    read(name) {
-      const size = shapes.get(name)!;
-      const data = new Float32Array(elements(size));
-      for (let i = 0; i < data.length; i += block.length) {
-        data.set(block.subarray(0, Math.min(block.length, data.length - i)), i);
-      }
-      return Promise.resolve(tensor(data, size));
-    },
-  };
-}
 
 interface Request {
   readonly prompt: readonly number[];
@@ -99,8 +58,14 @@ async function adapterRow(device: Device): Promise<() => number> {
   };
 }
 
-function randomModel(device: Device): Promise<LlamaModel> {
-  return loadLlama(device, { config: shape, source: randomWeights() });
+/** An engine of SmolLM2-135M's shape with random weights, as they are or quantised. */
+async function smol(device: Device, quantize?: QuantizeTo): Promise<BatchEngine> {
+  const source = randomWeights(smol135m, "float32");
+  const model = await loadLlama(device, { config: smol135m, source, quantize });
+  return new BatchEngine(device, model, {
+    registry: new AdapterRegistry(device, randomAdapters(smol135m), { linears: model.linears }),
+    options: { eosTokenIds: [], maxSequences: 1 },
+  });
 }
 
 /** What is measured, by name: a figure each time it is called. */
@@ -109,21 +74,21 @@ async function measures(device: Device): Promise<Record<string, () => Promise<nu
     folder: await openFolder("examples/demo/base"),
     adapters: await openAdapterStore("examples/demo/adapters"),
   });
-  const model = await randomModel(device);
-  const store = { list: () => Promise.resolve([]), open: () => Promise.resolve(undefined) };
-  const large = new BatchEngine(device, model, {
-    registry: new AdapterRegistry(device, store, { linears: model.linears }),
-    options: { eosTokenIds: [], maxSequences: 1 },
-  });
+  const large = await smol(device), int8 = await smol(device, "int8"), int4 = await smol(device, "int4");
   const prompt = tokenizer.encode("In the beginning");
+  const short = [1, 2, 3, 4, 5];
   const long = Array.from({ length: 128 }, (_, i) => i + 1);
   return {
     "demo model, base (tokens/s)": () => speed(demo, { prompt, maxTokens: 200 }),
     "demo model, FourierFT on seven linears (tokens/s)": () =>
       speed(demo, { prompt, adapter: "fourierft-kjv", maxTokens: 200 }),
     "demo model, LoRA r = 8 (tokens/s)": () => speed(demo, { prompt, adapter: "lora-kjv", maxTokens: 200 }),
-    "SmolLM2-135M's shape (tokens/s)": () => speed(large, { prompt: [1, 2, 3, 4, 5], maxTokens: 30 }),
+    "SmolLM2-135M's shape (tokens/s)": () => speed(large, { prompt: short, maxTokens: 30 }),
+    "SmolLM2-135M's shape, 8 bits (tokens/s)": () => speed(int8, { prompt: short, maxTokens: 30 }),
+    "SmolLM2-135M's shape, 4 bits (tokens/s)": () => speed(int4, { prompt: short, maxTokens: 30 }),
     "SmolLM2-135M's shape, a prompt of 128 (tokens/s)": () => speed(large, { prompt: long, maxTokens: 1 }),
+    "SmolLM2-135M's shape, 8 bits, a prompt of 128 (tokens/s)": () =>
+      speed(int8, { prompt: long, maxTokens: 1 }),
     "fourier_linear, d = 4096, one row (us)": await adapterRow(device),
   };
 }
@@ -134,7 +99,7 @@ const devices = [cpuDevice(), cpuDevice({ wasm: false })];
 const measured = [];
 for (const device of devices) measured.push(await measures(device));
 console.log(
-  `median of ${rounds} (least to most)`.padEnd(52),
+  `median of ${rounds} (least to most)`.padEnd(58),
   ...devices.map((d) => d.description.padEnd(30)),
 );
 for (const name of Object.keys(measured[0])) {
@@ -148,6 +113,6 @@ for (const name of Object.keys(measured[0])) {
     `${median(values).toFixed(1)} (${Math.min(...values).toFixed(1)} to ${Math.max(...values).toFixed(1)})`
       .padEnd(30)
   );
-  console.log(name.padEnd(52), ...cells);
+  console.log(name.padEnd(58), ...cells);
 }
 process.exit(0);

@@ -29,7 +29,20 @@ export const llama1b: LlamaConfig = parseLlamaConfig({
   tie_word_embeddings: true,
 });
 
-/** The same in small, for machines that could not hold it. */
+/** SmolLM2-135M's. */
+export const smol135m: LlamaConfig = parseLlamaConfig({
+  model_type: "llama",
+  vocab_size: 49152,
+  hidden_size: 576,
+  intermediate_size: 1536,
+  num_hidden_layers: 30,
+  num_attention_heads: 9,
+  num_key_value_heads: 3,
+  max_position_embeddings: 512,
+  tie_word_embeddings: true,
+});
+
+/** Llama's in small, for machines that could not hold it. */
 export const tiny: LlamaConfig = parseLlamaConfig({
   model_type: "llama",
   vocab_size: 512,

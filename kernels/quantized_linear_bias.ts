@@ -1,6 +1,7 @@
 import { type Case, defineKernel, type Kernel, normals } from "./kernel.ts";
 import { productCase, type QuantizedSizes } from "./quantized/cases.ts";
 import { quantizedLinearLaunch, uniforms, weightBuffers } from "./quantized/launch.ts";
+import { wasmQuantized } from "./quantized/wasm.ts";
 import { quantizedLinear } from "./quantized_linear.ts";
 
 type Buffers = "x" | "words" | "scales" | "bias" | "y";
@@ -37,8 +38,9 @@ export const quantizedLinearBias: Kernel<Buffers, Uniforms> = defineKernel({
     quantizedLinearLaunch(uniforms, { bias: true, scaleType: dtypes.scales }, limits),
   reference: biasThen(quantizedLinear.reference),
   cpu: biasThen(quantizedLinear.cpu!),
+  wasm: (sizes) => wasmQuantized(sizes, "bias"),
   backward: quantizedLinear.backward!,
-  tolerance: 1e-5,
+  tolerance: quantizedLinear.tolerance,
   cases: [
     sized({ rows: 1, in: 1, out: 1, bits: 4 }),
     sized({ rows: 5, in: 64, out: 31, bits: 8 }),

@@ -118,7 +118,9 @@ for (const device of devices) {
       for (const [to, bound] of [["int8", 0.02], ["int4", 0.3]] as const) {
         const found = await logitsOf(device, await load(device, await openFolder(fixture(name)), to));
         const rounded = await logitsOf(device, await loadRounded(device, name, to));
-        assert.ok(distance(found, rounded) <= 1e-5, `${to}: ${distance(found, rounded)} from the rounded`);
+        // A CPU rounds x to 16 bits before it multiplies.
+        const nearest = device.kind === "cpu" ? 3e-4 : 1e-5;
+        assert.ok(distance(found, rounded) <= nearest, `${to}: ${distance(found, rounded)} from the rounded`);
         const off = distance(found, float);
         assert.ok(off > 1e-4 && off <= bound, `${to}: ${off} from the float model, allowed are ${bound}`);
       }
@@ -258,7 +260,7 @@ function batch(): TrainingBatch {
 }
 
 test("Trainer: gradients through quantised weights are those through the weights rounded", async () => {
-  const device = cpuDevice();
+  const device = cpuDevice({ wasm: false }); // WASM rounds x, too
   const adapter = await loadAdapter(await openFolder(fixture("training/fourierft/start")));
   const gradients = async (model: LlamaModel) => {
     const trainer = await Trainer.open(device, model, { ...adapter, rows: 16 });

@@ -32,7 +32,7 @@ function fourOutputs(x: usize, w0: usize, stride: usize, count: usize): v128 {
 }
 
 /** Stores four outputs, `apart` bytes from one to the next; adds the bias and what y holds where asked for. */
-function put(y: usize, apart: usize, products: v128, bias: usize, accumulate: bool): void {
+export function put(y: usize, apart: usize, products: v128, bias: usize, accumulate: bool): void {
   const y1 = y + apart, y2 = y1 + apart, y3 = y2 + apart;
   if (bias) products = f32x4.add(products, gather(bias, apart));
   if (accumulate) products = f32x4.add(products, gather(y, apart));
