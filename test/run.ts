@@ -1,13 +1,13 @@
 /**
  * Runs the tests in a child process that has a Vulkan device: `deno run -A test/run.ts [options] [test files]`.
  *
- * Options: `--bun` tests on Bun, `--wgpu` opens GPUs by Deno's own `navigator.gpu` in place of Dawn; the rest is the
- * test runner's.
+ * Options: `--bun` tests on Bun, `--wgpu` opens GPUs by Deno's own `navigator.gpu` in place of Dawn and runs what uses a
+ * GPU; the rest is the test runner's.
  *
  * @module
  */
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 import { vulkanEnvironment } from "./swiftshader.ts";
@@ -22,9 +22,18 @@ function bunCommand(): string[] {
   return found ? [found] : ["npx", "--yes", `bun@${bunVersion}`];
 }
 
+/** The files that test on a GPU: those that open the devices of devices.ts. */
+function gpuTests(): string[] {
+  const files = readdirSync("test").filter((name) => name.endsWith("_test.ts")).map((name) =>
+    `./test/${name}`
+  );
+  return files.filter((file) => readFileSync(file, "utf8").includes('from "./devices.ts"'));
+}
+
 function testCommand(args: readonly string[]): string[] {
   const passed = args.filter((arg) => arg !== "--bun" && arg !== "--wgpu");
-  const files = passed.some((arg) => !arg.startsWith("-")) ? [] : ["./test/"];
+  const all = args.includes("--wgpu") ? gpuTests() : ["./test/"];
+  const files = passed.some((arg) => !arg.startsWith("-")) ? [] : all;
   if (args.includes("--bun")) {
     return [...bunCommand(), "test", "--timeout", "120000", ...passed, ...files];
   }
