@@ -159,6 +159,6 @@ test("WasmHeap never gives two owners one byte, joins what is freed, and says wh
       assert.notEqual(heap.alloc(Math.min(most, 65536 - 64)), undefined);
       assert.equal(heap.alloc(4 * 65536), undefined);
     }),
-    { numRuns: 200 },
+    { numRuns: 50 },
   );
 });

@@ -18,19 +18,19 @@ type SetImmediate = (look: Look, ...args: unknown[]) => unknown;
 const isDawns = (look: Look): boolean =>
   look.name === "" && Function.prototype.toString.call(look).includes("[native code]");
 
-let patient = false;
+/** What was put in place last. */
+let patient: SetImmediate | undefined;
 
 /** Lets every 16th look of Dawn wait for a timer. Others' `setImmediate` stays what it was. */
 export function lookPatiently(): void {
   const scope = globalThis as { setImmediate?: SetImmediate };
   const { setImmediate } = scope;
-  if (patient || !setImmediate) return;
-  patient = true;
+  if (!setImmediate || setImmediate === patient) return;
   let looks = 0;
   const spaced: SetImmediate = (look, ...args) => {
     if (!isDawns(look)) return setImmediate(look, ...args);
     looks++;
     return looks % looksInARow === 0 ? setTimeout(look, 0) : setImmediate(look);
   };
-  scope.setImmediate = Object.assign(spaced, setImmediate);
+  patient = scope.setImmediate = Object.assign(spaced, setImmediate);
 }
