@@ -16,7 +16,8 @@ let webgpu: Promise<WebGpuDevice> | undefined;
  * half the machine from the work it waits for, and `deno test` is slower still at collecting what every look leaves.
  */
 function lookOnceAMillisecond(): void {
-  Object.assign(globalThis, { setImmediate: (look: () => void) => setTimeout(look, 1) });
+  const later = (look: () => void, ...args: []): unknown => setTimeout(look, 1, ...args);
+  Object.assign(globalThis, { setImmediate: later });
 }
 
 async function open(): Promise<WebGpuDevice> {
