@@ -86,6 +86,14 @@ export interface Launch {
   readonly tables?: Readonly<Record<string, Table>>;
 }
 
+/** The ways in which a GPU may run a call, where the fastest is a matter of the GPU. */
+export interface Choice {
+  /** What the fastest way depends on, beside the kernel: calls of equal keys have one answer on a device. */
+  readonly key: string;
+  /** The ways by name; the first is the usual one. */
+  readonly ways: readonly string[];
+}
+
 /** A call of a function of the WASM module (`kernels/assembly/`), with the scratch (bytes) and tables it needs. */
 export interface WasmCall {
   readonly function: string;
@@ -152,8 +160,10 @@ export interface Kernel<B extends string = string, U extends string = string> {
   readonly buffers: Readonly<Record<B, BufferSpec>>;
   /** Uniform words in order. */
   readonly uniforms: Readonly<Record<U, UniformType>>;
-  /** How a GPU runs it. Throws `RangeError` when sizes break a rule. */
-  launch(call: Call<B, U>, limits: Limits): Launch;
+  /** How a GPU runs it, in one of its ways. Throws `RangeError` when sizes break a rule. */
+  launch(call: Call<B, U>, limits: Limits, way?: string): Launch;
+  /** The ways to run a call within limits; left out where there is one. A device that can time them takes the fastest. */
+  ways?(call: Call<B, U>, limits: Limits): Choice;
   /** The specification: plain loops, float64 sums, results rounded once. Writes the outputs in place. */
   reference(arrays: Arrays<B>, uniforms: Readonly<Record<U, number>>): void;
   /** The same on a CPU at speed, where the reference is too slow to serve. */
