@@ -8,6 +8,7 @@
  * @module
  */
 import { realTransform } from "./fft/cpu.ts";
+import { index, type Place } from "./fft/layout.ts";
 import { planTransform } from "./fft/plan.ts";
 import { elementType, halfBins, rowElements } from "./fft/real.ts";
 import {
@@ -19,7 +20,7 @@ import {
   wholeRounds,
 } from "./fft/synthesis.ts";
 import { twiddleTables } from "./fft/twiddles.ts";
-import { fftFunctions, workMemory } from "./fft/wgsl.ts";
+import { fftFunctions, workBytes, workMemory } from "./fft/wgsl.ts";
 import { fourierTable, inOrder, randomFrequencies } from "./fourier_table.ts";
 import {
   type Arrays,
@@ -44,7 +45,7 @@ type Buffer = "table" | "values" | "weight";
 function launch({ out: outFeatures, in: inFeatures }: Uniforms, limits: Limits): Launch {
   const plan = planTransform(inFeatures, limits);
   planTransform(outFeatures, limits);
-  const products = productCount(plan, limits, plan.size);
+  const products = productCount(plan, limits, workBytes([plan]));
   const groups = synthesisGroups(plan);
   const tables = twiddleTables(inFeatures, outFeatures);
   const { functions, declare, sums, run, row } = synthesis(plan, {
@@ -56,8 +57,8 @@ function launch({ out: outFeatures, in: inFeatures }: Uniforms, limits: Limits):
   });
   const phase = outFeatures < 65536 ? `row * u % ${outFeatures}u` : `mulmod(row, u, ${outFeatures}u)`;
   const rows = halfBins(outFeatures);
-  const store = (at: string) => (q: string, value: string): string =>
-    `{ let place = ${at} + ${q}; let value = uniforms.scale * ${value};
+  const store = (at: string) => (q: Place, value: string): string =>
+    `{ let place = ${at} + ${index(q)}; let value = uniforms.scale * ${value};
 if (uniforms.accumulate == 1) { weight[place] += value; } else { weight[place] = value; } }\n`;
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}

@@ -96,7 +96,6 @@ function fused(
 ): Dispatch {
   const { threads, sums, chunks, parts } = share;
   const [input, output] = together([plans.input, plans.output]);
-  const size = Math.max(input.size, output.size);
   const x = { signal: (i: string) => `x[x_at + ${i}]`, twiddles: tables.of(input.length), suffix: "_x" };
   const dy = { signal: (i: string) => `dy[dy_at + ${i}]`, twiddles: tables.of(output.length), suffix: "_dy" };
   const bindings = ["x", "dy", "frequencies", "partial", "twiddles"].map(binding);
@@ -107,7 +106,7 @@ function fused(
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
 ${declareBindings(bindings, { ...types, x: elementType(input), dy: elementType(output) })}
-${workMemory({ size, parts: input.parts })}
+${workMemory(input, output)}
 ${fftFunctions}
 var<private> x_at: u32;
 var<private> dy_at: u32;

@@ -5,6 +5,7 @@
  */
 import type { Limits } from "../kernel.ts";
 import { isStraight } from "./butterfly.ts";
+import { paddedPoints } from "./layout.ts";
 
 /** Points of a transform an invocation is best given. */
 const pointsPerThread = 4;
@@ -35,6 +36,8 @@ export interface TransformPlan {
    * eight: twice the points fit, for twice the barriers.
    */
   readonly parts: boolean;
+  /** Whether memory has room for places that keep invocations off each other's banks; see layout.ts. */
+  readonly padded: boolean;
   /** In the order of the passes; their product is `size`. */
   readonly radices: readonly number[];
   /** Invocations a workgroup is best given. */
@@ -81,14 +84,12 @@ function divisors(n: number): number[] {
 /** Every way to transform `length` that fits `bytes` of workgroup memory. */
 function candidates(length: number, bytes: number): Omit<TransformPlan, "threads">[] {
   const blocks = Math.floor(bytes / 128);
-  const plan = (mode: TransformPlan["mode"], residues: number, size: number) => ({
-    length,
-    mode,
-    residues,
-    size,
-    parts: size > 16 * blocks,
-    radices: radicesOf(size),
-  });
+  const plan = (mode: TransformPlan["mode"], residues: number, size: number) => {
+    const parts = size > 16 * blocks;
+    const radices = radicesOf(size);
+    const padded = paddedPoints({ size, radices, parts }) <= (parts ? 32 : 16) * blocks;
+    return { length, mode, residues, size, parts, padded, radices };
+  };
   const plans = divisors(length).map((r) => plan("residues", r, length / r));
   if (length % 2 === 0) plans.push(plan("half", 1, length / 2));
   return plans.filter(({ size, radices }) =>

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { index } from "./layout.ts";
 import type { TransformPlan } from "./plan.ts";
 import { eachTurn, type Held } from "./stages.ts";
 import type { Twiddles } from "./twiddles.ts";
@@ -70,7 +71,7 @@ export function analysis(
   { twiddles, suffix = "", fresh }: AnalysisSource & { readonly fresh: boolean },
 ): { readonly code: string; readonly points: Held } {
   const { declare, take, run, output } = transform(plan, { name: `a${suffix}`, twiddles, fresh });
-  return { code: declare + take((j) => `fold${suffix}(${j}, residue)`) + run, points: output };
+  return { code: declare + take((place) => `fold${suffix}(${index(place)}, residue)`) + run, points: output };
 }
 
 /**
@@ -83,13 +84,13 @@ export function spectrumFunctions(
 ): string {
   return roundsOf(plan).map(({ suffix }) => {
     const head = `fn spectrum${source.suffix ?? ""}${suffix}(v: u32) -> vec2f`;
-    if (plan.mode !== "half") return `${head} { return ${whole[suffix]("work[at(v)]")}; }\n`;
+    if (plan.mode !== "half") return `${head} { return ${whole[suffix]("work[v]")}; }\n`;
     return /* wgsl */ `
 ${head} {
   let mirrored = v > ${plan.size}u;
   let k = select(v, ${plan.length}u - v, mirrored);
-  let a = work[at(k % ${plan.size}u)];
-  let b = work[at((${plan.size}u - k) % ${plan.size}u)];
+  let a = work[k % ${plan.size}u];
+  let b = work[(${plan.size}u - k) % ${plan.size}u];
   let w = ${source.twiddles("k")};
   let x = 0.5 * (${unpacked[suffix]});
   return vec2f(x.x, select(x.y, -x.y, mirrored));
@@ -120,8 +121,8 @@ export function storeSpectrum(
 ): string {
   const { mode, length, size, residues, threads } = plan;
   if (mode === "residues") {
-    return points.put((j, value) =>
-      `{ let k = residue + ${residues}u * (${j});
+    return points.put((place, value) =>
+      `{ let k = residue + ${residues}u * (${index(place)});
 if (k <= ${length / 2 | 0}u) { ${store("k", value)} }
 else if (residue * 2 % ${residues}u != 0) { ${store(`(${length}u - k)`, `conj(${value})`)} } }\n`
     );

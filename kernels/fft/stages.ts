@@ -4,23 +4,26 @@
  * @module
  */
 import { butterfly, isStraight } from "./butterfly.ts";
+import { type Layout, passLayout, type Place } from "./layout.ts";
 import type { TransformPlan } from "./plan.ts";
 import type { Twiddles } from "./twiddles.ts";
 
 /** Points that invocations hold in registers. */
 export interface Held {
   /** Statements that hand each point's place and value to `write`. */
-  put(write: (index: string, value: string) => string): string;
+  put(write: (place: Place, value: string) => string): string;
 }
 
 /** One stage; its variables are in scope from `declare` on. */
 export interface Stage extends Held {
   readonly declare: string;
+  /** How its points best lie for the next stage. */
+  readonly layout: Layout;
   /**
    * Statements that take the stage's inputs from `read`. `field` is the one that they are of (`.x`, `.y`), or empty when
    * `read` gives whole points; `assign` is `+=` to add.
    */
-  get(read: (index: string) => string, field: string, assign?: "=" | "+="): string;
+  get(read: (place: Place) => string, field: string, assign?: "=" | "+="): string;
   readonly compute: string;
 }
 
@@ -31,15 +34,18 @@ export interface StageOf {
   readonly twiddles: Twiddles;
 }
 
-/** `body` for turns b = 0, 1, ..., unrolled: `j = local + b * threads` below `count`. */
+/**
+ * `body` for turns b = 0, 1, ..., unrolled: `j = local + b * threads` below `count`. The minimum changes nothing; it tells
+ * the compiler that j is below `count`, so that places made of it need no check.
+ */
 export function eachTurn(
   { count, threads }: { readonly count: number; readonly threads: number },
   body: (b: number) => string,
 ): string {
   return Array.from({ length: Math.ceil(count / threads) }, (_, b) => {
-    const guarded = (b + 1) * threads > count;
-    const code = guarded ? `if (j < ${count}u) {\n${body(b)}}\n` : body(b);
-    return `{ let j = local${b === 0 ? "" : ` + ${b * threads}u`};\n${code}}\n`;
+    const turn = `local${b === 0 ? "" : ` + ${b * threads}u`}`;
+    if ((b + 1) * threads <= count) return `{ let j = ${turn};\n${body(b)}}\n`;
+    return `if (${turn} < ${count}u) { let j = min(${turn}, ${count - 1}u);\n${body(b)}}\n`;
   }).join("");
 }
 
@@ -49,9 +55,11 @@ export function holdStage({ plan, name }: StageOf): Stage {
   const v = (b: number): string => `${name}_${b}`;
   return {
     declare: eachDeclared(Math.ceil(plan.size / plan.threads), (b) => [v(b)]),
-    get: (read, field, assign = "=") => eachTurn(turns, (b) => `${v(b)}${field} ${assign} ${read("j")};\n`),
+    layout: "plain",
+    get: (read, field, assign = "=") =>
+      eachTurn(turns, (b) => `${v(b)}${field} ${assign} ${read({ base: "j" })};\n`),
     compute: "",
-    put: (write) => eachTurn(turns, (b) => write("j", v(b))),
+    put: (write) => eachTurn(turns, (b) => write({ base: "j" }, v(b))),
   };
 }
 
@@ -79,9 +87,10 @@ function straightStage(
   const count = plan.size / radix;
   const turns = { count, threads: plan.threads };
   const names = (b: number): string[] => Array.from({ length: radix }, (_, t) => `${name}_${b}_${t}`);
-  const place = (t: number): string => t === 0 ? "j" : `j + ${t * count}u`;
+  const place = (t: number): Place => ({ base: "j", plus: t * count });
   return {
     declare: eachDeclared(Math.ceil(count / plan.threads), names),
+    layout: passLayout(plan, { radix, done }),
     get: (read, field, assign = "=") =>
       eachTurn(turns, (b) => names(b).map((v, t) => `${v}${field} ${assign} ${read(place(t))};\n`).join("")),
     compute: eachTurn(turns, (b) => {
@@ -93,7 +102,7 @@ function straightStage(
         const base = done === 1 ? `j * ${radix}u` : `j / ${done}u * ${done * radix}u + j % ${done}u`;
         const { outputs } = butterfly(names(b));
         return `let o = ${base};\n` +
-          outputs.map((v, t) => write(t === 0 ? "o" : `o + ${t * done}u`, v)).join("");
+          outputs.map((v, t) => write({ base: "o", plus: t * done }, v)).join("");
       }),
   };
 }
@@ -119,8 +128,8 @@ function loopedStage({ plan, name, twiddles }: StageOf, radix: number): Stage {
   const bin = (m: number): string => m === 0 ? "lane" : `(lane + ${m * lanes}u)`;
   // The last lanes' last outputs may lie above the others: computed once more, and not put.
   const beyond = (m: number): boolean => (m + 1) * lanes > pairs;
-  const sums = (b: number, read: (index: string) => string, field: string): string => `
-let head = ${read("i")};
+  const sums = (b: number, read: (place: Place) => string, field: string): string => `
+let head = ${read({ base: "i" })};
 ${units.map((m) => `${c(b, m)}${field} = head;`).join(" ")}
 ${
     units.map((m) =>
@@ -130,8 +139,8 @@ ${
     ).join("")
   }
 for (var t = 1u; t < ${pairs}u; t++) {
-  let p = ${read(`i + t * ${inner}u`)};
-  let q = ${read(`i + (${radix}u - t) * ${inner}u`)};
+  let p = ${read({ base: `(i + t * ${inner}u)` })};
+  let q = ${read({ base: `(i + (${radix}u - t) * ${inner}u)` })};
   ${
     units.map((m) =>
       `{ let w = ${twiddles(`k${m}`)}; ${c(b, m)}${field} += w.x * (p + q); ${
@@ -146,6 +155,7 @@ for (var t = 1u; t < ${pairs}u; t++) {
       Math.ceil(inner * lanes / threads),
       (b) => units.flatMap((m) => [c(b, m), s(b, m)]),
     ),
+    layout: "plain",
     get: (read, field) => each((b) => sums(b, read, field)),
     compute: each((b) =>
       units.map((m) => `{ let d = times_i(${s(b, m)}); ${s(b, m)} = ${c(b, m)} - d; ${c(b, m)} += d; }\n`)
@@ -155,9 +165,9 @@ for (var t = 1u; t < ${pairs}u; t++) {
       each((b) =>
         units.map((m) =>
           `{ let k = ${bin(m)}; ${beyond(m) ? `if (k < ${pairs}u) ` : ""}{ ${
-            write(`i * ${radix}u + k`, c(b, m))
+            write({ base: `(i * ${radix}u + k)` }, c(b, m))
           }
-if (k > 0) { ${write(`(i + 1) * ${radix}u - k`, s(b, m))} } } }\n`
+if (k > 0) { ${write({ base: `((i + 1) * ${radix}u - k)` }, s(b, m))} } } }\n`
         ).join("")
       ),
   };

@@ -8,10 +8,11 @@
  * @module
  */
 import type { Limits } from "../kernel.ts";
+import { index, type Place } from "./layout.ts";
 import type { TransformPlan } from "./plan.ts";
 import { eachTurn, type Held } from "./stages.ts";
 import type { Twiddles } from "./twiddles.ts";
-import { expose, type Round, roundsOf, transform, workBytes } from "./wgsl.ts";
+import { expose, type Round, roundsOf, transform } from "./wgsl.ts";
 
 /** Workgroups a synthesis of one row takes. */
 export const synthesisGroups = (plan: TransformPlan): number => plan.residues;
@@ -48,16 +49,16 @@ export interface Synthesis {
 const maxProducts = 1024;
 
 /**
- * Entries whose products fit beside `work` of `workSize` points; 0 when that is too few to pay. Each entry is then
+ * Entries whose products fit beside `work` of `memoryBytes`; 0 when that is too few to pay. Each entry is then
  * computed once, by neighbouring invocations, before the bins sum what is theirs.
  */
 export function productCount(
-  { mode, size, threads, parts }: TransformPlan,
+  { mode, size, threads }: TransformPlan,
   limits: Limits,
-  workSize: number,
+  memoryBytes: number,
 ): number {
   if (mode !== "half" || size < 64) return 0;
-  const room = Math.floor((limits.workgroupStorageBytes - workBytes({ size: workSize, parts })) / 8);
+  const room = Math.floor((limits.workgroupStorageBytes - memoryBytes) / 8);
   const count = Math.min(maxProducts, room);
   return count >= threads ? count : 0;
 }
@@ -84,11 +85,13 @@ export function synthesis(plan: TransformPlan, of: SynthesisOf): Synthesis {
 export function putReversed(
   plan: TransformPlan,
   row: Held,
-  store: (index: string, value: string) => string,
+  store: (place: Place, value: string) => string,
 ): string {
   const { mode, size, length } = plan;
   if (mode === "residues") {
-    return row.put((p, value) => `{ let p = ${p}; ${store(`select(${length}u - p, 0, p == 0)`, value)} }\n`);
+    return row.put((place, value) =>
+      `{ let p = ${index(place)}; ${store({ base: `select(${length}u - p, 0, p == 0)` }, value)} }\n`
+    );
   }
   // Pair h - j takes its first number from pair j, and its second from pair j - 1, which another invocation has.
   const second = roundsOf(plan).slice(-1);
@@ -96,9 +99,9 @@ export function putReversed(
     plan,
     { held: row, rounds: second },
     ({ field }) =>
-      row.put((p, value) =>
-        `{ let j = ${p}; let before = work[at(select(j, ${size}u, j == 0) - 1)]${field ? "" : ".y"};
-${store(`select(${size}u - j, 0, j == 0)`, `vec2f(${value}.x, before)`)} }\n`
+      row.put((place, value) =>
+        `{ let j = ${index(place)}; let before = work[(j + ${size - 1}u) % ${size}u]${field ? "" : ".y"};
+${store({ base: `((${size}u - j) % ${size}u)` }, `vec2f(${value}.x, before)`)} }\n`
       ),
   );
 }
@@ -113,10 +116,13 @@ function residueSynthesis(plan: TransformPlan, of: SynthesisOf): Synthesis {
   return {
     functions: rounds.map((round) => foldedBinsFunction(plan, { twiddles, suffix, round })).join(""),
     declare,
-    sums: (round) => take((j) => `folded_bins${suffix}${round.suffix}(${j}, residue)`, "+="),
+    sums: (round) => take((place) => `folded_bins${suffix}${round.suffix}(${index(place)}, residue)`, "+="),
     run,
     row: {
-      put: (write) => output.put((p, value) => write(`(residue + ${plan.residues}u * (${p}))`, `${value}.x`)),
+      put: (write) =>
+        output.put((place, value) =>
+          write({ base: `(residue + ${plan.residues}u * (${index(place)}))` }, `${value}.x`)
+        ),
     },
   };
 }
@@ -172,8 +178,9 @@ ${hi(b)} = conj(s - t);
 `) + `${mid} = conj(${mid});\n`;
   const held: Held = {
     put: (write) =>
-      pairs.each((b) => `${write("j", lo(b))}if (j > 0) { ${write(`${plan.size}u - j`, hi(b))} }\n`) +
-      pairs.middle(write(`${plan.size / 2}u`, mid)),
+      pairs.each((b) =>
+        `${write({ base: "j" }, lo(b))}if (j > 0) { ${write({ base: `(${plan.size}u - j)` }, hi(b))} }\n`
+      ) + pairs.middle(write({ base: `${plan.size / 2}u` }, mid)),
   };
   const { declare, run, output } = transform(plan, { name: `s${suffix}_`, twiddles, fresh, held });
   return {

@@ -7,6 +7,7 @@
  * @module
  */
 import { isStraight } from "./butterfly.ts";
+import { type Layout, paddedPoints, type Place, placeInWork } from "./layout.ts";
 import type { TransformPlan } from "./plan.ts";
 import { type Held, holdStage, stagesOf } from "./stages.ts";
 import type { Twiddles } from "./twiddles.ts";
@@ -22,22 +23,21 @@ fn mulmod(a: u32, b: u32, d: u32) -> u32 { return (((((a >> 10) * b) % d) << 10)
 `;
 
 /** Bytes of {@linkcode workMemory}. */
-export function workBytes({ size, parts }: Pick<TransformPlan, "size" | "parts">): number {
-  return parts ? 4 * 32 * Math.ceil(size / 32) : 8 * 16 * Math.ceil(size / 16);
+export function workBytes(plans: readonly TransformPlan[]): number {
+  const points = Math.max(...plans.map((plan) => plan.padded ? paddedPoints(plan) : plan.size));
+  return plans[0].parts ? 4 * 32 * Math.ceil(points / 32) : 8 * 16 * Math.ceil(points / 16);
 }
 
 /**
- * WGSL declaration of the workgroup memory for transforms of up to `size` points, and of `at`, the place of a point.
- *
- * Places are permuted among the banks (32 of four bytes, or 16 of eight) so that the stores of a first pass of radix 8
- * (stride 8) and of a second one (blocks of 8, stride 64) do not meet: both take bits of the index that vary between
- * invocations to bits of the bank that do not.
+ * WGSL declaration of the workgroup memory for transforms of one workgroup (see `together`), and of `at`, the place of a
+ * point in a layout without room for padding: it takes bits of the index that vary between invocations, in the stores of
+ * a first pass of radix 8 (stride 8) and of a second one (runs of 8, stride 64), to bits of the bank that do not.
  */
-export function workMemory({ size, parts }: Pick<TransformPlan, "size" | "parts">): string {
-  return parts
-    ? `var<workgroup> work: array<f32, ${workBytes({ size, parts }) / 4}>;
+export function workMemory(...plans: readonly TransformPlan[]): string {
+  return plans[0].parts
+    ? `var<workgroup> work: array<f32, ${workBytes(plans) / 4}>;
 fn at(i: u32) -> u32 { return i ^ ((i >> 5) & 7) ^ ((i >> 3) & 24); }\n`
-    : `var<workgroup> work: array<vec2f, ${workBytes({ size, parts }) / 8}>;
+    : `var<workgroup> work: array<vec2f, ${workBytes(plans) / 8}>;
 fn at(i: u32) -> u32 { return i ^ ((i >> 4) & 7) ^ ((i >> 3) & 8); }\n`;
 }
 
@@ -61,15 +61,16 @@ export function roundsOf({ parts }: Pick<TransformPlan, "parts">): readonly Roun
  */
 export function expose(
   plan: TransformPlan,
-  { held, fresh = false, rounds = roundsOf(plan) }: {
+  { held, layout = "plain", fresh = false, rounds = roundsOf(plan) }: {
     readonly held: Held;
+    readonly layout?: Layout;
     readonly fresh?: boolean;
     readonly rounds?: readonly Round[];
   },
   use: (round: Round) => string,
 ): string {
   return rounds.map((round, i) => {
-    const put = held.put((index, value) => `work[at(${index})] = ${value}${round.field};\n`);
+    const put = held.put((place, value) => `work[${placeInWork(layout, place)}] = ${value}${round.field};\n`);
     return `${fresh && i === 0 ? "" : "workgroupBarrier();\n"}${put}workgroupBarrier();\n${use(round)}`;
   }).join("");
 }
@@ -78,7 +79,7 @@ export function expose(
 export interface Transform {
   readonly declare: string;
   /** Takes (or adds) the points that `read` says. */
-  take(read: (index: string) => string, assign?: "=" | "+="): string;
+  take(read: (place: Place) => string, assign?: "=" | "+="): string;
   readonly run: string;
   readonly output: Held;
 }
@@ -104,9 +105,11 @@ export function transform(plan: TransformPlan, { name, twiddles, fresh, held }: 
     const from = i === 0 ? held : stages[i - 1];
     if (!from) return stage.compute;
     const isFirst = fresh === true && (i === 0 || (i === 1 && !held));
-    const get = ({ field }: Round): string => stage.get((index) => `work[at(${index})]`, field);
+    const layout = i === 0 ? "plain" : stages[i - 1].layout;
+    const get = ({ field }: Round): string =>
+      stage.get((place) => `work[${placeInWork(layout, place)}]`, field);
     return `${i === 0 ? "" : stage.declare}${
-      expose(plan, { held: from, fresh: isFirst }, get)
+      expose(plan, { held: from, layout, fresh: isFirst }, get)
     }${stage.compute}`;
   });
   return {

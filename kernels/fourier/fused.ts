@@ -13,7 +13,7 @@ import {
   spectrumFunctions,
 } from "../fft/real.ts";
 import { gatherFunctions, productCount, type Synthesis, synthesis } from "../fft/synthesis.ts";
-import { expose, fftFunctions, type Round, roundsOf, workMemory } from "../fft/wgsl.ts";
+import { expose, fftFunctions, type Round, roundsOf, workBytes, workMemory } from "../fft/wgsl.ts";
 import {
   declareBindings,
   type Dispatch,
@@ -139,11 +139,11 @@ const mostHeld = 32;
 export function fused(shape: Shape, limits: Limits): Dispatch {
   const { rows, segments, tables } = shape;
   const [input, ...outputs] = together([shape.input, ...segments.map(({ plan }) => plan)]);
-  const { threads, parts } = input;
-  const size = Math.max(input.size, ...outputs.map((plan) => plan.size));
+  const { threads } = input;
+  const memoryBytes = workBytes([input, ...outputs]);
   const source = { signal: (i: string) => `x[x_at + ${i}]`, twiddles: tables.of(input.length) };
   const rounds = roundsOf(input);
-  const products = Math.max(...outputs.map((plan) => productCount(plan, limits, size)));
+  const products = Math.max(...outputs.map((plan) => productCount(plan, limits, memoryBytes)));
   const y = yType(shape, ...outputs);
   const held = outputs.reduce((sum, plan) => sum + plan.size, 0);
   const share = segments.length > 1 && rows >= manyRows && held <= mostHeld * threads ? atOnce : apart;
@@ -152,7 +152,7 @@ export function fused(shape: Shape, limits: Limits): Dispatch {
     outputs,
     y,
     synthesisOf: (plan, { suffix, count, fresh }) => {
-      const products = productCount(plan, limits, size);
+      const products = productCount(plan, limits, memoryBytes);
       const twiddles = tables.of(plan.length);
       return synthesis(plan, { twiddles, suffix, count, rounds, products, fresh: fresh && products > 0 });
     },
@@ -162,7 +162,7 @@ export function fused(shape: Shape, limits: Limits): Dispatch {
   const wgsl = /* wgsl */ `
 ${uniformStruct(shape.uniforms)}
 ${declareBindings(bindings, { ...types, x: elementType(input), y })}
-${workMemory({ size, parts })}
+${workMemory(input, ...outputs)}
 ${fftFunctions}
 var<private> x_at: u32;
 ${foldFunction(input, source)}

@@ -8,7 +8,7 @@ import { planTransform } from "../fft/plan.ts";
 import { halfBins } from "../fft/real.ts";
 import { gatherFunctions, productCount, synthesis, synthesisGroups, wholeRounds } from "../fft/synthesis.ts";
 import { twiddleTables } from "../fft/twiddles.ts";
-import { fftFunctions, workMemory } from "../fft/wgsl.ts";
+import { fftFunctions, workBytes, workMemory } from "../fft/wgsl.ts";
 import {
   declareBindings,
   type Dispatch,
@@ -56,7 +56,7 @@ function synthesise(
   const { plan } = segment;
   const input = shape.input.length;
   const groups = synthesisGroups(plan);
-  const products = productCount(plan, limits, plan.size);
+  const products = productCount(plan, limits, workBytes([plan]));
   const y = yType(shape, plan);
   const of = { count: "count", rounds: wholeRounds, fresh: true, products };
   const { functions, declare, sums, run, row } = synthesis(plan, {

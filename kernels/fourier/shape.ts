@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { index, type Place } from "../fft/layout.ts";
 import type { TransformPlan } from "../fft/plan.ts";
 import { elementType } from "../fft/real.ts";
 import type { TwiddleTables } from "../fft/twiddles.ts";
@@ -69,10 +70,12 @@ ${
 }`;
 
 /** Statement that adds an element of a segment's row to y of `type`, whose row and segment begin at element `y_at`. */
-export function adder(plan: TransformPlan, type: string): (index: string, value: string) => string {
-  if (elementType(plan) === type) return (p, value) => `y[y_at + ${p}] += scale * ${value};\n`;
+export function adder(plan: TransformPlan, type: string): (place: Place, value: string) => string {
+  if (elementType(plan) === type) return (p, value) => `y[y_at + ${index(p)}] += scale * ${value};\n`;
   return (p, value) =>
-    `{ let to = y_at + 2 * (${p}); let pair = scale * ${value}; y[to] += pair.x; y[to + 1] += pair.y; }\n`;
+    `{ let to = y_at + 2 * (${
+      index(p)
+    }); let pair = scale * ${value}; y[to] += pair.x; y[to + 1] += pair.y; }\n`;
 }
 
 /** WGSL expression of `y_at` for the segment that begins at column `start`. */
