@@ -12,6 +12,7 @@ import { index, type Place } from "./fft/layout.ts";
 import { planTransform } from "./fft/plan.ts";
 import { elementType, halfBins, rowElements } from "./fft/real.ts";
 import {
+  entryRegisters,
   gatherFunctions,
   productCount,
   putReversed,
@@ -46,6 +47,7 @@ function launch({ out: outFeatures, in: inFeatures }: Uniforms, limits: Limits):
   const plan = planTransform(inFeatures, limits);
   planTransform(outFeatures, limits);
   const products = productCount(plan, limits, workBytes([plan]));
+  const registers = entryRegisters({ products, threads: plan.threads, count: "count" });
   const groups = synthesisGroups(plan);
   const tables = twiddleTables(inFeatures, outFeatures);
   const { functions, declare, sums, run, row } = synthesis(plan, {
@@ -53,7 +55,7 @@ function launch({ out: outFeatures, in: inFeatures }: Uniforms, limits: Limits):
     count: "count",
     rounds: wholeRounds,
     fresh: true,
-    products,
+    registers,
   });
   const phase = outFeatures < 65536 ? `row * u % ${outFeatures}u` : `mulmod(row, u, ${outFeatures}u)`;
   const rows = halfBins(outFeatures);
@@ -70,10 +72,9 @@ ${workMemory(plan)}
 ${fftFunctions}
 var<private> row: u32;
 fn offset(k: u32) -> u32 { return table[k]; }
-fn entry(e: u32) -> vec2f {
-  let u = table[${halfBins(inFeatures) + 1}u + e];
-  return values[e] * ${tables.of(outFeatures)(phase)};
-}
+fn source(e: u32) -> u32 { return table[${halfBins(inFeatures) + 1}u + e]; }
+fn coefficient(e: u32) -> f32 { return values[e]; }
+fn product(u: u32, coefficient: f32) -> vec2f { return coefficient * ${tables.of(outFeatures)(phase)}; }
 ${gatherFunctions({ rounds: wholeRounds, products })}
 ${functions}
 @compute @workgroup_size(${plan.threads})
@@ -85,6 +86,8 @@ fn main(${workgroupBuiltins}) {
   row = p;
   let weight_at = p * ${rowElements(plan)}u;
   let count = table[${halfBins(inFeatures)}u];
+  ${registers?.declare ?? ""}
+  ${registers?.fetch("0u") ?? ""}
   ${declare}
   ${sums(wholeRounds[0])}
   ${run}

@@ -126,14 +126,16 @@ fn main(${workgroupBuiltins}) {
     x_at = row * ${rowElements(input)}u;
     dy_at = row * ${rowElements(output)}u;
     ${Array.from({ length: sums }, (_, b) => `var x${b} = vec2f();`).join(" ")}
-    ${transformX.code}
+    ${transformX.read}
+    ${transformX.run}
     ${
     expose(input, { held: transformX.points }, ({ suffix }) =>
       spectra((b) =>
         `x${b} += spectrum_x${suffix}(frequencies[e].y);`
       ))
   }
-    ${transformDy.code}
+    ${transformDy.read}
+    ${transformDy.run}
     ${
     expose(output, { held: transformDy.points }, ({ suffix }) =>
       spectra((b) =>

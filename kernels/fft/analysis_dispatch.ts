@@ -74,7 +74,7 @@ export function analysisDispatch(
 ): Dispatch {
   const groups = analysisGroups(plan);
   const read = { signal: (i: string) => `${source}[row_at + ${i}]`, twiddles };
-  const { code, points } = analysis(plan, { ...read, fresh: true });
+  const { read: take, run, points } = analysis(plan, { ...read, fresh: true });
   const bindings: Binding[] = [
     { name: source, access: "read" },
     { name: bins, access: "read_write" },
@@ -103,7 +103,8 @@ fn main(${workgroupBuiltins}) {
   ${slots ? `if (slots[row] == ${noSlot}u) { return; }` : ""}
   row_at = row * ${rowElements(plan)}u;
   let bins_at = part_row * ${halfBins(plan.length)}u;
-  ${code}
+  ${take}
+  ${run}
   ${storeSpectrum(plan, points, (bin, value) => `${bins}[bins_at + ${bin}] = ${value};`)}
 }
 `;

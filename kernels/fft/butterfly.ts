@@ -10,7 +10,7 @@ export interface Butterfly {
   readonly outputs: readonly string[];
 }
 
-const straightRadices: readonly number[] = [8, 4, 2, 3, 5, 7, 11, 13];
+const straightRadices: readonly number[] = [16, 8, 4, 2, 3, 5, 7, 11, 13];
 
 /** Whether a radix has a butterfly; any other runs as a loop over its inputs. */
 export const isStraight = (radix: number): boolean => straightRadices.includes(radix);
@@ -77,6 +77,6 @@ function composite(v: readonly string[], inner: number): Butterfly {
 export function butterfly(v: readonly string[]): Butterfly {
   if (v.length === 2) return radix2(v);
   if (v.length === 4) return radix4(v);
-  if (v.length === 8) return composite(v, 4);
+  if (v.length === 8 || v.length === 16) return composite(v, 4);
   return radixOdd(v);
 }

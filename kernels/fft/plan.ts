@@ -13,6 +13,8 @@ const pointsPerThread = 4;
 const fewestThreads = 128;
 /** More than these wait for each other longer than they save. */
 const mostThreads = 512;
+/** Largest power of two among radices. */
+const mostRadix = 8;
 /** Largest radix without a butterfly: float32 sums of half as many terms err by 2e-7. */
 const mostLooped = 255;
 
@@ -57,9 +59,9 @@ export function radicesOf(size: number): number[] {
   return [...(rest > 1 ? [rest] : []), ...straight, ...powersOfTwo(twos)];
 }
 
-/** 2^twos as few radices up to 8, none smaller than it must be. */
+/** 2^twos as few radices up to {@linkcode mostRadix}, none smaller than it must be. */
 function powersOfTwo(twos: number): number[] {
-  const passes = Math.ceil(twos / 3);
+  const passes = Math.ceil(twos / Math.log2(mostRadix));
   return Array.from({ length: passes }, (_, i) => 2 ** Math.ceil((twos - i) / passes));
 }
 

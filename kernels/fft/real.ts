@@ -65,13 +65,14 @@ fn ${name}(j: u32, residue: u32) -> vec2f {
 }`;
 }
 
-/** Statements that transform the folded signal, and its points; `fresh` as in wgsl.ts. */
+/** Statements that read the folded signal, those that transform it then, and its points; `fresh` as in wgsl.ts. */
 export function analysis(
   plan: TransformPlan,
   { twiddles, suffix = "", fresh }: AnalysisSource & { readonly fresh: boolean },
-): { readonly code: string; readonly points: Held } {
+): { readonly read: string; readonly run: string; readonly points: Held } {
   const { declare, take, run, output } = transform(plan, { name: `a${suffix}`, twiddles, fresh });
-  return { code: declare + take((place) => `fold${suffix}(${index(place)}, residue)`) + run, points: output };
+  const read = declare + take((place) => `fold${suffix}(${index(place)}, residue)`);
+  return { read, run, points: output };
 }
 
 /**

@@ -2,8 +2,9 @@
  * WGSL of the synthesis of real rows from sparse spectra: y_p = Re SUM_k Z[k] e^{2 pi i p k / length}, where bin k of the
  * half spectrum is the sum of the entries offset(k) .. offset(k + 1) - 1.
  *
- * The caller declares `fn offset(k: u32) -> u32` and, for each round of the source that entries are read from,
- * `fn entry(e: u32) -> vec2f` with the round's suffix; `work`, `at` and `local`; and in residue mode the value `residue`.
+ * The caller declares `fn offset(k: u32) -> u32`; `fn source(e: u32) -> u32` and `fn coefficient(e: u32) -> f32` of an
+ * entry; for each round of the source that entries are read from, `fn product(source: u32, coefficient: f32) -> vec2f`
+ * with the round's suffix; `work`, `at` and `local`; and in residue mode the value `residue`.
  *
  * @module
  */
@@ -29,8 +30,8 @@ export interface SynthesisOf {
   readonly rounds: readonly Round[];
   /** Whether reads of `work` before the last sum's lie behind a barrier, as those of products do. */
   readonly fresh: boolean;
-  /** Entries whose products are held at once; see {@linkcode productCount}. */
-  readonly products: number;
+  /** Where products pay: what entries are read into, the first of them before `sums`. */
+  readonly registers?: EntryRegisters;
   /** Ends the names of its functions and variables, where a kernel has several lengths. */
   readonly suffix?: string;
 }
@@ -59,18 +60,60 @@ export function productCount(
 ): number {
   if (mode !== "half" || size < 64) return 0;
   const room = Math.floor((limits.workgroupStorageBytes - memoryBytes) / 8);
-  const count = Math.min(maxProducts, room);
-  return count >= threads ? count : 0;
+  return Math.floor(Math.min(maxProducts, room) / threads) * threads;
+}
+
+/** An invocation's entries of a turn in registers: read long before they are used, so that memory is not waited for. */
+export interface EntryRegisters {
+  /** Entries of a turn. */
+  readonly products: number;
+  readonly declare: string;
+  /** Statements that read the entries from `first` on. */
+  fetch(first: string): string;
+  /** Statements that write the products of those before `last`. */
+  multiply(round: Round, turn: { readonly first: string; readonly last: string }): string;
+}
+
+/** Registers for `products` entries of a workgroup, of which a row has `count`; undefined where there are none. */
+export function entryRegisters(
+  { products, threads, count }: {
+    readonly products: number;
+    readonly threads: number;
+    readonly count: string;
+  },
+): EntryRegisters | undefined {
+  if (products === 0) return undefined;
+  const each = (body: (b: number, mine: string) => string): string =>
+    Array.from(
+      { length: products / threads },
+      (_, b) => body(b, b === 0 ? "local" : `local + ${b * threads}u`),
+    )
+      .join("\n");
+  return {
+    products,
+    declare: each((b) => `var source_${b} = 0u; var coefficient_${b} = 0.0;`),
+    fetch: (first) =>
+      each((b, mine) =>
+        `{ let e = ${first} + ${mine};
+if (e < ${count}) { source_${b} = source(e); coefficient_${b} = coefficient(e); } }`
+      ),
+    multiply: ({ suffix }, { first, last }) =>
+      each((b, mine) =>
+        `if (${first} + ${mine} < ${last}) { products[${mine}] = product${suffix}(source_${b}, coefficient_${b}); }`
+      ),
+  };
 }
 
 /** WGSL memory and functions that all of a kernel's syntheses share; `products` is the most of any. */
-export function gatherFunctions({ rounds, products }: Pick<SynthesisOf, "rounds" | "products">): string {
+export function gatherFunctions(
+  { rounds, products }: { readonly rounds: readonly Round[]; readonly products: number },
+): string {
   const memory = products > 0 ? `var<workgroup> products: array<vec2f, ${products}>;\n` : "";
   return memory + rounds.map(({ suffix }) => /* wgsl */ `
 fn gather${suffix}(k: u32) -> vec2f {
   var sum = vec2f();
   let end = offset(k + 1);
-  for (var e = offset(k); e < end; e++) { sum += entry${suffix}(e); }
+  for (var e = offset(k); e < end; e++) { sum += product${suffix}(source(e), coefficient(e)); }
   return sum;
 }
 `).join("");
@@ -163,7 +206,7 @@ fn ${name}(j: u32, residue: u32) -> vec2f {
  * transform to y[2j] + i y[2j+1]. Bins k and h-k are packed by one invocation, so each is summed once.
  */
 function halfSynthesis(plan: TransformPlan, of: SynthesisOf): Synthesis {
-  const { twiddles, suffix = "", products, fresh } = of;
+  const { twiddles, suffix = "", registers, fresh } = of;
   const pairs = new Pairs(plan, suffix);
   const { lo, hi, mid } = pairs;
   // Bin 0 packs with bin h, both real; bin h/2 with itself: C = (Y + Y*) + i i (Y - Y*) = 2 conj(Y), Y half the bin.
@@ -186,7 +229,7 @@ ${hi(b)} = conj(s - t);
   return {
     functions: "",
     declare: pairs.declare,
-    sums: (round) => products > 0 ? produced(of, { plan, pairs, round }) : pulled(pairs, round),
+    sums: (round) => registers ? produced(of, { registers, pairs, round }) : pulled(pairs, round),
     run: pack + declare + run,
     row: output,
   };
@@ -240,16 +283,24 @@ function pulled(pairs: Pairs, { suffix }: Round): string {
 
 /** Computes products in turns of neighbouring entries, and sums each bin from those of its own in the turn. */
 function produced(
-  { count, products }: SynthesisOf,
-  { plan, pairs, round }: { readonly plan: TransformPlan; readonly pairs: Pairs; readonly round: Round },
+  { count, rounds }: SynthesisOf,
+  { registers, pairs, round }: {
+    readonly registers: EntryRegisters;
+    readonly pairs: Pairs;
+    readonly round: Round;
+  },
 ): string {
+  const { products, fetch, multiply } = registers;
   const sum = (variable: string, bin: string): string =>
     `{ let end = min(offset(${bin} + 1), last); for (var e = max(offset(${bin}), first); e < end; e++) { ${variable} += products[e - first]; } }\n`;
+  // The first turn's entries are in registers, unless a round before has read on.
+  const again = rounds.indexOf(round) > 0 ? `first > 0 || ${count} > ${products}u` : "first > 0";
   return /* wgsl */ `
 for (var first = 0u; first < ${count}; first += ${products}u) {
   if (first > 0) { workgroupBarrier(); }
+  if (${again}) { ${fetch("first")} }
   let last = min(first + ${products}u, ${count});
-  for (var e = first + local; e < last; e += ${plan.threads}u) { products[e - first] = entry${round.suffix}(e); }
+  ${multiply(round, { first: "first", last: "last" })}
   workgroupBarrier();
   ${pairs.sums(sum)}
 }

@@ -12,7 +12,14 @@ import {
   rowElements,
   spectrumFunctions,
 } from "../fft/real.ts";
-import { gatherFunctions, productCount, type Synthesis, synthesis } from "../fft/synthesis.ts";
+import {
+  type EntryRegisters,
+  entryRegisters,
+  gatherFunctions,
+  productCount,
+  type Synthesis,
+  synthesis,
+} from "../fft/synthesis.ts";
 import { expose, fftFunctions, type Round, roundsOf, workBytes, workMemory } from "../fft/wgsl.ts";
 import {
   declareBindings,
@@ -43,10 +50,12 @@ const chosen = (values: readonly number[]): string =>
     `${values[0]}u`,
   );
 
-/** What a workgroup does once x's spectrum is in registers: `sums` in every round, then `finish`. */
+/** What a workgroup does: `place` and `find`, x's transform, `sums` in every round, then `finish`. */
 interface Body {
   readonly grid: number;
-  /** Row, segment and entries from `index`; leaves the function where there is nothing to do. */
+  /** Row and segment from `index`; leaves the function where there are none. */
+  readonly place: string;
+  /** The row's entries; leaves the function where it has none. */
   readonly find: string;
   readonly syntheses: readonly Synthesis[];
   readonly sums: (round: Round) => string;
@@ -57,6 +66,7 @@ interface Body {
 interface FusedShape extends Shape {
   readonly outputs: readonly TransformPlan[];
   readonly y: string;
+  readonly registersOf: (count: string) => EntryRegisters | undefined;
   readonly synthesisOf: (
     plan: TransformPlan,
     options: { suffix: string; count: string; fresh: boolean },
@@ -67,7 +77,7 @@ interface FusedShape extends Shape {
  * One workgroup a row and segment, which transforms x again. A batch of decoding has fewer rows than a GPU has places for
  * workgroups, so that three segments take the time of the longest.
  */
-function apart({ segments, rows, outputs, y, synthesisOf, ...shape }: FusedShape): Body {
+function apart({ segments, rows, outputs, y, registersOf, synthesisOf, ...shape }: FusedShape): Body {
   const plans = outputs.filter(({ length }, i) => outputs.findIndex((plan) => plan.length === length) === i);
   const syntheses = plans.map((plan) =>
     synthesisOf(plan, { suffix: `_${plan.length}`, count: "count", fresh: true })
@@ -80,12 +90,14 @@ function apart({ segments, rows, outputs, y, synthesisOf, ...shape }: FusedShape
   const start = chosen(segments.map((segment) => segment.start));
   return {
     grid: rows * segments.length,
-    find: /* wgsl */ `
+    place: /* wgsl */ `
   let row = index / ${segments.length}u;
   let segment = index % ${segments.length}u;
-  if (row >= uniforms.rows) { return; }
+  if (row >= uniforms.rows) { return; }`,
+    find: /* wgsl */ `
   ${findEntries}
   entries_at = offsets_at + ${chosen(outputs.map((plan) => halfBins(plan.length) + 1))};
+  ${registersOf("count")?.fetch("0u") ?? ""}
   let y_at = ${placeInY(shape, y, start)};`,
     syntheses,
     sums: (round) => each((i) => syntheses[i].sums(round)),
@@ -94,7 +106,7 @@ function apart({ segments, rows, outputs, y, synthesisOf, ...shape }: FusedShape
 }
 
 /** One workgroup a row, which transforms x once and holds all segments' bins: for as many rows as keep a GPU busy. */
-function atOnce({ segments, rows, outputs, y, synthesisOf, ...shape }: FusedShape): Body {
+function atOnce({ segments, rows, outputs, y, registersOf, synthesisOf, ...shape }: FusedShape): Body {
   const syntheses = segments.map(({ index }) =>
     synthesisOf(outputs[index], { suffix: `_s${index}`, count: `count_${index}`, fresh: false })
   );
@@ -105,9 +117,10 @@ function atOnce({ segments, rows, outputs, y, synthesisOf, ...shape }: FusedShap
   let count_${index} = records[record_${index} + 2];`;
   return {
     grid: rows,
-    find: /* wgsl */ `
+    place: /* wgsl */ `
   let row = index;
-  if (row >= uniforms.rows) { return; }
+  if (row >= uniforms.rows) { return; }`,
+    find: /* wgsl */ `
   let slot = slots[row];
   if (slot == ${noSlot}u) { return; }
   ${segments.map(record).join("\n  ")}
@@ -120,6 +133,7 @@ function atOnce({ segments, rows, outputs, y, synthesisOf, ...shape }: FusedShap
 offsets_at = records[record_${i}];
 values_at = records[record_${i} + 1];
 entries_at = offsets_at + ${halfBins(outputs[i].length) + 1}u;
+${registersOf(`count_${i}`)?.fetch("0u") ?? ""}
 ${syntheses[i].sums(round)}`
       ),
     finish: each((i) =>
@@ -146,18 +160,21 @@ export function fused(shape: Shape, limits: Limits): Dispatch {
   const products = Math.max(...outputs.map((plan) => productCount(plan, limits, memoryBytes)));
   const y = yType(shape, ...outputs);
   const held = outputs.reduce((sum, plan) => sum + plan.size, 0);
+  const registersOf = (count: string): EntryRegisters | undefined =>
+    entryRegisters({ products, threads, count });
   const share = segments.length > 1 && rows >= manyRows && held <= mostHeld * threads ? atOnce : apart;
   const body = share({
     ...shape,
     outputs,
     y,
+    registersOf,
     synthesisOf: (plan, { suffix, count, fresh }) => {
-      const products = productCount(plan, limits, memoryBytes);
+      const registers = productCount(plan, limits, memoryBytes) > 0 ? registersOf(count) : undefined;
       const twiddles = tables.of(plan.length);
-      return synthesis(plan, { twiddles, suffix, count, rounds, products, fresh: fresh && products > 0 });
+      return synthesis(plan, { twiddles, suffix, count, rounds, registers, fresh: fresh && !!registers });
     },
   });
-  const { code, points } = analysis(input, { ...source, fresh: true });
+  const { read, run, points } = analysis(input, { ...source, fresh: true });
   const bindings = ["x", "slots", "records", "tables", "values", "y", "twiddles"].map(binding);
   const wgsl = /* wgsl */ `
 ${uniformStruct(shape.uniforms)}
@@ -173,11 +190,14 @@ ${body.syntheses.map(({ functions }) => functions).join("")}
 @compute @workgroup_size(${threads})
 fn main(${workgroupBuiltins}) {
   let index = ${workgroupIndex};
-  ${body.find}
+  ${body.place}
   let residue = 0u;
   x_at = row * ${rowElements(input)}u;
+  ${read}
+  ${registersOf("")?.declare ?? ""}
+  ${body.find}
   ${body.syntheses.map(({ declare }) => declare).join("")}
-  ${code}
+  ${run}
   ${expose(input, { held: points }, body.sums)}
   ${body.finish}
 }

@@ -6,7 +6,14 @@
 import { analysisDispatch, type Part, partDeclaration, partsOf } from "../fft/analysis_dispatch.ts";
 import { planTransform } from "../fft/plan.ts";
 import { halfBins } from "../fft/real.ts";
-import { gatherFunctions, productCount, synthesis, synthesisGroups, wholeRounds } from "../fft/synthesis.ts";
+import {
+  entryRegisters,
+  gatherFunctions,
+  productCount,
+  synthesis,
+  synthesisGroups,
+  wholeRounds,
+} from "../fft/synthesis.ts";
 import { twiddleTables } from "../fft/twiddles.ts";
 import { fftFunctions, workBytes, workMemory } from "../fft/wgsl.ts";
 import {
@@ -58,7 +65,8 @@ function synthesise(
   const groups = synthesisGroups(plan);
   const products = productCount(plan, limits, workBytes([plan]));
   const y = yType(shape, plan);
-  const of = { count: "count", rounds: wholeRounds, fresh: true, products };
+  const registers = entryRegisters({ products, threads: plan.threads, count: "count" });
+  const of = { count: "count", rounds: wholeRounds, fresh: true, registers };
   const { functions, declare, sums, run, row } = synthesis(plan, {
     ...of,
     twiddles: shape.tables.of(plan.length),
@@ -92,6 +100,8 @@ fn main(${workgroupBuiltins}) {
   bins_at = part_row * ${halfBins(input)}u;
   entries_at = offsets_at + ${halfBins(plan.length) + 1}u;
   let y_at = ${placeInY(shape, y, "start")};
+  ${registers?.declare ?? ""}
+  ${registers?.fetch("0u") ?? ""}
   ${declare}
   ${sums(wholeRounds[0])}
   ${run}

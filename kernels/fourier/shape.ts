@@ -56,16 +56,18 @@ export const findEntries = /* wgsl */ `
 
 /**
  * Entries in a row's table: bin k's are offset(k) .. offset(k + 1) - 1, each a coefficient times what `spectrum` has of a
- * bin of x's in a round.
+ * source bin of x's in a round.
  */
 export const entryFunctions = (rounds: readonly Round[]): string => /* wgsl */ `
 var<private> offsets_at: u32;
 var<private> entries_at: u32;
 var<private> values_at: u32;
 fn offset(k: u32) -> u32 { return tables[offsets_at + k]; }
+fn source(e: u32) -> u32 { return tables[entries_at + e]; }
+fn coefficient(e: u32) -> f32 { return values[values_at + e]; }
 ${
   rounds.map(({ suffix }) =>
-    `fn entry${suffix}(e: u32) -> vec2f { return values[values_at + e] * spectrum${suffix}(tables[entries_at + e]); }\n`
+    `fn product${suffix}(source: u32, coefficient: f32) -> vec2f { return coefficient * spectrum${suffix}(source); }\n`
   ).join("")
 }`;
 
