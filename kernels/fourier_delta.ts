@@ -12,7 +12,7 @@ import { index, type Place } from "./fft/layout.ts";
 import { planTransform } from "./fft/plan.ts";
 import { elementType, halfBins, rowElements } from "./fft/real.ts";
 import {
-  entryRegisters,
+  entryProducts,
   gatherFunctions,
   productCount,
   putReversed,
@@ -46,8 +46,8 @@ type Buffer = "table" | "values" | "weight";
 function launch({ out: outFeatures, in: inFeatures }: Uniforms, limits: Limits): Launch {
   const plan = planTransform(inFeatures, limits);
   planTransform(outFeatures, limits);
-  const products = productCount(plan, limits, workBytes([plan]));
-  const registers = entryRegisters({ products, threads: plan.threads, count: "count" });
+  const most = productCount(plan, limits, workBytes([plan]));
+  const products = entryProducts({ most, threads: plan.threads, count: "count" });
   const groups = synthesisGroups(plan);
   const tables = twiddleTables(inFeatures, outFeatures);
   const { functions, declare, sums, run, row } = synthesis(plan, {
@@ -55,7 +55,7 @@ function launch({ out: outFeatures, in: inFeatures }: Uniforms, limits: Limits):
     count: "count",
     rounds: wholeRounds,
     fresh: true,
-    registers,
+    products,
   });
   const phase = outFeatures < 65536 ? `row * u % ${outFeatures}u` : `mulmod(row, u, ${outFeatures}u)`;
   const rows = halfBins(outFeatures);
@@ -75,7 +75,7 @@ fn offset(k: u32) -> u32 { return table[k]; }
 fn source(e: u32) -> u32 { return table[${halfBins(inFeatures) + 1}u + e]; }
 fn coefficient(e: u32) -> f32 { return values[e]; }
 fn product(u: u32, coefficient: f32) -> vec2f { return coefficient * ${tables.of(outFeatures)(phase)}; }
-${gatherFunctions({ rounds: wholeRounds, products })}
+${gatherFunctions({ rounds: wholeRounds, products: most })}
 ${functions}
 @compute @workgroup_size(${plan.threads})
 fn main(${workgroupBuiltins}) {
@@ -86,8 +86,8 @@ fn main(${workgroupBuiltins}) {
   row = p;
   let weight_at = p * ${rowElements(plan)}u;
   let count = table[${halfBins(inFeatures)}u];
-  ${registers?.declare ?? ""}
-  ${registers?.fetch("0u") ?? ""}
+  ${products?.declare ?? ""}
+  ${products?.fetch ?? ""}
   ${declare}
   ${sums(wholeRounds[0])}
   ${run}
@@ -224,6 +224,7 @@ export const fourierDelta: Kernel<Buffer, keyof typeof uniforms> = defineKernel(
     random({ out: 9, in: 225, n: 50, accumulate: 1 }),
     random({ out: 37, in: 64, n: 300 }),
     random({ out: 96, in: 37, n: 0 }),
+    random({ out: 96, in: 128, n: 2500 }),
     random({ out: 256, in: 96, n: 500, accumulate: 1 }),
     random({ out: 9, in: 4096, n: 100 }),
     random({ out: 6, in: 11008, n: 40 }),

@@ -70,6 +70,12 @@ export const fourierLinear: Kernel<LinearsBuffer, keyof typeof uniforms> = defin
     mixed("prime by prime", { rows: 2, in: 37, out: 53, adapters: [100] }),
     mixed("no adapter but none, n = 0", { rows: 3, in: 8, out: 12, adapters: [0, 5] }),
     mixed("mixed rows 256 x 768", { rows: 5, in: 768, out: 256, adapters: [1000, 500, 30] }),
+    mixed("more coefficients than products are held, and fewer", {
+      rows: 3,
+      in: 192,
+      out: 160,
+      adapters: [2500, 90],
+    }),
     mixed("mixed rows 768 x 96", { rows: 4, in: 96, out: 768, adapters: [200, 300] }),
     mixed("radices 3, 5, 7, 11, 13", { rows: 2, in: 2 * 3 * 5 * 7, out: 11 * 13 * 4, adapters: [64] }),
     mixed("looped radices 17, 37", { rows: 2, in: 17 * 38, out: 37 * 2 * 3, adapters: [64] }),

@@ -30,8 +30,8 @@ export interface SynthesisOf {
   readonly rounds: readonly Round[];
   /** Whether reads of `work` before the last sum's lie behind a barrier, as those of products do. */
   readonly fresh: boolean;
-  /** Where products pay: what entries are read into, the first of them before `sums`. */
-  readonly registers?: EntryRegisters;
+  /** Where they pay; their `fetch` comes before `sums`. */
+  readonly products?: Products;
   /** Ends the names of its functions and variables, where a kernel has several lengths. */
   readonly suffix?: string;
 }
@@ -47,11 +47,11 @@ export interface Synthesis {
 }
 
 /** Most entries whose products are held at once. */
-const maxProducts = 1024;
+const maxProducts = 2048;
 
 /**
  * Entries whose products fit beside `work` of `memoryBytes`; 0 when that is too few to pay. Each entry is then
- * computed once, by neighbouring invocations, before the bins sum what is theirs.
+ * multiplied once, by neighbouring invocations, before the bins sum what is theirs.
  */
 export function productCount(
   { mode, size, threads }: TransformPlan,
@@ -63,44 +63,42 @@ export function productCount(
   return Math.floor(Math.min(maxProducts, room) / threads) * threads;
 }
 
-/** An invocation's entries of a turn in registers: read long before they are used, so that memory is not waited for. */
-export interface EntryRegisters {
-  /** Entries of a turn. */
-  readonly products: number;
+/** Entries that an invocation holds in registers: read long before they are used, so that memory is not waited for. */
+const heldEntries = 2;
+
+/** The products of a row's entries, made in workgroup memory by neighbouring invocations. */
+export interface Products {
+  /** Most entries of a row that is summed from products. */
+  readonly most: number;
   readonly declare: string;
-  /** Statements that read the entries from `first` on. */
-  fetch(first: string): string;
-  /** Statements that write the products of those before `last`. */
-  multiply(round: Round, turn: { readonly first: string; readonly last: string }): string;
+  /** Statements that read each invocation's first entries. */
+  readonly fetch: string;
+  /** Statements that write the products of all entries, up to `most`. */
+  multiply(round: Round): string;
 }
 
-/** Registers for `products` entries of a workgroup, of which a row has `count`; undefined where there are none. */
-export function entryRegisters(
-  { products, threads, count }: {
-    readonly products: number;
-    readonly threads: number;
-    readonly count: string;
-  },
-): EntryRegisters | undefined {
-  if (products === 0) return undefined;
-  const each = (body: (b: number, mine: string) => string): string =>
-    Array.from(
-      { length: products / threads },
-      (_, b) => body(b, b === 0 ? "local" : `local + ${b * threads}u`),
-    )
-      .join("\n");
+/** Products of up to `most` entries, of which a row has `count`; undefined where there is no room. */
+export function entryProducts(
+  { most, threads, count }: { readonly most: number; readonly threads: number; readonly count: string },
+): Products | undefined {
+  if (most === 0) return undefined;
+  const held = Math.min(heldEntries, most / threads);
+  const each = (body: (b: number, e: string) => string): string =>
+    Array.from({ length: held }, (_, b) => body(b, b === 0 ? "local" : `local + ${b * threads}u`)).join("\n");
   return {
-    products,
+    most,
     declare: each((b) => `var source_${b} = 0u; var coefficient_${b} = 0.0;`),
-    fetch: (first) =>
-      each((b, mine) =>
-        `{ let e = ${first} + ${mine};
-if (e < ${count}) { source_${b} = source(e); coefficient_${b} = coefficient(e); } }`
-      ),
-    multiply: ({ suffix }, { first, last }) =>
-      each((b, mine) =>
-        `if (${first} + ${mine} < ${last}) { products[${mine}] = product${suffix}(source_${b}, coefficient_${b}); }`
-      ),
+    fetch: each((b, e) =>
+      `if (${e} < ${count}) { source_${b} = source(${e}); coefficient_${b} = coefficient(${e}); }`
+    ),
+    multiply: ({ suffix }) =>
+      each((b, e) =>
+        `if (${e} < ${count}) { products[${e}] = product${suffix}(source_${b}, coefficient_${b}); }`
+      ) + `
+for (var e = local + ${
+        held * threads
+      }u; e < ${count}; e += ${threads}u) { products[e] = product${suffix}(source(e), coefficient(e)); }
+`,
   };
 }
 
@@ -206,7 +204,7 @@ fn ${name}(j: u32, residue: u32) -> vec2f {
  * transform to y[2j] + i y[2j+1]. Bins k and h-k are packed by one invocation, so each is summed once.
  */
 function halfSynthesis(plan: TransformPlan, of: SynthesisOf): Synthesis {
-  const { twiddles, suffix = "", registers, fresh } = of;
+  const { twiddles, suffix = "", products, fresh } = of;
   const pairs = new Pairs(plan, suffix);
   const { lo, hi, mid } = pairs;
   // Bin 0 packs with bin h, both real; bin h/2 with itself: C = (Y + Y*) + i i (Y - Y*) = 2 conj(Y), Y half the bin.
@@ -229,7 +227,7 @@ ${hi(b)} = conj(s - t);
   return {
     functions: "",
     declare: pairs.declare,
-    sums: (round) => registers ? produced(of, { registers, pairs, round }) : pulled(pairs, round),
+    sums: (round) => products ? produced(of.count, { products, pairs, round }) : pulled(pairs, round),
     run: pack + declare + run,
     row: output,
   };
@@ -281,28 +279,25 @@ function pulled(pairs: Pairs, { suffix }: Round): string {
   return pairs.sums((variable, bin) => `${variable} += gather${suffix}(${bin});\n`);
 }
 
-/** Computes products in turns of neighbouring entries, and sums each bin from those of its own in the turn. */
+/** Sums each bin from products; rows of more entries than fit are summed from the entries themselves. */
 function produced(
-  { count, rounds }: SynthesisOf,
-  { registers, pairs, round }: {
-    readonly registers: EntryRegisters;
+  count: string,
+  { products, pairs, round }: {
+    readonly products: Products;
     readonly pairs: Pairs;
     readonly round: Round;
   },
 ): string {
-  const { products, fetch, multiply } = registers;
   const sum = (variable: string, bin: string): string =>
-    `{ let end = min(offset(${bin} + 1), last); for (var e = max(offset(${bin}), first); e < end; e++) { ${variable} += products[e - first]; } }\n`;
-  // The first turn's entries are in registers, unless a round before has read on.
-  const again = rounds.indexOf(round) > 0 ? `first > 0 || ${count} > ${products}u` : "first > 0";
+    `{ let end = offset(${bin} + 1); for (var e = offset(${bin}); e < end; e++) { ${variable} += products[e]; } }\n`;
   return /* wgsl */ `
-for (var first = 0u; first < ${count}; first += ${products}u) {
-  if (first > 0) { workgroupBarrier(); }
-  if (${again}) { ${fetch("first")} }
-  let last = min(first + ${products}u, ${count});
-  ${multiply(round, { first: "first", last: "last" })}
+if (${count} <= ${products.most}u) {
+  ${products.multiply(round)}
   workgroupBarrier();
   ${pairs.sums(sum)}
+} else {
+  ${pulled(pairs, round)}
+  workgroupBarrier();
 }
 `;
 }

@@ -13,10 +13,10 @@ import {
   spectrumFunctions,
 } from "../fft/real.ts";
 import {
-  type EntryRegisters,
-  entryRegisters,
+  entryProducts,
   gatherFunctions,
   productCount,
+  type Products,
   type Synthesis,
   synthesis,
 } from "../fft/synthesis.ts";
@@ -66,7 +66,7 @@ interface Body {
 interface FusedShape extends Shape {
   readonly outputs: readonly TransformPlan[];
   readonly y: string;
-  readonly registersOf: (count: string) => EntryRegisters | undefined;
+  readonly productsOf: (count: string) => Products | undefined;
   readonly synthesisOf: (
     plan: TransformPlan,
     options: { suffix: string; count: string; fresh: boolean },
@@ -77,7 +77,7 @@ interface FusedShape extends Shape {
  * One workgroup a row and segment, which transforms x again. A batch of decoding has fewer rows than a GPU has places for
  * workgroups, so that three segments take the time of the longest.
  */
-function apart({ segments, rows, outputs, y, registersOf, synthesisOf, ...shape }: FusedShape): Body {
+function apart({ segments, rows, outputs, y, productsOf, synthesisOf, ...shape }: FusedShape): Body {
   const plans = outputs.filter(({ length }, i) => outputs.findIndex((plan) => plan.length === length) === i);
   const syntheses = plans.map((plan) =>
     synthesisOf(plan, { suffix: `_${plan.length}`, count: "count", fresh: true })
@@ -97,7 +97,7 @@ function apart({ segments, rows, outputs, y, registersOf, synthesisOf, ...shape 
     find: /* wgsl */ `
   ${findEntries}
   entries_at = offsets_at + ${chosen(outputs.map((plan) => halfBins(plan.length) + 1))};
-  ${registersOf("count")?.fetch("0u") ?? ""}
+  ${productsOf("count")?.fetch ?? ""}
   let y_at = ${placeInY(shape, y, start)};`,
     syntheses,
     sums: (round) => each((i) => syntheses[i].sums(round)),
@@ -106,7 +106,7 @@ function apart({ segments, rows, outputs, y, registersOf, synthesisOf, ...shape 
 }
 
 /** One workgroup a row, which transforms x once and holds all segments' bins: for as many rows as keep a GPU busy. */
-function atOnce({ segments, rows, outputs, y, registersOf, synthesisOf, ...shape }: FusedShape): Body {
+function atOnce({ segments, rows, outputs, y, productsOf, synthesisOf, ...shape }: FusedShape): Body {
   const syntheses = segments.map(({ index }) =>
     synthesisOf(outputs[index], { suffix: `_s${index}`, count: `count_${index}`, fresh: false })
   );
@@ -133,7 +133,7 @@ function atOnce({ segments, rows, outputs, y, registersOf, synthesisOf, ...shape
 offsets_at = records[record_${i}];
 values_at = records[record_${i} + 1];
 entries_at = offsets_at + ${halfBins(outputs[i].length) + 1}u;
-${registersOf(`count_${i}`)?.fetch("0u") ?? ""}
+${productsOf(`count_${i}`)?.fetch ?? ""}
 ${syntheses[i].sums(round)}`
       ),
     finish: each((i) =>
@@ -157,21 +157,20 @@ export function fused(shape: Shape, limits: Limits): Dispatch {
   const memoryBytes = workBytes([input, ...outputs]);
   const source = { signal: (i: string) => `x[x_at + ${i}]`, twiddles: tables.of(input.length) };
   const rounds = roundsOf(input);
-  const products = Math.max(...outputs.map((plan) => productCount(plan, limits, memoryBytes)));
+  const most = Math.max(...outputs.map((plan) => productCount(plan, limits, memoryBytes)));
   const y = yType(shape, ...outputs);
   const held = outputs.reduce((sum, plan) => sum + plan.size, 0);
-  const registersOf = (count: string): EntryRegisters | undefined =>
-    entryRegisters({ products, threads, count });
+  const productsOf = (count: string): Products | undefined => entryProducts({ most, threads, count });
   const share = segments.length > 1 && rows >= manyRows && held <= mostHeld * threads ? atOnce : apart;
   const body = share({
     ...shape,
     outputs,
     y,
-    registersOf,
+    productsOf,
     synthesisOf: (plan, { suffix, count, fresh }) => {
-      const registers = productCount(plan, limits, memoryBytes) > 0 ? registersOf(count) : undefined;
+      const products = productCount(plan, limits, memoryBytes) > 0 ? productsOf(count) : undefined;
       const twiddles = tables.of(plan.length);
-      return synthesis(plan, { twiddles, suffix, count, rounds, registers, fresh: fresh && !!registers });
+      return synthesis(plan, { twiddles, suffix, count, rounds, products, fresh: fresh && !!products });
     },
   });
   const { read, run, points } = analysis(input, { ...source, fresh: true });
@@ -185,7 +184,7 @@ var<private> x_at: u32;
 ${foldFunction(input, source)}
 ${spectrumFunctions(input, source)}
 ${entryFunctions(rounds)}
-${gatherFunctions({ rounds, products })}
+${gatherFunctions({ rounds, products: most })}
 ${body.syntheses.map(({ functions }) => functions).join("")}
 @compute @workgroup_size(${threads})
 fn main(${workgroupBuiltins}) {
@@ -194,7 +193,7 @@ fn main(${workgroupBuiltins}) {
   let residue = 0u;
   x_at = row * ${rowElements(input)}u;
   ${read}
-  ${registersOf("")?.declare ?? ""}
+  ${productsOf("")?.declare ?? ""}
   ${body.find}
   ${body.syntheses.map(({ declare }) => declare).join("")}
   ${run}

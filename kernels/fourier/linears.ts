@@ -7,7 +7,7 @@ import { analysisDispatch, type Part, partDeclaration, partsOf } from "../fft/an
 import { planTransform } from "../fft/plan.ts";
 import { halfBins } from "../fft/real.ts";
 import {
-  entryRegisters,
+  entryProducts,
   gatherFunctions,
   productCount,
   synthesis,
@@ -63,10 +63,10 @@ function synthesise(
   const { plan } = segment;
   const input = shape.input.length;
   const groups = synthesisGroups(plan);
-  const products = productCount(plan, limits, workBytes([plan]));
+  const most = productCount(plan, limits, workBytes([plan]));
   const y = yType(shape, plan);
-  const registers = entryRegisters({ products, threads: plan.threads, count: "count" });
-  const of = { count: "count", rounds: wholeRounds, fresh: true, registers };
+  const products = entryProducts({ most, threads: plan.threads, count: "count" });
+  const of = { count: "count", rounds: wholeRounds, fresh: true, products };
   const { functions, declare, sums, run, row } = synthesis(plan, {
     ...of,
     twiddles: shape.tables.of(plan.length),
@@ -87,7 +87,7 @@ fn spectrum(v: u32) -> vec2f {
   return select(value, conj(value), mirrored);
 }
 ${entryFunctions(wholeRounds)}
-${gatherFunctions({ rounds: wholeRounds, products })}
+${gatherFunctions({ rounds: wholeRounds, products: most })}
 ${functions}
 @compute @workgroup_size(${plan.threads})
 fn main(${workgroupBuiltins}) {
@@ -100,8 +100,8 @@ fn main(${workgroupBuiltins}) {
   bins_at = part_row * ${halfBins(input)}u;
   entries_at = offsets_at + ${halfBins(plan.length) + 1}u;
   let y_at = ${placeInY(shape, y, "start")};
-  ${registers?.declare ?? ""}
-  ${registers?.fetch("0u") ?? ""}
+  ${products?.declare ?? ""}
+  ${products?.fetch ?? ""}
   ${declare}
   ${sums(wholeRounds[0])}
   ${run}
