@@ -9,6 +9,7 @@ import os from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import type { Device } from "../src/device/device.ts";
+import type { Tuned } from "../src/device/tuner.ts";
 import { webgpuDevice } from "../src/device/webgpu.ts";
 import { type OpenGpu, openGpu } from "../src/runtime/gpu.ts";
 import { openDevice } from "../src/runtime/open_device.ts";
@@ -67,13 +68,20 @@ export function machineOf(device: Device): Pick<OpenBenchDevice, "machine" | "ve
   return { machine: { name: vendor?.name ?? description, driver: vendor?.driver, os: system }, versions };
 }
 
+/** What was timed before a bench could begin: once in each process, so that no bench rests on older figures. */
+function showTuned({ count, ms, known }: Tuned): void {
+  console.log(`timed the ways of ${count} keys in ${ms.toFixed(0)} ms; known now:`);
+  for (const { kernel, key, way } of known) console.log(`  ${kernel} ${key}: ${way}`);
+}
+
 async function onCpu(quick: boolean): Promise<OpenBenchDevice> {
   const device = await openDevice({ kind: "cpu" });
   return { device, quick, ...machineOf(device) };
 }
 
 function onGpu({ device: gpu, description, software, destroy }: OpenGpu, quick: boolean): OpenBenchDevice {
-  const device = webgpuDevice(gpu, { description, destroy });
+  const tuning = software ? undefined : { onTuned: showTuned };
+  const device = webgpuDevice(gpu, { description, destroy, tuning });
   return { device, quick: quick || software, ...machineOf(device) };
 }
 
@@ -83,7 +91,7 @@ export async function openBenchDevice(
 ): Promise<OpenBenchDevice> {
   if (kind === "cpu") return await onCpu(quick);
   try {
-    const gpu = await openGpu({ toggles: { disable: ["timestamp_quantization"] } });
+    const gpu = await openGpu();
     if (kind === "webgpu" || !gpu.software) return onGpu(gpu, quick);
     gpu.destroy();
   } catch (error) {

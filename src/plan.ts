@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Kernel } from "../kernels/kernel.ts";
+import type { Call, Kernel } from "../kernels/kernel.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** One kernel call. Buffers are tensors of the device that will run it. */
@@ -37,4 +37,12 @@ export function step<B extends string, U extends string>(
     }
   }
   return { kernel: kernel as unknown as Kernel, buffers, uniforms };
+}
+
+/** What a step's launch depends on. */
+export function callOf({ uniforms, buffers }: Step): Call {
+  return {
+    uniforms,
+    dtypes: Object.fromEntries(Object.entries(buffers).map(([name, { dtype }]) => [name, dtype])),
+  };
 }

@@ -28,7 +28,7 @@ export async function run(
   { kernels: chosen, quick, onDevice, onMeasurement, log }: PageBench,
 ): Promise<void> {
   const gpu = await openGpu();
-  const device = webgpuDevice(gpu.device, gpu);
+  const device = webgpuDevice(gpu.device, { ...gpu, tuning: gpu.software ? undefined : {} });
   try {
     const context: BenchContext = { device, quick, log };
     const copy = await copyRate(context);

@@ -39,9 +39,7 @@ export const generate = defineCommand({
       throw new RangeError(`Cannot read --temperature "${args.temperature}": it must be 0 or more`);
     }
     const quantize = parseQuantize(args.quantize);
-    // Else Dawn rounds timestamps to 65 microseconds.
-    const gpu = args.trace ? { toggles: { disable: ["timestamp_quantization"] } } : undefined;
-    const device = await openNamedDevice(args.device, gpu);
+    const device = await openNamedDevice(args.device);
     const adapter = args.adapter === undefined ? undefined : resolve(args.adapter);
     const adapters = adapter === undefined ? undefined : await openAdapterStore(dirname(adapter));
     const { engine, tokenizer } = await openNamedModel(device, { folder: args.model, adapters, quantize });

@@ -10,7 +10,6 @@ import type { Device } from "../device/device.ts";
 import type { QuantizeTo } from "../models/quantization.ts";
 import { type OpenModel, openModel } from "../open.ts";
 import { openFolder } from "../runtime/file.ts";
-import type { OpenGpuOptions } from "../runtime/gpu.ts";
 import { openDevice } from "../runtime/open_device.ts";
 
 /** Arguments of every command that computes. */
@@ -38,12 +37,12 @@ export function log(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-/** Opens the device a `--device` argument names, a GPU with these options. */
-export async function openNamedDevice(name: string, gpu?: OpenGpuOptions): Promise<Device> {
+/** Opens the device a `--device` argument names. */
+export async function openNamedDevice(name: string): Promise<Device> {
   if (name !== "auto" && name !== "webgpu" && name !== "cpu") {
     throw new RangeError(`Cannot open device "${name}": it must be auto, webgpu or cpu`);
   }
-  return await openDevice({ kind: name, gpu, log });
+  return await openDevice({ kind: name, log });
 }
 
 /** A progress bar on standard error; silent when that is not a terminal. */

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Binding, Dispatch, Kernel, Launch, Limits, Table, UniformType } from "../../kernels/kernel.ts";
-import type { Plan, Step } from "../plan.ts";
+import { callOf, type Plan, type Step } from "../plan.ts";
 import {
   bytesPerElement,
   type DeviceBuffer,
@@ -18,6 +18,8 @@ import {
 import { type Device, DeviceError, type Program, type Range, type Trace } from "./device.ts";
 import { Readback } from "./readback.ts";
 import { type PassTime, timePasses } from "./timestamps.ts";
+import { Tuner, type TuningOptions } from "./tuner.ts";
+import { wayTimer } from "./way_timer.ts";
 
 /** The device, and the `GPUDevice` under it for callers that record their own passes. */
 export interface WebGpuDevice extends Device {
@@ -78,15 +80,23 @@ function uniformWords(kernel: Kernel, uniforms: Readonly<Record<string, number>>
   return new Uint32Array(words.buffer);
 }
 
+/** How a device is made of a `GPUDevice`. */
+export interface WebGpuDeviceOptions {
+  readonly description?: string;
+  readonly destroy?: () => void;
+  /**
+   * Where given, and where the GPU has timestamps (`timestamp-query`), `prepare` times kernels that have several ways to run
+   * a call, and takes the fastest; else it takes the usual one. Not worth it on a software adapter.
+   */
+  readonly tuning?: TuningOptions;
+}
+
 /**
  * A device over the caller's `GPUDevice`. The device stays the caller's to destroy unless `destroy` is given.
  *
  * @param gpu Opened with the limits the caller wants used; tensors may be its own buffers (usage STORAGE).
  */
-export function webgpuDevice(
-  gpu: GPUDevice,
-  options: { readonly description?: string; readonly destroy?: () => void } = {},
-): WebGpuDevice {
+export function webgpuDevice(gpu: GPUDevice, options: WebGpuDeviceOptions = {}): WebGpuDevice {
   const limits = limitsOf(gpu);
   const layouts = new Map<string, GPUBindGroupLayout>();
   const pipelines = new Map<string, Promise<GPUComputePipeline>>();
@@ -215,6 +225,13 @@ export function webgpuDevice(
 
   async function prepare(plan: Plan): Promise<Program> {
     checkAlive();
+    const ways = await tuner?.ways(plan) ?? [];
+    checkAlive();
+    return await prepareBy(ways, plan);
+  }
+
+  /** A plan made ready, each step in a way of its kernel; the usual one where none is named. */
+  async function prepareBy(ways: readonly (string | undefined)[], plan: Plan): Promise<Program> {
     const stride = gpu.limits.minUniformBufferOffsetAlignment;
     const words = plan.map(({ kernel, uniforms }) => uniformWords(kernel, uniforms));
     const offsets = words.map(() => 0);
@@ -232,8 +249,7 @@ export function webgpuDevice(
     words.forEach((w, i) => mapped.set(w, offsets[i] / 4));
     buffer.unmap();
     const dispatches = await Promise.all(plan.map((step, i) => {
-      const dtypes = Object.fromEntries(Object.entries(step.buffers).map(([name, t]) => [name, t.dtype]));
-      const launched = step.kernel.launch({ uniforms: step.uniforms, dtypes }, limits);
+      const launched = step.kernel.launch(callOf(step), limits, ways[i]);
       return launch(step, launched, { buffer, offset: offsets[i], size: words[i].byteLength });
     }));
     checkAlive();
@@ -340,11 +356,27 @@ export function webgpuDevice(
     return { shape, dtype, data: { buffer, offsetBytes: 0 } };
   }
 
+  function release(t: Tensor): void {
+    deviceBuffer(t).buffer.destroy();
+  }
+
   function upload(source: HostTensor): Tensor {
     const target = alloc(source.shape, source.dtype);
     write(target, source.data);
     return target;
   }
+
+  const timer = wayTimer({
+    gpu,
+    limits,
+    prepare: (step, way) => prepareBy([way], [step]),
+    encode,
+    alloc,
+    release,
+  });
+  const tuner = options.tuning && gpu.features.has("timestamp-query")
+    ? new Tuner(timer, limits, options.tuning)
+    : undefined;
 
   return {
     kind: "webgpu",
@@ -362,9 +394,7 @@ export function webgpuDevice(
     encode,
     read,
     trace,
-    release(t) {
-      deviceBuffer(t).buffer.destroy();
-    },
+    release,
     destroy() {
       failure ??= "it was destroyed";
       readback.destroy();

@@ -17,8 +17,6 @@ export interface OpenGpuOptions {
   readonly prefer?: GpuSource;
   /** Features to request where the adapter has them; by default {@linkcode usefulFeatures}. */
   readonly features?: readonly GPUFeatureName[];
-  /** Dawn toggles beyond the defaults, e.g. `{ disable: ["timestamp_quantization"] }` for benches. */
-  readonly toggles?: { readonly enable?: readonly string[]; readonly disable?: readonly string[] };
 }
 
 /** An open GPU. */
@@ -26,6 +24,8 @@ export interface OpenGpu {
   readonly device: GPUDevice;
   /** Implementation and adapter, e.g. `Dawn: NVIDIA H100`. */
   readonly description: string;
+  /** All that tells this GPU and its driver from others, as far as the implementation says. */
+  readonly identity: string;
   /** Whether the adapter computes on the CPU (SwiftShader, llvmpipe): right, but slower than the CPU device. */
   readonly software: boolean;
   /** Destroys the device; a process with an open device may not end. */
@@ -36,17 +36,16 @@ export interface OpenGpu {
 export const usefulFeatures: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp-query"];
 
 /**
- * Dawn instances by their flags, kept for the life of the process: when the object that `create()` returns is
- * collected while a device lives, Node hangs or aborts and Bun and Deno crash.
+ * Kept for the life of the process: when the object that Dawn's `create()` returns is collected while a device lives, Node
+ * hangs or aborts and Bun and Deno crash.
  */
-const dawnInstances = new Map<string, GPU>();
+let dawnInstance: GPU | undefined;
 
-function dawnFlags({ enable = [], disable = [] }: NonNullable<OpenGpuOptions["toggles"]>): string[] {
-  const enabled = ["vulkan_enable_f16_on_nvidia", ...enable];
-  const flags = [`enable-dawn-features=${enabled.join()}`];
-  if (disable.length > 0) flags.push(`disable-dawn-features=${disable.join()}`);
-  return flags;
-}
+const dawnFlags = [
+  "enable-dawn-features=vulkan_enable_f16_on_nvidia",
+  // Else timestamps are rounded to 65 microseconds, for the sake of pages that must not time each other.
+  "disable-dawn-features=timestamp_quantization",
+];
 
 interface DawnModule {
   create(flags: string[]): GPU;
@@ -62,16 +61,13 @@ async function importDawn(): Promise<DawnModule> {
   }
 }
 
-async function dawn(toggles: NonNullable<OpenGpuOptions["toggles"]>): Promise<GPU> {
-  const flags = dawnFlags(toggles);
-  const key = flags.join(" ");
-  let instance = dawnInstances.get(key);
-  if (!instance) {
+async function dawn(): Promise<GPU> {
+  if (!dawnInstance) {
     const { create } = await importDawn();
     lookPatiently();
-    dawnInstances.set(key, instance = create(flags));
+    dawnInstance ??= create(dawnFlags);
   }
-  return instance;
+  return dawnInstance;
 }
 
 function navigatorGpu(): GPU {
@@ -98,7 +94,7 @@ function adapterName({ vendor, architecture, device, description }: GPUAdapterIn
 }
 
 async function openFrom(source: GpuSource, options: OpenGpuOptions): Promise<OpenGpu> {
-  const gpu = source === "dawn" ? await dawn(options.toggles ?? {}) : navigatorGpu();
+  const gpu = source === "dawn" ? await dawn() : navigatorGpu();
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new DeviceError("it found no adapter");
   const features = (options.features ?? usefulFeatures).filter((name) => adapter.features.has(name));
@@ -107,9 +103,11 @@ async function openFrom(source: GpuSource, options: OpenGpuOptions): Promise<Ope
     requiredLimits: numericLimits(adapter),
   });
   const name = adapterName(adapter.info);
+  const { vendor, architecture, device: model, description } = adapter.info;
   return {
     device,
     description: `${source === "dawn" ? "Dawn" : "navigator.gpu"}: ${name}`,
+    identity: [source, vendor, architecture, model, description].filter(Boolean).join(", "),
     software: softwareAdapter.test(`${adapter.info.architecture} ${name}`),
     destroy: () => device.destroy(),
   };

@@ -5,20 +5,22 @@
  */
 import { cpuDevice } from "../device/cpu.ts";
 import type { Device } from "../device/device.ts";
+import type { TuningOptions } from "../device/tuner.ts";
 import { webgpuDevice } from "../device/webgpu.ts";
-import { openGpu, type OpenGpuOptions } from "./gpu.ts";
+import { type OpenGpu, openGpu, type OpenGpuOptions } from "./gpu.ts";
+import { openWayFile } from "./way_file.ts";
 
 /** What to open. */
 export interface OpenDeviceOptions {
   /** `webgpu` or nothing, `cpu`, or `auto` (default): a hardware GPU if there is one, else the CPU. */
   readonly kind?: "auto" | "webgpu" | "cpu";
   readonly gpu?: OpenGpuOptions;
-  /** Receives one line that says what was chosen and why. */
+  /** Receives one line that says what was chosen and why, and one whenever ways of kernels were timed on a GPU. */
   readonly log?: (line: string) => void;
 }
 
 /**
- * Opens a device.
+ * Opens a device. Which ways of kernels are the fastest on a GPU is kept in the user's cache folder, where there is one.
  *
  * @throws DeviceError when `webgpu` was asked for and there is none; the message says what to do.
  */
@@ -38,12 +40,30 @@ export async function openDevice(options: OpenDeviceOptions = {}): Promise<Devic
     const device = webgpuDevice(gpu.device, {
       description: `WebGPU (${gpu.description})`,
       destroy: gpu.destroy,
+      tuning: await tuningOf(gpu, log),
     });
     return chosen(device, kind === "webgpu" ? "asked for" : "a GPU was found", log);
   } catch (error) {
     if (kind === "webgpu") throw error;
     return chosen(cpuDevice(), `no GPU: ${(error as Error).message}`, log);
   }
+}
+
+/** What ways are known for a GPU, and where to put what is found out; undefined for a software GPU, which is not tuned. */
+async function tuningOf(
+  { software, identity }: OpenGpu,
+  log: (line: string) => void,
+): Promise<TuningOptions | undefined> {
+  if (software) return undefined;
+  const file = await openWayFile(identity, { log });
+  return {
+    known: file?.known,
+    onTuned({ count, ms, known }) {
+      const path = file?.save(known);
+      const kept = path === undefined ? "" : `, kept in ${path}`;
+      log(`tuned: the ways of ${count} kernel calls, in ${(ms / 1000).toFixed(1)} s${kept}`);
+    },
+  };
 }
 
 function chosen(device: Device, reason: string, log: (line: string) => void): Device {

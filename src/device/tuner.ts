@@ -1,0 +1,158 @@
+/**
+ * Which way of a kernel is the fastest on a GPU: timed when a key is first met, then known.
+ *
+ * A key costs the compilation of its ways and about 60 ms of the GPU's time, 0.1 s at most unless one launch takes longer
+ * than that; a decode step has some ten keys for each size of batch. Keys are timed one after another: two at once would
+ * slow each other. What is known can be kept and given to the next start, which then times nothing.
+ *
+ * @module
+ */
+import type { Choice, Limits } from "../../kernels/kernel.ts";
+import { callOf, type Plan, type Step } from "../plan.ts";
+
+/** The fastest way of a kernel's calls of one key, on one GPU with one driver; plain data, to be kept. */
+export interface KnownWay {
+  readonly kernel: string;
+  readonly key: string;
+  readonly way: string;
+  /** A hash of the WGSL of all of the ways: an answer about other programs is no answer. */
+  readonly programs: string;
+}
+
+/** What a round of timing came to. */
+export interface Tuned {
+  /** Keys that were timed. */
+  readonly count: number;
+  readonly ms: number;
+  /** All that is known now, for the next start. */
+  readonly known: readonly KnownWay[];
+}
+
+/** How a device chooses between the ways of a kernel. */
+export interface TuningOptions {
+  /** What was found before on the same GPU with the same driver. */
+  readonly known?: readonly KnownWay[];
+  /** Called when ways were timed, and no more are waiting to be. */
+  readonly onTuned?: (tuned: Tuned) => void;
+}
+
+/** What times ways. */
+export interface WayTimer {
+  /** Compiles a way of a step. It may fail: then the way is out. */
+  compile(step: Step, way: string): Promise<void>;
+  /** Microseconds a launch of each way, none below 0; infinite for a way that cannot be run. Leaves the steps' outputs as they are. */
+  time(steps: readonly Step[], ways: readonly string[]): Promise<readonly number[]>;
+}
+
+/** A way must be faster than the usual one by this factor, or it may be the clock's doing. */
+const clearly = 0.97;
+
+/** The steps of a plan between whose ways there is one answer. */
+interface Contest {
+  readonly choice: Choice;
+  readonly steps: Step[];
+}
+
+/** FNV-1a of 32 bits: who collides is slow, not wrong. */
+function hash(text: string): string {
+  let h = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
+  return (h >>> 0).toString(16).padStart(8, "0");
+}
+
+function programsOf({ choice, steps: [step] }: Contest, limits: Limits): string {
+  const texts = choice.ways.map((way) => {
+    try {
+      const { dispatches } = step.kernel.launch(callOf(step), limits, way);
+      return [way, ...dispatches.map(({ wgsl }) => wgsl)];
+    } catch (error) {
+      return [way, (error as Error).message];
+    }
+  });
+  return hash(JSON.stringify(texts));
+}
+
+/** The winner of a contest: the fastest way if it is clearly faster than the first, else the first. */
+function winner(ways: readonly string[], us: readonly number[]): string {
+  const best = us.indexOf(Math.min(...us));
+  return us[best] < clearly * us[0] ? ways[best] : ways[0];
+}
+
+const nameOf = ({ kernel, key }: { readonly kernel: string; readonly key: string }): string =>
+  `${kernel}\n${key}`;
+
+/** See the module's documentation. */
+export class Tuner {
+  readonly #known: Map<string, KnownWay>;
+  readonly #answers = new Map<string, Promise<string>>();
+  #lastTimed: Promise<unknown> = Promise.resolve();
+  #running = 0;
+  #begin = 0;
+  #count = 0;
+
+  constructor(
+    private readonly timer: WayTimer,
+    private readonly limits: Limits,
+    private readonly options: TuningOptions = {},
+  ) {
+    this.#known = new Map((options.known ?? []).map((known) => [nameOf(known), known]));
+  }
+
+  /** The way of each step of a plan; undefined where there is but one. Times what is not known yet, and never fails by it. */
+  async ways(plan: Plan): Promise<readonly (string | undefined)[]> {
+    const contests = new Map<string, Contest>();
+    const names = plan.map((step) => {
+      const choice = step.kernel.ways?.(callOf(step), this.limits);
+      if (!choice || choice.ways.length < 2) return undefined;
+      const name = nameOf({ kernel: step.kernel.name, key: choice.key });
+      const contest = contests.get(name);
+      if (contest) contest.steps.push(step);
+      else contests.set(name, { choice, steps: [step] });
+      return name;
+    });
+    await Promise.all([...contests].map(([name, contest]) => this.#answer(name, contest)));
+    return await Promise.all(names.map((name) => name === undefined ? undefined : this.#answers.get(name)));
+  }
+
+  #answer(name: string, contest: Contest): Promise<string> {
+    let answer = this.#answers.get(name);
+    if (!answer) this.#answers.set(name, answer = this.#find(name, contest));
+    return answer;
+  }
+
+  async #find(name: string, contest: Contest): Promise<string> {
+    const { choice: { key, ways }, steps } = contest;
+    const programs = programsOf(contest, this.limits);
+    const known = this.#known.get(name);
+    if (known?.programs === programs && ways.includes(known.way)) return known.way;
+    if (this.#running++ === 0) this.#begin = performance.now();
+    try {
+      const way = winner(ways, await this.#time(contest));
+      this.#known.set(name, { kernel: steps[0].kernel.name, key, way, programs });
+      this.#count++;
+      return way;
+    } catch {
+      return ways[0]; // of this process alone: the next may have more luck
+    } finally {
+      if (--this.#running === 0) this.#report();
+    }
+  }
+
+  async #time({ choice: { ways }, steps }: Contest): Promise<readonly number[]> {
+    const compiled = await Promise.allSettled(ways.map((way) => this.timer.compile(steps[0], way)));
+    const usable = ways.filter((_, i) => compiled[i].status === "fulfilled");
+    const timed = this.#lastTimed.then(() => this.timer.time(steps, usable));
+    this.#lastTimed = timed.catch(() => {});
+    const us = await timed;
+    if (!us.some(Number.isFinite)) throw new Error("Cannot time any way");
+    return ways.map((way) => us[usable.indexOf(way)] ?? Infinity);
+  }
+
+  #report(): void {
+    const count = this.#count;
+    this.#count = 0;
+    if (count === 0) return;
+    const ms = performance.now() - this.#begin;
+    this.options.onTuned?.({ count, ms, known: [...this.#known.values()] });
+  }
+}

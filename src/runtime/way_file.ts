@@ -1,0 +1,108 @@
+/**
+ * The fastest ways of kernels on a GPU, kept in the user's cache folder: a file for each GPU and driver.
+ *
+ * @module
+ */
+import type { KnownWay } from "../device/tuner.ts";
+import { importOptional, runtimeGlobals, runtimeName } from "./runtime.ts";
+
+/** What was known at the start, and where to put what is known later. */
+export interface WayFile {
+  readonly known: readonly KnownWay[];
+  /** Replaces the file whole. The path, or undefined when it could not be written. */
+  save(known: readonly KnownWay[]): string | undefined;
+}
+
+/** A number in the file, for the day that it is written differently. */
+const format = 1;
+
+/** A process's surroundings, as far as they say where caches are. */
+export interface Surroundings {
+  readonly platform?: string;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+/** The folder for this package's caches; undefined where none can be told. */
+export function cacheFolder({ platform, env = {} }: Surroundings): string | undefined {
+  if (platform === "win32") return env.LOCALAPPDATA && `${env.LOCALAPPDATA}\\fourierft\\cache`;
+  if (platform === "darwin") return env.HOME && `${env.HOME}/Library/Caches/fourierft`;
+  // The standard has a relative path ignored.
+  if (env.XDG_CACHE_HOME?.startsWith("/")) return `${env.XDG_CACHE_HOME}/fourierft`;
+  return env.HOME && `${env.HOME}/.cache/fourierft`;
+}
+
+function isKnownWay(value: unknown): value is KnownWay {
+  const { kernel, key, way, programs } = Object(value);
+  return [kernel, key, way, programs].every((field) => typeof field === "string");
+}
+
+/** @throws Error that says what is wrong with a file's text. */
+function parse(text: string, gpu: string): readonly KnownWay[] {
+  const file = Object(JSON.parse(text));
+  if (file.format !== format) throw new Error(`its format is ${file.format}, not ${format}`);
+  if (file.gpu !== gpu) throw new Error(`it is of another GPU or driver, ${file.gpu}`);
+  if (!Array.isArray(file.ways) || !file.ways.every(isKnownWay)) throw new Error("its ways are not ways");
+  return file.ways;
+}
+
+/**
+ * Opens the file of a GPU, which need not be there. A file that cannot be used is told of in one line, and ignored.
+ *
+ * @returns undefined where there are no files (pages, Workers), or no folder for caches.
+ */
+export async function openWayFile(
+  gpu: string,
+  { log, surroundings }: { readonly log: (line: string) => void; readonly surroundings?: Surroundings },
+): Promise<WayFile | undefined> {
+  if (runtimeName() === "browser") return undefined;
+  let fs: typeof import("node:fs");
+  let folder: string | undefined;
+  try {
+    fs = await importOptional<typeof import("node:fs")>("node:fs");
+    folder = cacheFolder(surroundings ?? runtimeGlobals.process ?? {});
+  } catch {
+    return undefined; // no permission to ask
+  }
+  if (!folder) return undefined;
+  const path = `${folder}/ways-${gpu.toLowerCase().replace(/[^a-z0-9]+/g, "-").slice(0, 150)}.json`;
+
+  function removeIfThere(file: string): void {
+    try {
+      fs.rmSync(file);
+    } catch {
+      // It was never made.
+    }
+  }
+
+  function load(): readonly KnownWay[] {
+    let text: string;
+    try {
+      text = fs.readFileSync(path, "utf8");
+    } catch {
+      return []; // nothing kept, or not for us to read
+    }
+    try {
+      return parse(text, gpu);
+    } catch (error) {
+      log(`ignored ${path}: ${(error as Error).message}`);
+      return [];
+    }
+  }
+
+  return {
+    known: load(),
+    // Small, and at once: whoever tunes may end the process next.
+    save(known) {
+      const temporary = `${path}.${crypto.randomUUID()}.partial`;
+      try {
+        fs.mkdirSync(folder, { recursive: true });
+        fs.writeFileSync(temporary, JSON.stringify({ format, gpu, ways: known }, null, 1) + "\n");
+        fs.renameSync(temporary, path);
+        return path;
+      } catch {
+        removeIfThere(temporary);
+        return undefined;
+      }
+    },
+  };
+}
