@@ -8,6 +8,7 @@ import { narrow } from "../kernels/half.ts";
 import type { Device, Program } from "../src/device/device.ts";
 import { uniforms } from "../src/engine/random.ts";
 import type { BenchContext } from "./measurement.ts";
+import type { Step } from "../src/plan.ts";
 import { elements, type Tensor, tensor } from "../src/tensor.ts";
 
 const block = normals(2 ** 18, uniforms(1));
@@ -34,6 +35,15 @@ export interface Prepared {
 export function coldBytes({ device, quick }: BenchContext): number {
   if (quick) return 2 ** 20;
   return device.kind === "cpu" ? 2 ** 26 : 2 ** 28;
+}
+
+/**
+ * A program for each step. All are prepared together first: a device that times ways of a kernel then does so on all of
+ * their buffers in turn, as a model's layers are.
+ */
+export async function prepareInTurn(device: Device, steps: readonly Step[]): Promise<Program[]> {
+  (await device.prepare(steps)).release();
+  return await Promise.all(steps.map((one) => device.prepare([one])));
 }
 
 const maxSets = 64;
@@ -63,12 +73,12 @@ export async function prepareCase(
     const outputs = names.filter((name) => !inputs.includes(name)).map((name) =>
       [name, upload(name)] as const
     );
-    const programs: Program[] = [];
-    for (let i = 0; i < sets; i++) {
+    const steps = Array.from({ length: sets }, () => {
       const own = inputs.map((name) => [name, upload(name)] as const);
       const buffers = Object.fromEntries([...outputs, ...own]);
-      programs.push(await device.prepare([{ kernel, buffers, uniforms: testCase.uniforms }]));
-    }
+      return { kernel, buffers, uniforms: testCase.uniforms };
+    });
+    const programs = await prepareInTurn(device, steps);
     return {
       programs,
       release() {

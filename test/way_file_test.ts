@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { KnownWay } from "../src/device/tuner.ts";
-import { cacheFolder, openWayFile } from "../src/runtime/way_file.ts";
+import { cacheFolder, keptTuning, openWayFile } from "../src/runtime/way_file.ts";
 
 const gpu = "dawn, nvidia, H100, driver 1.2";
 const known: KnownWay[] = [{ kernel: "linear", key: "8 rows", way: "tiled", programs: "0123abcd" }];
@@ -75,6 +75,25 @@ test("openWayFile keeps nothing where the folder cannot be written or told, with
     assert.deepEqual(lines, []);
   });
   assert.equal(await openWayFile(gpu, { log: assert.fail, surroundings: { env: {} } }), undefined);
+});
+
+test("keptTuning logs what was timed, and knows it at the next start", async () => {
+  await inFolder(async (root) => {
+    const lines: string[] = [];
+    const options = {
+      log: (line: string) => void lines.push(line),
+      surroundings: { env: { XDG_CACHE_HOME: root } },
+    };
+    const { known: before, onTuned } = await keptTuning(gpu, options);
+    assert.deepEqual(before, []);
+    onTuned!({ count: 7, ms: 432, known });
+    const path = join(root, "fourierft", "ways-dawn-nvidia-h100-driver-1-2.json");
+    assert.deepEqual(lines, [`tuned: kernels of 7 size classes timed in 0.4 s, kept in ${path}`]);
+    assert.deepEqual((await keptTuning(gpu, options)).known, known);
+    const homeless = await keptTuning(gpu, { ...options, surroundings: {} });
+    homeless.onTuned!({ count: 1, ms: 60, known });
+    assert.equal(lines[1], "tuned: kernels of 1 size classes timed in 0.1 s");
+  });
 });
 
 test("cacheFolder is where each system keeps caches", () => {

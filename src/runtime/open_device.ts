@@ -5,10 +5,9 @@
  */
 import { cpuDevice } from "../device/cpu.ts";
 import type { Device } from "../device/device.ts";
-import type { TuningOptions } from "../device/tuner.ts";
 import { webgpuDevice } from "../device/webgpu.ts";
-import { type OpenGpu, openGpu, type OpenGpuOptions } from "./gpu.ts";
-import { openWayFile } from "./way_file.ts";
+import { openGpu, type OpenGpuOptions } from "./gpu.ts";
+import { keptTuning } from "./way_file.ts";
 
 /** What to open. */
 export interface OpenDeviceOptions {
@@ -40,30 +39,13 @@ export async function openDevice(options: OpenDeviceOptions = {}): Promise<Devic
     const device = webgpuDevice(gpu.device, {
       description: `WebGPU (${gpu.description})`,
       destroy: gpu.destroy,
-      tuning: await tuningOf(gpu, log),
+      tuning: gpu.software ? undefined : await keptTuning(gpu.identity, { log }),
     });
     return chosen(device, kind === "webgpu" ? "asked for" : "a GPU was found", log);
   } catch (error) {
     if (kind === "webgpu") throw error;
     return chosen(cpuDevice(), `no GPU: ${(error as Error).message}`, log);
   }
-}
-
-/** What ways are known for a GPU, and where to put what is found out; undefined for a software GPU, which is not tuned. */
-async function tuningOf(
-  { software, identity }: OpenGpu,
-  log: (line: string) => void,
-): Promise<TuningOptions | undefined> {
-  if (software) return undefined;
-  const file = await openWayFile(identity, { log });
-  return {
-    known: file?.known,
-    onTuned({ count, ms, known }) {
-      const path = file?.save(known);
-      const kept = path === undefined ? "" : `, kept in ${path}`;
-      log(`tuned: the ways of ${count} kernel calls, in ${(ms / 1000).toFixed(1)} s${kept}`);
-    },
-  };
 }
 
 function chosen(device: Device, reason: string, log: (line: string) => void): Device {

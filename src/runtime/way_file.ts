@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { KnownWay } from "../device/tuner.ts";
+import type { KnownWay, TuningOptions } from "../device/tuner.ts";
 import { importOptional, runtimeGlobals, runtimeName } from "./runtime.ts";
 
 /** What was known at the start, and where to put what is known later. */
@@ -20,6 +20,13 @@ const format = 1;
 export interface Surroundings {
   readonly platform?: string;
   readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+/** How a file is opened. */
+export interface WayFileOptions {
+  readonly log: (line: string) => void;
+  /** The process's own where left out. */
+  readonly surroundings?: Surroundings;
 }
 
 /** The folder for this package's caches; undefined where none can be told. */
@@ -52,7 +59,7 @@ function parse(text: string, gpu: string): readonly KnownWay[] {
  */
 export async function openWayFile(
   gpu: string,
-  { log, surroundings }: { readonly log: (line: string) => void; readonly surroundings?: Surroundings },
+  { log, surroundings }: WayFileOptions,
 ): Promise<WayFile | undefined> {
   if (runtimeName() === "browser") return undefined;
   let fs: typeof import("node:fs");
@@ -103,6 +110,19 @@ export async function openWayFile(
         removeIfThere(temporary);
         return undefined;
       }
+    },
+  };
+}
+
+/** Tuning that begins with what a GPU's file holds, keeps there what is found, and logs a line about it. */
+export async function keptTuning(gpu: string, options: WayFileOptions): Promise<TuningOptions> {
+  const file = await openWayFile(gpu, options);
+  return {
+    known: file?.known,
+    onTuned({ count, ms, known }) {
+      const path = file?.save(known);
+      const kept = path === undefined ? "" : `, kept in ${path}`;
+      options.log(`tuned: kernels of ${count} size classes timed in ${(ms / 1000).toFixed(1)} s${kept}`);
     },
   };
 }
