@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { crossoverBench } from "./crossover.ts";
 import { decodeLlamaBench } from "./decode_llama.ts";
 import { fourierBench } from "./fourier.ts";
 import { kernelsBench } from "./kernels.ts";
@@ -18,6 +19,7 @@ export const benches: readonly Bench[] = [
   productsBench,
   kernelsBench,
   sweepsBench,
+  crossoverBench,
   decodeLlamaBench,
   trainingBench,
   trainingStepBench,

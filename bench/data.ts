@@ -8,7 +8,7 @@ import { narrow } from "../kernels/half.ts";
 import type { Device, Program } from "../src/device/device.ts";
 import { uniforms } from "../src/engine/random.ts";
 import type { BenchContext } from "./measurement.ts";
-import type { Step } from "../src/plan.ts";
+import type { Plan } from "../src/plan.ts";
 import { elements, type Tensor, tensor } from "../src/tensor.ts";
 
 const block = normals(2 ** 18, uniforms(1));
@@ -38,12 +38,12 @@ export function coldBytes({ device, quick }: BenchContext): number {
 }
 
 /**
- * A program for each step. All are prepared together first: a device that times ways of a kernel then does so on all of
+ * A program for each plan. All are prepared together first: a device that times ways of a kernel then does so on all of
  * their buffers in turn, as a model's layers are.
  */
-export async function prepareInTurn(device: Device, steps: readonly Step[]): Promise<Program[]> {
-  (await device.prepare(steps)).release();
-  return await Promise.all(steps.map((one) => device.prepare([one])));
+export async function prepareInTurn(device: Device, plans: readonly Plan[]): Promise<Program[]> {
+  (await device.prepare(plans.flat())).release();
+  return await Promise.all(plans.map((plan) => device.prepare(plan)));
 }
 
 const maxSets = 64;
@@ -73,12 +73,12 @@ export async function prepareCase(
     const outputs = names.filter((name) => !inputs.includes(name)).map((name) =>
       [name, upload(name)] as const
     );
-    const steps = Array.from({ length: sets }, () => {
+    const plans = Array.from({ length: sets }, () => {
       const own = inputs.map((name) => [name, upload(name)] as const);
       const buffers = Object.fromEntries([...outputs, ...own]);
-      return { kernel, buffers, uniforms: testCase.uniforms };
+      return [{ kernel, buffers, uniforms: testCase.uniforms }];
     });
-    const programs = await prepareInTurn(device, steps);
+    const programs = await prepareInTurn(device, plans);
     return {
       programs,
       release() {

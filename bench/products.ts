@@ -68,7 +68,7 @@ async function* timeProduct(context: BenchContext, size: Product): AsyncGenerato
   const words = { rows, in: inSize, out, accumulate: 0 };
   const programs = await prepareInTurn(
     device,
-    weights.map((weight) => step(linear, { x, weight, y }, words)),
+    weights.map((weight) => [step(linear, { x, weight, y }, words)]),
   );
   const timing = await timePrograms(device, programs, context);
   programs.forEach((program) => program.release());
