@@ -43,11 +43,19 @@ function isKnownWay(value: unknown): value is KnownWay {
   return [kernel, key, way, programs].every((field) => typeof field === "string");
 }
 
-/** @throws Error that says what is wrong with a file's text. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error("it is not JSON"); // engines quote lines of it
+  }
+}
+
+/** @throws Error that says in one line what is wrong with a file's text. */
 function parse(text: string, gpu: string): readonly KnownWay[] {
-  const file = Object(JSON.parse(text));
-  if (file.format !== format) throw new Error(`its format is ${file.format}, not ${format}`);
-  if (file.gpu !== gpu) throw new Error(`it is of another GPU or driver, ${file.gpu}`);
+  const file = Object(parseJson(text));
+  if (file.format !== format) throw new Error(`its format is ${JSON.stringify(file.format)}, not ${format}`);
+  if (file.gpu !== gpu) throw new Error(`it is of another GPU or driver, ${JSON.stringify(file.gpu)}`);
   if (!Array.isArray(file.ways) || !file.ways.every(isKnownWay)) throw new Error("its ways are not ways");
   return file.ways;
 }
