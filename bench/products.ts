@@ -8,7 +8,7 @@ import { type DType, kernels } from "../kernels/mod.ts";
 import { step } from "../src/plan.ts";
 import { bytesPerElement } from "../src/tensor.ts";
 import { copyRate, rates, times } from "./cells.ts";
-import { coldBytes, normalTensor, prepareInTurn } from "./data.ts";
+import { coldBytes, normalTensor } from "./data.ts";
 import { isProduct, timeKernel } from "./kernels.ts";
 import type { Bench, BenchContext, Measurement } from "./measurement.ts";
 import { timePrograms } from "./timer.ts";
@@ -66,9 +66,8 @@ async function* timeProduct(context: BenchContext, size: Product): AsyncGenerato
   const y = device.alloc([rows, out], "float32");
   const weights = Array.from({ length: count }, () => normalTensor(device, [out, inSize], dtype));
   const words = { rows, in: inSize, out, accumulate: 0 };
-  const programs = await prepareInTurn(
-    device,
-    weights.map((weight) => [step(linear, { x, weight, y }, words)]),
+  const programs = await Promise.all(
+    weights.map((weight) => device.prepare([step(linear, { x, weight, y }, words)])),
   );
   const timing = await timePrograms(device, programs, context);
   programs.forEach((program) => program.release());

@@ -4,7 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import type { Call, Case, DType, Kernel, Limits, TypedArray } from "../kernels/kernel.ts";
+import type { Case, DType, Kernel, TypedArray } from "../kernels/kernel.ts";
 import { widen } from "../kernels/half.ts";
 import type { Device } from "../src/device/device.ts";
 import type { Step } from "../src/plan.ts";
@@ -49,40 +49,8 @@ function prepared(kernel: Kernel, testCase: Case, seed: number) {
   return { bound, wide };
 }
 
-/** A case as a call, with the usual element types where it names none. */
-export function callOfCase({ buffers }: Kernel, { uniforms, dtypes }: Case): Call {
-  const usual = Object.fromEntries(Object.entries(buffers).map(([name, spec]) => [name, spec.dtypes[0]]));
-  return { uniforms, dtypes: Object.assign(usual, dtypes) };
-}
-
-/** The ways in which a GPU of these limits may run a case; undefined for the usual one, where it is the only one. */
-export function waysOfCase(kernel: Kernel, testCase: Case, limits: Limits): readonly (string | undefined)[] {
-  return kernel.ways?.(callOfCase(kernel, testCase), limits).ways ?? [undefined];
-}
-
-/**
- * Runs one case of a kernel on a device, on a GPU in each of its ways, and compares every output with the reference. Returns
- * the largest distance.
- */
+/** Runs one case of a kernel on a device and compares every output with the reference. Returns the largest distance. */
 export async function checkCase(
-  device: Device,
-  { kernel, testCase, seed }: { kernel: Kernel; testCase: Case; seed: number },
-): Promise<number> {
-  const distances: number[] = [];
-  const ways = device.kind === "cpu" ? [undefined] : waysOfCase(kernel, testCase, device.limits);
-  for (const way of ways) {
-    const one: Kernel = {
-      ...kernel,
-      name: way === undefined ? kernel.name : `${kernel.name} (${way})`,
-      ways: undefined,
-      launch: (call, limits) => kernel.launch(call, limits, way),
-    };
-    distances.push(await checkOneWay(device, { kernel: one, testCase, seed }));
-  }
-  return Math.max(...distances);
-}
-
-async function checkOneWay(
   device: Device,
   { kernel, testCase, seed }: { kernel: Kernel; testCase: Case; seed: number },
 ): Promise<number> {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { portableLimits } from "../kernels/kernel.ts";
 import { kernels } from "../kernels/mod.ts";
-import { callOfCase, checkCase, waysOfCase } from "./kernel_contract.ts";
+import { checkCase } from "./kernel_contract.ts";
 import { everyDevice } from "./devices.ts";
 
 const devices = await everyDevice();
@@ -23,16 +23,16 @@ for (const kernel of kernels) {
   }
 
   test(`${kernel.name} launches every case and bench within WebGPU's guaranteed limits`, () => {
-    for (const testCase of [...kernel.cases, ...kernel.benches]) {
-      for (const way of waysOfCase(kernel, testCase, portableLimits)) {
-        const name = `${testCase.name}, ${way ?? "the only way"}`;
-        const launch = kernel.launch(callOfCase(kernel, testCase), portableLimits, way);
-        assert.ok(launch.dispatches.length > 0, name);
-        for (const { bindings, grid, wgsl } of launch.dispatches) {
-          assert.ok(bindings.length <= 8, `${name}: ${bindings.length} storage buffers`);
-          assert.ok(grid.every((size) => size >= 1 && size <= 65535), `${name}: grid ${grid}`);
-          assert.doesNotMatch(wgsl, /undefined|\[object/, name);
-        }
+    for (const { name, uniforms, dtypes = {} } of [...kernel.cases, ...kernel.benches]) {
+      const usual = Object.fromEntries(
+        Object.entries(kernel.buffers).map(([buffer, spec]) => [buffer, spec.dtypes[0]]),
+      );
+      const launch = kernel.launch({ uniforms, dtypes: Object.assign(usual, dtypes) }, portableLimits);
+      assert.ok(launch.dispatches.length > 0, name);
+      for (const { bindings, grid, wgsl } of launch.dispatches) {
+        assert.ok(bindings.length <= 8, `${name}: ${bindings.length} storage buffers`);
+        assert.ok(grid.every((size) => size >= 1 && size <= 65535), `${name}: grid ${grid}`);
+        assert.doesNotMatch(wgsl, /undefined|\[object/, name);
       }
     }
   });
