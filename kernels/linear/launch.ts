@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { type Dispatch, type DType, grid, type Limits } from "../kernel.ts";
+import { type Choice, type Dispatch, type DType, grid, type Launch, type Limits } from "../kernel.ts";
+import { matrixLaunch, matrixWays, takesMatrixUnits } from "./matrix_launch.ts";
 import { denseSteps, matvecThreads, matvecWgsl, rowBlock } from "./matvec.ts";
 import { type Tile, tiledWgsl } from "./tiled.ts";
 import { prelude, type Variant } from "./wgsl.ts";
@@ -20,10 +21,34 @@ interface Sizes {
   readonly out: number;
 }
 
-/** The one dispatch of y = or += x W^T (+ bias). */
-export function linearDispatch(
+/** What a product's launch depends on beside its sizes and the device. */
+interface Operands {
+  readonly weight: DType;
+  readonly bias: boolean;
+}
+
+const onMatrixUnits = (sizes: Sizes, weight: DType, limits: Limits): boolean =>
+  weight === "float16" && takesMatrixUnits(sizes, limits);
+
+/** The ways of y = or += x W^T (+ bias). */
+export function linearWays(sizes: Sizes, weight: DType, limits: Limits): Choice {
+  return onMatrixUnits(sizes, weight, limits) ? matrixWays(sizes) : { key: "", ways: ["plain"] };
+}
+
+/** The dispatches of y = or += x W^T (+ bias), in one of its ways. */
+export function linearLaunch(
   sizes: Sizes,
-  { weight, bias }: { readonly weight: DType; readonly bias: boolean },
+  { weight, bias, way }: Operands & { readonly way?: string },
+  limits: Limits,
+): Launch {
+  return onMatrixUnits(sizes, weight, limits)
+    ? matrixLaunch(sizes, { bias, way }, limits)
+    : { dispatches: [linearDispatch(sizes, { weight, bias }, limits)] };
+}
+
+function linearDispatch(
+  sizes: Sizes,
+  { weight, bias }: Operands,
   limits: Limits,
 ): Dispatch {
   const { rows, in: inSize, out: outSize } = sizes;

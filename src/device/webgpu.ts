@@ -16,6 +16,7 @@ import {
   type TypedArray,
 } from "../tensor.ts";
 import { type Device, DeviceError, type Program, type Range, type Trace } from "./device.ts";
+import { hasMatrixUnits, matrixUnitsFeature } from "./matrix_units.ts";
 import { Readback } from "./readback.ts";
 import { type PassTime, timePasses } from "./timestamps.ts";
 
@@ -60,11 +61,16 @@ function deviceBuffer(t: Tensor): DeviceBuffer {
 }
 
 function limitsOf(gpu: GPUDevice): Limits {
+  const features = new Set<string>(gpu.features);
+  // Matrix units of other shapes than our kernels take are as none.
+  if (features.has(matrixUnitsFeature) && !hasMatrixUnits(gpu.adapterInfo)) {
+    features.delete(matrixUnitsFeature);
+  }
   return {
     workgroupStorageBytes: gpu.limits.maxComputeWorkgroupStorageSize,
     invocations: Math.min(gpu.limits.maxComputeInvocationsPerWorkgroup, gpu.limits.maxComputeWorkgroupSizeX),
     workgroupsPerDimension: gpu.limits.maxComputeWorkgroupsPerDimension,
-    features: new Set(gpu.features),
+    features,
   };
 }
 
@@ -81,7 +87,8 @@ function uniformWords(kernel: Kernel, uniforms: Readonly<Record<string, number>>
 /**
  * A device over the caller's `GPUDevice`. The device stays the caller's to destroy unless `destroy` is given.
  *
- * @param gpu Opened with the limits the caller wants used; tensors may be its own buffers (usage STORAGE).
+ * @param gpu Opened with the limits the caller wants used; tensors may be its own buffers (usage STORAGE). One opened with
+ * the feature `chromium-experimental-subgroup-matrix` multiplies by float16 weights as `matrixUnits` of `openGpu` says.
  */
 export function webgpuDevice(
   gpu: GPUDevice,

@@ -4,6 +4,7 @@
  * @module
  */
 import { DeviceError } from "../device/device.ts";
+import { hasMatrixUnits, matrixUnitsFeature } from "../device/matrix_units.ts";
 import { lookPatiently } from "./dawn_looks.ts";
 import { importOptional, runtimeName } from "./runtime.ts";
 import { missingForVulkan } from "./vulkan.ts";
@@ -17,6 +18,13 @@ export interface OpenGpuOptions {
   readonly prefer?: GpuSource;
   /** Features to request where the adapter has them; by default {@linkcode usefulFeatures}. */
   readonly features?: readonly GPUFeatureName[];
+  /**
+   * Whether products by float16 weights of nine rows or more run on matrix units (tensor cores), where the GPU offers
+   * those of float16 with float32 sums: Dawn on NVIDIA does. They round x to float16, numbers beyond +-65504 to these,
+   * and what is not a number may become one: results differ from float32's by some 3e-4. Off by default. The feature is
+   * experimental, so Dawn is opened with its `allow_unsafe_apis`, and a browser needs its flag for unsafe WebGPU.
+   */
+  readonly matrixUnits?: boolean;
   /** Dawn toggles beyond the defaults, e.g. `{ disable: ["timestamp_quantization"] }` for benches. */
   readonly toggles?: { readonly enable?: readonly string[]; readonly disable?: readonly string[] };
 }
@@ -24,7 +32,7 @@ export interface OpenGpuOptions {
 /** An open GPU. */
 export interface OpenGpu {
   readonly device: GPUDevice;
-  /** Implementation and adapter, e.g. `Dawn: NVIDIA H100`. */
+  /** Implementation and adapter, e.g. `Dawn: NVIDIA H100`, and whether matrix units are used if they were asked for. */
   readonly description: string;
   /** Whether the adapter computes on the CPU (SwiftShader, llvmpipe): right, but slower than the CPU device. */
   readonly software: boolean;
@@ -97,19 +105,28 @@ function adapterName({ vendor, architecture, device, description }: GPUAdapterIn
   return description || [vendor, architecture, device].filter(Boolean).join(" ") || "unnamed adapter";
 }
 
+function togglesOf({ toggles = {}, matrixUnits }: OpenGpuOptions): NonNullable<OpenGpuOptions["toggles"]> {
+  return matrixUnits ? { ...toggles, enable: ["allow_unsafe_apis", ...toggles.enable ?? []] } : toggles;
+}
+
 async function openFrom(source: GpuSource, options: OpenGpuOptions): Promise<OpenGpu> {
-  const gpu = source === "dawn" ? await dawn(options.toggles ?? {}) : navigatorGpu();
+  const gpu = source === "dawn" ? await dawn(togglesOf(options)) : navigatorGpu();
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new DeviceError("it found no adapter");
-  const features = (options.features ?? usefulFeatures).filter((name) => adapter.features.has(name));
+  const matrixUnits = options.matrixUnits && hasMatrixUnits(adapter.info);
+  const wanted = [...options.features ?? usefulFeatures, ...(matrixUnits ? [matrixUnitsFeature] : [])];
+  const features = wanted.filter((name) => adapter.features.has(name));
   const device = await adapter.requestDevice({
     requiredFeatures: features,
     requiredLimits: numericLimits(adapter),
   });
   const name = adapterName(adapter.info);
+  const has = features.includes(matrixUnitsFeature);
+  const asked = options.matrixUnits &&
+    (has ? ", with matrix units" : ", without matrix units: it offers none of 16 x 16 x 16");
   return {
     device,
-    description: `${source === "dawn" ? "Dawn" : "navigator.gpu"}: ${name}`,
+    description: `${source === "dawn" ? "Dawn" : "navigator.gpu"}: ${name}${asked || ""}`,
     software: softwareAdapter.test(`${adapter.info.architecture} ${name}`),
     destroy: () => device.destroy(),
   };

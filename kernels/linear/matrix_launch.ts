@@ -1,0 +1,206 @@
+/**
+ * Which tiles a product on matrix units runs with, and its dispatches.
+ *
+ * A step of a tile of r rows and c columns reads 2 c bytes of the weight and 4 r (or 2 r, of halves) of x for each input,
+ * for 2 r c operations. x is read again for every tile across: 64 rows read as much of x as of the weight in tiles of 128
+ * columns, which a cache must bear. 4096^3 reads 2.1 GB through the cache in tiles of 128 x 256, and 1.6 GB where x comes as
+ * float16, for 137 GFLOP; in tiles of 128 x 128, 3.2 GB. A subgroup's 64 x 64 of the largest tile reads 4 KiB of workgroup
+ * memory for 131 KFLOP, its 64 x 32 of the next 3 KiB for 66, and its 32 x 16 of the smallest 1.5 KiB for 16.
+ *
+ * @module
+ */
+import {
+  type Binding,
+  type Choice,
+  declareBindings,
+  type Dispatch,
+  grid,
+  type Launch,
+  type Limits,
+  uniformStruct,
+  workgroupBuiltins,
+  workgroupIndex,
+} from "../kernel.ts";
+import {
+  halvesFunction,
+  matrixBytes,
+  matrixThreads,
+  type MatrixTile,
+  subgroupMatrixWgsl,
+} from "./subgroup_matrix.ts";
+import { putBody, uniforms } from "./wgsl.ts";
+
+/** Features that a device has where it was opened for products on matrix units. */
+const features = ["chromium-experimental-subgroup-matrix", "shader-f16", "subgroups"];
+
+/** Up to here the product for few rows reads the weight as fast, and rounds nothing. */
+const fewestRows = 9;
+
+/** Workgroups that fill a large GPU, and those to cut a sum for where tiles are fewer. */
+const manyGroups = 100;
+const slicedGroups = 160;
+
+/** Tiles by name; workgroup memory of 31 to 43 KiB. */
+export const matrixTiles: Readonly<Record<string, MatrixTile>> = {
+  "matrix 128 x 256": { rows: 128, columns: 256, inner: 32, halves: false },
+  "matrix 128 x 256 of halves": { rows: 128, columns: 256, inner: 32, halves: true },
+  "matrix 128 x 128": { rows: 128, columns: 128, inner: 32, halves: false },
+  "matrix 64 x 256": { rows: 64, columns: 256, inner: 32, halves: false },
+  "matrix 64 x 128": { rows: 64, columns: 128, inner: 64, halves: false },
+  "matrix 64 x 64": { rows: 64, columns: 64, inner: 128, halves: false },
+  "matrix 32 x 128": { rows: 32, columns: 128, inner: 64, halves: false },
+  "matrix 32 x 64": { rows: 32, columns: 64, inner: 128, halves: false },
+};
+
+interface Sizes {
+  readonly rows: number;
+  readonly in: number;
+  readonly out: number;
+}
+
+/** Whether matrix units can multiply these by a weight of float16, on a device with these limits. */
+export function takesMatrixUnits({ rows, in: inSize }: Sizes, limits: Limits): boolean {
+  return rows >= fewestRows && inSize % 8 === 0 && limits.invocations >= matrixThreads &&
+    features.every((name) => limits.features.has(name)) &&
+    Object.values(matrixTiles).every((tile) => matrixBytes(tile) <= limits.workgroupStorageBytes);
+}
+
+const tilesOf = ({ rows, out }: Sizes, tile: MatrixTile): number =>
+  Math.ceil(rows / tile.rows) * Math.ceil(out / tile.columns);
+
+/** Names of the tiles that may be fastest, as they are preferred where there are enough of each. */
+function candidates(rows: number): readonly string[] {
+  if (rows <= 32) return ["matrix 32 x 128", "matrix 32 x 64"];
+  if (rows <= 64) return ["matrix 64 x 128", "matrix 64 x 64", "matrix 64 x 256"];
+  if (rows <= 128) return ["matrix 128 x 128", "matrix 64 x 128", "matrix 64 x 64"];
+  return ["matrix 128 x 256", "matrix 128 x 128", "matrix 64 x 128", "matrix 128 x 256 of halves"];
+}
+
+/** The ways of a product, the usual one first: tiles of which there are enough, or else the smallest. */
+export function matrixWays(sizes: Sizes): Choice {
+  const names = candidates(sizes.rows);
+  const count = (name: string): number => tilesOf(sizes, matrixTiles[name]);
+  const usual = names.find((name) => count(name) >= manyGroups) ??
+    names.toSorted((a, b) => count(b) - count(a))[0];
+  const rows = 2 ** Math.ceil(Math.log2(sizes.rows));
+  return {
+    key: `matrix ${rows} x ${sizes.in} by ${sizes.out}`,
+    ways: [usual, ...names.filter((name) => name !== usual)],
+  };
+}
+
+/** Workgroups that share a tile's sum: a power of two, so that few texts serve all sizes; each has two steps or more. */
+function slicesOf(sizes: Sizes, tile: MatrixTile): number {
+  const tiles = tilesOf(sizes, tile);
+  if (tiles >= manyGroups) return 1;
+  const wanted = Math.min(slicedGroups / tiles, sizes.in / (2 * tile.inner));
+  return 2 ** Math.max(0, Math.floor(Math.log2(wanted)));
+}
+
+interface Bound extends Binding {
+  /** WGSL element type. */
+  readonly element: string;
+}
+
+const read = (name: string, element: string): Bound => ({ name, access: "read", element });
+const write = (name: string, element: string): Bound => ({ name, access: "read_write", element });
+
+/** Declarations of a dispatch. */
+function declare(bindings: readonly Bound[]): string {
+  const types = Object.fromEntries(bindings.map(({ name, element }) => [name, element]));
+  return `${uniformStruct(uniforms)}\n${declareBindings(bindings, types)}`;
+}
+
+const put = (body: string): string =>
+  `fn put(row: u32, column: u32, value: f32) {
+  if (row >= uniforms.rows || column >= uniforms.out) { return; }
+  ${body}
+}`;
+
+const unnamed = (bindings: readonly Bound[]): Binding[] =>
+  bindings.map(({ name, access }) => ({ name, access }));
+
+/** x as float16, eight numbers a thread. */
+function halve({ rows, in: inSize }: Sizes, limits: Limits): Dispatch {
+  const bindings = [read("x", "vec4f"), write("halved", "vec4u")];
+  const wgsl = /* wgsl */ `
+${declare(bindings)}
+${halvesFunction}
+
+@compute @workgroup_size(256)
+fn main(${workgroupBuiltins}) {
+  let i = (${workgroupIndex}) * 256 + local;
+  if (i >= uniforms.rows * (uniforms.in / 8)) { return; }
+  halved[i] = halves(mat2x4f(x[2 * i], x[2 * i + 1]));
+}
+`;
+  return { wgsl, bindings: unnamed(bindings), grid: grid(Math.ceil(rows * inSize / 2048), limits) };
+}
+
+/** y from the slices' sums, added in their order. */
+function addSlices({ rows, out }: Sizes, text: { slices: number; bias: boolean }, limits: Limits): Dispatch {
+  const bindings = [
+    read("partials", "f32"),
+    ...(text.bias ? [read("bias", "f32")] : []),
+    write("y", "f32"),
+  ];
+  const wgsl = /* wgsl */ `
+${declare(bindings)}
+${put(putBody(text.bias))}
+
+@compute @workgroup_size(256)
+fn main(${workgroupBuiltins}) {
+  let count = uniforms.rows * uniforms.out;
+  let i = (${workgroupIndex}) * 256 + local;
+  if (i >= count) { return; }
+  var sum = 0.0;
+  for (var s = 0u; s < ${text.slices}; s++) { sum += partials[s * count + i]; }
+  put(i / uniforms.out, i % uniforms.out, sum);
+}
+`;
+  return { wgsl, bindings: unnamed(bindings), grid: grid(Math.ceil(rows * out / 256), limits) };
+}
+
+/** The dispatches of y = or += x W^T (+ bias) with a weight of float16, by tiles of this size. */
+export function matrixTileLaunch(
+  sizes: Sizes,
+  { tile, bias }: { readonly tile: MatrixTile; readonly bias: boolean },
+  limits: Limits,
+): Launch {
+  const slices = slicesOf(sizes, tile);
+  const sliced = slices > 1;
+  const bindings = [
+    tile.halves ? read("halved", "vec4u") : read("x", "vec4f"),
+    read("weight", "vec4u"),
+    ...(bias && !sliced ? [read("bias", "f32")] : []),
+    write(sliced ? "partials" : "y", "f32"),
+  ];
+  const store = "partials[(slice * uniforms.rows + row) * uniforms.out + column] = value;";
+  const prelude = `${declare(bindings)}\n${put(sliced ? store : putBody(bias))}`;
+  const main: Dispatch = {
+    wgsl: subgroupMatrixWgsl(tile, { prelude, slices }),
+    bindings: unnamed(bindings),
+    grid: grid(slices * tilesOf(sizes, tile), limits),
+  };
+  const { rows, in: inSize, out } = sizes;
+  return {
+    dispatches: [
+      ...(tile.halves ? [halve(sizes, limits)] : []),
+      main,
+      ...(sliced ? [addSlices(sizes, { slices, bias }, limits)] : []),
+    ],
+    scratch: {
+      ...(tile.halves ? { halved: 2 * rows * inSize } : {}),
+      ...(sliced ? { partials: 4 * slices * rows * out } : {}),
+    },
+  };
+}
+
+/** The same in one of its {@linkcode matrixWays}, by default the usual one. */
+export function matrixLaunch(
+  sizes: Sizes,
+  { bias, way = matrixWays(sizes).ways[0] }: { readonly bias: boolean; readonly way?: string },
+  limits: Limits,
+): Launch {
+  return matrixTileLaunch(sizes, { tile: matrixTiles[way], bias }, limits);
+}

@@ -1,0 +1,181 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import {
+  anyKernel,
+  type Case,
+  type DType,
+  type Kernel,
+  type Limits,
+  nans,
+  normals,
+  portableLimits,
+} from "../kernels/kernel.ts";
+import { narrow, widen } from "../kernels/half.ts";
+import { linear } from "../kernels/linear.ts";
+import { linearBias } from "../kernels/linear_bias.ts";
+import { matrixTileLaunch, matrixTiles } from "../kernels/linear/matrix_launch.ts";
+import { matrixBytes, matrixThreads, type MatrixTile } from "../kernels/linear/subgroup_matrix.ts";
+import { hasMatrixUnits, matrixUnitsFeature } from "../src/device/matrix_units.ts";
+import { openGpu } from "../src/runtime/gpu.ts";
+import { testGpu } from "./devices.ts";
+import { checkCase } from "./kernel_contract.ts";
+import { emulated } from "./matrix_emulation.ts";
+
+const gpu = await testGpu();
+const plain = anyKernel(linear);
+const biased = anyKernel(linearBias);
+
+interface Sizes {
+  readonly rows: number;
+  readonly in: number;
+  readonly out: number;
+  readonly accumulate?: number;
+}
+
+/** Numbers that float16 holds, so that nothing but the order of sums differs. */
+const exact = (values: Float32Array): Float32Array => widen(narrow(values, "float16"), "float16");
+
+function sized({ rows, in: inSize, out, accumulate = 0 }: Sizes): Case {
+  return {
+    name: `${rows} x ${inSize} by ${out}${accumulate ? ", accumulated" : ""}`,
+    uniforms: { rows, in: inSize, out, accumulate },
+    dtypes: { weight: "float16" },
+    make: (random) => ({
+      x: exact(normals(rows * inSize, random)),
+      weight: narrow(normals(out * inSize, random, 1 / Math.sqrt(inSize)), "float16"),
+      bias: normals(out, random),
+      y: accumulate ? normals(rows * out, random) : nans(rows * out),
+    }),
+  };
+}
+
+/** Less than a tile, one more than a tile, and whole ones. */
+const whole = ({ rows, columns, inner }: MatrixTile): Case[] => [
+  sized({ rows: 9, in: 8, out: 1 }),
+  sized({ rows: rows + 1, in: inner + 8, out: columns + 1, accumulate: 1 }),
+  sized({ rows, in: 2 * inner, out: columns }),
+];
+
+/** Four slices of three steps each, of nine and a part. */
+const sliced = ({ inner }: MatrixTile): Case =>
+  sized({ rows: 10, in: 8 * inner + 8, out: 20, accumulate: 1 });
+
+const launchOf = (tile: MatrixTile): Kernel["launch"] => ({ uniforms, dtypes }, limits) => {
+  const { rows, in: inSize, out } = uniforms;
+  return matrixTileLaunch({ rows, in: inSize, out }, { tile, bias: "bias" in dtypes }, limits);
+};
+
+/** The kernel with the text of its products written out. */
+const emulatedBy = (tile: MatrixTile, kernel: Kernel): Kernel => ({
+  ...kernel,
+  launch: (call, limits) => emulated(launchOf(tile)(call, limits)),
+});
+
+/** A tile that fits a device: fewer inputs at a time or, where threads could not share those evenly, columns. */
+function fitting(tile: MatrixTile, limits: Limits): MatrixTile {
+  if (matrixBytes(tile) <= limits.workgroupStorageBytes) return tile;
+  const even = tile.rows * tile.inner / 16 >= matrixThreads;
+  return fitting(
+    even ? { ...tile, inner: tile.inner / 2 } : { ...tile, columns: tile.columns - 64 },
+    limits,
+  );
+}
+
+/** Software compiles a text for seconds; these have every way to load and to share out a tile among them. */
+const emulatedTiles = [
+  "matrix 128 x 256 of halves",
+  "matrix 128 x 128",
+  "matrix 64 x 256",
+  "matrix 32 x 128",
+];
+
+for (const name of emulatedTiles) {
+  const tile = fitting(matrixTiles[name], gpu.limits);
+  test(`linear_bias on emulated matrix units gives the reference's numbers: ${name}`, async () => {
+    for (const testCase of whole(tile)) {
+      await checkCase(gpu, { kernel: emulatedBy(tile, biased), testCase, seed: 1 });
+    }
+  });
+}
+
+test("linear on emulated matrix units adds slices, the last of them empty", async () => {
+  const tile = fitting(matrixTiles["matrix 64 x 64"], gpu.limits);
+  for (const kernel of [plain, biased]) {
+    await checkCase(gpu, { kernel: emulatedBy(tile, kernel), testCase: sliced(tile), seed: 1 });
+  }
+});
+
+test("linear on emulated matrix units meets every tile of nine rows of them and more", async () => {
+  const tile = fitting(matrixTiles["matrix 32 x 64"], gpu.limits);
+  const testCase = sized({ rows: 9 * 32 + 1, in: 16, out: 130 });
+  await checkCase(gpu, { kernel: emulatedBy(tile, plain), testCase, seed: 1 });
+});
+
+/** x far outside of float16 here and there; the reference bounds it, and rounds nothing. */
+const bounded: Kernel = {
+  ...biased,
+  tolerance: 1e-3,
+  reference(arrays, uniforms) {
+    const x = (arrays.x as Float32Array).map((value) => Math.max(-65504, Math.min(65504, value)));
+    biased.reference({ ...arrays, x }, uniforms);
+  },
+};
+const beyond: Case = {
+  ...sized({ rows: 12, in: 16, out: 40 }),
+  make: (random) => ({
+    x: normals(12 * 16, random).map((value, i) => value * [1, 1e-3, 65504, 1e30][i % 4]),
+    weight: narrow(normals(40 * 16, random), "float16"),
+    bias: normals(40, random),
+    y: nans(12 * 40),
+  }),
+};
+
+test("linear_bias on emulated matrix units takes numbers beyond float16 as its largest", async () => {
+  for (const name of ["matrix 32 x 128", "matrix 128 x 256 of halves"]) {
+    const tile = fitting(matrixTiles[name], gpu.limits);
+    await checkCase(gpu, { kernel: emulatedBy(tile, bounded), testCase: beyond, seed: 1 });
+  }
+});
+
+test("linear takes matrix units for float16 weights and nine rows, on a device that has all they need", () => {
+  const limits: Limits = {
+    ...portableLimits,
+    workgroupStorageBytes: 49152,
+    features: new Set(["chromium-experimental-subgroup-matrix", "shader-f16", "subgroups"]),
+  };
+  const textOf = (sizes: Sizes, dtype: DType, on = limits): string => {
+    const call = {
+      uniforms: { accumulate: 0, ...sizes },
+      dtypes: { x: "float32", weight: dtype, y: "float32" },
+    } as const;
+    return linear.launch(call, on).dispatches.map(({ wgsl }) => wgsl).join();
+  };
+  const onUnits = /subgroupMatrixMultiplyAccumulate/;
+  const sizes = { rows: 9, in: 2048, out: 2048 };
+  assert.match(textOf(sizes, "float16"), onUnits);
+  assert.doesNotMatch(textOf({ ...sizes, rows: 8 }, "float16"), onUnits);
+  assert.doesNotMatch(textOf({ ...sizes, in: 2044 }, "float16"), onUnits);
+  assert.doesNotMatch(textOf(sizes, "float32"), onUnits);
+  assert.doesNotMatch(textOf(sizes, "bfloat16"), onUnits);
+  assert.doesNotMatch(textOf(sizes, "float16", { ...limits, workgroupStorageBytes: 32768 }), onUnits);
+  assert.doesNotMatch(textOf(sizes, "float16", { ...limits, features: new Set(["subgroups"]) }), onUnits);
+});
+
+test("openGpu uses no matrix units unless asked to, and says whether the GPU has them", async () => {
+  assert.ok(!gpu.limits.features.has("chromium-experimental-subgroup-matrix"));
+  const asked = await openGpu({ matrixUnits: true });
+  const has = asked.device.features.has(matrixUnitsFeature);
+  assert.match(asked.description, has ? /, with matrix units$/ : /, without matrix units/);
+  asked.destroy();
+});
+
+test("hasMatrixUnits wants subgroups of 32 and 16 x 16 x 16 float16 with float32 sums", () => {
+  const config = { componentType: "f16", resultComponentType: "f32", M: 16, N: 16, K: 16 };
+  const info = (changes: object): GPUAdapterInfo =>
+    ({ subgroupMinSize: 32, subgroupMaxSize: 32, subgroupMatrixConfigs: [config], ...changes }) as never;
+  assert.ok(hasMatrixUnits(info({})));
+  assert.ok(!hasMatrixUnits(info({ subgroupMaxSize: 64 })));
+  assert.ok(!hasMatrixUnits(info({ subgroupMatrixConfigs: [{ ...config, resultComponentType: "f16" }] })));
+  assert.ok(!hasMatrixUnits(info({ subgroupMatrixConfigs: [{ ...config, M: 8, N: 8, K: 8 }] })));
+  assert.ok(!hasMatrixUnits(undefined));
+});
