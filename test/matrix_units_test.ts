@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { create } from "webgpu";
 import {
   anyKernel,
   type Case,
@@ -13,15 +14,16 @@ import {
 import { narrow, widen } from "../kernels/half.ts";
 import { linear } from "../kernels/linear.ts";
 import { linearBias } from "../kernels/linear_bias.ts";
-import { matrixTileLaunch, matrixTiles } from "../kernels/linear/matrix_launch.ts";
+import { matrixLaunch, matrixTiles } from "../kernels/linear/matrix_launch.ts";
 import { matrixBytes, matrixThreads, type MatrixTile } from "../kernels/linear/subgroup_matrix.ts";
 import { hasMatrixUnits, matrixUnitsFeature } from "../src/device/matrix_units.ts";
-import { openGpu } from "../src/runtime/gpu.ts";
-import { testGpu } from "./devices.ts";
+import { testGpu, testGpuWithMatrixUnits } from "./devices.ts";
 import { checkCase } from "./kernel_contract.ts";
 import { emulated } from "./matrix_emulation.ts";
 
 const gpu = await testGpu();
+const units = await testGpuWithMatrixUnits();
+const offered = units.limits.features.has(matrixUnitsFeature);
 const plain = anyKernel(linear);
 const biased = anyKernel(linearBias);
 
@@ -62,7 +64,7 @@ const sliced = ({ inner }: MatrixTile): Case =>
 
 const launchOf = (tile: MatrixTile): Kernel["launch"] => ({ uniforms, dtypes }, limits) => {
   const { rows, in: inSize, out } = uniforms;
-  return matrixTileLaunch({ rows, in: inSize, out }, { tile, bias: "bias" in dtypes }, limits);
+  return matrixLaunch({ rows, in: inSize, out }, { tile, bias: "bias" in dtypes }, limits);
 };
 
 /** The kernel with the text of its products written out. */
@@ -161,13 +163,46 @@ test("linear takes matrix units for float16 weights and nine rows, on a device t
   assert.doesNotMatch(textOf(sizes, "float16", { ...limits, features: new Set(["subgroups"]) }), onUnits);
 });
 
-test("openGpu uses no matrix units unless asked to, and says whether the GPU has them", async () => {
-  assert.ok(!gpu.limits.features.has("chromium-experimental-subgroup-matrix"));
-  const asked = await openGpu({ matrixUnits: true });
-  const has = asked.device.features.has(matrixUnitsFeature);
-  assert.match(asked.description, has ? /, with matrix units$/ : /, without matrix units/);
-  asked.destroy();
+/** Kept for the life of the process: collected while a device lives, it takes the process with it. */
+const nullBackend = create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]);
+
+test("linear on matrix units is WGSL to Tint, in every tile", async () => {
+  const adapter = await nullBackend.requestAdapter();
+  const device = await adapter!.requestDevice({
+    requiredFeatures: [matrixUnitsFeature, "shader-f16", "subgroups"],
+  });
+  for (const [name, tile] of Object.entries(matrixTiles)) {
+    const sizes = { rows: 200, in: 4096, out: 64 };
+    for (const dispatch of matrixLaunch(sizes, { tile, bias: true }, portableLimits).dispatches) {
+      const { messages } = await device.createShaderModule({ code: dispatch.wgsl }).getCompilationInfo();
+      assert.deepEqual(messages.map(({ lineNum, message }) => `${lineNum}: ${message}`), [], name);
+    }
+  }
+  device.destroy();
 });
+
+test("openGpu uses no matrix units unless asked to, and says whether the GPU has them", () => {
+  assert.ok(!gpu.limits.features.has(matrixUnitsFeature));
+  assert.match(units.description, offered ? /, with matrix units$/ : /, without matrix units/);
+});
+
+// Only where the GPU has them; nothing stands in for these tests elsewhere but the emulation above.
+const real: readonly Case[] = [
+  sized({ rows: 64, in: 8192, out: 136 }),
+  sized({ rows: 31, in: 512, out: 512, accumulate: 1 }),
+];
+for (const [name, tile] of offered ? Object.entries(matrixTiles) : []) {
+  const onUnits = (kernel: Kernel): Kernel => ({ ...kernel, launch: launchOf(tile), tolerance: 2e-5 });
+  test(`linear and linear_bias on the GPU's matrix units give the reference's numbers: ${name}`, async () => {
+    for (const kernel of [plain, biased]) {
+      for (const testCase of [...whole(tile), sliced(tile), ...real]) {
+        await checkCase(units, { kernel: onUnits(kernel), testCase, seed: 1 });
+      }
+    }
+    const clamping = { ...bounded, launch: launchOf(tile) };
+    await checkCase(units, { kernel: clamping, testCase: beyond, seed: 1 });
+  });
+}
 
 test("hasMatrixUnits wants subgroups of 32 and 16 x 16 x 16 float16 with float32 sums", () => {
   const config = { componentType: "f16", resultComponentType: "f32", M: 16, N: 16, K: 16 };

@@ -4,7 +4,7 @@
  * @module
  */
 import { type Choice, type Dispatch, type DType, grid, type Launch, type Limits } from "../kernel.ts";
-import { matrixLaunch, matrixWays, takesMatrixUnits } from "./matrix_launch.ts";
+import { matrixLaunch, matrixTiles, matrixWays, takesMatrixUnits } from "./matrix_launch.ts";
 import { denseSteps, matvecThreads, matvecWgsl, rowBlock } from "./matvec.ts";
 import { type Tile, tiledWgsl } from "./tiled.ts";
 import { prelude, type Variant } from "./wgsl.ts";
@@ -27,22 +27,25 @@ interface Operands {
   readonly bias: boolean;
 }
 
-const onMatrixUnits = (sizes: Sizes, weight: DType, limits: Limits): boolean =>
-  weight === "float16" && takesMatrixUnits(sizes, limits);
-
-/** The ways of y = or += x W^T (+ bias). */
+/** The ways of y = or += x W^T (+ bias): tiles on matrix units, and `plain`. */
 export function linearWays(sizes: Sizes, weight: DType, limits: Limits): Choice {
-  return onMatrixUnits(sizes, weight, limits) ? matrixWays(sizes) : { key: "", ways: ["plain"] };
+  const plain = { key: "", ways: ["plain"] };
+  if (weight !== "float16" || !takesMatrixUnits(sizes, limits)) return plain;
+  const { key, ways } = matrixWays(sizes);
+  // With many rows, plain arithmetic is never as fast.
+  return { key, ways: sizes.rows <= 4 * fewRows ? [...ways, ...plain.ways] : ways };
 }
 
-/** The dispatches of y = or += x W^T (+ bias), in one of its ways. */
+/** The dispatches of y = or += x W^T (+ bias), in one of its ways, by default the first. */
 export function linearLaunch(
   sizes: Sizes,
   { weight, bias, way }: Operands & { readonly way?: string },
   limits: Limits,
 ): Launch {
-  return onMatrixUnits(sizes, weight, limits)
-    ? matrixLaunch(sizes, { bias, way }, limits)
+  const chosen = way ?? linearWays(sizes, weight, limits).ways[0];
+  const tile = matrixTiles[chosen];
+  return tile
+    ? matrixLaunch(sizes, { tile, bias }, limits)
     : { dispatches: [linearDispatch(sizes, { weight, bias }, limits)] };
 }
 

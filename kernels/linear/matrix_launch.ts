@@ -162,7 +162,7 @@ fn main(${workgroupBuiltins}) {
 }
 
 /** The dispatches of y = or += x W^T (+ bias) with a weight of float16, by tiles of this size. */
-export function matrixTileLaunch(
+export function matrixLaunch(
   sizes: Sizes,
   { tile, bias }: { readonly tile: MatrixTile; readonly bias: boolean },
   limits: Limits,
@@ -194,13 +194,4 @@ export function matrixTileLaunch(
       ...(sliced ? { partials: 4 * slices * rows * out } : {}),
     },
   };
-}
-
-/** The same in one of its {@linkcode matrixWays}, by default the usual one. */
-export function matrixLaunch(
-  sizes: Sizes,
-  { bias, way = matrixWays(sizes).ways[0] }: { readonly bias: boolean; readonly way?: string },
-  limits: Limits,
-): Launch {
-  return matrixTileLaunch(sizes, { tile: matrixTiles[way], bias }, limits);
 }

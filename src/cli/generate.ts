@@ -11,11 +11,11 @@ import { openAdapterStore } from "../runtime/adapter_store.ts";
 import {
   deviceArgs,
   log,
+  modelArgs,
   openNamedDevice,
   openNamedModel,
   parseCount,
   parseQuantize,
-  quantizeArgs,
 } from "./open.ts";
 import { traceTable } from "./trace.ts";
 
@@ -30,7 +30,7 @@ export const generate = defineCommand({
     temperature: { type: "string", default: "0", description: "0 is greedy", valueHint: "T" },
     seed: { type: "string", description: "Seed of sampling", valueHint: "N" },
     trace: { type: "boolean", description: "Show what each launch of the last step took, on standard error" },
-    ...quantizeArgs,
+    ...modelArgs,
     ...deviceArgs,
   },
   async run({ args }) {
@@ -40,8 +40,8 @@ export const generate = defineCommand({
     }
     const quantize = parseQuantize(args.quantize);
     // Else Dawn rounds timestamps to 65 microseconds.
-    const gpu = args.trace ? { toggles: { disable: ["timestamp_quantization"] } } : undefined;
-    const device = await openNamedDevice(args.device, gpu);
+    const toggles = args.trace ? { disable: ["timestamp_quantization"] } : undefined;
+    const device = await openNamedDevice(args.device, { matrixUnits: args["matrix-units"], toggles });
     const adapter = args.adapter === undefined ? undefined : resolve(args.adapter);
     const adapters = adapter === undefined ? undefined : await openAdapterStore(dirname(adapter));
     const { engine, tokenizer } = await openNamedModel(device, { folder: args.model, adapters, quantize });

@@ -19,11 +19,15 @@ export const deviceArgs = {
 } as const;
 
 /** Arguments of every command that opens a model to compute with it. */
-export const quantizeArgs = {
+export const modelArgs = {
   quantize: {
     type: "string",
     description: "Quantize the linears' weights at load: int8 or int4",
     valueHint: "TO",
+  },
+  "matrix-units": {
+    type: "boolean",
+    description: "Multiply by float16 weights on a GPU's matrix units, x rounded to float16",
   },
 } as const;
 
