@@ -76,8 +76,9 @@ async function onCpu(quick: boolean): Promise<OpenBenchDevice> {
   return { device, quick, ...machineOf(device) };
 }
 
-function onGpu({ device: gpu, description, software, destroy }: OpenGpu, quick: boolean): OpenBenchDevice {
-  const device = webgpuDevice(gpu, { description, destroy });
+function onGpu(opened: OpenGpu, quick: boolean): OpenBenchDevice {
+  const { device: gpu, description, software, matrixUnits, destroy } = opened;
+  const device = webgpuDevice(gpu, { description, matrixUnits, destroy });
   return { device, quick: quick || software, ...machineOf(device) };
 }
 

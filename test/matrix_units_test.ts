@@ -17,6 +17,7 @@ import { linearBias } from "../kernels/linear_bias.ts";
 import { matrixLaunch, matrixTiles } from "../kernels/linear/matrix_launch.ts";
 import { matrixBytes, matrixThreads, type MatrixTile } from "../kernels/linear/subgroup_matrix.ts";
 import { hasMatrixUnits, matrixUnitsFeature } from "../src/device/matrix_units.ts";
+import { webgpuDevice } from "../src/device/webgpu.ts";
 import { testGpu, testGpuWithMatrixUnits } from "./devices.ts";
 import { checkCase } from "./kernel_contract.ts";
 import { emulated } from "./matrix_emulation.ts";
@@ -183,7 +184,7 @@ test("linear on matrix units is WGSL to Tint, in every tile", async () => {
 
 test("openGpu uses no matrix units unless asked to, and says whether the GPU has them", () => {
   assert.ok(!gpu.limits.features.has(matrixUnitsFeature));
-  assert.match(units.description, offered ? /, with matrix units$/ : /, without matrix units/);
+  assert.match(units.description, offered ? /, with matrix units$/ : /, without matrix units$/);
 });
 
 // Only where the GPU has them; nothing stands in for these tests elsewhere but the emulation above.
@@ -204,6 +205,14 @@ for (const [name, tile] of offered ? Object.entries(matrixTiles) : []) {
   });
 }
 
+test("webgpuDevice uses no matrix units of a caller's GPUDevice unless told to", () => {
+  const { limits } = gpu.gpu;
+  const features = new Set([matrixUnitsFeature, "subgroups"]);
+  const caller = { limits, features, lost: new Promise(() => {}), addEventListener() {} } as never;
+  assert.deepEqual([...webgpuDevice(caller).limits.features], ["subgroups"]);
+  assert.deepEqual(webgpuDevice(caller, { matrixUnits: true }).limits.features, features);
+});
+
 test("hasMatrixUnits wants subgroups of 32 and 16 x 16 x 16 float16 with float32 sums", () => {
   const config = { componentType: "f16", resultComponentType: "f32", M: 16, N: 16, K: 16 };
   const info = (changes: object): GPUAdapterInfo =>
@@ -212,5 +221,5 @@ test("hasMatrixUnits wants subgroups of 32 and 16 x 16 x 16 float16 with float32
   assert.ok(!hasMatrixUnits(info({ subgroupMaxSize: 64 })));
   assert.ok(!hasMatrixUnits(info({ subgroupMatrixConfigs: [{ ...config, resultComponentType: "f16" }] })));
   assert.ok(!hasMatrixUnits(info({ subgroupMatrixConfigs: [{ ...config, M: 8, N: 8, K: 8 }] })));
-  assert.ok(!hasMatrixUnits(undefined));
+  assert.ok(!hasMatrixUnits(info({ subgroupMatrixConfigs: undefined })));
 });

@@ -16,7 +16,7 @@ import {
   type TypedArray,
 } from "../tensor.ts";
 import { type Device, DeviceError, type Program, type Range, type Trace } from "./device.ts";
-import { hasMatrixUnits, matrixUnitsFeature } from "./matrix_units.ts";
+import { matrixUnitsFeature } from "./matrix_units.ts";
 import { Readback } from "./readback.ts";
 import { type PassTime, timePasses } from "./timestamps.ts";
 
@@ -60,12 +60,10 @@ function deviceBuffer(t: Tensor): DeviceBuffer {
   return t.data as DeviceBuffer;
 }
 
-function limitsOf(gpu: GPUDevice): Limits {
+function limitsOf(gpu: GPUDevice, matrixUnits: boolean): Limits {
   const features = new Set<string>(gpu.features);
-  // Matrix units of other shapes than our kernels take are as none.
-  if (features.has(matrixUnitsFeature) && !hasMatrixUnits(gpu.adapterInfo)) {
-    features.delete(matrixUnitsFeature);
-  }
+  // Unless asked for, it is as if there were none: a product on them rounds, and not all are of our kernels' shape.
+  if (!matrixUnits) features.delete(matrixUnitsFeature);
   return {
     workgroupStorageBytes: gpu.limits.maxComputeWorkgroupStorageSize,
     invocations: Math.min(gpu.limits.maxComputeInvocationsPerWorkgroup, gpu.limits.maxComputeWorkgroupSizeX),
@@ -87,14 +85,19 @@ function uniformWords(kernel: Kernel, uniforms: Readonly<Record<string, number>>
 /**
  * A device over the caller's `GPUDevice`. The device stays the caller's to destroy unless `destroy` is given.
  *
- * @param gpu Opened with the limits the caller wants used; tensors may be its own buffers (usage STORAGE). One opened with
- * the feature `chromium-experimental-subgroup-matrix` multiplies by float16 weights as `matrixUnits` of `openGpu` says.
+ * @param gpu Opened with the limits the caller wants used; tensors may be its own buffers (usage STORAGE).
+ * @param options.matrixUnits Whether products may run on the matrix units that `gpu` was opened with, as `openGpu` does
+ * and says: subgroups of 32, and 16 x 16 x 16 numbers of float16 with sums of float32. False by default.
  */
 export function webgpuDevice(
   gpu: GPUDevice,
-  options: { readonly description?: string; readonly destroy?: () => void } = {},
+  options: {
+    readonly description?: string;
+    readonly destroy?: () => void;
+    readonly matrixUnits?: boolean;
+  } = {},
 ): WebGpuDevice {
-  const limits = limitsOf(gpu);
+  const limits = limitsOf(gpu, options.matrixUnits ?? false);
   const layouts = new Map<string, GPUBindGroupLayout>();
   const pipelines = new Map<string, Promise<GPUComputePipeline>>();
   const tables = new Map<string, GPUBuffer>();

@@ -34,6 +34,8 @@ export interface OpenGpu {
   readonly device: GPUDevice;
   /** Implementation and adapter, e.g. `Dawn: NVIDIA H100`, and whether matrix units are used if they were asked for. */
   readonly description: string;
+  /** Whether it was opened with matrix units: asked for, and there. For `webgpuDevice`. */
+  readonly matrixUnits: boolean;
   /** Whether the adapter computes on the CPU (SwiftShader, llvmpipe): right, but slower than the CPU device. */
   readonly software: boolean;
   /** Destroys the device; a process with an open device may not end. */
@@ -113,20 +115,19 @@ async function openFrom(source: GpuSource, options: OpenGpuOptions): Promise<Ope
   const gpu = source === "dawn" ? await dawn(togglesOf(options)) : navigatorGpu();
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new DeviceError("it found no adapter");
-  const matrixUnits = options.matrixUnits && hasMatrixUnits(adapter.info);
-  const wanted = [...options.features ?? usefulFeatures, ...(matrixUnits ? [matrixUnitsFeature] : [])];
-  const features = wanted.filter((name) => adapter.features.has(name));
+  const matrixUnits = (options.matrixUnits ?? false) && adapter.features.has(matrixUnitsFeature) &&
+    hasMatrixUnits(adapter.info);
+  const usual = (options.features ?? usefulFeatures).filter((name) => adapter.features.has(name));
   const device = await adapter.requestDevice({
-    requiredFeatures: features,
+    requiredFeatures: matrixUnits ? [...usual, matrixUnitsFeature] : usual,
     requiredLimits: numericLimits(adapter),
   });
   const name = adapterName(adapter.info);
-  const has = features.includes(matrixUnitsFeature);
-  const asked = options.matrixUnits &&
-    (has ? ", with matrix units" : ", without matrix units: it offers none of 16 x 16 x 16");
+  const units = options.matrixUnits ? `, ${matrixUnits ? "with" : "without"} matrix units` : "";
   return {
     device,
-    description: `${source === "dawn" ? "Dawn" : "navigator.gpu"}: ${name}${asked || ""}`,
+    description: `${source === "dawn" ? "Dawn" : "navigator.gpu"}: ${name}${units}`,
+    matrixUnits,
     software: softwareAdapter.test(`${adapter.info.architecture} ${name}`),
     destroy: () => device.destroy(),
   };

@@ -37,6 +37,7 @@ export async function openDevice(options: OpenDeviceOptions = {}): Promise<Devic
     }
     const device = webgpuDevice(gpu.device, {
       description: `WebGPU (${gpu.description})`,
+      matrixUnits: gpu.matrixUnits,
       destroy: gpu.destroy,
     });
     return chosen(device, kind === "webgpu" ? "asked for" : "a GPU was found", log);
