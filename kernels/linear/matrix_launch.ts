@@ -1,11 +1,12 @@
 /**
  * Which tiles a product on matrix units runs with, and its dispatches.
  *
- * A step of a tile of r rows and c columns reads 2 c bytes of the weight and 4 r (or 2 r, of halves) of x for each input,
- * for 2 r c operations. x is read again for every tile across: 64 rows read as much of x as of the weight in tiles of 128
- * columns, which a cache must bear. 4096^3 reads 2.1 GB through the cache in tiles of 128 x 256, and 1.6 GB where x comes as
- * float16, for 137 GFLOP; in tiles of 128 x 128, 3.2 GB. A subgroup's 64 x 64 of the largest tile reads 4 KiB of workgroup
- * memory for 131 KFLOP, its 64 x 32 of the next 3 KiB for 66, and its 32 x 16 of the smallest 1.5 KiB for 16.
+ * A step of a tile of r rows and c columns reads 2 c bytes of the weight and 4 r (of halves 2 r) of x for each input,
+ * for 2 r c operations. x is read again for every tile across: 64 rows read as much of x as of the weight in tiles of
+ * 128 columns, out of a cache. 4096^3 reads 2.1 GB through the cache in tiles of 128 x 256, 1.6 GB where x comes as
+ * halves, and 3.2 GB in tiles of 128 x 128, for 137 GFLOP. For 16 inputs, a subgroup's 64 x 64 of the largest tile reads
+ * 4 KiB of workgroup memory and computes 131 KFLOP; its 64 x 32 of the next, 3 KiB and 66; its 32 x 16 of a tile of
+ * 64 x 64, 1.5 KiB and 16.
  *
  * @module
  */
@@ -89,7 +90,7 @@ export function matrixWays(sizes: Sizes): Choice {
   };
 }
 
-/** Workgroups that share a tile's sum: a power of two, so that few texts serve all sizes; each has two steps or more. */
+/** Workgroups that share a tile's sum: a power of two, so that few texts serve all sizes; two steps each at least. */
 function slicesOf(sizes: Sizes, tile: MatrixTile): number {
   const tiles = tilesOf(sizes, tile);
   if (tiles >= manyGroups) return 1;

@@ -40,8 +40,8 @@ export function matrixBytes(tile: MatrixTile): number {
 }
 
 /**
- * WGSL `halves(values: mat2x4f) -> vec4u`: eight numbers as float16, those beyond its range as its largest. What is not a
- * number may become one.
+ * WGSL `halves(values: mat2x4f) -> vec4u`: eight numbers as float16, those beyond its range as its largest. What is not
+ * a number may become one.
  */
 export const halvesFunction = `fn halves(values: mat2x4f) -> vec4u {
   let low = clamp(values[0], vec4f(-65504.0), vec4f(65504.0));
