@@ -59,7 +59,7 @@ export const linear: Kernel<Buffers, Uniforms> = defineKernel({
   },
   uniforms,
   launch: ({ uniforms, dtypes }, limits, way) =>
-    linearLaunch(uniforms, { weight: dtypes.weight, bias: false, way }, limits),
+    linearLaunch(uniforms, { weight: dtypes.weight, bias: false }, { limits, way }),
   ways: ({ uniforms, dtypes }, limits) => linearWays(uniforms, dtypes.weight, limits),
   reference({ x, weight, y }, { rows, in: inSize, out, accumulate }) {
     for (let r = 0; r < rows; r++) {

@@ -52,7 +52,7 @@ export const linearBias: Kernel<Buffers, Uniforms> = defineKernel({
   },
   uniforms,
   launch: ({ uniforms, dtypes }, limits, way) =>
-    linearLaunch(uniforms, { weight: dtypes.weight, bias: true, way }, limits),
+    linearLaunch(uniforms, { weight: dtypes.weight, bias: true }, { limits, way }),
   ways: ({ uniforms, dtypes }, limits) => linearWays(uniforms, dtypes.weight, limits),
   reference: biasThen(linear.reference),
   cpu: biasThen(linear.cpu!),

@@ -14,8 +14,8 @@ import {
 import { narrow, widen } from "../kernels/half.ts";
 import { linear } from "../kernels/linear.ts";
 import { linearBias } from "../kernels/linear_bias.ts";
-import { matrixLaunch, matrixTiles } from "../kernels/linear/matrix_launch.ts";
-import { matrixBytes, matrixThreads, type MatrixTile } from "../kernels/linear/subgroup_matrix.ts";
+import { matrixLaunch, matrixTiles, type MatrixWay } from "../kernels/linear/matrix_launch.ts";
+import { matrixBytes, matrixThreads } from "../kernels/linear/subgroup_matrix.ts";
 import { hasMatrixUnits, matrixUnitsFeature } from "../src/device/matrix_units.ts";
 import { webgpuDevice } from "../src/device/webgpu.ts";
 import { testGpu, testGpuWithMatrixUnits } from "./devices.ts";
@@ -53,29 +53,28 @@ function sized({ rows, in: inSize, out, accumulate = 0 }: Sizes): Case {
 }
 
 /** Less than a tile, one more than a tile, and whole ones. */
-const whole = ({ rows, columns, inner }: MatrixTile): Case[] => [
+const whole = ({ rows, columns, inner }: MatrixWay): Case[] => [
   sized({ rows: 9, in: 8, out: 1 }),
   sized({ rows: rows + 1, in: inner + 8, out: columns + 1, accumulate: 1 }),
   sized({ rows, in: 2 * inner, out: columns }),
 ];
 
 /** Four slices of three steps each, of nine and a part. */
-const sliced = ({ inner }: MatrixTile): Case =>
-  sized({ rows: 10, in: 8 * inner + 8, out: 20, accumulate: 1 });
+const sliced = ({ inner }: MatrixWay): Case => sized({ rows: 10, in: 8 * inner + 8, out: 20, accumulate: 1 });
 
-const launchOf = (tile: MatrixTile): Kernel["launch"] => ({ uniforms, dtypes }, limits) => {
+const launchOf = (tile: MatrixWay): Kernel["launch"] => ({ uniforms, dtypes }, limits) => {
   const { rows, in: inSize, out } = uniforms;
   return matrixLaunch({ rows, in: inSize, out }, { tile, bias: "bias" in dtypes }, limits);
 };
 
 /** The kernel with the text of its products written out. */
-const emulatedBy = (tile: MatrixTile, kernel: Kernel): Kernel => ({
+const emulatedBy = (tile: MatrixWay, kernel: Kernel): Kernel => ({
   ...kernel,
   launch: (call, limits) => emulated(launchOf(tile)(call, limits)),
 });
 
 /** A tile that fits a device: fewer inputs at a time or, where threads could not share those evenly, columns. */
-function fitting(tile: MatrixTile, limits: Limits): MatrixTile {
+function fitting(tile: MatrixWay, limits: Limits): MatrixWay {
   if (matrixBytes(tile) <= limits.workgroupStorageBytes) return tile;
   const even = tile.rows * tile.inner / 16 >= matrixThreads;
   return fitting(
@@ -140,28 +139,49 @@ test("linear_bias on emulated matrix units takes numbers beyond float16 as its l
   }
 });
 
+/** What a GPU with matrix units has, as far as is known; no device here. */
+const unitLimits: Limits = {
+  ...portableLimits,
+  workgroupStorageBytes: 49152,
+  features: new Set(["chromium-experimental-subgroup-matrix", "shader-f16", "subgroups"]),
+};
+const onUnits = /subgroupMatrixMultiplyAccumulate/;
+
+function callOf(sizes: Sizes, dtype: DType) {
+  const dtypes = { x: "float32", weight: dtype, y: "float32" } as const;
+  return { uniforms: { accumulate: 0, ...sizes }, dtypes };
+}
+
 test("linear takes matrix units for float16 weights and nine rows, on a device that has all they need", () => {
-  const limits: Limits = {
-    ...portableLimits,
-    workgroupStorageBytes: 49152,
-    features: new Set(["chromium-experimental-subgroup-matrix", "shader-f16", "subgroups"]),
-  };
-  const textOf = (sizes: Sizes, dtype: DType, on = limits): string => {
-    const call = {
-      uniforms: { accumulate: 0, ...sizes },
-      dtypes: { x: "float32", weight: dtype, y: "float32" },
-    } as const;
-    return linear.launch(call, on).dispatches.map(({ wgsl }) => wgsl).join();
-  };
-  const onUnits = /subgroupMatrixMultiplyAccumulate/;
+  const textOf = (sizes: Sizes, dtype: DType, on = unitLimits): string =>
+    linear.launch(callOf(sizes, dtype), on).dispatches.map(({ wgsl }) => wgsl).join();
   const sizes = { rows: 9, in: 2048, out: 2048 };
   assert.match(textOf(sizes, "float16"), onUnits);
   assert.doesNotMatch(textOf({ ...sizes, rows: 8 }, "float16"), onUnits);
   assert.doesNotMatch(textOf({ ...sizes, in: 2044 }, "float16"), onUnits);
   assert.doesNotMatch(textOf(sizes, "float32"), onUnits);
   assert.doesNotMatch(textOf(sizes, "bfloat16"), onUnits);
-  assert.doesNotMatch(textOf(sizes, "float16", { ...limits, workgroupStorageBytes: 32768 }), onUnits);
-  assert.doesNotMatch(textOf(sizes, "float16", { ...limits, features: new Set(["subgroups"]) }), onUnits);
+  assert.doesNotMatch(textOf(sizes, "float16", { ...unitLimits, workgroupStorageBytes: 32768 }), onUnits);
+  assert.doesNotMatch(textOf(sizes, "float16", { ...unitLimits, features: new Set(["subgroups"]) }), onUnits);
+});
+
+test("linear names at most five ways on matrix units, each of them another, and refuses any other", () => {
+  for (const rows of [9, 33, 64, 65, 256, 4096]) {
+    for (const out of [1, 512, 2048, 8192, 28672]) {
+      const call = callOf({ rows, in: 2048, out }, "float16");
+      const { ways } = linear.ways!(call, unitLimits);
+      assert.ok(ways.length <= 5, `${ways}`);
+      const launches = ways.map((way) => linear.launch(call, unitLimits, way));
+      assert.match(launches[0].dispatches.map(({ wgsl }) => wgsl).join(), onUnits);
+      assert.deepEqual(linear.launch(call, unitLimits), launches[0]);
+      const different = new Set(launches.map(({ dispatches }) => JSON.stringify(dispatches)));
+      assert.equal(different.size, ways.length, `${rows} rows, ${out} outputs: ${ways}`);
+    }
+  }
+  assert.throws(
+    () => linear.launch(callOf({ rows: 9, in: 8, out: 1 }, "float16"), unitLimits, "none"),
+    RangeError,
+  );
 });
 
 /** Kept for the life of the process: collected while a device lives, it takes the process with it. */

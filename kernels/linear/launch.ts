@@ -36,13 +36,27 @@ export function linearWays(sizes: Sizes, weight: DType, limits: Limits): Choice 
   return { key, ways: sizes.rows <= 4 * fewRows ? [...ways, ...plain.ways] : ways };
 }
 
-/** The dispatches of y = or += x W^T (+ bias), in one of its ways, by default the first. */
+/**
+ * The launch of y = or += x W^T (+ bias), in one of its ways, by default the first.
+ *
+ * @throws RangeError for an empty weight, and for a way that there is not.
+ */
 export function linearLaunch(
   sizes: Sizes,
-  { weight, bias, way }: Operands & { readonly way?: string },
-  limits: Limits,
+  { weight, bias }: Operands,
+  { limits, way }: { readonly limits: Limits; readonly way?: string },
 ): Launch {
-  const chosen = way ?? linearWays(sizes, weight, limits).ways[0];
+  const { in: inSize, out: outSize } = sizes;
+  if (inSize < 1 || outSize < 1) {
+    throw new RangeError(
+      `Cannot multiply by a weight of (${outSize}, ${inSize}): both sizes must be positive`,
+    );
+  }
+  const { ways } = linearWays(sizes, weight, limits);
+  const chosen = way ?? ways[0];
+  if (!ways.includes(chosen)) {
+    throw new RangeError(`Cannot multiply in the way "${chosen}": the ways are ${ways.join(", ")}`);
+  }
   const tile = matrixTiles[chosen];
   return tile
     ? matrixLaunch(sizes, { tile, bias }, limits)
@@ -55,11 +69,6 @@ function linearDispatch(
   limits: Limits,
 ): Dispatch {
   const { rows, in: inSize, out: outSize } = sizes;
-  if (inSize < 1 || outSize < 1) {
-    throw new RangeError(
-      `Cannot multiply by a weight of (${outSize}, ${inSize}): both sizes must be positive`,
-    );
-  }
   const variant: Variant = { weight, bias, wide: inSize % 4 === 0 };
   const bindings = ["x", "weight", ...(bias ? ["bias"] : [])].map((name) => ({
     name,

@@ -4,8 +4,8 @@
  * A step of a tile of r rows and c columns reads 2 c bytes of the weight and 4 r (of halves 2 r) of x for each input,
  * for 2 r c operations. x is read again for every tile across: 64 rows read as much of x as of the weight in tiles of
  * 128 columns, out of a cache. 4096^3 reads 2.1 GB through the cache in tiles of 128 x 256, 1.6 GB where x comes as
- * halves, and 3.2 GB in tiles of 128 x 128, for 137 GFLOP. For 16 inputs, a subgroup's 64 x 64 of the largest tile reads
- * 4 KiB of workgroup memory and computes 131 KFLOP; its 64 x 32 of the next, 3 KiB and 66; its 32 x 16 of a tile of
+ * halves, and 3.2 GB in tiles of 128 x 128, for 137 GFLOP. For 16 inputs, a subgroup's 64 x 64 of the largest tile
+ * reads 4 KiB of workgroup memory and computes 131 KFLOP; its 64 x 32 of the next, 3 KiB and 66; its 32 x 16 of a tile of
  * 64 x 64, 1.5 KiB and 16.
  *
  * @module
@@ -34,23 +34,39 @@ import { putBody, uniforms } from "./wgsl.ts";
 /** Features that a device has where it was opened for products on matrix units. */
 const features = ["chromium-experimental-subgroup-matrix", "shader-f16", "subgroups"];
 
-/** Up to here the product for few rows reads the weight as fast, and rounds nothing. */
+/** With fewer the product for few rows reads the weight once as well, and rounds nothing. */
 const fewestRows = 9;
 
-/** Workgroups that fill a large GPU, and those to cut a sum for where tiles are fewer. */
+/** Workgroups that fill a large GPU. */
 const manyGroups = 100;
-const slicedGroups = 160;
 
-/** Tiles by name; workgroup memory of 31 to 43 KiB. */
-export const matrixTiles: Readonly<Record<string, MatrixTile>> = {
-  "matrix 128 x 256": { rows: 128, columns: 256, inner: 32, halves: false },
-  "matrix 128 x 256 of halves": { rows: 128, columns: 256, inner: 32, halves: true },
-  "matrix 128 x 128": { rows: 128, columns: 128, inner: 32, halves: false },
-  "matrix 64 x 256": { rows: 64, columns: 256, inner: 32, halves: false },
-  "matrix 64 x 128": { rows: 64, columns: 128, inner: 64, halves: false },
-  "matrix 64 x 64": { rows: 64, columns: 64, inner: 128, halves: false },
-  "matrix 32 x 128": { rows: 32, columns: 128, inner: 64, halves: false },
-  "matrix 32 x 64": { rows: 32, columns: 64, inner: 128, halves: false },
+/** A way to run a product: tiles, and the workgroups that sums are cut in slices for where there are fewer tiles. */
+export interface MatrixWay extends MatrixTile {
+  readonly groups: number;
+}
+
+function way(
+  rows: number,
+  columns: number,
+  rest: { inner: number; halves?: boolean; groups?: number },
+): MatrixWay {
+  return { rows, columns, halves: false, groups: 160, ...rest };
+}
+
+const moreSlices = ", more slices";
+
+/** The ways by name; workgroup memory of 28 to 43 KiB. */
+export const matrixTiles: Readonly<Record<string, MatrixWay>> = {
+  "matrix 128 x 256": way(128, 256, { inner: 32 }),
+  "matrix 128 x 256 of halves": way(128, 256, { inner: 32, halves: true }),
+  "matrix 128 x 128": way(128, 128, { inner: 32 }),
+  "matrix 64 x 256": way(64, 256, { inner: 32 }),
+  "matrix 64 x 128": way(64, 128, { inner: 64 }),
+  "matrix 64 x 64": way(64, 64, { inner: 128 }),
+  [`matrix 64 x 64${moreSlices}`]: way(64, 64, { inner: 128, groups: 256 }),
+  "matrix 32 x 128": way(32, 128, { inner: 64 }),
+  "matrix 32 x 64": way(32, 64, { inner: 128 }),
+  [`matrix 32 x 64${moreSlices}`]: way(32, 64, { inner: 128, groups: 256 }),
 };
 
 interface Sizes {
@@ -69,33 +85,38 @@ export function takesMatrixUnits({ rows, in: inSize }: Sizes, limits: Limits): b
 const tilesOf = ({ rows, out }: Sizes, tile: MatrixTile): number =>
   Math.ceil(rows / tile.rows) * Math.ceil(out / tile.columns);
 
-/** Names of the tiles that may be fastest, as they are preferred where there are enough of each. */
+/** Names of the ways that may be fastest, as they are preferred where there are tiles enough of each. */
 function candidates(rows: number): readonly string[] {
-  if (rows <= 32) return ["matrix 32 x 128", "matrix 32 x 64"];
-  if (rows <= 64) return ["matrix 64 x 128", "matrix 64 x 64", "matrix 64 x 256"];
+  if (rows <= 32) return ["matrix 32 x 128", "matrix 32 x 64", `matrix 32 x 64${moreSlices}`];
+  if (rows <= 64) {
+    return ["matrix 64 x 128", "matrix 64 x 64", `matrix 64 x 64${moreSlices}`, "matrix 64 x 256"];
+  }
   if (rows <= 128) return ["matrix 128 x 128", "matrix 64 x 128", "matrix 64 x 64"];
   return ["matrix 128 x 256", "matrix 128 x 128", "matrix 64 x 128", "matrix 128 x 256 of halves"];
 }
 
-/** The ways of a product, the usual one first: tiles of which there are enough, or else the smallest. */
+/** Workgroups that share a tile's sum: a power of two, so that few texts serve all sizes; two steps each at least. */
+function slicesOf(sizes: Sizes, { groups, ...tile }: MatrixWay): number {
+  const wanted = Math.min(groups / tilesOf(sizes, tile), sizes.in / (2 * tile.inner));
+  return 2 ** Math.max(0, Math.floor(Math.log2(wanted)));
+}
+
+/** The ways of a product, four at most; the usual one first: tiles of which there are enough, or else the smallest. */
 export function matrixWays(sizes: Sizes): Choice {
-  const names = candidates(sizes.rows);
   const count = (name: string): number => tilesOf(sizes, matrixTiles[name]);
+  const slices = (name: string): number => slicesOf(sizes, matrixTiles[name]);
+  const names = candidates(sizes.rows).filter((name) => {
+    const [fewer, more] = name.split(moreSlices);
+    if (more !== undefined) return slices(name) > slices(fewer);
+    return name !== "matrix 64 x 256" || count(name) >= manyGroups;
+  });
   const usual = names.find((name) => count(name) >= manyGroups) ??
-    names.toSorted((a, b) => count(b) - count(a))[0];
+    names.reduce((most, name) => count(name) > count(most) ? name : most);
   const rows = 2 ** Math.ceil(Math.log2(sizes.rows));
   return {
     key: `matrix ${rows} x ${sizes.in} by ${sizes.out}`,
     ways: [usual, ...names.filter((name) => name !== usual)],
   };
-}
-
-/** Workgroups that share a tile's sum: a power of two, so that few texts serve all sizes; two steps each at least. */
-function slicesOf(sizes: Sizes, tile: MatrixTile): number {
-  const tiles = tilesOf(sizes, tile);
-  if (tiles >= manyGroups) return 1;
-  const wanted = Math.min(slicedGroups / tiles, sizes.in / (2 * tile.inner));
-  return 2 ** Math.max(0, Math.floor(Math.log2(wanted)));
 }
 
 interface Bound extends Binding {
@@ -165,7 +186,7 @@ fn main(${workgroupBuiltins}) {
 /** The dispatches of y = or += x W^T (+ bias) with a weight of float16, by tiles of this size. */
 export function matrixLaunch(
   sizes: Sizes,
-  { tile, bias }: { readonly tile: MatrixTile; readonly bias: boolean },
+  { tile, bias }: { readonly tile: MatrixWay; readonly bias: boolean },
   limits: Limits,
 ): Launch {
   const slices = slicesOf(sizes, tile);
