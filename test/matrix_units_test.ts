@@ -213,7 +213,8 @@ const real: readonly Case[] = [
   sized({ rows: 31, in: 512, out: 512, accumulate: 1 }),
 ];
 for (const [name, tile] of offered ? Object.entries(matrixTiles) : []) {
-  const onUnits = (kernel: Kernel): Kernel => ({ ...kernel, launch: launchOf(tile), tolerance: 2e-5 });
+  // Units may cut off what a sum does not hold, not round it: 512 times for 8192 inputs.
+  const onUnits = (kernel: Kernel): Kernel => ({ ...kernel, launch: launchOf(tile), tolerance: 1e-4 });
   test(`linear and linear_bias on the GPU's matrix units give the reference's numbers: ${name}`, async () => {
     for (const kernel of [plain, biased]) {
       for (const testCase of [...whole(tile), sliced(tile), ...real]) {
