@@ -9,6 +9,7 @@ import os from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import type { Device } from "../src/device/device.ts";
+import { matrixUnitsFeature } from "../src/device/matrix_units.ts";
 import type { Tuned } from "../src/device/tuner.ts";
 import { webgpuDevice } from "../src/device/webgpu.ts";
 import { type OpenGpu, openGpu } from "../src/runtime/gpu.ts";
@@ -65,7 +66,10 @@ export function machineOf(device: Device): Pick<OpenBenchDevice, "machine" | "ve
     return { machine: { name: `${model.trim()}, ${os.cpus().length} threads`, os: system }, versions };
   }
   const vendor = /nvidia/i.test(description) ? nvidia() : undefined;
-  return { machine: { name: vendor?.name ?? description, driver: vendor?.driver, os: system }, versions };
+  // Other arithmetic than float32's: a recording of its own.
+  const units = device.limits.features.has(matrixUnitsFeature) ? ", matrix units" : "";
+  const name = vendor ? `${vendor.name}${units}` : description;
+  return { machine: { name, driver: vendor?.driver, os: system }, versions };
 }
 
 /** What was timed before a bench could begin: once in each process, so that no bench rests on older figures. */
@@ -79,19 +83,28 @@ async function onCpu(quick: boolean): Promise<OpenBenchDevice> {
   return { device, quick, ...machineOf(device) };
 }
 
-function onGpu({ device: gpu, description, software, destroy }: OpenGpu, quick: boolean): OpenBenchDevice {
+function onGpu(opened: OpenGpu, quick: boolean): OpenBenchDevice {
+  const { device: gpu, description, software, matrixUnits, destroy } = opened;
   const tuning = software ? undefined : { onTuned: showTuned };
-  const device = webgpuDevice(gpu, { description, destroy, tuning });
+  const device = webgpuDevice(gpu, { description, matrixUnits, destroy, tuning });
   return { device, quick: quick || software, ...machineOf(device) };
+}
+
+/** What to bench on. */
+export interface BenchDeviceOptions {
+  readonly kind: "auto" | "webgpu" | "cpu";
+  readonly quick: boolean;
+  /** Whether products by float16 weights run on matrix units, where the GPU has them. */
+  readonly matrixUnits: boolean;
 }
 
 /** Opens the device to bench: a hardware GPU if there is one, else the CPU, unless one is asked for. */
 export async function openBenchDevice(
-  { kind, quick }: { readonly kind: "auto" | "webgpu" | "cpu"; readonly quick: boolean },
+  { kind, quick, matrixUnits }: BenchDeviceOptions,
 ): Promise<OpenBenchDevice> {
   if (kind === "cpu") return await onCpu(quick);
   try {
-    const gpu = await openGpu();
+    const gpu = await openGpu({ matrixUnits });
     if (kind === "webgpu" || !gpu.software) return onGpu(gpu, quick);
     gpu.destroy();
   } catch (error) {

@@ -1,7 +1,8 @@
 /**
  * Runs benches on this machine: `deno task bench:NAME`, or `deno task bench` for all.
  *
- *     deno run -A bench/run.ts [NAME ...] [--quick] [--device auto|webgpu|cpu] [--software] [--python PATH] [--out FILE]
+ *     deno run -A bench/run.ts [NAME ...] [--quick] [--device auto|webgpu|cpu] [--matrix-units] [--software]
+ *         [--python PATH] [--out FILE]
  *
  * What is measured is printed and kept in `bench/results/MACHINE.json` (a quick run's in `dist/bench/`); `deno task
  * bench:report` makes RESULTS.md's tables and plots of it. With a Python, peers are measured in the same call.
@@ -25,6 +26,7 @@ const { values: options, positionals } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
     device: { type: "string", default: "auto" },
+    "matrix-units": { type: "boolean", default: false },
     software: { type: "boolean", default: false },
     python: { type: "string" },
     out: { type: "string" },
@@ -74,7 +76,7 @@ async function keep(
 async function runBench({ name, measure }: Bench, opened: OpenBenchDevice): Promise<void> {
   const { device, quick, versions } = opened;
   const command = `deno task bench:${name}${quick ? " --quick" : ""}${
-    device.kind === "cpu" ? " --device cpu" : ""
+    device.kind === "cpu" ? " --device cpu" : options["matrix-units"] ? " --matrix-units" : ""
   }`;
   const measurements = measure({ device, quick, log: console.log });
   await keep(measurements, opened, { bench: name, command, versions, clock: clockOf(device) });
@@ -100,7 +102,7 @@ const selected = chosen();
 if (options.software) runOnSoftware();
 const kind = (["auto", "webgpu", "cpu"] as const).find((known) => known === options.device);
 if (!kind) throw new RangeError(`Cannot bench on device "${options.device}": it must be auto, webgpu or cpu`);
-const opened = await openBenchDevice({ kind, quick: options.quick });
+const opened = await openBenchDevice({ kind, quick: options.quick, matrixUnits: options["matrix-units"] });
 console.log(`${opened.machine.name}; ${versionsLine(opened.versions)}`);
 if (opened.quick) {
   console.log("quick: small sizes and few runs; these figures say nothing of a machine's speed");

@@ -11,7 +11,7 @@ import {
 } from "./kernel.ts";
 import { narrow } from "./half.ts";
 import { product } from "./linear/cpu.ts";
-import { linearDispatch } from "./linear/launch.ts";
+import { linearLaunch, linearWays } from "./linear/launch.ts";
 import { uniforms } from "./linear/wgsl.ts";
 
 type Buffers = "x" | "weight" | "y";
@@ -58,9 +58,9 @@ export const linear: Kernel<Buffers, Uniforms> = defineKernel({
     y: { access: "read_write", dtypes: ["float32"], doc: "(rows, out), row-major" },
   },
   uniforms,
-  launch: ({ uniforms, dtypes }, limits) => ({
-    dispatches: [linearDispatch(uniforms, { weight: dtypes.weight, bias: false }, limits)],
-  }),
+  launch: ({ uniforms, dtypes }, limits, way) =>
+    linearLaunch(uniforms, { weight: dtypes.weight, bias: false }, { limits, way }),
+  ways: ({ uniforms, dtypes }, limits) => linearWays(uniforms, dtypes.weight, limits),
   reference({ x, weight, y }, { rows, in: inSize, out, accumulate }) {
     for (let r = 0; r < rows; r++) {
       for (let o = 0; o < out; o++) {

@@ -2,7 +2,7 @@ import { linearTransposed } from "./linear_transposed.ts";
 import { anyKernel, type Case, defineKernel, type DType, type Kernel, nans, normals } from "./kernel.ts";
 import { narrow } from "./half.ts";
 import { linear } from "./linear.ts";
-import { linearDispatch } from "./linear/launch.ts";
+import { linearLaunch, linearWays } from "./linear/launch.ts";
 import { uniforms } from "./linear/wgsl.ts";
 
 type Buffers = "x" | "weight" | "bias" | "y";
@@ -51,9 +51,9 @@ export const linearBias: Kernel<Buffers, Uniforms> = defineKernel({
     y: { access: "read_write", dtypes: ["float32"], doc: "(rows, out), row-major" },
   },
   uniforms,
-  launch: ({ uniforms, dtypes }, limits) => ({
-    dispatches: [linearDispatch(uniforms, { weight: dtypes.weight, bias: true }, limits)],
-  }),
+  launch: ({ uniforms, dtypes }, limits, way) =>
+    linearLaunch(uniforms, { weight: dtypes.weight, bias: true }, { limits, way }),
+  ways: ({ uniforms, dtypes }, limits) => linearWays(uniforms, dtypes.weight, limits),
   reference: biasThen(linear.reference),
   cpu: biasThen(linear.cpu!),
   wasm: ({ rows, in: inSize, out, accumulate }) => ({

@@ -7,9 +7,10 @@ import process from "node:process";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
 import { type WebGpuDevice, webgpuDevice } from "../src/device/webgpu.ts";
-import { type GpuSource, openGpu } from "../src/runtime/gpu.ts";
+import { type GpuSource, openGpu, type OpenGpuOptions } from "../src/runtime/gpu.ts";
 
 let webgpu: Promise<WebGpuDevice> | undefined;
+let matrixUnits: Promise<WebGpuDevice> | undefined;
 
 /**
  * Dawn asks the global `setImmediate` for each next look at what it waits for. On a software device that busy loop takes
@@ -20,14 +21,14 @@ function lookOnceAMillisecond(): void {
   Object.assign(globalThis, { setImmediate: later });
 }
 
-async function open(): Promise<WebGpuDevice> {
+async function open(options: OpenGpuOptions = {}): Promise<WebGpuDevice> {
   lookOnceAMillisecond();
   const prefer: GpuSource = process.env.FOURIERFT_GPU === "navigator" ? "navigator" : "dawn";
   try {
-    const { device, description, destroy } = await openGpu({ prefer });
+    const { device, description, matrixUnits, destroy } = await openGpu({ ...options, prefer });
     // Bun aborts when Dawn settles `device.lost` at exit, and ends in peace with the device open.
     if (!("Bun" in globalThis)) process.once("exit", destroy);
-    return webgpuDevice(device, { description, destroy });
+    return webgpuDevice(device, { description, matrixUnits, destroy });
   } catch (error) {
     throw new Error(`No GPU to test on: run by \`deno task test\`, which brings one. ${error}`, {
       cause: error,
@@ -42,6 +43,11 @@ async function open(): Promise<WebGpuDevice> {
  */
 export function testGpu(): Promise<WebGpuDevice> {
   return webgpu ??= open();
+}
+
+/** The same GPU opened for products on matrix units; its limits say whether it has them. */
+export function testGpuWithMatrixUnits(): Promise<WebGpuDevice> {
+  return matrixUnits ??= open({ matrixUnits: true });
 }
 
 /** A device of each kind, as users get it. */

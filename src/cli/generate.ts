@@ -11,11 +11,11 @@ import { openAdapterStore } from "../runtime/adapter_store.ts";
 import {
   deviceArgs,
   log,
+  modelArgs,
   openNamedDevice,
   openNamedModel,
   parseCount,
   parseQuantize,
-  quantizeArgs,
 } from "./open.ts";
 import { traceTable } from "./trace.ts";
 
@@ -30,7 +30,7 @@ export const generate = defineCommand({
     temperature: { type: "string", default: "0", description: "0 is greedy", valueHint: "T" },
     seed: { type: "string", description: "Seed of sampling", valueHint: "N" },
     trace: { type: "boolean", description: "Show what each launch of the last step took, on standard error" },
-    ...quantizeArgs,
+    ...modelArgs,
     ...deviceArgs,
   },
   async run({ args }) {
@@ -39,7 +39,7 @@ export const generate = defineCommand({
       throw new RangeError(`Cannot read --temperature "${args.temperature}": it must be 0 or more`);
     }
     const quantize = parseQuantize(args.quantize);
-    const device = await openNamedDevice(args.device);
+    const device = await openNamedDevice(args.device, { matrixUnits: args["matrix-units"] });
     const adapter = args.adapter === undefined ? undefined : resolve(args.adapter);
     const adapters = adapter === undefined ? undefined : await openAdapterStore(dirname(adapter));
     const { engine, tokenizer } = await openNamedModel(device, { folder: args.model, adapters, quantize });

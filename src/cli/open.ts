@@ -10,6 +10,7 @@ import type { Device } from "../device/device.ts";
 import type { QuantizeTo } from "../models/quantization.ts";
 import { type OpenModel, openModel } from "../open.ts";
 import { openFolder } from "../runtime/file.ts";
+import type { OpenGpuOptions } from "../runtime/gpu.ts";
 import { openDevice } from "../runtime/open_device.ts";
 
 /** Arguments of every command that computes. */
@@ -18,11 +19,15 @@ export const deviceArgs = {
 } as const;
 
 /** Arguments of every command that opens a model to compute with it. */
-export const quantizeArgs = {
+export const modelArgs = {
   quantize: {
     type: "string",
     description: "Quantize the linears' weights at load: int8 or int4",
     valueHint: "TO",
+  },
+  "matrix-units": {
+    type: "boolean",
+    description: "Multiply by float16 weights on a GPU's matrix units, x rounded to float16",
   },
 } as const;
 
@@ -37,12 +42,12 @@ export function log(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-/** Opens the device a `--device` argument names. */
-export async function openNamedDevice(name: string): Promise<Device> {
+/** Opens the device a `--device` argument names, a GPU with these options. */
+export async function openNamedDevice(name: string, gpu?: OpenGpuOptions): Promise<Device> {
   if (name !== "auto" && name !== "webgpu" && name !== "cpu") {
     throw new RangeError(`Cannot open device "${name}": it must be auto, webgpu or cpu`);
   }
-  return await openDevice({ kind: name, log });
+  return await openDevice({ kind: name, gpu, log });
 }
 
 /** A progress bar on standard error; silent when that is not a terminal. */

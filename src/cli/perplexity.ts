@@ -11,11 +11,11 @@ import { formatOf, streamOf } from "../training/data.ts";
 import {
   deviceArgs,
   log,
+  modelArgs,
   openNamedDevice,
   parseCount,
   parseQuantize,
   progressBar,
-  quantizeArgs,
 } from "./open.ts";
 
 /** See the module's documentation. */
@@ -35,14 +35,14 @@ export const perplexity = defineCommand({
       description: "Tokens of a sequence; default: the model's, at most 512",
       valueHint: "N",
     },
-    ...quantizeArgs,
+    ...modelArgs,
     ...deviceArgs,
   },
   async run({ args }) {
     const quantize = parseQuantize(args.quantize);
     const length = args["context-length"];
     const contextLength = length === undefined ? undefined : parseCount("context-length", length);
-    const device = await openNamedDevice(args.device);
+    const device = await openNamedDevice(args.device, { matrixUnits: args["matrix-units"] });
     const bar = progressBar("batches");
     try {
       const { perplexity, loss, targetCount, data } = await perplexityOf(device, {

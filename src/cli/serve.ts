@@ -14,11 +14,11 @@ import { createApp } from "../server/mod.ts";
 import {
   deviceArgs,
   log,
+  modelArgs,
   openNamedDevice,
   openNamedModel,
   parseCount,
   parseQuantize,
-  quantizeArgs,
 } from "./open.ts";
 
 /** See the module's documentation. */
@@ -34,14 +34,14 @@ export const serve = defineCommand({
     port: { type: "string", default: "8000", description: "TCP port; 0 picks a free one", valueHint: "N" },
     host: { type: "string", default: "127.0.0.1", description: "Address to bind", valueHint: "ADDR" },
     "max-model-len": { type: "string", description: "Longest sequence in tokens", valueHint: "N" },
-    ...quantizeArgs,
+    ...modelArgs,
     ...deviceArgs,
   },
   async run({ args }) {
     const port = parseCount("port", args.port);
     if (port > 65535) throw new RangeError(`Cannot listen on port ${port}: ports are 0..65535`);
     const quantize = parseQuantize(args.quantize);
-    const device = await openNamedDevice(args.device);
+    const device = await openNamedDevice(args.device, { matrixUnits: args["matrix-units"] });
     const store = args.adapters === undefined ? undefined : await openAdapterStore(args.adapters);
     const maxModelLen = args["max-model-len"] === undefined
       ? undefined

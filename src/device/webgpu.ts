@@ -16,6 +16,7 @@ import {
   type TypedArray,
 } from "../tensor.ts";
 import { type Device, DeviceError, type Program, type Range, type Trace } from "./device.ts";
+import { matrixUnitsFeature } from "./matrix_units.ts";
 import { Readback } from "./readback.ts";
 import { type PassTime, timePasses } from "./timestamps.ts";
 import { Tuner, type TuningOptions } from "./tuner.ts";
@@ -61,12 +62,15 @@ function deviceBuffer(t: Tensor): DeviceBuffer {
   return t.data as DeviceBuffer;
 }
 
-function limitsOf(gpu: GPUDevice): Limits {
+function limitsOf(gpu: GPUDevice, matrixUnits: boolean): Limits {
+  const features = new Set<string>(gpu.features);
+  // Unless asked for, it is as if there were none: a product on them rounds, and not all are of our kernels' shape.
+  if (!matrixUnits) features.delete(matrixUnitsFeature);
   return {
     workgroupStorageBytes: gpu.limits.maxComputeWorkgroupStorageSize,
     invocations: Math.min(gpu.limits.maxComputeInvocationsPerWorkgroup, gpu.limits.maxComputeWorkgroupSizeX),
     workgroupsPerDimension: gpu.limits.maxComputeWorkgroupsPerDimension,
-    features: new Set(gpu.features),
+    features,
   };
 }
 
@@ -85,6 +89,11 @@ export interface WebGpuDeviceOptions {
   readonly description?: string;
   readonly destroy?: () => void;
   /**
+   * Whether products may run on the matrix units that the `GPUDevice` was opened with, as `openGpu` does and says:
+   * subgroups of 32, and 16 x 16 x 16 numbers of float16 with sums of float32. False by default.
+   */
+  readonly matrixUnits?: boolean;
+  /**
    * Where given, and where the GPU has timestamps (`timestamp-query`), `prepare` times kernels that have several ways to run
    * a call, and takes the fastest; else it takes the usual one. Not worth it on a software adapter.
    */
@@ -97,7 +106,7 @@ export interface WebGpuDeviceOptions {
  * @param gpu Opened with the limits the caller wants used; tensors may be its own buffers (usage STORAGE).
  */
 export function webgpuDevice(gpu: GPUDevice, options: WebGpuDeviceOptions = {}): WebGpuDevice {
-  const limits = limitsOf(gpu);
+  const limits = limitsOf(gpu, options.matrixUnits ?? false);
   const layouts = new Map<string, GPUBindGroupLayout>();
   const pipelines = new Map<string, Promise<GPUComputePipeline>>();
   const tables = new Map<string, GPUBuffer>();

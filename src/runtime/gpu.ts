@@ -4,6 +4,7 @@
  * @module
  */
 import { DeviceError } from "../device/device.ts";
+import { hasMatrixUnits, matrixUnitsFeature } from "../device/matrix_units.ts";
 import { lookPatiently } from "./dawn_looks.ts";
 import { importOptional, runtimeName } from "./runtime.ts";
 import { missingForVulkan } from "./vulkan.ts";
@@ -17,15 +18,24 @@ export interface OpenGpuOptions {
   readonly prefer?: GpuSource;
   /** Features to request where the adapter has them; by default {@linkcode usefulFeatures}. */
   readonly features?: readonly GPUFeatureName[];
+  /**
+   * Whether products by float16 weights of nine rows or more run on matrix units (tensor cores), where the GPU offers
+   * those of float16 with float32 sums: Dawn on NVIDIA does. They round x to float16, numbers beyond +-65504 to these,
+   * and what is not a number may become one: results differ from float32's by some 3e-4. Off by default. The feature is
+   * experimental, so Dawn is opened with its `allow_unsafe_apis`, and a browser needs its flag for unsafe WebGPU.
+   */
+  readonly matrixUnits?: boolean;
 }
 
 /** An open GPU. */
 export interface OpenGpu {
   readonly device: GPUDevice;
-  /** Implementation and adapter, e.g. `Dawn: NVIDIA H100`. */
+  /** Implementation and adapter, e.g. `Dawn: NVIDIA H100`, and whether matrix units are used if they were asked for. */
   readonly description: string;
   /** All that tells this GPU and its driver from others, as far as the implementation says. */
   readonly identity: string;
+  /** Whether it was opened with matrix units: asked for, and there. For `webgpuDevice`. */
+  readonly matrixUnits: boolean;
   /** Whether the adapter computes on the CPU (SwiftShader, llvmpipe): right, but slower than the CPU device. */
   readonly software: boolean;
   /** Destroys the device; a process with an open device may not end. */
@@ -36,13 +46,13 @@ export interface OpenGpu {
 export const usefulFeatures: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp-query"];
 
 /**
- * Kept for the life of the process: when the object that Dawn's `create()` returns is collected while a device lives, Node
- * hangs or aborts and Bun and Deno crash.
+ * Dawn's instances, with and without matrix units, kept for the life of the process: when the object that `create()`
+ * returns is collected while a device lives, Node hangs or aborts and Bun and Deno crash.
  */
-let dawnInstance: GPU | undefined;
+const dawnInstances = new Map<boolean, GPU>();
 
-const dawnFlags = [
-  "enable-dawn-features=vulkan_enable_f16_on_nvidia",
+const dawnFlags = (matrixUnits: boolean): string[] => [
+  `enable-dawn-features=vulkan_enable_f16_on_nvidia${matrixUnits ? ",allow_unsafe_apis" : ""}`,
   // Else timestamps are rounded to 65 microseconds, for the sake of pages that must not time each other.
   "disable-dawn-features=timestamp_quantization",
 ];
@@ -61,13 +71,15 @@ async function importDawn(): Promise<DawnModule> {
   }
 }
 
-async function dawn(): Promise<GPU> {
-  if (!dawnInstance) {
+async function dawn({ matrixUnits = false }: OpenGpuOptions): Promise<GPU> {
+  let instance = dawnInstances.get(matrixUnits);
+  if (!instance) {
     const { create } = await importDawn();
     lookPatiently();
-    dawnInstance ??= create(dawnFlags);
+    instance = dawnInstances.get(matrixUnits) ?? create(dawnFlags(matrixUnits));
+    dawnInstances.set(matrixUnits, instance);
   }
-  return dawnInstance;
+  return instance;
 }
 
 function navigatorGpu(): GPU {
@@ -94,20 +106,25 @@ function adapterName({ vendor, architecture, device, description }: GPUAdapterIn
 }
 
 async function openFrom(source: GpuSource, options: OpenGpuOptions): Promise<OpenGpu> {
-  const gpu = source === "dawn" ? await dawn() : navigatorGpu();
+  const gpu = source === "dawn" ? await dawn(options) : navigatorGpu();
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new DeviceError("it found no adapter");
-  const features = (options.features ?? usefulFeatures).filter((name) => adapter.features.has(name));
+  const matrixUnits = (options.matrixUnits ?? false) && adapter.features.has(matrixUnitsFeature) &&
+    hasMatrixUnits(adapter.info);
+  const usual = (options.features ?? usefulFeatures).filter((name) => adapter.features.has(name));
   const device = await adapter.requestDevice({
-    requiredFeatures: features,
+    requiredFeatures: matrixUnits ? [...usual, matrixUnitsFeature] : usual,
     requiredLimits: numericLimits(adapter),
   });
   const name = adapterName(adapter.info);
   const { vendor, architecture, device: model, description } = adapter.info;
+  const units = options.matrixUnits ? `, ${matrixUnits ? "with" : "without"} matrix units` : "";
+  const told = [source, vendor, architecture, model, description, matrixUnits && "matrix units"];
   return {
     device,
-    description: `${source === "dawn" ? "Dawn" : "navigator.gpu"}: ${name}`,
-    identity: [source, vendor, architecture, model, description].filter(Boolean).join(", "),
+    description: `${source === "dawn" ? "Dawn" : "navigator.gpu"}: ${name}${units}`,
+    matrixUnits,
+    identity: told.filter(Boolean).join(", "),
     software: softwareAdapter.test(`${adapter.info.architecture} ${name}`),
     destroy: () => device.destroy(),
   };

@@ -38,6 +38,7 @@ export async function openDevice(options: OpenDeviceOptions = {}): Promise<Devic
     }
     const device = webgpuDevice(gpu.device, {
       description: `WebGPU (${gpu.description})`,
+      matrixUnits: gpu.matrixUnits,
       destroy: gpu.destroy,
       tuning: gpu.software ? undefined : await keptTuning(gpu.identity, { log }),
     });
