@@ -75,7 +75,9 @@ export function fourierTable(
 
 /** Coefficients in a table's order. */
 export function inOrder(coefficients: Float32Array, order: Uint32Array): Float32Array {
-  return Float32Array.from(order, (l) => coefficients[l]);
+  const sorted = new Float32Array(order.length);
+  for (let e = 0; e < order.length; e++) sorted[e] = coefficients[order[e]];
+  return sorted;
 }
 
 /** `n` different frequencies of an (out, in) matrix from a source of uniform random numbers; for tests and benches. */

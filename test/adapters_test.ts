@@ -366,7 +366,7 @@ test("AdapterRegistry takes off the least recently used adapter, never one in us
   assert.deepEqual(await resident(), ["c", "d"]);
   await assert.rejects(registry.acquire("a"), (error: Error) => {
     assert.ok(error instanceof OverloadedError);
-    assert.match(error.message, /Cannot load adapter "a": all 2 FOURIERFT slots are in use/);
+    assert.match(error.message, /Cannot load adapter "a": 2 FOURIERFT adapters in use take all slots/);
     return true;
   });
   assert.deepEqual(await resident(), ["c", "d"]);

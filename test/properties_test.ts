@@ -236,7 +236,7 @@ test("Arena: ranges never overlap and keep their words through growth, frees and
       for (const operation of list) {
         if ("put" in operation) {
           const words = Uint32Array.from({ length: operation.put }, () => next++);
-          live.push({ at: arena.put(words), words });
+          live.push({ at: arena.put(words)!, words });
         } else if (live.length > 0) {
           const [{ at, words }] = live.splice(operation.free % live.length, 1);
           arena.free(at, words.length);

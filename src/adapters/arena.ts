@@ -1,20 +1,22 @@
 /**
- * One growing device tensor cut into ranges: where all adapters of a method keep their words.
+ * One growing device tensor cut into ranges: where adapters of a method keep words that steps bind together.
  *
  * @module
  */
 import type { Device } from "../device/device.ts";
-import { newArray, type Tensor, type TypedArray } from "../tensor.ts";
+import { bytesPerElement, type Tensor, type TypedArray } from "../tensor.ts";
 
 interface Range {
   readonly at: number;
   readonly count: number;
 }
 
-/** First-fit ranges of a device tensor with a host copy, from which a larger tensor is filled when it is full. */
+/** First-fit ranges of a device tensor, which is copied into a larger one when it is full. */
 export class Arena {
-  #host: TypedArray;
+  /** Most elements that a tensor of the device may have. */
+  readonly #most: number;
   #tensor: Tensor;
+  #size: number;
   /** Free ranges, by position, never touching. */
   #free: Range[];
 
@@ -23,9 +25,10 @@ export class Arena {
     private readonly dtype: "float32" | "uint32",
     capacity = 1024,
   ) {
-    this.#host = newArray(dtype, capacity);
-    this.#tensor = device.alloc([capacity], dtype);
-    this.#free = [{ at: 0, count: capacity }];
+    this.#most = Math.floor(device.maxTensorBytes / bytesPerElement[dtype]);
+    this.#size = Math.min(capacity, this.#most);
+    this.#tensor = device.alloc([this.#size], dtype);
+    this.#free = [{ at: 0, count: this.#size }];
   }
 
   /** How often the tensor was replaced by a larger one. */
@@ -36,19 +39,16 @@ export class Arena {
     return this.#tensor;
   }
 
-  /** Stores words; returns where. */
-  put(words: TypedArray): number {
+  /** Whether so many words could be stored if nothing else were. */
+  holds(count: number): boolean {
+    return count <= this.#most;
+  }
+
+  /** Stores words; returns where, or undefined when they do not fit into the largest tensor of the device. */
+  put(words: TypedArray): number | undefined {
     if (words.length === 0) return 0;
-    let index = this.#free.findIndex((range) => range.count >= words.length);
-    if (index < 0) {
-      this.#grow(words.length);
-      index = this.#free.length - 1;
-    }
-    const { at, count } = this.#free[index];
-    if (count === words.length) this.#free.splice(index, 1);
-    else this.#free[index] = { at: at + words.length, count: count - words.length };
-    this.#host.set(words, at);
-    this.device.write(this.#tensor, words, at);
+    const at = this.#reserve(words.length);
+    if (at !== undefined) this.device.write(this.#tensor, words, at);
     return at;
   }
 
@@ -75,21 +75,32 @@ export class Arena {
     this.device.release(this.#tensor);
   }
 
-  #grow(count: number): void {
-    const old = this.#host;
-    const capacity = Math.max(2 * old.length, old.length + count);
-    const tensor = this.device.alloc([capacity], this.dtype);
-    this.device.write(tensor, old);
+  #reserve(words: number): number | undefined {
+    let index = this.#free.findIndex((range) => range.count >= words);
+    if (index < 0) {
+      if (!this.#grow(words)) return undefined;
+      index = this.#free.length - 1;
+    }
+    const { at, count } = this.#free[index];
+    if (count === words) this.#free.splice(index, 1);
+    else this.#free[index] = { at: at + words, count: count - words };
+    return at;
+  }
+
+  /** Doubles the tensor, or more, so that `words` fit at its end; false where the device has no such tensor. */
+  #grow(words: number): boolean {
+    const old = this.#size;
+    const last = this.#free.at(-1);
+    const spare = last && last.at + last.count === old ? last.count : 0;
+    const needed = old - spare + words;
+    if (needed > this.#most) return false;
+    this.#size = Math.min(Math.max(2 * old, needed), this.#most);
+    const tensor = this.device.alloc([this.#size], this.dtype);
+    this.device.copy(this.#tensor, tensor);
     this.device.release(this.#tensor);
-    this.#host = newArray(this.dtype, capacity);
-    this.#host.set(old);
     this.#tensor = tensor;
     this.generation++;
-    const last = this.#free.at(-1);
-    if (last && last.at + last.count === old.length) {
-      this.#free[this.#free.length - 1] = { at: last.at, count: last.count + capacity - old.length };
-    } else {
-      this.#free.push({ at: old.length, count: capacity - old.length });
-    }
+    this.free(old, this.#size - old);
+    return true;
   }
 }

@@ -1,6 +1,9 @@
 /**
  * The adapters of one method that are on a device: a slot each, found by the kernels through a table of records.
  *
+ * Their numbers lie in several tensors, so that no buffer's limit is met early: linears of one step have to share theirs,
+ * and are neighbours of one input size, so every run of such neighbours has a tensor of its own.
+ *
  * @module
  */
 import { bitsOf, recordWords } from "../../kernels/record.ts";
@@ -8,7 +11,8 @@ import type { Device } from "../device/device.ts";
 import type { Step } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";
 import { Arena } from "./arena.ts";
-import type { AdapterModule, LinearShape, Method } from "./method.ts";
+import type { AdapterModule, LinearShape, Method, Packed } from "./method.ts";
+import { SharedTables } from "./shared_tables.ts";
 
 /** A linear layer that adapters may adapt. */
 export interface Linear {
@@ -22,34 +26,72 @@ export interface LinearGroup {
   readonly count: number;
 }
 
+/** What an adapter has in an arena. */
+interface Stored {
+  readonly arena: Arena;
+  readonly at: number;
+  readonly count: number;
+}
+
 interface Resident {
-  readonly layers: readonly number[];
-  readonly ranges: readonly { readonly at: number; readonly count: number }[];
-  readonly tableKeys: readonly string[];
+  readonly slot: number;
+  readonly layers: number[];
+  readonly values: Stored[];
+  readonly tableKeys: string[];
+}
+
+/** Modules of an adapter whose values share an arena. */
+interface Part {
+  readonly arena: Arena;
+  readonly modules: { readonly layer: number; readonly packed: Packed }[];
+}
+
+/** One arena for each run of linears of one input size, by linear. */
+function arenasOf(device: Device, linears: readonly Linear[]): Arena[] {
+  const arenas: Arena[] = [];
+  linears.forEach(({ shape }, i) => {
+    const joins = i > 0 && shape.in === linears[i - 1].shape.in;
+    arenas.push(joins ? arenas[i - 1] : new Arena(device, "float32"));
+  });
+  return arenas;
+}
+
+/** Modules' values one after the other. */
+function joined({ modules }: Part): Float32Array {
+  const values = new Float32Array(modules.reduce((sum, { packed }) => sum + packed.values.length, 0));
+  let at = 0;
+  for (const { packed } of modules) {
+    values.set(packed.values, at);
+    at += packed.values.length;
+  }
+  return values;
 }
 
 /** Slots for adapters of one method over a fixed list of linears. */
 export class Bank {
-  readonly #values: Arena;
-  readonly #tables: Arena;
+  /** Of each linear; some are the same. */
+  readonly #values: readonly Arena[];
+  readonly #arenas: readonly Arena[];
+  readonly #tables: SharedTables;
   readonly #records: Tensor;
   readonly #residents = new Map<number, Resident>();
-  readonly #sharedTables = new Map<string, { at: number; count: number; users: number }>();
+  readonly #freeSlots: number[];
   readonly #layers: ReadonlyMap<string, number>;
-  /** For each layer, resident adapters that adapt it. */
-  readonly #users: number[];
-  #layerChanges = 0;
+  /** Layers that any adapter has adapted so far. */
+  readonly #adapted = new Set<number>();
 
   constructor(
     private readonly device: Device,
     readonly method: Method,
     private readonly options: { readonly linears: readonly Linear[]; readonly capacity: number },
   ) {
-    this.#values = new Arena(device, "float32");
-    this.#tables = new Arena(device, "uint32");
-    this.#records = device.alloc([options.linears.length, options.capacity, recordWords], "uint32");
-    this.#users = options.linears.map(() => 0);
-    this.#layers = new Map(options.linears.map(({ path }, i) => [path, i]));
+    const { linears, capacity } = options;
+    this.#values = arenasOf(device, linears);
+    this.#tables = new SharedTables(device);
+    this.#arenas = [...new Set(this.#values), this.#tables.arena];
+    this.#records = device.alloc([linears.length, capacity, recordWords], "uint32");
+    this.#freeSlots = Array.from({ length: capacity }, (_, i) => capacity - 1 - i);
+    this.#layers = new Map(linears.map(({ path }, i) => [path, i]));
   }
 
   /** Adapters resident now. */
@@ -57,40 +99,34 @@ export class Bank {
     return this.#residents.size;
   }
 
-  /** Whether any resident adapter adapts any linear of a group. */
+  /** Whether any adapter so far adapted any linear of a group. An unloaded one still counts: plans stay as they are. */
   adapts({ first, count }: LinearGroup): boolean {
-    return this.#users.slice(first, first + count).some((users) => users > 0);
-  }
-
-  /** Changes when steps do: a tensor was replaced, or other layers are adapted. Plans of an older revision are stale. */
-  get revision(): number {
-    return this.#layerChanges + this.#values.generation + this.#tables.generation;
-  }
-
-  /** Puts an adapter into a free slot; undefined when all slots are taken. Its modules must have been checked. */
-  load(modules: ReadonlyMap<string, AdapterModule>): number | undefined {
-    const slot = Array.from({ length: this.options.capacity }, (_, i) => i).find((i) =>
-      !this.#residents.has(i)
-    );
-    if (slot === undefined) return undefined;
-    const ranges: { at: number; count: number }[] = [];
-    const tableKeys: string[] = [];
-    const layers: number[] = [];
-    for (const [path, module] of modules) {
-      const layer = this.#layers.get(path)!;
-      const packed = module.pack(this.options.linears[layer].shape);
-      const at = this.#values.put(packed.values);
-      ranges.push({ at, count: packed.values.length });
-      let table = 0;
-      if (packed.table) {
-        table = this.#shareTable(packed.table.key, packed.table.words);
-        tableKeys.push(packed.table.key);
-      }
-      layers.push(layer);
-      if (this.#users[layer]++ === 0) this.#layerChanges++;
-      this.#writeRecord(layer, slot, [table, at, packed.count, bitsOf(packed.scale)]);
+    for (let layer = first; layer < first + count; layer++) {
+      if (this.#adapted.has(layer)) return true;
     }
-    this.#residents.set(slot, { layers, ranges, tableKeys });
+    return false;
+  }
+
+  /** Changes when steps do: a tensor was replaced, or more layers are adapted. Plans of an older revision are stale. */
+  get revision(): number {
+    return this.#arenas.reduce((sum, { generation }) => sum + generation, this.#adapted.size);
+  }
+
+  /**
+   * Puts an adapter into a free slot; undefined when all slots are taken, or the room. Its modules must have been checked.
+   *
+   * @throws RangeError when it is too large for the device even alone.
+   */
+  load(modules: ReadonlyMap<string, AdapterModule>): number | undefined {
+    const slot = this.#freeSlots.at(-1);
+    if (slot === undefined) return undefined;
+    const resident: Resident = { slot, layers: [], values: [], tableKeys: [] };
+    if (!this.#parts(modules).every((part) => this.#store(part, resident))) {
+      this.#free(resident);
+      return undefined;
+    }
+    this.#freeSlots.pop();
+    this.#residents.set(slot, resident);
     return slot;
   }
 
@@ -99,16 +135,8 @@ export class Bank {
     const resident = this.#residents.get(slot);
     if (!resident) return;
     this.#residents.delete(slot);
-    for (let layer = 0; layer < this.options.linears.length; layer++) {
-      this.#writeRecord(layer, slot, [0, 0, 0, 0]);
-    }
-    for (const { at, count } of resident.ranges) this.#values.free(at, count);
-    for (const key of resident.tableKeys) {
-      const shared = this.#sharedTables.get(key)!;
-      if (--shared.users > 0) continue;
-      this.#tables.free(shared.at, shared.count);
-      this.#sharedTables.delete(key);
-    }
+    this.#freeSlots.push(slot);
+    this.#free(resident);
   }
 
   /**
@@ -134,7 +162,7 @@ export class Bank {
       layer: first,
       records: this.#records,
       tables: this.#tables.tensor,
-      values: this.#values.tensor,
+      values: this.#values[first].tensor,
       in: inFeatures,
       outs: [out, second?.out ?? 0, third?.out ?? 0],
       capacity: this.options.capacity,
@@ -142,28 +170,59 @@ export class Bank {
   }
 
   release(): void {
-    this.#values.release();
-    this.#tables.release();
+    for (const arena of this.#arenas) arena.release();
     this.device.release(this.#records);
   }
 
-  #writeRecord(layer: number, slot: number, words: readonly number[]): void {
-    this.device.write(
-      this.#records,
-      Uint32Array.from(words),
-      (layer * this.options.capacity + slot) * recordWords,
-    );
+  /** An adapter's modules by arena, packed. */
+  #parts(modules: ReadonlyMap<string, AdapterModule>): Part[] {
+    const parts = new Map<Arena, Part>();
+    for (const [path, module] of modules) {
+      const layer = this.#layers.get(path)!;
+      const packed = module.pack(this.options.linears[layer].shape);
+      const arena = this.#values[layer];
+      const part = parts.get(arena) ?? { arena, modules: [] };
+      part.modules.push({ layer, packed });
+      parts.set(arena, part);
+    }
+    for (const { arena, modules } of parts.values()) {
+      const count = modules.reduce((sum, { packed }) => sum + packed.values.length, 0);
+      if (arena.holds(count)) continue;
+      throw new RangeError(
+        `Cannot put an adapter on the device: ${count} numbers of it belong in one tensor, which may have ` +
+          `${this.device.maxTensorBytes} bytes`,
+      );
+    }
+    return [...parts.values()];
   }
 
-  #shareTable(key: string, words: () => Uint32Array): number {
-    const known = this.#sharedTables.get(key);
-    if (known) {
-      known.users++;
-      return known.at;
+  /** Stores modules and notes in `resident` what they took; false when there is no room. */
+  #store(part: Part, { slot, layers, values, tableKeys }: Resident): boolean {
+    const words = joined(part);
+    const at = part.arena.put(words);
+    if (at === undefined) return false;
+    values.push({ arena: part.arena, at, count: words.length });
+    let first = at;
+    for (const { layer, packed } of part.modules) {
+      const table = packed.table ? this.#tables.take(packed.table) : 0;
+      if (table === undefined) return false;
+      if (packed.table) tableKeys.push(packed.table.key);
+      this.#adapted.add(layer);
+      layers.push(layer);
+      this.#writeRecord(layer, slot, [table, first, packed.count, bitsOf(packed.scale)]);
+      first += packed.values.length;
     }
-    const made = words();
-    const at = this.#tables.put(made);
-    this.#sharedTables.set(key, { at, count: made.length, users: 1 });
-    return at;
+    return true;
+  }
+
+  #free({ slot, layers, values, tableKeys }: Resident): void {
+    for (const layer of layers) this.#writeRecord(layer, slot, [0, 0, 0, 0]);
+    for (const { arena, at, count } of values) arena.free(at, count);
+    for (const key of tableKeys) this.#tables.leave(key);
+  }
+
+  #writeRecord(layer: number, slot: number, words: readonly number[]): void {
+    const at = (layer * this.options.capacity + slot) * recordWords;
+    this.device.write(this.#records, new Uint32Array(words), at);
   }
 }

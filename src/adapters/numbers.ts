@@ -13,7 +13,9 @@ export function toFloat32(name: string, { data, dtype }: HostTensor): Float32Arr
     throw new ConfigError(`Cannot read adapter tensor "${name}": it must hold floats, it holds ${dtype}`);
   }
   const wide = widen(data, dtype);
-  const bad = wide.findIndex((value) => !Number.isFinite(value));
-  if (bad >= 0) throw new ConfigError(`Cannot read adapter tensor "${name}": element ${bad} is ${wide[bad]}`);
+  for (let i = 0; i < wide.length; i++) {
+    if (Number.isFinite(wide[i])) continue;
+    throw new ConfigError(`Cannot read adapter tensor "${name}": element ${i} is ${wide[i]}`);
+  }
   return wide;
 }

@@ -239,7 +239,7 @@ export class AdapterRegistry implements AdapterService {
       return;
     }
     throw new OverloadedError(
-      `Cannot load adapter "${id}": all ${bank.size} ${bank.method.peftType} slots are in use`,
+      `Cannot load adapter "${id}": ${bank.size} ${bank.method.peftType} adapters in use take all slots or all the room`,
     );
   }
 

@@ -76,6 +76,8 @@ export function cpuDevice(options: CpuDeviceOptions = {}): Device {
     kind: "cpu",
     description: `CPU (${wasm ? "WASM SIMD" : "TypeScript"}, one thread)`,
     limits: portableLimits,
+    // Kernels count elements in 32 bits, and a WASM memory ends there, too.
+    maxTensorBytes: 2 ** 32,
     prefersFewSizes: false,
     runsAhead: false,
     upload(source) {
@@ -86,6 +88,9 @@ export function cpuDevice(options: CpuDeviceOptions = {}): Device {
     alloc,
     write(target, data, at = 0) {
       onHost(target).data.set(data, at);
+    },
+    copy(source, target) {
+      onHost(target).data.set(onHost(source).data);
     },
     prepare(plan: Plan) {
       const calls = plan.map((step) => {

@@ -44,6 +44,8 @@ export interface Device {
   /** One line for a log: what the device is. */
   readonly description: string;
   readonly limits: Limits;
+  /** Bytes a tensor may have. */
+  readonly maxTensorBytes: number;
   /**
    * Whether plans had better come in few sizes, with rows that take no part: preparing a plan anew costs a GPU's host more
    * than such rows cost the GPU, which takes rows in blocks anyway. On a CPU each row costs, and preparing nothing.
@@ -57,6 +59,8 @@ export interface Device {
   alloc(shape: readonly number[], dtype: DType): Tensor;
   /** Overwrites elements `[at, at + data.length)` of a tensor of this device, in order with runs. */
   write(target: Tensor, data: TypedArray, at?: number): void;
+  /** Copies a tensor's elements to the begin of another of this device and of its dtype, in order with runs. */
+  copy(source: Tensor, target: Tensor): void;
   /** Checks a plan and makes it ready; the same program can run any number of times. */
   prepare(plan: Plan): Promise<Program>;
   /** Runs a program; on a GPU this submits once and returns at once. Throws when the device was lost. */

@@ -107,6 +107,7 @@ export interface WebGpuDeviceOptions {
  */
 export function webgpuDevice(gpu: GPUDevice, options: WebGpuDeviceOptions = {}): WebGpuDevice {
   const limits = limitsOf(gpu, options.matrixUnits ?? false);
+  const maxTensorBytes = Math.min(gpu.limits.maxBufferSize, gpu.limits.maxStorageBufferBindingSize);
   const layouts = new Map<string, GPUBindGroupLayout>();
   const pipelines = new Map<string, Promise<GPUComputePipeline>>();
   const tables = new Map<string, GPUBuffer>();
@@ -131,9 +132,10 @@ export function webgpuDevice(gpu: GPUDevice, options: WebGpuDeviceOptions = {}):
 
   function createBuffer(sizeBytes: number, usage: GPUBufferUsageFlags): GPUBuffer {
     const size = Math.max(16, roundUp(sizeBytes, 4));
-    if (size > gpu.limits.maxBufferSize || size > gpu.limits.maxStorageBufferBindingSize) {
-      const most = Math.min(gpu.limits.maxBufferSize, gpu.limits.maxStorageBufferBindingSize);
-      throw new RangeError(`Cannot allocate ${size} bytes on the GPU: one buffer holds at most ${most}`);
+    if (size > maxTensorBytes) {
+      throw new RangeError(
+        `Cannot allocate ${size} bytes on the GPU: one buffer holds at most ${maxTensorBytes}`,
+      );
     }
     return gpu.createBuffer({ size, usage });
   }
@@ -359,6 +361,16 @@ export function webgpuDevice(gpu: GPUDevice, options: WebGpuDeviceOptions = {}):
     );
   }
 
+  function copy(source: Tensor, target: Tensor): void {
+    checkAlive();
+    const from = deviceBuffer(source);
+    const to = deviceBuffer(target);
+    const size = roundUp(elements(source.shape) * bytesPerElement[source.dtype], 4);
+    const encoder = gpu.createCommandEncoder();
+    encoder.copyBufferToBuffer(from.buffer, from.offsetBytes, to.buffer, to.offsetBytes, size);
+    gpu.queue.submit([encoder.finish()]);
+  }
+
   function alloc(shape: readonly number[], dtype: Tensor["dtype"]): Tensor {
     checkAlive();
     const buffer = createBuffer(elements(shape) * bytesPerElement[dtype], storageUsage);
@@ -391,12 +403,14 @@ export function webgpuDevice(gpu: GPUDevice, options: WebGpuDeviceOptions = {}):
     kind: "webgpu",
     description: options.description ?? "WebGPU",
     limits,
+    maxTensorBytes,
     prefersFewSizes: true,
     runsAhead: true,
     gpu,
     upload,
     alloc,
     write,
+    copy,
     prepare,
     run,
     runAndRead,
