@@ -94,9 +94,11 @@ export function randomWeights(config: LlamaConfig, dtype: DType): WeightSource {
   };
 }
 
+const n = 1000;
+
 const adapterConfig = JSON.stringify({
   peft_type: "FOURIERFT",
-  n_frequency: 1000,
+  n_frequency: n,
   scaling: 150,
   random_loc_seed: 777,
   target_modules: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
@@ -104,18 +106,10 @@ const adapterConfig = JSON.stringify({
 
 const coefficients = normals(2 ** 20, uniforms(12));
 
-/** Adapter number `index`: n = 1000 on all seven linears of every layer, written when it is opened. */
-function adapterFolder(paths: readonly string[], index: number): ReadableFolder {
-  const open = (): Uint8Array => {
-    const tensors = paths.map((path, i) => {
-      const at = (index * paths.length + i) * 37 % (coefficients.length - 1000);
-      const name = `base_model.model.${path}.fourierft_spectrum`;
-      return fromTensor(name, tensor(coefficients.subarray(at, at + 1000)));
-    });
-    return writeSafetensors(tensors);
-  };
+/** A folder's files over the weights' bytes, which are made when they are opened. */
+function adapterFolder(weights: () => Uint8Array): ReadableFolder {
   return {
-    open: () => Promise.resolve(bytesSource(open())),
+    open: () => Promise.resolve(bytesSource(weights())),
     readText: () => Promise.resolve(adapterConfig),
     exists: (name) => Promise.resolve(["adapter_config.json", "adapter_model.safetensors"].includes(name)),
   };
@@ -124,15 +118,28 @@ function adapterFolder(paths: readonly string[], index: number): ReadableFolder 
 /** The name of adapter number `index`. */
 export const adapterName = (index: number): string => `adapter-${index}`;
 
-/** Adapters without number, each made when it is asked for. */
+/** Adapters without number: n = 1000 on all seven linears of every layer, numbers of their own in one file's form. */
 export function randomAdapters(config: LlamaConfig): AdapterStore {
   const paths = llamaLinears(config).slice(0, -1).map(({ path }) => path);
+  const form = writeSafetensors(
+    paths.map((path) =>
+      fromTensor(`base_model.model.${path}.fourierft_spectrum`, tensor(new Float32Array(n)))
+    ),
+  );
+  const count = n * paths.length;
+  const weights = (index: number): Uint8Array => {
+    const bytes = form.slice();
+    // 97 has no divisor in common with the modulus: no two adapters begin at the same number.
+    const at = 97 * index % (coefficients.length - count);
+    new Float32Array(bytes.buffer, bytes.length - 4 * count).set(coefficients.subarray(at, at + count));
+    return bytes;
+  };
   return {
     list: () => Promise.resolve([]),
     open: (id) => {
       const index = Number(id.replace("adapter-", ""));
       return Promise.resolve({
-        folder: adapterFolder(paths, index),
+        folder: adapterFolder(() => weights(index)),
         version: "1",
         modifiedUnixSeconds: 0,
       });

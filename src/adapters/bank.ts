@@ -12,7 +12,7 @@ import type { Step } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";
 import { Arena } from "./arena.ts";
 import type { AdapterModule, LinearShape, Method, Packed } from "./method.ts";
-import { SharedTables } from "./shared_tables.ts";
+import { type SharedTable, SharedTables } from "./shared_tables.ts";
 
 /** A linear layer that adapters may adapt. */
 export interface Linear {
@@ -37,7 +37,7 @@ interface Resident {
   readonly slot: number;
   readonly layers: number[];
   readonly values: Stored[];
-  readonly tableKeys: string[];
+  readonly tables: SharedTable[];
 }
 
 /** Modules of an adapter whose values share an arena. */
@@ -120,7 +120,7 @@ export class Bank {
   load(modules: ReadonlyMap<string, AdapterModule>): number | undefined {
     const slot = this.#freeSlots.at(-1);
     if (slot === undefined) return undefined;
-    const resident: Resident = { slot, layers: [], values: [], tableKeys: [] };
+    const resident: Resident = { slot, layers: [], values: [], tables: [] };
     if (!this.#parts(modules).every((part) => this.#store(part, resident))) {
       this.#free(resident);
       return undefined;
@@ -197,28 +197,28 @@ export class Bank {
   }
 
   /** Stores modules and notes in `resident` what they took; false when there is no room. */
-  #store(part: Part, { slot, layers, values, tableKeys }: Resident): boolean {
+  #store(part: Part, { slot, layers, values, tables }: Resident): boolean {
     const words = joined(part);
     const at = part.arena.put(words);
     if (at === undefined) return false;
     values.push({ arena: part.arena, at, count: words.length });
     let first = at;
     for (const { layer, packed } of part.modules) {
-      const table = packed.table ? this.#tables.take(packed.table) : 0;
-      if (table === undefined) return false;
-      if (packed.table) tableKeys.push(packed.table.key);
+      const table = packed.table && this.#tables.take(packed.table);
+      if (packed.table && !table) return false;
+      if (table) tables.push(table);
       this.#adapted.add(layer);
       layers.push(layer);
-      this.#writeRecord(layer, slot, [table, first, packed.count, bitsOf(packed.scale)]);
+      this.#writeRecord(layer, slot, [table?.at ?? 0, first, packed.count, bitsOf(packed.scale)]);
       first += packed.values.length;
     }
     return true;
   }
 
-  #free({ slot, layers, values, tableKeys }: Resident): void {
+  #free({ slot, layers, values, tables }: Resident): void {
     for (const layer of layers) this.#writeRecord(layer, slot, [0, 0, 0, 0]);
     for (const { arena, at, count } of values) arena.free(at, count);
-    for (const key of tableKeys) this.#tables.leave(key);
+    for (const table of tables) this.#tables.leave(table);
   }
 
   #writeRecord(layer: number, slot: number, words: readonly number[]): void {

@@ -9,6 +9,7 @@ import type { ReadableFolder } from "../folder.ts";
 import type { HostTensor } from "../tensor.ts";
 import { applyModule, deltaOf } from "./apply.ts";
 import { Bank, type Linear } from "./bank.ts";
+import { Entry } from "./entry.ts";
 import type { AdapterModule, LinearShape, Method } from "./method.ts";
 import { methods } from "./methods/mod.ts";
 import { loadAdapter, type LoadedAdapter, type LoadOptions } from "./peft.ts";
@@ -44,12 +45,6 @@ export interface RegistryOptions extends LoadOptions {
   /** Adapters of one method on the device at most; default 256. */
   readonly capacity?: number;
   readonly log?: (line: string) => void;
-}
-
-interface Entry {
-  readonly version: string;
-  readonly createdUnixSeconds: number;
-  readonly adapter: Promise<LoadedAdapter>;
 }
 
 interface Resident {
@@ -132,12 +127,12 @@ export class AdapterRegistry implements AdapterService {
   }
 
   /**
-   * The adapter's checked modules; read once for each version of its files.
+   * The adapter's checked modules; read once for each version of its files, and again if they were not in use since.
    *
    * @throws NotFoundError, ConfigError, SafetensorsError; RangeError when it does not fit the base model.
    */
   async load(id: string): Promise<LoadedAdapter> {
-    return await (await this.#entry(id)).adapter;
+    return await (await this.#entry(id)).adapter();
   }
 
   /**
@@ -146,11 +141,16 @@ export class AdapterRegistry implements AdapterService {
    * @throws as {@linkcode load}; OverloadedError when every slot is in use.
    */
   async acquire(id: string): Promise<Lease> {
-    const adapter = await this.load(id);
-    const known = this.#residents.get(adapter.digest);
-    const resident = known ?? this.#place(id, adapter);
-    this.#residents.delete(adapter.digest);
-    this.#residents.set(adapter.digest, resident);
+    const entry = await this.#entry(id);
+    const { digest } = await entry.facts();
+    let resident = this.#residents.get(digest);
+    if (!resident) {
+      const adapter = await entry.adapter();
+      // Someone else may have placed it meanwhile.
+      resident = this.#residents.get(digest) ?? this.#place(id, adapter);
+    }
+    this.#residents.delete(digest);
+    this.#residents.set(digest, resident);
     resident.users++;
     let held = true;
     return {
@@ -165,15 +165,15 @@ export class AdapterRegistry implements AdapterService {
   }
 
   async #describe(id: string): Promise<AdapterCard> {
-    const { adapter, createdUnixSeconds } = await this.#entry(id);
-    const { method, sizeBytes, digest } = await adapter;
+    const entry = await this.#entry(id);
+    const { method, sizeBytes, digest } = await entry.facts();
     return {
       id,
       peftType: method.peftType,
       sizeBytes,
       digest,
       resident: this.#residents.has(digest),
-      createdUnixSeconds,
+      createdUnixSeconds: entry.createdUnixSeconds,
     };
   }
 
@@ -185,10 +185,9 @@ export class AdapterRegistry implements AdapterService {
     }
     const known = this.#entries.get(id);
     if (known?.version === stored.version) return known;
-    const adapter = this.#read(id, stored);
-    const entry = { version: stored.version, createdUnixSeconds: stored.modifiedUnixSeconds, adapter };
+    const { version, modifiedUnixSeconds } = stored;
+    const entry = new Entry(version, modifiedUnixSeconds, () => this.#read(id, stored));
     this.#entries.set(id, entry);
-    adapter.catch(() => this.#forget(id, stored.version));
     return entry;
   }
 

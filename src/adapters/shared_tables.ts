@@ -8,10 +8,19 @@ import type { Tensor } from "../tensor.ts";
 import { Arena } from "./arena.ts";
 import type { Packed } from "./method.ts";
 
+/** A table, and how many use it. */
+export interface SharedTable {
+  readonly key: string;
+  /** Its first word in the tensor. */
+  readonly at: number;
+  readonly count: number;
+  users: number;
+}
+
 /** See the module's documentation. */
 export class SharedTables {
   readonly arena: Arena;
-  readonly #tables = new Map<string, { readonly at: number; readonly count: number; users: number }>();
+  readonly #tables = new Map<string, SharedTable>();
 
   constructor(device: Device) {
     this.arena = new Arena(device, "uint32");
@@ -22,24 +31,25 @@ export class SharedTables {
     return this.arena.tensor;
   }
 
-  /** Counts a user of a table; returns where it lies, or undefined when it does not fit any more. */
-  take({ key, words }: NonNullable<Packed["table"]>): number | undefined {
-    const known = this.#tables.get(key);
-    if (known) {
-      known.users++;
-      return known.at;
-    }
-    const made = words();
-    const at = this.arena.put(made);
-    if (at !== undefined) this.#tables.set(key, { at, count: made.length, users: 1 });
-    return at;
+  /** The table of a key, with a user more; undefined when it does not fit any more. */
+  take({ key, words }: NonNullable<Packed["table"]>): SharedTable | undefined {
+    const table = this.#tables.get(key) ?? this.#make(key, words());
+    if (table) table.users++;
+    return table;
   }
 
-  /** Counts a user less. */
-  leave(key: string): void {
-    const table = this.#tables.get(key)!;
+  /** Takes a user away. */
+  leave(table: SharedTable): void {
     if (--table.users > 0) return;
     this.arena.free(table.at, table.count);
-    this.#tables.delete(key);
+    this.#tables.delete(table.key);
+  }
+
+  #make(key: string, words: Uint32Array): SharedTable | undefined {
+    const at = this.arena.put(words);
+    if (at === undefined) return undefined;
+    const table = { key, at, count: words.length, users: 0 };
+    this.#tables.set(key, table);
+    return table;
   }
 }
