@@ -7,6 +7,8 @@ import { AdapterRegistry } from "../src/adapters/registry.ts";
 import type { Device } from "../src/device/device.ts";
 import { BatchEngine } from "../src/engine/batch_engine.ts";
 import { loadLlama } from "../src/models/llama.ts";
+import { traceCells } from "./decode_trace.ts";
+import { HostMeter } from "./host_meter.ts";
 import { type Bench, type BenchContext, type Measurement, median } from "./measurement.ts";
 import { adapterName, llama1b, randomAdapters, randomWeights, tiny } from "./random_model.ts";
 
@@ -18,18 +20,21 @@ const prompt = Array.from({ length: 16 }, (_, i) => 3 + 7 * i);
 const maxModelLen = 256;
 
 interface Opened {
+  readonly meter: HostMeter;
   readonly engine: BatchEngine;
   readonly registry: AdapterRegistry;
 }
 
-async function open(device: Device, size: typeof fullSize, capacity: number): Promise<Opened> {
+async function open(base: Device, size: typeof fullSize, capacity: number): Promise<Opened> {
   const { config, batch } = size;
+  const meter = new HostMeter(base);
+  const { device } = meter;
   const source = randomWeights(config, device.kind === "cpu" ? "float32" : "float16");
   const model = await loadLlama(device, { config, source, maxModelLen });
   const registry = new AdapterRegistry(device, randomAdapters(config), { linears: model.linears, capacity });
   // No end-of-text token: every sequence runs to its length.
   const options = { eosTokenIds: [], maxSequences: batch };
-  return { registry, engine: new BatchEngine(device, model, { registry, options }) };
+  return { meter, registry, engine: new BatchEngine(device, model, { registry, options }) };
 }
 
 /** Milliseconds of each step, from the first in which every sequence has had a token, to the last. */
@@ -50,9 +55,15 @@ async function stepTimes(
   return ends.slice(1).map((end, i) => end - ends[i]);
 }
 
-/** Makes adapters `from` to `to` resident. */
-async function load({ registry }: Opened, from: number, to: number): Promise<void> {
-  for (let i = from; i < to; i++) (await registry.acquire(adapterName(i))).release();
+/** Makes adapters 0 to `count - 1` resident; milliseconds that each of the new ones took, if there were any. */
+async function makeResident({ registry }: Opened, count: number): Promise<number | undefined> {
+  const resident = (): number => registry.banks.reduce((sum, { size }) => sum + size, 0);
+  const from = resident();
+  if (from >= count) return undefined;
+  const begin = performance.now();
+  for (let i = from; i < count; i++) (await registry.acquire(adapterName(i))).release();
+  if (resident() < count) throw new RangeError(`the device has room for ${resident()}`);
+  return (performance.now() - begin) / (count - from);
 }
 
 /** One case: how many sequences, and how many adapters are resident, which the sequences have as many of as they can. */
@@ -60,11 +71,29 @@ interface Case {
   readonly row: string;
   readonly batch: number;
   readonly resident: number;
+  /** Whether its launches are shown, too. */
+  readonly traced?: boolean;
+}
+
+/** Milliseconds of a step in JavaScript: in calls of the device, and what is left where those do nothing. */
+async function* javaScript(
+  opened: Opened,
+  { row, ...sequences }: { row: string; adapters: readonly (string | undefined)[]; tokens: number },
+): AsyncGenerator<Measurement> {
+  const { meter } = opened;
+  const cell = { table, row, unit: "ms" };
+  meter.forget();
+  await stepTimes(opened, sequences);
+  yield { ...cell, column: "calls of the device", median: meter.callsMs / meter.runs };
+  meter.idle = true;
+  const times = await stepTimes(opened, sequences);
+  meter.idle = false;
+  yield { ...cell, column: "the rest of JavaScript", median: median(times) };
 }
 
 async function* timeCase(
   opened: Opened,
-  { row, batch, resident }: Case,
+  { row, batch, resident, traced }: Case,
   { tokens, rounds, name }: typeof fullSize,
 ): AsyncGenerator<Measurement> {
   const spread = Math.max(1, resident / batch);
@@ -73,10 +102,12 @@ async function* timeCase(
     (_, i) => resident === 0 ? undefined : adapterName(Math.floor(i * spread) % resident),
   );
   await stepTimes(opened, { adapters, tokens: 8 });
+  opened.meter.forget();
   const attempts: number[] = [];
   for (let round = 0; round < rounds; round++) {
     attempts.push(median(await stepTimes(opened, { adapters, tokens })));
   }
+  const { usual } = opened.meter;
   const cell = { table, row, runs: rounds * tokens };
   const note = `${name}, random weights; an adapter is FourierFT, n = 1000, on all seven linears.`;
   const ms = { median: median(attempts), minimum: Math.min(...attempts), slowest: Math.max(...attempts) };
@@ -88,12 +119,31 @@ async function* timeCase(
     const what = `${name}, batch of ${batch}, as many adapters at a time as it has sequences or there are.`;
     yield { ...rate, ...place, median: 1000 * batch / ms.median, note: what };
   }
+  if (!traced) return;
+  yield* javaScript(opened, { row, adapters, tokens });
+  yield* traceCells(opened.meter.base, usual, row);
+}
+
+/** What matters most comes first: a call may be cut off. */
+function cases({ batch }: typeof fullSize, residents: readonly number[]): Case[] {
+  return [
+    { row: "batch 1, base", batch: 1, resident: 0 },
+    { row: "batch 1, an adapter", batch: 1, resident: 1, traced: true },
+    { row: `batch ${batch}, ${batch} resident adapters`, batch, resident: batch, traced: true },
+    { row: `batch ${batch}, base`, batch, resident: 0 },
+    ...residents.map((resident) => ({
+      row: `batch ${batch}, ${resident} resident adapters`,
+      batch,
+      resident,
+    })),
+  ];
 }
 
 /** See the module's documentation. */
 export const decodeLlamaBench: Bench = {
   name: "decode-llama",
-  doc: "tokens a second with Llama-3.2-1B's shape and random weights (quick: a tiny shape)",
+  doc:
+    "tokens a second with Llama-3.2-1B's shape and random weights (quick: a tiny shape), and where a step's time goes",
   peers: ["decode_llama.py"],
   async *measure(context: BenchContext) {
     const { device, log } = context;
@@ -103,28 +153,19 @@ export const decodeLlamaBench: Bench = {
       );
     }
     const size = context.quick ? quickSize : fullSize;
-    const { batch } = size;
-    const residents = context.quick ? [1, 4, 8] : [1, 64, 1024, 10000];
+    const residents = context.quick ? [8] : [1024, 10000];
     const opened = await open(device, size, residents.at(-1)!);
-    for (const one of [1, batch]) {
-      yield* timeCase(opened, { row: `batch ${one}, base`, batch: one, resident: 0 }, size);
-    }
-    let loaded = 0;
-    for (const resident of residents) {
+    for (const one of cases(size, residents)) {
       try {
-        await load(opened, loaded, resident);
+        const loadMs = await makeResident(opened, one.resident);
+        if (loadMs !== undefined) {
+          yield { table, row: one.row, column: "loading an adapter", unit: "ms", median: loadMs };
+        }
       } catch (error) {
         if (!(error instanceof RangeError)) throw error;
-        log(`left out: ${resident} resident adapters: ${error.message}`);
-        return;
+        return log(`left out: ${one.row}: ${error.message}`);
       }
-      loaded = resident;
-      if (resident === 1) yield* timeCase(opened, { row: "batch 1, an adapter", batch: 1, resident }, size);
-      yield* timeCase(
-        opened,
-        { row: `batch ${batch}, ${resident} resident adapters`, batch, resident },
-        size,
-      );
+      yield* timeCase(opened, one, size);
     }
   },
 };

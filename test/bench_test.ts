@@ -8,6 +8,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { prepareCase } from "../bench/data.ts";
+import { traceCells } from "../bench/decode_trace.ts";
+import { HostMeter } from "../bench/host_meter.ts";
 import { describeFit, fit, type Term } from "../bench/fit.ts";
 import type { Measurement } from "../bench/measurement.ts";
 import { spans } from "../bench/pass_timer.ts";
@@ -18,10 +20,11 @@ import { withTables } from "../bench/report.ts";
 import { formatRecording, type Recording, recordings, type Run, slug, withRun } from "../bench/results.ts";
 import { markdownTable } from "../bench/table.ts";
 import { timePrograms } from "../bench/timer.ts";
-import { kernels } from "../kernels/mod.ts";
+import { copy, kernels } from "../kernels/mod.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device, Program } from "../src/device/device.ts";
-import type { Plan } from "../src/plan.ts";
+import { type Plan, step } from "../src/plan.ts";
+import { tensor } from "../src/tensor.ts";
 
 const cell = (row: string, column: string, median: number, rest: Partial<Measurement> = {}): Measurement => ({
   table: "t",
@@ -75,6 +78,56 @@ test("prepareCase copies inputs beyond a cache and shares outputs", async () => 
   assert.equal(programs.length, 64);
   const bound = (name: string): number => new Set(plans.map(([{ buffers }]) => buffers[name])).size;
   assert.deepEqual([bound("weight"), bound("x"), bound("y")], [64, 64, 1]);
+});
+
+test("HostMeter knows the program that was run most, what calls took, and leaves them out when idle", async () => {
+  let runs = 0;
+  const cpu = cpuDevice();
+  const meter = new HostMeter({ ...cpu, run: () => void runs++ });
+  const { device } = meter;
+  const [once, twice] = [await device.prepare([]), await device.prepare([])];
+  for (const program of [once, once, once]) device.run(program);
+  meter.forget();
+  for (const program of [once, twice, twice]) device.run(program);
+  assert.deepEqual([meter.usual.program === twice, meter.usual.runs, meter.runs, runs], [true, 2, 3, 6]);
+  const t = device.upload(tensor(Float32Array.of(5, 6)));
+  meter.idle = true;
+  device.run(once);
+  assert.deepEqual(await device.runAndRead(once, t), new Float32Array(2));
+  device.write(t, Float32Array.of(7));
+  meter.idle = false;
+  assert.deepEqual(await device.read(t), Float32Array.of(5, 6));
+  assert.equal(runs, 6);
+});
+
+test("traceCells adds launches up by kernel and sizes, each launch's median over the rounds", async () => {
+  const cpu = cpuDevice();
+  const x = cpu.alloc([9], "float32");
+  const y = cpu.alloc([9], "float32");
+  const plan = [9, 4, 9].map((count) => step(copy, { x, y }, { count }));
+  let round = 0;
+  const device: Device = {
+    ...cpu,
+    trace: () => {
+      // One round is out of line; gaps of 1 us between the launches.
+      const us = [5, 1, round++ === 0 ? 500 : 7];
+      let at = 0;
+      const launches = us.map((length) => {
+        const beginUs = at;
+        at = beginUs + length + 1;
+        return { kernel: "copy", beginUs, endUs: beginUs + length };
+      });
+      return Promise.resolve({ clock: "gpu", launches, wholeUs: 14 });
+    },
+  };
+  const metered = { program: await device.prepare(plan), plan, runs: 1 };
+  const cells = await Array.fromAsync(traceCells(device, metered, "a step"));
+  const of = (row: string) => cells.filter((c) => c.row === `a step: ${row}`).map(({ median }) => median);
+  assert.deepEqual(of("copy, count 9"), [2, 6, 12, 100 * 12 / 13]);
+  assert.deepEqual(of("copy, count 4"), [1, 1, 1, 100 / 13]);
+  assert.deepEqual([of("all launches"), of("gaps between them"), of("the step in one pass")], [[3, 13], [2], [
+    14,
+  ]]);
 });
 
 test("withRun takes a cell that was measured anew out of older runs", () => {

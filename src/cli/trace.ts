@@ -6,13 +6,14 @@
 import type { Trace, TracedLaunch } from "../device/device.ts";
 
 /** A launch's own time and the gap before it. Passes may overlap a little: a launch counts from where the last one ended. */
-interface Line {
+export interface LaunchTime {
   readonly launch: TracedLaunch;
   readonly us: number;
   readonly gapUs: number;
 }
 
-function lines({ launches }: Trace): Line[] {
+/** The times of a trace's launches, in order. */
+export function launchTimes({ launches }: Trace): LaunchTime[] {
   let end = launches[0]?.beginUs ?? 0;
   return launches.map((launch) => {
     const begin = Math.max(launch.beginUs, end);
@@ -27,14 +28,14 @@ const column = (value: number): string => value.toFixed(1).padStart(10);
 const gridText = ({ grid }: TracedLaunch): string =>
   grid ? grid.slice(0, grid[2] > 1 ? 3 : 2).join(" x ") : "";
 
-function row({ launch, us, gapUs }: Line, i: number): string {
+function row({ launch, us, gapUs }: LaunchTime, i: number): string {
   return `${`${i + 1}`.padStart(4)}  ${launch.kernel.padEnd(24)}${gridText(launch).padEnd(14)}${column(us)}${
     column(gapUs)
   }`;
 }
 
 /** Launches and time of each kernel, the longest first. */
-function kernelRows(all: readonly Line[]): string[] {
+function kernelRows(all: readonly LaunchTime[]): string[] {
   const kernels = new Map<string, { count: number; us: number }>();
   for (const { launch: { kernel }, us } of all) {
     const known = kernels.get(kernel) ?? { count: 0, us: 0 };
@@ -49,7 +50,7 @@ function kernelRows(all: readonly Line[]): string[] {
 
 /** The whole table of a trace made on a device. */
 export function traceTable(trace: Trace, device: string): string {
-  const all = lines(trace);
+  const all = launchTimes(trace);
   const clock = trace.clock === "gpu"
     ? "GPU timestamps, each launch in a pass of its own"
     : "the host's clock";
