@@ -67,7 +67,7 @@ function waysOf(context: BenchContext, { d, rows }: Size): Ways {
     spectral: weights.map((weight, i) => [product(weight), layer.steps[i % layer.steps.length]]),
     merged: weights.map((weight) => [
       step(copy, { x: weight, y: own.weight }, { count: d * d }),
-      step(fourierDelta, own, { ...shape, scale: 150 / (d * d), accumulate: 1 }),
+      step(fourierDelta, own, { ...shape, scale: 150 / (d * d), accumulate: 1, first: 0, rows: d }),
       product(own.weight),
     ]),
     release() {

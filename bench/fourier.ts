@@ -6,6 +6,7 @@
 import { fourierDelta } from "../kernels/fourier_delta.ts";
 import { fourierTable, randomFrequencies } from "../kernels/fourier_table.ts";
 import { fourierGradient, kernels } from "../kernels/mod.ts";
+import { deltaPieces } from "../src/adapters/apply.ts";
 import { uniforms } from "../src/engine/random.ts";
 import { step } from "../src/plan.ts";
 import { tensor } from "../src/tensor.ts";
@@ -86,17 +87,23 @@ async function* timeDelta(
   const shape = { out, in: inFeatures };
   const { u, v } = randomFrequencies(n, shape, uniforms(2));
   const entries = fourierTable({ destination: v, source: u }, { destination: inFeatures, source: out });
-  const buffers = {
-    table: device.upload(tensor(entries.table)),
-    values: normalTensor(device, [n]),
-    weight: device.alloc([out, inFeatures], "float32"),
-  };
+  const most = Math.floor(device.maxTensorBytes / (4 * inFeatures));
+  const weights = deltaPieces(out, most).map((rows) => ({
+    rows,
+    weight: device.alloc([rows.count, inFeatures], "float32"),
+  }));
+  const inputs = { table: device.upload(tensor(entries.table)), values: normalTensor(device, [n]) };
   const words = { ...shape, scale: 150 / (out * inFeatures), accumulate: 0 };
-  const program = await device.prepare([step(fourierDelta, buffers, words)]);
+  const program = await device.prepare(
+    weights.map(({ rows: { first, count }, weight }) =>
+      step(fourierDelta, { ...inputs, weight }, { ...words, first, rows: count })
+    ),
+  );
   const timing = await timePrograms(device, [program], context);
   program.release();
-  for (const t of Object.values(buffers)) device.release(t);
-  const place = { table: "fourier-delta", row: `${out} x ${inFeatures}` };
+  for (const t of [...weights.map(({ weight }) => weight), ...Object.values(inputs)]) device.release(t);
+  const pieces = weights.length > 1 ? `, in ${weights.length} pieces` : "";
+  const place = { table: "fourier-delta", row: `${out} x ${inFeatures}${pieces}` };
   const { median: copyGBs } = await copyRate(context);
   yield* times(place, timing);
   yield* rates(place, timing, { bytes: 4 * out * inFeatures, copyGBs });

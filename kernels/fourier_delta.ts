@@ -3,7 +3,8 @@
  *
  * Row p of dW is a real transform of its row spectrum R[v] = SUM_{l: v_l = v} c_l e^{2 pi i p u_l / out}, and
  * dW[(out - p) % out, (in - q) % in] = dW[p, q]: every row and its mirror are one workgroup's own work, from one
- * transform, and no 2-D intermediate exists.
+ * transform, and no 2-D intermediate exists. A call may have some of the rows, so that a dW larger than a buffer can be
+ * built in pieces; rows count round the end, for a piece of rows about 0 or about out / 2 has most mirrors in itself.
  *
  * @module
  */
@@ -39,11 +40,34 @@ import {
   workgroupIndex,
 } from "./kernel.ts";
 
-const uniforms = { out: "u32", in: "u32", scale: "f32", accumulate: "u32" } as const;
+const uniforms = {
+  out: "u32",
+  in: "u32",
+  scale: "f32",
+  accumulate: "u32",
+  first: "u32",
+  rows: "u32",
+} as const;
 type Uniforms = Readonly<Record<keyof typeof uniforms, number>>;
 type Buffer = "table" | "values" | "weight";
 
-function launch({ out: outFeatures, in: inFeatures }: Uniforms, limits: Limits): Launch {
+/** The rows p <= out / 2 that are a call's own or whose mirrors are: what it transforms. They follow each other. */
+function transformed({ out, first, rows }: Uniforms): { readonly lowest: number; readonly count: number } {
+  const has = (p: number): boolean => (p + out - first) % out < rows;
+  const half = Math.floor(out / 2);
+  const ends = [first, (first + rows - 1) % out].map((p) => Math.min(p, out - p));
+  const lowest = has(0) ? 0 : Math.min(...ends);
+  const highest = has(half) || has(out - half) ? half : Math.max(...ends);
+  return { lowest, count: highest - lowest + 1 };
+}
+
+function launch(words: Uniforms, limits: Limits): Launch {
+  const { out: outFeatures, in: inFeatures } = words;
+  if (words.rows === 0 || words.rows > outFeatures || words.first >= outFeatures) {
+    throw new RangeError(
+      `Cannot build ${words.rows} rows of dW from row ${words.first} on: it has ${outFeatures}`,
+    );
+  }
   const plan = planTransform(inFeatures, limits);
   planTransform(outFeatures, limits);
   const most = productCount(plan, limits, workBytes([plan]));
@@ -58,7 +82,7 @@ function launch({ out: outFeatures, in: inFeatures }: Uniforms, limits: Limits):
     products,
   });
   const phase = outFeatures < 65536 ? `row * u % ${outFeatures}u` : `mulmod(row, u, ${outFeatures}u)`;
-  const rows = halfBins(outFeatures);
+  const { lowest, count } = transformed(words);
   const store = (at: string) => (q: Place, value: string): string =>
     `{ let place = ${at} + ${index(q)}; let value = uniforms.scale * ${value};
 if (uniforms.accumulate == 1) { weight[place] += value; } else { weight[place] = value; } }\n`;
@@ -68,9 +92,16 @@ ${uniformStruct(uniforms)}
 @group(0) @binding(2) var<storage, read> values: array<f32>;
 @group(0) @binding(3) var<storage, read_write> weight: array<${elementType(plan)}>;
 @group(0) @binding(4) var<storage, read> twiddles: array<vec2f>;
+override lowest: u32;
+override transforms: u32;
 ${workMemory(plan)}
 ${fftFunctions}
 var<private> row: u32;
+// Where a row of dW stands among the call's; past their number when it is none of them.
+fn place_of(p: u32) -> u32 {
+  if (p >= uniforms.first) { return p - uniforms.first; }
+  return p + ${outFeatures}u - uniforms.first;
+}
 fn offset(k: u32) -> u32 { return table[k]; }
 fn source(e: u32) -> u32 { return table[${halfBins(inFeatures) + 1}u + e]; }
 fn coefficient(e: u32) -> f32 { return values[e]; }
@@ -80,20 +111,22 @@ ${functions}
 @compute @workgroup_size(${plan.threads})
 fn main(${workgroupBuiltins}) {
   let index = ${workgroupIndex};
-  let p = index / ${groups}u;
+  let p = lowest + index / ${groups}u;
   let residue = index % ${groups}u;
-  if (p >= ${rows}u) { return; }
+  if (index >= transforms * ${groups}u) { return; }
   row = p;
-  let weight_at = p * ${rowElements(plan)}u;
   let count = table[${halfBins(inFeatures)}u];
   ${products?.declare ?? ""}
   ${products?.fetch ?? ""}
   ${declare}
   ${sums(wholeRounds[0])}
   ${run}
-  ${row.put(store("weight_at"))}
-  if (p > 0 && 2 * p < ${outFeatures}u) {
-    let mirror_at = (${outFeatures}u - p) * ${rowElements(plan)}u;
+  if (place_of(p) < uniforms.rows) {
+    let weight_at = place_of(p) * ${rowElements(plan)}u;
+    ${row.put(store("weight_at"))}
+  }
+  if (p > 0 && 2 * p < ${outFeatures}u && place_of(${outFeatures}u - p) < uniforms.rows) {
+    let mirror_at = place_of(${outFeatures}u - p) * ${rowElements(plan)}u;
     ${putReversed(plan, row, store("mirror_at"))}
   }
 }
@@ -107,7 +140,8 @@ fn main(${workgroupBuiltins}) {
         { name: "weight", access: "read_write" },
         { name: "twiddles", access: "read" },
       ],
-      grid: grid(rows * groups, limits),
+      constants: { lowest, transforms: count },
+      grid: grid(count * groups, limits),
     }],
     tables: { twiddles: tables.table },
   };
@@ -124,14 +158,15 @@ function forEachEntry(
   }
 }
 
-/** The definition: dW[p, q] = scale * SUM_l c_l cos(2 pi (p u_l / out + q v_l / in)). */
+/** The definition, of the rows from `first` on: dW[p, q] = scale * SUM_l c_l cos(2 pi (p u_l / out + q v_l / in)). */
 function reference(
   arrays: Arrays<Buffer>,
-  { out: outFeatures, in: inFeatures, scale, accumulate }: Uniforms,
+  { out: outFeatures, in: inFeatures, scale, accumulate, first, rows }: Uniforms,
 ): void {
   const { weight } = arrays;
   const sum = new Float64Array(inFeatures);
-  for (let p = 0; p < outFeatures; p++) {
+  for (let r = 0; r < rows; r++) {
+    const p = (first + r) % outFeatures;
     sum.fill(0);
     forEachEntry(arrays, halfBins(inFeatures), ({ k, u, c }) => {
       const phase = (p * u % outFeatures) / outFeatures;
@@ -140,16 +175,14 @@ function reference(
       }
     });
     for (let q = 0; q < inFeatures; q++) {
-      weight[p * inFeatures + q] = (accumulate ? weight[p * inFeatures + q] : 0) +
-        Math.fround(scale) * sum[q];
+      const at = r * inFeatures + q;
+      weight[at] = (accumulate ? weight[at] : 0) + Math.fround(scale) * sum[q];
     }
   }
 }
 
-function cpu(
-  arrays: Arrays<Buffer>,
-  { out: outFeatures, in: inFeatures, scale, accumulate }: Uniforms,
-): void {
+function cpu(arrays: Arrays<Buffer>, words: Uniforms): void {
+  const { out: outFeatures, in: inFeatures, scale, accumulate, first, rows } = words;
   const weight = arrays.weight as Float32Array;
   const bins = halfBins(inFeatures);
   const transform = realTransform(inFeatures);
@@ -157,8 +190,10 @@ function cpu(
   const sin = Float64Array.from({ length: outFeatures }, (_, k) => Math.sin(2 * Math.PI * k / outFeatures));
   const { re, im } = transform.bins;
   const row = new Float32Array(inFeatures);
-  if (!accumulate) weight.fill(0, 0, outFeatures * inFeatures);
-  for (let p = 0; 2 * p <= outFeatures; p++) {
+  if (!accumulate) weight.fill(0, 0, rows * inFeatures);
+  const { lowest, count } = transformed(words);
+  const placeOf = (p: number): number => (p + outFeatures - first) % outFeatures;
+  for (let p = lowest; p < lowest + count; p++) {
     re.fill(0);
     im.fill(0);
     forEachEntry(arrays, bins, ({ k, u, c }) => {
@@ -168,28 +203,31 @@ function cpu(
     });
     row.fill(0);
     transform.synthesise(row, 0, Math.fround(scale));
-    for (let q = 0, at = p * inFeatures; q < inFeatures; q++) weight[at + q] += row[q];
-    if (p === 0 || 2 * p === outFeatures) continue;
-    const mirror = (outFeatures - p) * inFeatures;
+    if (placeOf(p) < rows) {
+      for (let q = 0, at = placeOf(p) * inFeatures; q < inFeatures; q++) weight[at + q] += row[q];
+    }
+    if (p === 0 || 2 * p === outFeatures || placeOf(outFeatures - p) >= rows) continue;
+    const mirror = placeOf(outFeatures - p) * inFeatures;
     weight[mirror] += row[0];
     for (let q = 1; q < inFeatures; q++) weight[mirror + inFeatures - q] += row[q];
   }
 }
 
 function random(
-  size: { out: number; in: number; n: number; accumulate?: number },
+  size: { out: number; in: number; n: number; accumulate?: number; first?: number; rows?: number },
 ): Case<Buffer, keyof typeof uniforms> {
-  const { out, n, accumulate = 0 } = size;
+  const { out, n, accumulate = 0, first = 0, rows = out } = size;
+  const part = rows < out ? `, ${rows} rows from ${first} on` : "";
   return {
-    name: `${out} x ${size.in}, n = ${n}${accumulate ? ", added" : ""}`,
-    uniforms: { out, in: size.in, scale: 150 / (out * size.in), accumulate },
+    name: `${out} x ${size.in}, n = ${n}${part}${accumulate ? ", added" : ""}`,
+    uniforms: { out, in: size.in, scale: 150 / (out * size.in), accumulate, first, rows },
     make(source) {
       const { u, v } = randomFrequencies(n, size, source);
       const { table, order } = fourierTable({ destination: v, source: u }, {
         destination: size.in,
         source: out,
       });
-      const weight = accumulate ? normals(out * size.in, source, 0.02) : nans(out * size.in);
+      const weight = accumulate ? normals(rows * size.in, source, 0.02) : nans(rows * size.in);
       return { table, values: inOrder(normals(n, source), order), weight };
     },
   };
@@ -203,12 +241,13 @@ const bench = (out: number, inFeatures: number): Bench<Buffer, keyof typeof unif
 /** See the module's documentation. */
 export const fourierDelta: Kernel<Buffer, keyof typeof uniforms> = defineKernel({
   name: "fourier_delta",
-  doc: "weight (out, in) = or += dW = scale * SUM_l c_l cos(2 pi (p u_l / out + q v_l / in)), " +
-    "with scale = scaling / (out * in). Any lengths from 1 to 2^20.",
+  doc: "weight (rows, in) = or += dW = scale * SUM_l c_l cos(2 pi (p u_l / out + q v_l / in)), " +
+    "with scale = scaling / (out * in), of rows p = first .. first + rows - 1, row 0 after row out - 1. " +
+    "Any lengths from 1 to 2^20.",
   buffers: {
     table: { access: "read", dtypes: ["uint32"], doc: "`fourierTable` with destination in and source out" },
     values: { access: "read", dtypes: ["float32"], doc: "(n) coefficients in the table's order" },
-    weight: { access: "read_write", dtypes: ["float32"], doc: "(out, in)" },
+    weight: { access: "read_write", dtypes: ["float32"], doc: "(rows, in)" },
   },
   uniforms,
   launch: ({ uniforms }, limits) => launch(uniforms, limits),
@@ -230,6 +269,10 @@ export const fourierDelta: Kernel<Buffer, keyof typeof uniforms> = defineKernel(
     random({ out: 6, in: 11008, n: 40 }),
     random({ out: 3, in: 4099, n: 20, accumulate: 1 }),
     random({ out: 65537, in: 2, n: 50 }),
+    random({ out: 12, in: 8, n: 60, first: 9, rows: 6 }),
+    random({ out: 12, in: 8, n: 60, first: 3, rows: 6, accumulate: 1 }),
+    random({ out: 9, in: 225, n: 50, first: 5, rows: 8, accumulate: 1 }),
+    random({ out: 37, in: 64, n: 300, first: 21, rows: 9 }),
   ],
   benches: [bench(4096, 4096), bench(8192, 8192), bench(16384, 53248)],
 });

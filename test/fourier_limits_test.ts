@@ -57,7 +57,7 @@ function delta({ what, in: inFeatures }: Shape, accumulate: number): Case {
   const shape = { out: 7 - accumulate, in: inFeatures };
   return {
     name: `${what}${accumulate ? ", added" : ""}`,
-    uniforms: { ...shape, scale: 1 / Math.sqrt(n), accumulate },
+    uniforms: { ...shape, scale: 1 / Math.sqrt(n), accumulate, first: 0, rows: shape.out },
     make: (random) => {
       const { u, v } = randomFrequencies(n, shape, random);
       const axes = { destination: shape.in, source: shape.out };

@@ -91,7 +91,7 @@ function linearCase(shape: Shape): Case {
 function deltaCase(shape: Shape): Case {
   return {
     name: `${shape.out} x ${shape.in}`,
-    uniforms: { out: shape.out, in: shape.in, scale: 1, accumulate: 0 },
+    uniforms: { out: shape.out, in: shape.in, scale: 1, accumulate: 0, first: 0, rows: shape.out },
     make(random) {
       const { table, order } = tableOf({ destination: shape.in, source: shape.out }, random);
       return {

@@ -68,6 +68,11 @@ const adapted = ({ spectrum, shape }: Pick<Made, "spectrum" | "shape">): Adapted
   shape,
 });
 
+/** LoRA of rank 1 to 4 for the same linear. */
+function lowRank({ shape, numbers }: Made): AdaptedLinear {
+  return { method: lora, module: moduleOf(lora, shape, numbers), shape };
+}
+
 /** Some rows of an input, from the case's seed. */
 function input({ shape, numbers }: Made, rows: number) {
   return tensor(normals(rows * shape.in, randomSource(numbers + 1)), [rows, shape.in]);
@@ -139,6 +144,17 @@ for (const device of devices) {
       });
       assertNear(data, mirrored, 1e-6 * usualNorm(made.spectrum, made.shape));
     }, Math.ceil(runs / 3));
+  });
+
+  test(`dW built in pieces is dW built at once, to the bit, on ${device.kind}`, async () => {
+    const cases = fc.tuple(shapes, fc.integer({ min: 2, max: 5 }));
+    await check(cases, async ([made, pieces]) => {
+      const { out, in: inFeatures } = made.shape;
+      const few: Device = { ...device, maxTensorBytes: 4 * inFeatures * Math.ceil(out / pieces) };
+      for (const linear of [adapted(made), lowRank(made)]) {
+        assert.deepEqual(await deltaOf(few, linear), await deltaOf(device, linear));
+      }
+    }, Math.ceil(runs / 2));
   });
 
   test(`merge adds dW, and unmerge takes it out within rounding, on ${device.kind}`, async () => {

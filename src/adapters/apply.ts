@@ -5,9 +5,9 @@
  */
 import type { Device } from "../device/device.ts";
 import type { Plan } from "../plan.ts";
-import { type HostTensor, type Tensor, tensor } from "../tensor.ts";
+import { type HostTensor, type Tensor, tensor, type TypedArray } from "../tensor.ts";
 import { Bank } from "./bank.ts";
-import type { AdapterModule, DeltaMode, LinearShape, Method } from "./method.ts";
+import type { AdapterModule, DeltaIo, DeltaRows, LinearShape, Method } from "./method.ts";
 
 /** A module, the method that knows it, and the shape of its linear's weight. */
 export interface AdaptedLinear {
@@ -22,11 +22,11 @@ async function runOnce(device: Device, plan: Plan): Promise<void> {
   program.release();
 }
 
-/** Runs the module's delta step onto `weight`; temporaries are released once the device has read them. */
+/** Runs the module's delta step onto `weight`, rows of the linear's own; temporaries are released once the device has read them. */
 async function deltaOnto(
   device: Device,
   { module, shape }: AdaptedLinear,
-  { weight, mode }: { readonly weight: Tensor; readonly mode: DeltaMode },
+  { weight, mode, rows }: Omit<DeltaIo, "upload">,
 ): Promise<void> {
   const temporaries: Tensor[] = [];
   const upload = (t: HostTensor): Tensor => {
@@ -35,22 +35,55 @@ async function deltaOnto(
     return uploaded;
   };
   try {
-    await runOnce(device, [module.deltaStep(shape, { upload, weight, mode })]);
+    await runOnce(device, [module.deltaStep(shape, { upload, weight, mode, rows })]);
   } finally {
     for (const t of temporaries) device.release(t);
   }
 }
 
-/** dW (out, in), float32, on the host. */
-export async function deltaOf(device: Device, linear: AdaptedLinear): Promise<HostTensor> {
-  const { out, in: inFeatures } = linear.shape;
-  const weight = device.alloc([out, inFeatures], "float32");
+/**
+ * All rows of dW in as few pieces of at most `most` as there can be. Of two, one has the rows about 0 and one those about
+ * out / 2: row p of a FourierFT dW is row out - p reversed, and both come of one transform where they are in one piece.
+ */
+export function deltaPieces(out: number, most: number): DeltaRows[] {
+  const pieces = Math.ceil(out / most);
+  const size = Math.ceil(out / pieces);
+  const begin = pieces === 1 ? 0 : out - Math.floor(size / 2);
+  return Array.from({ length: Math.ceil(out / size) }, (_, i) => ({
+    first: (begin + i * size) % out,
+    count: Math.min(size, out - i * size),
+  }));
+}
+
+/** Some rows of dW, float32, on the host. */
+async function deltaRows(
+  device: Device,
+  linear: AdaptedLinear,
+  rows: DeltaRows,
+): Promise<TypedArray> {
+  const weight = device.alloc([rows.count, linear.shape.in], "float32");
   try {
-    await deltaOnto(device, linear, { weight, mode: "write" });
-    return tensor(await device.read(weight), [out, inFeatures]);
+    await deltaOnto(device, linear, { weight, mode: "write", rows });
+    return await device.read(weight);
   } finally {
     device.release(weight);
   }
+}
+
+/** dW (out, in), float32, on the host; built in pieces where it is larger than a tensor of the device. */
+export async function deltaOf(device: Device, linear: AdaptedLinear): Promise<HostTensor> {
+  const { out, in: inFeatures } = linear.shape;
+  const most = Math.max(1, Math.floor(device.maxTensorBytes / (4 * inFeatures)));
+  const [whole, ...others] = deltaPieces(out, most);
+  if (others.length === 0) return tensor(await deltaRows(device, linear, whole), [out, inFeatures]);
+  const delta = new Float32Array(out * inFeatures);
+  for (const rows of [whole, ...others]) {
+    const piece = await deltaRows(device, linear, rows);
+    const toEnd = Math.min(rows.count, out - rows.first) * inFeatures;
+    delta.set(piece.subarray(0, toEnd), rows.first * inFeatures);
+    delta.set(piece.subarray(toEnd));
+  }
+  return tensor(delta, [out, inFeatures]);
 }
 
 function checkWeight({ shape }: AdaptedLinear, weight: Tensor): void {
@@ -68,13 +101,13 @@ function checkWeight({ shape }: AdaptedLinear, weight: Tensor): void {
  */
 export async function merge(device: Device, linear: AdaptedLinear, weight: Tensor): Promise<void> {
   checkWeight(linear, weight);
-  await deltaOnto(device, linear, { weight, mode: "add" });
+  await deltaOnto(device, linear, { weight, mode: "add", rows: { first: 0, count: linear.shape.out } });
 }
 
 /** Takes a merged dW out of a weight again, within float32 rounding; throws as {@linkcode merge}. */
 export async function unmerge(device: Device, linear: AdaptedLinear, weight: Tensor): Promise<void> {
   checkWeight(linear, weight);
-  await deltaOnto(device, linear, { weight, mode: "subtract" });
+  await deltaOnto(device, linear, { weight, mode: "subtract", rows: { first: 0, count: linear.shape.out } });
 }
 
 function checkRows(name: string, t: HostTensor, features: number): number {

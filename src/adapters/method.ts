@@ -58,6 +58,20 @@ export interface BankStep {
 /** What happens to a weight that dW meets. */
 export type DeltaMode = "write" | "add" | "subtract";
 
+/** Rows of dW: `count` of them from row `first` on, row 0 after the last. */
+export interface DeltaRows {
+  readonly first: number;
+  readonly count: number;
+}
+
+/** What a step of dW is given: a weight (rows.count, in), and which rows of dW it takes. */
+export interface DeltaIo {
+  readonly upload: (t: HostTensor) => Tensor;
+  readonly weight: Tensor;
+  readonly mode: DeltaMode;
+  readonly rows: DeltaRows;
+}
+
 /** Where a module's numbers lie while it is trained, and the tensors of its linear. */
 export interface TrainIo {
   readonly x: Tensor;
@@ -92,14 +106,11 @@ export interface AdapterModule {
   /** What a bank stores for a linear of this shape. */
   pack(shape: LinearShape): Packed;
   /**
-   * The step that writes dW (out, in), float32, to `weight`, or adds or subtracts it there.
+   * The step that writes rows of dW (out, in), float32, to `weight`, or adds or subtracts them there.
    *
    * `upload` copies a host tensor to the device that will run the step.
    */
-  deltaStep(
-    shape: LinearShape,
-    io: { readonly upload: (t: HostTensor) => Tensor; readonly weight: Tensor; readonly mode: DeltaMode },
-  ): Step;
+  deltaStep(shape: LinearShape, io: DeltaIo): Step;
   /** The module made ready to train on the device that `upload` copies to; absent for methods that cannot be trained. */
   trainable?(shape: LinearShape, upload: (t: HostTensor) => Tensor): TrainableModule;
   /** The frequencies and coefficients of a spectral method, for pictures; absent for others. */

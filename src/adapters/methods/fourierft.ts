@@ -110,7 +110,7 @@ export function fourierModule({ coefficients, seed, scaling, options = {} }: Spe
         scale: scaling / (shape.out * shape.in),
       };
     },
-    deltaStep(shape, { upload, weight, mode }) {
+    deltaStep(shape, { upload, weight, mode, rows }) {
       const { u, v } = frequencies(n, shape, { seed, options });
       const { table, order } = fourierTable({ destination: v, source: u }, {
         destination: shape.in,
@@ -124,6 +124,8 @@ export function fourierModule({ coefficients, seed, scaling, options = {} }: Spe
           in: shape.in,
           scale: (mode === "subtract" ? -scaling : scaling) / (shape.out * shape.in),
           accumulate: Number(mode !== "write"),
+          first: rows.first,
+          rows: rows.count,
         },
       );
     },

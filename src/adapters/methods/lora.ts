@@ -96,16 +96,18 @@ function loraModule(factors: Factors): AdapterModule {
       return { values, count: rank, scale };
     },
     trainable: () => trainableLora(factors),
-    deltaStep(shape, { upload, weight, mode }) {
+    deltaStep(shape, { upload, weight, mode, rows: { first, count } }) {
       const factor = mode === "subtract" ? -scale : scale;
+      const rows = new Float32Array(count * rank);
+      for (let i = 0; i < rows.length; i++) rows[i] = factor * b[(first * rank + i) % b.length];
       return step(
         linear,
         {
-          x: upload(tensor(b.map((value) => value * factor), [shape.out, rank])),
+          x: upload(tensor(rows, [count, rank])),
           weight: upload(tensor(transposed(a, factors), [shape.in, rank])),
           y: weight,
         },
-        { rows: shape.out, in: rank, out: shape.in, accumulate: Number(mode !== "write") },
+        { rows: count, in: rank, out: shape.in, accumulate: Number(mode !== "write") },
       );
     },
   };
