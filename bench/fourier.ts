@@ -8,14 +8,14 @@ import { fourierTable, randomFrequencies } from "../kernels/fourier_table.ts";
 import { fourierGradient, kernels } from "../kernels/mod.ts";
 import { deltaPieces } from "../src/adapters/apply.ts";
 import { uniforms } from "../src/engine/random.ts";
-import { step } from "../src/plan.ts";
+import { type Plan, step } from "../src/plan.ts";
 import { tensor } from "../src/tensor.ts";
 import { copyRate, rates, times } from "./cells.ts";
 import { normalTensor } from "./data.ts";
 import { layerBytes, type LayerSize, layerSteps } from "./fourier_layer.ts";
 import { timeKernel } from "./kernels.ts";
 import type { Bench, BenchContext, Measurement } from "./measurement.ts";
-import { timePrograms } from "./timer.ts";
+import { timePrograms, type Timing } from "./timer.ts";
 
 const n = 1000;
 const table = "fourier";
@@ -26,51 +26,88 @@ function label({ out, in: inFeatures, rows, adapters }: LayerSize): string {
 
 function forwardSizes({ device, quick }: BenchContext): LayerSize[] {
   const square = (d: number, rows: number, adapters: number) => [d, d, rows, adapters];
-  const odd = [[11008, 4096], [14336, 4096], [18944, 3584], [4096, 11008], [4096, 14336], [3584, 18944]];
   const sizes = quick
-    ? [square(256, 1, 1), square(256, 8, 8), [688, 256, 2, 1]]
+    ? [square(256, 1, 1), square(256, 8, 8)]
     : device.kind === "cpu"
     ? [[1, 1], [16, 1], [16, 16]].map(([t, a]) => square(4096, t, a)).concat(
       [square(768, 1, 1), square(8192, 1, 1)],
-      odd.map(([out, inFeatures]) => [out, inFeatures, 1, 1]),
     )
     : [[1, 1], [1, 1024], [64, 1], [64, 64], [512, 1], [512, 512], [4096, 1], [4096, 1024]]
       .map(([t, a]) => square(4096, t, a)).concat(
         [1, 512, 4096].map((t) => square(8192, t, 1)),
         [16384, 32768].map((d) => square(d, 512, 1)),
-        odd.map(([out, inFeatures]) => [out, inFeatures, 512, 1]),
       );
   return sizes.map(([out, inFeatures, rows, adapters]) => ({ out, in: inFeatures, rows, adapters, n }));
 }
 
-async function* timeForward(context: BenchContext, size: LayerSize): AsyncGenerator<Measurement> {
-  const { device } = context;
-  const { steps, release } = layerSteps(context, size);
-  const programs = await Promise.all(steps.map((one) => device.prepare([one])));
-  const timing = await timePrograms(device, programs, context);
+/** Sizes of real models, and what a transform of the next power of two on either side would take. */
+function oddSizes({ device, quick }: BenchContext): LayerSize[] {
+  const shapes = quick
+    ? [[688, 256]]
+    : [[11008, 4096], [14336, 4096], [18944, 3584], [4096, 11008], [4096, 14336], [3584, 18944]];
+  const rows = quick ? 2 : device.kind === "cpu" ? 1 : 512;
+  return shapes.map(([out, inFeatures]) => ({ out, in: inFeatures, rows, adapters: 1, n }));
+}
+
+function rounded(size: LayerSize): LayerSize {
+  const up = (length: number): number => 2 ** Math.ceil(Math.log2(length));
+  return { ...size, out: up(size.out), in: up(size.in) };
+}
+
+async function timeSteps({ device, quick }: BenchContext, plans: readonly Plan[]): Promise<Timing> {
+  const programs = await Promise.all(plans.map((plan) => device.prepare(plan)));
+  const timing = await timePrograms(device, programs, { quick });
   programs.forEach((program) => program.release());
+  return timing;
+}
+
+/** The rows of a size; microseconds at last. */
+async function* timeForward(
+  context: BenchContext,
+  size: LayerSize,
+  row = label(size),
+): AsyncGenerator<Measurement, number> {
+  const { steps, release } = layerSteps(context, size);
+  const timing = await timeSteps(context, steps.map((one) => [one]));
   release();
-  const place = { table, row: label(size) };
+  const place = { table, row };
   const { median: copyGBs } = await copyRate(context);
   yield* times(place, timing);
   yield* rates(place, timing, { bytes: layerBytes(size), copyGBs });
+  return timing.medianUs;
 }
 
-/** q, k and v of a layer with grouped heads, one step after another: what a kernel for all three is compared with. */
-async function* timeQkv(context: BenchContext): AsyncGenerator<Measurement> {
+/** Odd lengths beside the next powers of two, and what they take of those. */
+async function* timeOdd(context: BenchContext): AsyncGenerator<Measurement> {
+  const powers = new Map<string, number>();
+  for (const size of oddSizes(context)) {
+    const power = rounded(size);
+    const key = label(power);
+    if (!powers.has(key)) powers.set(key, yield* timeForward(context, power));
+    const us = yield* timeForward(context, size);
+    const cell = { table: "odd-lengths", row: label(size) };
+    yield { ...cell, column: "takes", unit: "us", median: us };
+    yield { ...cell, column: "the next power of two", unit: "us", median: powers.get(key)! };
+    yield { ...cell, column: "ratio", unit: "", median: us / powers.get(key)! };
+  }
+}
+
+/** q, k and v of a layer with grouped heads: together, beside one step after another, and q alone. */
+async function* timeQkv(context: BenchContext, rows: number): AsyncGenerator<Measurement> {
   const { device, quick } = context;
-  const [d, kv, rows] = quick ? [256, 64, 2] : [4096, 1024, device.kind === "cpu" ? 1 : 64];
+  const [d, kv] = quick ? [256, 64] : [4096, 1024];
+  const size = { in: d, rows, adapters: Math.min(64, rows), n };
+  const row = `q, k, v of ${d} -> ${d}, ${kv}, ${kv}, T = ${rows}`;
   const x = normalTensor(device, [rows, d]);
-  const parts = [d, kv, kv].map((out) =>
-    layerSteps(context, { out, in: d, rows, adapters: Math.min(64, rows), n }, { x })
-  );
-  const plans = parts[0].steps.map((_, i) => parts.map(({ steps }) => steps[i]));
-  const programs = await Promise.all(plans.map((plan) => device.prepare(plan)));
-  const timing = await timePrograms(device, programs, context);
-  programs.forEach((program) => program.release());
+  const parts = [d, kv, kv].map((out) => layerSteps(context, { ...size, out }, { x }));
+  const apart = parts[0].steps.map((_, i) => parts.map(({ steps }) => steps[i]));
+  yield* times({ table, row: `${row}, in three steps` }, await timeSteps(context, apart));
+  const alone = await timeSteps(context, parts[0].steps.map((one) => [one]));
   parts.forEach(({ release }) => release());
   device.release(x);
-  yield* times({ table, row: `q, k, v of ${d} -> ${d}, ${kv}, ${kv}, T = ${rows}, in three steps` }, timing);
+  const together = yield* timeForward(context, { ...size, out: d, beside: [kv, kv] }, `${row}, together`);
+  const ratio = together / alone.medianUs;
+  yield { table, row: `${row}, together`, column: "of q alone", unit: "", median: ratio };
 }
 
 function deltaSizes({ device, quick }: BenchContext): [number, number][] {
@@ -137,7 +174,10 @@ export const fourierBench: Bench = {
     for (const size of forwardSizes(context)) {
       yield* orLeaveOut(context, label(size), timeForward(context, size));
     }
-    yield* timeQkv(context);
+    yield* timeOdd(context);
+    for (const rows of context.quick ? [2] : context.device.kind === "cpu" ? [1] : [1, 64]) {
+      yield* timeQkv(context, rows);
+    }
     for (const kernel of others) yield* timeKernel(context, { kernel, table });
     for (const size of deltaSizes(context)) {
       yield* orLeaveOut(context, `dW ${size}`, timeDelta(context, size));
