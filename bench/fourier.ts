@@ -13,7 +13,7 @@ import { tensor } from "../src/tensor.ts";
 import { copyRate, rates, times } from "./cells.ts";
 import { normalTensor } from "./data.ts";
 import { layerBytes, type LayerSize, layerSteps } from "./fourier_layer.ts";
-import { timeKernel } from "./kernels.ts";
+import { isFourier, timeKernel } from "./kernels.ts";
 import type { Bench, BenchContext, Measurement } from "./measurement.ts";
 import { timePrograms, type Timing } from "./timer.ts";
 
@@ -147,8 +147,8 @@ async function* timeDelta(
 }
 
 /** Kernels of this family that have no table of their own: their files list their sizes. */
-const others = kernels.filter(({ name }) =>
-  name.startsWith("fourier_") && !["fourier_linear", "fourier_delta", "fourier_gradient"].includes(name)
+const others = kernels.filter((kernel) =>
+  isFourier(kernel) && !["fourier_linear", "fourier_delta", "fourier_gradient"].includes(kernel.name)
 );
 
 async function* orLeaveOut(

@@ -1,5 +1,5 @@
 /**
- * Every kernel of the library at the sizes that its own file lists.
+ * Kernels at the sizes that their own files list: every one that has no table elsewhere, and those of other benches.
  *
  * @module
  */
@@ -72,13 +72,18 @@ export function isProduct({ name }: Kernel): boolean {
   return /^(quantized_)?linear/.test(name);
 }
 
+/** Whether a kernel is of the FourierFT family, which has tables of its own. */
+export function isFourier({ name }: Kernel): boolean {
+  return name.startsWith("fourier_");
+}
+
 /** See the module's documentation. */
 export const kernelsBench: Bench = {
   name: "kernels",
-  doc: "every kernel but products at its own bench sizes, against a copy on the same device",
+  doc: "every other kernel at its own bench sizes, against a copy on the same device",
   async *measure(context) {
     yield await copyRate(context);
-    for (const kernel of kernels.filter((kernel) => !isProduct(kernel))) {
+    for (const kernel of kernels.filter((kernel) => !isProduct(kernel) && !isFourier(kernel))) {
       yield* timeKernel(context, { kernel, table: "kernels" });
     }
   },
