@@ -3,10 +3,11 @@
  *
  * @module
  */
+import assert from "node:assert/strict";
 import { test } from "node:test";
 import { mixedArrays, mixedBank } from "../kernels/fourier/linears_case.ts";
 import { fourierTable, inOrder, randomFrequencies } from "../kernels/fourier_table.ts";
-import { anyKernel, type Case, type Kernel, nans, normals } from "../kernels/kernel.ts";
+import { anyKernel, type Case, type Kernel, nans, normals, portableLimits } from "../kernels/kernel.ts";
 import { fourierDelta, fourierGradient, fourierLinears } from "../kernels/mod.ts";
 import { testGpu } from "./devices.ts";
 import { checkCase } from "./kernel_contract.ts";
@@ -100,3 +101,25 @@ for (const shape of shapes) {
     await check(anyKernel(fourierGradient), gradient(shape));
   });
 }
+
+test("fourier_linears makes a launch once for a device's limits, and another for other rows, lengths or limits", () => {
+  const words = { rows: 3, in: 24, out0: 16, out1: 8, out2: 0, layer: 0, capacity: 5 };
+  const dtypes = {
+    x: "float32",
+    slots: "uint32",
+    records: "uint32",
+    tables: "uint32",
+    values: "float32",
+  } as const;
+  const launched = (changed: Partial<typeof words>, limits = portableLimits) =>
+    fourierLinears.launch(
+      { uniforms: { ...words, ...changed }, dtypes: { ...dtypes, y: "float32" } },
+      limits,
+    );
+  const first = launched({});
+  assert.equal(launched({ layer: 7, capacity: 9 }), first);
+  for (const changed of [{ rows: 4 }, { in: 32 }, { out1: 16 }, { out2: 8 }]) {
+    assert.notDeepEqual(launched(changed), first);
+  }
+  assert.notEqual(launched({}, { ...portableLimits }), first);
+});

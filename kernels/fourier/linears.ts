@@ -112,10 +112,33 @@ fn main(${workgroupBuiltins}) {
   return { wgsl, bindings, constants, grid: grid(part.rows * groups, limits) };
 }
 
-/** Launches a kernel whose uniform words are `uniforms`, `rows`, `layer` and `capacity` among them. */
-export function launchLinears(
-  linears: Linears,
-  { uniforms, limits }: { readonly uniforms: Readonly<Record<string, UniformType>>; readonly limits: Limits },
+/** The uniform words of a kernel, `rows`, `layer` and `capacity` among them, and the device's limits. */
+interface LinearsTarget {
+  readonly uniforms: Readonly<Record<string, UniformType>>;
+  readonly limits: Limits;
+}
+
+/** Launches made lately for a device's limits: all layers of a model have the same, and to write one takes 0.2 ms. */
+const made = new WeakMap<Limits, Map<string, Launch>>();
+const mostKept = 64;
+
+/** Launches one of the kernels. Which layer it is, and what a bank's capacity, only the uniform words say. */
+export function launchLinears(linears: Linears, target: LinearsTarget): Launch {
+  const { rows, in: inFeatures, outs } = linears;
+  const launches = made.get(target.limits) ?? new Map<string, Launch>();
+  made.set(target.limits, launches);
+  const key = `${Object.keys(target.uniforms)}:${rows}:${inFeatures}:${outs}`;
+  const known = launches.get(key);
+  if (known) return known;
+  const launch = makeLaunch(linears, target);
+  if (launches.size >= mostKept) launches.delete(launches.keys().next().value!);
+  launches.set(key, launch);
+  return launch;
+}
+
+function makeLaunch(
+  linears: Omit<Linears, "layer" | "capacity">,
+  { uniforms, limits }: LinearsTarget,
 ): Launch {
   const { rows, outs } = linears;
   const input = planTransform(linears.in, limits);
