@@ -3,7 +3,13 @@ import { linear } from "./linear.ts";
 import { anyWeight, productBytes, productCase, type QuantizedSizes } from "./quantized/cases.ts";
 import { quantizedProduct, weightArrays } from "./quantized/cpu.ts";
 import { dequantize } from "./quantized/format.ts";
-import { quantizedLinearLaunch, shapeOf, uniforms, weightBuffers } from "./quantized/launch.ts";
+import {
+  quantizedLinearLaunch,
+  quantizedLinearWays,
+  shapeOf,
+  uniforms,
+  weightBuffers,
+} from "./quantized/launch.ts";
 import { wasmQuantized } from "./quantized/wasm.ts";
 import { quantizedLinearTransposed } from "./quantized_linear_transposed.ts";
 
@@ -34,8 +40,9 @@ export const quantizedLinear: Kernel<Buffers, Uniforms> = defineKernel({
     y: { access: "read_write", dtypes: ["float32"], doc: "(rows, out), row-major" },
   },
   uniforms,
-  launch: ({ uniforms, dtypes }, limits) =>
-    quantizedLinearLaunch(uniforms, { bias: false, scaleType: dtypes.scales }, limits),
+  launch: ({ uniforms, dtypes }, limits, way) =>
+    quantizedLinearLaunch(uniforms, { bias: false, scaleType: dtypes.scales }, { limits, way }),
+  ways: ({ uniforms }, limits) => quantizedLinearWays(uniforms, limits),
   reference({ x, y, ...weight }, sizes) {
     linear.reference({ x, weight: dequantize(weightArrays(weight), shapeOf(sizes)), y }, sizes);
   },
