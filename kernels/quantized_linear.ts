@@ -66,6 +66,7 @@ export const quantizedLinear: Kernel<Buffers, Uniforms> = defineKernel({
     productCase({ rows: 1, in: 31, out: 7, bits: 8, accumulate: 1 }),
     productCase({ rows: 1, in: 768, out: 9, bits: 4, accumulate: 1 }),
     productCase({ rows: 2, in: 257, out: 5, bits: 8, scaleType: "float32" }),
+    productCase({ rows: 2, in: 2337, out: 9, bits: 4 }),
     productCase({ rows: 3, in: 36, out: 33, bits: 4 }),
     productCase({ rows: 7, in: 576, out: 66, bits: 8 }),
     productCase({ rows: 17, in: 132, out: 30, bits: 4, accumulate: 1 }),

@@ -84,9 +84,13 @@ function stepsText({ begin: _, ...weight }: Matvec, { block, walk }: Shape, at: 
   return lines([...loads, ...products], (line) => `      ${line}`);
 }
 
+/** Steps times rows that stand in a text at once: some compilers take minutes for more. */
+const mostRead = 8;
+
 /** All steps of one thread; what is left after the last whole number of `walk.steps` goes one by one. */
 function walkText(weight: Matvec, shape: Shape, { lane, stride }: { lane: string; stride: string }): string {
-  const { walk: { columns, steps }, block } = shape;
+  const { walk: { columns }, block } = shape;
+  const steps = Math.min(shape.walk.steps, Math.ceil(mostRead / block));
   const at = range(steps).map((s) => s === 0 ? "k" : `k + ${s} * ${stride}`);
   const main = steps > 1
     ? `    for (; ${at.at(-1)} < steps; k += ${steps} * ${stride}) {

@@ -57,9 +57,16 @@ function tileNames({ rows, columns }: Sizes): (keyof typeof tiles)[] {
   if (rows * Math.ceil(columns / tileColumns) >= manyTiles * tileRows) {
     return ["128x128", "64x128", "128x128, two buffers", "128x128, 16 rows a thread"];
   }
-  if (rows <= 16) return ["16x128"];
+  if (rows <= 16) return ["16x128", "32x128"];
   if (rows <= 32) return ["32x128", "16x128"];
   return columns <= 64 ? ["64x64", "64x128"] : ["64x128", "64x64", "32x128"];
+}
+
+/** With more rows, x and the arithmetic take the time in which more of the weight would be read ahead. */
+function walkNames(rows: number): (keyof typeof walks)[] {
+  return rows <= 2
+    ? ["4 columns", "4 columns, two steps", "8 columns", "2 columns a subgroup"]
+    : ["4 columns", "8 columns", "2 columns a subgroup"];
 }
 
 /** The tile for sizes of which nothing was timed. */
@@ -80,7 +87,7 @@ export function productWays(
 ): Choice {
   const rowsTo = rowsClass(rows);
   const names: Way[] = rowsTo <= fewRows
-    ? ["4 columns", "4 columns, two steps", "8 columns", "2 columns a subgroup"]
+    ? walkNames(rowsTo)
     : [...tileNames({ rows: rowsTo, columns }), ...(rowsTo <= 32 ? ["8 columns" as const] : [])];
   return {
     key: `up to ${rowsTo} rows, ${inner} by ${columns}, ${weight}`,
