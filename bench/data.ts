@@ -25,6 +25,16 @@ export function normalTensor(device: Device, shape: readonly number[], dtype: DT
   return t;
 }
 
+/** A tensor of words of any bits on the device, a block of them repeated. */
+export function randomWords(device: Device, shape: readonly number[]): Tensor {
+  const words = new Uint32Array(block.buffer).map((bits, i) => Math.imul(bits, 0x9e3779b1) ^ i);
+  const t = device.alloc(shape, "uint32"), count = elements(shape);
+  for (let at = 0; at < count; at += words.length) {
+    device.write(t, words.subarray(0, Math.min(words.length, count - at)), at);
+  }
+  return t;
+}
+
 /** Programs over sets of buffers, and what frees both. */
 export interface Prepared {
   readonly programs: readonly Program[];

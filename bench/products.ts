@@ -1,145 +1,153 @@
 /**
- * Dense products: float32, 16-bit weights, and a single row, where reading the weight is all that counts.
+ * Products by dense weights of float32, 16 bits and quantised, for one row (where reading the weight is all that counts),
+ * for batches, and for many; each as the device runs it, and in each of the kernel's ways.
  *
  * @module
  */
 import { linear } from "../kernels/linear.ts";
-import { type DType, kernels } from "../kernels/mod.ts";
-import { step } from "../src/plan.ts";
-import type { Device } from "../src/device/device.ts";
+import { anyKernel, type Call, type DType, inWay, type Kernel } from "../kernels/kernel.ts";
+import { kernels } from "../kernels/mod.ts";
+import { type Bits, blocksOf, wordsOf } from "../kernels/quantized/format.ts";
+import { quantizedLinear } from "../kernels/quantized_linear.ts";
+import { type Step, step } from "../src/plan.ts";
 import { matrixUnitsFeature } from "../src/device/matrix_units.ts";
 import { bytesPerElement, type Tensor } from "../src/tensor.ts";
 import { copyRate, rates, times } from "./cells.ts";
-import { coldBytes, normalTensor } from "./data.ts";
+import { coldBytes, normalTensor, randomWords } from "./data.ts";
 import { isProduct, timeKernel } from "./kernels.ts";
 import type { Bench, BenchContext, Measurement } from "./measurement.ts";
-import { timePrograms, type Timing } from "./timer.ts";
+import { timePrograms } from "./timer.ts";
 
 const table = "products";
 
-/** A product y (rows, out) = x (rows, in) W^T; dtype is the weight's. */
+/** A product y (rows, out) = x (rows, in) W^T. */
 interface Product {
   readonly rows: number;
   readonly in: number;
   readonly out: number;
-  readonly dtype: DType;
+  /** The weight's element type, or its bits. */
+  readonly weight: DType | Bits;
+}
+
+/** Sizes as `rows x in by out`. */
+function products(weight: Product["weight"], sizes: readonly string[]): Product[] {
+  return sizes.map((size) => {
+    const [rows, inSize, out] = size.split(/ x | by /).map(Number);
+    return { rows, in: inSize, out, weight };
+  });
 }
 
 function sizes({ device, quick }: BenchContext): Product[] {
   if (quick) {
-    return [{ rows: 64, in: 64, out: 64, dtype: "float32" }, {
-      rows: 1,
-      in: 256,
-      out: 256,
-      dtype: "float16",
-    }];
-  }
-  if (device.kind === "cpu") {
     return [
-      { rows: 512, in: 512, out: 512, dtype: "float32" },
-      { rows: 1, in: 4096, out: 4096, dtype: "float32" },
+      ...products("float32", ["64 x 64 by 64"]),
+      ...products("float16", ["1 x 256 by 256"]),
+      ...products(4, ["1 x 256 by 256"]),
     ];
   }
-  const products: Product[] = [
-    { rows: 4096, in: 4096, out: 4096, dtype: "float32" },
-    { rows: 4096, in: 4096, out: 4096, dtype: "float16" },
-    { rows: 1, in: 4096, out: 4096, dtype: "float16" },
-    { rows: 1, in: 8192, out: 28672, dtype: "float16" },
-    { rows: 8, in: 8192, out: 28672, dtype: "float16" },
-    { rows: 64, in: 8192, out: 28672, dtype: "float16" },
-    { rows: 16, in: 8192, out: 28672, dtype: "float16" },
-    { rows: 16, in: 2048, out: 2048, dtype: "float16" },
-    { rows: 64, in: 2048, out: 2048, dtype: "float16" },
-    { rows: 64, in: 2048, out: 8192, dtype: "float16" },
-    { rows: 64, in: 8192, out: 2048, dtype: "float16" },
-    { rows: 64, in: 4096, out: 4096, dtype: "float16" },
-    { rows: 256, in: 4096, out: 4096, dtype: "float16" },
-    { rows: 1, in: 8192, out: 28672, dtype: "float32" },
+  if (device.kind === "cpu") return products("float32", ["512 x 512 by 512", "1 x 4096 by 4096"]);
+  const all: Product[] = [
+    ...products("float32", ["4096 x 4096 by 4096", "1 x 8192 by 28672"]),
+    ...products("float16", [
+      "4096 x 4096 by 4096",
+      ...[1, 8, 16, 64, 256].map((rows) => `${rows} x 8192 by 28672`),
+      // The linears of a decode step of Llama-3.2-1B's shape, gate and up together, and one as large as many have.
+      "1 x 2048 by 2048",
+      "1 x 2048 by 3072",
+      "1 x 2048 by 8192",
+      "1 x 2048 by 16384",
+      "1 x 8192 by 2048",
+      "1 x 4096 by 4096",
+      ...[8, 16, 64, 256].map((rows) => `${rows} x 2048 by 2048`),
+      "64 x 2048 by 16384",
+      "64 x 2048 by 8192",
+      "64 x 8192 by 2048",
+      "64 x 4096 by 4096",
+      "256 x 4096 by 4096",
+    ]),
+    ...([8, 4] as const).flatMap((bits) =>
+      products(bits, [
+        ...[1, 8, 64].map((rows) => `${rows} x 8192 by 28672`),
+        "1 x 2048 by 2048",
+        "1 x 2048 by 16384",
+        "1 x 8192 by 2048",
+        "1 x 4096 by 4096",
+        "64 x 2048 by 2048",
+      ])
+    ),
   ];
   return device.limits.features.has(matrixUnitsFeature)
-    ? products.filter(({ rows, dtype }) => rows > 8 && dtype === "float16")
-    : products;
+    ? all.filter(({ rows, weight }) => rows > 8 && weight === "float16")
+    : all;
 }
 
-/** As {@linkcode timeKernel} names the rows of `linear`. */
-const rowOf = ({ rows, in: inSize, out, dtype }: Product): string =>
-  `linear, ${rows} x ${inSize} by ${out}, ${dtype}`;
-
-/** Where a device may run a product in several ways, each of them alone; then the kernel as it is. */
-function kernelsByRow(row: string, words: Words, { device, dtype }: { device: Device; dtype: DType }) {
-  const dtypes = { x: "float32", weight: dtype, y: "float32" } as const;
-  const ways = linear.ways?.({ uniforms: words, dtypes }, device.limits).ways ?? [];
-  const each = ways.length < 2 ? [] : ways.map((way): [string, typeof linear] => {
-    const { ways: _, ...only } = linear;
-    return [`${row}, ${way}`, { ...only, launch: (call, limits) => linear.launch(call, limits, way) }];
-  });
-  return new Map<string, typeof linear>([...each, [row, linear]]);
-}
-
-type Words = Readonly<Record<keyof typeof linear.uniforms, number>>;
-
-const weightBytes = ({ in: inSize, out }: Product, dtype: DType): number =>
-  inSize * out * bytesPerElement[dtype];
-
-/** Operands on the device: weights in turn until no cache holds one when its turn comes again. */
-interface Operands {
-  readonly words: Words;
-  readonly x: Tensor;
-  readonly y: Tensor;
-  readonly weights: readonly Tensor[];
-}
-
-function operandsOf(context: BenchContext, size: Product): Operands {
-  const { device } = context;
-  const { rows, in: inSize, out, dtype } = size;
-  const count = Math.max(1, Math.ceil(weightsToTurn(context, weightBytes(size, dtype))));
+/** The product's kernel, its row's name as {@linkcode timeKernel} gives it, and what it is called with. */
+function callOf(
+  { rows, in: inSize, out, weight }: Product,
+  { device }: BenchContext,
+): { readonly kernel: Kernel; readonly row: string; readonly call: Call; readonly weightBytes: number } {
+  const size = `${rows} x ${inSize} by ${out}`, uniforms = { rows, in: inSize, out, accumulate: 0 };
+  const activations = { x: "float32", y: "float32" } as const;
+  if (typeof weight === "number") {
+    return {
+      kernel: anyKernel(quantizedLinear),
+      row: `${quantizedLinear.name}, ${size}, ${weight} bits`,
+      call: {
+        uniforms: { ...uniforms, bits: weight },
+        dtypes: { ...activations, words: "uint32", scales: "bfloat16" },
+      },
+      weightBytes: out * (4 * wordsOf({ in: inSize, bits: weight }) + 2 * blocksOf(inSize)),
+    };
+  }
+  const held: DType = device.kind === "cpu" ? "float32" : weight;
   return {
-    words: { rows, in: inSize, out, accumulate: 0 },
-    x: normalTensor(device, [rows, inSize]),
-    y: device.alloc([rows, out], "float32"),
-    weights: Array.from({ length: count }, () => normalTensor(device, [out, inSize], dtype)),
+    kernel: anyKernel(linear),
+    row: `${linear.name}, ${size}, ${held}`,
+    call: { uniforms, dtypes: { ...activations, weight: held } },
+    weightBytes: inSize * out * bytesPerElement[held],
   };
 }
 
-async function timeWith(
-  context: BenchContext,
-  { x, y, weights, words }: Operands,
-  kernel: typeof linear,
-): Promise<Timing> {
-  const { device } = context;
-  const programs = await Promise.all(
-    weights.map((weight) => device.prepare([step(kernel, { x, weight, y }, words)])),
-  );
-  const timing = await timePrograms(device, programs, context);
-  programs.forEach((program) => program.release());
-  return timing;
+/** A weight of any numbers, in the buffers that the product's kernel has for it. */
+function weightTensors(
+  { device }: BenchContext,
+  { in: inSize, out, weight }: Product,
+): Record<string, Tensor> {
+  if (typeof weight !== "number") return { weight: normalTensor(device, [out, inSize], weight) };
+  return {
+    words: randomWords(device, [out, wordsOf({ in: inSize, bits: weight })]),
+    scales: normalTensor(device, [out, blocksOf(inSize)], "bfloat16"),
+  };
 }
 
-/** x and y are small, or read many times; the weights are what counts. */
-async function* timeProduct(context: BenchContext, asked: Product): AsyncGenerator<Measurement> {
-  const { device } = context;
-  const size: Product = device.kind === "cpu" ? { ...asked, dtype: "float32" } : asked;
-  const { rows, in: inSize, out, dtype } = size;
-  const operands = operandsOf(context, size);
-  const { words, x, y, weights } = operands;
+/** Weights in turn until no cache holds one when its turn comes again; x and y are small, or read many times. */
+async function* timeProduct(context: BenchContext, size: Product): AsyncGenerator<Measurement> {
+  const { device } = context, { rows, in: inSize, out } = size;
+  const { kernel, row, call, weightBytes } = callOf(size, context);
+  const x = normalTensor(device, [rows, inSize]);
+  const y = device.alloc([rows, out], "float32");
+  const count = Math.max(1, Math.ceil(weightsToTurn(context, weightBytes)));
+  const weights = Array.from({ length: count }, () => weightTensors(context, size));
   const { median: copyGBs } = await copyRate(context);
-  const work = {
-    bytes: weightBytes(size, dtype) + 4 * rows * (inSize + out),
-    flops: 2 * rows * inSize * out,
-    copyGBs,
+  const work = { bytes: weightBytes + 4 * rows * (inSize + out), flops: 2 * rows * inSize * out, copyGBs };
+  const time = async (timed: Kernel, row: string, many: boolean): Promise<Measurement[]> => {
+    const steps: Step[] = weights.map((weight) => step(timed, { x, ...weight, y }, call.uniforms));
+    const programs = await Promise.all(steps.map((one) => device.prepare([one])));
+    const timing = await timePrograms(device, programs, { ...context, many });
+    programs.forEach((program) => program.release());
+    return [...times({ table, row }, timing), ...rates({ table, row }, timing, work)];
   };
-  for (const [row, kernel] of kernelsByRow(rowOf(size), words, { device, dtype })) {
+  yield* await time(kernel, row, false);
+  const ways = device.kind === "webgpu" ? kernel.ways?.(call, device.limits).ways ?? [] : [];
+  for (const way of ways.length > 1 ? ways : []) {
     try {
-      const timing = await timeWith(context, operands, kernel);
-      yield* times({ table, row }, timing);
-      yield* rates({ table, row }, timing, work);
+      yield* await time(inWay(kernel, way), `${row}, ${way}`, true);
     } catch (error) {
       // A way that this GPU does not take must not end the bench of the others.
-      if (kernel === linear) throw error;
-      context.log(`left out: ${row}: ${(error as Error).message}`);
+      context.log(`left out: ${row}, ${way}: ${(error as Error).message}`);
     }
   }
-  for (const t of [x, y, ...weights]) device.release(t);
+  for (const t of [x, y, ...weights.flatMap((weight) => Object.values(weight))]) device.release(t);
 }
 
 function weightsToTurn(context: BenchContext, bytes: number): number {
@@ -149,7 +157,7 @@ function weightsToTurn(context: BenchContext, bytes: number): number {
 /** See the module's documentation. */
 export const productsBench: Bench = {
   name: "products",
-  doc: "dense products, and matrix-vector products against a copy on the same device",
+  doc: "dense products in every way, and matrix-vector products against a copy on the same device",
   peers: ["products.py"],
   async *measure(context) {
     yield await copyRate(context);
@@ -157,7 +165,7 @@ export const productsBench: Bench = {
     for (const size of timed) yield* timeProduct(context, size);
     // Of a GPU opened for matrix units, only what they change.
     if (context.device.limits.features.has(matrixUnitsFeature)) return;
-    const known = new Set(timed.map(rowOf));
+    const known = new Set(timed.map((size) => callOf(size, context).row));
     for (const kernel of kernels.filter(isProduct)) yield* timeKernel(context, { kernel, table, known });
   },
 };

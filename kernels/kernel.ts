@@ -191,6 +191,11 @@ export function defineKernel<B extends string, U extends string>(kernel: Kernel<
   return kernel;
 }
 
+/** A kernel that always runs in one of its ways. */
+export function inWay({ ways: _, ...kernel }: Kernel, way: string): Kernel {
+  return { ...kernel, launch: (call, limits) => kernel.launch(call, limits, way) };
+}
+
 /** Grid for `count` workgroups, folded to two dimensions where one is too short; see {@linkcode workgroupIndex}. */
 export function grid(count: number, limits: Limits): [number, number, number] {
   const x = Math.max(1, Math.min(count, limits.workgroupsPerDimension));

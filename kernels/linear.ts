@@ -96,6 +96,7 @@ export const linear: Kernel<Buffers, Uniforms> = defineKernel({
     sized({ rows: 1, in: 31, out: 7, dtype: "float16" }),
     sized({ rows: 1, in: 516, out: 9, accumulate: 1 }),
     sized({ rows: 2, in: 257, out: 5, dtype: "bfloat16" }),
+    sized({ rows: 2, in: 1064, out: 13, dtype: "float16", accumulate: 1 }),
     sized({ rows: 3, in: 64, out: 33, dtype: "float16", accumulate: 1 }),
     sized({ rows: 8, in: 128, out: 64 }),
     sized({ rows: 9, in: 132, out: 30, dtype: "bfloat16", accumulate: 1 }),
@@ -107,8 +108,7 @@ export const linear: Kernel<Buffers, Uniforms> = defineKernel({
   ],
   benches: [
     bench({ rows: 1, in: 4096, out: 4096 }),
-    bench({ rows: 1, in: 4096, out: 14336, dtype: "float16" }),
-    bench({ rows: 8, in: 4096, out: 14336, dtype: "float16" }),
+    bench({ rows: 8, in: 4096, out: 4096, dtype: "float16" }),
     bench({ rows: 32, in: 4096, out: 4096, dtype: "float16" }),
     bench({ rows: 512, in: 4096, out: 4096 }),
     bench({ rows: 4096, in: 4096, out: 4096 }),

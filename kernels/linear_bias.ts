@@ -77,6 +77,7 @@ export const linearBias: Kernel<Buffers, Uniforms> = defineKernel({
     sized({ rows: 3, in: 67, out: 13, dtype: "float16", accumulate: 1 }),
     sized({ rows: 65, in: 33, out: 65, accumulate: 1 }),
     sized({ rows: 127, in: 32, out: 129, dtype: "float16" }),
+    sized({ rows: 34, in: 272, out: 68, dtype: "float16", accumulate: 1 }),
   ],
   benches: [],
 });

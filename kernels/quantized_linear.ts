@@ -3,7 +3,13 @@ import { linear } from "./linear.ts";
 import { anyWeight, productBytes, productCase, type QuantizedSizes } from "./quantized/cases.ts";
 import { quantizedProduct, weightArrays } from "./quantized/cpu.ts";
 import { dequantize } from "./quantized/format.ts";
-import { quantizedLinearLaunch, shapeOf, uniforms, weightBuffers } from "./quantized/launch.ts";
+import {
+  quantizedLinearLaunch,
+  quantizedLinearWays,
+  shapeOf,
+  uniforms,
+  weightBuffers,
+} from "./quantized/launch.ts";
 import { wasmQuantized } from "./quantized/wasm.ts";
 import { quantizedLinearTransposed } from "./quantized_linear_transposed.ts";
 
@@ -34,8 +40,9 @@ export const quantizedLinear: Kernel<Buffers, Uniforms> = defineKernel({
     y: { access: "read_write", dtypes: ["float32"], doc: "(rows, out), row-major" },
   },
   uniforms,
-  launch: ({ uniforms, dtypes }, limits) =>
-    quantizedLinearLaunch(uniforms, { bias: false, scaleType: dtypes.scales }, limits),
+  launch: ({ uniforms, dtypes }, limits, way) =>
+    quantizedLinearLaunch(uniforms, { bias: false, scaleType: dtypes.scales }, { limits, way }),
+  ways: ({ uniforms }, limits) => quantizedLinearWays(uniforms, limits),
   reference({ x, y, ...weight }, sizes) {
     linear.reference({ x, weight: dequantize(weightArrays(weight), shapeOf(sizes)), y }, sizes);
   },
@@ -59,6 +66,7 @@ export const quantizedLinear: Kernel<Buffers, Uniforms> = defineKernel({
     productCase({ rows: 1, in: 31, out: 7, bits: 8, accumulate: 1 }),
     productCase({ rows: 1, in: 768, out: 9, bits: 4, accumulate: 1 }),
     productCase({ rows: 2, in: 257, out: 5, bits: 8, scaleType: "float32" }),
+    productCase({ rows: 2, in: 2337, out: 9, bits: 4 }),
     productCase({ rows: 3, in: 36, out: 33, bits: 4 }),
     productCase({ rows: 7, in: 576, out: 66, bits: 8 }),
     productCase({ rows: 17, in: 132, out: 30, bits: 4, accumulate: 1 }),

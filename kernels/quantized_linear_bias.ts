@@ -1,6 +1,6 @@
 import { type Case, defineKernel, type Kernel, normals } from "./kernel.ts";
 import { productCase, type QuantizedSizes } from "./quantized/cases.ts";
-import { quantizedLinearLaunch, uniforms, weightBuffers } from "./quantized/launch.ts";
+import { quantizedLinearLaunch, quantizedLinearWays, uniforms, weightBuffers } from "./quantized/launch.ts";
 import { wasmQuantized } from "./quantized/wasm.ts";
 import { quantizedLinear } from "./quantized_linear.ts";
 
@@ -34,8 +34,9 @@ export const quantizedLinearBias: Kernel<Buffers, Uniforms> = defineKernel({
     y: quantizedLinear.buffers.y,
   },
   uniforms,
-  launch: ({ uniforms, dtypes }, limits) =>
-    quantizedLinearLaunch(uniforms, { bias: true, scaleType: dtypes.scales }, limits),
+  launch: ({ uniforms, dtypes }, limits, way) =>
+    quantizedLinearLaunch(uniforms, { bias: true, scaleType: dtypes.scales }, { limits, way }),
+  ways: ({ uniforms }, limits) => quantizedLinearWays(uniforms, limits),
   reference: biasThen(quantizedLinear.reference),
   cpu: biasThen(quantizedLinear.cpu!),
   wasm: (sizes) => wasmQuantized(sizes, "bias"),

@@ -4,7 +4,15 @@
  * @module
  */
 import assert from "node:assert/strict";
-import type { Case, DType, Kernel, TypedArray } from "../kernels/kernel.ts";
+import {
+  type Call,
+  type Case,
+  type DType,
+  inWay,
+  type Kernel,
+  type Limits,
+  type TypedArray,
+} from "../kernels/kernel.ts";
 import { widen } from "../kernels/half.ts";
 import type { Device } from "../src/device/device.ts";
 import type { Step } from "../src/plan.ts";
@@ -47,6 +55,21 @@ function prepared(kernel: Kernel, testCase: Case, seed: number) {
     wide[name] = dtype === "float16" || dtype === "bfloat16" ? widen(data, dtype) : data.slice();
   }
   return { bound, wide };
+}
+
+/** A case's uniforms, and the element types of the buffers that it binds. */
+export function callOf(kernel: Kernel, { uniforms, dtypes }: Case): Call {
+  const bound = Object.entries(kernel.buffers).map((
+    [name, spec],
+  ) => [name, dtypes?.[name] ?? spec.dtypes[0]]);
+  return { uniforms, dtypes: Object.fromEntries(bound) };
+}
+
+/** The kernel in every way in which a device within limits may run a case; itself where there is one. */
+export function inEveryWay(kernel: Kernel, testCase: Case, limits: Limits): Kernel[] {
+  const ways = kernel.ways?.(callOf(kernel, testCase), limits).ways;
+  return ways?.map((way) => ({ ...inWay(kernel, way), name: `${kernel.name} in the way "${way}"` })) ??
+    [kernel];
 }
 
 /** Runs one case of a kernel on a device and compares every output with the reference. Returns the largest distance. */

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { portableLimits } from "../kernels/kernel.ts";
+import { type Case, type Kernel, portableLimits } from "../kernels/kernel.ts";
 import { kernels } from "../kernels/mod.ts";
-import { checkCase } from "./kernel_contract.ts";
+import { callOf, checkCase, inEveryWay } from "./kernel_contract.ts";
 import { everyDevice } from "./devices.ts";
 
 const devices = await everyDevice();
+const gpu = devices.get("webgpu")!;
 
 test("kernels: every file's kernel is listed once, with cases, on a CPU and a GPU", () => {
   const names = kernels.map(({ name }) => name);
@@ -15,6 +16,14 @@ test("kernels: every file's kernel is listed once, with cases, on a CPU and a GP
   for (const { name, cases } of kernels) assert.ok(cases.length > 0, `${name} has no case`);
 });
 
+/** Each way but the usual one with one case, its last: a software GPU takes long to compile one. */
+function aCaseEach(kernel: Kernel): { readonly way: Kernel; readonly testCase: Case }[] {
+  const all = kernel.cases.flatMap((testCase) =>
+    inEveryWay(kernel, testCase, gpu.limits).slice(1).map((way) => ({ way, testCase }))
+  );
+  return [...new Map(all.map((one) => [one.way.name, one])).values()];
+}
+
 for (const kernel of kernels) {
   for (const [name, device] of devices) {
     test(`${kernel.name} on ${name} gives the reference's numbers, in every case`, async () => {
@@ -22,17 +31,24 @@ for (const kernel of kernels) {
     });
   }
 
-  test(`${kernel.name} launches every case and bench within WebGPU's guaranteed limits`, () => {
-    for (const { name, uniforms, dtypes = {} } of [...kernel.cases, ...kernel.benches]) {
-      const usual = Object.fromEntries(
-        Object.entries(kernel.buffers).map(([buffer, spec]) => [buffer, spec.dtypes[0]]),
-      );
-      const launch = kernel.launch({ uniforms, dtypes: Object.assign(usual, dtypes) }, portableLimits);
-      assert.ok(launch.dispatches.length > 0, name);
-      for (const { bindings, grid, wgsl } of launch.dispatches) {
-        assert.ok(bindings.length <= 8, `${name}: ${bindings.length} storage buffers`);
-        assert.ok(grid.every((size) => size >= 1 && size <= 65535), `${name}: grid ${grid}`);
-        assert.doesNotMatch(wgsl, /undefined|\[object/, name);
+  if (kernel.ways) {
+    test(`${kernel.name} on webgpu gives the reference's numbers in every way, in a case each`, async () => {
+      for (const { way, testCase } of aCaseEach(kernel)) {
+        await checkCase(gpu, { kernel: way, testCase, seed: 2 });
+      }
+    });
+  }
+
+  test(`${kernel.name} launches every case and bench in every way within WebGPU's guaranteed limits`, () => {
+    for (const testCase of [...kernel.cases, ...kernel.benches]) {
+      for (const { name, launch } of inEveryWay(kernel, testCase, portableLimits)) {
+        const { dispatches } = launch(callOf(kernel, testCase), portableLimits);
+        assert.ok(dispatches.length > 0, name);
+        for (const { bindings, grid, wgsl } of dispatches) {
+          assert.ok(bindings.length <= 8, `${name}: ${bindings.length} storage buffers`);
+          assert.ok(grid.every((size) => size >= 1 && size <= 65535), `${name}: grid ${grid}`);
+          assert.doesNotMatch(wgsl, /undefined|\[object/, name);
+        }
       }
     }
   });

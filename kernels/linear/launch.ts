@@ -3,17 +3,20 @@
  *
  * @module
  */
-import { type Choice, type Dispatch, type DType, grid, type Launch, type Limits } from "../kernel.ts";
+import {
+  type Binding,
+  type Choice,
+  type Dispatch,
+  type DType,
+  grid,
+  type Launch,
+  type Limits,
+} from "../kernel.ts";
+import { columnsOf, type Matvec, matvecThreads, matvecWgsl, rowBlock } from "./matvec.ts";
 import { matrixLaunch, matrixTiles, matrixWays, takesMatrixUnits } from "./matrix_launch.ts";
-import { denseSteps, matvecThreads, matvecWgsl, rowBlock } from "./matvec.ts";
-import { type Tile, tiledWgsl } from "./tiled.ts";
-import { prelude, type Variant } from "./wgsl.ts";
-
-/** Up to here reading the weight costs more than the arithmetic, and tiles would leave most of a GPU idle. */
-export const fewRows = 32;
-
-/** Workgroups of the large tile that it takes to fill a large GPU. */
-const manyTiles = 100;
+import { partialScratch, productLaunch, type Size } from "./product.ts";
+import { productWays, type Walk, wayOf } from "./ways.ts";
+import { denseMatvec, elementsOfStep, putBody, putQuadBody, uniforms } from "./wgsl.ts";
 
 interface Sizes {
   readonly rows: number;
@@ -21,80 +24,94 @@ interface Sizes {
   readonly out: number;
 }
 
-/** What a product's launch depends on beside its sizes and the device. */
-interface Operands {
+/** What of a dense product is not a size. */
+interface Kind {
   readonly weight: DType;
   readonly bias: boolean;
 }
 
-/** The ways of y = or += x W^T (+ bias): tiles on matrix units, and `plain`. */
+/** Sizes of a product as the uniforms of the linear kernels have them. */
+export function productSizes({ rows, in: inSize, out }: Sizes): Record<"rows" | "inner" | "columns", Size> {
+  return {
+    rows: { count: rows, text: "uniforms.rows" },
+    inner: { count: inSize, text: "uniforms.in" },
+    columns: { count: out, text: "uniforms.out" },
+  };
+}
+
+/** A product for few rows; `reads` are its bindings from x to the one before y, `steps` those of a row. */
+export function matvecDispatch(
+  weight: Matvec,
+  { sizes: { rows, out }, reads, steps, walk }: {
+    readonly sizes: Sizes;
+    readonly reads: readonly string[];
+    readonly steps: number;
+    readonly walk: Walk;
+  },
+  limits: Limits,
+): Dispatch {
+  const block = rowBlock(rows);
+  const threads = walk.subgroups ? 128 : matvecThreads(steps);
+  const bindings: Binding[] = reads.map((name) => ({ name, access: "read" }));
+  return {
+    wgsl: matvecWgsl(weight, { block, threads, walk }),
+    bindings: [...bindings, { name: "y", access: "read_write" }],
+    grid: grid(Math.ceil(rows / block) * Math.ceil(out / columnsOf(walk)), limits),
+  };
+}
+
+/** The ways of y = or += x W^T (+ bias): tiles on matrix units where there are such, and plain arithmetic. */
 export function linearWays(sizes: Sizes, weight: DType, limits: Limits): Choice {
-  const plain = { key: "", ways: ["plain"] };
+  const { rows, in: inner, out: columns } = sizes;
+  const plain = productWays({ rows, columns, inner, weight }, limits);
   if (weight !== "float16" || !takesMatrixUnits(sizes, limits)) return plain;
   const { key, ways } = matrixWays(sizes);
   // With many rows, plain arithmetic is never as fast.
-  return { key, ways: sizes.rows <= 4 * fewRows ? [...ways, ...plain.ways] : ways };
+  return { key, ways: rows <= 128 ? [...ways, plain.ways[0]] : ways };
 }
 
 /**
- * The launch of y = or += x W^T (+ bias), in one of its ways, by default the first.
+ * The launch of y = or += x W^T (+ bias).
  *
  * @throws RangeError for an empty weight, and for a way that there is not.
  */
 export function linearLaunch(
   sizes: Sizes,
-  { weight, bias }: Operands,
-  { limits, way }: { readonly limits: Limits; readonly way?: string },
+  { weight, bias }: Kind,
+  { limits, way = linearWays(sizes, weight, limits).ways[0] }: {
+    readonly limits: Limits;
+    readonly way?: string;
+  },
 ): Launch {
-  const { in: inSize, out: outSize } = sizes;
-  if (inSize < 1 || outSize < 1) {
-    throw new RangeError(
-      `Cannot multiply by a weight of (${outSize}, ${inSize}): both sizes must be positive`,
-    );
+  const { in: inSize, out } = sizes;
+  if (inSize < 1 || out < 1) {
+    throw new RangeError(`Cannot multiply by a weight of (${out}, ${inSize}): both sizes must be positive`);
   }
-  const { ways } = linearWays(sizes, weight, limits);
-  const chosen = way ?? ways[0];
-  if (!ways.includes(chosen)) {
-    throw new RangeError(`Cannot multiply in the way "${chosen}": the ways are ${ways.join(", ")}`);
+  const matrixTile = matrixTiles[way];
+  if (matrixTile && weight === "float16" && takesMatrixUnits(sizes, limits)) {
+    return matrixLaunch(sizes, { tile: matrixTile, bias }, limits);
   }
-  const tile = matrixTiles[chosen];
-  return tile
-    ? matrixLaunch(sizes, { tile, bias }, limits)
-    : { dispatches: [linearDispatch(sizes, { weight, bias }, limits)] };
-}
-
-function linearDispatch(
-  sizes: Sizes,
-  { weight, bias }: Operands,
-  limits: Limits,
-): Dispatch {
-  const { rows, in: inSize, out: outSize } = sizes;
-  const variant: Variant = { weight, bias, wide: inSize % 4 === 0 };
-  const bindings = ["x", "weight", ...(bias ? ["bias"] : [])].map((name) => ({
-    name,
-    access: "read" as const,
-  }));
-  const common = { bindings: [...bindings, { name: "y", access: "read_write" as const }] };
-  if (rows <= fewRows) {
-    const block = rowBlock(rows);
-    const groups = Math.ceil(rows / block) * Math.ceil(outSize / 4);
-    const wgsl = matvecWgsl({ ...denseSteps, prelude: prelude(variant) }, {
-      block,
-      threads: matvecThreads(inSize),
-    });
-    return { ...common, wgsl, grid: grid(groups, limits) };
+  const chosen = wayOf(way);
+  if ("walk" in chosen) {
+    const reads = ["x", "weight", ...(bias ? ["bias"] : [])];
+    const steps = inSize / elementsOfStep(weight, inSize);
+    const matvec = denseMatvec(weight, { inSize, bias });
+    return { dispatches: [matvecDispatch(matvec, { sizes, reads, steps, walk: chosen.walk }, limits)] };
   }
-  const tiles = (tile: Tile): number => Math.ceil(rows / tile) * Math.ceil(outSize / tile);
-  const tile: Tile = tiles(128) >= manyTiles ? 128 : 64;
-  const wgsl = tiledWgsl({
-    tile,
-    prelude: prelude(variant),
-    rows: "uniforms.rows",
-    columns: "uniforms.out",
-    inner: "uniforms.in",
-    x: "inner",
-    weight: "inner",
-    slices: 1,
-  });
-  return { ...common, wgsl, grid: grid(tiles(tile), limits) };
+  const { rows, inner, columns } = productSizes(sizes);
+  const made = productLaunch(
+    {
+      uniforms,
+      x: { name: "x", dtype: "float32", along: "inner", shape: [rows, inner] },
+      weight: { name: "weight", dtype: weight, along: "inner", shape: [columns, inner] },
+      y: { name: "y", put: putBody(bias), putQuad: putQuadBody(bias) },
+      rows,
+      columns,
+      inner,
+      also: bias ? ["bias"] : [],
+    },
+    limits,
+    chosen.tile,
+  );
+  return { dispatches: made.dispatches, scratch: partialScratch([made]) };
 }

@@ -4,26 +4,26 @@
  * @module
  */
 import { workgroupBuiltins, workgroupIndex } from "../kernel.ts";
+import type { Walk } from "./ways.ts";
 
-/** What the text of a product for few rows depends on; its steps go along a row of the weight. */
+/** How a weight is read along its rows, in steps of one load each. */
 export interface Matvec {
-  /** Declares the uniforms, what a step reads, and `put(row, column, value)`. */
+  /** Declares the uniforms, what is read, `x_quad(row, quad)`, and `put(row, column, value)`. */
   readonly prelude: string;
-  /** WGSL expression of the number of steps. */
+  /** WGSL expression of the steps of a row. */
   readonly steps: string;
-  /** WGSL statements: what step `k` reads of rows `columns.x` to `columns.w` of the weight. */
-  readonly load: string;
-  /** WGSL expression, after `load`: the step's part of the four outputs of a row of x. */
-  readonly part: (row: string) => string;
+  /** WGSL expression of where the row of the weight of a column begins. */
+  readonly begin: (column: string) => string;
+  /** WGSL expression of what step `k` reads of such a row. */
+  readonly load: (begin: string, k: string) => string;
+  /** WGSL expressions of the quads in what was read. */
+  readonly quads: readonly ((loaded: string) => string)[];
+  /** What a quantised weight needs as well: a step's scale, and what each quad of x is multiplied by. */
+  readonly scaled?: {
+    readonly scale: (begin: string, k: string) => string;
+    readonly factors: readonly string[];
+  };
 }
-
-/** A step of a dense weight: four inputs. */
-export const denseSteps: Omit<Matvec, "prelude"> = {
-  steps: "(uniforms.in + 3) / 4",
-  load: `let weights = mat4x4f(
-      weight_quad(columns.x, k), weight_quad(columns.y, k), weight_quad(columns.z, k), weight_quad(columns.w, k));`,
-  part: (row) => `x_quad(${row}, k) * weights`,
-};
 
 /** Rows of x that one workgroup takes: named accumulators, so a small power of two. */
 export type RowBlock = 1 | 2 | 4 | 8;
@@ -33,52 +33,187 @@ export function rowBlock(rows: number): RowBlock {
   return rows > 4 ? 8 : rows > 2 ? 4 : rows > 1 ? 2 : 1;
 }
 
-/** Threads of a workgroup: enough to read a row of the weight in few steps, few enough to keep all busy. */
-export function matvecThreads(inSize: number): number {
-  return inSize > 512 ? 128 : inSize > 128 ? 64 : 32;
+/** Threads of a workgroup that makes its columns together: few enough that all have a step. */
+export function matvecThreads(steps: number): number {
+  return steps >= 128 ? 128 : steps >= 64 ? 64 : 32;
 }
 
-/**
- * A workgroup makes four outputs of `block` rows. Threads stride along the inputs; each accumulator holds one row's
- * four partial sums, and a tree in workgroup memory adds those of all threads.
- */
-export function matvecWgsl(
-  { prelude, steps, load, part }: Matvec,
-  { block, threads }: { readonly block: RowBlock; readonly threads: number },
-): string {
-  const lines = (line: (r: number) => string): string =>
-    Array.from({ length: block }, (_, r) => line(r)).join("\n");
-  return /* wgsl */ `
-${prelude}
+/** What the text depends on beside the weight. */
+export interface Shape {
+  readonly block: RowBlock;
+  readonly threads: number;
+  readonly walk: Walk;
+}
 
-const threads = ${threads}u;
-const block = ${block}u;
-var<workgroup> sums: array<vec4f, ${threads * block}>;
+/** Columns that one workgroup makes; a subgroup of 32 makes a fourth of its workgroup's. */
+export function columnsOf({ columns, subgroups }: Walk): number {
+  return subgroups ? 4 * columns : columns;
+}
+
+const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
+const lines = <T>(items: readonly T[], line: (item: T) => string): string => items.map(line).join("\n");
+
+/** Adds up steps `k`, `k + stride`, ..., all read before the first is used. */
+function stepsText({ begin: _, ...weight }: Matvec, { block, walk }: Shape, at: readonly string[]): string {
+  const columns = range(walk.columns), { scaled } = weight;
+  const loads = at.flatMap((k, s) =>
+    columns.flatMap((c) => [
+      `let w${s}_${c} = ${weight.load(`begin${c}`, k)};`,
+      ...(scaled ? [`let scale${s}_${c} = ${scaled.scale(`begin${c}`, k)};`] : []),
+    ])
+  );
+  const products = at.flatMap((k, s) => [
+    ...columns.flatMap((c) => weight.quads.map((quad, i) => `let w${s}_${c}_${i} = ${quad(`w${s}_${c}`)};`)),
+    ...range(block).flatMap((r) => {
+      const x = (i: number): string => `x${s}_${r}_${i}`;
+      const dot = (c: number, start: string): string =>
+        weight.quads.reduce((sum, _, i) => `add_dot(${sum}, ${x(i)}, w${s}_${c}_${i})`, start);
+      return [
+        ...weight.quads.map((_, i) => {
+          const quad = `x_quad(min(row + ${r}, last_row), ${weight.quads.length} * (${k}) + ${i})`;
+          return `let ${x(i)} = ${quad}${scaled ? ` * ${scaled.factors[i]}` : ""};`;
+        }),
+        ...columns.map((c) =>
+          scaled
+            ? `sum${r}_${c} = fma(scale${s}_${c}, ${dot(c, "0.0")}, sum${r}_${c});`
+            : `sum${r}_${c} = ${dot(c, `sum${r}_${c}`)};`
+        ),
+      ];
+    }),
+  ]);
+  return lines([...loads, ...products], (line) => `      ${line}`);
+}
+
+/** Steps times rows that stand in a text at once: some compilers take minutes for more. */
+const mostRead = 8;
+
+/** All steps of one thread; what is left after the last whole number of `walk.steps` goes one by one. */
+function walkText(weight: Matvec, shape: Shape, { lane, stride }: { lane: string; stride: string }): string {
+  const { walk: { columns }, block } = shape;
+  const steps = Math.min(shape.walk.steps, Math.ceil(mostRead / block));
+  const at = range(steps).map((s) => s === 0 ? "k" : `k + ${s} * ${stride}`);
+  const main = steps > 1
+    ? `    for (; ${at.at(-1)} < steps; k += ${steps} * ${stride}) {
+${stepsText(weight, shape, at)}
+    }
+`
+    : "";
+  return `${
+    lines(range(columns), (c) => `    let begin${c} = ${weight.begin(`min(column + ${c}, last_column)`)};`)
+  }
+${lines(range(block), (r) => range(columns).map((c) => `    var sum${r}_${c} = 0.0;`).join(" "))}
+    var k = ${lane};
+${main}    for (; k < steps; k += ${stride}) {
+${stepsText(weight, shape, ["k"])}
+    }`;
+}
+
+/** Threads that share an output's sum. */
+const parts = 8;
+
+/**
+ * Adds up all threads' sums: those of up to `threads / parts` outputs go to workgroup memory, `parts` threads take every
+ * eighth of each, and one thread adds what they have. Lines are as much longer as avoids conflicts of banks.
+ */
+function sumThreads({ block, threads, walk: { columns } }: Shape): string {
+  const outputs = range(block).flatMap((r) => range(columns).map((c) => `sum${r}_${c}`));
+  const atOnce = threads / parts, line = threads + parts;
+  const rounds = range(Math.ceil(outputs.length / atOnce)).map((i) =>
+    outputs.slice(i * atOnce, (i + 1) * atOnce)
+  );
+  return lines(rounds.map((sums, round) => ({ sums, round })), ({ sums, round }) => `
+${lines(sums, (sum) => `    partial[${sums.indexOf(sum) * line} + local] = ${sum};`)}
+    workgroupBarrier();
+    if (local < ${sums.length * parts}) {
+      var part = 0.0;
+      for (var i = local % ${parts}; i < ${threads}; i += ${parts}) { part += partial[(local / ${parts}) * ${line} + i]; }
+      folded[local] = part;
+    }
+    workgroupBarrier();
+    if (local < ${sums.length}) {
+      var total = 0.0;
+      for (var i = 0u; i < ${parts}; i++) { total += folded[local * ${parts} + i]; }
+      let output = local + ${round * atOnce};
+      put(row + output / ${columns}, column + output % ${columns}, total);
+    }`);
+}
+
+/** A workgroup makes its columns together: threads stride along the inputs. */
+function together(weight: Matvec, shape: Shape): string {
+  const { threads } = shape;
+  return `
+${weight.prelude}
+${addDot}
+var<workgroup> partial: array<f32, ${(threads / parts) * (threads + parts)}>;
+var<workgroup> folded: array<f32, ${threads}>;
 
 @compute @workgroup_size(${threads})
 fn main(${workgroupBuiltins}) {
-  let id = ${workgroupIndex};
-  let groups_per_row = (uniforms.out + 3) / 4;
-  let row = (id / groups_per_row) * block;
-  if (row >= uniforms.rows) { return; }
-  let column = (id % groups_per_row) * 4;
-  let last_row = uniforms.rows - 1;
-  let last = uniforms.out - 1;
-  let columns = min(vec4u(column) + vec4u(0, 1, 2, 3), vec4u(last));
-${lines((r) => `  var sum${r} = vec4f();`)}
-  for (var k = local; k < ${steps}; k += threads) {
-    ${load}
-${lines((r) => `    sum${r} += ${part(`min(row + ${r}, last_row)`)};`)}
-  }
-${lines((r) => `  sums[${r}u * threads + local] = sum${r};`)}
-  workgroupBarrier();
-  for (var half = threads / 2; half > 0; half >>= 1) {
-    if (local < half) {
-${lines((r) => `      sums[${r}u * threads + local] += sums[${r}u * threads + local + half];`)}
-    }
-    workgroupBarrier();
-  }
-  if (local < 4 * block) { put(row + local / 4, column + local % 4, sums[(local / 4) * threads][local % 4]); }
+${placeText(weight, shape)}
+    let column = first_column;
+${walkText(weight, shape, { lane: "local", stride: `${threads}u` })}
+${sumThreads(shape)}
 }
 `;
+}
+
+/**
+ * Each subgroup makes columns of its own: no memory, no barrier. It finds which by drawing a number, for nothing says how
+ * threads fall to subgroups; whichever it draws, a column is added up in the same order.
+ */
+function bySubgroups(weight: Matvec, shape: Shape): string {
+  const { threads, block, walk } = shape, { columns } = walk;
+  return `
+enable subgroups;
+diagnostic(off, subgroup_uniformity);
+${weight.prelude}
+${addDot}
+var<workgroup> drawn: atomic<u32>;
+
+@compute @workgroup_size(${threads})
+fn main(
+  ${workgroupBuiltins},
+  @builtin(subgroup_size) size: u32, @builtin(subgroup_invocation_id) lane: u32
+) {
+${placeText(weight, shape)}
+  // SwiftShader zeroes memory anew for each subgroup, as it starts.
+  workgroupBarrier();
+  var number = 0u;
+  if (subgroupElect()) { number = atomicAdd(&drawn, 1); }
+  number = subgroupBroadcastFirst(number);
+  for (var c = ${columns} * number; c < ${columnsOf(walk)}; c += ${columns} * (${threads} / size)) {
+    let column = first_column + c;
+${walkText(weight, shape, { lane: "lane", stride: "size" })}
+${
+    lines(range(block), (r) =>
+      lines(range(columns), (c) =>
+        `    let total${r}_${c} = subgroupAdd(sum${r}_${c});
+    if (lane == 0) { put(row + ${r}, column + ${c}, total${r}_${c}); }`))
+  }
+  }
+}
+`;
+}
+
+const addDot = `
+fn add_dot(sum: f32, a: vec4f, b: vec4f) -> f32 {
+  return fma(a.x, b.x, fma(a.y, b.y, fma(a.z, b.z, fma(a.w, b.w, sum))));
+}`;
+
+/** Blocks of rows are neighbours: the weight that one has read, the next finds in the cache. */
+function placeText({ steps }: Matvec, { block, walk }: Shape): string {
+  const columns = columnsOf(walk);
+  return `  let id = ${workgroupIndex};
+  let row_blocks = (uniforms.rows + ${block - 1}) / ${block};
+  let row = (id % row_blocks) * ${block};
+  let first_column = (id / row_blocks) * ${columns};
+  if (first_column >= uniforms.out) { return; }
+  let last_row = uniforms.rows - 1;
+  let last_column = uniforms.out - 1;
+  let steps = ${steps};`;
+}
+
+/** The text of a product for few rows. */
+export function matvecWgsl(weight: Matvec, shape: Shape): string {
+  return shape.walk.subgroups ? bySubgroups(weight, shape) : together(weight, shape);
 }

@@ -17,8 +17,9 @@ import {
   workgroupIndex,
 } from "../kernel.ts";
 import { loader, storageType } from "../half.ts";
-import { quadBody, quantizedFunctions, type QuantizedText } from "../quantized/wgsl.ts";
-import { type Along, type Tile, tiledWgsl } from "./tiled.ts";
+import { quadBody, quantizedFunctions, type QuantizedText, rowBegin } from "../quantized/wgsl.ts";
+import { type Along, sidesOf, threadsOf, type Tile, tiledWgsl } from "./tiled.ts";
+import { usualTile } from "./ways.ts";
 import { wideWeight } from "./wgsl.ts";
 
 /** A size as a number, for the grid, and as WGSL, for the text, which then serves all sizes. */
@@ -51,6 +52,11 @@ export interface Product {
     readonly name: string;
     /** WGSL that stores `value` of `row` and `column`. */
     readonly put: string;
+    /**
+     * The same for a vec4f of four columns in a y of vec4f: used where there is a multiple of four columns. Left out
+     * where lines of y need not start at multiples of four.
+     */
+    readonly putQuad?: string;
   };
   readonly rows: Size;
   readonly columns: Size;
@@ -66,52 +72,57 @@ export interface ProductLaunch {
   readonly partialBytes: number;
 }
 
-/** Workgroups it takes to fill a large GPU, and the inner length below which a slice is not worth its sum. */
-const manyGroups = 128;
-const shortestSlice = 256;
+/** Threads it takes to fill a large GPU, and the inner length below which a slice is not worth its sum. */
+const manyThreads = 2 ** 16;
+const shortestSlice = 128;
 
 /** What {@linkcode quadLoader} reads of a quantised operand. */
 function quantizedText({ name, quantized, shape: [, length] }: Operand): QuantizedText | undefined {
   return quantized && { ...quantized, words: name, length: length.text };
 }
 
-/** `fn <role>_quad(line, quad)`: elements 4 quad to 4 quad + 3 of a line; zeros past its end and past the last line. */
-function quadLoader(role: string, operand: Operand): string {
-  const { name, dtype, shape: [lines, length], base } = operand;
-  const outside = `if (line >= ${lines.text} || 4 * quad >= ${length.text}) { return vec4f(); }`;
-  const packed = quantizedText(operand);
-  if (packed) {
-    return `${quantizedFunctions(packed)}
-fn ${role}_quad(line: u32, quad: u32) -> vec4f {
-  ${outside}
-  ${quadBody(packed)}
-}`;
-  }
-  const start = base ? `${base.text} + ` : "";
-  if (length.count % 4 === 0 && (base?.count ?? 0) % 4 === 0) {
-    const load = wideWeight[dtype as keyof typeof wideWeight].replaceAll("weight[", `${name}[`);
-    return `fn ${role}_quad(line: u32, quad: u32) -> vec4f {
-  ${outside}
-  let i = (${start}line * ${length.text}) / 4 + quad;
-  ${load}
-}`;
-  }
-  return `${loader(name, dtype)}
-fn ${role}_quad(line: u32, quad: u32) -> vec4f {
-  ${outside}
-  var value = vec4f();
-  for (var k = 4 * quad; k < min(4 * quad + 4, ${length.text}); k++) {
-    value[k % 4] = ${name}_at(${start}line * ${length.text} + k);
-  }
-  return value;
-}`;
+/** Whether four neighbours of a line are one element of the buffer. */
+function isWide({ shape: [, length], base }: Operand): boolean {
+  return length.count % 4 === 0 && (base?.count ?? 0) % 4 === 0;
 }
 
-function elementType({ dtype, shape: [, length], base, quantized }: Operand): string {
-  if (quantized) return "u32";
-  const wide = length.count % 4 === 0 && (base?.count ?? 0) % 4 === 0;
-  if (!wide) return storageType(dtype);
-  return dtype === "float32" ? "vec4f" : "vec2u";
+/**
+ * `fn <role>_begin(line)`: where a line begins, and `fn <role>_quad(begin, quad)`: its elements 4 quad to 4 quad + 3. Of
+ * a line along the inner index, elements past its end are zeros.
+ */
+function quadLoader(role: string, operand: Operand): string {
+  const { name, dtype, along, shape: [, length], base } = operand;
+  const start = base ? `${base.text} + ` : "";
+  const functions = (begin: string, quad: string): string =>
+    `fn ${role}_begin(line: u32) -> u32 { return ${begin}; }
+fn ${role}_quad(begin: u32, quad: u32) -> vec4f {
+  ${quad}
+}`;
+  const outside = along === "inner" && length.count % 16 !== 0
+    ? `if (4 * quad >= ${length.text}) { return vec4f(); }\n  `
+    : "";
+  const packed = quantizedText(operand);
+  if (packed) {
+    return `${quantizedFunctions(packed)}\n${functions(rowBegin(packed, "line"), quadBody(packed))}`;
+  }
+  if (isWide(operand)) {
+    const load = wideWeight[dtype as keyof typeof wideWeight].replaceAll("weight[", `${name}[`);
+    return functions(`(${start}line * ${length.text}) / 4`, `${outside}let i = begin + quad;\n  ${load}`);
+  }
+  return `${loader(name, dtype)}
+${
+    functions(
+      `${start}line * ${length.text}`,
+      `var value = vec4f();
+  for (var k = 4 * quad; k < min(4 * quad + 4, ${length.text}); k++) { value[k % 4] = ${name}_at(begin + k); }
+  return value;`,
+    )
+  }`;
+}
+
+function elementType(operand: Operand): string {
+  if (operand.quantized || !isWide(operand)) return storageType(operand.dtype);
+  return operand.dtype === "float32" ? "vec4f" : "vec2u";
 }
 
 const declare = (names: readonly string[], types: readonly string[]): string =>
@@ -126,48 +137,87 @@ const bind = (names: readonly string[]): Binding[] =>
 const overrides = (constants: Readonly<Record<string, number>> = {}): string =>
   Object.keys(constants).map((name) => `override ${name}: u32;`).join("\n");
 
-function putFunction({ rows, columns }: Product, store: string): string {
-  return `fn put(row: u32, column: u32, value: f32) {
+/** How results are stored: WGSL for one or for four of them, and the element type of what they are stored in. */
+interface Store {
+  readonly quads: boolean;
+  readonly put: string;
+}
+
+/** Whether y, and the sums of slices, are stored by quads. */
+function yStore({ y, columns }: Product): Store {
+  return y.putQuad && columns.count % 4 === 0
+    ? { quads: true, put: y.putQuad }
+    : { quads: false, put: y.put };
+}
+
+function sliceStore(product: Product): Store {
+  const { quads } = yStore(product), { rows, columns } = product;
+  const at = `(slice * (${rows.text}) + row) * ${columns.text} + column`;
+  return { quads, put: quads ? `partials[(${at}) / 4] = value;` : `partials[${at}] = value;` };
+}
+
+/** `fn put_quad(row, column, value)`, of which nothing is stored that lies past the end. */
+function putFunctions({ rows, columns }: Product, { quads, put }: Store): string {
+  const function_ = (name: string, type: string): string => `
+fn ${name}(row: u32, column: u32, value: ${type}) {
   if (row >= ${rows.text} || column >= ${columns.text}) { return; }
-  ${store}
+  ${put}
+}`;
+  if (quads) return function_("put_quad", "vec4f");
+  return `${function_("put", "f32")}
+fn put_quad(row: u32, column: u32, value: vec4f) {
+${[0, 1, 2, 3].map((i) => `  put(row, column + ${i}, value[${i}]);`).join("\n")}
 }`;
 }
 
+/** Adds the slices of each result in their order. */
 function sumSlices(product: Product, slices: number, limits: Limits): Dispatch {
   const { rows, columns, also = [], constants } = product;
+  const store = yStore(product), width = store.quads ? 4 : 1, type = store.quads ? "vec4f" : "f32";
   const names = ["partials", ...also, product.y.name];
   const wgsl = /* wgsl */ `
 ${uniformStruct(product.uniforms)}
 ${overrides(constants)}
-${declare(names, names.map(() => "f32"))}
-${putFunction(product, product.y.put)}
+${declare(names, [type, ...also.map(() => "f32"), type])}
+${putFunctions(product, store)}
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(64)
 fn main(${workgroupBuiltins}) {
-  let count = ${rows.text} * ${columns.text};
-  let i = (${workgroupIndex}) * 256 + local;
+  let line = ${columns.text} / ${width};
+  let count = ${rows.text} * line;
+  let i = (${workgroupIndex}) * 64 + local;
   if (i >= count) { return; }
-  var sum = 0.0;
+  var sum = ${type}();
   for (var s = 0u; s < ${slices}; s++) { sum += partials[s * count + i]; }
-  put(i / ${columns.text}, i % ${columns.text}, sum);
+  ${store.quads ? "put_quad" : "put"}(i / line, ${width} * (i % line), sum);
 }
 `;
-  const groups = Math.ceil(rows.count * columns.count / 256);
+  const groups = Math.ceil(rows.count * columns.count / width / 64);
   return { wgsl, bindings: bind(names), constants, grid: grid(groups, limits) };
 }
 
-/** The dispatches of a product; the caller's launch provides scratch `partials` of `partialBytes`, if any. */
-export function productLaunch(product: Product, limits: Limits): ProductLaunch {
+/** Workgroups to a tile: a power of two, so that few texts serve all sizes. */
+function slicesOf({ inner }: Product, tiles: number, tile: Tile): number {
+  const wanted = Math.ceil(Math.log2(manyThreads / (tiles * threadsOf(tile))));
+  return 2 ** Math.max(0, Math.min(wanted, Math.floor(Math.log2(inner.count / shortestSlice))));
+}
+
+/**
+ * The dispatches of a product; the caller's launch provides scratch `partials` of `partialBytes`, if any.
+ *
+ * @param tile By default the usual one for these sizes.
+ */
+export function productLaunch(
+  product: Product,
+  limits: Limits,
+  tile: Tile = usualTile({ rows: product.rows.count, columns: product.columns.count }),
+): ProductLaunch {
   const { x, weight, rows, columns, inner, also = [], constants } = product;
-  const tiles = (tile: Tile): number => Math.ceil(rows.count / tile) * Math.ceil(columns.count / tile);
-  const tile: Tile = tiles(128) >= manyGroups ? 128 : 64;
-  const wanted = Math.min(manyGroups / tiles(tile), inner.count / shortestSlice);
-  // A power of two, so that few texts serve all sizes.
-  const slices = 2 ** Math.max(0, Math.floor(Math.log2(wanted)));
+  const [tileRows, tileColumns] = sidesOf(tile);
+  const tiles = Math.ceil(rows.count / tileRows) * Math.ceil(columns.count / tileColumns);
+  const slices = slicesOf(product, tiles, tile);
   const target = slices > 1 ? "partials" : product.y.name;
-  const store = slices > 1
-    ? `partials[(slice * (${rows.text}) + row) * ${columns.text} + column] = value;`
-    : product.y.put;
+  const store = slices > 1 ? sliceStore(product) : yStore(product);
   const scales = weight.quantized ? [weight.quantized] : [];
   const names = [x.name, weight.name, ...scales.map((q) => q.scales), ...also, target];
   const types = [
@@ -175,25 +225,24 @@ export function productLaunch(product: Product, limits: Limits): ProductLaunch {
     elementType(weight),
     ...scales.map((q) => storageType(q.scaleType)),
     ...also.map(() => "f32"),
-    "f32",
+    store.quads ? "vec4f" : "f32",
   ];
   const prelude = `${uniformStruct(product.uniforms)}
 ${overrides(constants)}
 ${declare(names, types)}
 ${quadLoader("x", x)}
 ${quadLoader("weight", weight)}
-${putFunction(product, store)}`;
+${putFunctions(product, store)}`;
   const wgsl = tiledWgsl({
     tile,
     prelude,
-    rows: rows.text,
-    columns: columns.text,
+    x: { along: x.along, size: rows.text },
+    weight: { along: weight.along, size: columns.text },
     inner: inner.text,
-    x: x.along,
-    weight: weight.along,
+    whole: inner.count % 16 === 0,
     slices,
   });
-  const main = { wgsl, bindings: bind(names), constants, grid: grid(slices * tiles(tile), limits) };
+  const main = { wgsl, bindings: bind(names), constants, grid: grid(slices * tiles, limits) };
   if (slices === 1) return { dispatches: [main], partialBytes: 0 };
   return {
     dispatches: [main, sumSlices(product, slices, limits)],

@@ -4,13 +4,21 @@
  * @module
  */
 import { storageType } from "../half.ts";
-import { type BufferSpec, type DType, grid, type Launch, type Limits, uniformStruct } from "../kernel.ts";
-import { fewRows } from "../linear/launch.ts";
-import { type Matvec, matvecThreads, matvecWgsl, rowBlock } from "../linear/matvec.ts";
-import { type Operand, partialScratch, productLaunch, type Size } from "../linear/product.ts";
-import { putBody, uniforms as denseUniforms, xDeclaration } from "../linear/wgsl.ts";
-import type { Bits, QuantizedShape } from "./format.ts";
-import { quadsOfWord, quantizedFunctions, type QuantizedText, wordAt } from "./wgsl.ts";
+import {
+  type BufferSpec,
+  type Choice,
+  type DType,
+  type Launch,
+  type Limits,
+  uniformStruct,
+} from "../kernel.ts";
+import { matvecDispatch, productSizes } from "../linear/launch.ts";
+import type { Matvec } from "../linear/matvec.ts";
+import { type Operand, partialScratch, productLaunch } from "../linear/product.ts";
+import { productWays, wayOf } from "../linear/ways.ts";
+import { matvecPrelude, putBody, putQuadBody, uniforms as denseUniforms } from "../linear/wgsl.ts";
+import { type Bits, blockSize, type QuantizedShape } from "./format.ts";
+import { quadFactor, quadsOfWord, quantizedFunctions, type QuantizedText, rowBegin } from "./wgsl.ts";
 
 /** Uniform words of the kernels with a quantised weight: those of the dense ones, and the bits of an element. */
 export const uniforms = { ...denseUniforms, bits: "u32" } as const;
@@ -53,80 +61,70 @@ export function weightOperand(format: Format): Pick<Operand, "name" | "dtype" | 
   return { name: "words", dtype: "uint32", quantized: { scales: "scales", ...format } };
 }
 
-/**
- * A step is one word of each of four rows: 4 or 8 elements, so that neighbouring threads read neighbouring words, and
- * neighbouring quads of x. The scale is put to the sum of the word's products.
- */
+/** Words of a row that a step takes: a load of 8 bytes, 8 or 16 elements, so that neighbours read x side by side. */
+const wordsOfStep = 2;
+
+/** How a quantised weight is read for few rows; the scale is put to the sum of a step's products. */
 function matvec(
   format: Format,
-  { bias, wide }: { readonly bias: boolean; readonly wide: boolean },
+  { inSize, bias }: { readonly inSize: number; readonly bias: boolean },
 ): Matvec {
+  const { bits, scaleType } = format, shifts = quadsOfWord[bits];
   const text: QuantizedText = { words: "words", scales: "scales", ...format, length: "uniforms.in" };
-  const quads = quadsOfWord[format.bits], elements = 4 * quads.length;
-  const ofColumns = (expression: (column: string) => string): string =>
-    ["x", "y", "z", "w"].map((i) => expression(`columns.${i}`)).join(", ");
+  const types = ["vec2u", storageType(scaleType)];
   return {
     prelude: `${uniformStruct(uniforms)}
-${xDeclaration(wide)}
-@group(0) @binding(2) var<storage, read> words: array<u32>;
-@group(0) @binding(3) var<storage, read> scales: array<${storageType(format.scaleType)}>;
-${bias ? "@group(0) @binding(4) var<storage, read> bias: array<f32>;" : ""}
-@group(0) @binding(${bias ? 5 : 4}) var<storage, read_write> y: array<f32>;
-${quantizedFunctions(text)}
-
-fn put(row: u32, column: u32, value: f32) {
-  if (row >= uniforms.rows || column >= uniforms.out) { return; }
-  ${putBody(bias)}
-}`,
-    steps: `(uniforms.in + ${elements - 1}) / ${elements}`,
-    load: `let packed = vec4u(${ofColumns((column) => wordAt(text, column, "k"))});
-    let scale = vec4f(${ofColumns((column) => `words_scale(${column}, k / ${32 / elements})`)});
-${
-      quads.map((quad, i) =>
-        `    let weights${i} = mat4x4f(${["x", "y", "z", "w"].map((j) => quad(`packed.${j}`)).join(", ")});`
-      ).join("\n")
-    }`,
-    part: (row) =>
-      `scale * (${
-        quads.map((_, i) => `x_quad(${row}, ${quads.length} * k + ${i}) * weights${i}`).join(" + ")
-      })`,
+${matvecPrelude({ names: ["words", "scales"], types, bias, inSize })}
+${quantizedFunctions(text)}`,
+    steps: `((uniforms.in + 31) / 32) * ${bits / wordsOfStep}`,
+    begin: (column) => rowBegin(text, column),
+    load: (begin, k) => `words[${begin} / ${wordsOfStep} + ${k}]`,
+    quads: ["x", "y"].flatMap((word) =>
+      shifts.map((shift) => (w: string) => `numbers_${shift}(${w}.${word})`)
+    ),
+    scaled: {
+      scale: (begin, k) => `words_scale(${begin}, (${k}) / ${bits / wordsOfStep})`,
+      factors: ["x", "y"].flatMap(() => shifts.map(quadFactor)),
+    },
   };
+}
+
+/** The ways of y = or += x W^T (+ bias). */
+export function quantizedLinearWays({ rows, in: inner, out: columns, bits }: Sizes, limits: Limits): Choice {
+  return productWays({ rows, columns, inner, weight: `${bits} bits` }, limits);
 }
 
 /** The launch of y = or += x W^T (+ bias). */
 export function quantizedLinearLaunch(
   sizes: Sizes,
   { bias, scaleType }: { readonly bias: boolean; readonly scaleType: DType },
-  limits: Limits,
+  { limits, way = quantizedLinearWays(sizes, limits).ways[0] }: {
+    readonly limits: Limits;
+    readonly way?: string;
+  },
 ): Launch {
   const format: Format = { bits: shapeOf(sizes).bits, scaleType };
-  const { rows, in: inSize, out } = sizes;
-  if (rows <= fewRows) {
-    const block = rowBlock(rows);
-    const wgsl = matvecWgsl(matvec(format, { bias, wide: inSize % 4 === 0 }), {
-      block,
-      threads: matvecThreads(inSize * format.bits / 8),
-    });
-    const read = ["x", "words", "scales", ...(bias ? ["bias"] : [])];
-    const bindings = [
-      ...read.map((name) => ({ name, access: "read" as const })),
-      { name: "y", access: "read_write" as const },
-    ];
-    const groups = Math.ceil(rows / block) * Math.ceil(out / 4);
-    return { dispatches: [{ wgsl, bindings, grid: grid(groups, limits) }] };
+  const chosen = wayOf(way);
+  if ("walk" in chosen) {
+    const inSize = sizes.in, reads = ["x", "words", "scales", ...(bias ? ["bias"] : [])];
+    const steps = Math.ceil(inSize / blockSize) * format.bits / wordsOfStep;
+    const text = matvec(format, { inSize, bias });
+    return { dispatches: [matvecDispatch(text, { sizes, reads, steps, walk: chosen.walk }, limits)] };
   }
-  const inner: Size = { count: inSize, text: "uniforms.in" };
-  const rowsSize: Size = { count: rows, text: "uniforms.rows" };
-  const columns: Size = { count: out, text: "uniforms.out" };
-  const made = productLaunch({
-    uniforms,
-    x: { name: "x", dtype: "float32", along: "inner", shape: [rowsSize, inner] },
-    weight: { ...weightOperand(format), along: "inner", shape: [columns, inner] },
-    y: { name: "y", put: putBody(bias) },
-    rows: rowsSize,
-    columns,
-    inner,
-    also: bias ? ["bias"] : [],
-  }, limits);
+  const { rows, inner, columns } = productSizes(sizes);
+  const made = productLaunch(
+    {
+      uniforms,
+      x: { name: "x", dtype: "float32", along: "inner", shape: [rows, inner] },
+      weight: { ...weightOperand(format), along: "inner", shape: [columns, inner] },
+      y: { name: "y", put: putBody(bias), putQuad: putQuadBody(bias) },
+      rows,
+      columns,
+      inner,
+      also: bias ? ["bias"] : [],
+    },
+    limits,
+    chosen.tile,
+  );
   return { dispatches: made.dispatches, scratch: partialScratch([made]) };
 }

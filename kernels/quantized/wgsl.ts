@@ -1,8 +1,10 @@
 /**
  * WGSL that reads quantised weights: see format.ts for where their bits are.
  *
- * Bytes become numbers by shifts, as the builtin `unpack4xI8` does in most of its implementations; that is of a language
- * extension, which not every one has. Halves of bytes go to the upper half first: what comes out is 16 times the number.
+ * A number becomes a float in two operations: its bits, made unsigned by turning the highest one, are laid into the
+ * fraction of 2^23, and what that is too large by is subtracted. Both are exact. Two of four numbers stay at the higher
+ * byte of 16 bits, and come out as 256 times what they are; those of the higher halves of bytes, as 16 times. These
+ * units are divided out later, of x or of the scale: they are powers of two.
  *
  * @module
  */
@@ -10,17 +12,8 @@ import { loader } from "../half.ts";
 import type { DType } from "../kernel.ts";
 import type { Bits } from "./format.ts";
 
-/** WGSL constant that an unpacked number is divided by. */
-const unit: Readonly<Record<Bits, number>> = { 8: 1, 4: 16 };
-
-/** The quads of four numbers in a word, in the order of their elements. */
-export const quadsOfWord: Readonly<Record<Bits, readonly ((word: string) => string)[]>> = {
-  8: [(word) => `signed_bytes(${word})`],
-  4: [
-    (word) => `signed_bytes((${word} << 4) & 0xf0f0f0f0)`,
-    (word) => `signed_bytes(${word} & 0xf0f0f0f0)`,
-  ],
-};
+/** Of the quads of four numbers in a word, in the order of their elements: the lowest bit of the first number. */
+export const quadsOfWord: Readonly<Record<Bits, readonly number[]>> = { 8: [0], 4: [0, 4] };
 
 /** Names and sizes of a quantised weight in WGSL. */
 export interface QuantizedText {
@@ -32,28 +25,45 @@ export interface QuantizedText {
   readonly length: string;
 }
 
-/** What {@linkcode quadsOfWord} calls, and `fn <words>_scale(row, block) -> f32`, by which its numbers are multiplied. */
-export function quantizedFunctions({ words, scales, scaleType, bits, length }: QuantizedText): string {
-  return `${loader(scales, scaleType)}
-fn signed_bytes(word: u32) -> vec4f {
-  return vec4f(bitcast<vec4i>(vec4u(word) << vec4u(24, 16, 8, 0)) >> vec4u(24));
+/** Units of a quad's numbers. */
+const unitsOf = (shift: number): number[] => [1, 256, 1, 256].map((unit) => unit * 2 ** shift);
+
+/** WGSL vector that a quad, or what it is multiplied by, is to be multiplied by. */
+export function quadFactor(shift: number): string {
+  return `vec4f(${unitsOf(shift).map((unit) => (1 / unit).toString()).join(", ")})`;
 }
-fn ${words}_scale(row: u32, block: u32) -> f32 {
-  return ${scales}_at(row * ((${length} + 31) / 32) + block) * ${(1 / unit[bits]).toFixed(4)};
+
+/** The functions of {@linkcode quantizedFunctions} that unpack a quad: `numbers_<shift>`. */
+function unpackFunction(bits: Bits, shift: number): string {
+  const half = 2 ** (bits - 1), units = unitsOf(shift);
+  const masks = units.map((unit) => `${(2 ** bits - 1) * unit}`).join(", ");
+  return `fn numbers_${shift}(word: u32) -> vec4f {
+  let low = word ^ ${half * (bits === 8 ? 0x01010101 : 0x11111111)};
+  let high = low >> 16;
+  let fraction = vec4u(low, low, high, high) & vec4u(${masks});
+  return bitcast<vec4f>(fraction | vec4u(0x4b000000)) - vec4f(${
+    units.map((unit) => 2 ** 23 + half * unit).join(", ")
+  });
 }`;
 }
 
-/** WGSL of the word `k` of a row. */
-export function wordAt({ words, bits, length }: QuantizedText, row: string, k: string): string {
-  return `${words}[${row} * (${bits} * ((${length} + 31) / 32)) + ${k}]`;
+/**
+ * `fn numbers_<shift>(word) -> vec4f` of each quad, in units of {@linkcode quadFactor}, and
+ * `fn <words>_scale(begin, block) -> f32` of a block of the row that begins at a word.
+ */
+export function quantizedFunctions({ words, scales, scaleType, bits }: QuantizedText): string {
+  return `${loader(scales, scaleType)}
+${quadsOfWord[bits].map((shift) => unpackFunction(bits, shift)).join("\n")}
+fn ${words}_scale(begin: u32, block: u32) -> f32 { return ${scales}_at(begin / ${bits} + block); }`;
 }
 
-/** WGSL statements that return elements 4 quad to 4 quad + 3 of a line. */
-export function quadBody(text: QuantizedText): string {
-  const quads = quadsOfWord[text.bits];
-  const value = quads.length === 1
-    ? quads[0]("word")
-    : `select(${quads[0]("word")}, ${quads[1]("word")}, (quad & 1) == 1)`;
-  return `let word = ${wordAt(text, "line", quads.length === 1 ? "quad" : "(quad / 2)")};
-  return ${text.words}_scale(line, quad / 8) * ${value};`;
+/** WGSL of the word that a row begins at. */
+export function rowBegin({ bits, length }: QuantizedText, row: string): string {
+  return `${row} * (${bits} * ((${length} + 31) / 32))`;
+}
+
+/** WGSL statements that return elements 4 quad to 4 quad + 3 of the row that begins at a word. */
+export function quadBody({ words, bits }: QuantizedText): string {
+  const word = bits === 8 ? `${words}[begin + quad]` : `${words}[begin + quad / 2] >> (4 * (quad & 1))`;
+  return `return ${words}_scale(begin, quad / 8) * ${quadFactor(0)} * numbers_0(${word});`;
 }
