@@ -60,7 +60,7 @@ export function putQuadBody(bias: boolean): string {
 /** Bindings of a product for few rows, from x to y, and `put(row, column, value)`. */
 export function matvecPrelude(
   { names, types, bias, inSize }: {
-    /** The uniform words' struct. */
+    /** Buffers between x and the bias, and their element types. */
     readonly names: readonly string[];
     readonly types: readonly string[];
     readonly bias: boolean;
