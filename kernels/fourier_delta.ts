@@ -22,7 +22,7 @@ import {
   wholeRounds,
 } from "./fft/synthesis.ts";
 import { twiddleTables } from "./fft/twiddles.ts";
-import { fftFunctions, workBytes, workMemory } from "./fft/wgsl.ts";
+import { fftFunctions, workMemory } from "./fft/wgsl.ts";
 import { fourierTable, inOrder, randomFrequencies } from "./fourier_table.ts";
 import {
   type Arrays,
@@ -70,15 +70,15 @@ function launch(words: Uniforms, limits: Limits): Launch {
   }
   const plan = planTransform(inFeatures, limits);
   planTransform(outFeatures, limits);
-  const most = productCount(plan, limits, workBytes([plan]));
-  const products = entryProducts({ most, threads: plan.threads, count: "count" });
+  const most = productCount([plan], limits);
+  const products = entryProducts({ most, plan, count: "count", fromWork: false });
   const groups = synthesisGroups(plan);
   const tables = twiddleTables(inFeatures, outFeatures);
   const { functions, declare, sums, run, row } = synthesis(plan, {
     twiddles: tables.of(inFeatures),
     count: "count",
     rounds: wholeRounds,
-    fresh: true,
+    fresh: most === 0,
     products,
   });
   const phase = outFeatures < 65536 ? `row * u % ${outFeatures}u` : `mulmod(row, u, ${outFeatures}u)`;
@@ -94,7 +94,7 @@ ${uniformStruct(uniforms)}
 @group(0) @binding(4) var<storage, read> twiddles: array<vec2f>;
 override lowest: u32;
 override transforms: u32;
-${workMemory(plan)}
+${workMemory([plan], most)}
 ${fftFunctions}
 var<private> row: u32;
 // Where a row of dW stands among the call's; past their number when it is none of them.
@@ -106,7 +106,7 @@ fn offset(k: u32) -> u32 { return table[k]; }
 fn source(e: u32) -> u32 { return table[${halfBins(inFeatures) + 1}u + e]; }
 fn coefficient(e: u32) -> f32 { return values[e]; }
 fn product(u: u32, coefficient: f32) -> vec2f { return coefficient * ${tables.of(outFeatures)(phase)}; }
-${gatherFunctions({ rounds: wholeRounds, products: most })}
+${gatherFunctions(wholeRounds)}
 ${functions}
 @compute @workgroup_size(${plan.threads})
 fn main(${workgroupBuiltins}) {

@@ -106,7 +106,7 @@ function fused(
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
 ${declareBindings(bindings, { ...types, x: elementType(input), dy: elementType(output) })}
-${workMemory(input, output)}
+${workMemory([input, output])}
 ${fftFunctions}
 var<private> x_at: u32;
 var<private> dy_at: u32;

@@ -88,7 +88,7 @@ ${uniformStruct(uniforms)}
 @group(0) @binding(3) var<storage, read> twiddles: array<vec2f>;
 ${slots ? "@group(0) @binding(4) var<storage, read> slots: array<u32>;" : ""}
 ${partDeclaration(part)}
-${workMemory(plan)}
+${workMemory([plan])}
 ${fftFunctions}
 var<private> row_at: u32;
 ${foldFunction(plan, read)}

@@ -42,7 +42,8 @@ export function passLayout(
 ): Layout {
   const banks = parts ? 32 : 16;
   const run = done * radix;
-  if (done >= banks || run % 2 === 1 || !isStraight(radix)) return "plain";
+  // From runs of half the banks on, two invocations meet at most: less than what padding costs in memory.
+  if (2 * done >= banks || run % 2 === 1 || !isStraight(radix)) return "plain";
   if (!padded) return "permuted";
   if (run >= banks) return { every: run, pad: done };
   return banks % run === 0 ? { every: banks, pad: 1 } : "plain";

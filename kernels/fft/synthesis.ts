@@ -13,7 +13,7 @@ import { index, type Place } from "./layout.ts";
 import type { TransformPlan } from "./plan.ts";
 import { eachTurn, type Held } from "./stages.ts";
 import type { Twiddles } from "./twiddles.ts";
-import { expose, type Round, roundsOf, transform } from "./wgsl.ts";
+import { expose, type Round, roundsOf, transform, workBytes } from "./wgsl.ts";
 
 /** Workgroups a synthesis of one row takes. */
 export const synthesisGroups = (plan: TransformPlan): number => plan.residues;
@@ -28,7 +28,7 @@ export interface SynthesisOf {
   readonly count: string;
   /** Rounds in which entries come. */
   readonly rounds: readonly Round[];
-  /** Whether reads of `work` before the last sum's lie behind a barrier, as those of products do. */
+  /** Whether nothing has read `work` when the sums are done. */
   readonly fresh: boolean;
   /** Where they pay; their `fetch` comes before `sums`. */
   readonly products?: Products;
@@ -46,68 +46,84 @@ export interface Synthesis {
   readonly row: Held;
 }
 
-/** Most entries whose products are held at once. */
-const maxProducts = 2048;
+/** Coefficients that an adapter usually has at most: memory is made for their products, even beside short rows. */
+const usualEntries = 1024;
+/** Entries of a row that products are made of at most, and of those an invocation's. */
+const mostEntries = 2048;
+const mostOfInvocation = 8;
+/** Entries that an invocation reads long before they are used, so that memory is not waited for. */
+const readAhead = 2;
 
 /**
- * Entries whose products fit beside `work` of `memoryBytes`; 0 when that is too few to pay. Each entry is then
+ * Entries whose products fit `work`, where all `plans` share it; 0 when that is too few to pay. Each entry is then
  * multiplied once, by neighbouring invocations, before the bins sum what is theirs.
  */
-export function productCount(
-  { mode, size, threads }: TransformPlan,
-  limits: Limits,
-  memoryBytes: number,
-): number {
-  if (mode !== "half" || size < 64) return 0;
-  const room = Math.floor((limits.workgroupStorageBytes - memoryBytes) / 8);
-  return Math.floor(Math.min(maxProducts, room) / threads) * threads;
+export function productCount(plans: readonly TransformPlan[], limits: Limits): number {
+  if (plans.every(({ mode, size }) => mode !== "half" || size < 64)) return 0;
+  const [{ threads }] = plans;
+  const bytes = Math.max(workBytes(plans), Math.min(8 * usualEntries, limits.workgroupStorageBytes));
+  const most = Math.min(bytes / 8, mostEntries, mostOfInvocation * threads);
+  return Math.floor(most / threads) * threads;
 }
 
-/** Entries that an invocation holds in registers: read long before they are used, so that memory is not waited for. */
-const heldEntries = 2;
-
-/** The products of a row's entries, made in workgroup memory by neighbouring invocations. */
+/**
+ * The products of a row's entries, made by neighbouring invocations. They take the place of what `work` holds, so each
+ * invocation keeps its own until all are made: workgroups with less memory are more at a time.
+ */
 export interface Products {
   /** Most entries of a row that is summed from products. */
   readonly most: number;
   readonly declare: string;
   /** Statements that read each invocation's first entries. */
   readonly fetch: string;
-  /** Statements that write the products of all entries, up to `most`. */
+  /** Statements that put the products of all entries, up to `most`, in place of what `work` holds. */
   multiply(round: Round): string;
+  /** WGSL expression of an entry's product. */
+  readonly at: (entry: string) => string;
 }
 
-/** Products of up to `most` entries, of which a row has `count`; undefined where there is no room. */
-export function entryProducts(
-  { most, threads, count }: { readonly most: number; readonly threads: number; readonly count: string },
-): Products | undefined {
+/** What products are made of. */
+export interface ProductsOf {
+  /** Of {@linkcode productCount}. */
+  readonly most: number;
+  readonly plan: TransformPlan;
+  /** WGSL expression of the number of a row's entries. */
+  readonly count: string;
+  /** Whether entries are read from `work`. */
+  readonly fromWork: boolean;
+}
+
+/** Products of up to `most` entries; undefined where there is no room. */
+export function entryProducts({ most, plan, count, fromWork }: ProductsOf): Products | undefined {
   if (most === 0) return undefined;
-  const held = Math.min(heldEntries, most / threads);
-  const each = (body: (b: number, e: string) => string): string =>
-    Array.from({ length: held }, (_, b) => body(b, b === 0 ? "local" : `local + ${b * threads}u`)).join("\n");
+  const { threads, parts } = plan;
+  const each = (end: number, body: (b: number, e: string) => string): string =>
+    Array.from(
+      { length: Math.min(end, most / threads) },
+      (_, b) => body(b, b === 0 ? "local" : `local + ${b * threads}u`),
+    ).join("\n") + "\n";
+  const put = (e: string, value: string): string =>
+    parts ? `work[2 * (${e})] = ${value}.x; work[2 * (${e}) + 1] = ${value}.y;` : `work[${e}] = ${value};`;
   return {
     most,
-    declare: each((b) => `var source_${b} = 0u; var coefficient_${b} = 0.0;`),
-    fetch: each((b, e) =>
-      `if (${e} < ${count}) { source_${b} = source(${e}); coefficient_${b} = coefficient(${e}); }`
+    declare: each(readAhead, (b) => `var source_${b} = 0u; var coefficient_${b} = 0.0;`),
+    fetch: each(
+      readAhead,
+      (b, e) => `if (${e} < ${count}) { source_${b} = source(${e}); coefficient_${b} = coefficient(${e}); }`,
     ),
     multiply: ({ suffix }) =>
-      each((b, e) =>
-        `if (${e} < ${count}) { products[${e}] = product${suffix}(source_${b}, coefficient_${b}); }`
-      ) + `
-for (var e = local + ${
-        held * threads
-      }u; e < ${count}; e += ${threads}u) { products[e] = product${suffix}(source(e), coefficient(e)); }
-`,
+      each(Infinity, (b, e) => {
+        const entry = b < readAhead ? `source_${b}, coefficient_${b}` : `source(${e}), coefficient(${e})`;
+        return `var product_${b} = vec2f(); if (${e} < ${count}) { product_${b} = product${suffix}(${entry}); }`;
+      }) + (fromWork ? "workgroupBarrier();\n" : "") +
+      each(Infinity, (b, e) => `if (${e} < ${count}) { ${put(e, `product_${b}`)} }`),
+    at: (e) => parts ? `vec2f(work[2 * ${e}], work[2 * ${e} + 1])` : `work[${e}]`,
   };
 }
 
-/** WGSL memory and functions that all of a kernel's syntheses share; `products` is the most of any. */
-export function gatherFunctions(
-  { rounds, products }: { readonly rounds: readonly Round[]; readonly products: number },
-): string {
-  const memory = products > 0 ? `var<workgroup> products: array<vec2f, ${products}>;\n` : "";
-  return memory + rounds.map(({ suffix }) => /* wgsl */ `
+/** WGSL functions that all of a kernel's syntheses share. */
+export function gatherFunctions(rounds: readonly Round[]): string {
+  return rounds.map(({ suffix }) => /* wgsl */ `
 fn gather${suffix}(k: u32) -> vec2f {
   var sum = vec2f();
   let end = offset(k + 1);
@@ -289,7 +305,9 @@ function produced(
   },
 ): string {
   const sum = (variable: string, bin: string): string =>
-    `{ let end = offset(${bin} + 1); for (var e = offset(${bin}); e < end; e++) { ${variable} += products[e]; } }\n`;
+    `{ let end = offset(${bin} + 1); for (var e = offset(${bin}); e < end; e++) { ${variable} += ${
+      products.at("e")
+    }; } }\n`;
   return /* wgsl */ `
 if (${count} <= ${products.most}u) {
   ${products.multiply(round)}
@@ -297,7 +315,6 @@ if (${count} <= ${products.most}u) {
   ${pairs.sums(sum)}
 } else {
   ${pulled(pairs, round)}
-  workgroupBarrier();
 }
 `;
 }

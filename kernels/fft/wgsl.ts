@@ -29,15 +29,16 @@ export function workBytes(plans: readonly TransformPlan[]): number {
 }
 
 /**
- * WGSL declaration of the workgroup memory for transforms of one workgroup (see `together`), and of `at`, the place of a
- * point in a layout without room for padding: it takes bits of the index that vary between invocations, in the stores of
+ * WGSL declaration of the workgroup memory for transforms of one workgroup (see `together`), and for as many products in
+ * their place; and of `at`, the place of a point in a layout without room for padding: it takes bits of the index that vary between invocations, in the stores of
  * a first pass of radix 8 (stride 8) and of a second one (runs of 8, stride 64), to bits of the bank that do not.
  */
-export function workMemory(...plans: readonly TransformPlan[]): string {
+export function workMemory(plans: readonly TransformPlan[], products = 0): string {
+  const bytes = Math.max(workBytes(plans), 8 * products);
   return plans[0].parts
-    ? `var<workgroup> work: array<f32, ${workBytes(plans) / 4}>;
+    ? `var<workgroup> work: array<f32, ${bytes / 4}>;
 fn at(i: u32) -> u32 { return i ^ ((i >> 5) & 7) ^ ((i >> 3) & 24); }\n`
-    : `var<workgroup> work: array<vec2f, ${workBytes(plans) / 8}>;
+    : `var<workgroup> work: array<vec2f, ${bytes / 8}>;
 fn at(i: u32) -> u32 { return i ^ ((i >> 4) & 7) ^ ((i >> 3) & 8); }\n`;
 }
 

@@ -20,7 +20,7 @@ import {
   type Synthesis,
   synthesis,
 } from "../fft/synthesis.ts";
-import { expose, fftFunctions, type Round, roundsOf, workBytes, workMemory } from "../fft/wgsl.ts";
+import { expose, fftFunctions, type Round, roundsOf, workMemory } from "../fft/wgsl.ts";
 import {
   declareBindings,
   type Dispatch,
@@ -50,7 +50,7 @@ const chosen = (values: readonly number[]): string =>
     `${values[0]}u`,
   );
 
-/** What a workgroup does: `place` and `find`, x's transform, `sums` in every round, then `finish`. */
+/** What a workgroup does: `place` and `find`, x's transform, `sums`, then `finish`. */
 interface Body {
   readonly grid: number;
   /** Row and segment from `index`; leaves the function where there are none. */
@@ -58,7 +58,8 @@ interface Body {
   /** The row's entries; leaves the function where it has none. */
   readonly find: string;
   readonly syntheses: readonly Synthesis[];
-  readonly sums: (round: Round) => string;
+  /** Sums all bins; `exposed` puts x's spectrum into `work` and uses it, round by round. */
+  readonly sums: (exposed: (use: (round: Round) => string) => string) => string;
   readonly finish: string;
 }
 
@@ -69,7 +70,7 @@ interface FusedShape extends Shape {
   readonly productsOf: (count: string) => Products | undefined;
   readonly synthesisOf: (
     plan: TransformPlan,
-    options: { suffix: string; count: string; fresh: boolean },
+    options: { readonly suffix: string; readonly count: string },
   ) => Synthesis;
 }
 
@@ -79,9 +80,7 @@ interface FusedShape extends Shape {
  */
 function apart({ segments, rows, outputs, y, productsOf, synthesisOf, ...shape }: FusedShape): Body {
   const plans = outputs.filter(({ length }, i) => outputs.findIndex((plan) => plan.length === length) === i);
-  const syntheses = plans.map((plan) =>
-    synthesisOf(plan, { suffix: `_${plan.length}`, count: "count", fresh: true })
-  );
+  const syntheses = plans.map((plan) => synthesisOf(plan, { suffix: `_${plan.length}`, count: "count" }));
   const each = (code: (i: number) => string): string =>
     plans.length === 1 ? code(0) : plans.map(({ length }, i) => {
       const mine = segments.filter(({ plan }) => plan.length === length);
@@ -100,7 +99,7 @@ function apart({ segments, rows, outputs, y, productsOf, synthesisOf, ...shape }
   ${productsOf("count")?.fetch ?? ""}
   let y_at = ${placeInY(shape, y, start)};`,
     syntheses,
-    sums: (round) => each((i) => syntheses[i].sums(round)),
+    sums: (exposed) => exposed((round) => each((i) => syntheses[i].sums(round))),
     finish: each((i) => syntheses[i].run + syntheses[i].row.put(adder(plans[i], y))),
   };
 }
@@ -108,7 +107,7 @@ function apart({ segments, rows, outputs, y, productsOf, synthesisOf, ...shape }
 /** One workgroup a row, which transforms x once and holds all segments' bins: for as many rows as keep a GPU busy. */
 function atOnce({ segments, rows, outputs, y, productsOf, synthesisOf, ...shape }: FusedShape): Body {
   const syntheses = segments.map(({ index }) =>
-    synthesisOf(outputs[index], { suffix: `_s${index}`, count: `count_${index}`, fresh: false })
+    synthesisOf(outputs[index], { suffix: `_s${index}`, count: `count_${index}` })
   );
   const each = (code: (i: number) => string): string =>
     segments.map(({ index }) => `if (count_${index} > 0) {\n${code(index)}}\n`).join("");
@@ -126,15 +125,14 @@ function atOnce({ segments, rows, outputs, y, productsOf, synthesisOf, ...shape 
   ${segments.map(record).join("\n  ")}
   if ((${segments.map(({ index }) => `count_${index}`).join(" | ")}) == 0) { return; }`,
     syntheses,
-    // The barrier keeps one segment's products until they are summed.
-    sums: (round) =>
+    // A segment's products take the spectrum's place, so that each has it put anew.
+    sums: (exposed) =>
       each((i) =>
-        `workgroupBarrier();
-offsets_at = records[record_${i}];
+        `offsets_at = records[record_${i}];
 values_at = records[record_${i} + 1];
 entries_at = offsets_at + ${halfBins(outputs[i].length) + 1}u;
 ${productsOf(`count_${i}`)?.fetch ?? ""}
-${syntheses[i].sums(round)}`
+${exposed((round) => syntheses[i].sums(round))}`
       ),
     finish: each((i) =>
       `let scale = bitcast<f32>(records[record_${i} + 3]);
@@ -154,23 +152,22 @@ export function fused(shape: Shape, limits: Limits): Dispatch {
   const { rows, segments, tables } = shape;
   const [input, ...outputs] = together([shape.input, ...segments.map(({ plan }) => plan)]);
   const { threads } = input;
-  const memoryBytes = workBytes([input, ...outputs]);
   const source = { signal: (i: string) => `x[x_at + ${i}]`, twiddles: tables.of(input.length) };
   const rounds = roundsOf(input);
-  const most = Math.max(...outputs.map((plan) => productCount(plan, limits, memoryBytes)));
+  const most = productCount([input, ...outputs], limits);
   const y = yType(shape, ...outputs);
   const held = outputs.reduce((sum, plan) => sum + plan.size, 0);
-  const productsOf = (count: string): Products | undefined => entryProducts({ most, threads, count });
+  const productsOf = (count: string): Products | undefined =>
+    entryProducts({ most, plan: input, count, fromWork: true });
   const share = segments.length > 1 && rows >= manyRows && held <= mostHeld * threads ? atOnce : apart;
   const body = share({
     ...shape,
     outputs,
     y,
     productsOf,
-    synthesisOf: (plan, { suffix, count, fresh }) => {
-      const products = productCount(plan, limits, memoryBytes) > 0 ? productsOf(count) : undefined;
+    synthesisOf: (plan, { suffix, count }) => {
       const twiddles = tables.of(plan.length);
-      return synthesis(plan, { twiddles, suffix, count, rounds, products, fresh: fresh && !!products });
+      return synthesis(plan, { twiddles, suffix, count, rounds, products: productsOf(count), fresh: false });
     },
   });
   const { read, run, points } = analysis(input, { ...source, fresh: true });
@@ -178,13 +175,13 @@ export function fused(shape: Shape, limits: Limits): Dispatch {
   const wgsl = /* wgsl */ `
 ${uniformStruct(shape.uniforms)}
 ${declareBindings(bindings, { ...types, x: elementType(input), y })}
-${workMemory(input, ...outputs)}
+${workMemory([input, ...outputs], most)}
 ${fftFunctions}
 var<private> x_at: u32;
 ${foldFunction(input, source)}
 ${spectrumFunctions(input, source)}
 ${entryFunctions(rounds)}
-${gatherFunctions({ rounds, products: most })}
+${gatherFunctions(rounds)}
 ${body.syntheses.map(({ functions }) => functions).join("")}
 @compute @workgroup_size(${threads})
 fn main(${workgroupBuiltins}) {
@@ -197,7 +194,7 @@ fn main(${workgroupBuiltins}) {
   ${body.find}
   ${body.syntheses.map(({ declare }) => declare).join("")}
   ${run}
-  ${expose(input, { held: points }, body.sums)}
+  ${body.sums((use) => expose(input, { held: points }, use))}
   ${body.finish}
 }
 `;

@@ -15,7 +15,7 @@ import {
   wholeRounds,
 } from "../fft/synthesis.ts";
 import { twiddleTables } from "../fft/twiddles.ts";
-import { fftFunctions, workBytes, workMemory } from "../fft/wgsl.ts";
+import { fftFunctions, workMemory } from "../fft/wgsl.ts";
 import {
   declareBindings,
   type Dispatch,
@@ -63,10 +63,10 @@ function synthesise(
   const { plan } = segment;
   const input = shape.input.length;
   const groups = synthesisGroups(plan);
-  const most = productCount(plan, limits, workBytes([plan]));
+  const most = productCount([plan], limits);
   const y = yType(shape, plan);
-  const products = entryProducts({ most, threads: plan.threads, count: "count" });
-  const of = { count: "count", rounds: wholeRounds, fresh: true, products };
+  const products = entryProducts({ most, plan, count: "count", fromWork: false });
+  const of = { count: "count", rounds: wholeRounds, fresh: most === 0, products };
   const { functions, declare, sums, run, row } = synthesis(plan, {
     ...of,
     twiddles: shape.tables.of(plan.length),
@@ -78,7 +78,7 @@ ${declareBindings(bindings, { ...types, y })}
 ${partDeclaration(part)}
 override segment: u32;
 override start: u32;
-${workMemory(plan)}
+${workMemory([plan], most)}
 ${fftFunctions}
 var<private> bins_at: u32;
 fn spectrum(v: u32) -> vec2f {
@@ -87,7 +87,7 @@ fn spectrum(v: u32) -> vec2f {
   return select(value, conj(value), mirrored);
 }
 ${entryFunctions(wholeRounds)}
-${gatherFunctions({ rounds: wholeRounds, products: most })}
+${gatherFunctions(wholeRounds)}
 ${functions}
 @compute @workgroup_size(${plan.threads})
 fn main(${workgroupBuiltins}) {
