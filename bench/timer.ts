@@ -44,11 +44,11 @@ interface Effort {
 }
 
 const thorough: Effort = {
-  warmUpMs: 300,
+  warmUpMs: 200,
   warmAgainMs: 60,
   passMs: 10,
-  passes: 7,
-  attempts: 5,
+  passes: 5,
+  attempts: 3,
   alone: 25,
 };
 const short: Effort = {

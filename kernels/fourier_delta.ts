@@ -10,7 +10,7 @@
  */
 import { realTransform } from "./fft/cpu.ts";
 import { index, type Place } from "./fft/layout.ts";
-import { planTransform } from "./fft/plan.ts";
+import { alone, planTransform } from "./fft/plan.ts";
 import { elementType, halfBins, rowElements } from "./fft/real.ts";
 import {
   entryProducts,
@@ -68,7 +68,7 @@ function launch(words: Uniforms, limits: Limits): Launch {
       `Cannot build ${words.rows} rows of dW from row ${words.first} on: it has ${outFeatures}`,
     );
   }
-  const plan = planTransform(inFeatures, limits);
+  const plan = alone(planTransform(inFeatures, limits));
   planTransform(outFeatures, limits);
   const most = productCount([plan], limits);
   const products = entryProducts({ most, plan, count: "count", fromWork: false });
