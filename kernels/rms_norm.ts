@@ -6,6 +6,7 @@ import {
   type DType,
   grid,
   type Kernel,
+  type Limits,
   nans,
   normals,
   uniformStruct,
@@ -19,35 +20,110 @@ type Uniforms = "rows" | "dim" | "eps";
 
 const uniforms = { rows: "u32", dim: "u32", eps: "f32" } as const;
 
-const wgsl = (dtype: DType): string => /* wgsl */ `
-${uniformStruct(uniforms)}
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read> weight: array<${storageType(dtype)}>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
-${loader("weight", dtype)}
-var<workgroup> sums: array<f32, 256>;
+/** What a thread reads at once: four neighbours where every row starts at a multiple of four, else one element. */
+interface Unit {
+  readonly size: 1 | 4;
+  readonly type: "f32" | "vec4f";
+  /** Element type of the weight's binding, and an expression for the weights of unit `i`. */
+  readonly stored: string;
+  readonly weight: string;
+  /** The sum of a value's squares. */
+  readonly squares: string;
+}
 
-// One workgroup a row.
-@compute @workgroup_size(256)
+function unitOf(dim: number, dtype: DType): Unit {
+  const stored = storageType(dtype);
+  if (dim % 4 !== 0) {
+    return { size: 1, type: "f32", stored, weight: "weight_at(i)", squares: "value * value" };
+  }
+  const wide = { size: 4, type: "vec4f", squares: "dot(value, value)" } as const;
+  if (dtype === "float32") return { ...wide, stored: "vec4f", weight: "weight[i]" };
+  return { ...wide, stored, weight: "vec4f(weight_pair(2 * i), weight_pair(2 * i + 1))" };
+}
+
+/** Most units of a row that a thread holds between the two passes. */
+const mostHeld = 8;
+
+/** Threads of a workgroup: one for each unit of a row where limits have room for them, at least 64. */
+function threadsFor(units: number, { invocations }: Limits): number {
+  return [64, 128, 256, 512].find((threads) => threads >= units || 2 * threads > invocations) ?? 1024;
+}
+
+/** Reads a row and its weights once, all before the first is used, and holds them. */
+function heldText(
+  { type, weight, squares }: Unit,
+  held: number,
+  threads: number,
+): Record<"sum" | "store", string> {
+  const each = (text: (n: number) => string): string =>
+    Array.from({ length: held }, (_, n) => text(n)).join("\n");
+  return {
+    sum: `${
+      each((n) =>
+        `  var value${n} = ${type}();
+  var weight${n} = ${type}();
+  if (local + ${n * threads} < units) {
+    let i = local + ${n * threads};
+    value${n} = x[begin + i];
+    weight${n} = ${weight};
+  }`
+      )
+    }
+${each((n) => `  { let value = value${n}; sum += ${squares}; }`)}`,
+    store: each((n) =>
+      `  if (local + ${n * threads} < units) { y[begin + local + ${
+        n * threads
+      }] = value${n} * factor * weight${n}; }`
+    ),
+  };
+}
+
+/** Reads a row twice, however long it is. */
+function twiceText({ weight, squares }: Unit, threads: number): Record<"sum" | "store", string> {
+  const walk = (body: string): string => `  for (var i = local; i < units; i += ${threads}) { ${body} }`;
+  return {
+    sum: walk(`let value = x[begin + i]; sum += ${squares};`),
+    store: walk(`y[begin + i] = x[begin + i] * factor * ${weight};`),
+  };
+}
+
+/** One workgroup a row. Its sum takes two steps: 16 threads add every sixteenth number, and each thread their sums. */
+function wgsl(dim: number, dtype: DType, limits: Limits): string {
+  const unit = unitOf(dim, dtype), units = dim / unit.size;
+  const threads = threadsFor(units, limits), held = Math.ceil(units / threads);
+  const { sum, store } = held <= mostHeld ? heldText(unit, held, threads) : twiceText(unit, threads);
+  return /* wgsl */ `
+${uniformStruct(uniforms)}
+@group(0) @binding(1) var<storage, read> x: array<${unit.type}>;
+@group(0) @binding(2) var<storage, read> weight: array<${unit.stored}>;
+@group(0) @binding(3) var<storage, read_write> y: array<${unit.type}>;
+${unit.stored === "vec4f" ? "" : loader("weight", dtype)}
+var<workgroup> sums: array<f32, ${threads}>;
+var<workgroup> parts: array<f32, 16>;
+
+@compute @workgroup_size(${threads})
 fn main(${workgroupBuiltins}) {
   let row = ${workgroupIndex};
   if (row >= uniforms.rows) { return; }
-  let begin = row * uniforms.dim;
+  let units = uniforms.dim / ${unit.size};
+  let begin = row * units;
   var sum = 0.0;
-  for (var i = local; i < uniforms.dim; i += 256) {
-    let value = x[begin + i];
-    sum += value * value;
-  }
+${sum}
   sums[local] = sum;
   workgroupBarrier();
-  for (var half = 128u; half > 0; half >>= 1) {
-    if (local < half) { sums[local] += sums[local + half]; }
-    workgroupBarrier();
+  if (local < 16) {
+    var part = 0.0;
+    for (var i = 0u; i < ${threads}; i += 16) { part += sums[local + i]; }
+    parts[local] = part;
   }
-  let factor = inverseSqrt(sums[0] / f32(uniforms.dim) + uniforms.eps);
-  for (var i = local; i < uniforms.dim; i += 256) { y[begin + i] = x[begin + i] * factor * weight_at(i); }
+  workgroupBarrier();
+  var all = 0.0;
+  for (var i = 0u; i < 16; i++) { all += parts[i]; }
+  let factor = inverseSqrt(all / f32(uniforms.dim) + uniforms.eps);
+${store}
 }
 `;
+}
 
 function sized(rows: number, dim: number, dtype: DType = "float32"): Case<Buffers, Uniforms> {
   return {
@@ -72,9 +148,9 @@ export const rmsNorm: Kernel<Buffers, Uniforms> = defineKernel({
     y: { access: "read_write", dtypes: ["float32"], doc: "(rows, dim), row-major" },
   },
   uniforms,
-  launch: ({ uniforms: { rows }, dtypes }, limits) => ({
+  launch: ({ uniforms: { rows, dim }, dtypes }, limits) => ({
     dispatches: [{
-      wgsl: wgsl(dtypes.weight),
+      wgsl: wgsl(dim, dtypes.weight, limits),
       bindings: [
         { name: "x", access: "read" },
         { name: "weight", access: "read" },
@@ -113,6 +189,10 @@ export const rmsNorm: Kernel<Buffers, Uniforms> = defineKernel({
     sized(2, 257),
     sized(5, 31, "float16"),
     sized(2, 1031, "bfloat16"),
+    sized(3, 2048, "float16"),
+    sized(2, 4100),
+    sized(2, 12292, "bfloat16"),
+    sized(2, 33028, "float16"),
   ],
   benches: [{ ...sized(256, 4096), bytes: 2 * 256 * 4096 * 4 }],
 });
