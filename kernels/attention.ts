@@ -1,141 +1,9 @@
-import {
-  type Case,
-  defineKernel,
-  grid,
-  type Kernel,
-  nans,
-  normals,
-  uniformStruct,
-  workgroupBuiltins,
-  workgroupIndex,
-} from "./kernel.ts";
+import { type Case, defineKernel, grid, type Kernel, nans, normals } from "./kernel.ts";
 import { attentionCpu, span } from "./attention/cpu.ts";
+import { attentionWgsl, uniforms } from "./attention/wgsl.ts";
 
 type Buffers = "q" | "keys" | "values" | "first" | "positions" | "y";
 type Uniforms = "rows" | "heads" | "kvHeads" | "headDim" | "qStride" | "cacheRows" | "scale";
-
-const uniforms = {
-  rows: "u32",
-  heads: "u32",
-  kvHeads: "u32",
-  headDim: "u32",
-  qStride: "u32",
-  cacheRows: "u32",
-  scale: "f32",
-} as const;
-
-/** Four elements of a head: one wide load where heads start at multiples of four elements. */
-const quadLoad = (name: string, wide: boolean): string =>
-  wide
-    ? `fn ${name}_quad(begin: u32, quad: u32) -> vec4f { return ${name}[begin / 4 + quad]; }`
-    : `fn ${name}_quad(begin: u32, quad: u32) -> vec4f {
-  var value = vec4f();
-  for (var i = 0u; i < min(4u, uniforms.headDim - 4 * quad); i++) { value[i] = ${name}[begin + 4 * quad + i]; }
-  return value;
-}`;
-
-/**
- * One workgroup for a row's head; keys in tiles of 256. Each thread scores one key of the tile; then the threads
- * stand as slices x quads of the head's elements, and each slice sums every slices-th value. Softmax is online: a
- * tile that raises the maximum rescales what was summed, so no memory grows with the context.
- */
-const wgsl = (wide: boolean): string => /* wgsl */ `
-${uniformStruct(uniforms)}
-@group(0) @binding(1) var<storage, read> q: array<${wide ? "vec4f" : "f32"}>;
-@group(0) @binding(2) var<storage, read> keys: array<${wide ? "vec4f" : "f32"}>;
-@group(0) @binding(3) var<storage, read> values: array<${wide ? "vec4f" : "f32"}>;
-@group(0) @binding(4) var<storage, read> first: array<u32>;
-@group(0) @binding(5) var<storage, read> positions: array<u32>;
-@group(0) @binding(6) var<storage, read_write> y: array<f32>;
-${["q", "keys", "values"].map((name) => quadLoad(name, wide)).join("\n")}
-
-const lowest = -1e38;
-var<workgroup> query: array<vec4f, 64>;
-var<workgroup> weights: array<f32, 256>;
-var<workgroup> numbers: array<f32, 256>;
-var<workgroup> sums: array<vec4f, 256>;
-
-fn largest(value: f32, local: u32) -> f32 {
-  numbers[local] = value;
-  workgroupBarrier();
-  for (var half = 128u; half > 0; half >>= 1) {
-    if (local < half) { numbers[local] = max(numbers[local], numbers[local + half]); }
-    workgroupBarrier();
-  }
-  let result = numbers[0];
-  workgroupBarrier();
-  return result;
-}
-
-fn total(value: f32, local: u32) -> f32 {
-  numbers[local] = value;
-  workgroupBarrier();
-  for (var half = 128u; half > 0; half >>= 1) {
-    if (local < half) { numbers[local] += numbers[local + half]; }
-    workgroupBarrier();
-  }
-  return numbers[0];
-}
-
-@compute @workgroup_size(256)
-fn main(${workgroupBuiltins}) {
-  let id = ${workgroupIndex};
-  let row = id / uniforms.heads;
-  if (row >= uniforms.rows) { return; }
-  let kv_head = (id % uniforms.heads) / (uniforms.heads / uniforms.kvHeads);
-  let kv_width = uniforms.kvHeads * uniforms.headDim;
-  let start = min(first[row], uniforms.cacheRows);
-  let count = min(positions[row], uniforms.cacheRows - 1) + 1;
-  let end = start + min(count, uniforms.cacheRows - start);
-
-  let quads = (uniforms.headDim + 3) / 4;
-  let slices = 256 / quads;
-  let slice = local / quads;
-  let quad = local % quads;
-  if (local < quads) {
-    let begin = row * uniforms.qStride + (id % uniforms.heads) * uniforms.headDim;
-    query[local] = q_quad(begin, local) * uniforms.scale;
-  }
-  workgroupBarrier();
-
-  var maximum = lowest;
-  var sum = 0.0;
-  var acc = vec4f();
-  for (var tile = start; tile < end; tile += 256) {
-    let size = min(256u, end - tile);
-    var score = lowest;
-    if (local < size) {
-      let begin = (tile + local) * kv_width + kv_head * uniforms.headDim;
-      var products = vec4f();
-      for (var i = 0u; i < quads; i++) { products += query[i] * keys_quad(begin, i); }
-      score = products.x + products.y + products.z + products.w;
-    }
-    let raised = max(maximum, largest(score, local));
-    let rescale = exp(maximum - raised);
-    let weight = select(0.0, exp(score - raised), local < size);
-    maximum = raised;
-    sum = sum * rescale + weight;
-    weights[local] = weight;
-    workgroupBarrier();
-    acc *= rescale;
-    if (slice < slices) {
-      for (var j = slice; j < size; j += slices) {
-        acc += weights[j] * values_quad((tile + j) * kv_width + kv_head * uniforms.headDim, quad);
-      }
-    }
-    workgroupBarrier();
-  }
-
-  let all = total(sum, local);
-  sums[local] = acc;
-  workgroupBarrier();
-  if (local < uniforms.headDim) {
-    var value = 0.0;
-    for (var s = 0u; s < slices; s++) { value += sums[s * quads + local / 4][local % 4]; }
-    y[id * uniforms.headDim + local] = select(0.0, value / all, all > 0);
-  }
-}
-`;
 
 interface CaseSizes {
   readonly rows: number;
@@ -213,7 +81,7 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
     if (cacheRows < 1) throw new RangeError("Cannot attend to a cache of 0 rows");
     return {
       dispatches: [{
-        wgsl: wgsl(headDim % 4 === 0 && qStride % 4 === 0),
+        wgsl: attentionWgsl(headDim, headDim % 4 === 0 && qStride % 4 === 0),
         bindings: [
           { name: "q", access: "read" },
           { name: "keys", access: "read" },
@@ -273,6 +141,7 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
     sized({ rows: 5, heads: 3, kvHeads: 3, headDim: 64, cacheRows: 600, positions: [0, 254, 255, 511, 599] }),
     sized({ rows: 1, heads: 2, kvHeads: 1, headDim: 256, cacheRows: 300, positions: [290] }),
     sized({ rows: 1, heads: 2, kvHeads: 2, headDim: 255, cacheRows: 9 }),
+    sized({ rows: 2, heads: 2, kvHeads: 1, headDim: 80, cacheRows: 70, positions: [69, 40] }),
     sized({ rows: 2, heads: 2, kvHeads: 1, headDim: 8, cacheRows: 5, positions: [2, 4294967295] }),
   ],
   benches: [

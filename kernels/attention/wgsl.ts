@@ -1,0 +1,150 @@
+/**
+ * The WGSL of the attention kernel.
+ *
+ * @module
+ */
+import { uniformStruct, workgroupBuiltins, workgroupIndex } from "../kernel.ts";
+
+/** Uniform words of the kernel. */
+export const uniforms = {
+  rows: "u32",
+  heads: "u32",
+  kvHeads: "u32",
+  headDim: "u32",
+  qStride: "u32",
+  cacheRows: "u32",
+  scale: "f32",
+} as const;
+
+/** Four elements of a head: one wide load where heads start at multiples of four elements. */
+const quadLoad = (name: string, wide: boolean): string =>
+  wide
+    ? `fn ${name}_quad(begin: u32, quad: u32) -> vec4f { return ${name}[begin / 4 + quad]; }`
+    : `fn ${name}_quad(begin: u32, quad: u32) -> vec4f {
+  var value = vec4f();
+  for (var i = 0u; i < min(4u, uniforms.headDim - 4 * quad); i++) { value[i] = ${name}[begin + 4 * quad + i]; }
+  return value;
+}`;
+
+/** Quads of a key, and values, that a thread reads before it uses the first. */
+const keyReads = 8, valueReads = 4;
+
+const each = (count: number, text: (i: number) => string): string =>
+  Array.from({ length: count }, (_, i) => `        ${text(i)}`).join("\n");
+
+/** Adds the products of the first `whole` quads of a key. */
+const keysText = (whole: number): string =>
+  `      for (var i = 0u; i < ${whole}; i += ${keyReads}) {
+${each(keyReads, (i) => `let key${i} = keys_quad(begin, i + ${i});`)}
+${each(keyReads, (i) => `products += query[i + ${i}] * key${i};`)}
+      }`;
+
+/**
+ * One workgroup for a row's head; keys in tiles of 256. Each thread scores one key of the tile; then the threads
+ * stand as slices x quads of the head's elements, and each slice sums every slices-th value and weight. Softmax is
+ * online: a tile that raises the maximum rescales what was summed, so no memory grows with the context. A head's size is
+ * in the text, so that compilers know how many reads there are, and have several under way.
+ */
+export function attentionWgsl(headDim: number, wide: boolean): string {
+  const quads = Math.ceil(headDim / 4), slices = Math.floor(256 / quads);
+  const whole = quads - quads % keyReads;
+  return /* wgsl */ `
+${uniformStruct(uniforms)}
+@group(0) @binding(1) var<storage, read> q: array<${wide ? "vec4f" : "f32"}>;
+@group(0) @binding(2) var<storage, read> keys: array<${wide ? "vec4f" : "f32"}>;
+@group(0) @binding(3) var<storage, read> values: array<${wide ? "vec4f" : "f32"}>;
+@group(0) @binding(4) var<storage, read> first: array<u32>;
+@group(0) @binding(5) var<storage, read> positions: array<u32>;
+@group(0) @binding(6) var<storage, read_write> y: array<f32>;
+${["q", "keys", "values"].map((name) => quadLoad(name, wide)).join("\n")}
+
+const quads = ${quads}u;
+const slices = ${slices}u;
+const lowest = -1e38;
+var<workgroup> query: array<vec4f, quads>;
+var<workgroup> weights: array<f32, 256>;
+var<workgroup> parts: array<f32, 16>;
+var<workgroup> sums: array<vec4f, 256>;
+var<workgroup> weight_sums: array<f32, slices>;
+
+// In two steps: 16 threads take every sixteenth score, and each thread what they have.
+fn largest(score: f32, local: u32) -> f32 {
+  weights[local] = score;
+  workgroupBarrier();
+  if (local < 16) {
+    var part = score;
+    for (var i = 16u; i < 256; i += 16) { part = max(part, weights[local + i]); }
+    parts[local] = part;
+  }
+  workgroupBarrier();
+  var result = parts[0];
+  for (var i = 1u; i < 16; i++) { result = max(result, parts[i]); }
+  return result;
+}
+
+@compute @workgroup_size(256)
+fn main(${workgroupBuiltins}) {
+  let id = ${workgroupIndex};
+  let row = id / uniforms.heads;
+  if (row >= uniforms.rows) { return; }
+  let kv_head = (id % uniforms.heads) / (uniforms.heads / uniforms.kvHeads);
+  let kv_width = uniforms.kvHeads * uniforms.headDim;
+  let kv_begin = kv_head * uniforms.headDim;
+  let start = min(first[row], uniforms.cacheRows);
+  let count = min(positions[row], uniforms.cacheRows - 1) + 1;
+  let end = start + min(count, uniforms.cacheRows - start);
+
+  let slice = local / quads;
+  let quad = local % quads;
+  if (local < quads) {
+    let begin = row * uniforms.qStride + (id % uniforms.heads) * uniforms.headDim;
+    query[local] = q_quad(begin, local) * uniforms.scale;
+  }
+  workgroupBarrier();
+
+  var maximum = lowest;
+  var sum = 0.0;
+  var acc = vec4f();
+  for (var tile = start; tile < end; tile += 256) {
+    let size = min(256u, end - tile);
+    var score = lowest;
+    if (local < size) {
+      let begin = (tile + local) * kv_width + kv_begin;
+      var products = vec4f();
+${whole > 0 ? keysText(whole) : ""}
+      for (var i = ${whole}u; i < quads; i++) { products += query[i] * keys_quad(begin, i); }
+      score = products.x + products.y + products.z + products.w;
+    }
+    let raised = max(maximum, largest(score, local));
+    let rescale = exp(maximum - raised);
+    weights[local] = select(0.0, exp(score - raised), local < size);
+    maximum = raised;
+    workgroupBarrier();
+    acc *= rescale;
+    sum *= rescale;
+    if (slice < slices) {
+      for (var j = slice; j < size; j += ${valueReads} * slices) {
+${each(valueReads, (i) => `let at${i} = min(j + ${i} * slices, size - 1);`)}
+${each(valueReads, (i) => `let value${i} = values_quad((tile + at${i}) * kv_width + kv_begin, quad);`)}
+${each(valueReads, (i) => `let weight${i} = select(0.0, weights[at${i}], j + ${i} * slices < size);`)}
+${each(valueReads, (i) => `acc += weight${i} * value${i}; sum += weight${i};`)}
+      }
+    }
+    workgroupBarrier();
+  }
+
+  sums[local] = acc;
+  if (slice < slices && quad == 0) { weight_sums[slice] = sum; }
+  workgroupBarrier();
+  if (local < uniforms.headDim) {
+    var value = 0.0;
+    var all = 0.0;
+    for (var s = 0u; s < slices; s++) {
+      value += sums[s * quads + local / 4][local % 4];
+      all += weight_sums[s];
+    }
+    y[id * uniforms.headDim + local] = select(0.0, value / all, all > 0);
+  }
+}
+`;
+}
