@@ -35,6 +35,8 @@ fn main(${workgroupBuiltins}) {
   let row = (i / half) / heads_in_row;
   if (row >= uniforms.rows) { return; }
   let at = (i / half) * uniforms.headDim + pair;
+  // Read beside the rest: the GPU waits once for what is not at hand.
+  let cache_row = index[row];
   let a = qkv[at];
   let b = qkv[at + half];
   let turn = table[positions[row] * half + pair];
@@ -44,9 +46,9 @@ fn main(${workgroupBuiltins}) {
     qkv[at + half] = turned.y;
     return;
   }
-  if (index[row] >= uniforms.cacheRows) { return; }
+  if (cache_row >= uniforms.cacheRows) { return; }
   let kv_head = head - uniforms.heads;
-  let target_at = (index[row] * uniforms.kvHeads + kv_head % uniforms.kvHeads) * uniforms.headDim + pair;
+  let target_at = (cache_row * uniforms.kvHeads + kv_head % uniforms.kvHeads) * uniforms.headDim + pair;
   if (kv_head < uniforms.kvHeads) {
     keys[target_at] = turned.x;
     keys[target_at + half] = turned.y;
