@@ -1,5 +1,7 @@
 import { type Case, defineKernel, grid, type Kernel, normals, type TypedArray } from "./kernel.ts";
-import { uniforms, wgsl } from "./sample/wgsl.ts";
+import { chooseWgsl } from "./sample/choose.ts";
+import { slicesWgsl } from "./sample/slices.ts";
+import { sliceCount, uniforms } from "./sample/wgsl.ts";
 
 type Buffers = "logits" | "params" | "tokens";
 type Uniforms = "rows" | "vocab";
@@ -166,16 +168,22 @@ export const sample: Kernel<Buffers, Uniforms> = defineKernel({
   uniforms,
   launch({ uniforms: { rows, vocab } }, limits) {
     if (vocab < 1) throw new RangeError("Cannot sample from a vocabulary of 0");
+    const slices = rows * sliceCount(vocab);
+    const inputs = [{ name: "logits", access: "read" }, { name: "params", access: "read" }] as const;
     return {
-      dispatches: [{
-        wgsl,
-        bindings: [
-          { name: "logits", access: "read" },
-          { name: "params", access: "read" },
-          { name: "tokens", access: "read_write" },
-        ],
-        grid: grid(rows, limits),
-      }],
+      dispatches: [
+        {
+          wgsl: slicesWgsl(vocab),
+          bindings: [...inputs, { name: "slices", access: "read_write" }],
+          grid: grid(slices, limits),
+        },
+        {
+          wgsl: chooseWgsl(vocab, limits),
+          bindings: [...inputs, { name: "slices", access: "read" }, { name: "tokens", access: "read_write" }],
+          grid: grid(rows, limits),
+        },
+      ],
+      scratch: { slices: 16 * slices },
     };
   },
   reference({ logits, params, tokens }, { rows, vocab }) {
@@ -198,6 +206,9 @@ export const sample: Kernel<Buffers, Uniforms> = defineKernel({
     sized(7, 257),
     sized(7, 4096),
     sized(7, 66000),
+    sized(2, 530001),
+    sized(7, 5003, (logits) => logits.forEach((value, i) => logits[i] = value / 30), ", nearly flat"),
+    sized(7, 12000, (logits) => logits.forEach((value, i) => logits[i] = Math.round(value)), ", many equal"),
     sized(7, 300, (logits) => logits.fill(2), ", all equal"),
     sized(7, 300, (logits) => logits.fill(-Infinity), ", all -infinity"),
     sized(7, 300, (logits) => logits.fill(NaN), ", all NaN"),

@@ -5,7 +5,14 @@ import { add } from "../kernels/add.ts";
 import { attention } from "../kernels/attention.ts";
 import { embedding } from "../kernels/embedding.ts";
 import { bfloat16ToFloat32, float16ToFloat32 } from "../kernels/half.ts";
-import { type Case, type Kernel, normals, portableLimits, type TypedArray } from "../kernels/kernel.ts";
+import {
+  type Case,
+  type Kernel,
+  type Launch,
+  normals,
+  portableLimits,
+  type TypedArray,
+} from "../kernels/kernel.ts";
 import { linear } from "../kernels/linear.ts";
 import { linearBias } from "../kernels/linear_bias.ts";
 import { loraLinear } from "../kernels/lora_linear.ts";
@@ -109,13 +116,37 @@ test("Kernel.launch stays within portable limits and binds each buffer once, for
         { uniforms, dtypes: { ...Object.fromEntries(usual), ...dtypes } },
         portableLimits,
       );
+      const bound = launch.dispatches.flatMap(({ bindings }) => bindings.map((binding) => binding.name));
+      const known = [...Object.keys(kernel.buffers), ...Object.keys(launch.scratch ?? {})];
+      assert.deepEqual(new Set(bound), new Set(known), `${kernel.name}, ${name}`);
       for (const { bindings, grid } of launch.dispatches) {
-        assert.deepEqual(bindings.map((b) => b.name), Object.keys(kernel.buffers), `${kernel.name}, ${name}`);
+        assert.equal(new Set(bindings.map((b) => b.name)).size, bindings.length, `${kernel.name}, ${name}`);
         assert.ok(bindings.length <= 8);
         assert.ok(grid.every((size) => size >= 1 && size <= 65535), `${kernel.name}, ${name}: ${grid}`);
       }
     }
   }
+});
+
+/** Threads of a launch's last dispatch. */
+function threadsOf({ dispatches }: Launch): number {
+  return Number(/@workgroup_size\((\d+)\)/.exec(dispatches.at(-1)!.wgsl)![1]);
+}
+
+test("sample.launch and rmsNorm.launch take more threads where limits have room for them", () => {
+  const threads = (invocations: number, workgroupStorageBytes: number): [sampling: number, norm: number] => {
+    const limits = { ...portableLimits, invocations, workgroupStorageBytes };
+    const sampling = { logits: "float32", params: "float32", tokens: "uint32" } as const;
+    const norm = { x: "float32", weight: "float16", y: "float32" } as const;
+    return [
+      threadsOf(sample.launch({ uniforms: { rows: 1, vocab: 128256 }, dtypes: sampling }, limits)),
+      threadsOf(rmsNorm.launch({ uniforms: { rows: 1, dim: 2048, eps: 0 }, dtypes: norm }, limits)),
+    ];
+  };
+  assert.deepEqual(threads(256, 16384), [256, 256]);
+  assert.deepEqual(threads(1024, 16384), [256, 512]);
+  assert.deepEqual(threads(1024, 32768), [512, 512]);
+  assert.deepEqual(threads(1024, 49152), [1024, 512]);
 });
 
 test("embedding copies rows, and gives zeros for an id past the end", () => {
