@@ -146,14 +146,15 @@ for (const device of devices) {
     }, Math.ceil(runs / 3));
   });
 
-  test(`dW built in pieces is dW built at once, to the bit, on ${device.kind}`, async () => {
+  test(`dW built in pieces is dW built at once, FourierFT's to the bit, on ${device.kind}`, async () => {
     const cases = fc.tuple(shapes, fc.integer({ min: 2, max: 5 }));
     await check(cases, async ([made, pieces]) => {
       const { out, in: inFeatures } = made.shape;
       const few: Device = { ...device, maxTensorBytes: 4 * inFeatures * Math.ceil(out / pieces) };
-      for (const linear of [adapted(made), lowRank(made)]) {
-        assert.deepEqual(await deltaOf(few, linear), await deltaOf(device, linear));
-      }
+      assert.deepEqual(await deltaOf(few, adapted(made)), await deltaOf(device, adapted(made)));
+      // A product of fewer rows may be summed in another order.
+      const whole = (await deltaOf(device, lowRank(made))).data;
+      assertNear((await deltaOf(few, lowRank(made))).data, whole, 1e-6 * norm(whole));
     }, Math.ceil(runs / 2));
   });
 
