@@ -183,7 +183,7 @@ export const sample: Kernel<Buffers, Uniforms> = defineKernel({
           grid: grid(rows, limits),
         },
       ],
-      scratch: { slices: 16 * slices },
+      scratch: { slices: 16 * Math.max(1, slices) },
     };
   },
   reference({ logits, params, tokens }, { rows, vocab }) {

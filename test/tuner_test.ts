@@ -127,11 +127,16 @@ test("Tuner finds again what it is given, unless the programs are others or the 
   assert.equal(way, "tiled");
   assert.deepEqual([again.asked, reports], [[], []]);
 
-  for (const stale of [known("tiled", "0"), known("gone", programs)]) {
+  const others = ["0", "1", "2", "3", "4"].map((other) => known("tiled", other));
+  for (const [before, left] of [[[known("gone", programs)], []], [others, others.slice(2)]]) {
     const timing = fakeTimer({ usual: 1, tiled: 2, split: 3 });
-    const { way, reports } = await tuned(timing, { before: [stale] });
+    const { way, reports } = await tuned(timing, { before });
     assert.equal(way, "usual");
-    assert.deepEqual(reports[0].known, [known("usual", programs)]);
+    assert.deepEqual(
+      reports[0].known,
+      [...left, known("usual", programs)],
+      "other programs' latest are kept",
+    );
   }
   const changed = fakeTimer({ usual: 3, tiled: 2, split: 1 });
   assert.equal((await tuned(changed, { before: kept, kernel: kernelOf("product", "v2") })).way, "split");

@@ -30,8 +30,9 @@ export function workBytes(plans: readonly TransformPlan[]): number {
 
 /**
  * WGSL declaration of the workgroup memory for transforms of one workgroup (see `together`), and for as many products in
- * their place; and of `at`, the place of a point in a layout without room for padding: it takes bits of the index that vary between invocations, in the stores of
- * a first pass of radix 8 (stride 8) and of a second one (runs of 8, stride 64), to bits of the bank that do not.
+ * their place; and of `at`, the place of a point in a layout without room for padding: it takes bits of the index that
+ * vary between invocations, in the stores of a first pass of radix 8 (stride 8) and of a second one (runs of 8, stride
+ * 64), to bits of the bank that do not.
  */
 export function workMemory(plans: readonly TransformPlan[], products = 0): string {
   const bytes = Math.max(workBytes(plans), 8 * products);

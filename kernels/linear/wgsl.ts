@@ -26,7 +26,7 @@ const quadOfWords = {
 };
 
 /** `x_quad(row, quad)` of the buffer `x`, binding 1: four elements of a row, zeros past its end. */
-export function xDeclaration(inSize: number): string {
+function xDeclaration(inSize: number): string {
   const type = inSize % 4 === 0 ? "vec4f" : "f32";
   const body = inSize % 4 === 0
     ? `if (quad >= uniforms.in / 4) { return vec4f(); }

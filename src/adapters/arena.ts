@@ -94,8 +94,9 @@ export class Arena {
     const spare = last && last.at + last.count === old ? last.count : 0;
     const needed = old - spare + words;
     if (needed > this.#most) return false;
-    this.#size = Math.min(Math.max(2 * old, needed), this.#most);
-    const tensor = this.device.alloc([this.#size], this.dtype);
+    const size = Math.min(Math.max(2 * old, needed), this.#most);
+    const tensor = this.device.alloc([size], this.dtype);
+    this.#size = size;
     this.device.copy(this.#tensor, tensor);
     this.device.release(this.#tensor);
     this.#tensor = tensor;

@@ -121,9 +121,14 @@ export class Bank {
     const slot = this.#freeSlots.at(-1);
     if (slot === undefined) return undefined;
     const resident: Resident = { slot, layers: [], values: [], tables: [] };
-    if (!this.#parts(modules).every((part) => this.#store(part, resident))) {
+    try {
+      if (!this.#parts(modules).every((part) => this.#store(part, resident))) {
+        this.#free(resident);
+        return undefined;
+      }
+    } catch (error) {
       this.#free(resident);
-      return undefined;
+      throw error;
     }
     this.#freeSlots.pop();
     this.#residents.set(slot, resident);

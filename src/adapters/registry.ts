@@ -142,10 +142,12 @@ export class AdapterRegistry implements AdapterService {
    */
   async acquire(id: string): Promise<Lease> {
     const entry = await this.#entry(id);
-    const { digest } = await entry.facts();
+    let { digest } = await entry.facts();
     let resident = this.#residents.get(digest);
     if (!resident) {
       const adapter = await entry.adapter();
+      // Read again, the files may be other ones by now.
+      digest = adapter.digest;
       // Someone else may have placed it meanwhile.
       resident = this.#residents.get(digest) ?? this.#place(id, adapter);
     }

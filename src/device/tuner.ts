@@ -81,6 +81,11 @@ function winner(ways: readonly string[], us: readonly number[]): string {
 const nameOf = ({ kernel, key }: { readonly kernel: string; readonly key: string }): string =>
   `${kernel}\n${key}`;
 
+const idOf = (known: Omit<KnownWay, "way">): string => `${nameOf(known)}\n${known.programs}`;
+
+/** Answers to keep of one key: about the programs of now, and of other numbers of rows that it stands for. */
+const keptOfKey = 4;
+
 /** See the module's documentation. */
 export class Tuner {
   readonly #known: Map<string, KnownWay>;
@@ -95,7 +100,7 @@ export class Tuner {
     private readonly limits: Limits,
     private readonly options: TuningOptions = {},
   ) {
-    this.#known = new Map((options.known ?? []).map((known) => [nameOf(known), known]));
+    this.#known = new Map((options.known ?? []).map((known) => [idOf(known), known]));
   }
 
   /** The way of each step of a plan; undefined where there is but one. Times what is not known yet, and never fails by it. */
@@ -116,19 +121,19 @@ export class Tuner {
 
   #answer(name: string, contest: Contest): Promise<string> {
     let answer = this.#answers.get(name);
-    if (!answer) this.#answers.set(name, answer = this.#find(name, contest));
+    if (!answer) this.#answers.set(name, answer = this.#find(contest));
     return answer;
   }
 
-  async #find(name: string, contest: Contest): Promise<string> {
+  async #find(contest: Contest): Promise<string> {
     const { choice: { key, ways }, steps } = contest;
-    const programs = programsOf(contest, this.limits);
-    const known = this.#known.get(name);
-    if (known?.programs === programs && ways.includes(known.way)) return known.way;
+    const question = { kernel: steps[0].kernel.name, key, programs: programsOf(contest, this.limits) };
+    const known = this.#known.get(idOf(question));
+    if (known && ways.includes(known.way)) return known.way;
     if (this.#running++ === 0) this.#begin = performance.now();
     try {
       const way = winner(ways, await this.#time(contest));
-      this.#known.set(name, { kernel: steps[0].kernel.name, key, way, programs });
+      this.#remember({ ...question, way });
       this.#count++;
       return way;
     } catch {
@@ -136,6 +141,14 @@ export class Tuner {
     } finally {
       if (--this.#running === 0) this.#report();
     }
+  }
+
+  /** The oldest answers of a key are forgotten: they are of programs that are no more. */
+  #remember(known: KnownWay): void {
+    this.#known.delete(idOf(known));
+    const older = [...this.#known].filter(([, one]) => nameOf(one) === nameOf(known));
+    for (const [id] of older.slice(0, Math.max(0, older.length + 1 - keptOfKey))) this.#known.delete(id);
+    this.#known.set(idOf(known), known);
   }
 
   async #time({ choice: { ways }, steps }: Contest): Promise<readonly number[]> {
@@ -153,6 +166,10 @@ export class Tuner {
     this.#count = 0;
     if (count === 0) return;
     const ms = performance.now() - this.#begin;
-    this.options.onTuned?.({ count, ms, known: [...this.#known.values()] });
+    try {
+      this.options.onTuned?.({ count, ms, known: [...this.#known.values()] });
+    } catch {
+      // Whoever is told has failed, not the tuning.
+    }
   }
 }

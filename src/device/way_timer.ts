@@ -138,11 +138,11 @@ export function wayTimer(device: TimedDevice): WayTimer {
   }
 
   async function entrantOf(steps: readonly Step[], way: string): Promise<Entrant | undefined> {
-    try {
-      return { programs: await Promise.all(steps.map((step) => device.prepare(step, way))), turn: 0 };
-    } catch {
-      return undefined; // the way is out
-    }
+    const prepared = await Promise.allSettled(steps.map((step) => device.prepare(step, way)));
+    const programs = prepared.flatMap((one) => one.status === "fulfilled" ? [one.value] : []);
+    if (programs.length === steps.length) return { programs, turn: 0 };
+    programs.forEach((program) => program.release());
+    return undefined; // the way is out
   }
 
   return {

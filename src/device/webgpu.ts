@@ -259,12 +259,17 @@ export function webgpuDevice(gpu: GPUDevice, options: WebGpuDeviceOptions = {}):
     const mapped = new Uint32Array(buffer.getMappedRange());
     words.forEach((w, i) => mapped.set(w, offsets[i] / 4));
     buffer.unmap();
-    const dispatches = await Promise.all(plan.map((step, i) => {
-      const launched = step.kernel.launch(callOf(step), limits, ways[i]);
-      return launch(step, launched, { buffer, offset: offsets[i], size: words[i].byteLength });
-    }));
-    checkAlive();
-    return new GpuProgram(dispatches.flat(), buffer);
+    try {
+      const dispatches = await Promise.all(plan.map((step, i) => {
+        const launched = step.kernel.launch(callOf(step), limits, ways[i]);
+        return launch(step, launched, { buffer, offset: offsets[i], size: words[i].byteLength });
+      }));
+      checkAlive();
+      return new GpuProgram(dispatches.flat(), buffer);
+    } catch (error) {
+      buffer.destroy();
+      throw error;
+    }
   }
 
   function dispatch(pass: GPUComputePassEncoder, { pipeline, bindGroup, grid: [x, y, z] }: Launched): void {
