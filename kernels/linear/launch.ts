@@ -50,7 +50,7 @@ export function matvecDispatch(
   },
   limits: Limits,
 ): Dispatch {
-  const block = rowBlock(rows);
+  const block = rowBlock(rows, weight.quads.length);
   const threads = walk.subgroups ? 128 : matvecThreads(steps);
   const bindings: Binding[] = reads.map((name) => ({ name, access: "read" }));
   return {

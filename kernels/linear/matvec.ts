@@ -28,9 +28,13 @@ export interface Matvec {
 /** Rows of x that one workgroup takes: named accumulators, so a small power of two. */
 export type RowBlock = 1 | 2 | 4 | 8;
 
-/** The smallest block that holds all rows, or the largest. */
-export function rowBlock(rows: number): RowBlock {
-  return rows > 4 ? 8 : rows > 2 ? 4 : rows > 1 ? 2 : 1;
+/**
+ * The smallest block that holds all rows, or the largest. Where a step reads more than two quads of x, that is four rows:
+ * twice the text takes Naga's WGSL on SwiftShader more than ten minutes to compile.
+ */
+export function rowBlock(rows: number, quads: number): RowBlock {
+  if (rows > 4 && quads <= 2) return 8;
+  return rows > 2 ? 4 : rows > 1 ? 2 : 1;
 }
 
 /** Threads of a workgroup that makes its columns together: few enough that all have a step. */
