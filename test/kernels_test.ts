@@ -24,14 +24,19 @@ function aCaseEach(kernel: Kernel): { readonly way: Kernel; readonly testCase: C
   return [...new Map(all.map((one) => [one.way.name, one])).values()];
 }
 
+/** Bun opens the very Dawn that Deno does: that it does so rightly shows in a case, and all of them are Deno's to run. */
+const onBun = "Bun" in globalThis;
+
 for (const kernel of kernels) {
   for (const [name, device] of devices) {
-    test(`${kernel.name} on ${name} gives the reference's numbers, in every case`, async () => {
-      for (const testCase of kernel.cases) await checkCase(device, { kernel, testCase, seed: 1 });
+    const cases = onBun && device === gpu ? kernel.cases.slice(-1) : kernel.cases;
+    const which = cases.length < kernel.cases.length ? "its last case" : "every case";
+    test(`${kernel.name} on ${name} gives the reference's numbers, in ${which}`, async () => {
+      for (const testCase of cases) await checkCase(device, { kernel, testCase, seed: 1 });
     });
   }
 
-  if (kernel.ways) {
+  if (kernel.ways && !onBun) {
     test(`${kernel.name} on webgpu gives the reference's numbers in every way, in a case each`, async () => {
       for (const { way, testCase } of aCaseEach(kernel)) {
         await checkCase(gpu, { kernel: way, testCase, seed: 2 });
