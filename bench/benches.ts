@@ -8,7 +8,7 @@ import { decodeLlamaBench } from "./decode_llama.ts";
 import { fourierBench } from "./fourier.ts";
 import { kernelsBench } from "./kernels.ts";
 import type { Bench } from "./measurement.ts";
-import { productsBench } from "./products.ts";
+import { productsBench, quantizedBench } from "./products.ts";
 import { sweepsBench } from "./sweeps.ts";
 import { trainingBench } from "./training_layer.ts";
 import { trainingStepBench } from "./training_step.ts";
@@ -17,6 +17,7 @@ import { trainingStepBench } from "./training_step.ts";
 export const benches: readonly Bench[] = [
   fourierBench,
   productsBench,
+  quantizedBench,
   kernelsBench,
   sweepsBench,
   crossoverBench,

@@ -1,6 +1,6 @@
 /**
  * Products by dense weights of float32, 16 bits and quantised, for one row (where reading the weight is all that counts),
- * for batches, and for many; each as the device runs it, and in each of the kernel's ways.
+ * for batches, and for many; each as the device runs it, and those of 16 bits and more in each of the kernel's ways.
  *
  * @module
  */
@@ -42,7 +42,6 @@ function sizes({ device, quick }: BenchContext): Product[] {
     return [
       ...products("float32", ["64 x 64 by 64"]),
       ...products("float16", ["1 x 256 by 256"]),
-      ...products(4, ["1 x 256 by 256"]),
     ];
   }
   if (device.kind === "cpu") return products("float32", ["512 x 512 by 512", "1 x 4096 by 4096"]);
@@ -65,16 +64,6 @@ function sizes({ device, quick }: BenchContext): Product[] {
       "64 x 4096 by 4096",
       "256 x 4096 by 4096",
     ]),
-    ...([8, 4] as const).flatMap((bits) =>
-      products(bits, [
-        ...[1, 8, 64].map((rows) => `${rows} x 8192 by 28672`),
-        "1 x 2048 by 2048",
-        "1 x 2048 by 16384",
-        "1 x 8192 by 2048",
-        "1 x 4096 by 4096",
-        "64 x 2048 by 2048",
-      ])
-    ),
   ];
   return device.limits.features.has(matrixUnitsFeature)
     ? all.filter(({ rows, weight }) => rows > 8 && weight === "float16")
@@ -121,7 +110,11 @@ function weightTensors(
 }
 
 /** Weights in turn until no cache holds one when its turn comes again; x and y are small, or read many times. */
-async function* timeProduct(context: BenchContext, size: Product): AsyncGenerator<Measurement> {
+async function* timeProduct(
+  context: BenchContext,
+  size: Product,
+  { inTable = table, everyWay = true } = {},
+): AsyncGenerator<Measurement> {
   const { device } = context, { rows, in: inSize, out } = size;
   const { kernel, row, call, weightBytes } = callOf(size, context);
   const x = normalTensor(device, [rows, inSize]);
@@ -135,10 +128,11 @@ async function* timeProduct(context: BenchContext, size: Product): AsyncGenerato
     const programs = await Promise.all(steps.map((one) => device.prepare([one])));
     const timing = await timePrograms(device, programs, { ...context, many });
     programs.forEach((program) => program.release());
-    return [...times({ table, row }, timing), ...rates({ table, row }, timing, work)];
+    const place = { table: inTable, row };
+    return [...times(place, timing), ...rates(place, timing, work)];
   };
   yield* await time(kernel, row, false);
-  const ways = device.kind === "webgpu" ? kernel.ways?.(call, device.limits).ways ?? [] : [];
+  const ways = everyWay && device.kind === "webgpu" ? kernel.ways?.(call, device.limits).ways ?? [] : [];
   for (const way of ways.length > 1 ? ways : []) {
     try {
       yield* await time(inWay(kernel, way), `${row}, ${way}`, true);
@@ -167,5 +161,48 @@ export const productsBench: Bench = {
     if (context.device.limits.features.has(matrixUnitsFeature)) return;
     const known = new Set(timed.map((size) => callOf(size, context).row));
     for (const kernel of kernels.filter(isProduct)) yield* timeKernel(context, { kernel, table, known });
+  },
+};
+
+const quantizedTable = "quantized";
+
+/** Sizes of which products by 8 and 4 bits are compared with those by float16. */
+function quantizedSizes({ device, quick }: BenchContext): string[] {
+  if (quick) return ["1 x 256 by 256"];
+  if (device.kind === "cpu") return ["1 x 4096 by 4096"];
+  return [
+    ...[1, 8, 64].map((rows) => `${rows} x 8192 by 28672`),
+    "1 x 2048 by 2048",
+    "1 x 2048 by 16384",
+    "1 x 8192 by 2048",
+    "1 x 4096 by 4096",
+    "64 x 2048 by 2048",
+  ];
+}
+
+/** See the module's documentation. */
+export const quantizedBench: Bench = {
+  name: "quantized",
+  doc: "products by weights of 8 and 4 bits, beside those of float16",
+  async *measure(context) {
+    for (const size of quantizedSizes(context)) {
+      let wideUs: number | undefined;
+      for (const weight of ["float16", 8, 4] as const) {
+        const [product] = products(weight, [size]);
+        const cells = await Array.fromAsync(
+          timeProduct(context, product, { inTable: quantizedTable, everyWay: false }),
+        );
+        yield* cells;
+        const [{ row, median: us }] = cells;
+        wideUs ??= us;
+        yield {
+          table: quantizedTable,
+          row,
+          column: "as fast as 16 bits",
+          unit: "times",
+          median: wideUs / us,
+        };
+      }
+    }
   },
 };
