@@ -20,6 +20,7 @@ import {
   type Synthesis,
   synthesis,
 } from "../fft/synthesis.ts";
+import { readAhead } from "../fft/stages.ts";
 import { expose, fftFunctions, type Round, roundsOf, workMemory } from "../fft/wgsl.ts";
 import {
   declareBindings,
@@ -58,6 +59,9 @@ interface Body {
   /** The row's entries; leaves the function where it has none. */
   readonly find: string;
   readonly syntheses: readonly Synthesis[];
+  /** What syntheses have read ahead: declared, and read before x is transformed. */
+  readonly declareAhead: string;
+  readonly readAhead: string;
   /** Sums all bins; `exposed` puts x's spectrum into `work` and uses it, round by round. */
   readonly sums: (exposed: (use: (round: Round) => string) => string) => string;
   readonly finish: string;
@@ -89,6 +93,8 @@ function apart({ segments, rows, outputs, y, productsOf, synthesisOf, ...shape }
   const start = chosen(segments.map((segment) => segment.start));
   return {
     grid: rows * segments.length,
+    declareAhead: syntheses.map((one) => readAhead([...one.ahead, ...one.offsetsAhead]).declare).join(""),
+    readAhead: each((i) => readAhead(syntheses[i].ahead).read),
     place: /* wgsl */ `
   let row = index / ${segments.length}u;
   let segment = index % ${segments.length}u;
@@ -96,6 +102,7 @@ function apart({ segments, rows, outputs, y, productsOf, synthesisOf, ...shape }
     find: /* wgsl */ `
   ${findEntries}
   entries_at = offsets_at + ${chosen(outputs.map((plan) => halfBins(plan.length) + 1))};
+  ${each((i) => readAhead(syntheses[i].offsetsAhead).read)}
   ${productsOf("count")?.fetch ?? ""}
   let y_at = ${placeInY(shape, y, start)};`,
     syntheses,
@@ -116,6 +123,8 @@ function atOnce({ segments, rows, outputs, y, productsOf, synthesisOf, ...shape 
   let count_${index} = records[record_${index} + 2];`;
   return {
     grid: rows,
+    declareAhead: "",
+    readAhead: "",
     place: /* wgsl */ `
   let row = index;
   if (row >= uniforms.rows) { return; }`,
@@ -147,6 +156,11 @@ const manyRows = 256;
 /** Points of all segments that an invocation can hold in registers beside those of a transform. */
 const mostHeld = 32;
 
+/** Workgroups that a large GPU has a multiprocessor each for. */
+const fewGroups = 128;
+/** Points of an invocation's transform beside which registers have room for what is read ahead. */
+const mostPointsAhead = 8;
+
 /** One dispatch; every plan of `shape` has one residue. */
 export function fused(shape: Shape, limits: Limits): Dispatch {
   const { rows, segments, tables } = shape;
@@ -157,8 +171,11 @@ export function fused(shape: Shape, limits: Limits): Dispatch {
   const most = productCount([input, ...outputs], limits);
   const y = yType(shape, ...outputs);
   const held = outputs.reduce((sum, plan) => sum + plan.size, 0);
+  // A lone workgroup waits for memory whenever it reads, and most of what it reads is known from the start.
+  const ahead = rows * segments.length <= fewGroups &&
+    [input, ...outputs].every(({ size }) => size <= mostPointsAhead * threads);
   const productsOf = (count: string): Products | undefined =>
-    entryProducts({ most, plan: input, count, fromWork: true });
+    entryProducts({ most, plan: input, count, fromWork: true, ahead });
   const share = segments.length > 1 && rows >= manyRows && held <= mostHeld * threads ? atOnce : apart;
   const body = share({
     ...shape,
@@ -167,10 +184,12 @@ export function fused(shape: Shape, limits: Limits): Dispatch {
     productsOf,
     synthesisOf: (plan, { suffix, count }) => {
       const twiddles = tables.of(plan.length);
-      return synthesis(plan, { twiddles, suffix, count, rounds, products: productsOf(count), fresh: false });
+      const products = productsOf(count);
+      return synthesis(plan, { twiddles, suffix, count, rounds, products, fresh: false, ahead });
     },
   });
-  const { read, run, points } = analysis(input, { ...source, fresh: true });
+  const { read, run, points, ...analysed } = analysis(input, { ...source, fresh: true, ahead });
+  const turns = readAhead(analysed.ahead);
   const bindings = ["x", "slots", "records", "tables", "values", "y", "twiddles"].map(binding);
   const wgsl = /* wgsl */ `
 ${uniformStruct(shape.uniforms)}
@@ -190,6 +209,8 @@ fn main(${workgroupBuiltins}) {
   let residue = 0u;
   x_at = row * ${rowElements(input)}u;
   ${read}
+  ${turns.declare}${body.declareAhead}
+  ${turns.read}${body.readAhead}
   ${productsOf("")?.declare ?? ""}
   ${body.find}
   ${body.syntheses.map(({ declare }) => declare).join("")}

@@ -91,7 +91,7 @@ ${quantizedFunctions(text)}`,
 
 /** The ways of y = or += x W^T (+ bias). */
 export function quantizedLinearWays({ rows, in: inner, out: columns, bits }: Sizes, limits: Limits): Choice {
-  return productWays({ rows, columns, inner, weight: `${bits} bits` }, limits);
+  return productWays({ rows, columns, inner, weight: `${bits} bits`, quantized: true }, limits);
 }
 
 /** The launch of y = or += x W^T (+ bias). */
