@@ -4,6 +4,7 @@
  * @module
  */
 import { adamw } from "./adamw.ts";
+import { adaptedLinears } from "./adapted_linears.ts";
 import { add } from "./add.ts";
 import { attention } from "./attention.ts";
 import { causalAttention } from "./causal_attention.ts";
@@ -45,6 +46,7 @@ import { sumOfSquares } from "./sum_of_squares.ts";
 
 export {
   adamw,
+  adaptedLinears,
   add,
   attention,
   causalAttention,
@@ -110,6 +112,7 @@ export const kernels: readonly Kernel[] = [
   fourierGradient,
   fourierLinear,
   fourierLinears,
+  adaptedLinears,
   loraLinear,
   loraProduct,
   linear,

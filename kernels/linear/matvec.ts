@@ -58,7 +58,11 @@ const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 const lines = <T>(items: readonly T[], line: (item: T) => string): string => items.map(line).join("\n");
 
 /** Adds up steps `k`, `k + stride`, ..., all read before the first is used. */
-function stepsText({ begin: _, ...weight }: Matvec, { block, walk }: Shape, at: readonly string[]): string {
+function stepsText(
+  { begin: _, ...weight }: Omit<Matvec, "prelude">,
+  { block, walk }: Shape,
+  at: readonly string[],
+): string {
   const columns = range(walk.columns), { scaled } = weight;
   const loads = at.flatMap((k, s) =>
     columns.flatMap((c) => [
@@ -91,8 +95,12 @@ function stepsText({ begin: _, ...weight }: Matvec, { block, walk }: Shape, at: 
 /** Steps times rows that stand in a text at once: some compilers take minutes for more. */
 const mostRead = 8;
 
-/** All steps of one thread; what is left after the last whole number of `walk.steps` goes one by one. */
-function walkText(weight: Matvec, shape: Shape, { lane, stride }: { lane: string; stride: string }): string {
+/** `sum<row>_<column>`: all steps of one thread; what is left after the last whole number of `walk.steps` goes one by one. */
+export function walkText(
+  weight: Omit<Matvec, "prelude">,
+  shape: Shape,
+  { lane, stride }: { lane: string; stride: string },
+): string {
   const { walk: { columns }, block } = shape;
   const steps = Math.min(shape.walk.steps, Math.ceil(mostRead / block));
   const at = range(steps).map((s) => s === 0 ? "k" : `k + ${s} * ${stride}`);
@@ -199,7 +207,8 @@ ${
 `;
 }
 
-const addDot = `
+/** WGSL `add_dot`, which the text of walks uses. */
+export const addDot = `
 fn add_dot(sum: f32, a: vec4f, b: vec4f) -> f32 {
   return fma(a.x, b.x, fma(a.y, b.y, fma(a.z, b.z, fma(a.w, b.w, sum))));
 }`;
