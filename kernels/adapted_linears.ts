@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { besideLaunch, runsBeside } from "./fourier/beside.ts";
+import { besideLaunch, type Finish, runsBeside } from "./fourier/beside.ts";
 import { keptLaunch, launchLinears, type Linears, type LinearsBuffer, shapeOf } from "./fourier/linears.ts";
 import { mixedArrays, mixedBank, type MixedSize } from "./fourier/linears_case.ts";
 import { cpuLinears, referenceLinears } from "./fourier/linears_cpu.ts";
@@ -18,7 +18,7 @@ import {
   type Case,
   defineKernel,
   type DType,
-  type JoinedCall,
+  type Join,
   type Kernel,
   type Launch,
   type Limits,
@@ -29,8 +29,8 @@ import { linear } from "./linear.ts";
 import { linearLaunch } from "./linear/launch.ts";
 import { uniforms as linearUniforms } from "./linear/wgsl.ts";
 
-// Those of `linear` first: its text reads the beginning of these words.
-const uniforms = {
+/** Uniform words; those of `linear` first, whose text reads the beginning of them. */
+export const adaptedUniforms = {
   ...linearUniforms,
   out0: "u32",
   out1: "u32",
@@ -38,20 +38,44 @@ const uniforms = {
   layer: "u32",
   capacity: "u32",
 } as const;
-type Words = Readonly<Record<keyof typeof uniforms, number>>;
-type Buffers = LinearsBuffer | "weight";
+const uniforms = adaptedUniforms;
 
-function linearsOf({ rows, in: inSize, out0, out1, out2, layer, capacity }: Words): Linears {
+/** A call's uniform words. */
+export type AdaptedWords = Readonly<Record<keyof typeof uniforms, number>>;
+
+/** Its buffers. */
+export type AdaptedBuffer = LinearsBuffer | "weight";
+
+/** The linears of a call. */
+export function linearsOf({ rows, in: inSize, out0, out1, out2, layer, capacity }: AdaptedWords): Linears {
   return { rows, in: inSize, outs: [out0, out1, out2].filter((out) => out > 0), layer, capacity };
 }
 
-function launch(words: Words, weight: DType, limits: Limits): Launch {
-  const linears = linearsOf(words), { rows, in: inSize, outs } = linears;
+/** Both side by side, with what finishes them, which `name` says beside their sizes; undefined where they can not be. */
+export function adaptedLaunch(
+  linears: Linears,
+  weight: DType,
+  { limits, finish, name = "" }: {
+    readonly limits: Limits;
+    readonly finish?: Finish;
+    readonly name?: string;
+  },
+): Launch | undefined {
+  const { rows, in: inSize, outs } = linears;
   const shape = shapeOf(linears, { uniforms, limits });
-  if (runsBeside(shape)) {
-    const key = `beside:${rows}:${inSize}:${outs}:${weight}`;
-    return keptLaunch(limits, key, () => besideLaunch(shape, { in: inSize, dtype: weight }, limits));
-  }
+  if (!runsBeside(shape)) return undefined;
+  const key = `beside:${rows}:${inSize}:${outs}:${weight}:${name}`;
+  return keptLaunch(
+    limits,
+    key,
+    () => besideLaunch(shape, { in: inSize, dtype: weight }, { limits, finish }),
+  );
+}
+
+function launch(words: AdaptedWords, weight: DType, limits: Limits): Launch {
+  const linears = linearsOf(words);
+  const beside = adaptedLaunch(linears, weight, { limits });
+  if (beside) return beside;
   const product = linearLaunch(words, { weight, bias: false }, { limits });
   const adapters = launchLinears(linears, { uniforms, limits });
   return {
@@ -61,30 +85,23 @@ function launch(words: Words, weight: DType, limits: Limits): Launch {
   };
 }
 
-/**
- * The call that does what one of `linear` and then one of `fourier_linears` do to the same x and y; undefined where they
- * had better stay two.
- */
-export function adapted(
-  product: Call,
-  adapters: Call,
-  limits: Limits,
-): JoinedCall | undefined {
-  const words = { ...product.uniforms, ...adapters.uniforms } as Words;
-  const { outs } = linearsOf(words);
-  const same =
-    (["rows", "in"] as const).every((name) => product.uniforms[name] === adapters.uniforms[name]) &&
-    outs.reduce((sum, out) => sum + out, 0) === words.out;
-  if (!same || !runsBeside(shapeOf(linearsOf(words), { uniforms, limits }))) return undefined;
-  return { kernel: anyKernel(adaptedLinears), uniforms: words };
+/** Uniform words of a call of `linear` and one of `fourier_linears`, where the two run side by side. */
+function joinedWords(first: Call, second: Call, limits: Limits): AdaptedWords | undefined {
+  const words = { ...first.uniforms, ...second.uniforms } as AdaptedWords;
+  const linears = linearsOf(words);
+  const same = (["rows", "in"] as const).every((name) => first.uniforms[name] === second.uniforms[name]) &&
+    linears.outs.reduce((sum, out) => sum + out, 0) === words.out;
+  return same && runsBeside(shapeOf(linears, { uniforms, limits })) ? words : undefined;
 }
 
-interface Size extends MixedSize {
+/** Sizes of a case. */
+export interface AdaptedSize extends MixedSize {
   readonly weight?: DType;
   readonly accumulate?: number;
 }
 
-function sized(size: Size): Case<Buffers, keyof typeof uniforms> {
+/** A case of the kernel. */
+export function adaptedCase(size: AdaptedSize): Case<AdaptedBuffer, keyof typeof uniforms> {
   const { rows, in: inSize, outs, adapters, weight = "float32", accumulate = 0 } = size;
   const [out0, out1 = 0, out2 = 0] = outs, out = out0 + out1 + out2;
   return {
@@ -101,10 +118,10 @@ function sized(size: Size): Case<Buffers, keyof typeof uniforms> {
   };
 }
 
-function bench(size: Size): Bench<Buffers, keyof typeof uniforms> {
+function bench(size: AdaptedSize): Bench<AdaptedBuffer, keyof typeof uniforms> {
   const { rows, in: inSize, outs } = size;
   const out = outs.reduce((sum, one) => sum + one, 0);
-  const made = sized({ ...size, weight: "float16" });
+  const made = adaptedCase({ ...size, weight: "float16" });
   return {
     ...made,
     make: (random) => ({ ...made.make(random), slots: new Uint32Array(rows) }),
@@ -116,7 +133,7 @@ function bench(size: Size): Bench<Buffers, keyof typeof uniforms> {
 const adapters = [1000];
 
 /** See the module's documentation. */
-export const adaptedLinears: Kernel<Buffers, keyof typeof uniforms> = defineKernel({
+export const adaptedLinears: Kernel<AdaptedBuffer, keyof typeof uniforms> = defineKernel({
   name: "adapted_linears",
   doc:
     "y (rows, out) = x W^T + x dW^T, or y += it where accumulate is not 0, with out = out0 + out1 + out2 columns of up " +
@@ -133,18 +150,18 @@ export const adaptedLinears: Kernel<Buffers, keyof typeof uniforms> = defineKern
     linear.reference(arrays, words);
     referenceLinears(arrays, linearsOf(words));
   },
-  cpu: (arrays: Arrays<Buffers>, words) => {
+  cpu: (arrays: Arrays<AdaptedBuffer>, words) => {
     linear.cpu!(arrays, words);
     cpuLinears(arrays, linearsOf(words));
   },
   tolerance: 1e-5,
   cases: [
-    sized({ rows: 1, in: 16, outs: [12], adapters: [9] }),
-    sized({ rows: 2, in: 12, outs: [7, 16, 6], adapters: [30, 12], accumulate: 1 }),
-    sized({ rows: 3, in: 256, outs: [256, 64, 64], adapters: [500, 90], weight: "float16" }),
-    sized({ rows: 8, in: 256, outs: [768, 768], adapters: [200, 0], weight: "bfloat16" }),
-    sized({ rows: 1, in: 2048, outs: [260], adapters: [1000], weight: "float16", accumulate: 1 }),
-    sized({ rows: 9, in: 24, outs: [30], adapters: [40, 3] }),
+    adaptedCase({ rows: 1, in: 16, outs: [12], adapters: [9] }),
+    adaptedCase({ rows: 2, in: 12, outs: [7, 16, 6], adapters: [30, 12], accumulate: 1 }),
+    adaptedCase({ rows: 3, in: 256, outs: [256, 64, 64], adapters: [500, 90], weight: "float16" }),
+    adaptedCase({ rows: 8, in: 256, outs: [768, 768], adapters: [200, 0], weight: "bfloat16" }),
+    adaptedCase({ rows: 1, in: 2048, outs: [260], adapters: [1000], weight: "float16", accumulate: 1 }),
+    adaptedCase({ rows: 9, in: 24, outs: [30], adapters: [40, 3] }),
   ],
   benches: [
     ...[1, 8].flatMap((rows) => [
@@ -155,3 +172,21 @@ export const adaptedLinears: Kernel<Buffers, keyof typeof uniforms> = defineKern
     ]),
   ],
 });
+
+/** `linear`, and then `fourier_linears` onto the same y. */
+export const adaptedLinearsJoin: Join = {
+  first: "linear",
+  second: "fourier_linears",
+  same: [["x", "x"], ["y", "y"]],
+  kernel: anyKernel(adaptedLinears),
+  buffers: {
+    x: [0, "x"],
+    weight: [0, "weight"],
+    slots: [1, "slots"],
+    records: [1, "records"],
+    tables: [1, "tables"],
+    values: [1, "values"],
+    y: [0, "y"],
+  },
+  uniforms: joinedWords,
+};

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { adapted } from "./adapted_linears.ts";
 import { cpuLinears, referenceLinears } from "./fourier/linears_cpu.ts";
 import { launchLinears, type Linears, type LinearsBuffer } from "./fourier/linears.ts";
 import { wasmLinears } from "./fourier/linears_wasm.ts";
@@ -64,7 +63,6 @@ export const fourierLinears: Kernel<LinearsBuffer, keyof typeof uniforms> = defi
   },
   uniforms,
   launch: (call, limits) => launchLinears(linearsOf(call.uniforms), { uniforms, limits }),
-  after: { linear: adapted },
   reference: (arrays, words) => referenceLinears(arrays, linearsOf(words)),
   cpu: (arrays, words) => cpuLinears(arrays, linearsOf(words)),
   wasm: (words) => wasmLinears(linearsOf(words)),

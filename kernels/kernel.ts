@@ -151,10 +151,18 @@ export interface Backward {
   readonly overwritten: readonly string[];
 }
 
-/** A call of one kernel that does the work of two. */
-export interface JoinedCall {
+/** Two calls, one right after the other, that a GPU had better do in one of another kernel. */
+export interface Join {
+  /** Names of the two kernels. */
+  readonly first: string;
+  readonly second: string;
+  /** Buffers of the first and of the second that must be the same. */
+  readonly same: readonly (readonly [first: string, second: string])[];
   readonly kernel: Kernel;
-  readonly uniforms: Readonly<Record<string, number>>;
+  /** Which of whose buffers each buffer of the kernel is. */
+  readonly buffers: Readonly<Record<string, readonly [call: 0 | 1, name: string]>>;
+  /** Its uniform words; undefined where the two had better stay two. */
+  uniforms(first: Call, second: Call, limits: Limits): Readonly<Record<string, number>> | undefined;
 }
 
 /** A kernel: numbers in, numbers out. See the module's documentation. */
@@ -170,13 +178,6 @@ export interface Kernel<B extends string = string, U extends string = string> {
   launch(call: Call<B, U>, limits: Limits, way?: string): Launch;
   /** The ways to run a call within limits; left out where there is one. A device that can time them takes the fastest. */
   ways?(call: Call<B, U>, limits: Limits): Choice;
-  /**
-   * By the name of a kernel: the one call that does what a call of that and then one of this kernel do, its buffers those
-   * of both, of which equal names are the same; undefined where the two had better stay two. A GPU's device asks.
-   */
-  readonly after?: Readonly<
-    Record<string, (first: Call, second: Call, limits: Limits) => JoinedCall | undefined>
-  >;
   /** The specification: plain loops, float64 sums, results rounded once. Writes the outputs in place. */
   reference(arrays: Arrays<B>, uniforms: Readonly<Record<U, number>>): void;
   /** The same on a CPU at speed, where the reference is too slow to serve. */

@@ -5,6 +5,9 @@
  */
 import { adamw } from "./adamw.ts";
 import { adaptedLinears } from "./adapted_linears.ts";
+import { adaptedLinearsRmsNorm } from "./adapted_linears_rms_norm.ts";
+import { adaptedLinearsRopeCache } from "./adapted_linears_rope_cache.ts";
+import { adaptedLinearsSiluGateUp } from "./adapted_linears_silu_gate_up.ts";
 import { add } from "./add.ts";
 import { attention } from "./attention.ts";
 import { causalAttention } from "./causal_attention.ts";
@@ -47,6 +50,9 @@ import { sumOfSquares } from "./sum_of_squares.ts";
 export {
   adamw,
   adaptedLinears,
+  adaptedLinearsRmsNorm,
+  adaptedLinearsRopeCache,
+  adaptedLinearsSiluGateUp,
   add,
   attention,
   causalAttention,
@@ -113,6 +119,9 @@ export const kernels: readonly Kernel[] = [
   fourierLinear,
   fourierLinears,
   adaptedLinears,
+  adaptedLinearsRmsNorm,
+  adaptedLinearsRopeCache,
+  adaptedLinearsSiluGateUp,
   loraLinear,
   loraProduct,
   linear,

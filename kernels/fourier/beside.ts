@@ -158,31 +158,49 @@ ${productText(shape, dense, threads)}
   return { wgsl, bindings, grid: grid(text.groups + Math.ceil(columns / atOnce), limits) };
 }
 
-function addPlanes({ rows, columns, uniforms }: Shape, limits: Limits): Dispatch {
-  const bindings: Binding[] = [binding("sums"), binding("y")];
-  const count = rows * columns;
+/**
+ * Statements that put element `i` of the sum of both planes, and of what y holds if that is added to, into y and a new
+ * variable `name`; the planes and y have elements of `type`.
+ */
+export function totalText({ rows, columns }: Shape, type: "f32" | "vec4f", name: string, i: string): string {
+  const plane = rows * columns / (type === "f32" ? 1 : 4);
+  return `var ${name} = sums[${i}] + sums[${plane} + ${i}];
+  if (uniforms.accumulate != 0) { ${name} += y[${i}]; }
+  y[${i}] = ${name};`;
+}
+
+/** The dispatch that reads the planes. */
+export type Finish = (shape: Shape, limits: Limits) => Dispatch;
+
+/** Only adds them up. */
+const addPlanes: Finish = (shape, limits) => {
+  const bindings = ["sums", "y"].map(binding);
+  const count = shape.rows * shape.columns;
   const wgsl = /* wgsl */ `
-${uniformStruct(uniforms)}
+${uniformStruct(shape.uniforms)}
 ${declareBindings(bindings, { sums: "f32", y: "f32" })}
 @compute @workgroup_size(256)
 fn main(${workgroupBuiltins}) {
   let i = (${workgroupIndex}) * 256 + local;
   if (i >= ${count}) { return; }
-  let sum = sums[i] + sums[${count} + i];
-  if (uniforms.accumulate != 0) { y[i] += sum; } else { y[i] = sum; }
+  ${totalText(shape, "f32", "total", "i")}
 }
 `;
   return { wgsl, bindings, grid: grid(Math.ceil(count / 256), limits) };
-}
+};
 
 /**
- * The launch of y = or += x W^T + x dW^T; see {@linkcode runsBeside}.
+ * The launch of y = or += x W^T + x dW^T, and of what `finish` makes of y; see {@linkcode runsBeside}.
  *
  * @param shape Its uniforms have `accumulate` and `in`, and those of `fourier_linears`.
  */
-export function besideLaunch(shape: Shape, dense: Dense, limits: Limits): Launch {
+export function besideLaunch(
+  shape: Shape,
+  dense: Dense,
+  { limits, finish = addPlanes }: { readonly limits: Limits; readonly finish?: Finish },
+): Launch {
   return {
-    dispatches: [bothPlanes(shape, dense, limits), addPlanes(shape, limits)],
+    dispatches: [bothPlanes(shape, dense, limits), finish(shape, limits)],
     tables: { twiddles: shape.tables.table },
     scratch: { sums: 8 * shape.rows * shape.columns },
   };

@@ -18,10 +18,13 @@ export interface Matvec {
   readonly load: (begin: string, k: string) => string;
   /** WGSL expressions of the quads in what was read. */
   readonly quads: readonly ((loaded: string) => string)[];
-  /** What a quantised weight needs as well: a step's scale, and what each quad of x is multiplied by. */
+  /** What a quantised weight needs as well. */
   readonly scaled?: {
+    /** WGSL expression of a step's scale. */
     readonly scale: (begin: string, k: string) => string;
-    readonly factors: readonly string[];
+    /** The order of a quad's numbers, as a swizzle of x's, and what each is too large by. */
+    readonly order: string;
+    readonly offset: number;
   };
 }
 
@@ -79,11 +82,18 @@ function stepsText(
       return [
         ...weight.quads.map((_, i) => {
           const quad = `x_quad(min(row + ${r}, last_row), ${weight.quads.length} * (${k}) + ${i})`;
-          return `let ${x(i)} = ${quad}${scaled ? ` * ${scaled.factors[i]}` : ""};`;
+          return `let ${x(i)} = ${quad}${scaled ? `.${scaled.order}` : ""};`;
         }),
+        ...(scaled
+          ? [
+            `let start${s}_${r} = -${scaled.offset}.0 * dot(${
+              weight.quads.map((_, i) => x(i)).join(" + ")
+            }, vec4f(1));`,
+          ]
+          : []),
         ...columns.map((c) =>
           scaled
-            ? `sum${r}_${c} = fma(scale${s}_${c}, ${dot(c, "0.0")}, sum${r}_${c});`
+            ? `sum${r}_${c} = fma(scale${s}_${c}, ${dot(c, `start${s}_${r}`)}, sum${r}_${c});`
             : `sum${r}_${c} = ${dot(c, `sum${r}_${c}`)};`
         ),
       ];

@@ -3,23 +3,26 @@
  *
  * @module
  */
-import type { Limits } from "../../kernels/kernel.ts";
+import { joins } from "../../kernels/joins.ts";
+import type { Join, Limits } from "../../kernels/kernel.ts";
 import { callOf, type Plan, type Step } from "../plan.ts";
 
-/** One step that does the work of two neighbours, where the second's kernel knows of one and both mean the same buffers. */
-function join(first: Step, second: Step, limits: Limits): Step | undefined {
-  const joined = second.kernel.after?.[first.kernel.name];
-  const shared = Object.keys(first.buffers).filter((name) => name in second.buffers);
-  if (!joined || shared.some((name) => first.buffers[name] !== second.buffers[name])) return undefined;
-  const call = joined(callOf(first), callOf(second), limits);
-  return call && { ...call, buffers: { ...first.buffers, ...second.buffers } };
+function joinedBy(join: Join, [first, second]: readonly [Step, Step], limits: Limits): Step | undefined {
+  if (join.first !== first.kernel.name || join.second !== second.kernel.name) return undefined;
+  if (join.same.some(([a, b]) => first.buffers[a] !== second.buffers[b])) return undefined;
+  const uniforms = join.uniforms(callOf(first), callOf(second), limits);
+  const buffers = Object.entries(join.buffers).map(([name, [call, of]]) =>
+    [name, [first, second][call].buffers[of]] as const
+  );
+  return uniforms && { kernel: join.kernel, buffers: Object.fromEntries(buffers), uniforms };
 }
 
-/** The plan with such neighbours put together. */
+/** The plan with such neighbours put together, and what comes of that with the next one. */
 export function joinNeighbours(plan: Plan, limits: Limits): Plan {
   const steps: Step[] = [];
   for (const step of plan) {
-    const joined = steps.length > 0 ? join(steps.at(-1)!, step, limits) : undefined;
+    const last = steps.at(-1);
+    const joined = last && joins.map((join) => joinedBy(join, [last, step], limits)).find(Boolean);
     if (joined) steps[steps.length - 1] = joined;
     else steps.push(step);
   }
