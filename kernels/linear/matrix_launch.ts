@@ -80,6 +80,11 @@ export const matrixTiles: Readonly<Record<string, MatrixWay>> = {
   "matrix 128 x 128": way(128, 128, { inner: 32 }),
   "matrix 128 x 128, 4 subgroups": way(128, 128, { inner: 32, subgroups: four }),
   "matrix 128 x 128 of halves, 4 subgroups": way(128, 128, { inner: 32, halves: true, subgroups: four }),
+  "matrix 128 x 128 of halves, 4 subgroups, 64 inputs": way(128, 128, {
+    inner: 64,
+    halves: true,
+    subgroups: four,
+  }),
   "matrix 128 x 128, 4 subgroups, two buffers": way(128, 128, { inner: 16, buffers: 2, subgroups: four }),
   "matrix 128 x 128 of halves, 4 subgroups, two buffers": way(128, 128, {
     inner: 16,
@@ -87,7 +92,7 @@ export const matrixTiles: Readonly<Record<string, MatrixWay>> = {
     halves: true,
     subgroups: four,
   }),
-  "matrix 128 x 128, 4 subgroups, two buffers of 32": way(128, 128, {
+  "matrix 128 x 128, 4 subgroups, two buffers of 32 inputs": way(128, 128, {
     inner: 32,
     buffers: 2,
     subgroups: four,
