@@ -100,17 +100,30 @@ test("matrixTiles are shared out evenly, and have room for the sums on their way
   }
 });
 
-/** Software compiles a text for seconds; these have every way to load and to share out a tile among them. */
-const emulatedTiles = [
-  "matrix 128 x 256 of halves, two buffers",
-  "matrix 128 x 128, 4 subgroups, two buffers",
-  "matrix 256 x 128",
-  "matrix 64 x 256",
-  "matrix 32 x 128",
-];
+/** Small tiles, whose texts software compiles sooner, of as many buffers and subgroups as large ones have. */
+const small = { halves: false, groups: 160 };
+const square = { down: 2, across: 2 };
+const high = { down: 4, across: 2 };
 
-for (const name of emulatedTiles) {
-  const tile = fitting(matrixTiles[name], gpu.limits);
+/** Software compiles a text for seconds; these have every way to load and to share out a tile among them. */
+const emulatedTiles: Readonly<Record<string, MatrixWay>> = {
+  ...Object.fromEntries(
+    ["matrix 128 x 256 of halves, two buffers", "matrix 64 x 256", "matrix 32 x 128"]
+      .map((name) => [name, matrixTiles[name]]),
+  ),
+  "32 x 64, 4 subgroups, two buffers of 32 inputs": {
+    rows: 32,
+    columns: 64,
+    inner: 32,
+    subgroups: square,
+    buffers: 2,
+    ...small,
+  },
+  "64 x 64, subgroups 4 x 2": { rows: 64, columns: 64, inner: 64, subgroups: high, buffers: 1, ...small },
+};
+
+for (const [name, wanted] of Object.entries(emulatedTiles)) {
+  const tile = fitting(wanted, gpu.limits);
   test(`linear_bias on emulated matrix units gives the reference's numbers: ${name}`, async () => {
     for (const testCase of whole(tile)) {
       await checkCase(gpu, { kernel: emulatedBy(tile, biased), testCase, seed: 1 });
