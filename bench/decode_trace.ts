@@ -5,6 +5,7 @@
  */
 import { launchTimes } from "../src/cli/trace.ts";
 import type { Device, Trace } from "../src/device/device.ts";
+import { joinNeighbours } from "../src/device/join.ts";
 import type { Step } from "../src/plan.ts";
 import type { MeteredProgram } from "./host_meter.ts";
 import { type Measurement, median } from "./measurement.ts";
@@ -27,7 +28,7 @@ function nameOf({ kernel, uniforms, buffers }: Step): string {
 /** The name of every launch of a plan's program: a step may take several. */
 async function launchNames(device: Device, { plan }: MeteredProgram): Promise<string[]> {
   const names: string[] = [];
-  for (const step of plan) {
+  for (const step of device.kind === "webgpu" ? joinNeighbours(plan, device.limits) : plan) {
     const program = await device.prepare([step]);
     for (let i = 0; i < program.launches; i++) names.push(nameOf(step));
     program.release();

@@ -29,8 +29,14 @@ import { wideMatvec } from "../linear/wgsl.ts";
 import { type FusedText, fusedText, type Target } from "./fused.ts";
 import { binding, type Shape, types } from "./shape.ts";
 
-/** Most rows: for more, a product has better ways than to go through the weight row by row. */
+/** Most rows that the product is written for. */
 const mostRows = 8;
+/**
+ * Products of numbers up to which more rows than one gain: a row's arithmetic has few threads here, and what the adapters
+ * would take alone is the same for any weight. On an H100, four rows by (2048, 2048) gain a fourth of both's time, by (16384,
+ * 2048) they would lose two fifths.
+ */
+const mostProducts = 2 ** 25;
 
 /** How a team of threads goes through the weight: with 16-bit weights, 128 bytes of each thread are under way. */
 const walk = { columns: 4, steps: 2 } as const;
@@ -47,10 +53,14 @@ export interface Dense {
   readonly dtype: DType;
 }
 
-/** Whether the two can run side by side: transforms of even lengths in one workgroup's memory, whole quads of inputs. */
-export function runsBeside({ rows, input, segments }: Shape): boolean {
+/**
+ * Whether the two had better run side by side, and can: transforms of even lengths in one workgroup's memory, whole quads of
+ * inputs.
+ */
+export function runsBeside({ rows, input, segments, columns }: Shape): boolean {
   const plans = [input, ...segments.map(({ plan }) => plan)];
-  return rows <= mostRows && input.length % 4 === 0 && input.mode === "half" &&
+  return rows <= mostRows && (rows === 1 || rows * input.length * columns <= mostProducts) &&
+    input.length % 4 === 0 && input.mode === "half" &&
     plans.every(({ residues, parts }) => residues === 1 && !parts);
 }
 

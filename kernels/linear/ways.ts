@@ -35,6 +35,7 @@ export const walks = {
   "8 columns": { columns: 8, steps: 1 },
   "4 columns, four steps": { columns: 4, steps: 4 },
   "8 columns, two steps": { columns: 8, steps: 2 },
+  "16 columns": { columns: 16, steps: 1 },
   "2 columns a subgroup": { columns: 2, steps: 4, subgroups: true },
 } as const satisfies Readonly<Record<string, Walk>>;
 
@@ -71,7 +72,7 @@ function tileNames({ rows, columns }: Sizes): (keyof typeof tiles)[] {
 function walkNames(rows: number, quantized: boolean): (keyof typeof walks)[] {
   if (rows > 2) return ["4 columns", "8 columns", "2 columns a subgroup"];
   return quantized
-    ? ["4 columns", "8 columns", "4 columns, four steps", "8 columns, two steps"]
+    ? ["4 columns", "8 columns, two steps", "4 columns, four steps", "16 columns"]
     : ["4 columns", "4 columns, two steps", "8 columns", "2 columns a subgroup"];
 }
 
