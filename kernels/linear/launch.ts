@@ -31,6 +31,9 @@ interface Kind {
   readonly bias: boolean;
 }
 
+/** A weight (out, in): its binding, and how elements are read. */
+type WeightOperand = Omit<Operand, "along" | "shape" | "base">;
+
 /** A product for few rows; `reads` are its bindings from x to the one before y, `steps` those of a row. */
 export function matvecDispatch(
   weight: Matvec,
@@ -54,7 +57,7 @@ export function matvecDispatch(
 
 /** The launch of y = or += x W^T (+ bias) in tiles; `uniforms` have the words of the linear kernels among them. */
 export function tiledLaunch(
-  weight: Omit<Operand, "along" | "shape">,
+  weight: WeightOperand,
   { sizes, bias, uniforms, tile }: {
     readonly sizes: Sizes;
     readonly bias: boolean;
@@ -80,6 +83,33 @@ export function tiledLaunch(
     limits,
     tile,
   );
+  return { dispatches: made.dispatches, scratch: partialScratch([made]) };
+}
+
+/** The launch of dx = or += dy W, in tiles; `uniforms` as {@linkcode tiledLaunch} takes them. */
+export function transposedLaunch(
+  weight: WeightOperand,
+  { sizes, uniforms }: { readonly sizes: Sizes; readonly uniforms: Product["uniforms"] },
+  limits: Limits,
+): Launch {
+  const rows = { count: sizes.rows, text: "uniforms.rows" };
+  const inner = { count: sizes.out, text: "uniforms.out" };
+  const columns = { count: sizes.in, text: "uniforms.in" };
+  const made = productLaunch({
+    uniforms,
+    x: { name: "dy", dtype: "float32", along: "inner", shape: [rows, inner] },
+    weight: { ...weight, along: "outer", shape: [inner, columns] },
+    y: {
+      name: "dx",
+      put: `let i = row * uniforms.in + column;
+  var sum = value;
+  if (uniforms.accumulate != 0) { sum += dx[i]; }
+  dx[i] = sum;`,
+    },
+    rows,
+    columns,
+    inner,
+  }, limits);
   return { dispatches: made.dispatches, scratch: partialScratch([made]) };
 }
 
