@@ -20,7 +20,7 @@ import { timePasses, timePassesOnHost } from "./timestamps.ts";
 import { Tuner, type TuningOptions } from "./tuner.ts";
 import { wayTimer } from "./way_timer.ts";
 import { deviceBuffer, maxBufferBytes, storageBuffer, wordBytes } from "./webgpu_buffers.ts";
-import { encodeAll, type GpuProgram, Launcher } from "./webgpu_launcher.ts";
+import { encodeAll, type GpuProgram, Launcher, type Ways } from "./webgpu_launcher.ts";
 
 /** The device, and the `GPUDevice` under it for callers that record their own passes. */
 export interface WebGpuDevice extends Device {
@@ -88,11 +88,11 @@ export function webgpuDevice(gpu: GPUDevice, options: WebGpuDeviceOptions = {}):
     checkAlive();
     const ways = await tuner?.ways(plan) ?? [];
     checkAlive();
-    return await prepareBy(ways, plan);
+    return await prepareBy(plan, { ways });
   }
 
-  /** A plan made ready in ways that were chosen, the usual one where none is named. */
-  async function prepareBy(ways: readonly (string | undefined)[], plan: Plan): Promise<Program> {
+  /** A plan made ready in ways that were chosen. */
+  async function prepareBy(plan: Plan, ways: Ways): Promise<Program> {
     const program = await launcher.prepare(plan, ways);
     checkAlive();
     return program;
@@ -201,7 +201,8 @@ export function webgpuDevice(gpu: GPUDevice, options: WebGpuDeviceOptions = {}):
   const timer = wayTimer({
     gpu,
     limits,
-    prepare: (step, way) => prepareBy([way], [step]),
+    compile: (step, way) => launcher.compile(step, way),
+    prepare: (step, { way, scratch }) => prepareBy([step], { ways: [way], scratch }),
     encode,
     alloc,
     release,

@@ -38,3 +38,24 @@ export function deviceBuffer(t: Tensor): DeviceBuffer {
 export function wordBytes({ shape, dtype }: Tensor): number {
   return roundUp(elements(shape) * bytesPerElement[dtype], 4);
 }
+
+/** Scratch by name and size. All launches share it: dispatches of one queue run in order. */
+export class Scratch {
+  readonly #buffers = new Map<string, GPUBuffer>();
+
+  constructor(private readonly gpu: GPUDevice) {}
+
+  buffer(name: string, sizeBytes: number): GPUBuffer {
+    const size = sizeBytes < 2 ** 20
+      ? 2 ** Math.ceil(Math.log2(Math.max(sizeBytes, 256)))
+      : roundUp(sizeBytes, 2 ** 20);
+    const key = `${name}:${size}`;
+    let buffer = this.#buffers.get(key);
+    if (!buffer) this.#buffers.set(key, buffer = storageBuffer(this.gpu, size));
+    return buffer;
+  }
+
+  destroy(): void {
+    for (const buffer of this.#buffers.values()) buffer.destroy();
+  }
+}

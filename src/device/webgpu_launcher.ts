@@ -7,7 +7,7 @@
 import type { Binding, Dispatch, Kernel, Launch, Limits, Table, UniformType } from "../../kernels/kernel.ts";
 import { callOf, type Plan, type Step } from "../plan.ts";
 import { DeviceError, type Program } from "./device.ts";
-import { deviceBuffer, roundUp, storageBuffer, wordBytes } from "./webgpu_buffers.ts";
+import { deviceBuffer, roundUp, Scratch, storageBuffer, wordBytes } from "./webgpu_buffers.ts";
 
 // WebGPU's flag values, by number: npm's Dawn brings no globals.
 const uniformUsage = 0x40 | 0x8; // UNIFORM | COPY_DST
@@ -35,6 +35,14 @@ export class GpuProgram implements Program {
   }
 }
 
+/** In which ways a plan is made ready. */
+export interface Ways {
+  /** One for each step; the usual one where none is named. */
+  readonly ways: readonly (string | undefined)[];
+  /** What they work in; the launcher's own where left out. */
+  readonly scratch?: Scratch;
+}
+
 /** Records dispatches in their order. */
 export function encodeAll(pass: GPUComputePassEncoder, dispatches: readonly Launched[]): void {
   for (const { pipeline, bindGroup, grid: [x, y, z] } of dispatches) {
@@ -59,17 +67,19 @@ export class Launcher {
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
   readonly #tables = new Map<string, GPUBuffer>();
-  readonly #scratches = new Map<string, GPUBuffer>();
+  readonly #scratch: Scratch;
 
-  constructor(private readonly gpu: GPUDevice, private readonly limits: Limits) {}
+  constructor(private readonly gpu: GPUDevice, private readonly limits: Limits) {
+    this.#scratch = new Scratch(gpu);
+  }
 
-  /** A plan made ready, each step in a way of its kernel; the usual one where none is named. */
-  async prepare(plan: Plan, ways: readonly (string | undefined)[]): Promise<GpuProgram> {
+  /** A plan made ready, each step in a way of its kernel. */
+  async prepare(plan: Plan, { ways, scratch = this.#scratch }: Ways): Promise<GpuProgram> {
     const { buffer, bindings } = this.#uniforms(plan);
     try {
       const dispatches = await Promise.all(plan.map((step, i) => {
         const launched = step.kernel.launch(callOf(step), this.limits, ways[i]);
-        return this.#launch(step, launched, bindings[i]);
+        return this.#launch(step, launched, { uniforms: bindings[i], scratch });
       }));
       return new GpuProgram(dispatches.flat(), buffer);
     } catch (error) {
@@ -78,9 +88,16 @@ export class Launcher {
     }
   }
 
+  /** Compiles a way of a step, and binds nothing. */
+  async compile(step: Step, way: string): Promise<void> {
+    const { dispatches } = step.kernel.launch(callOf(step), this.limits, way);
+    await Promise.all(dispatches.map((dispatch) => this.#pipeline(dispatch, step.kernel.name)));
+  }
+
   /** Destroys tables and scratch. */
   destroy(): void {
-    for (const buffer of [...this.#tables.values(), ...this.#scratches.values()]) buffer.destroy();
+    for (const buffer of this.#tables.values()) buffer.destroy();
+    this.#scratch.destroy();
   }
 
   /** The uniform words of all steps in one buffer. */
@@ -104,7 +121,11 @@ export class Launcher {
     return { buffer, bindings: words.map((w, i) => ({ buffer, offset: offsets[i], size: w.byteLength })) };
   }
 
-  async #launch(step: Step, launched: Launch, uniforms: GPUBufferBinding): Promise<Launched[]> {
+  async #launch(
+    step: Step,
+    launched: Launch,
+    { uniforms, scratch }: { readonly uniforms: GPUBufferBinding; readonly scratch: Scratch },
+  ): Promise<Launched[]> {
     const bound = new Map<string, GPUBufferBinding>();
     for (const [name, t] of Object.entries(step.buffers)) {
       const { buffer, offsetBytes } = deviceBuffer(t);
@@ -114,7 +135,7 @@ export class Launcher {
       bound.set(name, { buffer: this.#table(table) });
     }
     for (const [name, size] of Object.entries(launched.scratch ?? {})) {
-      bound.set(name, { buffer: this.#scratch(name, size), size: roundUp(size, 4) });
+      bound.set(name, { buffer: scratch.buffer(name, size), size: roundUp(size, 4) });
     }
     return await Promise.all(launched.dispatches.map(async (dispatch) => ({
       pipeline: await this.#pipeline(dispatch, step.kernel.name),
@@ -184,17 +205,6 @@ export class Launcher {
       this.gpu.queue.writeBuffer(buffer, 0, data as Float32Array<ArrayBuffer>);
       this.#tables.set(key, buffer);
     }
-    return buffer;
-  }
-
-  /** Scratch is shared by all launches: dispatches of one queue run in order. */
-  #scratch(name: string, sizeBytes: number): GPUBuffer {
-    const size = sizeBytes < 2 ** 20
-      ? 2 ** Math.ceil(Math.log2(Math.max(sizeBytes, 256)))
-      : roundUp(sizeBytes, 2 ** 20);
-    const key = `${name}:${size}`;
-    let buffer = this.#scratches.get(key);
-    if (!buffer) this.#scratches.set(key, buffer = storageBuffer(this.gpu, size));
     return buffer;
   }
 }
