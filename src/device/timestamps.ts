@@ -14,8 +14,8 @@ const resolveUsage = 0x200 | 0x4; // QUERY_RESOLVE | COPY_SRC
 const readbackUsage = 0x1 | 0x8; // MAP_READ | COPY_DST
 const mapModeRead = 0x1;
 
-/** Two queries a pass; a query set holds at most 4096. */
-const mostPasses = 2048;
+/** Timed at once: a pass has two queries, and a query set holds at most 4096. */
+export const mostPasses = 2048;
 
 /** Puts dispatches into a pass. */
 type RecordPass = (pass: GPUComputePassEncoder) => void;
@@ -75,4 +75,15 @@ export async function timePassesOnHost(
     times.push({ beginUs, endUs: 1000 * (performance.now() - start) });
   }
   return times;
+}
+
+/**
+ * Microseconds of each pass, counted from where the one before it ended: its own first timestamp may be written while that
+ * one still runs.
+ */
+export function spans(times: readonly PassTime[]): number[] {
+  return times.map(({ beginUs, endUs }, i) => {
+    const begin = i === 0 ? beginUs : Math.max(beginUs, times[i - 1].endUs);
+    return Math.max(0, endUs - begin);
+  });
 }

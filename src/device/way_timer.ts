@@ -11,7 +11,7 @@ import type { Limits } from "../../kernels/kernel.ts";
 import { callOf, type Step } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Program } from "./device.ts";
-import { timePasses } from "./timestamps.ts";
+import { spans, timePasses } from "./timestamps.ts";
 import type { WayTimer } from "./tuner.ts";
 import { Scratch } from "./webgpu_buffers.ts";
 
@@ -79,11 +79,7 @@ export function wayTimer(device: TimedDevice): WayTimer {
           }
         }),
       ));
-    return times.map(({ beginUs, endUs }, i) => {
-      // A pass's first timestamp may be written while the one before it still runs.
-      const begin = i === 0 ? beginUs : Math.max(beginUs, times[i - 1].endUs);
-      return Math.max(0, endUs - begin) / passes[i].count;
-    });
+    return spans(times).map((us, i) => us / passes[i].count);
   }
 
   /** Once alone, to see what it takes and whether it runs; infinite if it does not. */
