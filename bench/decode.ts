@@ -12,7 +12,7 @@ import { openFolder } from "../src/runtime/file.ts";
 import { openDevice } from "../src/runtime/open_device.ts";
 import { openModel } from "../src/open.ts";
 import { machineOf } from "./machine.ts";
-import type { Measurement } from "./measurement.ts";
+import { type Measurement, median } from "./measurement.ts";
 import { recordingFile, saveRun, today } from "./results.ts";
 
 function argument(name: string, fallback: string): string {
@@ -48,8 +48,6 @@ async function decode(adapters: readonly (string | undefined)[]): Promise<number
   }));
   return 1000 * (count - adapters.length) / (performance.now() - first);
 }
-
-const median = (values: number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1];
 
 const mixed = [
   "fourierft-kjv",
