@@ -1,7 +1,7 @@
 /**
  * Decode speed of the demo model: tokens a second, the base model and each kind of adapter, one sequence and a batch.
  *
- *     deno task bench:decode [--device cpu|webgpu] [--tokens N] [--quantize int8|int4]
+ *     deno task bench:decode [--device cpu|webgpu] [--tokens N] [--rounds N] [--quantize int8|int4]
  *
  * @module
  */
@@ -82,7 +82,8 @@ for (const [name, values] of Object.entries(results)) {
       Math.max(...values).toFixed(0)
     }; ${(100 * (ratio - 1)).toFixed(1)} % slower than base`,
   );
-  const cell = { table: "decode-demo", row: name, runs: values.length };
+  const row = quantize ? `${name}, ${quantize}` : name;
+  const cell = { table: "decode-demo", row, runs: values.length };
   const speed = { median: median(values), minimum: Math.min(...values) };
   measurements.push(
     { ...cell, column: "fourierft", unit: "tokens/s", ...speed },
@@ -93,7 +94,7 @@ for (const [name, values] of Object.entries(results)) {
 const { machine, versions } = machineOf(device);
 saveRun(recordingFile(machine.name, false), machine, {
   bench: "decode",
-  command: "deno task bench:decode",
+  command: ["deno task bench:decode", ...process.argv.slice(2)].join(" "),
   date: today(),
   versions,
   clock: "wall time",
