@@ -153,6 +153,20 @@ export interface Backward {
   readonly overwritten: readonly string[];
 }
 
+/** Two calls, one right after the other, that a GPU had better do in one of another kernel. */
+export interface Join {
+  /** Names of the two kernels. */
+  readonly first: string;
+  readonly second: string;
+  /** Buffers of the first and of the second that must be the same. */
+  readonly same: readonly (readonly [first: string, second: string])[];
+  readonly kernel: Kernel;
+  /** Which of whose buffers each buffer of the kernel is. */
+  readonly buffers: Readonly<Record<string, readonly [call: 0 | 1, name: string]>>;
+  /** Its uniform words; undefined where the two had better stay two. */
+  uniforms(first: Call, second: Call, limits: Limits): Readonly<Record<string, number>> | undefined;
+}
+
 /** A kernel: numbers in, numbers out. See the module's documentation. */
 export interface Kernel<B extends string = string, U extends string = string> {
   readonly name: string;

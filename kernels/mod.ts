@@ -4,6 +4,10 @@
  * @module
  */
 import { adamw } from "./adamw.ts";
+import { adaptedLinears } from "./adapted_linears.ts";
+import { adaptedLinearsRmsNorm } from "./adapted_linears_rms_norm.ts";
+import { adaptedLinearsRopeCache } from "./adapted_linears_rope_cache.ts";
+import { adaptedLinearsSiluGateUp } from "./adapted_linears_silu_gate_up.ts";
 import { add } from "./add.ts";
 import { attention } from "./attention.ts";
 import { causalAttention } from "./causal_attention.ts";
@@ -45,6 +49,10 @@ import { sumOfSquares } from "./sum_of_squares.ts";
 
 export {
   adamw,
+  adaptedLinears,
+  adaptedLinearsRmsNorm,
+  adaptedLinearsRopeCache,
+  adaptedLinearsSiluGateUp,
   add,
   attention,
   causalAttention,
@@ -110,6 +118,10 @@ export const kernels: readonly Kernel[] = [
   fourierGradient,
   fourierLinear,
   fourierLinears,
+  adaptedLinears,
+  adaptedLinearsRmsNorm,
+  adaptedLinearsRopeCache,
+  adaptedLinearsSiluGateUp,
   loraLinear,
   loraProduct,
   linear,

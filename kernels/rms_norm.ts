@@ -1,7 +1,9 @@
 import { rmsNormBackward } from "./rms_norm_backward.ts";
 import {
   anyKernel,
+  type Binding,
   type Case,
+  declareBindings,
   defineKernel,
   type DType,
   grid,
@@ -10,6 +12,7 @@ import {
   nans,
   normals,
   uniformStruct,
+  type UniformType,
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
@@ -19,6 +22,22 @@ type Buffers = "x" | "weight" | "y";
 type Uniforms = "rows" | "dim" | "eps";
 
 const uniforms = { rows: "u32", dim: "u32", eps: "f32" } as const;
+
+/** Where the text has rows from, and what it calls its other buffers. */
+export interface RmsNormText {
+  readonly dim: number;
+  /** Element type of the weight. */
+  readonly dtype: DType;
+  readonly limits: Limits;
+  readonly uniforms: Readonly<Record<string, UniformType>>;
+  readonly bindings: readonly Binding[];
+  /** Names of the weight and of what is written, both among the bindings; element types of the others. */
+  readonly weight: string;
+  readonly y: string;
+  readonly types: (unit: "f32" | "vec4f") => Readonly<Record<string, string>>;
+  /** Statements that put the row's unit at `i` of all into `name`, a variable that they declare. */
+  readonly read: (name: string, i: string, unit: "f32" | "vec4f") => string;
+}
 
 /** What a thread reads at once: four neighbours where every row starts at a multiple of four, else one element. */
 interface Unit {
@@ -31,14 +50,14 @@ interface Unit {
   readonly squares: string;
 }
 
-function unitOf(dim: number, dtype: DType): Unit {
+function unitOf({ dim, dtype, weight }: Pick<RmsNormText, "dim" | "dtype" | "weight">): Unit {
   const stored = storageType(dtype);
   if (dim % 4 !== 0) {
-    return { size: 1, type: "f32", stored, weight: "weight_at(i)", squares: "value * value" };
+    return { size: 1, type: "f32", stored, weight: `${weight}_at(i)`, squares: "value * value" };
   }
   const wide = { size: 4, type: "vec4f", squares: "dot(value, value)" } as const;
-  if (dtype === "float32") return { ...wide, stored: "vec4f", weight: "weight[i]" };
-  return { ...wide, stored, weight: "vec4f(weight_pair(2 * i), weight_pair(2 * i + 1))" };
+  if (dtype === "float32") return { ...wide, stored: "vec4f", weight: `${weight}[i]` };
+  return { ...wide, stored, weight: `vec4f(${weight}_pair(2 * i), ${weight}_pair(2 * i + 1))` };
 }
 
 /** Most units of a row that a thread holds between the two passes. */
@@ -52,8 +71,8 @@ function threadsFor(units: number, { invocations }: Limits): number {
 /** Reads a row and its weights once, all before the first is used, and holds them. */
 function heldText(
   { type, weight, squares }: Unit,
-  held: number,
-  threads: number,
+  { read, y }: RmsNormText,
+  { held, threads }: { readonly held: number; readonly threads: number },
 ): Record<"sum" | "store", string> {
   const each = (text: (n: number) => string): string =>
     Array.from({ length: held }, (_, n) => text(n)).join("\n");
@@ -64,14 +83,15 @@ function heldText(
   var weight${n} = ${type}();
   if (local + ${n * threads} < units) {
     let i = local + ${n * threads};
-    value${n} = x[begin + i];
+    ${read("value", "(begin + i)", type)}
+    value${n} = value;
     weight${n} = ${weight};
   }`
       )
     }
 ${each((n) => `  { let value = value${n}; sum += ${squares}; }`)}`,
     store: each((n) =>
-      `  if (local + ${n * threads} < units) { y[begin + local + ${
+      `  if (local + ${n * threads} < units) { ${y}[begin + local + ${
         n * threads
       }] = value${n} * factor * weight${n}; }`
     ),
@@ -79,26 +99,39 @@ ${each((n) => `  { let value = value${n}; sum += ${squares}; }`)}`,
 }
 
 /** Reads a row twice, however long it is. */
-function twiceText({ weight, squares }: Unit, threads: number): Record<"sum" | "store", string> {
+function twiceText(
+  { type, weight, squares }: Unit,
+  { read, y }: RmsNormText,
+  threads: number,
+): Record<"sum" | "store", string> {
   const walk = (body: string): string => `  for (var i = local; i < units; i += ${threads}) { ${body} }`;
   return {
-    sum: walk(`let value = x[begin + i]; sum += ${squares};`),
-    store: walk(`y[begin + i] = x[begin + i] * factor * ${weight};`),
+    sum: walk(`${read("value", "(begin + i)", type)} sum += ${squares};`),
+    store: walk(`${read("value", "(begin + i)", type)} ${y}[begin + i] = value * factor * ${weight};`),
   };
 }
 
-/** One workgroup a row. Its sum takes two steps: 16 threads add every sixteenth number, and each thread their sums. */
-function wgsl(dim: number, dtype: DType, limits: Limits): string {
-  const unit = unitOf(dim, dtype), units = dim / unit.size;
+/** Whether a thread holds its part of a row, and reads it once. */
+export function readsOnce(dim: number, limits: Limits): boolean {
+  const units = dim % 4 === 0 ? dim / 4 : dim;
+  return Math.ceil(units / threadsFor(units, limits)) <= mostHeld;
+}
+
+/**
+ * One workgroup a row. Its sum takes two steps: 16 threads add every sixteenth number, and each thread their sums.
+ */
+export function rmsNormWgsl(text: RmsNormText): string {
+  const { dim, dtype, limits, bindings } = text;
+  const unit = unitOf(text), units = dim / unit.size;
   const threads = threadsFor(units, limits), held = Math.ceil(units / threads);
-  const { sum, store } = held <= mostHeld ? heldText(unit, held, threads) : twiceText(unit, threads);
+  const { sum, store } = readsOnce(dim, limits)
+    ? heldText(unit, text, { held, threads })
+    : twiceText(unit, text, threads);
   return /* wgsl */ `
-${uniformStruct(uniforms)}
-@group(0) @binding(1) var<storage, read> x: array<${unit.type}>;
-@group(0) @binding(2) var<storage, read> weight: array<${unit.stored}>;
-@group(0) @binding(3) var<storage, read_write> y: array<${unit.type}>;
-${unit.stored === "vec4f" ? "" : loader("weight", dtype)}
-var<workgroup> sums: array<f32, ${threads}>;
+${uniformStruct(text.uniforms)}
+${declareBindings(bindings, { ...text.types(unit.type), [text.weight]: unit.stored, [text.y]: unit.type })}
+${unit.stored === "vec4f" ? "" : loader(text.weight, dtype)}
+var<workgroup> sums_of: array<f32, ${threads}>;
 var<workgroup> parts: array<f32, 16>;
 
 @compute @workgroup_size(${threads})
@@ -109,11 +142,11 @@ fn main(${workgroupBuiltins}) {
   let begin = row * units;
   var sum = 0.0;
 ${sum}
-  sums[local] = sum;
+  sums_of[local] = sum;
   workgroupBarrier();
   if (local < 16) {
     var part = 0.0;
-    for (var i = 0u; i < ${threads}; i += 16) { part += sums[local + i]; }
+    for (var i = 0u; i < ${threads}; i += 16) { part += sums_of[local + i]; }
     parts[local] = part;
   }
   workgroupBarrier();
@@ -148,17 +181,19 @@ export const rmsNorm: Kernel<Buffers, Uniforms> = defineKernel({
     y: { access: "read_write", dtypes: ["float32"], doc: "(rows, dim), row-major" },
   },
   uniforms,
-  launch: ({ uniforms: { rows, dim }, dtypes }, limits) => ({
-    dispatches: [{
-      wgsl: wgsl(dim, dtypes.weight, limits),
-      bindings: [
-        { name: "x", access: "read" },
-        { name: "weight", access: "read" },
-        { name: "y", access: "read_write" },
-      ],
-      grid: grid(rows, limits),
-    }],
-  }),
+  launch: ({ uniforms: { rows, dim }, dtypes }, limits) => {
+    const bindings = [
+      { name: "x", access: "read" },
+      { name: "weight", access: "read" },
+      { name: "y", access: "read_write" },
+    ] as const;
+    const wgsl = rmsNormWgsl({
+      ...{ dim, dtype: dtypes.weight, limits, uniforms, bindings, weight: "weight", y: "y" },
+      types: (unit) => ({ x: unit }),
+      read: (name, i) => `let ${name} = x[${i}];`,
+    });
+    return { dispatches: [{ wgsl, bindings, grid: grid(rows, limits) }] };
+  },
   reference({ x, weight, y }, { rows, dim, eps }) {
     for (let r = 0; r < rows; r++) {
       let sum = 0;

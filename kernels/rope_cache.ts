@@ -1,10 +1,13 @@
 import {
+  type Binding,
   type Case,
+  declareBindings,
   defineKernel,
   grid,
   type Kernel,
   normals,
   uniformStruct,
+  type UniformType,
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
@@ -15,15 +18,25 @@ type Uniforms = "rows" | "heads" | "kvHeads" | "headDim" | "cacheRows";
 
 const uniforms = { rows: "u32", heads: "u32", kvHeads: "u32", headDim: "u32", cacheRows: "u32" } as const;
 
+/** Where the text has the rows of q, k and v from, and what it calls its buffers. */
+export interface RopeCacheText {
+  readonly uniforms: Readonly<Record<string, UniformType>>;
+  readonly bindings: readonly Binding[];
+  readonly types: Readonly<Record<string, string>>;
+  /** Names of the buffers that are read and written; `qkv` gets the turned queries. */
+  readonly qkv: string;
+  readonly keys: string;
+  readonly values: string;
+  /** Statements that put element `i` of the rows into `name`, a variable that they declare. */
+  readonly read: (name: string, i: string) => string;
+}
+
 /** One thread for two elements of a head that turn together, or that are copied. */
-const wgsl = /* wgsl */ `
-${uniformStruct(uniforms)}
-@group(0) @binding(1) var<storage, read_write> qkv: array<f32>;
-@group(0) @binding(2) var<storage, read> table: array<vec2f>;
-@group(0) @binding(3) var<storage, read> positions: array<u32>;
-@group(0) @binding(4) var<storage, read> index: array<u32>;
-@group(0) @binding(5) var<storage, read_write> keys: array<f32>;
-@group(0) @binding(6) var<storage, read_write> values: array<f32>;
+export function ropeCacheWgsl(text: RopeCacheText): string {
+  const { bindings, types, qkv, keys, values, read } = text;
+  return /* wgsl */ `
+${uniformStruct(text.uniforms)}
+${declareBindings(bindings, { ...types, table: "vec2f", positions: "u32", index: "u32" })}
 
 @compute @workgroup_size(256)
 fn main(${workgroupBuiltins}) {
@@ -37,33 +50,42 @@ fn main(${workgroupBuiltins}) {
   let at = (i / half) * uniforms.headDim + pair;
   // Read beside the rest: the GPU waits once for what is not at hand.
   let cache_row = index[row];
-  let a = qkv[at];
-  let b = qkv[at + half];
+  ${read("a", "at")}
+  ${read("b", "(at + half)")}
   let turn = table[positions[row] * half + pair];
   let turned = vec2f(a * turn.x - b * turn.y, b * turn.x + a * turn.y);
   if (head < uniforms.heads) {
-    qkv[at] = turned.x;
-    qkv[at + half] = turned.y;
+    ${qkv}[at] = turned.x;
+    ${qkv}[at + half] = turned.y;
     return;
   }
   if (cache_row >= uniforms.cacheRows) { return; }
   let kv_head = head - uniforms.heads;
   let target_at = (cache_row * uniforms.kvHeads + kv_head % uniforms.kvHeads) * uniforms.headDim + pair;
   if (kv_head < uniforms.kvHeads) {
-    keys[target_at] = turned.x;
-    keys[target_at + half] = turned.y;
+    ${keys}[target_at] = turned.x;
+    ${keys}[target_at + half] = turned.y;
   } else {
-    values[target_at] = a;
-    values[target_at + half] = b;
+    ${values}[target_at] = a;
+    ${values}[target_at + half] = b;
   }
 }
 `;
+}
 
-interface Sizes {
+interface Heads {
   readonly rows: number;
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
+}
+
+/** Workgroups of the text. */
+export function ropeCacheGroups({ rows, heads, kvHeads, headDim }: Heads): number {
+  return Math.ceil(rows * (heads + 2 * kvHeads) * headDim / 512);
+}
+
+interface Sizes extends Heads {
   readonly cacheRows: number;
   /** Rows that point past the cache. */
   readonly skipped?: number;
@@ -105,24 +127,25 @@ export const ropeCache: Kernel<Buffers, Uniforms> = defineKernel({
     values: { access: "read_write", dtypes: ["float32"], doc: "(cacheRows, kvHeads, headDim), row-major" },
   },
   uniforms,
-  launch({ uniforms: { rows, heads, kvHeads, headDim } }, limits) {
+  launch({ uniforms: words }, limits) {
+    const { headDim } = words;
     if (headDim % 2 !== 0 || headDim === 0) {
       throw new RangeError(`Cannot rotate heads of ${headDim}: the size must be even and positive`);
     }
-    return {
-      dispatches: [{
-        wgsl,
-        bindings: [
-          { name: "qkv", access: "read_write" },
-          { name: "table", access: "read" },
-          { name: "positions", access: "read" },
-          { name: "index", access: "read" },
-          { name: "keys", access: "read_write" },
-          { name: "values", access: "read_write" },
-        ],
-        grid: grid(Math.ceil(rows * (heads + 2 * kvHeads) * headDim / 512), limits),
-      }],
-    };
+    const bindings = [
+      { name: "qkv", access: "read_write" },
+      { name: "table", access: "read" },
+      { name: "positions", access: "read" },
+      { name: "index", access: "read" },
+      { name: "keys", access: "read_write" },
+      { name: "values", access: "read_write" },
+    ] as const;
+    const wgsl = ropeCacheWgsl({
+      ...{ uniforms, bindings, qkv: "qkv", keys: "keys", values: "values" },
+      types: { qkv: "f32", keys: "f32", values: "f32" },
+      read: (name, i) => `let ${name} = qkv[${i}];`,
+    });
+    return { dispatches: [{ wgsl, bindings, grid: grid(ropeCacheGroups(words), limits) }] };
   },
   reference({ qkv, table, positions, index, keys, values }, { rows, heads, kvHeads, headDim, cacheRows }) {
     const half = headDim / 2, width = kvHeads * headDim;

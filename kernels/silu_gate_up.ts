@@ -1,11 +1,14 @@
 import {
+  type Binding,
   type Case,
+  declareBindings,
   defineKernel,
   grid,
   type Kernel,
   nans,
   normals,
   uniformStruct,
+  type UniformType,
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
@@ -15,22 +18,35 @@ type Uniforms = "rows" | "dim";
 
 const uniforms = { rows: "u32", dim: "u32" } as const;
 
-const wgsl = /* wgsl */ `
-${uniformStruct(uniforms)}
-@group(0) @binding(1) var<storage, read> gateUp: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+/** Where the text has gates and what they gate from, and what it calls what it writes. */
+export interface SiluGateUpText {
+  readonly uniforms: Readonly<Record<string, UniformType>>;
+  readonly bindings: readonly Binding[];
+  readonly types: Readonly<Record<string, string>>;
+  readonly y: string;
+  /** Statements that put element `i` of the rows into `name`, a variable that they declare. */
+  readonly read: (name: string, i: string) => string;
+}
+
+/** One thread an element of the result. */
+export function siluGateUpWgsl({ bindings, types, y, read, ...text }: SiluGateUpText): string {
+  return /* wgsl */ `
+${uniformStruct(text.uniforms)}
+${declareBindings(bindings, types)}
 
 @compute @workgroup_size(256)
 fn main(${workgroupBuiltins}) {
   let i = (${workgroupIndex}) * 256 + local;
   if (i >= uniforms.rows * uniforms.dim) { return; }
   let at = i + (i / uniforms.dim) * uniforms.dim;
-  let g = gateUp[at];
+  ${read("g", "at")}
+  ${read("up", "(at + uniforms.dim)")}
   // exp of a number <= 0 cannot overflow.
   let e = exp(-abs(g));
-  y[i] = g * select(e, 1.0, g >= 0) / (1 + e) * gateUp[at + uniforms.dim];
+  ${y}[i] = g * select(e, 1.0, g >= 0) / (1 + e) * up;
 }
 `;
+}
 
 function sized(rows: number, dim: number, scale = 1): Case<Buffers, Uniforms> {
   return {
@@ -56,16 +72,15 @@ export const siluGateUp: Kernel<Buffers, Uniforms> = defineKernel({
     y: { access: "read_write", dtypes: ["float32"], doc: "(rows, dim), row-major" },
   },
   uniforms,
-  launch: ({ uniforms: { rows, dim } }, limits) => ({
-    dispatches: [{
-      wgsl,
-      bindings: [
-        { name: "gateUp", access: "read" },
-        { name: "y", access: "read_write" },
-      ],
-      grid: grid(Math.ceil(rows * dim / 256), limits),
-    }],
-  }),
+  launch: ({ uniforms: { rows, dim } }, limits) => {
+    const bindings = [{ name: "gateUp", access: "read" }, { name: "y", access: "read_write" }] as const;
+    const wgsl = siluGateUpWgsl({
+      ...{ uniforms, bindings, y: "y" },
+      types: { gateUp: "f32", y: "f32" },
+      read: (name, i) => `let ${name} = gateUp[${i}];`,
+    });
+    return { dispatches: [{ wgsl, bindings, grid: grid(Math.ceil(rows * dim / 256), limits) }] };
+  },
   reference({ gateUp, y }, { rows, dim }) {
     for (let r = 0; r < rows; r++) {
       for (let i = 0; i < dim; i++) {

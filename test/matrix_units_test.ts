@@ -59,8 +59,9 @@ const whole = ({ rows, columns, inner }: MatrixWay): Case[] => [
   sized({ rows, in: 2 * inner, out: columns }),
 ];
 
-/** Four slices of three steps each, of nine and a part. */
-const sliced = ({ inner }: MatrixWay): Case => sized({ rows: 10, in: 8 * inner + 8, out: 20, accumulate: 1 });
+/** Four slices of three steps each, of nine and a part; of the tiles of y, one is whole. */
+const sliced = ({ rows, columns, inner }: MatrixWay): Case =>
+  sized({ rows: rows + 10, in: 8 * inner + 8, out: columns + 20, accumulate: 1 });
 
 const launchOf = (tile: MatrixWay): Kernel["launch"] => ({ uniforms, dtypes }, limits) => {
   const { rows, in: inSize, out } = uniforms;
@@ -73,26 +74,56 @@ const emulatedBy = (tile: MatrixWay, kernel: Kernel): Kernel => ({
   launch: (call, limits) => emulated(launchOf(tile)(call, limits)),
 });
 
-/** A tile that fits a device: fewer inputs at a time or, where threads could not share those evenly, columns. */
+/** A tile that fits a device: fewer inputs at a time or, where threads could not share those evenly, half the columns. */
 function fitting(tile: MatrixWay, limits: Limits): MatrixWay {
   if (matrixBytes(tile) <= limits.workgroupStorageBytes) return tile;
-  const even = tile.rows * tile.inner / 16 >= matrixThreads;
+  const even = tile.inner > 16 && tile.rows * tile.inner / 16 >= matrixThreads(tile);
   return fitting(
-    even ? { ...tile, inner: tile.inner / 2 } : { ...tile, columns: tile.columns - 64 },
+    even ? { ...tile, inner: tile.inner / 2 } : { ...tile, columns: tile.columns / 2 },
     limits,
   );
 }
 
-/** Software compiles a text for seconds; these have every way to load and to share out a tile among them. */
-const emulatedTiles = [
-  "matrix 128 x 256 of halves",
-  "matrix 128 x 128",
-  "matrix 64 x 256",
-  "matrix 32 x 128",
-];
+test("matrixTiles are shared out evenly, and have room for the sums on their way", () => {
+  for (const [name, tile] of Object.entries(matrixTiles)) {
+    const { rows, columns, inner, subgroups: { down, across }, buffers } = tile;
+    const atOnce = matrixThreads(tile) / (inner / 8);
+    for (const [lines, parts] of [[rows, down], [columns, across]]) {
+      const part = lines / parts;
+      assert.equal(part % 16, 0, name);
+      assert.equal(lines % atOnce, 0, name);
+      assert.ok(part % atOnce === 0 || atOnce % part === 0, name);
+    }
+    // 1 KiB for each subgroup, in the parts of the weight that those below each other share.
+    const partBytes = matrixBytes(tile) * columns / (rows + columns) / (buffers * across);
+    assert.ok(1024 * Math.ceil(down / buffers) <= partBytes, name);
+  }
+});
 
-for (const name of emulatedTiles) {
-  const tile = fitting(matrixTiles[name], gpu.limits);
+/** Small tiles, whose texts software compiles sooner, of as many buffers and subgroups as large ones have. */
+const small = { halves: false, groups: 160 };
+const square = { down: 2, across: 2 };
+const high = { down: 4, across: 2 };
+
+/** Software compiles a text for seconds; these have every way to load and to share out a tile among them. */
+const emulatedTiles: Readonly<Record<string, MatrixWay>> = {
+  ...Object.fromEntries(
+    ["matrix 128 x 256 of halves, two buffers", "matrix 64 x 256", "matrix 32 x 128"]
+      .map((name) => [name, matrixTiles[name]]),
+  ),
+  "32 x 64, 4 subgroups, two buffers of 32 inputs": {
+    rows: 32,
+    columns: 64,
+    inner: 32,
+    subgroups: square,
+    buffers: 2,
+    ...small,
+  },
+  "64 x 64, subgroups 4 x 2": { rows: 64, columns: 64, inner: 64, subgroups: high, buffers: 1, ...small },
+};
+
+for (const [name, wanted] of Object.entries(emulatedTiles)) {
+  const tile = fitting(wanted, gpu.limits);
   test(`linear_bias on emulated matrix units gives the reference's numbers: ${name}`, async () => {
     for (const testCase of whole(tile)) {
       await checkCase(gpu, { kernel: emulatedBy(tile, biased), testCase, seed: 1 });
@@ -109,7 +140,7 @@ test("linear on emulated matrix units adds slices, the last of them empty", asyn
 
 test("linear on emulated matrix units meets every tile of nine rows of them and more", async () => {
   const tile = fitting(matrixTiles["matrix 32 x 64"], gpu.limits);
-  const testCase = sized({ rows: 9 * 32 + 1, in: 16, out: 130 });
+  const testCase = sized({ rows: 9 * 32 + 1, in: 16, out: 132 });
   await checkCase(gpu, { kernel: emulatedBy(tile, plain), testCase, seed: 1 });
 });
 
@@ -133,7 +164,7 @@ const beyond: Case = {
 };
 
 test("linear_bias on emulated matrix units takes numbers beyond float16 as its largest", async () => {
-  for (const name of ["matrix 32 x 128", "matrix 128 x 256 of halves"]) {
+  for (const name of ["matrix 32 x 128", "matrix 128 x 256 of halves, two buffers"]) {
     const tile = fitting(matrixTiles[name], gpu.limits);
     await checkCase(gpu, { kernel: emulatedBy(tile, bounded), testCase: beyond, seed: 1 });
   }

@@ -8,7 +8,7 @@
  */
 import { index } from "./layout.ts";
 import type { TransformPlan } from "./plan.ts";
-import { eachTurn, type Held } from "./stages.ts";
+import { type Ahead, eachTurn, type Held } from "./stages.ts";
 import type { Twiddles } from "./twiddles.ts";
 import { expose, roundsOf, transform } from "./wgsl.ts";
 
@@ -32,7 +32,7 @@ export interface AnalysisSource {
   /** WGSL expression of element `index` of the row, as {@linkcode elementType} says. */
   readonly signal: (index: string) => string;
   readonly twiddles: Twiddles;
-  /** Ends the names of the WGSL functions `fold` and `spectrum`, where a kernel has two sources. */
+  /** Ends the names of the WGSL functions, where a kernel has two sources. */
   readonly suffix?: string;
 }
 
@@ -65,39 +65,53 @@ fn ${name}(j: u32, residue: u32) -> vec2f {
 }`;
 }
 
-/** Statements that read the folded signal, those that transform it then, and its points; `fresh` as in wgsl.ts. */
+/** An analysis: it `read`s the folded signal, then `run`s; `ahead` is as in wgsl.ts. */
+export interface Analysis {
+  readonly ahead: readonly Ahead[];
+  readonly read: string;
+  readonly run: string;
+  readonly points: Held;
+}
+
+/** The analysis of a plan's rows; `fresh` and `ahead` as in wgsl.ts. */
 export function analysis(
   plan: TransformPlan,
-  { twiddles, suffix = "", fresh }: AnalysisSource & { readonly fresh: boolean },
-): { readonly read: string; readonly run: string; readonly points: Held } {
-  const { declare, take, run, output } = transform(plan, { name: `a${suffix}`, twiddles, fresh });
+  source: AnalysisSource & { readonly fresh: boolean; readonly ahead?: boolean },
+): Analysis {
+  const { suffix = "" } = source;
+  const { declare, take, output, ...text } = transform(plan, { ...source, name: `a${suffix}` });
   const read = declare + take((place) => `fold${suffix}(${index(place)}, residue)`);
-  return { read, run, points: output };
+  return { ...text, read, points: output };
 }
 
 /**
- * WGSL functions `spectrum(v) -> vec2f`, for plans of one workgroup: what bin v in 0..length-1 has of the points in `work`,
- * one function a round.
+ * WGSL functions for plans of one workgroup: `spectrum(v) -> vec2f`, what bin v in 0..length-1 has of the points in `work`;
+ * and in two halves, `turn_of(v) -> vec2f`, read from the table, and `turned_spectrum(v, turn)`, the rest. One function a
+ * round, but for `turn_of`.
  */
 export function spectrumFunctions(
   plan: TransformPlan,
   source: Pick<AnalysisSource, "twiddles" | "suffix">,
 ): string {
-  return roundsOf(plan).map(({ suffix }) => {
-    const head = `fn spectrum${source.suffix ?? ""}${suffix}(v: u32) -> vec2f`;
-    if (plan.mode !== "half") return `${head} { return ${whole[suffix]("work[v]")}; }\n`;
-    return /* wgsl */ `
-${head} {
+  const end = source.suffix ?? "", half = plan.mode === "half";
+  const turn = half ? source.twiddles(`select(v, ${plan.length}u - v, v > ${plan.size}u)`) : "vec2f()";
+  const functions = roundsOf(plan).map(({ suffix }) => {
+    const name = `spectrum${end}${suffix}`;
+    const body = half
+      ? `
   let mirrored = v > ${plan.size}u;
   let k = select(v, ${plan.length}u - v, mirrored);
   let a = work[k % ${plan.size}u];
   let b = work[(${plan.size}u - k) % ${plan.size}u];
-  let w = ${source.twiddles("k")};
   let x = 0.5 * (${unpacked[suffix]});
   return vec2f(x.x, select(x.y, -x.y, mirrored));
-}
+`
+      : ` return ${whole[suffix]("work[v]")}; `;
+    return `fn turned_${name}(v: u32, w: vec2f) -> vec2f {${body}}
+fn ${name}(v: u32) -> vec2f { return turned_${name}(v, turn_of${end}(v)); }
 `;
-  }).join("");
+  });
+  return `fn turn_of${end}(v: u32) -> vec2f { return ${turn}; }\n${functions.join("")}`;
 }
 
 /** A whole point of what a round has of it. */

@@ -14,9 +14,26 @@ export interface Held {
   put(write: (place: Place, value: string) => string): string;
 }
 
+/** Something to be read from memory long before it is needed, into a variable of the kernel's main function. */
+export interface Ahead {
+  readonly variable: string;
+  readonly type: "u32" | "vec2f";
+  readonly value: string;
+}
+
+/** Statements that declare what is read ahead, and those that read it. */
+export function readAhead(ahead: readonly Ahead[]): { readonly declare: string; readonly read: string } {
+  return {
+    declare: ahead.map(({ variable, type }) => `var ${variable} = ${type}();\n`).join(""),
+    read: ahead.map(({ variable, value }) => `${variable} = ${value};\n`).join(""),
+  };
+}
+
 /** One stage; its variables are in scope from `declare` on. */
 export interface Stage extends Held {
   readonly declare: string;
+  /** Its twiddles, where {@linkcode StageOf.ahead} asks for them to be read ahead. */
+  readonly ahead: readonly Ahead[];
   /** How its points best lie for the next stage. */
   readonly layout: Layout;
   /**
@@ -32,6 +49,8 @@ export interface StageOf {
   readonly plan: TransformPlan;
   readonly name: string;
   readonly twiddles: Twiddles;
+  /** Whether twiddles are read ahead, and not where they are needed. */
+  readonly ahead?: boolean;
 }
 
 /**
@@ -49,12 +68,24 @@ export function eachTurn(
   }).join("");
 }
 
+/** What is read ahead for each turn of {@linkcode eachTurn}; an invocation that has none reads the last one's. */
+export function aheadOfTurns<T>(
+  { count, threads }: { readonly count: number; readonly threads: number },
+  read: (b: number, j: string) => T[],
+): T[] {
+  return Array.from({ length: Math.ceil(count / threads) }, (_, b) => {
+    const turn = `local${b === 0 ? "" : ` + ${b * threads}u`}`;
+    return read(b, (b + 1) * threads <= count ? `(${turn})` : `min(${turn}, ${count - 1}u)`);
+  }).flat();
+}
+
 /** One variable a point: what a transform is given where its first stage cannot take it. */
 export function holdStage({ plan, name }: StageOf): Stage {
   const turns = { count: plan.size, threads: plan.threads };
   const v = (b: number): string => `${name}_${b}`;
   return {
     declare: eachDeclared(Math.ceil(plan.size / plan.threads), (b) => [v(b)]),
+    ahead: [],
     layout: "plain",
     get: (read, field, assign = "=") =>
       eachTurn(turns, (b) => `${v(b)}${field} ${assign} ${read({ base: "j" })};\n`),
@@ -84,17 +115,23 @@ function straightStage(
   { radix, done }: { readonly radix: number; readonly done: number },
 ): Stage {
   const { plan, name, twiddles } = of;
+  const ahead = of.ahead === true && done > 1;
   const count = plan.size / radix;
   const turns = { count, threads: plan.threads };
   const names = (b: number): string[] => Array.from({ length: radix }, (_, t) => `${name}_${b}_${t}`);
   const place = (t: number): Place => ({ base: "j", plus: t * count });
+  const turn = (j: string): string => twiddles(`(${j} % ${done}u) * ${plan.length / (done * radix)}u`);
+  const turnAhead = (b: number): string => `${name}_${b}_w`;
   return {
     declare: eachDeclared(Math.ceil(count / plan.threads), names),
+    ahead: ahead
+      ? aheadOfTurns(turns, (b, j) => [{ variable: turnAhead(b), type: "vec2f", value: turn(j) }])
+      : [],
     layout: passLayout(plan, { radix, done }),
     get: (read, field, assign = "=") =>
       eachTurn(turns, (b) => names(b).map((v, t) => `${v}${field} ${assign} ${read(place(t))};\n`).join("")),
     compute: eachTurn(turns, (b) => {
-      const w1 = twiddles(`(j % ${done}u) * ${plan.length / (done * radix)}u`);
+      const w1 = ahead ? turnAhead(b) : turn("j");
       return (done > 1 ? turned(names(b), w1) : "") + butterfly(names(b)).code;
     }),
     put: (write) =>
@@ -155,6 +192,7 @@ for (var t = 1u; t < ${pairs}u; t++) {
       Math.ceil(inner * lanes / threads),
       (b) => units.flatMap((m) => [c(b, m), s(b, m)]),
     ),
+    ahead: [],
     layout: "plain",
     get: (read, field) => each((b) => sums(b, read, field)),
     compute: each((b) =>
@@ -174,10 +212,11 @@ if (k > 0) { ${write({ base: `((i + 1) * ${radix}u - k)` }, s(b, m))} } } }\n`
 }
 
 /** The stages of a plan, in order. */
-export function stagesOf({ plan, name, twiddles }: StageOf): Stage[] {
+export function stagesOf(transform: StageOf): Stage[] {
+  const { plan, name } = transform;
   let done = 1;
   return plan.radices.map((radix, i) => {
-    const of = { plan, name: `${name}${i}`, twiddles };
+    const of = { ...transform, name: `${name}${i}` };
     const stage = isStraight(radix) ? straightStage(of, { radix, done }) : loopedStage(of, radix);
     done *= radix;
     return stage;

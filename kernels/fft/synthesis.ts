@@ -11,7 +11,7 @@
 import type { Limits } from "../kernel.ts";
 import { index, type Place } from "./layout.ts";
 import type { TransformPlan } from "./plan.ts";
-import { eachTurn, type Held } from "./stages.ts";
+import { type Ahead, aheadOfTurns, eachTurn, type Held } from "./stages.ts";
 import type { Twiddles } from "./twiddles.ts";
 import { expose, type Round, roundsOf, transform, workBytes } from "./wgsl.ts";
 
@@ -34,11 +34,16 @@ export interface SynthesisOf {
   readonly products?: Products;
   /** Ends the names of its functions and variables, where a kernel has several lengths. */
   readonly suffix?: string;
+  /** Whether it reads all that it can before it is needed, at the price of registers: for lone workgroups. */
+  readonly ahead?: boolean;
 }
 
 /** A synthesis: `functions`, then in `main` the statements of `declare`, of `sums` for every round, and of `run`. */
 export interface Synthesis {
   readonly functions: string;
+  /** What `run` needs to have been read, and what `sums` does, once the entries are known; see `SynthesisOf.ahead`. */
+  readonly ahead: readonly Ahead[];
+  readonly offsetsAhead: readonly Ahead[];
   readonly declare: string;
   sums(round: Round): string;
   readonly run: string;
@@ -91,12 +96,17 @@ export interface ProductsOf {
   readonly count: string;
   /** Whether entries are read from `work`. */
   readonly fromWork: boolean;
+  /** Whether invocations read all of their entries, and of bins in `work` the turns, before `work` holds these. */
+  readonly ahead?: boolean;
 }
 
 /** Products of up to `most` entries; undefined where there is no room. */
-export function entryProducts({ most, plan, count, fromWork }: ProductsOf): Products | undefined {
+export function entryProducts(
+  { most, plan, count, fromWork, ahead = false }: ProductsOf,
+): Products | undefined {
   if (most === 0) return undefined;
   const { threads, parts } = plan;
+  const early = ahead ? most / threads : readAhead;
   const each = (end: number, body: (b: number, e: string) => string): string =>
     Array.from(
       { length: Math.min(end, most / threads) },
@@ -104,18 +114,28 @@ export function entryProducts({ most, plan, count, fromWork }: ProductsOf): Prod
     ).join("\n") + "\n";
   const put = (e: string, value: string): string =>
     parts ? `work[2 * (${e})] = ${value}.x; work[2 * (${e}) + 1] = ${value}.y;` : `work[${e}] = ${value};`;
+  const product = (b: number, e: string, suffix: string): string =>
+    ahead
+      ? `coefficient_${b} * turned_spectrum${suffix}(source_${b}, turn_${b})`
+      : `product${suffix}(${
+        b < early ? `source_${b}, coefficient_${b}` : `source(${e}), coefficient(${e})`
+      })`;
   return {
     most,
-    declare: each(readAhead, (b) => `var source_${b} = 0u; var coefficient_${b} = 0.0;`),
-    fetch: each(
-      readAhead,
-      (b, e) => `if (${e} < ${count}) { source_${b} = source(${e}); coefficient_${b} = coefficient(${e}); }`,
+    declare: each(
+      early,
+      (b) => `var source_${b} = 0u; var coefficient_${b} = 0.0;${ahead ? ` var turn_${b} = vec2f();` : ""}`,
     ),
+    fetch: each(
+      early,
+      (b, e) => `if (${e} < ${count}) { source_${b} = source(${e}); coefficient_${b} = coefficient(${e}); }`,
+    ) + (ahead ? each(early, (b) => `turn_${b} = turn_of(source_${b});`) : ""),
     multiply: ({ suffix }) =>
-      each(Infinity, (b, e) => {
-        const entry = b < readAhead ? `source_${b}, coefficient_${b}` : `source(${e}), coefficient(${e})`;
-        return `var product_${b} = vec2f(); if (${e} < ${count}) { product_${b} = product${suffix}(${entry}); }`;
-      }) + (fromWork ? "workgroupBarrier();\n" : "") +
+      each(
+        Infinity,
+        (b, e) =>
+          `var product_${b} = vec2f(); if (${e} < ${count}) { product_${b} = ${product(b, e, suffix)}; }`,
+      ) + (fromWork ? "workgroupBarrier();\n" : "") +
       each(Infinity, (b, e) => `if (${e} < ${count}) { ${put(e, `product_${b}`)} }`),
     at: (e) => parts ? `vec2f(work[2 * ${e}], work[2 * ${e} + 1])` : `work[${e}]`,
   };
@@ -164,17 +184,18 @@ ${store({ base: `((${size}u - j) % ${size}u)` }, `vec2f(${value}.x, before)`)} }
 }
 
 function residueSynthesis(plan: TransformPlan, of: SynthesisOf): Synthesis {
-  const { twiddles, suffix = "", rounds, fresh } = of;
-  const { declare, take, run, output } = transform(plan, {
+  const { twiddles, suffix = "", rounds, fresh, ahead } = of;
+  const { take, output, ...text } = transform(plan, {
     name: `s${suffix}_`,
     twiddles,
     fresh,
+    ahead,
   });
   return {
+    ...text,
+    offsetsAhead: [],
     functions: rounds.map((round) => foldedBinsFunction(plan, { twiddles, suffix, round })).join(""),
-    declare,
     sums: (round) => take((place) => `folded_bins${suffix}${round.suffix}(${index(place)}, residue)`, "+="),
-    run,
     row: {
       put: (write) =>
         output.put((place, value) =>
@@ -220,16 +241,17 @@ fn ${name}(j: u32, residue: u32) -> vec2f {
  * transform to y[2j] + i y[2j+1]. Bins k and h-k are packed by one invocation, so each is summed once.
  */
 function halfSynthesis(plan: TransformPlan, of: SynthesisOf): Synthesis {
-  const { twiddles, suffix = "", products, fresh } = of;
-  const pairs = new Pairs(plan, suffix);
+  const { twiddles, suffix = "", products, fresh, ahead = false } = of;
+  const pairs = new Pairs(plan, { suffix, ahead: ahead && products !== undefined });
   const { lo, hi, mid } = pairs;
+  const turn = (b: number): string => ahead ? `turn${suffix}_${b}` : twiddles("j");
   // Bin 0 packs with bin h, both real; bin h/2 with itself: C = (Y + Y*) + i i (Y - Y*) = 2 conj(Y), Y half the bin.
   const pack = pairs.each((b) => `
 if (j == 0) { ${lo(b)} = vec2f(${lo(b)}.x, 0); ${hi(b)} = vec2f(${hi(b)}.x, 0); } else { ${lo(b)} *= 0.5; ${
     hi(b)
   } *= 0.5; }
 let s = ${lo(b)} + conj(${hi(b)});
-let t = times_i(cmul(${twiddles("j")}, ${lo(b)} - conj(${hi(b)})));
+let t = times_i(cmul(${turn(b)}, ${lo(b)} - conj(${hi(b)})));
 ${lo(b)} = s + t;
 ${hi(b)} = conj(s - t);
 `) + `${mid} = conj(${mid});\n`;
@@ -239,12 +261,18 @@ ${hi(b)} = conj(s - t);
         `${write({ base: "j" }, lo(b))}if (j > 0) { ${write({ base: `(${plan.size}u - j)` }, hi(b))} }\n`
       ) + pairs.middle(write({ base: `${plan.size / 2}u` }, mid)),
   };
-  const { declare, run, output } = transform(plan, { name: `s${suffix}_`, twiddles, fresh, held });
+  const { run, output, ...text } = transform(plan, { name: `s${suffix}_`, twiddles, fresh, ahead, held });
+  const turns = aheadOfTurns<Ahead>(
+    pairs.turns,
+    (b, j) => [{ variable: turn(b), type: "vec2f", value: twiddles(j) }],
+  );
   return {
     functions: "",
+    ahead: ahead ? [...turns, ...text.ahead] : [],
+    offsetsAhead: pairs.offsetsAhead,
     declare: pairs.declare,
     sums: (round) => products ? produced(of.count, { products, pairs, round }) : pulled(pairs, round),
-    run: pack + declare + run,
+    run: pack + text.declare + run,
     row: output,
   };
 }
@@ -252,9 +280,14 @@ ${hi(b)} = conj(s - t);
 /** Bins of an invocation that pack with each other: k and size - k, and the middle one alone. */
 class Pairs {
   readonly mid: string;
-  private readonly turns: { readonly count: number; readonly threads: number };
+  readonly turns: { readonly count: number; readonly threads: number };
+  private readonly suffix: string;
+  /** Whether `offsetsAhead` reads where each bin's entries begin and end. */
+  private readonly ahead: boolean;
 
-  constructor(readonly plan: TransformPlan, private readonly suffix: string) {
+  constructor(readonly plan: TransformPlan, { suffix, ahead }: { suffix: string; ahead: boolean }) {
+    this.suffix = suffix;
+    this.ahead = ahead;
     this.mid = `mid${suffix}`;
     this.turns = { count: Math.floor((plan.size - 1) / 2) + 1, threads: plan.threads };
   }
@@ -282,17 +315,38 @@ class Pairs {
     return size > 1 && size % 2 === 0 ? `if (local == 0) { ${code} }\n` : "";
   }
 
-  /** `sum` of every bin into its variable. */
-  sums(sum: (variable: string, bin: string) => string): string {
+  /** Where the entries of each bin begin and end, to be read ahead. */
+  get offsetsAhead(): Ahead[] {
+    if (!this.ahead) return [];
     const { size } = this.plan;
-    return this.each((b) => sum(this.lo(b), "j") + sum(this.hi(b), `${size}u - j`)) +
-      this.middle(sum(this.mid, `${size / 2}u`));
+    const ends = (variable: string, bin: string): Ahead[] => [
+      { variable: `${variable}_begin`, type: "u32", value: `offset(${bin})` },
+      { variable: `${variable}_end`, type: "u32", value: `offset(${bin} + 1)` },
+    ];
+    return [
+      ...aheadOfTurns(
+        this.turns,
+        (b, j) => [...ends(this.lo(b), j), ...ends(this.hi(b), `(${size}u - ${j})`)],
+      ),
+      ...(size % 2 === 0 ? ends(this.mid, `${size / 2}u`) : []),
+    ];
+  }
+
+  /** `sum` of every bin into its variable, given where its entries begin and end. */
+  sums(sum: (variable: string, entries: { bin: string; begin: string; end: string }) => string): string {
+    const { size } = this.plan;
+    const one = (variable: string, bin: string): string =>
+      this.ahead
+        ? sum(variable, { bin, begin: `${variable}_begin`, end: `${variable}_end` })
+        : sum(variable, { bin, begin: `offset(${bin})`, end: `offset(${bin} + 1)` });
+    return this.each((b) => one(this.lo(b), "j") + one(this.hi(b), `${size}u - j`)) +
+      this.middle(one(this.mid, `${size / 2}u`));
   }
 }
 
 /** Sums each bin from its entries' own function. */
 function pulled(pairs: Pairs, { suffix }: Round): string {
-  return pairs.sums((variable, bin) => `${variable} += gather${suffix}(${bin});\n`);
+  return pairs.sums((variable, { bin }) => `${variable} += gather${suffix}(${bin});\n`);
 }
 
 /** Sums each bin from products; rows of more entries than fit are summed from the entries themselves. */
@@ -304,10 +358,8 @@ function produced(
     readonly round: Round;
   },
 ): string {
-  const sum = (variable: string, bin: string): string =>
-    `{ let end = offset(${bin} + 1); for (var e = offset(${bin}); e < end; e++) { ${variable} += ${
-      products.at("e")
-    }; } }\n`;
+  const sum = (variable: string, { begin, end }: { begin: string; end: string }): string =>
+    `{ let end = ${end}; for (var e = ${begin}; e < end; e++) { ${variable} += ${products.at("e")}; } }\n`;
   return /* wgsl */ `
 if (${count} <= ${products.most}u) {
   ${products.multiply(round)}

@@ -9,7 +9,7 @@
 import { isStraight } from "./butterfly.ts";
 import { type Layout, paddedPoints, type Place, placeInWork } from "./layout.ts";
 import type { TransformPlan } from "./plan.ts";
-import { type Held, holdStage, stagesOf } from "./stages.ts";
+import { type Ahead, type Held, holdStage, stagesOf } from "./stages.ts";
 import type { Twiddles } from "./twiddles.ts";
 
 /** Functions every transform needs. */
@@ -79,6 +79,8 @@ export function expose(
 
 /** A transform's text: `declare`, then statements by `take`, then `run`; `output` is then held in registers. */
 export interface Transform {
+  /** What `run` needs to have been read, where {@linkcode TransformOf.ahead} asked for it. */
+  readonly ahead: readonly Ahead[];
   readonly declare: string;
   /** Takes (or adds) the points that `read` says. */
   take(read: (place: Place) => string, assign?: "=" | "+="): string;
@@ -95,11 +97,14 @@ export interface TransformOf {
   readonly fresh?: boolean;
   /** Points in registers to begin with; `take` is then not called. */
   readonly held?: Held;
+  /** Whether twiddles are read ahead: they take registers, and no stage waits for memory. */
+  readonly ahead?: boolean;
 }
 
 /** One complex transform of `plan.size` points by one workgroup of `plan.threads` invocations. */
-export function transform(plan: TransformPlan, { name, twiddles, fresh, held }: TransformOf): Transform {
-  const stages = stagesOf({ plan, name, twiddles });
+export function transform(plan: TransformPlan, of: TransformOf): Transform {
+  const { name, twiddles, fresh, held, ahead } = of;
+  const stages = stagesOf({ plan, name, twiddles, ahead });
   const direct = plan.radices.length > 0 && isStraight(plan.radices[0]);
   const first = held || direct ? undefined : holdStage({ plan, name, twiddles });
   if (first) stages.unshift(first);
@@ -115,6 +120,7 @@ export function transform(plan: TransformPlan, { name, twiddles, fresh, held }: 
     }${stage.compute}`;
   });
   return {
+    ahead: stages.flatMap((stage) => stage.ahead),
     declare: stages.length > 0 ? stages[0].declare : "",
     take: (read, assign) => stages[0].get(read, "", assign),
     run: steps.join(""),

@@ -96,7 +96,7 @@ fn main(${workgroupBuiltins}) {
   let residue = index % ${groups}u;
   if (part_row >= part_rows()) { return; }
   let row = first + part_row;
-  ${findEntries}
+  ${findEntries()}
   bins_at = part_row * ${halfBins(input)}u;
   entries_at = offsets_at + ${halfBins(plan.length) + 1}u;
   let y_at = ${placeInY(shape, y, "start")};
@@ -119,36 +119,51 @@ interface LinearsTarget {
 }
 
 /** Launches made lately for a device's limits: all layers of a model have the same, and to write one takes 0.2 ms. */
-const made = new WeakMap<Limits, Map<string, Launch>>();
+const kept = new WeakMap<Limits, Map<string, Launch>>();
 const mostKept = 64;
 
-/** Launches one of the kernels. Which layer it is, and what a bank's capacity, only the uniform words say. */
-export function launchLinears(linears: Linears, target: LinearsTarget): Launch {
-  const { rows, in: inFeatures, outs } = linears;
-  const launches = made.get(target.limits) ?? new Map<string, Launch>();
-  made.set(target.limits, launches);
-  const key = `${Object.keys(target.uniforms)}:${rows}:${inFeatures}:${outs}`;
+/** The launch of a key, made the first time. */
+export function keptLaunch(limits: Limits, key: string, make: () => Launch): Launch {
+  const launches = kept.get(limits) ?? new Map<string, Launch>();
+  kept.set(limits, launches);
   const known = launches.get(key);
   if (known) return known;
-  const launch = makeLaunch(linears, target);
+  const launch = make();
   if (launches.size >= mostKept) launches.delete(launches.keys().next().value!);
   launches.set(key, launch);
   return launch;
 }
 
-function makeLaunch(
-  linears: Omit<Linears, "layer" | "capacity">,
+/** Launches one of the kernels. Which layer it is, and what a bank's capacity, only the uniform words say. */
+export function launchLinears(linears: Linears, target: LinearsTarget): Launch {
+  const { rows, in: inFeatures, outs } = linears;
+  const key = `${Object.keys(target.uniforms)}:${rows}:${inFeatures}:${outs}`;
+  return keptLaunch(target.limits, key, () => makeLaunch(linears, target));
+}
+
+/** What of a call does not depend on its layer. */
+export function shapeOf(
+  { rows, outs, in: inFeatures }: Omit<Linears, "layer" | "capacity">,
   { uniforms, limits }: LinearsTarget,
-): Launch {
-  const { rows, outs } = linears;
-  const input = planTransform(linears.in, limits);
-  const segments = outs.map((out, index) => ({
-    plan: planTransform(out, limits),
-    index,
-    start: startOf(outs, index),
-  }));
-  const tables = twiddleTables(linears.in, ...outs);
-  const shape = { uniforms, rows, input, segments, columns: startOf(outs, outs.length), tables };
+): Shape {
+  return {
+    uniforms,
+    rows,
+    input: planTransform(inFeatures, limits),
+    segments: outs.map((out, index) => ({
+      plan: planTransform(out, limits),
+      index,
+      start: startOf(outs, index),
+    })),
+    columns: startOf(outs, outs.length),
+    tables: twiddleTables(inFeatures, ...outs),
+  };
+}
+
+function makeLaunch(linears: Omit<Linears, "layer" | "capacity">, target: LinearsTarget): Launch {
+  const { uniforms, limits } = target;
+  const shape = shapeOf(linears, target);
+  const { rows, input, segments, tables } = shape;
   const twiddles = tables.table;
   if ([input, ...segments.map(({ plan }) => plan)].every(({ residues }) => residues === 1)) {
     return { dispatches: [fused(shape, limits)], tables: { twiddles } };

@@ -42,13 +42,16 @@ export const types: Readonly<Record<string, string>> = {
 /** A binding by its buffer's name. */
 export const binding = (name: string): Binding => ({ name, access: name === "y" ? "read_write" : "read" });
 
-/** Leaves the function for rows without an adapter of linear `segment`; then says where its entries are. */
-export const findEntries = /* wgsl */ `
+/**
+ * Statements that find the entries of linear `segment` in a row's adapter; where it has none, `none` is done and the
+ * function left.
+ */
+export const findEntries = (none = ""): string => /* wgsl */ `
   let slot = slots[row];
-  if (slot == ${noSlot}u) { return; }
+  if (slot == ${noSlot}u) { ${none} return; }
   let record = ((uniforms.layer + segment) * uniforms.capacity + slot) * ${recordWords}u;
   let count = records[record + 2];
-  if (count == 0) { return; }
+  if (count == 0) { ${none} return; }
   offsets_at = records[record];
   values_at = records[record + 1];
   let scale = bitcast<f32>(records[record + 3]);

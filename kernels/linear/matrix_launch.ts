@@ -28,6 +28,7 @@ import {
   matrixThreads,
   type MatrixTile,
   subgroupMatrixWgsl,
+  type Whole,
 } from "./subgroup_matrix.ts";
 import { putBody, uniforms } from "./wgsl.ts";
 
@@ -37,6 +38,9 @@ const features = ["chromium-experimental-subgroup-matrix", "shader-f16", "subgro
 /** With fewer the product for few rows reads the weight once as well, and rounds nothing. */
 const fewestRows = 9;
 
+/** Threads of the ways that a product may run in without being told to. */
+const usualThreads = 256;
+
 /** Workgroups that fill a large GPU. */
 const manyGroups = 100;
 
@@ -45,21 +49,54 @@ export interface MatrixWay extends MatrixTile {
   readonly groups: number;
 }
 
-function way(
-  rows: number,
-  columns: number,
-  rest: { inner: number; halves?: boolean; groups?: number },
-): MatrixWay {
-  return { rows, columns, halves: false, groups: 160, ...rest };
+/** Eight subgroups of a tile that is as wide as it is high, or wider. */
+const eight = { down: 2, across: 4 };
+
+/** Four of them. */
+const four = { down: 2, across: 2 };
+
+type Rest = Pick<MatrixWay, "inner"> & Partial<MatrixWay>;
+
+function way(rows: number, columns: number, rest: Rest): MatrixWay {
+  return { rows, columns, halves: false, groups: 160, subgroups: eight, buffers: 1, ...rest };
 }
 
 const moreSlices = ", more slices";
 
-/** The ways by name; workgroup memory of 28 to 43 KiB. */
+/** The ways by name; workgroup memory of 20 to 40 KiB. */
 export const matrixTiles: Readonly<Record<string, MatrixWay>> = {
   "matrix 128 x 256": way(128, 256, { inner: 32 }),
   "matrix 128 x 256 of halves": way(128, 256, { inner: 32, halves: true }),
+  "matrix 128 x 256, two buffers": way(128, 256, { inner: 16, buffers: 2 }),
+  "matrix 128 x 256 of halves, two buffers": way(128, 256, { inner: 16, buffers: 2, halves: true }),
+  "matrix 128 x 256, 16 subgroups": way(128, 256, { inner: 32, subgroups: { down: 4, across: 4 } }),
+  "matrix 256 x 128": way(256, 128, { inner: 32, subgroups: { down: 4, across: 2 } }),
+  "matrix 256 x 128 of halves, two buffers": way(256, 128, {
+    inner: 16,
+    buffers: 2,
+    halves: true,
+    subgroups: { down: 4, across: 2 },
+  }),
   "matrix 128 x 128": way(128, 128, { inner: 32 }),
+  "matrix 128 x 128, 4 subgroups": way(128, 128, { inner: 32, subgroups: four }),
+  "matrix 128 x 128 of halves, 4 subgroups": way(128, 128, { inner: 32, halves: true, subgroups: four }),
+  "matrix 128 x 128 of halves, 4 subgroups, 64 inputs": way(128, 128, {
+    inner: 64,
+    halves: true,
+    subgroups: four,
+  }),
+  "matrix 128 x 128, 4 subgroups, two buffers": way(128, 128, { inner: 16, buffers: 2, subgroups: four }),
+  "matrix 128 x 128 of halves, 4 subgroups, two buffers": way(128, 128, {
+    inner: 16,
+    buffers: 2,
+    halves: true,
+    subgroups: four,
+  }),
+  "matrix 128 x 128, 4 subgroups, two buffers of 32 inputs": way(128, 128, {
+    inner: 32,
+    buffers: 2,
+    subgroups: four,
+  }),
   "matrix 64 x 256": way(64, 256, { inner: 32 }),
   "matrix 64 x 128": way(64, 128, { inner: 64 }),
   "matrix 64 x 64": way(64, 64, { inner: 128 }),
@@ -77,9 +114,14 @@ interface Sizes {
 
 /** Whether matrix units can multiply these by a weight of float16, on a device with these limits. */
 export function takesMatrixUnits({ rows, in: inSize }: Sizes, limits: Limits): boolean {
-  return rows >= fewestRows && inSize % 8 === 0 && limits.invocations >= matrixThreads &&
+  return rows >= fewestRows && inSize % 8 === 0 && limits.invocations >= usualThreads &&
     features.every((name) => limits.features.has(name)) &&
     Object.values(matrixTiles).every((tile) => matrixBytes(tile) <= limits.workgroupStorageBytes);
+}
+
+/** Every way there is that a device with matrix units and these limits can run, whatever is preferred. */
+export function everyMatrixWay(limits: Limits): string[] {
+  return Object.keys(matrixTiles).filter((name) => matrixThreads(matrixTiles[name]) <= limits.invocations);
 }
 
 const tilesOf = ({ rows, out }: Sizes, tile: MatrixTile): number =>
@@ -199,8 +241,13 @@ export function matrixLaunch(
   ];
   const store = "partials[(slice * uniforms.rows + row) * uniforms.out + column] = value;";
   const prelude = `${declare(bindings)}\n${put(sliced ? store : putBody(bias))}`;
+  const whole: Whole | undefined = sliced
+    ? { array: "partials", begin: "this_slice * uniforms.rows * uniforms.out", when: "true" }
+    : bias
+    ? undefined
+    : { array: "y", begin: "0", when: "uniforms.accumulate == 0" };
   const main: Dispatch = {
-    wgsl: subgroupMatrixWgsl(tile, { prelude, slices }),
+    wgsl: subgroupMatrixWgsl(tile, { prelude, slices, whole }),
     bindings: unnamed(bindings),
     grid: grid(slices * tilesOf(sizes, tile), limits),
   };

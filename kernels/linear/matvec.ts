@@ -18,10 +18,13 @@ export interface Matvec {
   readonly load: (begin: string, k: string) => string;
   /** WGSL expressions of the quads in what was read. */
   readonly quads: readonly ((loaded: string) => string)[];
-  /** What a quantised weight needs as well: a step's scale, and what each quad of x is multiplied by. */
+  /** What a quantised weight needs as well. */
   readonly scaled?: {
+    /** WGSL expression of a step's scale. */
     readonly scale: (begin: string, k: string) => string;
-    readonly factors: readonly string[];
+    /** The order of a quad's numbers, as a swizzle of x's, and what each is too large by. */
+    readonly order: string;
+    readonly offset: number;
   };
 }
 
@@ -58,7 +61,11 @@ const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 const lines = <T>(items: readonly T[], line: (item: T) => string): string => items.map(line).join("\n");
 
 /** Adds up steps `k`, `k + stride`, ..., all read before the first is used. */
-function stepsText({ begin: _, ...weight }: Matvec, { block, walk }: Shape, at: readonly string[]): string {
+function stepsText(
+  { begin: _, ...weight }: Omit<Matvec, "prelude">,
+  { block, walk }: Shape,
+  at: readonly string[],
+): string {
   const columns = range(walk.columns), { scaled } = weight;
   const loads = at.flatMap((k, s) =>
     columns.flatMap((c) => [
@@ -75,11 +82,18 @@ function stepsText({ begin: _, ...weight }: Matvec, { block, walk }: Shape, at: 
       return [
         ...weight.quads.map((_, i) => {
           const quad = `x_quad(min(row + ${r}, last_row), ${weight.quads.length} * (${k}) + ${i})`;
-          return `let ${x(i)} = ${quad}${scaled ? ` * ${scaled.factors[i]}` : ""};`;
+          return `let ${x(i)} = ${quad}${scaled ? `.${scaled.order}` : ""};`;
         }),
+        ...(scaled
+          ? [
+            `let start${s}_${r} = -${scaled.offset}.0 * dot(${
+              weight.quads.map((_, i) => x(i)).join(" + ")
+            }, vec4f(1));`,
+          ]
+          : []),
         ...columns.map((c) =>
           scaled
-            ? `sum${r}_${c} = fma(scale${s}_${c}, ${dot(c, "0.0")}, sum${r}_${c});`
+            ? `sum${r}_${c} = fma(scale${s}_${c}, ${dot(c, `start${s}_${r}`)}, sum${r}_${c});`
             : `sum${r}_${c} = ${dot(c, `sum${r}_${c}`)};`
         ),
       ];
@@ -91,8 +105,12 @@ function stepsText({ begin: _, ...weight }: Matvec, { block, walk }: Shape, at: 
 /** Steps times rows that stand in a text at once: some compilers take minutes for more. */
 const mostRead = 8;
 
-/** All steps of one thread; what is left after the last whole number of `walk.steps` goes one by one. */
-function walkText(weight: Matvec, shape: Shape, { lane, stride }: { lane: string; stride: string }): string {
+/** `sum<row>_<column>`: all steps of one thread; what is left after the last whole number of `walk.steps` goes one by one. */
+export function walkText(
+  weight: Omit<Matvec, "prelude">,
+  shape: Shape,
+  { lane, stride }: { lane: string; stride: string },
+): string {
   const { walk: { columns }, block } = shape;
   const steps = Math.min(shape.walk.steps, Math.ceil(mostRead / block));
   const at = range(steps).map((s) => s === 0 ? "k" : `k + ${s} * ${stride}`);
@@ -199,7 +217,8 @@ ${
 `;
 }
 
-const addDot = `
+/** WGSL `add_dot`, which the text of walks uses. */
+export const addDot = `
 fn add_dot(sum: f32, a: vec4f, b: vec4f) -> f32 {
   return fma(a.x, b.x, fma(a.y, b.y, fma(a.z, b.z, fma(a.w, b.w, sum))));
 }`;

@@ -17,7 +17,13 @@ import {
   workgroupIndex,
 } from "../kernel.ts";
 import { loader, storageType } from "../half.ts";
-import { quadBody, quantizedFunctions, type QuantizedText, rowBegin } from "../quantized/wgsl.ts";
+import {
+  numbersFunctions,
+  quadBody,
+  type QuantizedText,
+  rowBegin,
+  scaleFunction,
+} from "../quantized/wgsl.ts";
 import { type Along, sidesOf, threadsOf, type Tile, tiledWgsl } from "./tiled.ts";
 import { usualTile } from "./ways.ts";
 import { wideWeight } from "./wgsl.ts";
@@ -103,7 +109,9 @@ fn ${role}_quad(begin: u32, quad: u32) -> vec4f {
     : "";
   const packed = quantizedText(operand);
   if (packed) {
-    return `${quantizedFunctions(packed)}\n${functions(rowBegin(packed, "line"), quadBody(packed))}`;
+    return `${scaleFunction(packed, { pairs: false })}\n${numbersFunctions(packed.bits)}\n${
+      functions(rowBegin(packed, "line"), quadBody(packed))
+    }`;
   }
   if (isWide(operand)) {
     const load = wideWeight[dtype as keyof typeof wideWeight].replaceAll("weight[", `${name}[`);

@@ -6,27 +6,30 @@
  */
 import { workgroupBuiltins, workgroupIndex } from "../kernel.ts";
 
-/** A workgroup's part of y, and the inputs it takes at a time; eight subgroups, two down and four across. */
+/** A workgroup's part of y, the inputs it takes at a time, and who does what of it. */
 export interface MatrixTile {
-  /** A multiple of 32. */
+  /** Of y; a multiple of 16 for each subgroup down. */
   readonly rows: number;
-  /** A multiple of 64. */
+  /** Of y; a multiple of 16 for each subgroup across. */
   readonly columns: number;
   /** A multiple of 16; threads share a tile's eights of inputs evenly. */
   readonly inner: number;
   /** Whether x comes as float16 from a dispatch before, or as float32, rounded on its way into workgroup memory. */
   readonly halves: boolean;
+  /** Subgroups, each with its part of the tile. */
+  readonly subgroups: { readonly down: number; readonly across: number };
+  /** With two, the next step's tiles are written while this one's are read: one barrier a step in place of two. */
+  readonly buffers: 1 | 2;
 }
 
-/** Threads of a workgroup. */
-export const matrixThreads = 256;
-
-const subgroups = 8;
-const down = 2;
-const across = 4;
+/** Threads of a workgroup: its subgroups of 32. */
+export const matrixThreads = ({ subgroups: { down, across } }: MatrixTile): number => 32 * down * across;
 
 /** Row tiles that neighbouring workgroups share the weight's columns over, so that both operands stay in a cache. */
 const band = 8;
+
+/** 16-byte words of 16 x 16 sums. */
+const sumWords = 64;
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 const lines = (n: number, line: (i: number) => string): string => range(n).map(line).join("\n");
@@ -34,9 +37,32 @@ const lines = (n: number, line: (i: number) => string): string => range(n).map(l
 /** 16-byte words of a row in workgroup memory: one more than it holds, so that eight rows lie on different banks. */
 const strideOf = ({ inner }: MatrixTile): number => inner / 8 + 1;
 
-/** Workgroup memory of a tile, bytes: both operands, and a 16 x 16 part of y for each subgroup. */
+/** Workgroup memory of a tile, bytes; when all is multiplied, the sums take their way to y through it. */
 export function matrixBytes(tile: MatrixTile): number {
-  return 16 * (tile.rows + tile.columns) * strideOf(tile) + 1024 * subgroups;
+  return 16 * tile.buffers * (tile.rows + tile.columns) * strideOf(tile);
+}
+
+type Operand = "x" | "weight";
+
+/** An operand's lines in a tile, and the parts that they fall into: one for each subgroup down or across. */
+function shareOf(
+  operand: Operand,
+  { rows, columns, subgroups }: MatrixTile,
+): { count: number; parts: number } {
+  return operand === "x"
+    ? { count: rows, parts: subgroups.down }
+    : { count: columns, parts: subgroups.across };
+}
+
+/**
+ * An operand's tiles in workgroup memory: an array for each part of each buffer. Loads of matrices then have constant
+ * places in an array of known length; for any other, Tint selects both place and stride at run time.
+ */
+function declareTile(operand: Operand, tile: MatrixTile): string {
+  const { count, parts } = shareOf(operand, tile);
+  return `var<workgroup> ${operand}_tile: array<array<vec4u, ${count / parts * strideOf(tile)}>, ${
+    tile.buffers * parts
+  }>;`;
 }
 
 /**
@@ -58,71 +84,169 @@ const loadX = (halves: boolean): string =>
   return mat2x4f(x[i], x[i + 1]);
 }`;
 
-/** What a thread fetches: every 256th eight of inputs of an operand's tile; lines past the end repeat the last one. */
-function fetches(operand: "x" | "weight", { inner, ...tile }: MatrixTile) {
-  const perLine = inner / 8;
-  const count = (operand === "x" ? tile.rows : tile.columns) * perLine / matrixThreads;
-  const [begin, size] = operand === "x" ? ["row", "uniforms.rows"] : ["column", "uniforms.out"];
-  const line = (j: number) => `(line + ${j * matrixThreads / perLine})`;
+/**
+ * What a thread fetches: eights of inputs of an operand's tile; lines past the end repeat the last one. The lines that
+ * all threads fetch at once are some of one part, or some parts.
+ */
+function fetches(operand: Operand, tile: MatrixTile) {
+  const { count, parts } = shareOf(operand, tile);
+  const atOnce = matrixThreads(tile) / (tile.inner / 8);
+  const part = count / parts;
+  const [first, size] = operand === "x" ? ["row", "uniforms.rows"] : ["column", "uniforms.out"];
+  const each = (line: (j: number) => string): string => lines(count / atOnce, line);
+  const read = (j: number, at: string): string =>
+    `${operand}${j} = ${operand}_eight(${operand}_line${j}, min(${at} + eight, last));`;
   return {
-    declare: lines(count, (j) =>
-      `  let ${operand}_line${j} = min(${begin} + ${line(j)}, ${size} - 1);
-  var ${operand}${j} = ${operand}_eight(${operand}_line${j}, min(begin + eight, last));`),
-    fetch: lines(
-      count,
-      (j) => `      ${operand}${j} = ${operand}_eight(${operand}_line${j}, min(next + eight, last));`,
+    /** Declares the registers and fetches the first step's. */
+    declare: each((j) =>
+      `  let ${operand}_line${j} = min(${first} + (line + ${j * atOnce}), ${size} - 1);
+  var ${read(j, "begin")}`
     ),
-    store: lines(count, (j) => {
-      const held = operand === "x" && !tile.halves ? `halves(x${j})` : `${operand}${j}`;
-      const at = `${line(j)} * stride + eight`;
-      // Zeros of x past the last input; the weight may then be anything finite there.
-      return `    ${operand}_tile[${at}] = ${operand === "x" ? `select(vec4u(), ${held}, live)` : held};`;
-    }),
+    /** The step that begins at the eight `at`. */
+    fetch: (at: string): string => each((j) => `    ${read(j, at)}`),
+    /** To a buffer; zeros of x past the last input, where the weight may be anything finite. */
+    store: (buffer: string): string =>
+      each((j) => {
+        const held = operand === "x" && !tile.halves ? `halves(x${j})` : `${operand}${j}`;
+        const to = `${buffer} * ${parts} + line / ${part} + ${Math.floor(j * atOnce / part)}`;
+        const at = `(line % ${part} + ${j * atOnce % part}) * stride + eight`;
+        return `    ${operand}_tile[${to}][${at}] = ${
+          operand === "x" ? `select(vec4u(), ${held}, live)` : held
+        };`;
+      }),
   };
 }
 
-/** Products of one step: a subgroup's parts of the two tiles, every pair of them, 16 inputs at a time. */
-function multiplyText(tile: MatrixTile): string {
-  const rows = tile.rows / down / 16;
-  const columns = tile.columns / across / 16;
-  const load = (kind: string, order: string, pointer: string, at: string): string =>
-    `subgroupMatrixLoad<subgroup_matrix_${kind}<f16, 16, 16>, ${order}>(&${pointer}, ${at}, stride)`;
+/** A subgroup's rows and columns of 16 x 16 sums. */
+function sumsOf({ rows, columns, subgroups }: MatrixTile): { down: number; across: number } {
+  return { down: rows / subgroups.down / 16, across: columns / subgroups.across / 16 };
+}
+
+/** Products of one step, 16 inputs at a time: a subgroup's parts of the two tiles, and every pair of them. */
+function multiplyText(tile: MatrixTile, afterLoads = ""): string {
+  const { down, across } = sumsOf(tile);
+  const load = (kind: string, order: string, operand: Operand, at: string): string =>
+    `subgroupMatrixLoad<subgroup_matrix_${kind}<f16, 16, 16>, ${order}>(&${operand}_tile[${operand}_part], ${at}, stride)`;
   return lines(tile.inner / 16, (k) => {
-    const lefts = lines(
-      rows,
-      (i) =>
-        `      let left${i} = ${
-          load("left", "row_major", "x_tile", `x_at + ${16 * i} * stride + ${2 * k}`)
-        };`,
-    );
-    const products = lines(columns, (j) => {
-      const at = `weight_at + ${16 * j} * stride + ${2 * k}`;
-      return `      let right${j} = ${load("right", "col_major", "weight_tile", at)};
+    const at = (i: number): string => `${16 * i} * stride + ${2 * k}`;
+    return `    {
+${lines(down, (i) => `      let left${i} = ${load("left", "row_major", "x", at(i))};`)}
+${lines(across, (j) => `      let right${j} = ${load("right", "col_major", "weight", at(j))};`)}
+${k === 0 ? afterLoads : ""}
 ${
-        lines(rows, (i) =>
-          `      sum${i}_${j} = subgroupMatrixMultiplyAccumulate(left${i}, right${j}, sum${i}_${j});`)
-      }`;
-    });
-    return `    {\n${lefts}\n${products}\n    }`;
+      lines(across, (j) =>
+        lines(down, (i) =>
+          `      sum${i}_${j} = subgroupMatrixMultiplyAccumulate(left${i}, right${j}, sum${i}_${j});`))
+    }
+    }`;
   });
 }
 
-/** Each subgroup's sums by way of workgroup memory to `put`, 16 x 16 at a time. */
-function putText(tile: MatrixTile): string {
-  return lines(
-    tile.rows / down / 16,
-    (i) =>
-      lines(
-        tile.columns / across / 16,
-        (j) =>
-          `  subgroupMatrixStore<row_major>(&staged, 256 * subgroup, sum${i}_${j}, 16);
-  workgroupBarrier();
-  for (var e = lane; e < 256; e += 32) {
-    put(y_row + ${16 * i} + e / 16, y_column + ${16 * j} + e % 16, staged[256 * subgroup + e]);
+/** All steps through one buffer: the next tiles wait in registers until every subgroup has read these. */
+function oneBuffer(
+  tile: MatrixTile,
+  x: ReturnType<typeof fetches>,
+  weight: ReturnType<typeof fetches>,
+): string {
+  const step = tile.inner / 8;
+  return `  let x_part = subgroup / ${tile.subgroups.across};
+  let weight_part = subgroup % ${tile.subgroups.across};
+  for (var k = begin; k < end; k += ${step}) {
+    let live = k + eight < end;
+    workgroupBarrier();
+${x.store("0")}
+${weight.store("0")}
+    workgroupBarrier();
+    let next = k + ${step};
+    if (next < end) {
+${x.fetch("next")}
+${weight.fetch("next")}
+    }
+${multiplyText(tile)}
   }
-  workgroupBarrier();`,
-      ),
-  );
+  workgroupBarrier();`;
+}
+
+/**
+ * All steps through two buffers. Fetches go one step further than the end, without a branch: what they bring is last
+ * again, or zeros, and is never read.
+ */
+function twoBuffers(
+  tile: MatrixTile,
+  x: ReturnType<typeof fetches>,
+  weight: ReturnType<typeof fetches>,
+): string {
+  const step = tile.inner / 8;
+  const { down, across } = tile.subgroups;
+  const storeNext = `    live = k + ${step} + eight < end;
+${x.store("(1 - buffer)")}
+${weight.store("(1 - buffer)")}
+${x.fetch(`k + ${2 * step}`)}
+${weight.fetch(`k + ${2 * step}`)}`;
+  return `  var live = begin + eight < end;
+  var buffer = 0u;
+${x.store("buffer")}
+${weight.store("buffer")}
+${x.fetch(`begin + ${step}`)}
+${weight.fetch(`begin + ${step}`)}
+  workgroupBarrier();
+  for (var k = begin; k < end; k += ${step}) {
+    let x_part = buffer * ${down} + subgroup / ${across};
+    let weight_part = buffer * ${across} + subgroup % ${across};
+${multiplyText(tile, storeNext)}
+    workgroupBarrier();
+    buffer = 1 - buffer;
+  }`;
+}
+
+/** Where whole tiles of sums go as they are. */
+export interface Whole {
+  /** An array of f32. */
+  readonly array: string;
+  /** WGSL of the first row's place in it, by `this_slice`. */
+  readonly begin: string;
+  /** WGSL: whether nothing is to be added. */
+  readonly when: string;
+}
+
+/** Each subgroup's sums straight to an array, where the tile lies wholly within y and its rows start at 16 bytes. */
+function wholeText(tile: MatrixTile, { array, begin, when }: Whole): string {
+  const { down, across } = sumsOf(tile);
+  return `  if (${when} && row + ${tile.rows} <= uniforms.rows && column + ${tile.columns} <= uniforms.out &&
+    uniforms.out % 4 == 0) {
+    let at = ${begin} + y_row * uniforms.out + y_column;
+${
+    lines(down, (i) =>
+      lines(across, (j) =>
+        `    subgroupMatrixStore<row_major>(&${array}, at + ${16 * i} * uniforms.out + ${
+          16 * j
+        }, sum${i}_${j}, uniforms.out);`))
+  }
+    return;
+  }`;
+}
+
+/** Each subgroup's sums by way of the weight's workgroup memory to `put`, 16 x 16 at a time. */
+function putText(tile: MatrixTile): string {
+  const { across } = tile.subgroups;
+  const sums = sumsOf(tile);
+  // Subgroups below each other share a part: of one buffer, then of the other.
+  const part = `(subgroup / ${across}) % ${tile.buffers} * ${across} + subgroup % ${across}`;
+  return `  let part = ${part};
+  let staged = ${sumWords} * (subgroup / ${across * tile.buffers});
+${
+    lines(sums.down, (i) =>
+      lines(sums.across, (j) =>
+        `  subgroupMatrixStore<row_major>(&weight_tile[part], staged, sum${i}_${j}, 4);
+  workgroupBarrier();
+  for (var e = lane; e < ${sumWords}; e += 32) {
+    let four = bitcast<vec4f>(weight_tile[part][staged + e]);
+    for (var c = 0u; c < 4; c++) {
+      put(y_row + ${16 * i} + e / 4, y_column + ${16 * j} + 4 * (e % 4) + c, four[c]);
+    }
+  }
+  workgroupBarrier();`))
+  }`;
 }
 
 /**
@@ -134,15 +258,19 @@ function putText(tile: MatrixTile): string {
  */
 export function subgroupMatrixWgsl(
   tile: MatrixTile,
-  { prelude, slices }: { readonly prelude: string; readonly slices: number },
+  { prelude, slices, whole }: {
+    readonly prelude: string;
+    readonly slices: number;
+    /** Where there is anything to be added in any call, there is none. */
+    readonly whole?: Whole;
+  },
 ): string {
   const { rows, columns, inner } = tile;
+  const { down, across } = tile.subgroups;
   const step = inner / 8;
   const x = fetches("x", tile);
   const weight = fetches("weight", tile);
-  const sums = range(rows / down / 16).flatMap((i) =>
-    range(columns / across / 16).map((j) => `  var sum${i}_${j} = subgroup_matrix_result<f32, 16, 16>();`)
-  );
+  const sums = sumsOf(tile);
   return /* wgsl */ `enable chromium_experimental_subgroup_matrix;
 enable f16;
 enable subgroups;
@@ -154,14 +282,15 @@ ${loadX(tile.halves)}
 fn weight_eight(row: u32, eight: u32) -> vec4u { return weight[row * (uniforms.in / 8) + eight]; }
 
 const stride = ${strideOf(tile)}u;
-var<workgroup> x_tile: array<vec4u, ${rows * strideOf(tile)}>;
-var<workgroup> weight_tile: array<vec4u, ${columns * strideOf(tile)}>;
-var<workgroup> staged: array<f32, ${256 * subgroups}>;
+${declareTile("x", tile)}
+${declareTile("weight", tile)}
 
-@compute @workgroup_size(${matrixThreads})
+@compute @workgroup_size(${matrixThreads(tile)})
 fn main(${workgroupBuiltins}, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
   let id = (${workgroupIndex}) / ${slices};
-  slice = (${workgroupIndex}) % ${slices};
+  // Uniform, as no private variable is to Tint.
+  let this_slice = (${workgroupIndex}) % ${slices};
+  slice = this_slice;
   let rows = (uniforms.rows + ${rows - 1}) / ${rows};
   let columns = (uniforms.out + ${columns - 1}) / ${columns};
   if (id >= rows * columns) { return; }
@@ -174,30 +303,20 @@ fn main(${workgroupBuiltins}, @builtin(subgroup_id) subgroup: u32, @builtin(subg
   let eights = uniforms.in / 8;
   let last = eights - 1;
   let span = ${step} * ((eights + ${step * slices - 1}) / ${step * slices});
-  let begin = ((${workgroupIndex}) % ${slices}) * span;
+  let begin = this_slice * span;
   let end = min(begin + span, eights);
   let line = local / ${step};
   let eight = local % ${step};
-  let x_at = (subgroup / ${across}) * ${rows / down} * stride;
-  let weight_at = (subgroup % ${across}) * ${columns / across} * stride;
-${sums.join("\n")}
+${
+    lines(sums.down, (i) =>
+      lines(sums.across, (j) => `  var sum${i}_${j} = subgroup_matrix_result<f32, 16, 16>();`))
+  }
 ${x.declare}
 ${weight.declare}
-  for (var k = begin; k < end; k += ${step}) {
-    let live = k + eight < end;
-    workgroupBarrier();
-${x.store}
-${weight.store}
-    workgroupBarrier();
-    let next = k + ${step};
-    if (next < end) {
-${x.fetch}
-${weight.fetch}
-    }
-${multiplyText(tile)}
-  }
+${tile.buffers === 1 ? oneBuffer(tile, x, weight) : twoBuffers(tile, x, weight)}
   let y_row = row + (subgroup / ${across}) * ${rows / down};
   let y_column = column + (subgroup % ${across}) * ${columns / across};
+${whole ? wholeText(tile, whole) : ""}
 ${putText(tile)}
 }
 `;

@@ -33,6 +33,8 @@ export const walks = {
   "4 columns": { columns: 4, steps: 1 },
   "4 columns, two steps": { columns: 4, steps: 2 },
   "8 columns": { columns: 8, steps: 1 },
+  "4 columns, four steps": { columns: 4, steps: 4 },
+  "8 columns, two steps": { columns: 8, steps: 2 },
   "2 columns a subgroup": { columns: 2, steps: 4, subgroups: true },
 } as const satisfies Readonly<Record<string, Walk>>;
 
@@ -62,11 +64,15 @@ function tileNames({ rows, columns }: Sizes): (keyof typeof tiles)[] {
   return columns <= 64 ? ["64x64", "64x128"] : ["64x128", "64x64", "32x128"];
 }
 
-/** With more rows, x and the arithmetic take the time in which more of the weight would be read ahead. */
-function walkNames(rows: number): (keyof typeof walks)[] {
-  return rows <= 2
-    ? ["4 columns", "4 columns, two steps", "8 columns", "2 columns a subgroup"]
-    : ["4 columns", "8 columns", "2 columns a subgroup"];
+/**
+ * With more rows, x and the arithmetic take the time in which more of the weight would be read ahead. A quantised weight's
+ * steps are half as long: more of them have to be under way.
+ */
+function walkNames(rows: number, quantized: boolean): (keyof typeof walks)[] {
+  if (rows > 2) return ["4 columns", "8 columns", "2 columns a subgroup"];
+  return quantized
+    ? ["4 columns", "8 columns", "4 columns, four steps", "8 columns, two steps"]
+    : ["4 columns", "4 columns, two steps", "8 columns", "2 columns a subgroup"];
 }
 
 /** The tile for sizes of which nothing was timed. */
@@ -80,14 +86,21 @@ function runs(way: Way, { workgroupStorageBytes, features }: Limits): boolean {
   return !(walks[way as keyof typeof walks] as Walk).subgroups || features.has("subgroups");
 }
 
-/** The ways of y (rows, columns) from `inner` inputs; `weight` names how the weight is stored. */
+/** What a product's ways depend on: `weight` names how the weight is stored. */
+interface Product extends Sizes {
+  readonly inner: number;
+  readonly weight: string;
+  readonly quantized?: boolean;
+}
+
+/** The ways of y (rows, columns) from `inner` inputs. */
 export function productWays(
-  { rows, columns, inner, weight }: Sizes & { readonly inner: number; readonly weight: string },
+  { rows, columns, inner, weight, quantized = false }: Product,
   limits: Limits,
 ): Choice {
   const rowsTo = rowsClass(rows);
   const names: Way[] = rowsTo <= fewRows
-    ? walkNames(rowsTo)
+    ? walkNames(rowsTo, quantized)
     : [...tileNames({ rows: rowsTo, columns }), ...(rowsTo <= 32 ? ["8 columns" as const] : [])];
   return {
     key: `up to ${rowsTo} rows, ${inner} by ${columns}, ${weight}`,

@@ -86,38 +86,45 @@ export function elementsOfStep(dtype: DType, inSize: number): number {
   return dtype !== "float32" && inSize % 8 === 0 ? 8 : 4;
 }
 
-/** How a dense weight is read for few rows. */
-export function denseMatvec(dtype: DType, { inSize, bias }: { inSize: number; bias: boolean }): Matvec {
-  const elements = elementsOfStep(dtype, inSize), wide = inSize % 4 === 0;
-  const prelude = (type: string): string =>
-    `${uniformStruct(uniforms)}\n${matvecPrelude({ names: ["weight"], types: [type], bias, inSize })}`;
+/** How a dense weight whose rows start at multiples of four is read, in steps of {@linkcode elementsOfStep}. */
+export function wideMatvec(
+  dtype: DType,
+  inSize: number,
+): Omit<Matvec, "prelude"> & { readonly type: string } {
+  const elements = elementsOfStep(dtype, inSize);
   const read = {
     begin: (column: string) => `${column} * (uniforms.in / ${elements})`,
     load: (begin: string, k: string) => `weight[${begin} + ${k}]`,
     steps: `uniforms.in / ${elements}`,
   };
-  if (!wide) {
-    return {
-      prelude: `${prelude(storageType(dtype))}
+  if (dtype === "float32") return { ...read, type: "vec4f", quads: [(loaded) => loaded] };
+  const quad = quadOfWords[dtype as keyof typeof quadOfWords];
+  const first = (p: string): string => quad(`${p}.x`, `${p}.y`),
+    second = (p: string): string => quad(`${p}.z`, `${p}.w`);
+  return elements === 8
+    ? { ...read, type: "vec4u", quads: [first, second] }
+    : { ...read, type: "vec2u", quads: [first] };
+}
+
+/** How a dense weight is read for few rows. */
+export function denseMatvec(dtype: DType, { inSize, bias }: { inSize: number; bias: boolean }): Matvec {
+  const prelude = (type: string): string =>
+    `${uniformStruct(uniforms)}\n${matvecPrelude({ names: ["weight"], types: [type], bias, inSize })}`;
+  if (inSize % 4 === 0) {
+    const { type, ...read } = wideMatvec(dtype, inSize);
+    return { ...read, prelude: prelude(type) };
+  }
+  return {
+    prelude: `${prelude(storageType(dtype))}
 ${loader("weight", dtype)}
 fn weight_quad(begin: u32, quad: u32) -> vec4f {
   var value = vec4f();
   for (var k = 4 * quad; k < min(4 * quad + 4, uniforms.in); k++) { value[k % 4] = weight_at(begin + k); }
   return value;
 }`,
-      begin: (column) => `${column} * uniforms.in`,
-      load: (begin, k) => `weight_quad(${begin}, ${k})`,
-      steps: "(uniforms.in + 3) / 4",
-      quads: [(loaded) => loaded],
-    };
-  }
-  if (dtype === "float32") return { ...read, prelude: prelude("vec4f"), quads: [(loaded) => loaded] };
-  const quad = quadOfWords[dtype as keyof typeof quadOfWords];
-  const first = (p: string): string => quad(`${p}.x`, `${p}.y`),
-    second = (p: string): string => quad(`${p}.z`, `${p}.w`);
-  return {
-    ...read,
-    prelude: prelude(elements === 8 ? "vec4u" : "vec2u"),
-    quads: elements === 8 ? [first, second] : [first],
+    begin: (column) => `${column} * uniforms.in`,
+    load: (begin, k) => `weight_quad(${begin}, ${k})`,
+    steps: "(uniforms.in + 3) / 4",
+    quads: [(loaded) => loaded],
   };
 }

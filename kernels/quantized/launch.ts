@@ -18,7 +18,14 @@ import type { Operand } from "../linear/product.ts";
 import { productWays, wayOf } from "../linear/ways.ts";
 import { matvecPrelude, uniforms as denseUniforms } from "../linear/wgsl.ts";
 import { type Bits, blockSize, type QuantizedShape } from "./format.ts";
-import { quadFactor, quadsOfWord, quantizedFunctions, type QuantizedText, rowBegin } from "./wgsl.ts";
+import {
+  halvesFunctions,
+  halvesOffset,
+  quadsOfWord,
+  type QuantizedText,
+  rowBegin,
+  scaleFunction,
+} from "./wgsl.ts";
 
 /** Uniform words of the kernels with a quantised weight: those of the dense ones, and the bits of an element. */
 export const uniforms = { ...denseUniforms, bits: "u32" } as const;
@@ -75,23 +82,25 @@ function matvec(
   return {
     prelude: `${uniformStruct(uniforms)}
 ${matvecPrelude({ names: ["words", "scales"], types, bias, inSize })}
-${quantizedFunctions(text)}`,
+${scaleFunction(text, { pairs: inSize % (2 * blockSize) === 0 })}
+${halvesFunctions(bits)}`,
     steps: `((uniforms.in + 31) / 32) * ${bits / wordsOfStep}`,
     begin: (column) => rowBegin(text, column),
     load: (begin, k) => `words[${begin} / ${wordsOfStep} + ${k}]`,
     quads: ["x", "y"].flatMap((word) =>
-      shifts.map((shift) => (w: string) => `numbers_${shift}(${w}.${word})`)
+      shifts.map((shift) => (w: string) => `halves_${shift}(${w}.${word})`)
     ),
     scaled: {
       scale: (begin, k) => `words_scale(${begin}, (${k}) / ${bits / wordsOfStep})`,
-      factors: ["x", "y"].flatMap(() => shifts.map(quadFactor)),
+      order: "xzyw",
+      offset: halvesOffset[bits],
     },
   };
 }
 
 /** The ways of y = or += x W^T (+ bias). */
 export function quantizedLinearWays({ rows, in: inner, out: columns, bits }: Sizes, limits: Limits): Choice {
-  return productWays({ rows, columns, inner, weight: `${bits} bits` }, limits);
+  return productWays({ rows, columns, inner, weight: `${bits} bits`, quantized: true }, limits);
 }
 
 /** The launch of y = or += x W^T (+ bias). */

@@ -33,7 +33,7 @@ export function quadFactor(shift: number): string {
   return `vec4f(${unitsOf(shift).map((unit) => (1 / unit).toString()).join(", ")})`;
 }
 
-/** The functions of {@linkcode quantizedFunctions} that unpack a quad: `numbers_<shift>`. */
+/** The function of {@linkcode numbersFunctions} that unpacks a quad. */
 function unpackFunction(bits: Bits, shift: number): string {
   const half = 2 ** (bits - 1), units = unitsOf(shift);
   const masks = units.map((unit) => `${(2 ** bits - 1) * unit}`).join(", ");
@@ -48,14 +48,52 @@ function unpackFunction(bits: Bits, shift: number): string {
 }
 
 /**
- * `fn numbers_<shift>(word) -> vec4f` of each quad, in units of {@linkcode quadFactor}, and
- * `fn <words>_scale(begin, block) -> f32` of a block of the row that begins at a word.
+ * `fn <words>_scale(begin, block) -> f32` of a block of the row that begins at a word. Where rows are known to begin with
+ * pairs of scales, the half of its pair that a block's is, is the same for all rows, and worked out once.
  */
-export function quantizedFunctions({ words, scales, scaleType, bits }: QuantizedText): string {
+export function scaleFunction(
+  { words, scales, scaleType, bits }: QuantizedText,
+  { pairs }: { readonly pairs: boolean },
+): string {
+  const at = `begin / ${bits} + block`;
+  if (scaleType === "bfloat16" && pairs) {
+    return `fn ${words}_scale(begin: u32, block: u32) -> f32 {
+  let shift = 16 * (1 - block % 2);
+  return bitcast<f32>((${scales}[(${at}) / 2] << shift) & 0xffff0000);
+}`;
+  }
   return `${loader(scales, scaleType)}
-${quadsOfWord[bits].map((shift) => unpackFunction(bits, shift)).join("\n")}
-fn ${words}_scale(begin: u32, block: u32) -> f32 { return ${scales}_at(begin / ${bits} + block); }`;
+fn ${words}_scale(begin: u32, block: u32) -> f32 { return ${scales}_at(${at}); }`;
 }
+
+/** `fn numbers_<shift>(word) -> vec4f` of each quad, in units of {@linkcode quadFactor}. */
+export function numbersFunctions(bits: Bits): string {
+  return quadsOfWord[bits].map((shift) => unpackFunction(bits, shift)).join("\n");
+}
+
+/**
+ * `fn halves_<shift>(word) -> vec4f` of each quad: its numbers in the order 0, 2, 1, 3, each with {@linkcode halvesOffset}
+ * added. A pair of numbers becomes two floats by one operation that lays their bits into fractions of float16, with the
+ * highest bit turned, and one each that widens them. Taking the offset away again costs one product a step, for it is the
+ * same for all columns: of the sum of x.
+ */
+export function halvesFunctions(bits: Bits): string {
+  const pairs: Readonly<Record<Bits, Readonly<Record<number, readonly [string, string]>>>> = {
+    8: { 0: ["word", "(word >> 8)"] },
+    // Each where a number's lowest bit is the fourth of its fraction: the smaller its unit, the less float32 rounds.
+    4: { 0: ["(word << 4)", "(word >> 4)"], 4: ["word", "(word >> 8)"] },
+  };
+  const [mask, turned] = bits === 8 ? ["0x00ff00ff", "0x64806480"] : ["0x00f000f0", "0x54805480"];
+  return quadsOfWord[bits].map((shift) => {
+    const [first, second] = pairs[bits][shift].map((word) =>
+      `unpack2x16float((${word} & ${mask}) ^ ${turned})`
+    );
+    return `fn halves_${shift}(word: u32) -> vec4f { return vec4f(${first}, ${second}); }`;
+  }).join("\n");
+}
+
+/** What numbers of {@linkcode halvesFunctions} are too large by: 1024 or 64 of the fraction, and half of their range. */
+export const halvesOffset: Readonly<Record<Bits, number>> = { 8: 1024 + 128, 4: 64 + 8 };
 
 /** WGSL of the word that a row begins at. */
 export function rowBegin({ bits, length }: QuantizedText, row: string): string {

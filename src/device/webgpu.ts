@@ -14,6 +14,7 @@ import {
   type TypedArray,
 } from "../tensor.ts";
 import { type Device, DeviceError, type Program, type Range, type Trace } from "./device.ts";
+import { joinNeighbours } from "./join.ts";
 import { matrixUnitsFeature } from "./matrix_units.ts";
 import { Readback } from "./readback.ts";
 import { timePasses, timePassesOnHost } from "./timestamps.ts";
@@ -84,8 +85,9 @@ export function webgpuDevice(gpu: GPUDevice, options: WebGpuDeviceOptions = {}):
     }
   }
 
-  async function prepare(plan: Plan): Promise<Program> {
+  async function prepare(given: Plan): Promise<Program> {
     checkAlive();
+    const plan = joinNeighbours(given, limits);
     const ways = await tuner?.ways(plan) ?? [];
     checkAlive();
     return await prepareBy(plan, { ways });

@@ -1,0 +1,207 @@
+/**
+ * A dense product for few rows and what the rows' adapters add to it, side by side in one dispatch.
+ *
+ * One after the other, the adapters' few workgroups would have the GPU to themselves, waiting for memory most of their time
+ * (on an H100 some 12 us in a step of Llama-3.2-1B, of which 10 at least pass in any order of things), and the product,
+ * which streams the weight, would have waited for them. Both read x only. Each puts its part into a plane of `sums`, which
+ * a second dispatch adds up.
+ *
+ * @module
+ */
+import { index } from "../fft/layout.ts";
+import type { TransformPlan } from "../fft/plan.ts";
+import { elementType } from "../fft/real.ts";
+import { workMemory } from "../fft/wgsl.ts";
+import {
+  type Binding,
+  declareBindings,
+  type Dispatch,
+  type DType,
+  grid,
+  type Launch,
+  type Limits,
+  uniformStruct,
+  workgroupBuiltins,
+  workgroupIndex,
+} from "../kernel.ts";
+import { addDot, rowBlock, walkText } from "../linear/matvec.ts";
+import { wideMatvec } from "../linear/wgsl.ts";
+import { type FusedText, fusedText, type Target } from "./fused.ts";
+import { binding, type Shape, types } from "./shape.ts";
+
+/** Most rows: for more, a product has better ways than to go through the weight row by row. */
+const mostRows = 8;
+
+/** How a team of threads goes through the weight: with 16-bit weights, 128 bytes of each thread are under way. */
+const walk = { columns: 4, steps: 2 } as const;
+const teamThreads = 128;
+
+/** Neighbouring threads that add up a pair of columns. */
+const adders = 16;
+/** Pairs that a team's threads leave in `work`, and the room that keeps a line of them off the next one's banks. */
+const linePairs = teamThreads + 8;
+
+/** A dense weight (columns, in) under the linears of a {@linkcode Shape}. */
+export interface Dense {
+  readonly in: number;
+  readonly dtype: DType;
+}
+
+/** Whether the two can run side by side: transforms of even lengths in one workgroup's memory, whole quads of inputs. */
+export function runsBeside({ rows, input, segments }: Shape): boolean {
+  const plans = [input, ...segments.map(({ plan }) => plan)];
+  return rows <= mostRows && input.length % 4 === 0 && input.mode === "half" &&
+    plans.every(({ residues, parts }) => residues === 1 && !parts);
+}
+
+/** What a row's adapter gives, in the second plane; zeros where it has none. */
+function planeTarget({ rows, columns }: Shape, threads: number): Target {
+  const at = (i: string): string => `sums[${rows * columns}u + y_at + ${i}]`;
+  return {
+    type: "f32",
+    put: (plan: TransformPlan) => (place, value) =>
+      elementType(plan) === "f32"
+        ? `${at(index(place))} = scale * ${value};\n`
+        : `{ let to = 2 * (${index(place)}); let pair = scale * ${value}; ${at("to")} = pair.x; ${
+          at("to + 1")
+        } = pair.y; }\n`,
+    none: (elements) => `for (var i = local; i < ${elements}; i += ${threads}) { ${at("i")} = 0; }`,
+  };
+}
+
+/** A workgroup's part of the product: its teams make four columns each. */
+function productText({ rows, columns }: Shape, { in: inSize, dtype }: Dense, threads: number): string {
+  const weight = wideMatvec(dtype, inSize);
+  const block = rowBlock(rows, weight.quads.length);
+  const lanes = Math.min(threads, teamThreads), teams = threads / lanes, pairs = teams * walk.columns / 2;
+  const each = (count: number, text: (i: number) => string): string =>
+    Array.from({ length: count }, (_, i) => text(i)).join("\n");
+  const sums = each(block, (r) => `
+  ${r > 0 ? "workgroupBarrier();" : ""}
+  work[2 * team * ${linePairs} + lane] = vec2f(sum${r}_0, sum${r}_1);
+  work[(2 * team + 1) * ${linePairs} + lane] = vec2f(sum${r}_2, sum${r}_3);
+  workgroupBarrier();
+  var part${r} = vec2f();
+  if (local < ${pairs * adders}) {
+    for (var i = local % ${adders}; i < ${lanes}; i += ${adders}) { part${r} += work[(local / ${adders}) * ${linePairs} + i]; }
+  }
+  workgroupBarrier();
+  if (local < ${pairs * adders}) { work[local] = part${r}; }
+  workgroupBarrier();
+  if (local < ${pairs}) {
+    var total = vec2f();
+    for (var i = 0u; i < ${adders}; i++) { total += work[local * ${adders} + i]; }
+    put(${r}, first_column + 2 * local, total.x);
+    put(${r}, first_column + 2 * local + 1, total.y);
+  }`);
+  return `
+  let first_column = id * ${teams * walk.columns};
+  if (first_column >= ${columns}) { return; }
+  let row = 0u;
+  let last_row = ${rows - 1}u;
+  let last_column = ${columns - 1}u;
+  let steps = ${weight.steps};
+  let team = local / ${lanes};
+  let lane = local % ${lanes};
+  let column = first_column + team * ${walk.columns};
+${walkText(weight, { block, threads, walk }, { lane: "lane", stride: `${lanes}u` })}
+${sums}`;
+}
+
+/** `work` holds a transform, or a line of every pair of columns. */
+function memory({ plans, products, threads }: FusedText): string {
+  const lines = threads / Math.min(threads, teamThreads) * walk.columns / 2;
+  return workMemory(plans, Math.max(products, lines * linePairs));
+}
+
+function bothPlanes(shape: Shape, dense: Dense, limits: Limits): Dispatch {
+  const { rows, columns, uniforms } = shape;
+  const threads = Math.max(shape.input.threads, ...shape.segments.map(({ plan }) => plan.threads));
+  const signal = (i: string): string => `x_pair(${i})`;
+  const text = fusedText(shape, limits, { signal, target: planeTarget(shape, threads) });
+  const bindings: Binding[] = [
+    ...["x", "weight", "slots", "records", "tables", "values", "twiddles"].map(binding),
+    { name: "sums", access: "read_write" },
+  ];
+  const { type } = wideMatvec(dense.dtype, dense.in);
+  const wgsl = /* wgsl */ `
+${uniformStruct(uniforms)}
+${declareBindings(bindings, { ...types, x: "vec4f", weight: type, sums: "f32" })}
+${memory(text)}
+fn x_pair(i: u32) -> vec2f {
+  let quad = x[i / 2];
+  return select(quad.xy, quad.zw, i % 2 == 1);
+}
+fn x_quad(row: u32, quad: u32) -> vec4f {
+  if (quad >= uniforms.in / 4) { return vec4f(); }
+  return x[row * (uniforms.in / 4) + quad];
+}
+fn put(row: u32, column: u32, value: f32) {
+  if (row >= ${rows} || column >= ${columns}) { return; }
+  sums[row * ${columns} + column] = value;
+}
+${addDot}
+${text.functions}
+@compute @workgroup_size(${threads})
+fn main(${workgroupBuiltins}) {
+  let index = ${workgroupIndex};
+  // The adapters' workgroups begin first: they take longest.
+  if (index < ${text.groups}) {
+    ${text.body}
+    return;
+  }
+  let id = index - ${text.groups};
+${productText(shape, dense, threads)}
+}
+`;
+  const atOnce = threads / Math.min(threads, teamThreads) * walk.columns;
+  return { wgsl, bindings, grid: grid(text.groups + Math.ceil(columns / atOnce), limits) };
+}
+
+/**
+ * Statements that put element `i` of the sum of both planes, and of what y holds if that is added to, into y and a new
+ * variable `name`; the planes and y have elements of `type`.
+ */
+export function totalText({ rows, columns }: Shape, type: "f32" | "vec4f", name: string, i: string): string {
+  const plane = rows * columns / (type === "f32" ? 1 : 4);
+  return `var ${name} = sums[${i}] + sums[${plane} + ${i}];
+  if (uniforms.accumulate != 0) { ${name} += y[${i}]; }
+  y[${i}] = ${name};`;
+}
+
+/** The dispatch that reads the planes. */
+export type Finish = (shape: Shape, limits: Limits) => Dispatch;
+
+/** Only adds them up. */
+const addPlanes: Finish = (shape, limits) => {
+  const bindings = ["sums", "y"].map(binding);
+  const count = shape.rows * shape.columns;
+  const wgsl = /* wgsl */ `
+${uniformStruct(shape.uniforms)}
+${declareBindings(bindings, { sums: "f32", y: "f32" })}
+@compute @workgroup_size(256)
+fn main(${workgroupBuiltins}) {
+  let i = (${workgroupIndex}) * 256 + local;
+  if (i >= ${count}) { return; }
+  ${totalText(shape, "f32", "total", "i")}
+}
+`;
+  return { wgsl, bindings, grid: grid(Math.ceil(count / 256), limits) };
+};
+
+/**
+ * The launch of y = or += x W^T + x dW^T, and of what `finish` makes of y; see {@linkcode runsBeside}.
+ *
+ * @param shape Its uniforms have `accumulate` and `in`, and those of `fourier_linears`.
+ */
+export function besideLaunch(
+  shape: Shape,
+  dense: Dense,
+  { limits, finish = addPlanes }: { readonly limits: Limits; readonly finish?: Finish },
+): Launch {
+  return {
+    dispatches: [bothPlanes(shape, dense, limits), finish(shape, limits)],
+    tables: { twiddles: shape.tables.table },
+    scratch: { sums: 8 * shape.rows * shape.columns },
+  };
+}
