@@ -43,7 +43,8 @@ export {
   type Trace,
   type TracedLaunch,
 } from "./src/device/device.ts";
-export type { KnownWay, Tuned, TuningOptions } from "./src/device/tuner.ts";
+export type { KnownWay } from "./src/device/known_ways.ts";
+export type { Tuned, TuningOptions } from "./src/device/tuner.ts";
 export { type WebGpuDevice, webgpuDevice, type WebGpuDeviceOptions } from "./src/device/webgpu.ts";
 export { BatchEngine, type EngineOptions } from "./src/engine/batch_engine.ts";
 export type {

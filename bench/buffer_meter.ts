@@ -7,6 +7,8 @@
 /** Bytes of the buffers made while a meter runs. */
 export interface BufferUse {
   readonly peakBytes: number;
+  /** Of those that were not destroyed. */
+  readonly leftBytes: number;
   /** The largest buffer of all. */
   readonly largestBytes: number;
 }
@@ -35,7 +37,7 @@ export async function meterBuffers<T>(
   };
   try {
     const result = await work();
-    return { result, use: { peakBytes, largestBytes } };
+    return { result, use: { peakBytes, leftBytes: liveBytes, largestBytes } };
   } finally {
     gpu.createBuffer = createBuffer;
   }

@@ -21,6 +21,7 @@ import { openAdapterStore } from "../src/runtime/adapter_store.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { tensor } from "../src/tensor.ts";
 import { randomSource } from "../test/kernel_contract.ts";
+import { median } from "./measurement.ts";
 import { randomAdapters, randomWeights, smol135m } from "./random_model.ts";
 
 const at = process.argv.indexOf("--rounds");
@@ -92,8 +93,6 @@ async function measures(device: Device): Promise<Record<string, () => Promise<nu
     "fourier_linear, d = 4096, one row (us)": await adapterRow(device),
   };
 }
-
-const median = (values: number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1];
 
 const devices = [cpuDevice(), cpuDevice({ wasm: false })];
 const measured = [];

@@ -1,7 +1,7 @@
 /**
  * Decode speed of the demo model: tokens a second, the base model and each kind of adapter, one sequence and a batch.
  *
- *     deno task bench:decode [--device cpu|webgpu] [--tokens N] [--quantize int8|int4]
+ *     deno task bench:decode [--device cpu|webgpu] [--tokens N] [--rounds N] [--quantize int8|int4]
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { openFolder } from "../src/runtime/file.ts";
 import { openDevice } from "../src/runtime/open_device.ts";
 import { openModel } from "../src/open.ts";
 import { machineOf } from "./machine.ts";
-import type { Measurement } from "./measurement.ts";
+import { type Measurement, median } from "./measurement.ts";
 import { recordingFile, saveRun, today } from "./results.ts";
 
 function argument(name: string, fallback: string): string {
@@ -49,8 +49,6 @@ async function decode(adapters: readonly (string | undefined)[]): Promise<number
   return 1000 * (count - adapters.length) / (performance.now() - first);
 }
 
-const median = (values: number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1];
-
 const mixed = [
   "fourierft-kjv",
   "fourierft-jargon",
@@ -84,7 +82,8 @@ for (const [name, values] of Object.entries(results)) {
       Math.max(...values).toFixed(0)
     }; ${(100 * (ratio - 1)).toFixed(1)} % slower than base`,
   );
-  const cell = { table: "decode-demo", row: name, runs: values.length };
+  const row = quantize ? `${name}, ${quantize}` : name;
+  const cell = { table: "decode-demo", row, runs: values.length };
   const speed = { median: median(values), minimum: Math.min(...values) };
   measurements.push(
     { ...cell, column: "fourierft", unit: "tokens/s", ...speed },
@@ -95,7 +94,7 @@ for (const [name, values] of Object.entries(results)) {
 const { machine, versions } = machineOf(device);
 saveRun(recordingFile(machine.name, false), machine, {
   bench: "decode",
-  command: "deno task bench:decode",
+  command: ["deno task bench:decode", ...process.argv.slice(2)].join(" "),
   date: today(),
   versions,
   clock: "wall time",

@@ -18,7 +18,8 @@ import { uniforms } from "../src/engine/random.ts";
 import { Runner } from "../src/engine/runner.ts";
 import { type LlamaConfig, parseLlamaConfig } from "../src/models/config.ts";
 import { type LlamaModel, loadLlama } from "../src/models/llama.ts";
-import { elements, newArray, tensor } from "../src/tensor.ts";
+import { median } from "./measurement.ts";
+import { randomWeights } from "./random_model.ts";
 
 const { values: options } = parseArgs({ options: { steps: { type: "string", default: "2000" } } });
 const steps = Number(options.steps);
@@ -46,41 +47,10 @@ function config(layers: number): LlamaConfig {
   });
 }
 
-function shapes({ layers, hiddenSize, intermediateSize, vocabSize }: LlamaConfig): Map<string, number[]> {
-  const found = new Map<string, number[]>();
-  found.set("model.embed_tokens.weight", [vocabSize, hiddenSize]);
-  found.set("model.norm.weight", [hiddenSize]);
-  for (let i = 0; i < layers; i++) {
-    const put = (name: string, ...shape: number[]) => found.set(`model.layers.${i}.${name}.weight`, shape);
-    put("self_attn.q_proj", hiddenSize, hiddenSize);
-    put("self_attn.k_proj", hiddenSize / 2, hiddenSize);
-    put("self_attn.v_proj", hiddenSize / 2, hiddenSize);
-    put("self_attn.o_proj", hiddenSize, hiddenSize);
-    put("mlp.gate_proj", intermediateSize, hiddenSize);
-    put("mlp.up_proj", intermediateSize, hiddenSize);
-    put("mlp.down_proj", hiddenSize, intermediateSize);
-    put("input_layernorm", hiddenSize);
-    put("post_attention_layernorm", hiddenSize);
-  }
-  return found;
-}
-
 async function model(device: Device, layers: number): Promise<LlamaModel> {
-  const named = shapes(config(layers));
-  return await loadLlama(device, {
-    config: config(layers),
-    source: {
-      names: [...named.keys()],
-      info: (name) => ({ shape: named.get(name)! }),
-      read(name) {
-        const shape = named.get(name)!;
-        return Promise.resolve(tensor(newArray("float16", elements(shape)), shape, { dtype: "float16" }));
-      },
-    },
-  });
+  const shape = config(layers);
+  return await loadLlama(device, { config: shape, source: randomWeights(shape, "float16") });
 }
-
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1];
 
 async function time(count: number, body: (i: number) => Promise<unknown>): Promise<number> {
   const times: number[] = [];

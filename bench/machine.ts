@@ -73,9 +73,9 @@ export function machineOf(device: Device): Pick<OpenBenchDevice, "machine" | "ve
 }
 
 /** What was timed before a bench could begin: once in each process, so that no bench rests on older figures. */
-function showTuned({ count, ms, known }: Tuned): void {
-  console.log(`timed the ways of ${count} keys in ${ms.toFixed(0)} ms; known now:`);
-  for (const { kernel, key, way } of known) console.log(`  ${kernel} ${key}: ${way}`);
+function showTuned({ found, ms }: Tuned): void {
+  console.log(`timed the ways of ${found.length} keys in ${ms.toFixed(0)} ms:`);
+  for (const { kernel, key, way } of found) console.log(`  ${kernel} ${key}: ${way}`);
 }
 
 async function onCpu(quick: boolean): Promise<OpenBenchDevice> {

@@ -63,7 +63,7 @@ ${body}
 }
 
 /** A number in a few characters: 0.25, 16, 4k, 1M. */
-export function shortNumber(value: number): string {
+function shortNumber(value: number): string {
   for (const [size, letter] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]] as const) {
     if (Math.abs(value) >= size) return `${Number((value / size).toPrecision(3))}${letter}`;
   }

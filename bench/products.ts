@@ -10,11 +10,11 @@ import { everyMatrixWay } from "../kernels/linear/matrix_launch.ts";
 import { kernels } from "../kernels/mod.ts";
 import { type Bits, blocksOf, wordsOf } from "../kernels/quantized/format.ts";
 import { quantizedLinear } from "../kernels/quantized_linear.ts";
-import { type Step, step } from "../src/plan.ts";
+import { step } from "../src/plan.ts";
 import { matrixUnitsFeature } from "../src/device/matrix_units.ts";
 import { bytesPerElement, type Tensor } from "../src/tensor.ts";
 import { copyRate, rates, times } from "./cells.ts";
-import { coldBytes, normalTensor, randomWords } from "./data.ts";
+import { coldBytes, normalTensor, prepareInTurn, randomWords } from "./data.ts";
 import { isProduct, timeKernel } from "./kernels.ts";
 import type { Bench, BenchContext, Measurement } from "./measurement.ts";
 import { timePrograms } from "./timer.ts";
@@ -138,8 +138,8 @@ async function* timeProduct(
   const { median: copyGBs } = await copyRate(context);
   const work = { bytes: weightBytes + 4 * rows * (inSize + out), flops: 2 * rows * inSize * out, copyGBs };
   const time = async (timed: Kernel, row: string, many: boolean): Promise<Measurement[]> => {
-    const steps: Step[] = weights.map((weight) => step(timed, { x, ...weight, y }, call.uniforms));
-    const programs = await Promise.all(steps.map((one) => device.prepare([one])));
+    const plans = weights.map((weight) => [step(timed, { x, ...weight, y }, call.uniforms)]);
+    const programs = await prepareInTurn(device, plans);
     const timing = await timePrograms(device, programs, { ...context, many });
     programs.forEach((program) => program.release());
     const place = { table: inTable, row };

@@ -45,7 +45,7 @@ function sourceLine({ command, versions, date, clock, quick, note }: Run): strin
 }
 
 /** A table with its plot, and what it was measured on and with. */
-export function tableBlock(recording: Recording, table: string, plot?: string): string {
+function tableBlock(recording: Recording, table: string, plot?: string): string {
   const { machine, runs } = recording;
   const sources = runs.filter(({ measurements }) => measurements.some((m) => m.table === table));
   const driver = machine.driver ? `, driver ${machine.driver}` : "";

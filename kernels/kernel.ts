@@ -101,6 +101,8 @@ export interface WasmCall {
   readonly args: readonly (number | string)[];
   readonly scratch?: Readonly<Record<string, number>>;
   readonly tables?: Readonly<Record<string, Table>>;
+  /** In place of the kernel's, where the function rounds more than sums of float32 do. */
+  readonly tolerance?: number;
 }
 
 /** Host arrays of a call, one for each buffer of the kernel. */

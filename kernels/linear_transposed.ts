@@ -1,6 +1,6 @@
 import { type Bench, type Case, defineKernel, type DType, type Kernel, nans, normals } from "./kernel.ts";
 import { narrow } from "./half.ts";
-import { partialScratch, productLaunch } from "./linear/product.ts";
+import { transposedLaunch } from "./linear/launch.ts";
 import { transposedProduct } from "./linear/transposed_cpu.ts";
 import { uniforms } from "./linear/wgsl.ts";
 
@@ -53,25 +53,8 @@ export const linearTransposed: Kernel<Buffers, Uniforms> = defineKernel({
         `Cannot multiply by a weight of (${u.out}, ${u.in}): both sizes must be positive`,
       );
     }
-    const rows = { count: u.rows, text: "uniforms.rows" };
-    const inner = { count: u.out, text: "uniforms.out" };
-    const columns = { count: u.in, text: "uniforms.in" };
-    const made = productLaunch({
-      uniforms,
-      x: { name: "dy", dtype: "float32", along: "inner", shape: [rows, inner] },
-      weight: { name: "weight", dtype: dtypes.weight, along: "outer", shape: [inner, columns] },
-      y: {
-        name: "dx",
-        put: `let i = row * uniforms.in + column;
-  var sum = value;
-  if (uniforms.accumulate != 0) { sum += dx[i]; }
-  dx[i] = sum;`,
-      },
-      rows,
-      columns,
-      inner,
-    }, limits);
-    return { dispatches: made.dispatches, scratch: partialScratch([made]) };
+    const operand = { name: "weight", dtype: dtypes.weight };
+    return transposedLaunch(operand, { sizes: u, uniforms }, limits);
   },
   reference({ dy, weight, dx }, { rows, in: inSize, out, accumulate }) {
     for (let r = 0; r < rows; r++) {

@@ -40,7 +40,7 @@ function sized({ rows, dim, vocab, bits }: CaseSizes): Case<Buffers, Uniforms> {
 }
 
 /** The weight of a call's sizes. */
-export const headShape = ({ vocab, dim, bits }: Sizes) => shapeOf({ out: vocab, in: dim, bits });
+const headShape = ({ vocab, dim, bits }: Sizes) => shapeOf({ out: vocab, in: dim, bits });
 
 /** The head's weight as the operand of a product. */
 export const headWeight = (sizes: Sizes, scaleType: DType) =>

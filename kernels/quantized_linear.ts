@@ -58,8 +58,7 @@ export const quantizedLinear: Kernel<Buffers, Uniforms> = defineKernel({
     }],
     overwritten: accumulate ? [] : ["y"],
   }),
-  // WASM rounds x to 16 bits: 2e-5 of the result.
-  tolerance: 1e-4,
+  tolerance: 1e-5,
   cases: [
     productCase({ rows: 1, in: 1, out: 1, bits: 8 }),
     productCase({ rows: 1, in: 1, out: 1, bits: 4 }),

@@ -1,5 +1,5 @@
 import { type Case, defineKernel, type Kernel, nans, normals } from "./kernel.ts";
-import { partialScratch, productLaunch } from "./linear/product.ts";
+import { transposedLaunch } from "./linear/launch.ts";
 import { linearTransposed } from "./linear_transposed.ts";
 import { anyWeight, caseName, productBytes, type QuantizedSizes, randomWeight } from "./quantized/cases.ts";
 import { weightArrays } from "./quantized/cpu.ts";
@@ -53,29 +53,8 @@ export const quantizedLinearTransposed: Kernel<Buffers, Uniforms> = defineKernel
   uniforms,
   launch({ uniforms: sizes, dtypes }, limits) {
     const { bits } = shapeOf(sizes);
-    const rows = { count: sizes.rows, text: "uniforms.rows" };
-    const inner = { count: sizes.out, text: "uniforms.out" };
-    const columns = { count: sizes.in, text: "uniforms.in" };
-    const made = productLaunch({
-      uniforms,
-      x: { name: "dy", dtype: "float32", along: "inner", shape: [rows, inner] },
-      weight: {
-        ...weightOperand({ bits, scaleType: dtypes.scales }),
-        along: "outer",
-        shape: [inner, columns],
-      },
-      y: {
-        name: "dx",
-        put: `let i = row * uniforms.in + column;
-  var sum = value;
-  if (uniforms.accumulate != 0) { sum += dx[i]; }
-  dx[i] = sum;`,
-      },
-      rows,
-      columns,
-      inner,
-    }, limits);
-    return { dispatches: made.dispatches, scratch: partialScratch([made]) };
+    const operand = weightOperand({ bits, scaleType: dtypes.scales });
+    return transposedLaunch(operand, { sizes, uniforms }, limits);
   },
   reference: dense(linearTransposed.reference),
   cpu: dense(linearTransposed.cpu!),

@@ -12,7 +12,6 @@ import { traceCells } from "../bench/decode_trace.ts";
 import { HostMeter } from "../bench/host_meter.ts";
 import { describeFit, fit, type Term } from "../bench/fit.ts";
 import type { Measurement } from "../bench/measurement.ts";
-import { spans } from "../bench/pass_timer.ts";
 import { parsePeer } from "../bench/peers.ts";
 import { barChart, lineChart, logTicks } from "../bench/plot.ts";
 import { plotsOf } from "../bench/plots.ts";
@@ -23,6 +22,7 @@ import { timePrograms } from "../bench/timer.ts";
 import { copy, kernels } from "../kernels/mod.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device, Program } from "../src/device/device.ts";
+import { spans } from "../src/device/timestamps.ts";
 import { type Plan, step } from "../src/plan.ts";
 import { tensor } from "../src/tensor.ts";
 
@@ -52,9 +52,9 @@ function run(measurements: readonly Measurement[], rest: Partial<Run> = {}): Run
 const recording = (...runs: Run[]): Recording => ({ machine: { name: "M 1", os: "Linux x64" }, runs });
 
 test("spans counts a pass from the end of the one before, where it began earlier", () => {
-  // Nanoseconds: the second pass was stamped while the first still ran; the third waited.
-  const stamps = BigUint64Array.from([1000n, 5000n, 3000n, 9000n, 10000n, 12000n]);
-  assert.deepEqual(spans(stamps), [4, 4, 2]);
+  // The second pass was stamped while the first still ran; the third waited.
+  const times = [[1, 5], [3, 9], [10, 12]].map(([beginUs, endUs]) => ({ beginUs, endUs }));
+  assert.deepEqual(spans(times), [4, 4, 2]);
 });
 
 test("timePrograms runs programs in turn, through all attempts", async () => {

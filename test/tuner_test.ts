@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Kernel, type Launch, portableLimits } from "../kernels/kernel.ts";
-import { type KnownWay, type Tuned, Tuner, type WayTimer } from "../src/device/tuner.ts";
+import { type KnownWay, withFound } from "../src/device/known_ways.ts";
+import { type Tuned, Tuner, type WayTimer } from "../src/device/tuner.ts";
 import type { Step } from "../src/plan.ts";
 import { tensor } from "../src/tensor.ts";
 
@@ -101,7 +102,9 @@ test("Tuner times a key once for steps and plans that meet it together, and keys
     "product 8, 1: usual,tiled,split",
   ]);
   assert.equal(timing.mostRunning(), 1);
-  assert.deepEqual(reports.map(({ count }) => count), [3], "one report of all");
+  assert.deepEqual(reports.map(({ found }) => found.length), [3], "one report of all");
+  await tuner.ways([stepOf(product, 16)]);
+  assert.deepEqual(reports[1].found.map(({ key }) => key), ["16"], "only what is new");
 });
 
 test("Tuner leaves out a way that fails, and falls back to the usual one when timing does", async () => {
@@ -118,7 +121,7 @@ test("Tuner leaves out a way that fails, and falls back to the usual one when ti
 
 test("Tuner finds again what it is given, unless the programs are others or the way is no more", async () => {
   const times = { usual: 3, tiled: 1, split: 2 };
-  const [{ known: kept }] = (await tuned(fakeTimer(times))).reports;
+  const [{ found: kept }] = (await tuned(fakeTimer(times))).reports;
   assert.deepEqual(kept.map(({ kernel, key, way }) => [kernel, key, way]), [["product", "4", "tiled"]]);
   const [{ programs }] = kept;
 
@@ -127,17 +130,30 @@ test("Tuner finds again what it is given, unless the programs are others or the 
   assert.equal(way, "tiled");
   assert.deepEqual([again.asked, reports], [[], []]);
 
-  const others = ["0", "1", "2", "3", "4"].map((other) => known("tiled", other));
-  for (const [before, left] of [[[known("gone", programs)], []], [others, others.slice(2)]]) {
+  for (const before of [known("gone", programs), known("tiled", "others")]) {
     const timing = fakeTimer({ usual: 1, tiled: 2, split: 3 });
-    const { way, reports } = await tuned(timing, { before });
+    const { way, reports } = await tuned(timing, { before: [before] });
     assert.equal(way, "usual");
-    assert.deepEqual(
-      reports[0].known,
-      [...left, known("usual", programs)],
-      "other programs' latest are kept",
-    );
+    assert.deepEqual(reports[0].found, [known("usual", programs)]);
   }
   const changed = fakeTimer({ usual: 3, tiled: 2, split: 1 });
   assert.equal((await tuned(changed, { before: kept, kernel: kernelOf("product", "v2") })).way, "split");
+});
+
+test("withFound puts what is found in the place of what was known, and forgets the oldest of a key", () => {
+  const ways = ["0", "1", "2", "3"].map((programs) => known("tiled", programs));
+  const other: KnownWay = { kernel: "other", key: "4", way: "usual", programs: "0" };
+  assert.deepEqual(withFound([], ways), ways);
+  assert.deepEqual(withFound([other, ...ways], [known("split", "1")]), [
+    other,
+    known("tiled", "0"),
+    known("tiled", "2"),
+    known("tiled", "3"),
+    known("split", "1"),
+  ]);
+  assert.deepEqual(withFound([other, ...ways], [known("usual", "4")]), [
+    other,
+    ...ways.slice(1),
+    known("usual", "4"),
+  ]);
 });

@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { KnownWay } from "../src/device/tuner.ts";
+import type { KnownWay } from "../src/device/known_ways.ts";
 import { cacheFolder, keptTuning, openWayFile } from "../src/runtime/way_file.ts";
 
 const gpu = "dawn, nvidia, H100, driver 1.2";
@@ -37,6 +37,16 @@ test("openWayFile finds what was saved, for the same GPU and driver, and leaves 
     assert.deepEqual((await open(root, "dawn, nvidia, H100, driver 1.3")).file.known, []);
     assert.deepEqual(lines, []);
     assert.deepEqual(readdirSync(join(root, "fourierft")), ["ways-dawn-nvidia-h100-driver-1-2.json"]);
+  });
+});
+
+test("openWayFile saves what a process finds beside what another has saved since it was opened", async () => {
+  await inFolder(async (root) => {
+    const [one, other] = [(await open(root)).file, (await open(root)).file];
+    const later = [{ ...known[0], key: "64 rows" }];
+    one.save(known);
+    other.save(later);
+    assert.deepEqual((await open(root)).file.known, [...known, ...later]);
   });
 });
 
@@ -89,12 +99,12 @@ test("keptTuning logs what was timed, and knows it at the next start", async () 
     };
     const { known: before, onTuned } = await keptTuning(gpu, options);
     assert.deepEqual(before, []);
-    onTuned!({ count: 7, ms: 432, known });
+    onTuned!({ found: known, ms: 432 });
     const path = join(root, "fourierft", "ways-dawn-nvidia-h100-driver-1-2.json");
-    assert.deepEqual(lines, [`tuned: kernels of 7 size classes timed in 0.4 s, kept in ${path}`]);
+    assert.deepEqual(lines, [`tuned: kernels of 1 size classes timed in 0.4 s, kept in ${path}`]);
     assert.deepEqual((await keptTuning(gpu, options)).known, known);
     const homeless = await keptTuning(gpu, { ...options, surroundings: {} });
-    homeless.onTuned!({ count: 1, ms: 60, known });
+    homeless.onTuned!({ found: known, ms: 60 });
     assert.equal(lines[1], "tuned: kernels of 1 size classes timed in 0.1 s");
   });
 });

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { meterBuffers } from "../bench/buffer_meter.ts";
 import { defineKernel, type Dispatch, type Kernel, uniformStruct } from "../kernels/kernel.ts";
 import type { Program } from "../src/device/device.ts";
-import type { KnownWay, Tuned } from "../src/device/tuner.ts";
+import type { KnownWay } from "../src/device/known_ways.ts";
+import type { Tuned } from "../src/device/tuner.ts";
 import { webgpuDevice } from "../src/device/webgpu.ts";
 import { step } from "../src/plan.ts";
 import { tensor } from "../src/tensor.ts";
@@ -22,8 +24,14 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   grid: [16, 1, 1],
 });
 
-/** y += x in one dispatch, or in two that each add a half; three other ways do not work on any GPU. */
-const added = (ways: readonly string[]): Kernel<"x" | "y", "count"> =>
+/**
+ * y += x in one dispatch, or in two that each add a half; three other ways do not work on any GPU. Those that do ask for
+ * `scratch`, whatever for.
+ */
+const added = (
+  ways: readonly string[],
+  scratch: Readonly<Record<string, number>> = {},
+): Kernel<"x" | "y", "count"> =>
   defineKernel({
     name: "added",
     doc: "y += x",
@@ -35,11 +43,12 @@ const added = (ways: readonly string[]): Kernel<"x" | "y", "count"> =>
     ways: () => ({ key: "any", ways }),
     launch(_call, _limits, way = "whole") {
       const whole = half("1.0");
-      if (way === "halves") return { dispatches: [half("0.5"), half("0.5")] };
+      const room = way in scratch ? { scratch: { room: scratch[way] } } : {};
+      if (way === "halves") return { dispatches: [half("0.5"), half("0.5")], ...room };
       if (way === "no WGSL") return { dispatches: [{ ...whole, wgsl: "fn main() { nonsense }" }] };
       if (way === "too wide") return { dispatches: [{ ...whole, grid: [2 ** 20, 1, 1] }] };
       if (way === "too large") return { dispatches: [whole], scratch: { huge: 2 ** 45 } };
-      return { dispatches: [whole] };
+      return { dispatches: [whole], ...room };
     },
     reference() {},
     tolerance: 0,
@@ -76,16 +85,25 @@ test("webgpuDevice times ways on scratch in place of a step's outputs, leaves ou
   const ways = ["whole", "no WGSL", "halves", "too wide", "too large"];
   const { launches, reports } = await run(added(ways));
   assert.equal(reports.length, 1);
-  const [{ count, ms, known: [found] }] = reports;
-  assert.equal(count, 1);
+  const [{ found: [found], ms }] = reports;
   assert.ok(ms > 0);
   assert.equal(launches, found.way === "halves" ? 2 : 1);
   assert.ok(["whole", "halves"].includes(found.way), found.way);
 });
 
+test("webgpuDevice keeps what the fastest way works in, and frees what the others asked for", async () => {
+  const { gpu } = await testGpu();
+  const mebibyte = 2 ** 20;
+  const scratch = { whole: 3 * mebibyte, halves: 5 * mebibyte };
+  const { result, use } = await meterBuffers(gpu, () => run(added(["whole", "halves"], scratch)));
+  const [{ found: [{ way }] }] = result.reports;
+  assert.ok(use.peakBytes > 8 * mebibyte, `both were timed: ${use.peakBytes}`);
+  assert.equal(Math.floor(use.leftBytes / mebibyte), way === "whole" ? 3 : 5);
+});
+
 test("webgpuDevice runs the way that is known, and the only one that works, even if it is not the usual one", async () => {
   const ways = ["whole", "halves"];
-  const [{ known: [found] }] = (await run(added(ways))).reports;
+  const [{ found: [found] }] = (await run(added(ways))).reports;
   for (const [way, launches] of [["whole", 1], ["halves", 2]] as const) {
     const again = await run(added(ways), [{ ...found, way }]);
     assert.deepEqual(again, { launches, reports: [] });

@@ -33,7 +33,7 @@ const logitsAtOnce = 2 ** 23;
 const mostRows = 4096;
 
 /** Rows taken together: whole tiles where they fit. */
-export function chunkRows(vocab: number): number {
+function chunkRows(vocab: number): number {
   const rows = Math.max(1, Math.min(mostRows, Math.floor(logitsAtOnce / vocab)));
   return rows > 64 ? rows - rows % 64 : rows;
 }

@@ -14,7 +14,8 @@ import {
 } from "../kernel.ts";
 import { columnsOf, type Matvec, matvecThreads, matvecWgsl, rowBlock } from "./matvec.ts";
 import { matrixLaunch, matrixTiles, matrixWays, takesMatrixUnits } from "./matrix_launch.ts";
-import { partialScratch, productLaunch, type Size } from "./product.ts";
+import { type Operand, partialScratch, type Product, productLaunch } from "./product.ts";
+import type { Tile } from "./tiled.ts";
 import { productWays, type Walk, wayOf } from "./ways.ts";
 import { denseMatvec, elementsOfStep, putBody, putQuadBody, uniforms } from "./wgsl.ts";
 
@@ -30,14 +31,8 @@ interface Kind {
   readonly bias: boolean;
 }
 
-/** Sizes of a product as the uniforms of the linear kernels have them. */
-export function productSizes({ rows, in: inSize, out }: Sizes): Record<"rows" | "inner" | "columns", Size> {
-  return {
-    rows: { count: rows, text: "uniforms.rows" },
-    inner: { count: inSize, text: "uniforms.in" },
-    columns: { count: out, text: "uniforms.out" },
-  };
-}
+/** A weight (out, in): its binding, and how elements are read. */
+type WeightOperand = Omit<Operand, "along" | "shape" | "base">;
 
 /** A product for few rows; `reads` are its bindings from x to the one before y, `steps` those of a row. */
 export function matvecDispatch(
@@ -58,6 +53,64 @@ export function matvecDispatch(
     bindings: [...bindings, { name: "y", access: "read_write" }],
     grid: grid(Math.ceil(rows / block) * Math.ceil(out / columnsOf(walk)), limits),
   };
+}
+
+/** The launch of y = or += x W^T (+ bias) in tiles; `uniforms` have the words of the linear kernels among them. */
+export function tiledLaunch(
+  weight: WeightOperand,
+  { sizes, bias, uniforms, tile }: {
+    readonly sizes: Sizes;
+    readonly bias: boolean;
+    readonly uniforms: Product["uniforms"];
+    readonly tile: Tile;
+  },
+  limits: Limits,
+): Launch {
+  const rows = { count: sizes.rows, text: "uniforms.rows" };
+  const inner = { count: sizes.in, text: "uniforms.in" };
+  const columns = { count: sizes.out, text: "uniforms.out" };
+  const made = productLaunch(
+    {
+      uniforms,
+      x: { name: "x", dtype: "float32", along: "inner", shape: [rows, inner] },
+      weight: { ...weight, along: "inner", shape: [columns, inner] },
+      y: { name: "y", put: putBody(bias), putQuad: putQuadBody(bias) },
+      rows,
+      columns,
+      inner,
+      also: bias ? ["bias"] : [],
+    },
+    limits,
+    tile,
+  );
+  return { dispatches: made.dispatches, scratch: partialScratch([made]) };
+}
+
+/** The launch of dx = or += dy W, in tiles; `uniforms` as {@linkcode tiledLaunch} takes them. */
+export function transposedLaunch(
+  weight: WeightOperand,
+  { sizes, uniforms }: { readonly sizes: Sizes; readonly uniforms: Product["uniforms"] },
+  limits: Limits,
+): Launch {
+  const rows = { count: sizes.rows, text: "uniforms.rows" };
+  const inner = { count: sizes.out, text: "uniforms.out" };
+  const columns = { count: sizes.in, text: "uniforms.in" };
+  const made = productLaunch({
+    uniforms,
+    x: { name: "dy", dtype: "float32", along: "inner", shape: [rows, inner] },
+    weight: { ...weight, along: "outer", shape: [inner, columns] },
+    y: {
+      name: "dx",
+      put: `let i = row * uniforms.in + column;
+  var sum = value;
+  if (uniforms.accumulate != 0) { sum += dx[i]; }
+  dx[i] = sum;`,
+    },
+    rows,
+    columns,
+    inner,
+  }, limits);
+  return { dispatches: made.dispatches, scratch: partialScratch([made]) };
 }
 
 /** The ways of y = or += x W^T (+ bias): tiles on matrix units where there are such, and plain arithmetic. */
@@ -98,20 +151,6 @@ export function linearLaunch(
     const matvec = denseMatvec(weight, { inSize, bias });
     return { dispatches: [matvecDispatch(matvec, { sizes, reads, steps, walk: chosen.walk }, limits)] };
   }
-  const { rows, inner, columns } = productSizes(sizes);
-  const made = productLaunch(
-    {
-      uniforms,
-      x: { name: "x", dtype: "float32", along: "inner", shape: [rows, inner] },
-      weight: { name: "weight", dtype: weight, along: "inner", shape: [columns, inner] },
-      y: { name: "y", put: putBody(bias), putQuad: putQuadBody(bias) },
-      rows,
-      columns,
-      inner,
-      also: bias ? ["bias"] : [],
-    },
-    limits,
-    chosen.tile,
-  );
-  return { dispatches: made.dispatches, scratch: partialScratch([made]) };
+  const operand = { name: "weight", dtype: weight };
+  return tiledLaunch(operand, { sizes, bias, uniforms, tile: chosen.tile }, limits);
 }

@@ -12,11 +12,11 @@ import {
   type Limits,
   uniformStruct,
 } from "../kernel.ts";
-import { matvecDispatch, productSizes } from "../linear/launch.ts";
+import { matvecDispatch, tiledLaunch } from "../linear/launch.ts";
 import type { Matvec } from "../linear/matvec.ts";
-import { type Operand, partialScratch, productLaunch } from "../linear/product.ts";
+import type { Operand } from "../linear/product.ts";
 import { productWays, wayOf } from "../linear/ways.ts";
-import { matvecPrelude, putBody, putQuadBody, uniforms as denseUniforms } from "../linear/wgsl.ts";
+import { matvecPrelude, uniforms as denseUniforms } from "../linear/wgsl.ts";
 import { type Bits, blockSize, type QuantizedShape } from "./format.ts";
 import {
   halvesFunctions,
@@ -120,20 +120,5 @@ export function quantizedLinearLaunch(
     const text = matvec(format, { inSize, bias });
     return { dispatches: [matvecDispatch(text, { sizes, reads, steps, walk: chosen.walk }, limits)] };
   }
-  const { rows, inner, columns } = productSizes(sizes);
-  const made = productLaunch(
-    {
-      uniforms,
-      x: { name: "x", dtype: "float32", along: "inner", shape: [rows, inner] },
-      weight: { ...weightOperand(format), along: "inner", shape: [columns, inner] },
-      y: { name: "y", put: putBody(bias), putQuad: putQuadBody(bias) },
-      rows,
-      columns,
-      inner,
-      also: bias ? ["bias"] : [],
-    },
-    limits,
-    chosen.tile,
-  );
-  return { dispatches: made.dispatches, scratch: partialScratch([made]) };
+  return tiledLaunch(weightOperand(format), { sizes, bias, uniforms, tile: chosen.tile }, limits);
 }

@@ -19,5 +19,7 @@ export function wasmQuantized(
       ...[rows, inSize, out, bits, accumulate],
     ],
     scratch: { packed: 72 * rows * blocksOf(inSize) },
+    // It rounds x to 16 bits: 2e-5 of the result.
+    tolerance: 1e-4,
   };
 }

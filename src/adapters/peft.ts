@@ -47,7 +47,7 @@ function parseConfig(text: string): Readonly<Record<string, unknown>> {
 }
 
 /** The method a config names. */
-export function methodOf(config: Readonly<Record<string, unknown>>): Method {
+function methodOf(config: Readonly<Record<string, unknown>>): Method {
   const method = methods.find(({ peftType }) => peftType === config.peft_type);
   if (!method) {
     const known = methods.map(({ peftType }) => peftType).join(", ");

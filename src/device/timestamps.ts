@@ -1,5 +1,5 @@
 /**
- * When compute passes began and ended on a GPU, by timestamp queries.
+ * When compute passes began and ended on a GPU, by timestamp queries or by the host's clock.
  *
  * @module
  */
@@ -14,8 +14,11 @@ const resolveUsage = 0x200 | 0x4; // QUERY_RESOLVE | COPY_SRC
 const readbackUsage = 0x1 | 0x8; // MAP_READ | COPY_DST
 const mapModeRead = 0x1;
 
-/** Two queries a pass; a query set holds at most 4096. */
-const mostPasses = 2048;
+/** Timed at once: a pass has two queries, and a query set holds at most 4096. */
+export const mostPasses = 2048;
+
+/** Puts dispatches into a pass. */
+type RecordPass = (pass: GPUComputePassEncoder) => void;
 
 /**
  * Runs passes one after the other, each with what `record` puts into it.
@@ -24,7 +27,7 @@ const mostPasses = 2048;
  */
 export async function timePasses(
   gpu: GPUDevice,
-  passes: readonly ((pass: GPUComputePassEncoder) => void)[],
+  passes: readonly RecordPass[],
 ): Promise<PassTime[]> {
   if (passes.length > mostPasses) {
     throw new RangeError(`Cannot time ${passes.length} passes: a query set has room for ${mostPasses}`);
@@ -52,4 +55,35 @@ export async function timePasses(
   } finally {
     for (const resource of [querySet, resolved, staging]) resource.destroy();
   }
+}
+
+/** The same without timestamps: each pass is submitted alone and waited for. */
+export async function timePassesOnHost(
+  gpu: GPUDevice,
+  passes: readonly RecordPass[],
+): Promise<PassTime[]> {
+  const start = performance.now();
+  const times: PassTime[] = [];
+  for (const record of passes) {
+    const beginUs = 1000 * (performance.now() - start);
+    const encoder = gpu.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    record(pass);
+    pass.end();
+    gpu.queue.submit([encoder.finish()]);
+    await gpu.queue.onSubmittedWorkDone();
+    times.push({ beginUs, endUs: 1000 * (performance.now() - start) });
+  }
+  return times;
+}
+
+/**
+ * Microseconds of each pass, counted from where the one before it ended: its own first timestamp may be written while that
+ * one still runs.
+ */
+export function spans(times: readonly PassTime[]): number[] {
+  return times.map(({ beginUs, endUs }, i) => {
+    const begin = i === 0 ? beginUs : Math.max(beginUs, times[i - 1].endUs);
+    return Math.max(0, endUs - begin);
+  });
 }

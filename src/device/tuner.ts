@@ -9,23 +9,13 @@
  */
 import type { Choice, Limits } from "../../kernels/kernel.ts";
 import { callOf, type Plan, type Step } from "../plan.ts";
-
-/** The fastest way of a kernel's calls of one key, on one GPU with one driver; plain data, to be kept. */
-export interface KnownWay {
-  readonly kernel: string;
-  readonly key: string;
-  readonly way: string;
-  /** A hash of the WGSL of all of the ways: an answer about other programs is no answer. */
-  readonly programs: string;
-}
+import { idOf, type KnownWay, nameOf } from "./known_ways.ts";
 
 /** What a round of timing came to. */
 export interface Tuned {
-  /** Keys that were timed. */
-  readonly count: number;
+  /** An answer for each key that was timed: to be `known` at the next start, beside what was known at this one. */
+  readonly found: readonly KnownWay[];
   readonly ms: number;
-  /** All that is known now, for the next start. */
-  readonly known: readonly KnownWay[];
 }
 
 /** How a device chooses between the ways of a kernel. */
@@ -78,22 +68,14 @@ function winner(ways: readonly string[], us: readonly number[]): string {
   return us[best] < clearly * us[0] ? ways[best] : ways[0];
 }
 
-const nameOf = ({ kernel, key }: { readonly kernel: string; readonly key: string }): string =>
-  `${kernel}\n${key}`;
-
-const idOf = (known: Omit<KnownWay, "way">): string => `${nameOf(known)}\n${known.programs}`;
-
-/** Answers to keep of one key: about the programs of now, and of other numbers of rows that it stands for. */
-const keptOfKey = 4;
-
 /** See the module's documentation. */
 export class Tuner {
-  readonly #known: Map<string, KnownWay>;
+  readonly #known: ReadonlyMap<string, KnownWay>;
   readonly #answers = new Map<string, Promise<string>>();
   #lastTimed: Promise<unknown> = Promise.resolve();
   #running = 0;
   #begin = 0;
-  #count = 0;
+  #found: KnownWay[] = [];
 
   constructor(
     private readonly timer: WayTimer,
@@ -133,22 +115,13 @@ export class Tuner {
     if (this.#running++ === 0) this.#begin = performance.now();
     try {
       const way = winner(ways, await this.#time(contest));
-      this.#remember({ ...question, way });
-      this.#count++;
+      this.#found.push({ ...question, way });
       return way;
     } catch {
       return ways[0]; // of this process alone: the next may have more luck
     } finally {
       if (--this.#running === 0) this.#report();
     }
-  }
-
-  /** The oldest answers of a key are forgotten: they are of programs that are no more. */
-  #remember(known: KnownWay): void {
-    this.#known.delete(idOf(known));
-    const older = [...this.#known].filter(([, one]) => nameOf(one) === nameOf(known));
-    for (const [id] of older.slice(0, Math.max(0, older.length + 1 - keptOfKey))) this.#known.delete(id);
-    this.#known.set(idOf(known), known);
   }
 
   async #time({ choice: { ways }, steps }: Contest): Promise<readonly number[]> {
@@ -162,12 +135,12 @@ export class Tuner {
   }
 
   #report(): void {
-    const count = this.#count;
-    this.#count = 0;
-    if (count === 0) return;
+    const found = this.#found;
+    this.#found = [];
+    if (found.length === 0) return;
     const ms = performance.now() - this.#begin;
     try {
-      this.options.onTuned?.({ count, ms, known: [...this.#known.values()] });
+      this.options.onTuned?.({ found, ms });
     } catch {
       // Whoever is told has failed, not the tuning.
     }

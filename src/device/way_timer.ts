@@ -2,8 +2,8 @@
  * Times the ways of a kernel on a GPU.
  *
  * The steps are taken in turn, as many as a plan has of one key: a model's layers, whose weights then come from memory as
- * they do in use, and not from a cache that holds one of them. Outputs go to scratch. The ways are timed in turn, too, so
- * that a clock that rises hits all alike.
+ * they do in use, and not from a cache that holds one of them. Outputs go to buffers that take their place, and what a way
+ * works in is freed with those: few ways win. The ways are timed in turn, too, so that a clock that rises hits all alike.
  *
  * @module
  */
@@ -11,15 +11,17 @@ import type { Limits } from "../../kernels/kernel.ts";
 import { callOf, type Step } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Program } from "./device.ts";
-import { timePasses } from "./timestamps.ts";
+import { spans, timePasses } from "./timestamps.ts";
 import type { WayTimer } from "./tuner.ts";
+import { Scratch } from "./webgpu_buffers.ts";
 
 /** What it takes of a device. */
 export interface TimedDevice {
   readonly gpu: GPUDevice;
   readonly limits: Limits;
-  /** A step by one way, made ready. */
-  prepare(step: Step, way: string): Promise<Program>;
+  compile(step: Step, way: string): Promise<void>;
+  /** A step by one way, made ready to work in this scratch. */
+  prepare(step: Step, by: { readonly way: string; readonly scratch: Scratch }): Promise<Program>;
   encode(pass: GPUComputePassEncoder, program: Program): void;
   alloc(shape: readonly number[], dtype: Tensor["dtype"]): Tensor;
   release(t: Tensor): void;
@@ -77,11 +79,7 @@ export function wayTimer(device: TimedDevice): WayTimer {
           }
         }),
       ));
-    return times.map(({ beginUs, endUs }, i) => {
-      // A pass's first timestamp may be written while the one before it still runs.
-      const begin = i === 0 ? beginUs : Math.max(beginUs, times[i - 1].endUs);
-      return Math.max(0, endUs - begin) / passes[i].count;
-    });
+    return spans(times).map((us, i) => us / passes[i].count);
   }
 
   /** Once alone, to see what it takes and whether it runs; infinite if it does not. */
@@ -109,7 +107,7 @@ export function wayTimer(device: TimedDevice): WayTimer {
   }
 
   /** The same steps with outputs of their own, which all share. */
-  async function toScratch(steps: readonly Step[], scratch: Map<string, Tensor>): Promise<Step[]> {
+  async function withOutputs(steps: readonly Step[], outputs: Map<string, Tensor>): Promise<Step[]> {
     return await unlessRefused("out-of-memory", () =>
       steps.map((step) => {
         const buffers = { ...step.buffers };
@@ -117,14 +115,14 @@ export function wayTimer(device: TimedDevice): WayTimer {
           if (access === "read") continue;
           const { shape, dtype } = step.buffers[name];
           const key = `${name}:${dtype}:${shape}`;
-          if (!scratch.has(key)) scratch.set(key, device.alloc(shape, dtype));
-          buffers[name] = scratch.get(key)!;
+          if (!outputs.has(key)) outputs.set(key, device.alloc(shape, dtype));
+          buffers[name] = outputs.get(key)!;
         }
         return { ...step, buffers };
       }));
   }
 
-  /** Whether there is room for what a way works in: the device keeps such buffers, and must not keep one that it did not get. */
+  /** Whether there is room for what a way works in: to bind a buffer that was refused would be the end of the device. */
   async function checkRoom(step: Step, way: string): Promise<void> {
     const { scratch = {} } = step.kernel.launch(callOf(step), device.limits, way);
     const tried: Tensor[] = [];
@@ -137,8 +135,11 @@ export function wayTimer(device: TimedDevice): WayTimer {
     }
   }
 
-  async function entrantOf(steps: readonly Step[], way: string): Promise<Entrant | undefined> {
-    const prepared = await Promise.allSettled(steps.map((step) => device.prepare(step, way)));
+  async function entrantOf(
+    steps: readonly Step[],
+    by: { readonly way: string; readonly scratch: Scratch },
+  ): Promise<Entrant | undefined> {
+    const prepared = await Promise.allSettled(steps.map((step) => device.prepare(step, by)));
     const programs = prepared.flatMap((one) => one.status === "fulfilled" ? [one.value] : []);
     if (programs.length === steps.length) return { programs, turn: 0 };
     programs.forEach((program) => program.release());
@@ -148,18 +149,20 @@ export function wayTimer(device: TimedDevice): WayTimer {
   return {
     async compile(step, way) {
       await checkRoom(step, way);
-      (await device.prepare(step, way)).release();
+      await device.compile(step, way);
     },
     async time(steps, ways) {
-      const scratch = new Map<string, Tensor>();
+      const outputs = new Map<string, Tensor>();
+      const scratch = new Scratch(gpu);
       const entrants: (Entrant | undefined)[] = [];
       try {
-        const timed = await toScratch(steps.slice(0, mostSteps), scratch);
-        for (const way of ways) entrants.push(await entrantOf(timed, way));
+        const timed = await withOutputs(steps.slice(0, mostSteps), outputs);
+        for (const way of ways) entrants.push(await entrantOf(timed, { way, scratch }));
         return await compare(entrants);
       } finally {
         for (const entrant of entrants) entrant?.programs.forEach((program) => program.release());
-        for (const t of scratch.values()) device.release(t);
+        for (const t of outputs.values()) device.release(t);
+        scratch.destroy();
       }
     },
   };

@@ -16,7 +16,7 @@ export type GpuSource = "dawn" | "navigator";
 export interface OpenGpuOptions {
   /** The only implementation to try; by default Dawn first where it can run, then `navigator.gpu`. */
   readonly prefer?: GpuSource;
-  /** Features to request where the adapter has them; by default {@linkcode usefulFeatures}. */
+  /** Features to request where the adapter has them; by default those that kernels use. */
   readonly features?: readonly GPUFeatureName[];
   /**
    * Whether products by float16 weights of nine rows or more run on matrix units (tensor cores), where the GPU offers
@@ -43,7 +43,7 @@ export interface OpenGpu {
 }
 
 /** Features that kernels use where they exist. */
-export const usefulFeatures: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp-query"];
+const usefulFeatures: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp-query"];
 
 /**
  * Dawn's instances, with and without matrix units, kept for the life of the process: when the object that `create()`

@@ -3,14 +3,18 @@
  *
  * @module
  */
-import type { KnownWay, TuningOptions } from "../device/tuner.ts";
+import { type KnownWay, withFound } from "../device/known_ways.ts";
+import type { TuningOptions } from "../device/tuner.ts";
 import { importOptional, runtimeGlobals, runtimeName } from "./runtime.ts";
 
-/** What was known at the start, and where to put what is known later. */
+/** What was known at the start, and where to put what is found later. */
 export interface WayFile {
   readonly known: readonly KnownWay[];
-  /** Replaces the file whole. The path, or undefined when it could not be written. */
-  save(known: readonly KnownWay[]): string | undefined;
+  /**
+   * Adds to what the file holds by now: other processes may have saved, too. (Of two that save in the same instant one is
+   * lost, and timed again some day.) The path, or undefined when it could not be written.
+   */
+  save(found: readonly KnownWay[]): string | undefined;
 }
 
 /** A number in the file, for the day that it is written differently. */
@@ -107,11 +111,12 @@ export async function openWayFile(
   return {
     known: load(),
     // Small, and at once: whoever tunes may end the process next.
-    save(known) {
+    save(found) {
       const temporary = `${path}.${crypto.randomUUID()}.partial`;
       try {
         fs.mkdirSync(folder, { recursive: true });
-        fs.writeFileSync(temporary, JSON.stringify({ format, gpu, ways: known }, null, 1) + "\n");
+        const ways = withFound(load(), found);
+        fs.writeFileSync(temporary, JSON.stringify({ format, gpu, ways }, null, 1) + "\n");
         fs.renameSync(temporary, path);
         return path;
       } catch {
@@ -127,10 +132,12 @@ export async function keptTuning(gpu: string, options: WayFileOptions): Promise<
   const file = await openWayFile(gpu, options);
   return {
     known: file?.known,
-    onTuned({ count, ms, known }) {
-      const path = file?.save(known);
+    onTuned({ found, ms }) {
+      const path = file?.save(found);
       const kept = path === undefined ? "" : `, kept in ${path}`;
-      options.log(`tuned: kernels of ${count} size classes timed in ${(ms / 1000).toFixed(1)} s${kept}`);
+      options.log(
+        `tuned: kernels of ${found.length} size classes timed in ${(ms / 1000).toFixed(1)} s${kept}`,
+      );
     },
   };
 }

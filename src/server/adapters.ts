@@ -12,7 +12,7 @@ import type { ServerDeps } from "./deps.ts";
 import { checkingInput, InvalidRequestError } from "./errors.ts";
 
 /** Bytes of a safetensors body, or of a result whose size a request names, at most, unless the deps say otherwise. */
-export const defaultMaxTensorBytes = 256 * 2 ** 20;
+const defaultMaxTensorBytes = 256 * 2 ** 20;
 
 function shapeOf(text: string | undefined): LinearShape | undefined {
   if (text === undefined) return undefined;

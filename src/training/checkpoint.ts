@@ -20,7 +20,7 @@ export interface CheckpointStore {
 }
 
 /** The names of a checkpoint's files. */
-export const checkpointFiles = {
+const checkpointFiles = {
   config: "adapter_config.json",
   adapter: "adapter_model.safetensors",
   optimizer: "optimizer.safetensors",

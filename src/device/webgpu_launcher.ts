@@ -1,0 +1,210 @@
+/**
+ * How a step becomes dispatches of a GPU: a pipeline for each text, compiled once, and a bind group for each dispatch, of
+ * the step's tensors and of tables and scratch that are kept.
+ *
+ * @module
+ */
+import type { Binding, Dispatch, Kernel, Launch, Limits, Table, UniformType } from "../../kernels/kernel.ts";
+import { callOf, type Plan, type Step } from "../plan.ts";
+import { DeviceError, type Program } from "./device.ts";
+import { deviceBuffer, roundUp, Scratch, storageBuffer, wordBytes } from "./webgpu_buffers.ts";
+
+// WebGPU's flag values, by number: npm's Dawn brings no globals.
+const uniformUsage = 0x40 | 0x8; // UNIFORM | COPY_DST
+const computeStage = 0x4;
+
+/** A dispatch made ready. */
+export interface Launched {
+  readonly pipeline: GPUComputePipeline;
+  readonly bindGroup: GPUBindGroup;
+  readonly grid: readonly [number, number, number];
+  /** For traces. */
+  readonly label: string;
+}
+
+/** What a {@linkcode Launcher} makes of a plan. */
+export class GpuProgram implements Program {
+  constructor(readonly dispatches: readonly Launched[], private readonly uniforms: GPUBuffer) {}
+
+  get launches(): number {
+    return this.dispatches.length;
+  }
+
+  release(): void {
+    this.uniforms.destroy();
+  }
+}
+
+/** In which ways a plan is made ready. */
+export interface Ways {
+  /** One for each step; the usual one where none is named. */
+  readonly ways: readonly (string | undefined)[];
+  /** What they work in; the launcher's own where left out. */
+  readonly scratch?: Scratch;
+}
+
+/** Records dispatches in their order. */
+export function encodeAll(pass: GPUComputePassEncoder, dispatches: readonly Launched[]): void {
+  for (const { pipeline, bindGroup, grid: [x, y, z] } of dispatches) {
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, bindGroup);
+    pass.dispatchWorkgroups(x, y, z);
+  }
+}
+
+function uniformWords(kernel: Kernel, uniforms: Readonly<Record<string, number>>): Uint32Array {
+  const types = Object.entries<UniformType>(kernel.uniforms);
+  const words = new DataView(new ArrayBuffer(Math.max(16, 4 * types.length)));
+  types.forEach(([name, type], i) => {
+    if (type === "u32") words.setUint32(4 * i, uniforms[name], true);
+    else words.setFloat32(4 * i, uniforms[name], true);
+  });
+  return new Uint32Array(words.buffer);
+}
+
+/** See the module's documentation. */
+export class Launcher {
+  readonly #layouts = new Map<string, GPUBindGroupLayout>();
+  readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
+  readonly #tables = new Map<string, GPUBuffer>();
+  readonly #scratch: Scratch;
+
+  constructor(private readonly gpu: GPUDevice, private readonly limits: Limits) {
+    this.#scratch = new Scratch(gpu);
+  }
+
+  /** A plan made ready, each step in a way of its kernel. */
+  async prepare(plan: Plan, { ways, scratch = this.#scratch }: Ways): Promise<GpuProgram> {
+    const { buffer, bindings } = this.#uniforms(plan);
+    try {
+      const dispatches = await Promise.all(plan.map((step, i) => {
+        const launched = step.kernel.launch(callOf(step), this.limits, ways[i]);
+        return this.#launch(step, launched, { uniforms: bindings[i], scratch });
+      }));
+      return new GpuProgram(dispatches.flat(), buffer);
+    } catch (error) {
+      buffer.destroy();
+      throw error;
+    }
+  }
+
+  /** Compiles a way of a step, and binds nothing. */
+  async compile(step: Step, way: string): Promise<void> {
+    const { dispatches } = step.kernel.launch(callOf(step), this.limits, way);
+    await Promise.all(dispatches.map((dispatch) => this.#pipeline(dispatch, step.kernel.name)));
+  }
+
+  /** Destroys tables and scratch. */
+  destroy(): void {
+    for (const buffer of this.#tables.values()) buffer.destroy();
+    this.#scratch.destroy();
+  }
+
+  /** The uniform words of all steps in one buffer. */
+  #uniforms(plan: Plan): { readonly buffer: GPUBuffer; readonly bindings: readonly GPUBufferBinding[] } {
+    const stride = this.gpu.limits.minUniformBufferOffsetAlignment;
+    const words = plan.map(({ kernel, uniforms }) => uniformWords(kernel, uniforms));
+    const offsets = words.map(() => 0);
+    let size = 0;
+    words.forEach((w, i) => {
+      offsets[i] = size;
+      size += roundUp(w.byteLength, stride);
+    });
+    const buffer = this.gpu.createBuffer({
+      size: Math.max(size, 16),
+      usage: uniformUsage,
+      mappedAtCreation: true,
+    });
+    const mapped = new Uint32Array(buffer.getMappedRange());
+    words.forEach((w, i) => mapped.set(w, offsets[i] / 4));
+    buffer.unmap();
+    return { buffer, bindings: words.map((w, i) => ({ buffer, offset: offsets[i], size: w.byteLength })) };
+  }
+
+  async #launch(
+    step: Step,
+    launched: Launch,
+    { uniforms, scratch }: { readonly uniforms: GPUBufferBinding; readonly scratch: Scratch },
+  ): Promise<Launched[]> {
+    const bound = new Map<string, GPUBufferBinding>();
+    for (const [name, t] of Object.entries(step.buffers)) {
+      const { buffer, offsetBytes } = deviceBuffer(t);
+      bound.set(name, { buffer, offset: offsetBytes, size: Math.max(4, wordBytes(t)) });
+    }
+    for (const [name, table] of Object.entries(launched.tables ?? {})) {
+      bound.set(name, { buffer: this.#table(table) });
+    }
+    for (const [name, size] of Object.entries(launched.scratch ?? {})) {
+      bound.set(name, { buffer: scratch.buffer(name, size), size: roundUp(size, 4) });
+    }
+    return await Promise.all(launched.dispatches.map(async (dispatch) => ({
+      pipeline: await this.#pipeline(dispatch, step.kernel.name),
+      bindGroup: this.gpu.createBindGroup({
+        layout: this.#layout(dispatch.bindings),
+        entries: [
+          { binding: 0, resource: uniforms },
+          ...dispatch.bindings.map(({ name }, i) => ({ binding: i + 1, resource: bound.get(name)! })),
+        ],
+      }),
+      grid: dispatch.grid,
+      label: step.kernel.name,
+    })));
+  }
+
+  #pipeline(dispatch: Dispatch, label: string): Promise<GPUComputePipeline> {
+    const key = dispatch.wgsl + JSON.stringify(dispatch.constants ?? {});
+    const known = this.#pipelines.get(key);
+    if (known) return known;
+    const made = this.#compile(dispatch, label);
+    this.#pipelines.set(key, made);
+    return made;
+  }
+
+  async #compile(dispatch: Dispatch, label: string): Promise<GPUComputePipeline> {
+    const { gpu } = this;
+    gpu.pushErrorScope("validation");
+    const module = gpu.createShaderModule({ label, code: dispatch.wgsl });
+    const layout = gpu.createPipelineLayout({ bindGroupLayouts: [this.#layout(dispatch.bindings)] });
+    const invalid = gpu.popErrorScope();
+    const made = gpu.createComputePipelineAsync({
+      label,
+      layout,
+      compute: { module, entryPoint: "main", constants: dispatch.constants },
+    });
+    made.catch(() => {}); // reported below, after the module's own message
+    const error = await invalid;
+    if (error) throw new DeviceError(`Cannot compile kernel "${label}" for this GPU: ${error.message}`);
+    return made.catch((error) => {
+      throw new DeviceError(`Cannot compile kernel "${label}" for this GPU: ${error.message}`);
+    });
+  }
+
+  #layout(bindings: readonly Binding[]): GPUBindGroupLayout {
+    const key = bindings.map((b) => b.access).join();
+    const known = this.#layouts.get(key);
+    if (known) return known;
+    const layout = this.gpu.createBindGroupLayout({
+      entries: [
+        { binding: 0, visibility: computeStage, buffer: { type: "uniform" } },
+        ...bindings.map(({ access }, i) => ({
+          binding: i + 1,
+          visibility: computeStage,
+          buffer: { type: access === "read" ? "read-only-storage" as const : "storage" as const },
+        })),
+      ],
+    });
+    this.#layouts.set(key, layout);
+    return layout;
+  }
+
+  #table({ key, make }: Table): GPUBuffer {
+    let buffer = this.#tables.get(key);
+    if (!buffer) {
+      const data = make();
+      buffer = storageBuffer(this.gpu, data.byteLength);
+      this.gpu.queue.writeBuffer(buffer, 0, data as Float32Array<ArrayBuffer>);
+      this.#tables.set(key, buffer);
+    }
+    return buffer;
+  }
+}
