@@ -131,7 +131,7 @@ export function rmsNormWgsl(text: RmsNormText): string {
 ${uniformStruct(text.uniforms)}
 ${declareBindings(bindings, { ...text.types(unit.type), [text.weight]: unit.stored, [text.y]: unit.type })}
 ${unit.stored === "vec4f" ? "" : loader(text.weight, dtype)}
-var<workgroup> sums_of: array<f32, ${threads}>;
+var<workgroup> squares: array<f32, ${threads}>;
 var<workgroup> parts: array<f32, 16>;
 
 @compute @workgroup_size(${threads})
@@ -142,11 +142,11 @@ fn main(${workgroupBuiltins}) {
   let begin = row * units;
   var sum = 0.0;
 ${sum}
-  sums_of[local] = sum;
+  squares[local] = sum;
   workgroupBarrier();
   if (local < 16) {
     var part = 0.0;
-    for (var i = 0u; i < ${threads}; i += 16) { part += sums_of[local + i]; }
+    for (var i = 0u; i < ${threads}; i += 16) { part += squares[local + i]; }
     parts[local] = part;
   }
   workgroupBarrier();

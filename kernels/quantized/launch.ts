@@ -68,39 +68,30 @@ export function weightOperand(format: Format): Pick<Operand, "name" | "dtype" | 
   return { name: "words", dtype: "uint32", quantized: { scales: "scales", ...format } };
 }
 
-/**
- * Words of a row that a step takes: a load of 8 bytes, 8 or 16 elements, so that neighbours read x side by side. With 4
- * bits and one row or two, it is a whole block: of many columns its scale is half of what is left to save.
- */
-const wordsOfStep = ({ bits, rows }: { readonly bits: Bits; readonly rows: number }): 2 | 4 =>
-  bits === 4 && rows <= 2 ? 4 : 2;
+/** Words of a row that a step takes: a load of 8 bytes, 8 or 16 elements, so that neighbours read x side by side. */
+const wordsOfStep = 2;
 
 /** How a quantised weight is read for few rows; the scale is put to the sum of a step's products. */
 function matvec(
   format: Format,
-  { inSize, bias, taken }: {
-    readonly inSize: number;
-    readonly bias: boolean;
-    /** Words that a step takes. */
-    readonly taken: 2 | 4;
-  },
+  { inSize, bias }: { readonly inSize: number; readonly bias: boolean },
 ): Matvec {
   const { bits, scaleType } = format, shifts = quadsOfWord[bits];
   const text: QuantizedText = { words: "words", scales: "scales", ...format, length: "uniforms.in" };
-  const types = [`vec${taken}u`, storageType(scaleType)];
+  const types = ["vec2u", storageType(scaleType)];
   return {
     prelude: `${uniformStruct(uniforms)}
 ${matvecPrelude({ names: ["words", "scales"], types, bias, inSize })}
 ${scaleFunction(text, { pairs: inSize % (2 * blockSize) === 0 })}
 ${halvesFunctions(bits)}`,
-    steps: `((uniforms.in + 31) / 32) * ${bits / taken}`,
+    steps: `((uniforms.in + 31) / 32) * ${bits / wordsOfStep}`,
     begin: (column) => rowBegin(text, column),
-    load: (begin, k) => `words[${begin} / ${taken} + ${k}]`,
-    quads: ["x", "y", "z", "w"].slice(0, taken).flatMap((word) =>
+    load: (begin, k) => `words[${begin} / ${wordsOfStep} + ${k}]`,
+    quads: ["x", "y"].flatMap((word) =>
       shifts.map((shift) => (w: string) => `halves_${shift}(${w}.${word})`)
     ),
     scaled: {
-      scale: (begin, k) => `words_scale(${begin}, (${k}) / ${bits / taken})`,
+      scale: (begin, k) => `words_scale(${begin}, (${k}) / ${bits / wordsOfStep})`,
       order: "xzyw",
       offset: halvesOffset[bits],
     },
@@ -125,9 +116,8 @@ export function quantizedLinearLaunch(
   const chosen = wayOf(way);
   if ("walk" in chosen) {
     const inSize = sizes.in, reads = ["x", "words", "scales", ...(bias ? ["bias"] : [])];
-    const taken = wordsOfStep({ bits: format.bits, rows: sizes.rows });
-    const steps = Math.ceil(inSize / blockSize) * format.bits / taken;
-    const text = matvec(format, { inSize, bias, taken });
+    const steps = Math.ceil(inSize / blockSize) * format.bits / wordsOfStep;
+    const text = matvec(format, { inSize, bias });
     return { dispatches: [matvecDispatch(text, { sizes, reads, steps, walk: chosen.walk }, limits)] };
   }
   return tiledLaunch(weightOperand(format), { sizes, bias, uniforms, tile: chosen.tile }, limits);
