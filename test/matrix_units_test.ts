@@ -18,6 +18,7 @@ import { matrixLaunch, matrixTiles } from "../kernels/linear/matrix_launch.ts";
 import { matrixBytes, matrixThreads, type MatrixTile } from "../kernels/linear/subgroup_matrix.ts";
 import { hasMatrixUnits, matrixUnitsFeature } from "../src/device/matrix_units.ts";
 import { webgpuDevice } from "../src/device/webgpu.ts";
+import { step } from "../src/plan.ts";
 import { testGpu, testGpuWithMatrixUnits } from "./devices.ts";
 import { checkCase } from "./kernel_contract.ts";
 import { emulated } from "./matrix_emulation.ts";
@@ -207,22 +208,61 @@ test("linear names at most four ways on matrix units, each of them another, and 
   );
 });
 
+test("linear on matrix units stores matrices to y where it has a whole tile whose rows start at 16 bytes", () => {
+  for (const [name, tile] of Object.entries(matrixTiles)) {
+    const { rows, columns } = tile;
+    const stores = (sizes: Sizes): boolean =>
+      matrixLaunch(sizes, { tile, bias: false }, unitLimits).dispatches
+        .some(({ wgsl }) => /subgroupMatrixStore<row_major>\(&(y|partials)/.test(wgsl));
+    for (const inSize of [8, 4 * tile.inner]) {
+      assert.ok(stores({ rows, in: inSize, out: columns }), name);
+      assert.ok(!stores({ rows: rows - 1, in: inSize, out: columns }), name);
+      assert.ok(!stores({ rows, in: inSize, out: columns - 4 }), name);
+      assert.ok(!stores({ rows, in: inSize, out: columns + 2 }), name);
+    }
+  }
+});
+
 /** Kept for the life of the process: collected while a device lives, it takes the process with it. */
 const nullBackend = create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]);
 
-test("linear on matrix units is WGSL to Tint, in every tile", async () => {
+async function nullGpu(): Promise<GPUDevice> {
   const adapter = await nullBackend.requestAdapter();
-  const device = await adapter!.requestDevice({
-    requiredFeatures: [matrixUnitsFeature, "shader-f16", "subgroups"],
-  });
+  return await adapter!.requestDevice({ requiredFeatures: [matrixUnitsFeature, "shader-f16", "subgroups"] });
+}
+
+test("linear on matrix units is WGSL to Tint, in every tile", async () => {
+  const device = await nullGpu();
   for (const [name, tile] of Object.entries(matrixTiles)) {
-    const sizes = { rows: 200, in: 4096, out: 64 };
+    const sizes = { rows: 200, in: 4096, out: 256 };
     for (const dispatch of matrixLaunch(sizes, { tile, bias: true }, portableLimits).dispatches) {
       const { messages } = await device.createShaderModule({ code: dispatch.wgsl }).getCompilationInfo();
       assert.deepEqual(messages.map(({ lineNum, message }) => `${lineNum}: ${message}`), [], name);
     }
   }
   device.destroy();
+});
+
+test("linear on matrix units runs with a y that is smaller than a matrix, in every tile", async () => {
+  const gpu = await nullGpu();
+  const device = webgpuDevice(gpu, { matrixUnits: true });
+  for (const [name, wanted] of Object.entries(matrixTiles)) {
+    const tile = fitting(wanted, device.limits);
+    const kernel = { ...plain, launch: launchOf(tile) };
+    const smallSlices = sized({ rows: 9, in: 4 * tile.inner, out: 1 });
+    for (const { name: size, uniforms } of [...whole(tile), smallSlices, sliced(tile)]) {
+      const { rows, in: inSize, out } = uniforms;
+      const buffers = {
+        x: device.alloc([rows, inSize], "float32"),
+        weight: device.alloc([out, inSize], "float16"),
+        y: device.alloc([rows, out], "float32"),
+      };
+      gpu.pushErrorScope("validation");
+      device.run(await device.prepare([step(kernel, buffers, uniforms)]));
+      assert.equal((await gpu.popErrorScope())?.message, undefined, `${name}: ${size}`);
+    }
+  }
+  gpu.destroy();
 });
 
 test("openGpu uses no matrix units unless asked to, and says whether the GPU has them", () => {

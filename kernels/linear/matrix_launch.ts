@@ -177,6 +177,14 @@ fn main(${workgroupBuiltins}) {
   return { wgsl, bindings: unnamed(bindings), grid: grid(Math.ceil(rows * out / 256), limits) };
 }
 
+/**
+ * Whether y has tiles that can be stored as they are: whole ones, whose rows start at 16 bytes. Where the text stores a
+ * matrix to a buffer, Dawn refuses any buffer that is smaller than one.
+ */
+function hasWhole({ rows, out }: Sizes, tile: MatrixTile): boolean {
+  return rows >= tile.rows && out >= tile.columns && out % 4 === 0;
+}
+
 /** The dispatches of y = or += x W^T (+ bias) with a weight of float16, by tiles of this size. */
 export function matrixLaunch(
   sizes: Sizes,
@@ -193,11 +201,12 @@ export function matrixLaunch(
   ];
   const store = "partials[(slice * uniforms.rows + row) * uniforms.out + column] = value;";
   const prelude = `${declare(bindings)}\n${put(sliced ? store : putBody(bias))}`;
-  const whole: Whole | undefined = sliced
+  const direct: Whole | undefined = sliced
     ? { array: "partials", begin: "this_slice * uniforms.rows * uniforms.out", when: "true" }
     : bias
     ? undefined
     : { array: "y", begin: "0", when: "uniforms.accumulate == 0" };
+  const whole = hasWhole(sizes, tile) ? direct : undefined;
   const main: Dispatch = {
     wgsl: subgroupMatrixWgsl(tile, { prelude, slices, whole }),
     bindings: unnamed(bindings),

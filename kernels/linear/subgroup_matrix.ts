@@ -144,11 +144,10 @@ export interface Whole {
   readonly when: string;
 }
 
-/** Each subgroup's sums straight to an array, where the tile lies wholly within y and its rows start at 16 bytes. */
+/** Each subgroup's sums straight to an array, where the tile lies wholly within y. */
 function wholeText(tile: MatrixTile, { array, begin, when }: Whole): string {
   const { high, wide } = sumsOf(tile);
-  return `  if (${when} && row + ${tile.rows} <= uniforms.rows && column + ${tile.columns} <= uniforms.out &&
-    uniforms.out % 4 == 0) {
+  return `  if (${when} && row + ${tile.rows} <= uniforms.rows && column + ${tile.columns} <= uniforms.out) {
     let at = ${begin} + y_row * uniforms.out + y_column;
 ${
     lines(high, (i) =>
@@ -192,7 +191,7 @@ export function subgroupMatrixWgsl(
   { prelude, slices, whole }: {
     readonly prelude: string;
     readonly slices: number;
-    /** Where there is anything to be added in any call, there is none. */
+    /** Only where y has whole tiles, whose rows start at 16 bytes, and no bias is to be added to them. */
     readonly whole?: Whole;
   },
 ): string {
