@@ -6,7 +6,6 @@
  */
 import { linear } from "../kernels/linear.ts";
 import { anyKernel, type Call, type DType, inWay, type Kernel } from "../kernels/kernel.ts";
-import { everyMatrixWay } from "../kernels/linear/matrix_launch.ts";
 import { kernels } from "../kernels/mod.ts";
 import { type Bits, blocksOf, wordsOf } from "../kernels/quantized/format.ts";
 import { quantizedLinear } from "../kernels/quantized_linear.ts";
@@ -110,19 +109,6 @@ function weightTensors(
   };
 }
 
-/** Rows from which every way on matrix units is timed, and not only those of which the device takes the fastest. */
-const manyRows = 4096;
-
-/** The ways to time beside the device's own choice; none where there is no choice. */
-function waysOf(kernel: Kernel, call: Call, { device }: BenchContext): readonly string[] {
-  if (device.kind !== "webgpu") return [];
-  const ways = kernel.ways?.(call, device.limits).ways ?? [];
-  if (device.limits.features.has(matrixUnitsFeature) && call.uniforms.rows >= manyRows) {
-    return [...new Set([...ways, ...everyMatrixWay(device.limits)])];
-  }
-  return ways.length > 1 ? ways : [];
-}
-
 /** Weights in turn until no cache holds one when its turn comes again; x and y are small, or read many times. */
 async function* timeProduct(
   context: BenchContext,
@@ -146,7 +132,8 @@ async function* timeProduct(
     return [...times(place, timing), ...rates(place, timing, work)];
   };
   yield* await time(kernel, row, false);
-  for (const way of everyWay ? waysOf(kernel, call, context) : []) {
+  const ways = everyWay && device.kind === "webgpu" ? kernel.ways?.(call, device.limits).ways ?? [] : [];
+  for (const way of ways.length > 1 ? ways : []) {
     try {
       yield* await time(inWay(kernel, way), `${row}, ${way}`, true);
     } catch (error) {

@@ -3,10 +3,19 @@
  *
  * A step of a tile of r rows and c columns reads 2 c bytes of the weight and 4 r (of halves 2 r) of x for each input,
  * for 2 r c operations. x is read again for every tile across: 64 rows read as much of x as of the weight in tiles of
- * 128 columns, out of a cache. 4096^3 reads 2.1 GB through the cache in tiles of 128 x 256, 1.6 GB where x comes as
- * halves, and 3.2 GB in tiles of 128 x 128, for 137 GFLOP. For 16 inputs, a subgroup's 64 x 64 of the largest tile
- * reads 4 KiB of workgroup memory and computes 131 KFLOP; its 64 x 32 of the next, 3 KiB and 66; its 32 x 16 of a tile of
- * 64 x 64, 1.5 KiB and 16.
+ * 128 columns, out of a cache. 4096^3 is 137 GFLOP and reads through the cache 1.6 GB in tiles of 128 x 256 of halves,
+ * 2.1 GB in tiles of 128 x 128 of halves, and 3.2 GB where x is float32; to round x beforehand moves 0.1 GB once. For 16
+ * inputs, a subgroup's 64 x 64 reads 4 KiB of workgroup memory and computes 131 KFLOP: of a tile of 128 x 256, or of one
+ * of 128 x 128 by four subgroups. The 64 x 32 of a tile of 128 x 128 by eight reads 3 KiB for 66 KFLOP, the 32 x 32 of
+ * 64 x 128 2 KiB for 33, the 32 x 16 of 64 x 64 1.5 KiB for 16.
+ *
+ * On an H100, 4096^3 took 581 us in tiles of 128 x 128 of halves by four subgroups (33 of them to round x), 599 in
+ * 128 x 256 of halves, 1012 in 128 x 128 by eight subgroups, 1007 in 64 x 128. What counted was 64 x 64 for each subgroup
+ * (tiles of 128 x 128 of float32 took 671 us by four), and constant places in the loads of matrices, which took tiles of
+ * 128 x 256 of float32 from 809 us to 635: for others, Tint selects place and stride at run time. Slower, and not kept:
+ * x rounded on its way in those two; steps of 64 inputs for four subgroups (620); tiles of 128 x 256 by 16 subgroups
+ * (692), of 256 x 128 (721), and of 64 x 256 (950); two buffers of steps of 16 or 32 inputs, one written while the other
+ * is read (785 to 1196); and, where tiles are few, more slices than for 160 workgroups.
  *
  * @module
  */
@@ -38,72 +47,21 @@ const features = ["chromium-experimental-subgroup-matrix", "shader-f16", "subgro
 /** With fewer the product for few rows reads the weight once as well, and rounds nothing. */
 const fewestRows = 9;
 
-/** Threads of the ways that a product may run in without being told to. */
-const usualThreads = 256;
-
 /** Workgroups that fill a large GPU. */
 const manyGroups = 100;
 
-/** A way to run a product: tiles, and the workgroups that sums are cut in slices for where there are fewer tiles. */
-export interface MatrixWay extends MatrixTile {
-  readonly groups: number;
-}
+/** Workgroups that sums are cut in slices for where there are fewer tiles. */
+const slicedGroups = 160;
 
-/** Eight subgroups of a tile that is as wide as it is high, or wider. */
-const eight = { down: 2, across: 4 };
-
-/** Four of them. */
-const four = { down: 2, across: 2 };
-
-type Rest = Pick<MatrixWay, "inner"> & Partial<MatrixWay>;
-
-function way(rows: number, columns: number, rest: Rest): MatrixWay {
-  return { rows, columns, halves: false, groups: 160, subgroups: eight, buffers: 1, ...rest };
-}
-
-const moreSlices = ", more slices";
-
-/** The ways by name; workgroup memory of 20 to 40 KiB. */
-export const matrixTiles: Readonly<Record<string, MatrixWay>> = {
-  "matrix 128 x 256": way(128, 256, { inner: 32 }),
-  "matrix 128 x 256 of halves": way(128, 256, { inner: 32, halves: true }),
-  "matrix 128 x 256, two buffers": way(128, 256, { inner: 16, buffers: 2 }),
-  "matrix 128 x 256 of halves, two buffers": way(128, 256, { inner: 16, buffers: 2, halves: true }),
-  "matrix 128 x 256, 16 subgroups": way(128, 256, { inner: 32, subgroups: { down: 4, across: 4 } }),
-  "matrix 256 x 128": way(256, 128, { inner: 32, subgroups: { down: 4, across: 2 } }),
-  "matrix 256 x 128 of halves, two buffers": way(256, 128, {
-    inner: 16,
-    buffers: 2,
-    halves: true,
-    subgroups: { down: 4, across: 2 },
-  }),
-  "matrix 128 x 128": way(128, 128, { inner: 32 }),
-  "matrix 128 x 128, 4 subgroups": way(128, 128, { inner: 32, subgroups: four }),
-  "matrix 128 x 128 of halves, 4 subgroups": way(128, 128, { inner: 32, halves: true, subgroups: four }),
-  "matrix 128 x 128 of halves, 4 subgroups, 64 inputs": way(128, 128, {
-    inner: 64,
-    halves: true,
-    subgroups: four,
-  }),
-  "matrix 128 x 128, 4 subgroups, two buffers": way(128, 128, { inner: 16, buffers: 2, subgroups: four }),
-  "matrix 128 x 128 of halves, 4 subgroups, two buffers": way(128, 128, {
-    inner: 16,
-    buffers: 2,
-    halves: true,
-    subgroups: four,
-  }),
-  "matrix 128 x 128, 4 subgroups, two buffers of 32 inputs": way(128, 128, {
-    inner: 32,
-    buffers: 2,
-    subgroups: four,
-  }),
-  "matrix 64 x 256": way(64, 256, { inner: 32 }),
-  "matrix 64 x 128": way(64, 128, { inner: 64 }),
-  "matrix 64 x 64": way(64, 64, { inner: 128 }),
-  [`matrix 64 x 64${moreSlices}`]: way(64, 64, { inner: 128, groups: 256 }),
-  "matrix 32 x 128": way(32, 128, { inner: 64 }),
-  "matrix 32 x 64": way(32, 64, { inner: 128 }),
-  [`matrix 32 x 64${moreSlices}`]: way(32, 64, { inner: 128, groups: 256 }),
+/** The ways by name; workgroup memory of 20 to 34 KiB. */
+export const matrixTiles: Readonly<Record<string, MatrixTile>> = {
+  "matrix 128 x 128 of halves, 4 subgroups": { rows: 128, columns: 128, inner: 32, halves: true, across: 2 },
+  "matrix 128 x 256 of halves": { rows: 128, columns: 256, inner: 32, halves: true, across: 4 },
+  "matrix 128 x 128": { rows: 128, columns: 128, inner: 32, halves: false, across: 4 },
+  "matrix 64 x 128": { rows: 64, columns: 128, inner: 64, halves: false, across: 4 },
+  "matrix 64 x 64": { rows: 64, columns: 64, inner: 128, halves: false, across: 4 },
+  "matrix 32 x 128": { rows: 32, columns: 128, inner: 64, halves: false, across: 4 },
+  "matrix 32 x 64": { rows: 32, columns: 64, inner: 128, halves: false, across: 4 },
 };
 
 interface Sizes {
@@ -114,14 +72,10 @@ interface Sizes {
 
 /** Whether matrix units can multiply these by a weight of float16, on a device with these limits. */
 export function takesMatrixUnits({ rows, in: inSize }: Sizes, limits: Limits): boolean {
-  return rows >= fewestRows && inSize % 8 === 0 && limits.invocations >= usualThreads &&
-    features.every((name) => limits.features.has(name)) &&
-    Object.values(matrixTiles).every((tile) => matrixBytes(tile) <= limits.workgroupStorageBytes);
-}
-
-/** Every way there is that a device with matrix units and these limits can run, whatever is preferred. */
-export function everyMatrixWay(limits: Limits): string[] {
-  return Object.keys(matrixTiles).filter((name) => matrixThreads(matrixTiles[name]) <= limits.invocations);
+  return rows >= fewestRows && inSize % 8 === 0 && features.every((name) => limits.features.has(name)) &&
+    Object.values(matrixTiles).every((tile) =>
+      matrixThreads(tile) <= limits.invocations && matrixBytes(tile) <= limits.workgroupStorageBytes
+    );
 }
 
 const tilesOf = ({ rows, out }: Sizes, tile: MatrixTile): number =>
@@ -129,29 +83,27 @@ const tilesOf = ({ rows, out }: Sizes, tile: MatrixTile): number =>
 
 /** Names of the ways that may be fastest, as they are preferred where there are tiles enough of each. */
 function candidates(rows: number): readonly string[] {
-  if (rows <= 32) return ["matrix 32 x 128", "matrix 32 x 64", `matrix 32 x 64${moreSlices}`];
-  if (rows <= 64) {
-    return ["matrix 64 x 128", "matrix 64 x 64", `matrix 64 x 64${moreSlices}`, "matrix 64 x 256"];
-  }
+  if (rows <= 32) return ["matrix 32 x 128", "matrix 32 x 64"];
+  if (rows <= 64) return ["matrix 64 x 128", "matrix 64 x 64"];
   if (rows <= 128) return ["matrix 128 x 128", "matrix 64 x 128", "matrix 64 x 64"];
-  return ["matrix 128 x 256", "matrix 128 x 128", "matrix 64 x 128", "matrix 128 x 256 of halves"];
+  return [
+    "matrix 128 x 128 of halves, 4 subgroups",
+    "matrix 128 x 256 of halves",
+    "matrix 128 x 128",
+    "matrix 64 x 128",
+  ];
 }
 
 /** Workgroups that share a tile's sum: a power of two, so that few texts serve all sizes; two steps each at least. */
-function slicesOf(sizes: Sizes, { groups, ...tile }: MatrixWay): number {
-  const wanted = Math.min(groups / tilesOf(sizes, tile), sizes.in / (2 * tile.inner));
+function slicesOf(sizes: Sizes, tile: MatrixTile): number {
+  const wanted = Math.min(slicedGroups / tilesOf(sizes, tile), sizes.in / (2 * tile.inner));
   return 2 ** Math.max(0, Math.floor(Math.log2(wanted)));
 }
 
 /** The ways of a product, four at most; the usual one first: tiles of which there are enough, or else the smallest. */
 export function matrixWays(sizes: Sizes): Choice {
   const count = (name: string): number => tilesOf(sizes, matrixTiles[name]);
-  const slices = (name: string): number => slicesOf(sizes, matrixTiles[name]);
-  const names = candidates(sizes.rows).filter((name) => {
-    const [fewer, more] = name.split(moreSlices);
-    if (more !== undefined) return slices(name) > slices(fewer);
-    return name !== "matrix 64 x 256" || count(name) >= manyGroups;
-  });
+  const names = candidates(sizes.rows);
   const usual = names.find((name) => count(name) >= manyGroups) ??
     names.reduce((most, name) => count(name) > count(most) ? name : most);
   const rows = 2 ** Math.ceil(Math.log2(sizes.rows));
@@ -225,10 +177,18 @@ fn main(${workgroupBuiltins}) {
   return { wgsl, bindings: unnamed(bindings), grid: grid(Math.ceil(rows * out / 256), limits) };
 }
 
+/**
+ * Whether y has tiles that can be stored as they are: whole ones, whose rows start at 16 bytes. Where the text stores a
+ * matrix to a buffer, Dawn refuses any buffer that is smaller than one.
+ */
+function hasWhole({ rows, out }: Sizes, tile: MatrixTile): boolean {
+  return rows >= tile.rows && out >= tile.columns && out % 4 === 0;
+}
+
 /** The dispatches of y = or += x W^T (+ bias) with a weight of float16, by tiles of this size. */
 export function matrixLaunch(
   sizes: Sizes,
-  { tile, bias }: { readonly tile: MatrixWay; readonly bias: boolean },
+  { tile, bias }: { readonly tile: MatrixTile; readonly bias: boolean },
   limits: Limits,
 ): Launch {
   const slices = slicesOf(sizes, tile);
@@ -241,11 +201,12 @@ export function matrixLaunch(
   ];
   const store = "partials[(slice * uniforms.rows + row) * uniforms.out + column] = value;";
   const prelude = `${declare(bindings)}\n${put(sliced ? store : putBody(bias))}`;
-  const whole: Whole | undefined = sliced
+  const direct: Whole | undefined = sliced
     ? { array: "partials", begin: "this_slice * uniforms.rows * uniforms.out", when: "true" }
     : bias
     ? undefined
     : { array: "y", begin: "0", when: "uniforms.accumulate == 0" };
+  const whole = hasWhole(sizes, tile) ? direct : undefined;
   const main: Dispatch = {
     wgsl: subgroupMatrixWgsl(tile, { prelude, slices, whole }),
     bindings: unnamed(bindings),

@@ -6,9 +6,9 @@
  */
 import { workgroupBuiltins, workgroupIndex } from "../kernel.ts";
 
-/** A workgroup's part of y, the inputs it takes at a time, and who does what of it. */
+/** A workgroup's part of y, the inputs it takes at a time, and who computes it. */
 export interface MatrixTile {
-  /** Of y; a multiple of 16 for each subgroup down. */
+  /** Of y; a multiple of 32. */
   readonly rows: number;
   /** Of y; a multiple of 16 for each subgroup across. */
   readonly columns: number;
@@ -16,14 +16,15 @@ export interface MatrixTile {
   readonly inner: number;
   /** Whether x comes as float16 from a dispatch before, or as float32, rounded on its way into workgroup memory. */
   readonly halves: boolean;
-  /** Subgroups, each with its part of the tile. */
-  readonly subgroups: { readonly down: number; readonly across: number };
-  /** With two, the next step's tiles are written while this one's are read: one barrier a step in place of two. */
-  readonly buffers: 1 | 2;
+  /** Subgroups across the tile; there are two down, and each has its part. */
+  readonly across: 2 | 4;
 }
 
+/** Subgroups down a tile. */
+const down = 2;
+
 /** Threads of a workgroup: its subgroups of 32. */
-export const matrixThreads = ({ subgroups: { down, across } }: MatrixTile): number => 32 * down * across;
+export const matrixThreads = ({ across }: MatrixTile): number => 32 * down * across;
 
 /** Row tiles that neighbouring workgroups share the weight's columns over, so that both operands stay in a cache. */
 const band = 8;
@@ -39,30 +40,23 @@ const strideOf = ({ inner }: MatrixTile): number => inner / 8 + 1;
 
 /** Workgroup memory of a tile, bytes; when all is multiplied, the sums take their way to y through it. */
 export function matrixBytes(tile: MatrixTile): number {
-  return 16 * tile.buffers * (tile.rows + tile.columns) * strideOf(tile);
+  return 16 * (tile.rows + tile.columns) * strideOf(tile);
 }
 
 type Operand = "x" | "weight";
 
 /** An operand's lines in a tile, and the parts that they fall into: one for each subgroup down or across. */
-function shareOf(
-  operand: Operand,
-  { rows, columns, subgroups }: MatrixTile,
-): { count: number; parts: number } {
-  return operand === "x"
-    ? { count: rows, parts: subgroups.down }
-    : { count: columns, parts: subgroups.across };
+function shareOf(operand: Operand, { rows, columns, across }: MatrixTile): { count: number; parts: number } {
+  return operand === "x" ? { count: rows, parts: down } : { count: columns, parts: across };
 }
 
 /**
- * An operand's tiles in workgroup memory: an array for each part of each buffer. Loads of matrices then have constant
- * places in an array of known length; for any other, Tint selects both place and stride at run time.
+ * An operand's tile in workgroup memory: an array for each part. Loads of matrices then have constant places in an array
+ * of known length; for any other, Tint selects both place and stride at run time.
  */
 function declareTile(operand: Operand, tile: MatrixTile): string {
   const { count, parts } = shareOf(operand, tile);
-  return `var<workgroup> ${operand}_tile: array<array<vec4u, ${count / parts * strideOf(tile)}>, ${
-    tile.buffers * parts
-  }>;`;
+  return `var<workgroup> ${operand}_tile: array<array<vec4u, ${count / parts * strideOf(tile)}>, ${parts}>;`;
 }
 
 /**
@@ -102,101 +96,42 @@ function fetches(operand: Operand, tile: MatrixTile) {
       `  let ${operand}_line${j} = min(${first} + (line + ${j * atOnce}), ${size} - 1);
   var ${read(j, "begin")}`
     ),
-    /** The step that begins at the eight `at`. */
-    fetch: (at: string): string => each((j) => `    ${read(j, at)}`),
-    /** To a buffer; zeros of x past the last input, where the weight may be anything finite. */
-    store: (buffer: string): string =>
-      each((j) => {
-        const held = operand === "x" && !tile.halves ? `halves(x${j})` : `${operand}${j}`;
-        const to = `${buffer} * ${parts} + line / ${part} + ${Math.floor(j * atOnce / part)}`;
-        const at = `(line % ${part} + ${j * atOnce % part}) * stride + eight`;
-        return `    ${operand}_tile[${to}][${at}] = ${
-          operand === "x" ? `select(vec4u(), ${held}, live)` : held
-        };`;
-      }),
+    /** The step that begins at the eight `next`. */
+    fetch: each((j) => `      ${read(j, "next")}`),
+    /** To workgroup memory; zeros of x past the last input, where the weight may be anything finite. */
+    store: each((j) => {
+      const held = operand === "x" && !tile.halves ? `halves(x${j})` : `${operand}${j}`;
+      const to = `line / ${part} + ${Math.floor(j * atOnce / part)}`;
+      const at = `(line % ${part} + ${j * atOnce % part}) * stride + eight`;
+      return `    ${operand}_tile[${to}][${at}] = ${
+        operand === "x" ? `select(vec4u(), ${held}, live)` : held
+      };`;
+    }),
   };
 }
 
 /** A subgroup's rows and columns of 16 x 16 sums. */
-function sumsOf({ rows, columns, subgroups }: MatrixTile): { down: number; across: number } {
-  return { down: rows / subgroups.down / 16, across: columns / subgroups.across / 16 };
+function sumsOf({ rows, columns, across }: MatrixTile): { high: number; wide: number } {
+  return { high: rows / down / 16, wide: columns / across / 16 };
 }
 
 /** Products of one step, 16 inputs at a time: a subgroup's parts of the two tiles, and every pair of them. */
-function multiplyText(tile: MatrixTile, afterLoads = ""): string {
-  const { down, across } = sumsOf(tile);
+function multiplyText(tile: MatrixTile): string {
+  const { high, wide } = sumsOf(tile);
   const load = (kind: string, order: string, operand: Operand, at: string): string =>
     `subgroupMatrixLoad<subgroup_matrix_${kind}<f16, 16, 16>, ${order}>(&${operand}_tile[${operand}_part], ${at}, stride)`;
   return lines(tile.inner / 16, (k) => {
     const at = (i: number): string => `${16 * i} * stride + ${2 * k}`;
     return `    {
-${lines(down, (i) => `      let left${i} = ${load("left", "row_major", "x", at(i))};`)}
-${lines(across, (j) => `      let right${j} = ${load("right", "col_major", "weight", at(j))};`)}
-${k === 0 ? afterLoads : ""}
+${lines(high, (i) => `      let left${i} = ${load("left", "row_major", "x", at(i))};`)}
+${lines(wide, (j) => `      let right${j} = ${load("right", "col_major", "weight", at(j))};`)}
 ${
-      lines(across, (j) =>
-        lines(down, (i) =>
+      lines(wide, (j) =>
+        lines(high, (i) =>
           `      sum${i}_${j} = subgroupMatrixMultiplyAccumulate(left${i}, right${j}, sum${i}_${j});`))
     }
     }`;
   });
-}
-
-/** All steps through one buffer: the next tiles wait in registers until every subgroup has read these. */
-function oneBuffer(
-  tile: MatrixTile,
-  x: ReturnType<typeof fetches>,
-  weight: ReturnType<typeof fetches>,
-): string {
-  const step = tile.inner / 8;
-  return `  let x_part = subgroup / ${tile.subgroups.across};
-  let weight_part = subgroup % ${tile.subgroups.across};
-  for (var k = begin; k < end; k += ${step}) {
-    let live = k + eight < end;
-    workgroupBarrier();
-${x.store("0")}
-${weight.store("0")}
-    workgroupBarrier();
-    let next = k + ${step};
-    if (next < end) {
-${x.fetch("next")}
-${weight.fetch("next")}
-    }
-${multiplyText(tile)}
-  }
-  workgroupBarrier();`;
-}
-
-/**
- * All steps through two buffers. Fetches go one step further than the end, without a branch: what they bring is last
- * again, or zeros, and is never read.
- */
-function twoBuffers(
-  tile: MatrixTile,
-  x: ReturnType<typeof fetches>,
-  weight: ReturnType<typeof fetches>,
-): string {
-  const step = tile.inner / 8;
-  const { down, across } = tile.subgroups;
-  const storeNext = `    live = k + ${step} + eight < end;
-${x.store("(1 - buffer)")}
-${weight.store("(1 - buffer)")}
-${x.fetch(`k + ${2 * step}`)}
-${weight.fetch(`k + ${2 * step}`)}`;
-  return `  var live = begin + eight < end;
-  var buffer = 0u;
-${x.store("buffer")}
-${weight.store("buffer")}
-${x.fetch(`begin + ${step}`)}
-${weight.fetch(`begin + ${step}`)}
-  workgroupBarrier();
-  for (var k = begin; k < end; k += ${step}) {
-    let x_part = buffer * ${down} + subgroup / ${across};
-    let weight_part = buffer * ${across} + subgroup % ${across};
-${multiplyText(tile, storeNext)}
-    workgroupBarrier();
-    buffer = 1 - buffer;
-  }`;
 }
 
 /** Where whole tiles of sums go as they are. */
@@ -209,15 +144,14 @@ export interface Whole {
   readonly when: string;
 }
 
-/** Each subgroup's sums straight to an array, where the tile lies wholly within y and its rows start at 16 bytes. */
+/** Each subgroup's sums straight to an array, where the tile lies wholly within y. */
 function wholeText(tile: MatrixTile, { array, begin, when }: Whole): string {
-  const { down, across } = sumsOf(tile);
-  return `  if (${when} && row + ${tile.rows} <= uniforms.rows && column + ${tile.columns} <= uniforms.out &&
-    uniforms.out % 4 == 0) {
+  const { high, wide } = sumsOf(tile);
+  return `  if (${when} && row + ${tile.rows} <= uniforms.rows && column + ${tile.columns} <= uniforms.out) {
     let at = ${begin} + y_row * uniforms.out + y_column;
 ${
-    lines(down, (i) =>
-      lines(across, (j) =>
+    lines(high, (i) =>
+      lines(wide, (j) =>
         `    subgroupMatrixStore<row_major>(&${array}, at + ${16 * i} * uniforms.out + ${
           16 * j
         }, sum${i}_${j}, uniforms.out);`))
@@ -226,21 +160,17 @@ ${
   }`;
 }
 
-/** Each subgroup's sums by way of the weight's workgroup memory to `put`, 16 x 16 at a time. */
+/** Each subgroup's sums by way of its part of the weight's workgroup memory to `put`, 16 x 16 at a time. */
 function putText(tile: MatrixTile): string {
-  const { across } = tile.subgroups;
-  const sums = sumsOf(tile);
-  // Subgroups below each other share a part: of one buffer, then of the other.
-  const part = `(subgroup / ${across}) % ${tile.buffers} * ${across} + subgroup % ${across}`;
-  return `  let part = ${part};
-  let staged = ${sumWords} * (subgroup / ${across * tile.buffers});
+  const { high, wide } = sumsOf(tile);
+  return `  let staged = ${sumWords} * x_part;
 ${
-    lines(sums.down, (i) =>
-      lines(sums.across, (j) =>
-        `  subgroupMatrixStore<row_major>(&weight_tile[part], staged, sum${i}_${j}, 4);
+    lines(high, (i) =>
+      lines(wide, (j) =>
+        `  subgroupMatrixStore<row_major>(&weight_tile[weight_part], staged, sum${i}_${j}, 4);
   workgroupBarrier();
   for (var e = lane; e < ${sumWords}; e += 32) {
-    let four = bitcast<vec4f>(weight_tile[part][staged + e]);
+    let four = bitcast<vec4f>(weight_tile[weight_part][staged + e]);
     for (var c = 0u; c < 4; c++) {
       put(y_row + ${16 * i} + e / 4, y_column + ${16 * j} + 4 * (e % 4) + c, four[c]);
     }
@@ -261,16 +191,15 @@ export function subgroupMatrixWgsl(
   { prelude, slices, whole }: {
     readonly prelude: string;
     readonly slices: number;
-    /** Where there is anything to be added in any call, there is none. */
+    /** Only where y has whole tiles, whose rows start at 16 bytes, and no bias is to be added to them. */
     readonly whole?: Whole;
   },
 ): string {
-  const { rows, columns, inner } = tile;
-  const { down, across } = tile.subgroups;
-  const step = inner / 8;
+  const { rows, columns, across } = tile;
+  const step = tile.inner / 8;
   const x = fetches("x", tile);
   const weight = fetches("weight", tile);
-  const sums = sumsOf(tile);
+  const { high, wide } = sumsOf(tile);
   return /* wgsl */ `enable chromium_experimental_subgroup_matrix;
 enable f16;
 enable subgroups;
@@ -307,15 +236,27 @@ fn main(${workgroupBuiltins}, @builtin(subgroup_id) subgroup: u32, @builtin(subg
   let end = min(begin + span, eights);
   let line = local / ${step};
   let eight = local % ${step};
-${
-    lines(sums.down, (i) =>
-      lines(sums.across, (j) => `  var sum${i}_${j} = subgroup_matrix_result<f32, 16, 16>();`))
-  }
+${lines(high, (i) => lines(wide, (j) => `  var sum${i}_${j} = subgroup_matrix_result<f32, 16, 16>();`))}
 ${x.declare}
 ${weight.declare}
-${tile.buffers === 1 ? oneBuffer(tile, x, weight) : twoBuffers(tile, x, weight)}
-  let y_row = row + (subgroup / ${across}) * ${rows / down};
-  let y_column = column + (subgroup % ${across}) * ${columns / across};
+  let x_part = subgroup / ${across};
+  let weight_part = subgroup % ${across};
+  for (var k = begin; k < end; k += ${step}) {
+    let live = k + eight < end;
+    workgroupBarrier();
+${x.store}
+${weight.store}
+    workgroupBarrier();
+    let next = k + ${step};
+    if (next < end) {
+${x.fetch}
+${weight.fetch}
+    }
+${multiplyText(tile)}
+  }
+  workgroupBarrier();
+  let y_row = row + x_part * ${rows / down};
+  let y_column = column + weight_part * ${columns / across};
 ${whole ? wholeText(tile, whole) : ""}
 ${putText(tile)}
 }
