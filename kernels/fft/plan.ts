@@ -75,7 +75,8 @@ function cost({ length, residues, radices, size, parts }: Omit<TransformPlan, "t
   return groups * (fold + size * passes);
 }
 
-function divisors(n: number): number[] {
+/** The divisors of n, in no order. */
+export function divisors(n: number): number[] {
   const found: number[] = [];
   for (let d = 1; d * d <= n; d++) {
     if (n % d === 0) found.push(...(d * d === n ? [d] : [d, n / d]));
@@ -112,8 +113,13 @@ export function planTransform(length: number, limits: Limits): TransformPlan {
   }
   const plan = candidates(length, limits.workgroupStorageBytes)
     .reduce((a, b) => cost(b) < cost(a) ? b : a);
-  const wanted = 2 ** Math.ceil(Math.log2(Math.max(plan.size / pointsPerThread, fewestThreads)));
-  return { ...plan, threads: Math.min(wanted, limits.invocations, mostThreads) };
+  return { ...plan, threads: threadsOf(plan.size, limits) };
+}
+
+/** Invocations that a workgroup with a transform of `size` points is best given. */
+export function threadsOf(size: number, { invocations }: Limits): number {
+  const wanted = 2 ** Math.ceil(Math.log2(Math.max(size / pointsPerThread, fewestThreads)));
+  return Math.min(wanted, invocations, mostThreads);
 }
 
 /** Points from which on a transform alone in its workgroup runs better by parts: half the memory, twice the workgroups. */
