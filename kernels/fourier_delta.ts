@@ -1,5 +1,5 @@
 /**
- * `fourier_delta`: a sparse spectrum to the dense dW, or onto a weight (merge), in one dispatch.
+ * `fourier_delta`: a sparse spectrum to the dense dW, or onto a weight (merge).
  *
  * Row p of dW is a real transform of its row spectrum R[v] = SUM_{l: v_l = v} c_l e^{2 pi i p u_l / out}, and
  * dW[(out - p) % out, (in - q) % in] = dW[p, q]: every row and its mirror are one workgroup's own work, from one

@@ -19,12 +19,14 @@
 import type { Limits } from "../kernel.ts";
 import { isStraight } from "./butterfly.ts";
 import { paddedPoints } from "./layout.ts";
-import { divisors, planTransform, radicesOf, threadsOf, type TransformPlan } from "./plan.ts";
+import { divisors, mostThreads, planTransform, radicesOf, type TransformPlan } from "./plan.ts";
 
 /** Neighbouring residues at a time: as many pairs of numbers as a sector of 32 bytes holds. */
 const width = 4;
 /** More would cost more sums of entries than a transform by residues (plan.ts) costs. */
 const mostResidues = 64;
+/** An invocation has at least as many points: no fewer than a butterfly of most radices. */
+const pointsPerThread = 8;
 /** Two such workgroups run side by side on a GPU with 76 KiB of memory for them (an H100 by Vulkan). */
 const mostBytes = 32768;
 /** Entries of a row that memory is made for, and terms, two of an entry, that an invocation holds at most. */
@@ -58,7 +60,8 @@ export function planLong(length: number, limits: Limits): LongPlan | undefined {
   const size = half / residues;
   const points = { size: width * size, radices: [width, ...radicesOf(size)], parts: true };
   const padded = 4 * paddedPoints(points) <= bytes;
-  const threads = threadsOf(points.size, limits);
+  const wanted = 2 ** Math.floor(Math.log2(points.size / pointsPerThread));
+  const threads = Math.min(wanted, limits.invocations, mostThreads);
   return {
     length,
     residues,

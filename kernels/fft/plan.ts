@@ -12,7 +12,7 @@ const pointsPerThread = 4;
 /** Invocations that a short transform is given all the same: an adapter's coefficients are dealt to them, too. */
 const fewestThreads = 128;
 /** More than these wait for each other longer than they save. */
-const mostThreads = 512;
+export const mostThreads = 512;
 /** Largest power of two among radices. */
 const mostRadix = 8;
 /** Largest radix without a butterfly: float32 sums of half as many terms err by 2e-7. */
@@ -113,13 +113,8 @@ export function planTransform(length: number, limits: Limits): TransformPlan {
   }
   const plan = candidates(length, limits.workgroupStorageBytes)
     .reduce((a, b) => cost(b) < cost(a) ? b : a);
-  return { ...plan, threads: threadsOf(plan.size, limits) };
-}
-
-/** Invocations that a workgroup with a transform of `size` points is best given. */
-export function threadsOf(size: number, { invocations }: Limits): number {
-  const wanted = 2 ** Math.ceil(Math.log2(Math.max(size / pointsPerThread, fewestThreads)));
-  return Math.min(wanted, invocations, mostThreads);
+  const wanted = 2 ** Math.ceil(Math.log2(Math.max(plan.size / pointsPerThread, fewestThreads)));
+  return { ...plan, threads: Math.min(wanted, limits.invocations, mostThreads) };
 }
 
 /** Points from which on a transform alone in its workgroup runs better by parts: half the memory, twice the workgroups. */
