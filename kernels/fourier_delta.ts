@@ -1,5 +1,5 @@
 /**
- * `fourier_delta`: a sparse spectrum to the dense dW, or onto a weight (merge), in one dispatch.
+ * `fourier_delta`: a sparse spectrum to the dense dW, or onto a weight (merge).
  *
  * Row p of dW is a real transform of its row spectrum R[v] = SUM_{l: v_l = v} c_l e^{2 pi i p u_l / out}, and
  * dW[(out - p) % out, (in - q) % in] = dW[p, q]: every row and its mirror are one workgroup's own work, from one
@@ -9,35 +9,23 @@
  * @module
  */
 import { realTransform } from "./fft/cpu.ts";
-import { index, type Place } from "./fft/layout.ts";
-import { alone, planTransform } from "./fft/plan.ts";
-import { elementType, halfBins, rowElements } from "./fft/real.ts";
-import {
-  entryProducts,
-  gatherFunctions,
-  productCount,
-  putReversed,
-  synthesis,
-  synthesisGroups,
-  wholeRounds,
-} from "./fft/synthesis.ts";
+import { planLong } from "./fft/long_plan.ts";
+import { planTransform } from "./fft/plan.ts";
+import { halfBins } from "./fft/real.ts";
+import { termsScratch } from "./fft/terms.ts";
 import { twiddleTables } from "./fft/twiddles.ts";
-import { fftFunctions, workMemory } from "./fft/wgsl.ts";
+import { longRows, wholeRows } from "./fourier/delta_rows.ts";
 import { fourierTable, inOrder, randomFrequencies } from "./fourier_table.ts";
 import {
   type Arrays,
   type Bench,
   type Case,
   defineKernel,
-  grid,
   type Kernel,
   type Launch,
   type Limits,
   nans,
   normals,
-  uniformStruct,
-  workgroupBuiltins,
-  workgroupIndex,
 } from "./kernel.ts";
 
 const uniforms = {
@@ -68,83 +56,15 @@ function launch(words: Uniforms, limits: Limits): Launch {
       `Cannot build ${words.rows} rows of dW from row ${words.first} on: it has ${outFeatures}`,
     );
   }
-  const plan = alone(planTransform(inFeatures, limits));
   planTransform(outFeatures, limits);
-  const most = productCount([plan], limits);
-  const products = entryProducts({ most, plan, count: "count", fromWork: false });
-  const groups = synthesisGroups(plan);
-  const tables = twiddleTables(inFeatures, outFeatures);
-  const { functions, declare, sums, run, row } = synthesis(plan, {
-    twiddles: tables.of(inFeatures),
-    count: "count",
-    rounds: wholeRounds,
-    fresh: most === 0,
-    products,
-  });
-  const phase = outFeatures < 65536 ? `row * u % ${outFeatures}u` : `mulmod(row, u, ${outFeatures}u)`;
-  const { lowest, count } = transformed(words);
-  const store = (at: string) => (q: Place, value: string): string =>
-    `{ let place = ${at} + ${index(q)}; let value = uniforms.scale * ${value};
-if (uniforms.accumulate == 1) { weight[place] += value; } else { weight[place] = value; } }\n`;
-  const wgsl = /* wgsl */ `
-${uniformStruct(uniforms)}
-@group(0) @binding(1) var<storage, read> table: array<u32>;
-@group(0) @binding(2) var<storage, read> values: array<f32>;
-@group(0) @binding(3) var<storage, read_write> weight: array<${elementType(plan)}>;
-@group(0) @binding(4) var<storage, read> twiddles: array<vec2f>;
-override lowest: u32;
-override transforms: u32;
-${workMemory([plan], most)}
-${fftFunctions}
-var<private> row: u32;
-// Where a row of dW stands among the call's; past their number when it is none of them.
-fn place_of(p: u32) -> u32 {
-  if (p >= uniforms.first) { return p - uniforms.first; }
-  return p + ${outFeatures}u - uniforms.first;
-}
-fn offset(k: u32) -> u32 { return table[k]; }
-fn source(e: u32) -> u32 { return table[${halfBins(inFeatures) + 1}u + e]; }
-fn coefficient(e: u32) -> f32 { return values[e]; }
-fn product(u: u32, coefficient: f32) -> vec2f { return coefficient * ${tables.of(outFeatures)(phase)}; }
-${gatherFunctions(wholeRounds)}
-${functions}
-@compute @workgroup_size(${plan.threads})
-fn main(${workgroupBuiltins}) {
-  let index = ${workgroupIndex};
-  let p = lowest + index / ${groups}u;
-  let residue = index % ${groups}u;
-  if (index >= transforms * ${groups}u) { return; }
-  row = p;
-  let count = table[${halfBins(inFeatures)}u];
-  ${products?.declare ?? ""}
-  ${products?.fetch ?? ""}
-  ${declare}
-  ${sums(wholeRounds[0])}
-  ${run}
-  if (place_of(p) < uniforms.rows) {
-    let weight_at = place_of(p) * ${rowElements(plan)}u;
-    ${row.put(store("weight_at"))}
-  }
-  if (p > 0 && 2 * p < ${outFeatures}u && place_of(${outFeatures}u - p) < uniforms.rows) {
-    let mirror_at = place_of(${outFeatures}u - p) * ${rowElements(plan)}u;
-    ${putReversed(plan, row, store("mirror_at"))}
-  }
-}
-`;
-  return {
-    dispatches: [{
-      wgsl,
-      bindings: [
-        { name: "table", access: "read" },
-        { name: "values", access: "read" },
-        { name: "weight", access: "read_write" },
-        { name: "twiddles", access: "read" },
-      ],
-      constants: { lowest, transforms: count },
-      grid: grid(count * groups, limits),
-    }],
-    tables: { twiddles: tables.table },
-  };
+  const long = planLong(inFeatures, limits);
+  const lengths = long ? [inFeatures, long.transform.length, outFeatures] : [inFeatures, outFeatures];
+  const tables = twiddleTables(...lengths);
+  const rows = { uniforms, out: outFeatures, in: inFeatures, ...transformed(words), tables, limits };
+  const twiddles = tables.table;
+  return long
+    ? { dispatches: longRows(long, rows), tables: { twiddles }, scratch: termsScratch(long) }
+    : { dispatches: [wholeRows(rows)], tables: { twiddles } };
 }
 
 /** Calls `body` for each entry: its destination bin k, source bin u and coefficient. */
@@ -269,6 +189,11 @@ export const fourierDelta: Kernel<Buffer, keyof typeof uniforms> = defineKernel(
     random({ out: 6, in: 11008, n: 40 }),
     random({ out: 3, in: 4099, n: 20, accumulate: 1 }),
     random({ out: 65537, in: 2, n: 50 }),
+    random({ out: 5, in: 53248, n: 40 }),
+    random({ out: 5, in: 32768, n: 40 }),
+    random({ out: 5, in: 20480, n: 40 }),
+    random({ out: 5, in: 36864, n: 40 }),
+    random({ out: 5, in: 53248, n: 40, first: 3, rows: 3, accumulate: 1 }),
     random({ out: 12, in: 8, n: 60, first: 9, rows: 6 }),
     random({ out: 12, in: 8, n: 60, first: 3, rows: 6, accumulate: 1 }),
     random({ out: 9, in: 225, n: 50, first: 5, rows: 8, accumulate: 1 }),

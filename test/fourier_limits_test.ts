@@ -5,6 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { planLong } from "../kernels/fft/long_plan.ts";
 import { mixedArrays, mixedBank } from "../kernels/fourier/linears_case.ts";
 import { fourierTable, inOrder, randomFrequencies } from "../kernels/fourier_table.ts";
 import { anyKernel, type Case, type Kernel, nans, normals, portableLimits } from "../kernels/kernel.ts";
@@ -54,19 +55,22 @@ function linears({ what, in: inFeatures, outs, rows = 3 }: Shape): Case {
   };
 }
 
-function delta({ what, in: inFeatures }: Shape, accumulate: number): Case {
+function delta(
+  { what, in: inFeatures }: Shape,
+  { accumulate = 0, entries = n }: { accumulate?: number; entries?: number } = {},
+): Case {
   const shape = { out: 7 - accumulate, in: inFeatures };
   return {
-    name: `${what}${accumulate ? ", added" : ""}`,
-    uniforms: { ...shape, scale: 1 / Math.sqrt(n), accumulate, first: 0, rows: shape.out },
+    name: `${what}, ${entries} entries${accumulate ? ", added" : ""}`,
+    uniforms: { ...shape, scale: 1 / Math.sqrt(Math.max(1, entries)), accumulate, first: 0, rows: shape.out },
     make: (random) => {
-      const { u, v } = randomFrequencies(n, shape, random);
+      const { u, v } = randomFrequencies(entries, shape, random);
       const axes = { destination: shape.in, source: shape.out };
       const { table, order } = fourierTable({ destination: v, source: u }, axes);
       const size = shape.out * shape.in;
       return {
         table,
-        values: inOrder(normals(n, random), order),
+        values: inOrder(normals(entries, random), order),
         weight: accumulate ? normals(size, random) : nans(size),
       };
     },
@@ -96,11 +100,26 @@ for (const shape of shapes) {
     const check = (kernel: Kernel, testCase: Case) =>
       checkCase(device, { kernel: within(kernel, shape), testCase, seed: 1 });
     await check(anyKernel(fourierLinears), linears(shape));
-    await check(anyKernel(fourierDelta), delta(shape, 0));
-    await check(anyKernel(fourierDelta), delta(shape, 1));
+    await check(anyKernel(fourierDelta), delta(shape));
+    await check(anyKernel(fourierDelta), delta(shape, { accumulate: 1 }));
     await check(anyKernel(fourierGradient), gradient(shape));
   });
 }
+
+test("fourier_delta of long rows sums as many entries as memory has room for by their terms, and one more without", async () => {
+  const shape: Shape = { what: "long rows", bytes: 1024, invocations: 64, in: 1536, outs: [4] };
+  const { mostEntries } = planLong(shape.in, {
+    ...portableLimits,
+    workgroupStorageBytes: shape.bytes,
+    invocations: shape.invocations,
+  })!;
+  const kernel = within(anyKernel(fourierDelta), shape);
+  for (const entries of [0, mostEntries, mostEntries + 1]) {
+    for (const accumulate of [0, 1]) {
+      await checkCase(device, { kernel, testCase: delta(shape, { accumulate, entries }), seed: 2 });
+    }
+  }
+});
 
 test("fourier_linears makes a launch once for a device's limits, and another for other rows, lengths or limits", () => {
   const words = { rows: 3, in: 24, out0: 16, out1: 8, out2: 0, layer: 0, capacity: 5 };

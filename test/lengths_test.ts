@@ -1,7 +1,9 @@
 import process from "node:process";
 import { test } from "node:test";
 import assert from "node:assert/strict";
+import { planLong } from "../kernels/fft/long_plan.ts";
 import { planTransform } from "../kernels/fft/plan.ts";
+import { workBytes } from "../kernels/fft/wgsl.ts";
 import { type Case, type Kernel, nans, normals, portableLimits } from "../kernels/kernel.ts";
 import {
   bitsOf,
@@ -121,6 +123,30 @@ test("planTransform keeps lengths up to 24576 in one workgroup of 48 KiB", () =>
     assert.ok(threads <= 512);
   }
   assert.ok(planTransform(53248, limits).residues <= 8);
+});
+
+test("planLong takes the longest real models' lengths within limits, and leaves what one workgroup holds", () => {
+  const large = { ...portableLimits, workgroupStorageBytes: 49152, invocations: 1024 };
+  for (const limits of [portableLimits, large]) {
+    for (const length of [...lengths, ...vocabularies]) {
+      const plan = planLong(length, limits);
+      if (planTransform(length, limits).residues === 1) assert.equal(plan, undefined, `${length}`);
+      if (!plan) continue;
+      const { residues, size, width, turns, mostEntries, transform } = plan;
+      assert.equal(2 * residues * size, length);
+      assert.equal(width * turns, residues);
+      assert.equal(transform.radices.reduce((product, radix) => product * radix, 1), width * size);
+      const bytes = Math.max(workBytes([transform]), 16 * mostEntries);
+      assert.ok(bytes <= limits.workgroupStorageBytes, `${length}: ${bytes} bytes`);
+      assert.ok(transform.threads <= limits.invocations);
+      assert.ok(2 * mostEntries < 2 ** 16, "two numbers of terms are packed in a word");
+    }
+    for (const length of [25600, 27648, 28672, 29568, 32768, 35840, 36864, 53248]) {
+      assert.ok(planLong(length, limits)!.mostEntries >= 1000, `${length}`);
+    }
+  }
+  assert.deepEqual(planLong(53248, large)?.transform.radices, [4, 13, 8, 4, 4]);
+  for (const length of [1, 50257, 128256, 2 ** 20]) assert.equal(planLong(length, large), undefined);
 });
 
 /** Each length once as `out`, and once as the `in` of another length's. */

@@ -12,7 +12,7 @@ const pointsPerThread = 4;
 /** Invocations that a short transform is given all the same: an adapter's coefficients are dealt to them, too. */
 const fewestThreads = 128;
 /** More than these wait for each other longer than they save. */
-const mostThreads = 512;
+export const mostThreads = 512;
 /** Largest power of two among radices. */
 const mostRadix = 8;
 /** Largest radix without a butterfly: float32 sums of half as many terms err by 2e-7. */
@@ -75,7 +75,8 @@ function cost({ length, residues, radices, size, parts }: Omit<TransformPlan, "t
   return groups * (fold + size * passes);
 }
 
-function divisors(n: number): number[] {
+/** The divisors of n, in no order. */
+export function divisors(n: number): number[] {
   const found: number[] = [];
   for (let d = 1; d * d <= n; d++) {
     if (n % d === 0) found.push(...(d * d === n ? [d] : [d, n / d]));
