@@ -10,9 +10,9 @@
  * a transform of `size` points of each residue. A row of n entries has 2 n points that are not zero, in place of h: to sum
  * them again for every residue costs less than to transform all of the row through memory that does not hold it.
  *
- * A workgroup takes one row, and `width` neighbouring residues at a time: what they store side by side is a sector of
- * memory. Together they are a Stockham transform of `width * size` points whose first pass, of radix `width`, is that sum:
- * it leaves out the turn e^{2 pi i j lane / (width size)} of residue number `lane`, which later passes make.
+ * A workgroup takes one turn of a row, `width` neighbouring residues: what they store side by side is a sector of memory.
+ * Together they are a Stockham transform of `width * size` points whose first pass, of radix `width`, is that sum: it leaves
+ * out the turn e^{2 pi i j lane / (width size)} of residue number `lane`, which later passes make.
  *
  * @module
  */

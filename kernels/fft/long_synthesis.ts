@@ -23,24 +23,20 @@ export interface LongSynthesisOf {
 /** A synthesis: `functions`, then in `main` the statements of {@linkcode LongSynthesis.run}. */
 export interface LongSynthesis {
   readonly functions: string;
-  /** Statements that make a row, turn by turn; those of `deliver` take the pairs of one. */
+  /** Statements that make the residues of turn number `turn` of a row; those of `deliver` take their pairs. */
   run(deliver: (pairs: Held) => string): string;
 }
 
 /** The synthesis of a plan's rows. */
 export function longSynthesis(plan: LongPlan, { twiddles, count }: LongSynthesisOf): LongSynthesis {
-  const { residues, width, turns, mostEntries, transform } = plan;
+  const { residues, width, mostEntries, transform } = plan;
   const [first, ...others] = stagesOf({ plan: transform, name: "s", twiddles }).slice(1);
   const part = termParts(plan);
-  const each = (body: (value: string, i: string) => string): string =>
+  const each = (body: (i: string) => string): string =>
     Array.from({ length: Math.ceil(2 * mostEntries / transform.threads) }, (_, b) => {
       const i = b === 0 ? "local" : `(local + ${b * transform.threads}u)`;
-      return `if (${i} < 2 * ${count}) { ${body(`value_${b}`, i)} }\n`;
+      return `if (${i} < 2 * ${count}) { ${body(i)} }\n`;
     }).join("");
-  const declare = Array.from(
-    { length: Math.ceil(2 * mostEntries / transform.threads) },
-    (_, b) => `var value_${b} = vec2f();\n`,
-  ).join("");
   const summed = (place: Place): string => `summed(${index(place)})`;
   let last: Held & { readonly layout: typeof first.layout } = first;
   const passes = others.map((stage) => {
@@ -61,24 +57,20 @@ export function longSynthesis(plan: LongPlan, { twiddles, count }: LongSynthesis
   return {
     functions: summedFunction(plan),
     run: (deliver) => /* wgsl */ `
-${declare}
-${each((value, i) => `${value} = cmul(${part.factor(i)}, turned_source(${part.source(i)}));`)}
-for (var turn = 0u; turn < ${turns}u; turn++) {
-  ${first.declare}
-  workgroupBarrier();
-  ${
-      each((value, i) =>
-        `work[${i}] = ${value}.x; work[${i} + ${2 * mostEntries}u] = ${value}.y; ${value} = cmul(${value}, ${
-          part.step(i)
-        });`
+${
+      each((i) =>
+        `var value = cmul(${part.factor(i)}, turned_source(${part.source(i)}));
+let step = ${part.step(i)};
+for (var t = 0u; t < turn; t++) { value = cmul(value, step); }
+work[${i}] = value.x; work[${i} + ${2 * mostEntries}u] = value.y;`
       )
     }
-  workgroupBarrier();
-  ${first.get(summed, "")}
-  ${first.compute}
-  ${passes.join("")}
-  ${deliver(row)}
-}
+${first.declare}
+workgroupBarrier();
+${first.get(summed, "")}
+${first.compute}
+${passes.join("")}
+${deliver(row)}
 `,
   };
 }

@@ -151,7 +151,7 @@ fn main(${workgroupBuiltins}) {
 }
 
 /**
- * Rows too long for one workgroup's memory: the terms of their entries, then one workgroup a row. Rows of more entries than
+ * Rows too long for one workgroup's memory: the terms of their entries, then one workgroup a row and turn. Rows of more entries than
  * there is room for are those of {@linkcode wholeRows}: how many they are, only the table says.
  */
 export function longRows(plan: LongPlan, rows: DeltaRows): Dispatch[] {
@@ -179,8 +179,10 @@ ${functions}
 fn main(${workgroupBuiltins}) {
   let index = ${workgroupIndex};
   let count = table[${halfBins(inFeatures)}u];
-  if (index >= transforms || count > ${plan.mostEntries}u) { return; }
-  let p = lowest + index;
+  if (index >= transforms * ${plan.turns}u || count > ${plan.mostEntries}u) { return; }
+  // Turns of a row are neighbours, so that lines of memory that each writes a part of are whole before they leave the cache.
+  let p = lowest + index / ${plan.turns}u;
+  let turn = index % ${plan.turns}u;
   row = p;
   let own = ${hasRow};
   let own_at = place_of(p) * ${pairs}u;
@@ -196,7 +198,7 @@ fn main(${workgroupBuiltins}) {
   const seldom = { ...rows, limits: { ...limits, workgroupStorageBytes: bytes } };
   return [
     termsDispatch(plan, terms, limits),
-    { wgsl, bindings, constants, grid: grid(count, limits) },
+    { wgsl, bindings, constants, grid: grid(count * plan.turns, limits) },
     wholeRows(seldom, plan.mostEntries),
   ];
 }
