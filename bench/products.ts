@@ -109,6 +109,17 @@ function weightTensors(
   };
 }
 
+/** A way that rounds x to float16 first, without that dispatch: what it left in scratch before is multiplied. */
+function ofHalves(kernel: Kernel, way: string): Kernel {
+  return {
+    ...inWay(kernel, way),
+    launch(call, limits) {
+      const { dispatches: [_, ...product], ...rest } = kernel.launch(call, limits, way);
+      return { ...rest, dispatches: product };
+    },
+  };
+}
+
 /** Weights in turn until no cache holds one when its turn comes again; x and y are small, or read many times. */
 async function* timeProduct(
   context: BenchContext,
@@ -136,6 +147,9 @@ async function* timeProduct(
   for (const way of ways.length > 1 ? ways : []) {
     try {
       yield* await time(inWay(kernel, way), `${row}, ${way}`, true);
+      if (way.includes("of halves")) {
+        yield* await time(ofHalves(kernel, way), `${row}, ${way}, x rounded before`, true);
+      }
     } catch (error) {
       // A way that this GPU does not take must not end the bench of the others.
       context.log(`left out: ${row}, ${way}: ${(error as Error).message}`);

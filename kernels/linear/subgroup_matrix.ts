@@ -27,7 +27,7 @@ const down = 2;
 export const matrixThreads = ({ across }: MatrixTile): number => 32 * down * across;
 
 /** Row tiles that neighbouring workgroups share the weight's columns over, so that both operands stay in a cache. */
-const band = 8;
+const band = 12;
 
 /** 16-byte words of 16 x 16 sums. */
 const sumWords = 64;
