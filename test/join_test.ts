@@ -76,6 +76,18 @@ test("joins name buffers that their kernels have, all of them", () => {
   }
 });
 
+test("adapted_linears_rms_norm has a text for each type of the norm's weight", () => {
+  const { uniforms: words } = adaptedLinearsRmsNorm.cases[0];
+  const dtypes = Object.fromEntries(
+    Object.keys(adaptedLinearsRmsNorm.buffers).map((name) => [name, "float32" as const]),
+  );
+  const texts = (["float32", "float16", "bfloat16"] as const).map((normWeight) =>
+    adaptedLinearsRmsNorm.launch({ uniforms: words, dtypes: { ...dtypes, normWeight } }, portableLimits)
+      .dispatches[1].wgsl
+  );
+  assert.equal(new Set(texts).size, 3);
+});
+
 test("a WebGPU device gives a joined plan's numbers in the joined kernel's launches", async () => {
   const testCase = adaptedLinearsRmsNorm.cases[0];
   const { rows, in: inSize, out, accumulate, dim, eps, ...adapters } = testCase.uniforms;

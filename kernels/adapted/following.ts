@@ -76,7 +76,10 @@ export function follow(
     uniforms: { ...adaptedUniforms, ...next.uniforms },
     launch(call, limits) {
       const linears = linearsOf(call.uniforms as AdaptedWords);
-      const name = `${next.name}:${Object.keys(next.uniforms).map((word) => call.uniforms[word])}`;
+      // All that the text may depend on, beside what adaptedLaunch knows.
+      const words = Object.keys(next.uniforms).map((word) => call.uniforms[word]);
+      const dtypes = own.map(([name]) => call.dtypes[name]);
+      const name = `${next.name}:${words}:${dtypes}`;
       const launch = adaptedLaunch(linears, call.dtypes.weight, {
         limits,
         finish: following.finish(call),
