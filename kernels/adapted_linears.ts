@@ -5,10 +5,12 @@
  * @module
  */
 import { besideLaunch, type Finish, runsBeside } from "./fourier/beside.ts";
-import { keptLaunch, launchLinears, type Linears, type LinearsBuffer, shapeOf } from "./fourier/linears.ts";
+import { launchLinears, type Linears, type LinearsBuffer, shapeOf } from "./fourier/linears.ts";
 import { mixedArrays, mixedBank, type MixedSize } from "./fourier/linears_case.ts";
 import { cpuLinears, referenceLinears } from "./fourier/linears_cpu.ts";
+import type { Shape } from "./fourier/shape.ts";
 import { fourierLinear } from "./fourier_linear.ts";
+import { Kept } from "./kept.ts";
 import { narrow } from "./half.ts";
 import {
   anyKernel,
@@ -51,7 +53,15 @@ export function linearsOf({ rows, in: inSize, out0, out1, out2, layer, capacity 
   return { rows, in: inSize, outs: [out0, out1, out2].filter((out) => out > 0), layer, capacity };
 }
 
-/** Both side by side, with what finishes them, which `name` says beside their sizes; undefined where they can not be. */
+const launches = new Kept<Launch>();
+
+/** The shape of what runs side by side; undefined for what does not. */
+export function besideShape(linears: Linears, limits: Limits): Shape | undefined {
+  const shape = shapeOf(linears, { uniforms, limits });
+  return runsBeside(shape) ? shape : undefined;
+}
+
+/** Both side by side, with what finishes them, which `name` says beside their sizes; undefined where they cannot be. */
 export function adaptedLaunch(
   linears: Linears,
   weight: DType,
@@ -62,10 +72,10 @@ export function adaptedLaunch(
   },
 ): Launch | undefined {
   const { rows, in: inSize, outs } = linears;
-  const shape = shapeOf(linears, { uniforms, limits });
-  if (!runsBeside(shape)) return undefined;
+  const shape = besideShape(linears, limits);
+  if (!shape) return undefined;
   const key = `beside:${rows}:${inSize}:${outs}:${weight}:${name}`;
-  return keptLaunch(
+  return launches.get(
     limits,
     key,
     () => besideLaunch(shape, { in: inSize, dtype: weight }, { limits, finish }),
@@ -91,7 +101,7 @@ function joinedWords(first: Call, second: Call, limits: Limits): AdaptedWords | 
   const linears = linearsOf(words);
   const same = (["rows", "in"] as const).every((name) => first.uniforms[name] === second.uniforms[name]) &&
     linears.outs.reduce((sum, out) => sum + out, 0) === words.out;
-  return same && runsBeside(shapeOf(linears, { uniforms, limits })) ? words : undefined;
+  return same && besideShape(linears, limits) ? words : undefined;
 }
 
 /** Sizes of a case. */

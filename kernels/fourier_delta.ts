@@ -2,8 +2,9 @@
  * `fourier_delta`: a sparse spectrum to the dense dW, or onto a weight (merge).
  *
  * Row p of dW is a real transform of its row spectrum R[v] = SUM_{l: v_l = v} c_l e^{2 pi i p u_l / out}, and
- * dW[(out - p) % out, (in - q) % in] = dW[p, q]: every row and its mirror are one workgroup's own work, from one
- * transform, and no 2-D intermediate exists. A call may have some of the rows, so that a dW larger than a buffer can be
+ * dW[(out - p) % out, (in - q) % in] = dW[p, q]: a row and its mirror come from one transform, and no 2-D intermediate
+ * exists. They are one workgroup's work where its memory holds a row; a longer row is dealt out by turns
+ * (fft/long_plan.ts). A call may have some of the rows, so that a dW larger than a buffer can be
  * built in pieces; rows count round the end, for a piece of rows about 0 or about out / 2 has most mirrors in itself.
  *
  * @module
@@ -189,10 +190,6 @@ export const fourierDelta: Kernel<Buffer, keyof typeof uniforms> = defineKernel(
     random({ out: 6, in: 11008, n: 40 }),
     random({ out: 3, in: 4099, n: 20, accumulate: 1 }),
     random({ out: 65537, in: 2, n: 50 }),
-    random({ out: 5, in: 53248, n: 40 }),
-    random({ out: 5, in: 32768, n: 40 }),
-    random({ out: 5, in: 20480, n: 40 }),
-    random({ out: 5, in: 36864, n: 40 }),
     random({ out: 5, in: 53248, n: 40, first: 3, rows: 3, accumulate: 1 }),
     random({ out: 12, in: 8, n: 60, first: 9, rows: 6 }),
     random({ out: 12, in: 8, n: 60, first: 3, rows: 6, accumulate: 1 }),

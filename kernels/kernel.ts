@@ -153,7 +153,7 @@ export interface Backward {
   readonly overwritten: readonly string[];
 }
 
-/** Two calls, one right after the other, that a GPU had better do in one of another kernel. */
+/** Two adjacent calls that a GPU does better as one call of another kernel. */
 export interface Join {
   /** Names of the two kernels. */
   readonly first: string;

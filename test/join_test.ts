@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
+  adaptedLinears,
   adaptedLinearsRmsNorm,
   anyKernel,
   fourierLinears,
@@ -19,7 +20,7 @@ import { testDevices } from "./devices.ts";
 
 const [cpu, gpu] = await testDevices();
 
-const zeros = (...shape: number[]) => tensor(new Float32Array(shape.reduce((a, b) => a * b)), shape);
+const zeros = (...shape: number[]) => tensor(new Float32Array(shape.reduce((a, b) => a * b, 1)), shape);
 const words = (count: number) => tensor(new Uint32Array(count));
 
 /** A projection of `rows` rows with an adapter, onto a y of 32 columns. */
@@ -57,8 +58,18 @@ test("joinNeighbours leaves apart what works on other tensors, or gains nothing 
   assert.deepEqual(names([adapted, product]), ["fourier_linears", "linear"]);
   assert.deepEqual(names([product, adapted, norm(other.y, 2)]), ["adapted_linears", "rms_norm"]);
   assert.deepEqual(names([product, norm(y, 2)]), ["linear", "rms_norm"]);
+  const nothing = projection(0);
+  assert.deepEqual(names([nothing.product, nothing.adapted]), ["linear", "fourier_linears"]);
   const many = projection(9);
   assert.deepEqual(names([many.product, many.adapted]), ["linear", "fourier_linears"]);
+  // By itself it may have as many rows as it likes, and then has a dispatch of its own for each part.
+  const { buffers: { x, weight, y: sum }, uniforms: own } = many.product;
+  const { slots, records, tables, values } = many.adapted.buffers;
+  const both = step(adaptedLinears, { x, weight, y: sum, slots, records, tables, values }, {
+    ...own as Record<"rows" | "in" | "out" | "accumulate", number>,
+    ...many.adapted.uniforms as Record<"out0" | "out1" | "out2" | "layer" | "capacity", number>,
+  });
+  assert.deepEqual(names([both, norm(many.y, 9)]), ["adapted_linears", "rms_norm"]);
 });
 
 test("joins name buffers that their kernels have, all of them", () => {

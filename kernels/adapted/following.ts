@@ -12,6 +12,7 @@ import {
   type AdaptedSize,
   adaptedUniforms,
   type AdaptedWords,
+  besideShape,
   linearsOf,
 } from "../adapted_linears.ts";
 import type { Finish } from "../fourier/beside.ts";
@@ -66,9 +67,7 @@ export function follow(
   const own = Object.entries(buffers);
   const kernel = defineKernel<string, string>({
     name: `${adaptedLinears.name}_${next.name}`,
-    doc:
-      `${adaptedLinears.name}, and ${next.name} of its y, for up to eight rows of even lengths that a workgroup's ` +
-      "memory holds",
+    doc: `${adaptedLinears.name}, and ${next.name} of its y, for the few rows that it runs side by side`,
     buffers: {
       ...adaptedLinears.buffers,
       ...Object.fromEntries(own.map(([name, of]) => [name, next.buffers[of]])),
@@ -112,7 +111,8 @@ export function follow(
     },
     uniforms(first, second, limits) {
       const words = { ...first.uniforms, ...second.uniforms };
-      return first.uniforms.rows === second.uniforms.rows && following.takes(words, limits)
+      const beside = besideShape(linearsOf(words as AdaptedWords), limits) !== undefined;
+      return beside && first.uniforms.rows === second.uniforms.rows && following.takes(words, limits)
         ? words
         : undefined;
     },

@@ -2,7 +2,7 @@
  * WGSL of the synthesis of rows too long for one workgroup's memory, from terms (terms.ts); see long_plan.ts.
  *
  * The caller declares `work`, `at` and `local` as for any transform, the bindings `spans` and `terms`, and
- * `fn turned_source(source: u32) -> vec2f`, the turn of a source bin.
+ * `fn turned_source(source: u32) -> vec2f`, the turn of a source bin; and in `main` the value `turn`.
  *
  * @module
  */

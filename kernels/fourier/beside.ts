@@ -2,7 +2,7 @@
  * A dense product for few rows and what the rows' adapters add to it, side by side in one dispatch.
  *
  * One after the other, the adapters' few workgroups have the GPU to themselves and wait for memory most of their time: 12
- * us each in a step of Llama-3.2-1B on an H100, a third of the whole step. Both read x only, so here they run at once. Each
+ * us each in a step of Llama-3.2-1B on an H100, a third of the whole step. Both need x, and neither the other's result, so here they run at once. Each
  * puts its part into a plane of `sums`, which a second dispatch adds up.
  *
  * @module
@@ -31,8 +31,8 @@ import { binding, type Shape, types } from "./shape.ts";
 /** Most rows that the product is written for. */
 const mostRows = 8;
 /**
- * Most multiplications with more than one row. The product has few threads here, of which more rows ask more; what is gained
- * by the adapters is the same for any weight. On an H100, four rows by (2048, 2048) take a fourth less than one after the
+ * Most multiplications with more than one row. The product has few threads here, and more rows ask more of each; what the
+ * adapters gain is the same for any weight. On an H100, four rows by (2048, 2048) take a fourth less than one after the
  * other, by (16384, 2048) two fifths more.
  */
 const mostProducts = 2 ** 25;
@@ -53,12 +53,12 @@ export interface Dense {
 }
 
 /**
- * Whether the two had better run side by side, and can: transforms of even lengths in one workgroup's memory, whole quads of
- * inputs.
+ * Whether the two had better run side by side, and can: few rows, whole quads of inputs, and transforms that fit one
+ * workgroup's memory.
  */
 export function runsBeside({ rows, input, segments, columns }: Shape): boolean {
   const plans = [input, ...segments.map(({ plan }) => plan)];
-  return rows <= mostRows && (rows === 1 || rows * input.length * columns <= mostProducts) &&
+  return rows >= 1 && rows <= mostRows && (rows === 1 || rows * input.length * columns <= mostProducts) &&
     input.length % 4 === 0 && input.mode === "half" &&
     plans.every(({ residues, parts }) => residues === 1 && !parts);
 }

@@ -49,7 +49,7 @@ export interface DeltaRows {
 const types = { table: "u32", values: "f32", twiddles: "vec2f", spans: "u32", terms: "vec2f" };
 const binding = (name: string): Binding => ({ name, access: name === "weight" ? "read_write" : "read" });
 
-/** Workgroups that look whether there is anything to do: each takes one row after another where there is. */
+/** Workgroups that check whether there is anything to do; where there is, each takes one row after another. */
 const lookingGroups = 512;
 
 /** WGSL of the call's words and the entries of bins. */
@@ -93,7 +93,8 @@ if (uniforms.accumulate == 1) { ${element} += value; } else { ${element} = value
 export function wholeRows(rows: DeltaRows, above?: number): Dispatch {
   const { out, in: inFeatures, tables, limits, lowest, count } = rows;
   const plan = alone(planTransform(inFeatures, limits));
-  const most = productCount([plan], limits);
+  // Products would take the place of what the row before is still read from, where rows follow each other.
+  const most = above === undefined ? productCount([plan], limits) : 0;
   const products = entryProducts({ most, plan, count: "count", fromWork: false });
   const groups = synthesisGroups(plan);
   const { functions, declare, sums, run, row } = synthesis(plan, {
@@ -151,8 +152,8 @@ fn main(${workgroupBuiltins}) {
 }
 
 /**
- * Rows too long for one workgroup's memory: the terms of their entries, then one workgroup a row and turn. Rows of more entries than
- * there is room for are those of {@linkcode wholeRows}: how many they are, only the table says.
+ * Rows too long for one workgroup's memory: the terms of their entries, then one workgroup for each turn of a row. Rows with
+ * more entries than there is room for are left to {@linkcode wholeRows}; only the table says how many there are.
  */
 export function longRows(plan: LongPlan, rows: DeltaRows): Dispatch[] {
   const { out, in: inFeatures, tables, limits, lowest, count } = rows;
@@ -162,7 +163,9 @@ export function longRows(plan: LongPlan, rows: DeltaRows): Dispatch[] {
   // The mirror has a pair's first number in pair h - j and its second in pair h - j - 1, where others' are beside them.
   const put = (pair: Place, value: string): string =>
     `{ let pair = ${index(pair)};
-if (own) ${store("weight[own_at + pair]", value)}
+if (own) { let at = own_at + pair; let value = uniforms.scale * ${value};
+if (uniforms.accumulate == 1) { weight[at].x += value.x; weight[at].y += value.y; }
+else { weight[at] = Pair(value.x, value.y); } }
 if (mirrored) {
 let before = mirror_at + ${pairs - 1}u - pair;
 let first = select(before + 1, mirror_at, pair == 0);
@@ -170,7 +173,9 @@ ${store("weight[first].x", `${value}.x`)}${store("weight[before].y", `${value}.y
   const bindings = ["table", "weight", "twiddles", "spans", "terms"].map(binding);
   const wgsl = /* wgsl */ `
 ${uniformStruct(rows.uniforms)}
-${declareBindings(bindings, { ...types, weight: "vec2f" })}
+// Not vectors: of a mirror's pair the two numbers are written by different invocations.
+struct Pair { x: f32, y: f32 }
+${declareBindings(bindings, { ...types, weight: "Pair" })}
 ${workMemory([plan.transform], 2 * plan.mostEntries)}
 ${fftFunctions}
 ${rowFunctions(rows)}

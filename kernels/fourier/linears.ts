@@ -27,6 +27,7 @@ import {
   workgroupBuiltins,
   workgroupIndex,
 } from "../kernel.ts";
+import { Kept } from "../kept.ts";
 import { fused } from "./fused.ts";
 import {
   adder,
@@ -118,31 +119,24 @@ interface LinearsTarget {
   readonly limits: Limits;
 }
 
-/** Launches made lately for a device's limits: all layers of a model have the same, and to write one takes 0.2 ms. */
-const kept = new WeakMap<Limits, Map<string, Launch>>();
-const mostKept = 64;
-
-/** The launch of a key, made the first time. */
-export function keptLaunch(limits: Limits, key: string, make: () => Launch): Launch {
-  const launches = kept.get(limits) ?? new Map<string, Launch>();
-  kept.set(limits, launches);
-  const known = launches.get(key);
-  if (known) return known;
-  const launch = make();
-  if (launches.size >= mostKept) launches.delete(launches.keys().next().value!);
-  launches.set(key, launch);
-  return launch;
-}
+const launches = new Kept<Launch>();
+const shapes = new Kept<Shape>();
 
 /** Launches one of the kernels. Which layer it is, and what a bank's capacity, only the uniform words say. */
 export function launchLinears(linears: Linears, target: LinearsTarget): Launch {
   const { rows, in: inFeatures, outs } = linears;
   const key = `${Object.keys(target.uniforms)}:${rows}:${inFeatures}:${outs}`;
-  return keptLaunch(target.limits, key, () => makeLaunch(linears, target));
+  return launches.get(target.limits, key, () => makeLaunch(linears, target));
 }
 
 /** What of a call does not depend on its layer. */
-export function shapeOf(
+export function shapeOf(linears: Omit<Linears, "layer" | "capacity">, target: LinearsTarget): Shape {
+  const { rows, outs, in: inFeatures } = linears;
+  const key = `${Object.keys(target.uniforms)}:${rows}:${inFeatures}:${outs}`;
+  return shapes.get(target.limits, key, () => makeShape(linears, target));
+}
+
+function makeShape(
   { rows, outs, in: inFeatures }: Omit<Linears, "layer" | "capacity">,
   { uniforms, limits }: LinearsTarget,
 ): Shape {

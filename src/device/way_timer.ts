@@ -2,8 +2,8 @@
  * Times the ways of a kernel on a GPU.
  *
  * The steps are taken in turn, as many as a plan has of one key: a model's layers, whose weights then come from memory as
- * they do in use, and not from a cache that holds one of them. Outputs go to buffers that take their place, and what a way
- * works in is freed with those: few ways win. The ways are timed in turn, too, so that a clock that rises hits all alike.
+ * they do in use, and not from a cache that holds one of them. Outputs go to buffers that take their place, and the
+ * scratch of all ways is freed with them: most ways lose. The ways are timed in turn, too, so that a clock that rises hits all alike.
  *
  * @module
  */

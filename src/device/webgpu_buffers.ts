@@ -39,7 +39,7 @@ export function wordBytes({ shape, dtype }: Tensor): number {
   return roundUp(elements(shape) * bytesPerElement[dtype], 4);
 }
 
-/** Scratch by name and size. All launches share it: dispatches of one queue run in order. */
+/** Scratch by name and size. Launches that are given one share its buffers: dispatches of one queue run in order. */
 export class Scratch {
   readonly #buffers = new Map<string, GPUBuffer>();
 
