@@ -19,7 +19,7 @@ const bindings: readonly Binding[] = [
 
 const sized = (dim: number) => ({
   words: { dim, eps: 1e-5 },
-  others: (random: () => number) => ({ normWeight: normals(dim, random), normed: nans(3 * dim) }),
+  others: (random: () => number) => ({ normWeight: normals(dim, random), normed: nans(dim) }),
 });
 
 const made = follow({
@@ -38,8 +38,8 @@ const made = follow({
     grid: grid(shape.rows, limits),
   }),
 }, [
-  { rows: 3, in: 24, outs: [256], adapters: [30, 4], accumulate: 1, ...sized(256) },
-  { rows: 3, in: 24, outs: [37], adapters: [9], accumulate: 0, ...sized(37) },
+  { rows: 1, in: 24, outs: [256], adapters: [30], accumulate: 1, ...sized(256) },
+  { rows: 1, in: 24, outs: [37], adapters: [9], accumulate: 0, ...sized(37) },
 ]);
 
 /** See the module's documentation. */

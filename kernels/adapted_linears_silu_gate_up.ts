@@ -31,9 +31,9 @@ const made = follow({
     grid: grid(Math.ceil(shape.rows * dim / 256), limits),
   }),
 }, [{
-  ...{ rows: 3, in: 24, outs: [64, 64], adapters: [30, 4] },
+  ...{ rows: 1, in: 24, outs: [64, 64], adapters: [30] },
   words: { dim: 64 },
-  others: () => ({ gated: nans(3 * 64) }),
+  others: () => ({ gated: nans(64) }),
 }]);
 
 /** See the module's documentation. */

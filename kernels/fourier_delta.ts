@@ -190,7 +190,6 @@ export const fourierDelta: Kernel<Buffer, keyof typeof uniforms> = defineKernel(
     random({ out: 6, in: 11008, n: 40 }),
     random({ out: 3, in: 4099, n: 20, accumulate: 1 }),
     random({ out: 65537, in: 2, n: 50 }),
-    random({ out: 5, in: 53248, n: 40, first: 3, rows: 3, accumulate: 1 }),
     random({ out: 12, in: 8, n: 60, first: 9, rows: 6 }),
     random({ out: 12, in: 8, n: 60, first: 3, rows: 6, accumulate: 1 }),
     random({ out: 9, in: 225, n: 50, first: 5, rows: 8, accumulate: 1 }),

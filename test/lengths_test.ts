@@ -160,7 +160,7 @@ for (const device of devices) {
     checkCase(device, { kernel: kernel as Kernel, testCase, seed: 1 });
 
   for (const [i, shape] of pairs.entries()) {
-    const fast = device.kind === "cpu" || (i % 9 === 3 && !onBun);
+    const fast = device.kind === "cpu" || (i % 18 === 3 && !onBun);
     test(`fourier_linear (${shape.out}, ${shape.in}) is the reference's on ${device.kind}`, {
       skip: everything || fast ? false : slow,
     }, async () => {
@@ -177,7 +177,7 @@ for (const device of devices) {
   }
 
   for (const [i, length] of lengths.entries()) {
-    const fast = device.kind === "cpu" || (i % 14 === 1 && !onBun);
+    const fast = device.kind === "cpu" || (i % 28 === 1 && !onBun);
     test(`fourier_delta (1, ${length}) is the reference's on ${device.kind}`, {
       skip: everything || fast ? false : slow,
     }, async () => {

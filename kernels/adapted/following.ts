@@ -67,7 +67,7 @@ export function follow(
   const own = Object.entries(buffers);
   const kernel = defineKernel<string, string>({
     name: `${adaptedLinears.name}_${next.name}`,
-    doc: `${adaptedLinears.name}, and ${next.name} of its y, for the few rows that it runs side by side`,
+    doc: `${adaptedLinears.name}, and ${next.name} of its y, for the one row that it runs side by side`,
     buffers: {
       ...adaptedLinears.buffers,
       ...Object.fromEntries(own.map(([name, of]) => [name, next.buffers[of]])),

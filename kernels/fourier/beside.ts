@@ -1,5 +1,5 @@
 /**
- * A dense product for few rows and what the rows' adapters add to it, side by side in one dispatch.
+ * A dense product of one row and what the row's adapter adds to it, side by side in one dispatch.
  *
  * One after the other, the adapters' few workgroups have the GPU to themselves and wait for memory most of their time: 12
  * us each in a step of Llama-3.2-1B on an H100, a third of the whole step. Both need x, and neither the other's result, so here they run at once. Each
@@ -23,19 +23,10 @@ import {
   workgroupBuiltins,
   workgroupIndex,
 } from "../kernel.ts";
-import { addDot, rowBlock, walkText } from "../linear/matvec.ts";
+import { addDot, walkText } from "../linear/matvec.ts";
 import { wideMatvec } from "../linear/wgsl.ts";
 import { type FusedText, fusedText, type Target } from "./fused.ts";
 import { binding, type Shape, types } from "./shape.ts";
-
-/** Most rows that the product is written for. */
-const mostRows = 8;
-/**
- * Most multiplications with more than one row. The product has few threads here, and more rows ask more of each; what the
- * adapters gain is the same for any weight. On an H100, four rows by (2048, 2048) take a fourth less than one after the
- * other, by (16384, 2048) two fifths more.
- */
-const mostProducts = 2 ** 25;
 
 /** How a team of threads goes through the weight: with 16-bit weights, 128 bytes of each thread are under way. */
 const walk = { columns: 4, steps: 2 } as const;
@@ -53,13 +44,13 @@ export interface Dense {
 }
 
 /**
- * Whether the two had better run side by side, and can: few rows, whole quads of inputs, and transforms that fit one
- * workgroup's memory.
+ * Whether the two had better run side by side, and can: one row, whole quads of inputs, and transforms that fit one
+ * workgroup's memory. Of more rows the product asks more of its few threads: on an H100 four by (2048, 2048) still gain a
+ * fourth, by (16384, 2048) they lose two fifths, and each number of rows would be a text of its own to compile.
  */
-export function runsBeside({ rows, input, segments, columns }: Shape): boolean {
+export function runsBeside({ rows, input, segments }: Shape): boolean {
   const plans = [input, ...segments.map(({ plan }) => plan)];
-  return rows >= 1 && rows <= mostRows && (rows === 1 || rows * input.length * columns <= mostProducts) &&
-    input.length % 4 === 0 && input.mode === "half" &&
+  return rows === 1 && input.length % 4 === 0 && input.mode === "half" &&
     plans.every(({ residues, parts }) => residues === 1 && !parts);
 }
 
@@ -79,42 +70,36 @@ function planeTarget({ rows, columns }: Shape, threads: number): Target {
 }
 
 /** A workgroup's part of the product: its teams make four columns each. */
-function productText({ rows, columns }: Shape, { in: inSize, dtype }: Dense, threads: number): string {
+function productText({ columns }: Shape, { in: inSize, dtype }: Dense, threads: number): string {
   const weight = wideMatvec(dtype, inSize);
-  const block = rowBlock(rows, weight.quads.length);
   const lanes = Math.min(threads, teamThreads), teams = threads / lanes, pairs = teams * walk.columns / 2;
-  const each = (count: number, text: (i: number) => string): string =>
-    Array.from({ length: count }, (_, i) => text(i)).join("\n");
-  const sums = each(block, (r) => `
-  ${r > 0 ? "workgroupBarrier();" : ""}
-  work[2 * team * ${linePairs} + lane] = vec2f(sum${r}_0, sum${r}_1);
-  work[(2 * team + 1) * ${linePairs} + lane] = vec2f(sum${r}_2, sum${r}_3);
-  workgroupBarrier();
-  var part${r} = vec2f();
-  if (local < ${pairs * adders}) {
-    for (var i = local % ${adders}; i < ${lanes}; i += ${adders}) { part${r} += work[(local / ${adders}) * ${linePairs} + i]; }
-  }
-  workgroupBarrier();
-  if (local < ${pairs * adders}) { work[local] = part${r}; }
-  workgroupBarrier();
-  if (local < ${pairs}) {
-    var total = vec2f();
-    for (var i = 0u; i < ${adders}; i++) { total += work[local * ${adders} + i]; }
-    put(${r}, first_column + 2 * local, total.x);
-    put(${r}, first_column + 2 * local + 1, total.y);
-  }`);
   return `
   let first_column = id * ${teams * walk.columns};
   if (first_column >= ${columns}) { return; }
   let row = 0u;
-  let last_row = ${rows - 1}u;
+  let last_row = 0u;
   let last_column = ${columns - 1}u;
   let steps = ${weight.steps};
   let team = local / ${lanes};
   let lane = local % ${lanes};
   let column = first_column + team * ${walk.columns};
-${walkText(weight, { block, threads, walk }, { lane: "lane", stride: `${lanes}u` })}
-${sums}`;
+${walkText(weight, { block: 1, threads, walk }, { lane: "lane", stride: `${lanes}u` })}
+  work[2 * team * ${linePairs} + lane] = vec2f(sum0_0, sum0_1);
+  work[(2 * team + 1) * ${linePairs} + lane] = vec2f(sum0_2, sum0_3);
+  workgroupBarrier();
+  var part = vec2f();
+  if (local < ${pairs * adders}) {
+    for (var i = local % ${adders}; i < ${lanes}; i += ${adders}) { part += work[(local / ${adders}) * ${linePairs} + i]; }
+  }
+  workgroupBarrier();
+  if (local < ${pairs * adders}) { work[local] = part; }
+  workgroupBarrier();
+  if (local < ${pairs}) {
+    var total = vec2f();
+    for (var i = 0u; i < ${adders}; i++) { total += work[local * ${adders} + i]; }
+    put(first_column + 2 * local, total.x);
+    put(first_column + 2 * local + 1, total.y);
+  }`;
 }
 
 /** `work` holds a transform, or a line of every pair of columns. */
@@ -124,7 +109,7 @@ function memory({ plans, products, threads }: FusedText): string {
 }
 
 function bothPlanes(shape: Shape, dense: Dense, limits: Limits): Dispatch {
-  const { rows, columns, uniforms } = shape;
+  const { columns, uniforms } = shape;
   const threads = Math.max(shape.input.threads, ...shape.segments.map(({ plan }) => plan.threads));
   const signal = (i: string): string => `x_pair(${i})`;
   const text = fusedText(shape, limits, { signal, target: planeTarget(shape, threads) });
@@ -145,9 +130,8 @@ fn x_quad(row: u32, quad: u32) -> vec4f {
   if (quad >= uniforms.in / 4) { return vec4f(); }
   return x[row * (uniforms.in / 4) + quad];
 }
-fn put(row: u32, column: u32, value: f32) {
-  if (row >= ${rows} || column >= ${columns}) { return; }
-  sums[row * ${columns} + column] = value;
+fn put(column: u32, value: f32) {
+  if (column < ${columns}) { sums[column] = value; }
 }
 ${addDot}
 ${text.functions}
