@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { follow } from "./adapted/following.ts";
+import { follow, type Followed, type FollowedSize } from "./adapted/following.ts";
 import { adaptedUniforms } from "./adapted_linears.ts";
 import { totalText } from "./fourier/beside.ts";
 import { anyKernel, type Binding, grid, nans, normals } from "./kernel.ts";
@@ -17,12 +17,12 @@ const bindings: readonly Binding[] = [
   { name: "normed", access: "read_write" },
 ];
 
-const sized = (dim: number) => ({
+const sized = (dim: number): Pick<FollowedSize, "words" | "others"> => ({
   words: { dim, eps: 1e-5 },
-  others: (random: () => number) => ({ normWeight: normals(dim, random), normed: nans(dim) }),
+  others: (random) => ({ normWeight: normals(dim, random), normed: nans(dim) }),
 });
 
-const made = follow({
+const made: Followed = follow({
   kernel: anyKernel(rmsNorm),
   y: "x",
   buffers: { normWeight: "weight", normed: "y" },

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { follow } from "./adapted/following.ts";
+import { follow, type Followed } from "./adapted/following.ts";
 import { adaptedUniforms } from "./adapted_linears.ts";
 import { totalText } from "./fourier/beside.ts";
 import { anyKernel, type Binding, grid, normals } from "./kernel.ts";
@@ -21,7 +21,7 @@ const bindings: readonly Binding[] = [
   { name: "valueCache", access: "read_write" },
 ];
 
-const made = follow({
+const made: Followed = follow({
   kernel: anyKernel(ropeCache),
   y: "qkv",
   buffers: {

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import {
-  BatchEngine,
+  type BatchEngine,
   cpuDevice,
   type Device,
   type GenerateEvent,

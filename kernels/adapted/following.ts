@@ -59,10 +59,13 @@ function followedCase({ words, others, ...size }: FollowedSize): Case {
 }
 
 /** The kernel made of both, and the join that brings it about. */
-export function follow(
-  following: Following,
-  sizes: readonly FollowedSize[],
-): { readonly kernel: Kernel; readonly join: Join } {
+export interface Followed {
+  readonly kernel: Kernel;
+  readonly join: Join;
+}
+
+/** Makes the kernel of the linears and what follows them, with cases of the sizes. */
+export function follow(following: Following, sizes: readonly FollowedSize[]): Followed {
   const { kernel: next, y, buffers } = following;
   const own = Object.entries(buffers);
   const kernel = defineKernel<string, string>({

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import * as z from "zod";
+import type * as z from "zod";
 import { InvalidRequestError } from "./errors.ts";
 
 /** Fields by name, each with the values that change nothing. */
