@@ -9,6 +9,21 @@ import type { Device } from "../src/device/device.ts";
 import { type WebGpuDevice, webgpuDevice } from "../src/device/webgpu.ts";
 import { type GpuSource, openGpu, type OpenGpuOptions } from "../src/runtime/gpu.ts";
 
+/** Whether all tests are asked for: a software GPU then takes hours. */
+export const everything = process.env.FOURIERFT_TEST_ALL === "1";
+
+/**
+ * Whether a GPU is tested in every case: on Deno by Dawn. Bun opens the same Dawn, and Deno's own GPU has another compiler:
+ * that they do rightly shows in a case of each kind, for a software GPU takes seconds to compile one.
+ */
+export const everyGpuCase = everything ||
+  !("Bun" in globalThis || process.env.FOURIERFT_GPU === "navigator");
+
+/** Options of a test for Dawn on Deno alone. */
+export const inEveryGpuCase = {
+  skip: everyGpuCase ? false : "set FOURIERFT_TEST_ALL=1: Deno's tests by Dawn run it",
+};
+
 let webgpu: Promise<WebGpuDevice> | undefined;
 let matrixUnits: Promise<WebGpuDevice> | undefined;
 
@@ -53,6 +68,11 @@ export function testGpuWithMatrixUnits(): Promise<WebGpuDevice> {
 /** A device of each kind, as users get it. */
 export async function testDevices(): Promise<Device[]> {
   return [cpuDevice(), await testGpu()];
+}
+
+/** The same, for tests that give a GPU dozens of texts which others have tested: it is there where every case is. */
+export async function devicesForLongTests(): Promise<Device[]> {
+  return everyGpuCase ? await testDevices() : [cpuDevice()];
 }
 
 /** Every way there is to run a kernel, by its name: on the CPU with WASM and without. */

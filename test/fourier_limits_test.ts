@@ -10,7 +10,7 @@ import { mixedArrays, mixedBank } from "../kernels/fourier/linears_case.ts";
 import { fourierTable, inOrder, randomFrequencies } from "../kernels/fourier_table.ts";
 import { anyKernel, type Case, type Kernel, nans, normals, portableLimits } from "../kernels/kernel.ts";
 import { fourierDelta, fourierGradient, fourierLinears } from "../kernels/mod.ts";
-import { testGpu } from "./devices.ts";
+import { inEveryGpuCase, testGpu } from "./devices.ts";
 import { checkCase } from "./kernel_contract.ts";
 
 const device = await testGpu();
@@ -96,30 +96,38 @@ function gradient({ what, in: inFeatures, outs: [out] }: Shape): Case {
 }
 
 for (const shape of shapes) {
-  test(`fourier kernels within ${shape.bytes} bytes and ${shape.invocations} invocations: ${shape.what}`, async () => {
-    const check = (kernel: Kernel, testCase: Case) =>
-      checkCase(device, { kernel: within(kernel, shape), testCase, seed: 1 });
-    await check(anyKernel(fourierLinears), linears(shape));
-    await check(anyKernel(fourierDelta), delta(shape));
-    await check(anyKernel(fourierDelta), delta(shape, { accumulate: 1 }));
-    await check(anyKernel(fourierGradient), gradient(shape));
-  });
+  test(
+    `fourier kernels within ${shape.bytes} bytes and ${shape.invocations} invocations: ${shape.what}`,
+    inEveryGpuCase,
+    async () => {
+      const check = (kernel: Kernel, testCase: Case) =>
+        checkCase(device, { kernel: within(kernel, shape), testCase, seed: 1 });
+      await check(anyKernel(fourierLinears), linears(shape));
+      await check(anyKernel(fourierDelta), delta(shape));
+      await check(anyKernel(fourierDelta), delta(shape, { accumulate: 1 }));
+      await check(anyKernel(fourierGradient), gradient(shape));
+    },
+  );
 }
 
-test("fourier_delta of long rows sums as many entries as memory has room for by their terms, and one more without", async () => {
-  const shape: Shape = { what: "long rows", bytes: 1024, invocations: 64, in: 1536, outs: [4] };
-  const { mostEntries } = planLong(shape.in, {
-    ...portableLimits,
-    workgroupStorageBytes: shape.bytes,
-    invocations: shape.invocations,
-  })!;
-  const kernel = within(anyKernel(fourierDelta), shape);
-  for (const entries of [0, mostEntries, mostEntries + 1]) {
-    for (const accumulate of [0, 1]) {
-      await checkCase(device, { kernel, testCase: delta(shape, { accumulate, entries }), seed: 2 });
+test(
+  "fourier_delta of long rows sums as many entries as memory has room for by their terms, and one more without",
+  inEveryGpuCase,
+  async () => {
+    const shape: Shape = { what: "long rows", bytes: 1024, invocations: 64, in: 1536, outs: [4] };
+    const { mostEntries } = planLong(shape.in, {
+      ...portableLimits,
+      workgroupStorageBytes: shape.bytes,
+      invocations: shape.invocations,
+    })!;
+    const kernel = within(anyKernel(fourierDelta), shape);
+    for (const entries of [0, mostEntries, mostEntries + 1]) {
+      for (const accumulate of [0, 1]) {
+        await checkCase(device, { kernel, testCase: delta(shape, { accumulate, entries }), seed: 2 });
+      }
     }
-  }
-});
+  },
+);
 
 test("fourier_linears makes a launch once for a device's limits, and another for other rows, lengths or limits", () => {
   const words = { rows: 3, in: 24, out0: 16, out1: 8, out2: 0, layer: 0, capacity: 5 };

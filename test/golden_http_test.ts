@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import process from "node:process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { cpuDevice, type Device, openAdapterStore, openFolder, openModel } from "../mod.ts";
 import { createApp } from "../src/server/mod.ts";
-import { testGpu } from "./devices.ts";
+import { everything, inEveryGpuCase, testGpu } from "./devices.ts";
 
 /** Greedy completions by transformers and PEFT. */
 interface GoldenCase {
@@ -23,7 +22,6 @@ const golden: { readonly max_tokens: number; readonly cases: readonly GoldenCase
 );
 const isDora = ({ adapter }: GoldenCase): boolean => adapter?.startsWith("dora") ?? false;
 const supported = golden.cases.filter((one) => !isDora(one));
-const everything = process.env.FOURIERFT_TEST_ALL === "1";
 
 type App = ReturnType<typeof createApp>;
 
@@ -132,9 +130,7 @@ test("completions on cpu: a DoRA adapter is refused by name while others are ser
 
 test("completions on webgpu: base, FourierFT of two seeds and LoRA in one batch are the golden ones", {
   // Bun opens the very Dawn that Deno does, which takes a minute on a software GPU.
-  skip: "Bun" in globalThis && !everything
-    ? "set FOURIERFT_TEST_ALL=1: Deno's tests run it on the same Dawn"
-    : false,
+  skip: "Bun" in globalThis ? inEveryGpuCase.skip : false,
 }, async () => {
   const app = await served("webgpu");
   await Promise.all(oneOfEachKind().map((one) => holds(app, one, 6)));

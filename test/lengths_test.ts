@@ -1,4 +1,3 @@
-import process from "node:process";
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { planLong } from "../kernels/fft/long_plan.ts";
@@ -14,7 +13,7 @@ import {
   inOrder,
   type TableAxes,
 } from "../kernels/mod.ts";
-import { testDevices } from "./devices.ts";
+import { everyGpuCase, everything, testDevices } from "./devices.ts";
 import { checkCase } from "./kernel_contract.ts";
 
 /** Sizes of hidden, key-value and feed-forward layers of models in use. */
@@ -46,9 +45,6 @@ const vocabularies = [50257, 128256, 151936];
 
 /** A software GPU compiles a program of every length for seconds: it is given all of them only when asked to. */
 const slow = "set FOURIERFT_TEST_ALL=1 for all lengths";
-const everything = process.env.FOURIERFT_TEST_ALL === "1";
-/** Bun opens the very Dawn that Deno does, whose tests have these lengths. */
-const onBun = "Bun" in globalThis;
 const devices = await testDevices();
 
 interface Shape {
@@ -160,7 +156,7 @@ for (const device of devices) {
     checkCase(device, { kernel: kernel as Kernel, testCase, seed: 1 });
 
   for (const [i, shape] of pairs.entries()) {
-    const fast = device.kind === "cpu" || (i % 18 === 3 && !onBun);
+    const fast = device.kind === "cpu" || (i % 18 === 3 && everyGpuCase);
     test(`fourier_linear (${shape.out}, ${shape.in}) is the reference's on ${device.kind}`, {
       skip: everything || fast ? false : slow,
     }, async () => {
@@ -170,14 +166,14 @@ for (const device of devices) {
 
   for (const shape of vocabularyPairs) {
     test(`fourier_linear (${shape.out}, ${shape.in}) of a vocabulary on ${device.kind}`, {
-      skip: everything || device.kind === "cpu" || !onBun ? false : slow,
+      skip: everything || device.kind === "cpu" || everyGpuCase ? false : slow,
     }, async () => {
       await run(fourierLinear, linearCase(shape));
     });
   }
 
   for (const [i, length] of lengths.entries()) {
-    const fast = device.kind === "cpu" || (i % 28 === 1 && !onBun);
+    const fast = device.kind === "cpu" || (i % 28 === 1 && everyGpuCase);
     test(`fourier_delta (1, ${length}) is the reference's on ${device.kind}`, {
       skip: everything || fast ? false : slow,
     }, async () => {

@@ -18,7 +18,7 @@ import {
   unmerge,
 } from "../mod.ts";
 import { parseSafetensors } from "../src/safetensors/mod.ts";
-import { testDevices } from "./devices.ts";
+import { devicesForLongTests } from "./devices.ts";
 import { distance } from "./kernel_contract.ts";
 
 /** PEFT's layers in float64, and what PEFT itself computed in float32. */
@@ -49,7 +49,7 @@ interface DeltaGolden {
 const fixture = (name: string): URL => new URL(`fixtures/${name}`, import.meta.url);
 const goldens: readonly LinearGolden[] = JSON.parse(readFileSync(fixture("linear_golden.json"), "utf8"));
 const file = parseSafetensors(new Uint8Array(readFileSync(fixture("linear_golden.safetensors"))));
-const devices = await testDevices();
+const devices = await devicesForLongTests();
 
 /** Float tensors as they are stored: float64 truth stays float64. */
 function stored(name: string): Float32Array | Float64Array {

@@ -19,7 +19,7 @@ import { matrixBytes, matrixThreads, type MatrixTile } from "../kernels/linear/s
 import { hasMatrixUnits, matrixUnitsFeature } from "../src/device/matrix_units.ts";
 import { webgpuDevice } from "../src/device/webgpu.ts";
 import { step } from "../src/plan.ts";
-import { testGpu, testGpuWithMatrixUnits } from "./devices.ts";
+import { inEveryGpuCase, testGpu, testGpuWithMatrixUnits } from "./devices.ts";
 import { checkCase } from "./kernel_contract.ts";
 import { emulated } from "./matrix_emulation.ts";
 
@@ -112,30 +112,38 @@ const emulatedTiles: Readonly<Record<string, MatrixTile>> = {
 
 for (const [name, wanted] of Object.entries(emulatedTiles)) {
   const tile = fitting(wanted, gpu.limits);
-  test(`linear_bias on emulated matrix units gives the reference's numbers: ${name}`, async () => {
-    for (const testCase of whole(tile)) {
-      await checkCase(gpu, { kernel: emulatedBy(tile, biased), testCase, seed: 1 });
-    }
-  });
+  test(
+    `linear_bias on emulated matrix units gives the reference's numbers: ${name}`,
+    inEveryGpuCase,
+    async () => {
+      for (const testCase of whole(tile)) {
+        await checkCase(gpu, { kernel: emulatedBy(tile, biased), testCase, seed: 1 });
+      }
+    },
+  );
 }
 
-test("linear on emulated matrix units adds slices, the last of them empty", async () => {
+test("linear on emulated matrix units adds slices, the last of them empty", inEveryGpuCase, async () => {
   const tile = fitting(matrixTiles["matrix 64 x 64"], gpu.limits);
   for (const kernel of [plain, biased]) {
     await checkCase(gpu, { kernel: emulatedBy(tile, kernel), testCase: sliced(tile), seed: 1 });
   }
 });
 
-test("linear on emulated matrix units meets every tile of nine rows of them and more, and adds to whole ones", async () => {
-  const tile = fitting(matrixTiles["matrix 32 x 64"], gpu.limits);
-  const cases = [
-    sized({ rows: 9 * 32 + 1, in: 16, out: 132 }),
-    sized({ rows: 33, in: 16, out: 68, accumulate: 1 }),
-  ];
-  for (const testCase of cases) {
-    await checkCase(gpu, { kernel: emulatedBy(tile, plain), testCase, seed: 1 });
-  }
-});
+test(
+  "linear on emulated matrix units meets every tile of nine rows of them and more, and adds to whole ones",
+  inEveryGpuCase,
+  async () => {
+    const tile = fitting(matrixTiles["matrix 32 x 64"], gpu.limits);
+    const cases = [
+      sized({ rows: 9 * 32 + 1, in: 16, out: 132 }),
+      sized({ rows: 33, in: 16, out: 68, accumulate: 1 }),
+    ];
+    for (const testCase of cases) {
+      await checkCase(gpu, { kernel: emulatedBy(tile, plain), testCase, seed: 1 });
+    }
+  },
+);
 
 /** x far outside of float16 here and there; the reference bounds it, and rounds nothing. */
 const bounded: Kernel = {
@@ -156,12 +164,16 @@ const beyond: Case = {
   }),
 };
 
-test("linear_bias on emulated matrix units takes numbers beyond float16 as its largest", async () => {
-  for (const wanted of [matrixTiles["matrix 32 x 128"], smallOfHalves]) {
-    const tile = fitting(wanted, gpu.limits);
-    await checkCase(gpu, { kernel: emulatedBy(tile, bounded), testCase: beyond, seed: 1 });
-  }
-});
+test(
+  "linear_bias on emulated matrix units takes numbers beyond float16 as its largest",
+  inEveryGpuCase,
+  async () => {
+    for (const wanted of [matrixTiles["matrix 32 x 128"], smallOfHalves]) {
+      const tile = fitting(wanted, gpu.limits);
+      await checkCase(gpu, { kernel: emulatedBy(tile, bounded), testCase: beyond, seed: 1 });
+    }
+  },
+);
 
 /** What a GPU with matrix units has, as far as is known; no device here. */
 const unitLimits: Limits = {

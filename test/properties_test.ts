@@ -8,7 +8,6 @@ import {
   type AdapterModule,
   applyModule,
   Bank,
-  cpuDevice,
   deltaOf,
   type Device,
   fourierft,
@@ -27,6 +26,8 @@ import { randomSource } from "./kernel_contract.ts";
 import { assertNear, naiveDelta, naiveProduct, norm, usualNorm } from "./naive.ts";
 
 const devices = await testDevices();
+/** One for all runs: Bun is slow with hundreds of WASM memories. */
+const [cpu] = devices;
 
 /** A software GPU compiles a program for each shape: it is given small ones, and fewer of them. */
 const sizes = { cpu: { longest: 600, runs: 40 }, webgpu: { longest: 96, runs: 15 } };
@@ -95,7 +96,7 @@ for (const device of devices) {
     await check(shapes, async (made) => {
       const x = input(made, 2);
       const { data } = await applyModule(device, adapted(made), { x });
-      const delta = await deltaOf(cpuDevice(), adapted(made));
+      const delta = await deltaOf(cpu, adapted(made));
       const expected = naiveProduct(x.data, delta.data, made.shape);
       const usual = usualNorm(made.spectrum, made.shape) * norm(x.data) / Math.sqrt(made.shape.in);
       assertNear(data, expected, 1e-6 * Math.max(usual, norm(expected)));
@@ -246,8 +247,7 @@ test("Arena: ranges never overlap and keep their words through growth, frees and
   );
   await fc.assert(
     fc.asyncProperty(operations, async (list) => {
-      const device = cpuDevice();
-      const arena = new Arena(device, "uint32", 16);
+      const arena = new Arena(cpu, "uint32", 16);
       const live: { at: number; words: Uint32Array }[] = [];
       let next = 1;
       for (const operation of list) {
@@ -258,7 +258,7 @@ test("Arena: ranges never overlap and keep their words through growth, frees and
           const [{ at, words }] = live.splice(operation.free % live.length, 1);
           arena.free(at, words.length);
         }
-        const whole = await device.read(arena.tensor);
+        const whole = await cpu.read(arena.tensor);
         for (const { at, words } of live) {
           if (words.length > 0) assert.deepEqual(whole.slice(at, at + words.length), words);
         }
@@ -268,6 +268,7 @@ test("Arena: ranges never overlap and keep their words through growth, frees and
       const { generation } = arena;
       arena.put(new Uint32Array(arena.tensor.shape[0]));
       assert.equal(arena.generation, generation);
+      arena.release();
     }),
     { numRuns: 200 },
   );
@@ -361,7 +362,7 @@ async function holdsModel(
         assert.deepEqual(found, own, `slot ${slot} is free and added something`);
         continue;
       }
-      const delta = await deltaOf(cpuDevice(), { method: bank.method, module, shape });
+      const delta = await deltaOf(cpu, { method: bank.method, module, shape });
       const change = naiveProduct(x.slice(row * shape.in, (row + 1) * shape.in), delta.data, shape);
       assertNear(found, change.map((value, i) => value + own[i]), 1e-5 * (norm(own) + norm(change)));
     }

@@ -1,5 +1,8 @@
 /**
- * Runs the tests in a child process that has a Vulkan device: `deno run -A test/run.ts [options] [test files]`.
+ * Runs the tests in child processes that have a Vulkan device: `deno run -A test/run.ts [options] [test files]`.
+ *
+ * Without files all of them run, each in a process of its own, two at a time: a software GPU compiles on one core. What a
+ * file's process prints is shown when it ends.
  *
  * Options: `--bun` tests on Bun, `--wgpu` opens GPUs by Deno's own `navigator.gpu` in place of Dawn and runs what uses a
  * GPU; the rest is the test runner's.
@@ -13,6 +16,14 @@ import process from "node:process";
 import { vulkanEnvironment } from "./swiftshader.ts";
 
 const bunVersion = "1.4.5";
+const atOnce = 2;
+/** Takes longest, so that it starts first. */
+const longest = "./test/kernels_test.ts";
+
+const args = process.argv.slice(2);
+const onBun = args.includes("--bun"), onWgpu = args.includes("--wgpu"), docs = args.includes("--doc");
+const passed = args.filter((arg) => arg !== "--bun" && arg !== "--wgpu");
+const named = docs || passed.some((arg) => !arg.startsWith("-"));
 
 /** This runtime if it is Bun, else the one on PATH, else npm's. */
 function bunCommand(): string[] {
@@ -22,41 +33,61 @@ function bunCommand(): string[] {
   return found ? [found] : ["npx", "--yes", `bun@${bunVersion}`];
 }
 
-/** The files that test on a GPU: those that open the devices of devices.ts. */
-function gpuTests(): string[] {
+/** The files of tests; for Naga, those that open the devices of devices.ts. */
+function testFiles(): string[] {
   const files = readdirSync("test").filter((name) => name.endsWith("_test.ts")).map((name) =>
     `./test/${name}`
   );
-  return files.filter((file) => readFileSync(file, "utf8").includes('from "./devices.ts"'));
+  const wanted = onWgpu
+    ? files.filter((file) => readFileSync(file, "utf8").includes('from "./devices.ts"'))
+    : files;
+  return [longest, ...wanted.filter((file) => file !== longest)];
 }
 
-function testCommand(args: readonly string[]): string[] {
-  const passed = args.filter((arg) => arg !== "--bun" && arg !== "--wgpu");
-  const all = args.includes("--wgpu") ? gpuTests() : ["./test/"];
-  const files = passed.some((arg) => !arg.startsWith("-")) ? [] : all;
-  if (args.includes("--bun")) {
-    return [...bunCommand(), "test", "--timeout", "120000", ...passed, ...files];
-  }
+function testCommand(files: readonly string[]): string[] {
+  if (onBun) return [...bunCommand(), "test", "--timeout", "120000", ...passed, ...files];
   // Files' types have a gate of their own (`deno task check`); examples in documentation have only this one.
-  const check = args.includes("--doc") ? [] : ["--no-check"];
-  return [process.execPath, "test", "-A", ...check, ...passed, ...files];
+  return [process.execPath, "test", "-A", ...(docs ? [] : ["--no-check"]), ...passed, ...files];
 }
 
-const args = process.argv.slice(2);
-const [command, ...commandArgs] = testCommand(args);
-const child = spawn(command, commandArgs, {
-  stdio: "inherit",
-  env: {
-    ...process.env,
-    ...vulkanEnvironment(),
-    ...(args.includes("--wgpu") ? { FOURIERFT_GPU: "navigator" } : {}),
-  },
-});
-child.on("error", (error) => {
-  console.error(`Cannot start ${command}: ${error.message}`);
-  process.exitCode = 1;
-});
-child.on("exit", (code, signal) => {
-  if (signal) console.error(`The test process ended by ${signal}`);
-  process.exitCode = code ?? 1;
-});
+/** Runs a command; what it prints is shown at once, or when it ends. Returns whether it succeeded. */
+function run([command, ...commandArgs]: string[], show: "at once" | "when it ends"): Promise<boolean> {
+  const child = spawn(command, commandArgs, {
+    stdio: show === "at once" ? "inherit" : ["ignore", "pipe", "pipe"],
+    env: {
+      ...process.env,
+      ...vulkanEnvironment(),
+      ...(onWgpu ? { FOURIERFT_GPU: "navigator" } : {}),
+    },
+  });
+  const printed: Uint8Array[] = [];
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on("data", (chunk: Uint8Array) => printed.push(chunk));
+  }
+  return new Promise((resolve) => {
+    child.on("error", (error) => {
+      console.error(`Cannot start ${command}: ${error.message}`);
+      resolve(false);
+    });
+    child.on("close", (code, signal) => {
+      for (const chunk of printed) process.stdout.write(chunk);
+      if (signal) console.error(`The test process ended by ${signal}`);
+      resolve(code === 0);
+    });
+  });
+}
+
+/** Runs every file, and says at the end which failed. */
+async function runAll(files: readonly string[]): Promise<boolean> {
+  const waiting = [...files], failed: string[] = [];
+  await Promise.all(Array.from({ length: atOnce }, async () => {
+    for (let file = waiting.shift(); file; file = waiting.shift()) {
+      if (!await run(testCommand([file]), "when it ends")) failed.push(file);
+    }
+  }));
+  console.log(failed.length === 0 ? `All ${files.length} files passed` : `Failed: ${failed.join(" ")}`);
+  return failed.length === 0;
+}
+
+const succeeded = named ? await run(testCommand([]), "at once") : await runAll(testFiles());
+if (!succeeded) process.exitCode = 1;

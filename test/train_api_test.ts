@@ -17,7 +17,7 @@ import {
   type TrainOutcome,
 } from "../mod.ts";
 import { bytesSource } from "../src/safetensors/mod.ts";
-import { testDevices } from "./devices.ts";
+import { devicesForLongTests } from "./devices.ts";
 import { ended, start, withTinyModel, wordsOf } from "./train_process.ts";
 
 const fourier: NewAdapter = { peftType: "FOURIERFT", nFrequency: 20, scaling: 30 };
@@ -76,7 +76,7 @@ async function run(
 const ofKind = <K extends TrainEvent["kind"]>(events: readonly TrainEvent[], kind: K) =>
   events.filter((event): event is TrainEvent & { kind: K } => event.kind === kind);
 
-for (const device of await testDevices()) {
+for (const device of await devicesForLongTests()) {
   test(`train on ${device.kind} learns a text, and its files are an adapter that loadAdapter reads`, async () => {
     const content = "w5 w9 w2 w31 w7 w3 w20 w11 ".repeat(40);
     const { files, events, ...ended } = await run(device, {

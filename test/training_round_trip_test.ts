@@ -13,7 +13,7 @@ import { openAdapterStore } from "../src/runtime/adapter_store.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
 import { train } from "../src/train.ts";
-import { testDevices } from "./devices.ts";
+import { devicesForLongTests } from "./devices.ts";
 import { distance } from "./kernel_contract.ts";
 import { ended, roundTripFixture, start, tinyRun, trainingFixture, withTinyModel } from "./train_process.ts";
 
@@ -70,7 +70,7 @@ async function promptLogits(
   return logits;
 }
 
-for (const device of await testDevices()) {
+for (const device of await devicesForLongTests()) {
   test(`adapters trained here, on ${device.kind}: PEFT computes the logits that the engine does`, async () => {
     const adapters = await openAdapterStore(roundTripFixture(""));
     const opened = await openModel(device, { folder: await baseFolder(), adapters });

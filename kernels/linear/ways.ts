@@ -19,6 +19,7 @@ export interface Walk {
 
 /** Tiles by name: rows x columns. */
 export const tiles = {
+  "32x32": { lanes: [8, 8], quads: [1, 1], buffers: 1 },
   "16x128": { lanes: [4, 16], quads: [1, 2], buffers: 1 },
   "32x128": { lanes: [8, 16], quads: [1, 2], buffers: 1 },
   "64x64": { lanes: [8, 8], quads: [2, 2], buffers: 1 },
@@ -60,6 +61,7 @@ function tileNames({ rows, columns }: Sizes): (keyof typeof tiles)[] {
   if (rows * Math.ceil(columns / tileColumns) >= manyTiles * tileRows) {
     return ["128x128", "64x128", "128x128, two buffers", "128x128, 16 rows a thread"];
   }
+  if (rows * columns <= 2 ** 13) return ["32x32", "16x128"];
   if (rows <= 16) return ["16x128", "32x128"];
   if (rows <= 32) return ["32x128", "16x128"];
   return columns <= 64 ? ["64x64", "64x128"] : ["64x128", "64x64", "32x128"];
