@@ -108,3 +108,25 @@ export async function checkCase(
   for (const t of Object.values(buffers)) device.release(t);
   return worst;
 }
+
+/** The last case of each combination of element types: what a GPU is given where compiling every text takes too long. */
+export function lastCases({ cases }: Kernel): Case[] {
+  return [...new Map(cases.map((testCase) => [JSON.stringify(testCase.dtypes ?? {}), testCase])).values()];
+}
+
+/** Throws by a text of any case in any way that a GPU's compiler refuses; its driver does not see it yet. */
+export async function checkTexts(
+  gpu: GPUDevice,
+  { kernel, limits }: { readonly kernel: Kernel; readonly limits: Limits },
+): Promise<void> {
+  for (const testCase of kernel.cases) {
+    for (const way of inEveryWay(kernel, testCase, limits)) {
+      for (const { wgsl } of way.launch(callOf(kernel, testCase), limits).dispatches) {
+        gpu.pushErrorScope("validation");
+        gpu.createShaderModule({ code: wgsl });
+        const error = await gpu.popErrorScope();
+        assert.equal(error?.message, undefined, `${way.name}, ${testCase.name}`);
+      }
+    }
+  }
+}

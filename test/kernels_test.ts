@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Case, type Kernel, portableLimits } from "../kernels/kernel.ts";
 import { kernels } from "../kernels/mod.ts";
-import { callOf, checkCase, inEveryWay } from "./kernel_contract.ts";
+import { callOf, checkCase, checkTexts, inEveryWay, lastCases } from "./kernel_contract.ts";
 import { everyDevice, everyGpuCase, testGpu } from "./devices.ts";
 
 const devices = await everyDevice();
@@ -24,25 +24,6 @@ function aCaseEach(kernel: Kernel): { readonly way: Kernel; readonly testCase: C
   return [...new Map(all.map((one) => [one.way.name, one])).values()];
 }
 
-/** The last case of each combination of element types. */
-function lastCases({ cases }: Kernel): Case[] {
-  return [...new Map(cases.map((testCase) => [JSON.stringify(testCase.dtypes ?? {}), testCase])).values()];
-}
-
-/** Throws by a text that the GPU's own compiler refuses; its driver does not see it yet. */
-async function checkTexts(kernel: Kernel): Promise<void> {
-  for (const testCase of kernel.cases) {
-    for (const way of inEveryWay(kernel, testCase, gpu.limits)) {
-      for (const { wgsl } of way.launch(callOf(kernel, testCase), gpu.limits).dispatches) {
-        gpu.gpu.pushErrorScope("validation");
-        gpu.gpu.createShaderModule({ code: wgsl });
-        const error = await gpu.gpu.popErrorScope();
-        assert.equal(error?.message, undefined, `${way.name}, ${testCase.name}`);
-      }
-    }
-  }
-}
-
 for (const kernel of kernels) {
   for (const [name, device] of devices) {
     const cases = !everyGpuCase && device === gpu ? lastCases(kernel) : kernel.cases;
@@ -54,7 +35,7 @@ for (const kernel of kernels) {
 
   if (!everyGpuCase) {
     test(`${kernel.name} on webgpu: the GPU's compiler takes every case in every way`, async () => {
-      await checkTexts(kernel);
+      await checkTexts(gpu.gpu, { kernel, limits: gpu.limits });
     });
   }
 

@@ -4,12 +4,12 @@
  *
  * @module
  */
-import { type Kernel, kernels } from "../../kernels/mod.ts";
+import { type Case, type Kernel, kernels } from "../../kernels/mod.ts";
 import { cpuDevice } from "../../src/device/cpu.ts";
 import type { Device } from "../../src/device/device.ts";
 import { webgpuDevice } from "../../src/device/webgpu.ts";
 import { openGpu } from "../../src/runtime/gpu.ts";
-import { checkCase } from "../kernel_contract.ts";
+import { checkCase, checkTexts, lastCases } from "../kernel_contract.ts";
 
 /** What the page found. */
 export interface PageReport {
@@ -21,27 +21,34 @@ export interface PageReport {
 
 const seed = 1;
 
-/** Called by the test from outside the page. */
-export async function testKernels(): Promise<PageReport> {
+/** Called by the test from outside the page; a software GPU runs every case only if told to. */
+export async function testKernels({ everything }: { readonly everything: boolean }): Promise<PageReport> {
   const gpu = await openGpu();
   const device = webgpuDevice(gpu.device, gpu);
   const cpu = cpuDevice();
   const failures: string[] = cpu.description.includes("WASM") ? [] : [`${cpu.description} has no WASM`];
   let passed = 0;
-  const check = async (device: Device, list: readonly Kernel[]): Promise<void> => {
-    for (const kernel of list) {
-      for (const testCase of kernel.cases) {
-        try {
-          await checkCase(device, { kernel, testCase, seed });
-          passed++;
-        } catch (error) {
-          failures.push(`${kernel.name}, case "${testCase.name}": ${(error as Error).message}`);
-        }
-      }
+  const check = async (name: string, act: () => Promise<unknown>): Promise<void> => {
+    try {
+      await act();
+      passed++;
+    } catch (error) {
+      failures.push(`${name}: ${(error as Error).message}`);
     }
   };
-  await check(device, kernels);
-  await check(cpu, kernels.filter(({ wasm }) => wasm));
+  const checkAll = async (device: Device, kernel: Kernel, cases: readonly Case[]): Promise<void> => {
+    for (const testCase of cases) {
+      await check(
+        `${kernel.name}, case "${testCase.name}"`,
+        () => checkCase(device, { kernel, testCase, seed }),
+      );
+    }
+  };
+  for (const kernel of kernels) {
+    await checkAll(device, kernel, everything ? kernel.cases : lastCases(kernel));
+    await check(`${kernel.name}'s texts`, () => checkTexts(gpu.device, { kernel, limits: device.limits }));
+    if (kernel.wasm) await checkAll(cpu, kernel, kernel.cases);
+  }
   device.destroy();
   return { description: gpu.description, passed, failures };
 }

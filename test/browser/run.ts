@@ -19,6 +19,8 @@ const here = import.meta.dirname!;
 const html = `<!doctype html>
 <script type="importmap">{ "imports": { "node:assert/strict": "/assert.js" } }</script>`;
 
+const everything = process.env.FOURIERFT_TEST_ALL === "1";
+
 async function testKernels(browser: Browser, files: Readonly<Record<string, string>>): Promise<PageReport> {
   const page = await browser.newPage();
   page.on("pageerror", (error) => console.error(`page: ${error.message}`));
@@ -29,7 +31,7 @@ async function testKernels(browser: Browser, files: Readonly<Record<string, stri
   });
   await page.goto("http://localhost/"); // WebGPU needs a secure context, which localhost is
   return await page.evaluate<PageReport>(
-    'import("/page.js").then(({ testKernels }) => testKernels())',
+    `import("/page.js").then(({ testKernels }) => testKernels({ everything: ${everything} }))`,
   );
 }
 
