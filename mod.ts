@@ -47,6 +47,7 @@ export type { KnownWay } from "./src/device/known_ways.ts";
 export type { Tuned, TuningOptions } from "./src/device/tuner.ts";
 export { type WebGpuDevice, webgpuDevice, type WebGpuDeviceOptions } from "./src/device/webgpu.ts";
 export { BatchEngine, type EngineOptions } from "./src/engine/batch_engine.ts";
+export type { MergingMode } from "./src/engine/merging.ts";
 export type {
   Engine,
   GenerateEvent,

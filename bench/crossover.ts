@@ -1,17 +1,16 @@
 /**
- * From how many rows on one adapter had better be merged: y = x (W + dW)^T, with dW built anew in each step, beside
- * y = x W^T and the spectral step that adds x dW^T.
+ * From how many rows on one adapter had better be merged: y = x (W + dW)^T, as the engine merges it anew in each step (see
+ * src/engine/merging.ts), beside y = x W^T and the spectral step that adds x dW^T.
  *
- * The spectral step costs in proportion to the rows, dW in proportion to out: "rows that dW costs" is where they meet, by
- * what each adds to the product alone.
+ * The spectral step costs in proportion to the rows, dW as much as `in` of them and a weight that is read and written:
+ * "rows that dW costs" is where they meet, by what each adds to the product alone.
  *
  * @module
  */
-import { copy } from "../kernels/copy.ts";
-import { fourierDelta } from "../kernels/fourier_delta.ts";
-import { fourierTable, randomFrequencies } from "../kernels/fourier_table.ts";
+import { addTransposed } from "../kernels/add_transposed.ts";
+import { fill } from "../kernels/fill.ts";
 import { linear } from "../kernels/linear.ts";
-import { uniforms } from "../src/engine/random.ts";
+import { unitRows } from "../src/engine/merging.ts";
 import { type Plan, step } from "../src/plan.ts";
 import { type Tensor, tensor } from "../src/tensor.ts";
 import { coldBytes, normalTensor, prepareInTurn } from "./data.ts";
@@ -32,7 +31,7 @@ function sizes({ device, quick }: BenchContext): Size[] {
   const [ds, counts] = quick
     ? [[64], [8]]
     : device.kind === "cpu"
-    ? [[128, 256, 512, 1024, 2048], [64, 256, 1024]]
+    ? [[128, 256, 512, 1024], [256, 1024, 4096]]
     : [[256, 1024, 4096], [256, 4096, 16384]];
   return ds.flatMap((d) => counts.map((rows) => ({ d, rows })));
 }
@@ -53,26 +52,24 @@ function waysOf(context: BenchContext, { d, rows }: Size): Ways {
   const count = Math.max(1, Math.min(maxWeights, Math.ceil(coldBytes(context) / (4 * d * d))));
   const weights = Array.from({ length: count }, () => normalTensor(device, [d, d]));
   const shape = { out: d, in: d };
-  const { u, v } = randomFrequencies(n, shape, uniforms(2));
-  const own = {
-    table: device.upload(
-      tensor(fourierTable({ destination: v, source: u }, { destination: d, source: d }).table),
-    ),
-    values: normalTensor(device, [n]),
-    weight: device.alloc([d, d], "float32"),
-  };
+  const units = device.upload(tensor(unitRows(d), [d, d]));
+  const ofUnits = layerSteps(context, { ...shape, rows: d, adapters: 1, n }, { x: units });
+  const delta = ofUnits.steps[0].buffers.y;
+  const own = device.alloc([d, d], "float32");
   const product = (weight: Tensor) => step(linear, { x, weight, y }, { rows, ...shape, accumulate: 0 });
   return {
     plain: weights.map((weight) => [product(weight)]),
     spectral: weights.map((weight, i) => [product(weight), layer.steps[i % layer.steps.length]]),
-    merged: weights.map((weight) => [
-      step(copy, { x: weight, y: own.weight }, { count: d * d }),
-      step(fourierDelta, own, { ...shape, scale: 150 / (d * d), accumulate: 1, first: 0, rows: d }),
-      product(own.weight),
+    merged: weights.map((weight, i) => [
+      step(fill, { y: delta }, { count: d * d, value: 0 }),
+      ofUnits.steps[i % ofUnits.steps.length],
+      step(addTransposed, { x: weight, t: delta, y: own }, { rows: d, cols: d }),
+      product(own),
     ]),
     release() {
       layer.release();
-      for (const t of [x, ...weights, ...Object.values(own)]) device.release(t);
+      ofUnits.release();
+      for (const t of [x, units, own, ...weights]) device.release(t);
     },
   };
 }

@@ -9,6 +9,7 @@ import { adaptedLinearsRmsNorm } from "./adapted_linears_rms_norm.ts";
 import { adaptedLinearsRopeCache } from "./adapted_linears_rope_cache.ts";
 import { adaptedLinearsSiluGateUp } from "./adapted_linears_silu_gate_up.ts";
 import { add } from "./add.ts";
+import { addTransposed } from "./add_transposed.ts";
 import { attention } from "./attention.ts";
 import { causalAttention } from "./causal_attention.ts";
 import { causalAttentionBackward } from "./causal_attention_backward.ts";
@@ -54,6 +55,7 @@ export {
   adaptedLinearsRopeCache,
   adaptedLinearsSiluGateUp,
   add,
+  addTransposed,
   attention,
   causalAttention,
   causalAttentionBackward,
@@ -139,6 +141,7 @@ export const kernels: readonly Kernel[] = [
   siluGate,
   siluGateUp,
   add,
+  addTransposed,
   sample,
   linearTransposed,
   rmsNormBackward,

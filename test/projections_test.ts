@@ -179,8 +179,9 @@ test("llamaPlan takes nine steps a layer, and four more for adapters of all its 
   const { model } = await openTiny(device, "llama");
   const { state } = new Runner(device, model, { banks: [], maxRows: 4, maxOutputs: 2, cacheRows: 8 });
   const count = (outputs: number, adapters: number): number => {
-    const [step] = llamaPlan(model, state, { rows: 1, outputs: 0, adapters: () => [] });
-    return llamaPlan(model, state, { rows: 3, outputs, adapters: () => Array(adapters).fill(step) }).length;
+    const [step] = llamaPlan(model, state, { rows: 1, outputs: 0, project: () => [] });
+    return llamaPlan(model, state, { rows: 3, outputs, project: () => Array(1 + adapters).fill(step) })
+      .length;
   };
   assert.equal(count(0, 0), 2 + 2 * 9);
   assert.equal(count(0, 1), 2 + 2 * 13);

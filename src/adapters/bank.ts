@@ -107,6 +107,12 @@ export class Bank {
     return false;
   }
 
+  /** Whether the adapter in a slot adapts any linear of a group. */
+  slotAdapts(slot: number, { first, count }: LinearGroup): boolean {
+    return this.#residents.get(slot)?.layers.some((layer) => layer >= first && layer < first + count) ??
+      false;
+  }
+
   /** Changes when steps do: a tensor was replaced, or more layers are adapted. Plans of an older revision are stale. */
   get revision(): number {
     return this.#arenas.reduce((sum, { generation }) => sum + generation, this.#adapted.size);

@@ -74,10 +74,11 @@ export function progressBar(unit: string): { update(done: number, total: number)
 /** Opens a model folder on a device with a progress bar. */
 export async function openNamedModel(
   device: Device,
-  { folder, adapters, maxModelLen, quantize }: {
+  { folder, adapters, maxModelLen, maxStepTokens, quantize }: {
     folder: string;
     adapters?: AdapterStore;
     maxModelLen?: number;
+    maxStepTokens?: number;
     quantize?: QuantizeTo;
   },
 ): Promise<OpenModel> {
@@ -88,6 +89,7 @@ export async function openNamedModel(
       adapters,
       maxModelLen,
       quantize,
+      engine: { maxStepTokens },
       onWeight: bar.update,
       registry: { log },
     });

@@ -34,6 +34,11 @@ export const serve = defineCommand({
     port: { type: "string", default: "8000", description: "TCP port; 0 picks a free one", valueHint: "N" },
     host: { type: "string", default: "127.0.0.1", description: "Address to bind", valueHint: "ADDR" },
     "max-model-len": { type: "string", description: "Longest sequence in tokens", valueHint: "N" },
+    "max-step-tokens": {
+      type: "string",
+      description: "Tokens of a step at most, of prompts for the most part; default 256",
+      valueHint: "N",
+    },
     ...modelArgs,
     ...deviceArgs,
   },
@@ -46,8 +51,11 @@ export const serve = defineCommand({
     const maxModelLen = args["max-model-len"] === undefined
       ? undefined
       : parseCount("max-model-len", args["max-model-len"]);
+    const maxStepTokens = args["max-step-tokens"] === undefined
+      ? undefined
+      : parseCount("max-step-tokens", args["max-step-tokens"]);
     const open = (on: Device) =>
-      openNamedModel(on, { folder: args.model, adapters: store, maxModelLen, quantize });
+      openNamedModel(on, { folder: args.model, adapters: store, maxModelLen, maxStepTokens, quantize });
     const opened = await open(device);
     const { tokenizer } = opened;
     // A GPU that was asked for is an error when it goes; one that was chosen is replaced by the CPU.

@@ -15,6 +15,7 @@ import { breathe } from "./breathe.ts";
 import type { Engine, GenerateEvent, GenerateRequest } from "./generate.ts";
 import { logprobsOf } from "./logprobs.ts";
 import { randomSeed, uniforms } from "./random.ts";
+import type { MergingMode } from "./merging.ts";
 import { Runner } from "./runner.ts";
 import { type Room, schedule, type Sequence, type Share } from "./schedule.ts";
 
@@ -27,6 +28,11 @@ export interface EngineOptions {
   readonly maxStepTokens?: number;
   /** Sequences that wait at most; more are refused. Default 1024. */
   readonly maxWaiting?: number;
+  /**
+   * Whether steps of many rows of one adapter multiply by weights that it is merged into: `auto`, as timed on the device, by
+   * default. Its results differ in their rounding, so that `never` gives the same ones at each start.
+   */
+  readonly merging?: MergingMode;
 }
 
 /** Float32 logits a step may hold. */
@@ -57,12 +63,13 @@ export class BatchEngine implements Engine {
     model: LlamaModel,
     private readonly deps: { readonly registry: AdapterRegistry; readonly options: EngineOptions },
   ) {
-    const { eosTokenIds, maxSequences = 16, maxStepTokens = 256, maxWaiting = 1024 } = deps.options;
+    const { eosTokenIds, maxSequences = 16, maxStepTokens = 256, maxWaiting = 1024, merging } = deps.options;
     this.maxModelLen = model.maxModelLen;
     this.vocabSize = model.config.vocabSize;
     this.#eos = new Set(eosTokenIds);
     this.#maxWaiting = maxWaiting;
-    const maxRows = Math.max(maxStepTokens, maxSequences);
+    const cacheRows = maxSequences * model.maxModelLen;
+    const maxRows = Math.min(Math.max(maxStepTokens, maxSequences), cacheRows);
     const maxOutputs = Math.max(maxSequences, Math.min(maxRows, Math.floor(maxLogits / this.vocabSize)));
     this.#room = { maxRows, maxOutputs, maxModelLen: this.maxModelLen };
     this.#freeLanes = Array.from({ length: maxSequences }, (_, i) => maxSequences - 1 - i);
@@ -70,7 +77,8 @@ export class BatchEngine implements Engine {
       banks: deps.registry.banks,
       maxRows,
       maxOutputs,
-      cacheRows: maxSequences * model.maxModelLen,
+      cacheRows,
+      merging,
     });
   }
 

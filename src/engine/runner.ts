@@ -6,13 +6,23 @@
 import type { Bank } from "../adapters/bank.ts";
 import type { Device, Program, Trace } from "../device/device.ts";
 import type { LlamaModel } from "../models/llama.ts";
-import { type AdapterSteps, llamaPlan, type LlamaState, llamaState } from "../models/llama_plan.ts";
+import { llamaPlan, type LlamaState, llamaState, type Project } from "../models/llama_plan.ts";
+import { linearStep } from "../models/weights.ts";
+import { Merging, type MergingMode, type OneAdapter, type ProjectionKind } from "./merging.ts";
 import { type Output, type Row, StepInputs } from "./step_inputs.ts";
 
 /** Rows and outputs of a step. */
 interface Size {
   readonly rows: number;
   readonly outputs: number;
+}
+
+/** What a program depends on. */
+interface Shape extends Size {
+  /** Of the rows' adapters. */
+  readonly banks: readonly Bank[];
+  /** Projections that the one adapter of all rows is merged into. */
+  readonly merged: ReadonlySet<ProjectionKind>;
 }
 
 interface Prepared {
@@ -24,8 +34,18 @@ interface Prepared {
 /** Most programs kept; each is a list of bindings. */
 const maxPrograms = 64;
 
-const keyOf = ({ rows, outputs }: Size, banks: readonly Bank[]): string =>
-  `${rows}:${outputs}:${banks.map(({ method }) => method.peftType)}`;
+const keyOf = ({ rows, outputs, banks, merged }: Shape): string =>
+  `${rows}:${outputs}:${banks.map(({ method }) => method.peftType)}:${[...merged]}`;
+
+const nothing: ReadonlySet<never> = new Set();
+
+/** The adapter that every row has. */
+function oneAdapter([first, ...others]: readonly Row[]): OneAdapter | undefined {
+  const one = first?.adapter;
+  return one && others.every(({ adapter }) => adapter?.bank === one.bank && adapter.slot === one.slot)
+    ? one
+    : undefined;
+}
 
 /**
  * The next size that steps are run in: powers of two, then multiples of 8, then of 64. The dense products take as many
@@ -41,6 +61,7 @@ function roundedUp(count: number): number {
 export class Runner {
   readonly state: LlamaState;
   readonly #inputs: StepInputs;
+  readonly #merging: Merging;
   readonly #programs = new Map<string, Prepared>();
   #last: Program | undefined;
 
@@ -52,10 +73,13 @@ export class Runner {
       readonly maxRows: number;
       readonly maxOutputs: number;
       readonly cacheRows: number;
+      /** Default `auto`. */
+      readonly merging?: MergingMode;
     },
   ) {
     this.#inputs = new StepInputs(device, options);
     this.state = llamaState(device, model, { ...options, inputs: this.#inputs.tensors });
+    this.#merging = new Merging(device, model, { state: this.state, mode: options.merging ?? "auto" });
   }
 
   /**
@@ -68,11 +92,14 @@ export class Runner {
     outputs: readonly Output[],
   ): Promise<{ readonly sampled: Promise<Uint32Array> }> {
     const banks = this.options.banks.filter((bank) => rows.some(({ adapter }) => adapter?.bank === bank));
-    const size = this.#size(rows.length, outputs.length);
-    let program = this.#prepared(size, banks);
+    const one = this.#merging.mayPay(rows.length) ? oneAdapter(rows) : undefined;
+    const merged = one ? await this.#merging.kindsFor(rows.length, one) : nothing;
+    const shape = { ...this.#size(rows.length, outputs.length), banks, merged };
+    let program = this.#prepared(shape);
     // A bank may change while a program is compiled: then it is looked for again.
-    for (; !program; program = this.#prepared(size, banks)) await this.#prepare(size, banks);
-    this.#inputs.write(rows, outputs, size);
+    for (; !program; program = this.#prepared(shape)) await this.#prepare(shape);
+    this.#inputs.write(rows, outputs, shape);
+    if (one && merged.size > 0) this.#merging.use(one);
     this.#last = program;
     if (outputs.length === 0) {
       this.device.run(program);
@@ -115,13 +142,13 @@ export class Runner {
     return { rows: Math.min(roundedUp(rows), maxRows), outputs: Math.min(roundedUp(outputs), maxOutputs) };
   }
 
-  /** The program of a step's size, if there is one for the banks as they are. */
-  #prepared(size: Size, banks: readonly Bank[]): Program | undefined {
-    const key = keyOf(size, banks);
+  /** The program of a step's shape, if there is one for the banks as they are. */
+  #prepared(shape: Shape): Program | undefined {
+    const key = keyOf(shape);
     const known = this.#programs.get(key);
     if (!known) return undefined;
     this.#programs.delete(key);
-    if (banks.some((bank, i) => bank.revision !== known.revisions[i])) {
+    if (shape.banks.some((bank, i) => bank.revision !== known.revisions[i])) {
       known.program.release();
       return undefined;
     }
@@ -129,12 +156,12 @@ export class Runner {
     return known.program;
   }
 
-  async #prepare(size: Size, banks: readonly Bank[]): Promise<void> {
-    const revisions = banks.map((bank) => bank.revision);
+  async #prepare(shape: Shape): Promise<void> {
+    const revisions = shape.banks.map((bank) => bank.revision);
     const program = await this.device.prepare(
-      llamaPlan(this.model, this.state, { ...size, adapters: this.#adapterSteps(banks) }),
+      llamaPlan(this.model, this.state, { ...shape, project: this.#project(shape) }),
     );
-    this.#programs.set(keyOf(size, banks), { program, revisions });
+    this.#programs.set(keyOf(shape), { program, revisions });
     this.#forgetOldest();
   }
 
@@ -145,10 +172,18 @@ export class Runner {
     this.#programs.delete(key);
   }
 
-  #adapterSteps(banks: readonly Bank[]): AdapterSteps {
-    return (linears, { x, y, rows, of }) =>
-      banks.filter((bank) => bank.adapts(linears)).map((bank) =>
-        bank.step(linears, { x, y, rows, slots: this.#inputs.slots.get(bank)![of] })
-      );
+  #project({ banks, merged }: Shape): Project {
+    return (projection, { of, ...io }) => {
+      const whole = this.#merging.steps(projection, io, { kinds: merged, bank: banks[0] });
+      if (whole) return whole;
+      const { linears, shape } = projection, { x, y, ...sizes } = io;
+      const adapted = banks.filter((bank) => bank.adapts(linears));
+      return [
+        linearStep(projection, { x, y }, { ...sizes, ...shape }),
+        ...adapted.map((bank) =>
+          bank.step(linears, { x, y, rows: io.rows, slots: this.#inputs.slots.get(bank)![of] })
+        ),
+      ];
+    };
   }
 }

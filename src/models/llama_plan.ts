@@ -13,12 +13,10 @@ import { rmsNorm } from "../../kernels/rms_norm.ts";
 import { ropeCache } from "../../kernels/rope_cache.ts";
 import { sample } from "../../kernels/sample.ts";
 import { siluGateUp } from "../../kernels/silu_gate_up.ts";
-import type { LinearGroup } from "../adapters/bank.ts";
 import type { Device } from "../device/device.ts";
 import { type Plan, type Step, step } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";
 import type { LlamaModel, Projection } from "./llama.ts";
-import { linearStep } from "./weights.ts";
 
 /** What a step is fed, for the most rows and outputs it may have. */
 export interface LlamaInputs {
@@ -99,20 +97,28 @@ export function llamaState(
   };
 }
 
-/** A step's adapters: given a projection's linears and tensors, the steps that add each row's adapter. */
-export type AdapterSteps = (
-  linears: LinearGroup,
-  io: { readonly x: Tensor; readonly y: Tensor; readonly rows: number; readonly of: "rows" | "outputs" },
-) => readonly Step[];
+/** What a projection is run on: y = x W^T + b, or y += where `accumulate` is not 0. */
+export interface ProjectionIo {
+  readonly x: Tensor;
+  readonly y: Tensor;
+  readonly rows: number;
+  readonly accumulate: number;
+}
+
+/** How a projection is run with its rows' adapters; `of` says whether they are the step's rows or those of its outputs. */
+export type Project = (
+  projection: Projection,
+  io: ProjectionIo & { readonly of: "rows" | "outputs" },
+) => Plan;
 
 /** The plan of one step: `rows` tokens through the layers, then logits and a sampled token for `outputs` of them. */
 export function llamaPlan(
   { config, layers, ...model }: LlamaModel,
   s: LlamaState,
-  { rows, outputs, adapters }: {
+  { rows, outputs, project }: {
     readonly rows: number;
     readonly outputs: number;
-    readonly adapters: AdapterSteps;
+    readonly project: Project;
   },
 ): Plan {
   const { hiddenSize, heads, kvHeads, headDim, intermediateSize, rmsNormEps, vocabSize } = config;
@@ -120,16 +126,8 @@ export function llamaPlan(
   const norm = (x: Tensor, weight: Tensor, y: Tensor, count = rows): Step =>
     step(rmsNorm, { x, weight, y }, { rows: count, dim: hiddenSize, eps: rmsNormEps });
 
-  /** y = or += x W^T + b, and the rows' adapters. */
-  function project(
-    { shape, linears, ...weights }: Projection,
-    io: { x: Tensor; y: Tensor; accumulate?: boolean; of?: "rows" | "outputs" },
-  ): Step[] {
-    const { x, y, of = "rows" } = io;
-    const count = of === "rows" ? rows : outputs;
-    const sizes = { rows: count, ...shape, accumulate: Number(io.accumulate ?? false) };
-    return [linearStep(weights, { x, y }, sizes), ...adapters(linears, { x, y, rows: count, of })];
-  }
+  const ofRows = (projection: Projection, x: Tensor, y: Tensor, accumulate = 0): Plan =>
+    project(projection, { x, y, rows, accumulate, of: "rows" });
 
   const steps: Step[] = [
     step(nextTokens, { tokens, from, sampled: s.sampled, ids: s.ids }, { rows, outputs: s.maxOutputs }),
@@ -144,18 +142,18 @@ export function llamaPlan(
     const sizes = { rows, heads, kvHeads, headDim, cacheRows };
     steps.push(
       norm(s.hidden, inputNorm, s.normed),
-      ...project(qkv, { x: s.normed, y: s.qkv }),
+      ...ofRows(qkv, s.normed, s.qkv),
       step(ropeCache, { qkv: s.qkv, table: model.ropeTable, positions, index, keys, values }, sizes),
       step(attention, { q: s.qkv, keys, values, first, positions, y: s.attended }, {
         ...sizes,
         qStride: qkv.shape.out,
         scale: 1 / Math.sqrt(headDim),
       }),
-      ...project(o, { x: s.attended, y: s.hidden, accumulate: true }),
+      ...ofRows(o, s.attended, s.hidden, 1),
       norm(s.hidden, postNorm, s.normed),
-      ...project(gateUp, { x: s.normed, y: s.gateUp }),
+      ...ofRows(gateUp, s.normed, s.gateUp),
       step(siluGateUp, { gateUp: s.gateUp, y: s.gated }, { rows, dim: intermediateSize }),
-      ...project(down, { x: s.gated, y: s.hidden, accumulate: true }),
+      ...ofRows(down, s.gated, s.hidden, 1),
     );
   });
   if (outputs === 0) return steps;
@@ -166,7 +164,12 @@ export function llamaPlan(
       vocab: s.maxRows,
     }),
     norm(s.outputHidden, model.norm, s.outputNormed, outputs),
-    ...project(model.head, { x: s.outputNormed, y: s.logits, of: "outputs" }),
+    ...project(model.head, {
+      ...{ x: s.outputNormed, y: s.logits },
+      rows: outputs,
+      accumulate: 0,
+      of: "outputs",
+    }),
     step(sample, { logits: s.logits, params: s.inputs.params, tokens: s.sampled }, {
       rows: outputs,
       vocab: vocabSize,

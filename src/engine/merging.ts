@@ -1,0 +1,222 @@
+/**
+ * When a step had better multiply by weights that its adapter is merged into: y = x (W + dW)^T, where all rows are of one
+ * adapter and so many that making dW costs less than adding x dW^T.
+ *
+ * dW is made by the adapter's own step, of unit rows: row i of what it adds is column i of dW. So every method can be merged;
+ * it costs as many rows as the linear has inputs, and fewer rows never gain. For more of them both are timed on the device, once
+ * for each power of two and shape, and the answer is kept.
+ *
+ * @module
+ */
+import { addTransposed } from "../../kernels/add_transposed.ts";
+import { fill } from "../../kernels/fill.ts";
+import type { Bank } from "../adapters/bank.ts";
+import type { Device, Program } from "../device/device.ts";
+import type { LayerWeights, LlamaModel, Projection } from "../models/llama.ts";
+import type { LlamaState, ProjectionIo } from "../models/llama_plan.ts";
+import { isQuantized, linearStep } from "../models/weights.ts";
+import { type Plan, step } from "../plan.ts";
+import { slice, type Tensor, tensor } from "../tensor.ts";
+
+/** `auto` is as timed; `always` is wherever it can be; results differ in their rounding. */
+export type MergingMode = "auto" | "never" | "always";
+
+/** The adapter that all rows of a step have. */
+export interface OneAdapter {
+  readonly bank: Bank;
+  readonly slot: number;
+}
+
+/** A layer's projections: each has the same shape in every layer. */
+const kinds = ["qkv", "o", "gateUp", "down"] as const;
+
+/** Which of a layer's projections. */
+export type ProjectionKind = typeof kinds[number] & keyof LayerWeights;
+
+/** Numbers of a matrix that is kept for it: there are three. Of larger weights, products take nearly all of the time. */
+const mostNumbers = 2 ** 24;
+/** Multiplications of a product that is worth timing: fewer take less than a millisecond anywhere. */
+const leastProducts = 2 ** 24;
+/** Merging must be faster by this factor, or it may be the clock's doing. */
+const clearly = 0.97;
+const rounds = 3;
+
+/** What the steps that merge work in; all layers share it. */
+interface Scratch {
+  /** dW^T (in, out), and W + dW (out, in), of the largest projection that may be merged. */
+  readonly delta: Tensor;
+  readonly merged: Tensor;
+  /** (rows), uint32: the adapter's slot in each. */
+  readonly slots: Tensor;
+  /** Unit rows (in, in) by `in`. */
+  readonly units: Map<number, Tensor>;
+}
+
+/** Row i is 1 at i, and 0 elsewhere. */
+export function unitRows(size: number): Float32Array {
+  const rows = new Float32Array(size * size);
+  for (let i = 0; i < size; i++) rows[i * size + i] = 1;
+  return rows;
+}
+
+const numbersOf = ({ shape: { out, in: inSize } }: Projection): number => inSize * Math.max(inSize, out);
+
+/** Fewer rows never gain. */
+function fewestRows({ shape: { out, in: inSize } }: Projection, mode: MergingMode): number {
+  return mode === "always" ? inSize + 1 : Math.max(inSize + 1, leastProducts / (out * inSize));
+}
+
+/** See the module's documentation. */
+export class Merging {
+  /** Projections that can be merged, by kind, and the kind of each layer's. */
+  readonly #mergeable: ReadonlyMap<ProjectionKind, Projection>;
+  readonly #kinds: ReadonlyMap<Projection, ProjectionKind>;
+  readonly #fewestRows: number;
+  /** By method, kind and rows. */
+  readonly #answers = new Map<string, Promise<boolean>>();
+  #scratch: Scratch | undefined;
+  #slot: number | undefined;
+
+  constructor(
+    private readonly device: Device,
+    private readonly model: LlamaModel,
+    private readonly options: { readonly state: LlamaState; readonly mode: MergingMode },
+  ) {
+    const [layer] = options.mode === "never" ? [] : model.layers;
+    this.#mergeable = new Map(kinds.flatMap((kind) => {
+      const projection = layer?.[kind];
+      const can = projection && !isQuantized(projection.weight) && numbersOf(projection) <= mostNumbers;
+      return can ? [[kind, projection] as const] : [];
+    }));
+    this.#kinds = new Map(model.layers.flatMap((weights) => kinds.map((kind) => [weights[kind], kind])));
+    const fewest = [...this.#mergeable.values()].map((projection) => fewestRows(projection, options.mode));
+    this.#fewestRows = Math.min(...fewest);
+  }
+
+  /** Whether so many rows of one adapter may be worth it; false of every small step. */
+  mayPay(rows: number): boolean {
+    return rows >= this.#fewestRows;
+  }
+
+  /** The kinds of projections that a step of so many rows had better merge; times what was not timed yet. */
+  async kindsFor(rows: number, adapter: OneAdapter): Promise<ReadonlySet<ProjectionKind>> {
+    const { mode } = this.options;
+    const power = 2 ** Math.floor(Math.log2(rows));
+    const chosen = new Set<ProjectionKind>();
+    for (const [kind, projection] of this.#mergeable) {
+      const counted = mode === "always" ? rows : power;
+      if (counted < fewestRows(projection, mode) || !this.#adaptsAll(kind, adapter)) continue;
+      if (mode === "always" || await this.#wins(kind, power, adapter)) chosen.add(kind);
+    }
+    return chosen;
+  }
+
+  /** Readies what merged steps read for an adapter; in order with runs. */
+  use({ slot }: OneAdapter): void {
+    const { slots } = this.#working();
+    if (this.#slot === slot) return;
+    this.#slot = slot;
+    this.device.write(slots, new Uint32Array(slots.shape[0]).fill(slot));
+  }
+
+  /** y = or += x (W + dW)^T + b, of a projection of one of the kinds; undefined of another. */
+  steps(
+    projection: Projection,
+    io: ProjectionIo,
+    { kinds, bank }: { readonly kinds: ReadonlySet<ProjectionKind>; readonly bank: Bank },
+  ): Plan | undefined {
+    const kind = this.#kinds.get(projection);
+    return kind && kinds.has(kind) ? this.#merged(projection, io, bank) : undefined;
+  }
+
+  #merged(projection: Projection, { x, y, ...sizes }: ProjectionIo, bank: Bank): Plan {
+    const { shape, linears, weight, bias } = projection;
+    const { out, in: inSize } = shape;
+    const { slots, ...scratch } = this.#working();
+    const delta = slice(scratch.delta, 0, [inSize, out]), merged = slice(scratch.merged, 0, [out, inSize]);
+    return [
+      step(fill, { y: delta }, { count: out * inSize, value: 0 }),
+      bank.step(linears, { x: this.#units(inSize), y: delta, slots, rows: inSize }),
+      step(addTransposed, { x: weight as Tensor, t: delta, y: merged }, { rows: out, cols: inSize }),
+      linearStep({ weight: merged, bias }, { x, y }, { ...sizes, ...shape }),
+    ];
+  }
+
+  #working(): Scratch {
+    if (this.#scratch) return this.#scratch;
+    const shapes = [...this.#mergeable.values()].map(({ shape }) => shape);
+    const most = Math.max(...shapes.map((shape) => shape.out * shape.in));
+    const rows = Math.max(this.options.state.maxRows, ...shapes.map((shape) => shape.in));
+    return this.#scratch = {
+      delta: this.device.alloc([most], "float32"),
+      merged: this.device.alloc([most], "float32"),
+      slots: this.device.alloc([rows], "uint32"),
+      units: new Map(),
+    };
+  }
+
+  #units(size: number): Tensor {
+    const { units } = this.#working();
+    const known = units.get(size);
+    if (known) return known;
+    const made = this.device.upload(tensor(unitRows(size), [size, size]));
+    units.set(size, made);
+    return made;
+  }
+
+  /** Whether an adapter adapts the kind in every layer: where it adds nothing, its own step costs nothing. */
+  #adaptsAll(kind: ProjectionKind, { bank, slot }: OneAdapter): boolean {
+    return this.model.layers.every((layer) => bank.slotAdapts(slot, layer[kind].linears));
+  }
+
+  /** Whether merging is clearly faster with so many rows. */
+  #wins(kind: ProjectionKind, rows: number, adapter: OneAdapter): Promise<boolean> {
+    const key = `${adapter.bank.method.peftType}:${kind}:${rows}`;
+    let answer = this.#answers.get(key);
+    if (!answer) {
+      // It is never worth a failed step: whatever is wrong shows where the step itself is run.
+      answer = this.#compare(kind, rows, adapter).catch(() => false);
+      this.#answers.set(key, answer);
+    }
+    return answer;
+  }
+
+  /** Runs both on the first layer. What they write is overwritten by every step before it is read. */
+  async #compare(kind: ProjectionKind, rows: number, adapter: OneAdapter): Promise<boolean> {
+    const projection = this.#mergeable.get(kind)!;
+    const { normed, qkv, attended, hidden, gateUp, gated } = this.options.state;
+    const [x, y, accumulate] = {
+      qkv: [normed, qkv, 0] as const,
+      o: [attended, hidden, 1] as const,
+      gateUp: [normed, gateUp, 0] as const,
+      down: [gated, hidden, 1] as const,
+    }[kind];
+    const { slots } = this.#working();
+    this.use(adapter);
+    const times = await this.#times([
+      [
+        linearStep(projection, { x, y }, { rows, ...projection.shape, accumulate }),
+        adapter.bank.step(projection.linears, { x, y, rows, slots }),
+      ],
+      this.#merged(projection, { x, y, rows, accumulate }, adapter.bank),
+    ]);
+    return times[1] < clearly * times[0];
+  }
+
+  /** Microseconds of plans, run in turn. */
+  async #times(plans: readonly Plan[]): Promise<number[]> {
+    const programs: Program[] = [];
+    const least = plans.map(() => Infinity);
+    try {
+      for (const plan of plans) programs.push(await this.device.prepare(plan));
+      for (let round = 0; round < rounds; round++) {
+        for (const [i, program] of programs.entries()) {
+          least[i] = Math.min(least[i], (await this.device.trace(program)).wholeUs);
+        }
+      }
+    } finally {
+      programs.forEach((program) => program.release());
+    }
+    return least;
+  }
+}

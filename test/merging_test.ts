@@ -1,0 +1,220 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { cpuDevice, openFolder, openModel } from "../mod.ts";
+import { Bank } from "../src/adapters/bank.ts";
+import type { Method } from "../src/adapters/method.ts";
+import { fourierft } from "../src/adapters/methods/fourierft.ts";
+import { lora } from "../src/adapters/methods/lora.ts";
+import type { Device, Program } from "../src/device/device.ts";
+import { Merging, type MergingMode } from "../src/engine/merging.ts";
+import { uniforms } from "../src/engine/random.ts";
+import { Runner } from "../src/engine/runner.ts";
+import type { Output, Row } from "../src/engine/step_inputs.ts";
+import type { LlamaModel } from "../src/models/llama.ts";
+import type { Plan } from "../src/plan.ts";
+import { devicesForLongTests } from "./devices.ts";
+import { distance } from "./kernel_contract.ts";
+
+const rows = 24;
+
+/** A tiny model (hidden 16, intermediate 20), and a bank with an adapter of all its linears and one of the first layer's. */
+async function openTiny(
+  device: Device,
+  { name = "llama", method = fourierft }: { name?: string; method?: Method } = {},
+) {
+  const folder = await openFolder(fileURLToPath(new URL(`fixtures/tiny/${name}`, import.meta.url)));
+  const { model } = await openModel(device, { folder, engine: { maxSequences: 1 } });
+  const bank = new Bank(device, method, { linears: model.linears, capacity: 4 });
+  const random = uniforms(3);
+  const load = (paths: RegExp): number => {
+    const linears = model.linears.filter(({ path }) => paths.test(path));
+    return bank.load(
+      new Map(linears.map(({ path, shape }) => {
+        const made = method.create!(shape, { nFrequency: 40, scaling: 9, r: 3, random });
+        const values = Float32Array.from(made.pack(shape).values, () => random() - 0.5);
+        return [path, { ...made, pack: (of) => ({ ...made.pack(of), values }) }];
+      })),
+    )!;
+  };
+  return { model, bank, all: load(/_proj$/), first: load(/layers\.0\./) };
+}
+
+function runnerOf(
+  device: Device,
+  model: LlamaModel,
+  { bank, merging }: { bank: Bank; merging?: MergingMode },
+): Runner {
+  return new Runner(device, model, { banks: [bank], maxRows: 512, maxOutputs: 4, cacheRows: 512, merging });
+}
+
+const outputs: readonly Output[] = [0, rows - 1].map((row) => ({
+  ...{ row, temperature: 0, topP: 1, topK: 0, uniform: 0 },
+}));
+
+/** A prompt of so many rows; `slotOf` says which has which adapter. */
+function prompt(bank: Bank, slotOf: (row: number) => number | undefined, count = rows): Row[] {
+  return Array.from({ length: count }, (_, r) => {
+    const slot = slotOf(r);
+    return {
+      token: r * 7 % 31,
+      position: r % 200,
+      first: 0,
+      adapter: slot === undefined ? undefined : { bank, slot },
+    };
+  });
+}
+
+async function logitsOf(runner: Runner, input: readonly Row[]): Promise<Float32Array> {
+  await runner.step(input, outputs);
+  return Float32Array.from(
+    (await Promise.all(outputs.map((_, i) => runner.logits(i)))).flatMap((l) => [...l]),
+  );
+}
+
+/** Weights that the last step merged an adapter into. */
+async function mergedBy(runner: Runner): Promise<number> {
+  const { launches } = await runner.trace();
+  return launches.filter(({ kernel }) => kernel === "add_transposed").length;
+}
+
+for (const device of await devicesForLongTests()) {
+  for (
+    const [name, method] of device.kind === "cpu"
+      ? [["llama", fourierft], ["llama", lora], ["qwen2", fourierft]] as const
+      : [["qwen2", fourierft]] as const
+  ) {
+    test(`Runner on ${device.kind}: ${name} with ${method.peftType} merged says what it says with dW unmade`, async () => {
+      const { model, bank, all } = await openTiny(device, { name, method });
+      const apart = runnerOf(device, model, { bank, merging: "never" });
+      const merging = runnerOf(device, model, { bank, merging: "always" });
+      const input = prompt(bank, () => all);
+      const expected = await logitsOf(apart, input);
+      assert.equal(await mergedBy(apart), 0);
+      const found = await logitsOf(merging, input);
+      assert.equal(await mergedBy(merging), 2 * 4);
+      const off = distance(found, expected);
+      assert.ok(off < 1e-5, `${off}`);
+      // Another adapter does not meet what the last one left.
+      const plain = await logitsOf(merging, prompt(bank, () => undefined));
+      assert.ok(distance(plain, expected) > 1e-2);
+      assert.deepEqual(plain, await logitsOf(apart, prompt(bank, () => undefined)));
+      assert.deepEqual(await logitsOf(merging, input), found);
+    });
+  }
+}
+
+test("Runner merges two adapters in turn, each by its own numbers", async () => {
+  const device = cpuDevice();
+  const { model, bank, all } = await openTiny(device);
+  const other = bank.load(
+    new Map(
+      model.linears.slice(0, -1).map(({ path, shape }) => [
+        path,
+        fourierft.create!(shape, { nFrequency: 7, scaling: 90, random: uniforms(8) }),
+      ]),
+    ),
+  )!;
+  const apart = runnerOf(device, model, { bank, merging: "never" });
+  const merging = runnerOf(device, model, { bank, merging: "always" });
+  for (const slot of [all, other, all]) {
+    const input = prompt(bank, () => slot);
+    assert.ok(distance(await logitsOf(merging, input), await logitsOf(apart, input)) < 1e-5);
+    assert.equal(await mergedBy(merging), 8);
+  }
+});
+
+test("Runner merges nothing into rows of several adapters, of none here and there, or fewer than inputs", async () => {
+  const device = cpuDevice();
+  const { model, bank, all, first } = await openTiny(device);
+  const merging = runnerOf(device, model, { bank, merging: "always" });
+  const merged = async (input: readonly Row[]): Promise<number> => {
+    await merging.step(input, []);
+    return await mergedBy(merging);
+  };
+  assert.equal(await merged(prompt(bank, () => all)), 8);
+  assert.equal(await merged(prompt(bank, (row) => row === 9 ? first : all)), 0);
+  assert.equal(await merged(prompt(bank, (row) => row === 23 ? undefined : all)), 0);
+  assert.equal(await merged(prompt(bank, () => first)), 0, "it adds nothing to the second layer");
+  assert.equal(await merged(prompt(bank, () => all, 20)), 6, "down_proj has twenty inputs");
+  assert.equal(await merged(prompt(bank, () => all, 16)), 0);
+});
+
+const isMerged = (plan: Plan): boolean => plan.some(({ kernel }) => kernel.name === "add_transposed");
+
+/** A model whose o_proj alone is worth timing, on a device that runs nothing: its clock says what it is told. */
+async function openTimed(times: (way: "merged" | "apart") => number) {
+  const cpu = cpuDevice();
+  const { model, bank, all } = await openTiny(cpu);
+  const shape = { out: 1024, in: 128 };
+  const weight = cpu.alloc([1024, 128], "float32");
+  const layers = model.layers.map((layer) => ({ ...layer, o: { ...layer.o, shape, weight } }));
+  const plans = new Map<Program, Plan>();
+  const released: Program[] = [];
+  const device: Device = {
+    ...cpu,
+    prepare(plan) {
+      const program = { launches: plan.length, release: () => void released.push(program) };
+      plans.set(program, plan);
+      return Promise.resolve(program);
+    },
+    trace: (program) =>
+      Promise.resolve({
+        clock: "host",
+        launches: [],
+        wholeUs: times(isMerged(plans.get(program)!) ? "merged" : "apart"),
+      }),
+  };
+  const { state } = runnerOf(cpu, model, { bank });
+  return {
+    merging: new Merging(device, { ...model, layers }, { state, mode: "auto" }),
+    adapter: { bank, slot: all },
+    timed: () => plans.size,
+    released: () => released.length,
+  };
+}
+
+test("Merging times a shape once for each power of two of rows, and says what is clearly faster", async () => {
+  const clock = { merged: 96, apart: 100 };
+  const { merging, adapter, timed, released } = await openTimed((way) => clock[way]);
+  const chosen = async (rows: number): Promise<string[]> => [...await merging.kindsFor(rows, adapter)];
+  assert.deepEqual(await chosen(256), ["o"]);
+  assert.equal(timed(), 2);
+  assert.equal(released(), 2);
+  clock.merged = 200;
+  assert.deepEqual(await chosen(511), ["o"]);
+  assert.equal(timed(), 2);
+  assert.deepEqual(await chosen(512), []);
+  assert.equal(timed(), 4);
+  clock.merged = 98;
+  assert.deepEqual(await chosen(1024), [], "by two in a hundred it may be the clock");
+  assert.deepEqual(await chosen(700), []);
+  assert.equal(timed(), 6);
+});
+
+test("Merging times nothing that fewer rows than inputs, or a short product, could not gain by", async () => {
+  const { merging, adapter, timed } = await openTimed(() => 1);
+  // 2^24 multiplications of 128 x 1024 take 128 rows, and dW as many.
+  assert.equal(merging.mayPay(128), false);
+  assert.equal(merging.mayPay(129), true);
+  assert.deepEqual([...await merging.kindsFor(255, adapter)], []);
+  assert.equal(timed(), 0);
+});
+
+test("Merging leaves a projection apart that cannot be timed", async () => {
+  const { merging, adapter, timed } = await openTimed(() => {
+    throw new Error("no clock");
+  });
+  assert.deepEqual([...await merging.kindsFor(256, adapter)], []);
+  assert.deepEqual([...await merging.kindsFor(256, adapter)], []);
+  assert.equal(timed(), 2);
+});
+
+test("Merging takes no quantised weights", async () => {
+  const device = cpuDevice();
+  const folder = await openFolder(fileURLToPath(new URL("fixtures/tiny/llama", import.meta.url)));
+  const { model } = await openModel(device, { folder, quantize: "int8", engine: { maxSequences: 1 } });
+  const bank = new Bank(device, fourierft, { linears: model.linears, capacity: 1 });
+  const { state } = runnerOf(device, model, { bank });
+  assert.equal(new Merging(device, model, { state, mode: "always" }).mayPay(10_000), false);
+});
