@@ -1,6 +1,5 @@
 import { loader, narrow, storageType } from "./half.ts";
 import {
-  type Arrays,
   type Case,
   defineKernel,
   type DType,
@@ -59,19 +58,6 @@ function tiles(sizes: Readonly<Record<Uniforms, number>>, limits: Limits): [numb
   return grid;
 }
 
-/** Tile by tile, so that what is read across rows is read again while it is in the cache. */
-function cpu({ x, t, y }: Arrays<Buffers>, { rows, cols }: Readonly<Record<Uniforms, number>>): void {
-  for (let row = 0; row < rows; row += tile) {
-    const rowsEnd = Math.min(rows, row + tile);
-    for (let col = 0; col < cols; col += tile) {
-      const colsEnd = Math.min(cols, col + tile);
-      for (let r = row; r < rowsEnd; r++) {
-        for (let c = col; c < colsEnd; c++) y[r * cols + c] = x[r * cols + c] + t[c * rows + r];
-      }
-    }
-  }
-}
-
 const sized = (rows: number, cols: number, dtype: DType = "float32"): Case<Buffers, Uniforms> => ({
   name: `${rows} x ${cols}, ${dtype}`,
   uniforms: { rows, cols },
@@ -109,7 +95,7 @@ export const addTransposed: Kernel<Buffers, Uniforms> = defineKernel({
       for (let c = 0; c < cols; c++) y[r * cols + c] = x[r * cols + c] + t[c * rows + r];
     }
   },
-  cpu,
+  wasm: ({ rows, cols }) => ({ function: "add_transposed", args: ["x", "t", "y", rows, cols] }),
   tolerance: 1e-7,
   cases: [
     sized(1, 1),

@@ -46,6 +46,7 @@ export const fill: Kernel<"y", Uniforms> = defineKernel({
   reference({ y }, { count, value }) {
     for (let i = 0; i < count; i++) y[i] = value;
   },
+  wasm: ({ count, value }) => ({ function: "fill", args: ["y", count, value] }),
   tolerance: 0,
   cases: [sized(1, 0.5), sized(251), sized(256), sized(257, -2)],
   benches: [{ ...sized(2 ** 22), bytes: 2 ** 24 }],

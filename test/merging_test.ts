@@ -143,11 +143,10 @@ test("Runner merges nothing into rows of several adapters, of none here and ther
 const isMerged = (plan: Plan): boolean => plan.some(({ kernel }) => kernel.name === "add_transposed");
 
 /** A model whose o_proj alone is worth timing, on a device that runs nothing: its clock says what it is told. */
-async function openTimed(times: (way: "merged" | "apart") => number) {
+async function openTimed(times: (way: "merged" | "apart") => number, shape = { out: 1024, in: 128 }) {
   const cpu = cpuDevice();
   const { model, bank, all } = await openTiny(cpu);
-  const shape = { out: 1024, in: 128 };
-  const weight = cpu.alloc([1024, 128], "float32");
+  const weight = cpu.alloc([shape.out, shape.in], "float32");
   const layers = model.layers.map((layer) => ({ ...layer, o: { ...layer.o, shape, weight } }));
   const plans = new Map<Program, Plan>();
   const released: Program[] = [];
@@ -194,11 +193,13 @@ test("Merging times a shape once for each power of two of rows, and says what is
 
 test("Merging times nothing that fewer rows than inputs, or a short product, could not gain by", async () => {
   const { merging, adapter, timed } = await openTimed(() => 1);
-  // 2^24 multiplications of 128 x 1024 take 128 rows, and dW as many.
   assert.equal(merging.mayPay(128), false);
   assert.equal(merging.mayPay(129), true);
-  assert.deepEqual([...await merging.kindsFor(255, adapter)], []);
+  assert.deepEqual([...await merging.kindsFor(255, adapter)], [], "of 128 rows, as many as inputs");
   assert.equal(timed(), 0);
+  const short = await openTimed(() => 1, { out: 64, in: 64 });
+  assert.equal(short.merging.mayPay(1023), false);
+  assert.equal(short.merging.mayPay(1024), true);
 });
 
 test("Merging leaves a projection apart that cannot be timed", async () => {

@@ -6,4 +6,14 @@ export { linear } from "./linear";
 export { lora_linear } from "./lora";
 export { quantized_linear } from "./quantized";
 export { sample } from "./sample";
-export { add, embedding, rms_norm, rope, rope_cache, silu_gate, silu_gate_up } from "./rows";
+export {
+  add,
+  add_transposed,
+  embedding,
+  fill,
+  rms_norm,
+  rope,
+  rope_cache,
+  silu_gate,
+  silu_gate_up,
+} from "./rows";

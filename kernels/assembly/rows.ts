@@ -159,3 +159,43 @@ export function add(x: usize, y: usize, count: usize): void {
   }
   if (rest) storeTail(y + end, f32x4.add(loadTail(y + end, rest), loadTail(x + end, rest)), rest);
 }
+
+/** y[i] = value, `count` elements. */
+export function fill(y: usize, count: usize, value: f32): void {
+  const end = (count & ~3) << 2, all = count << 2, v = f32x4.splat(value);
+  for (let i: usize = 0; i < end; i += 16) v128.store(y + i, v);
+  for (let i = end; i < all; i += 4) store<f32>(y + i, value);
+}
+
+/** y[r, c] = x[r, c] + t[c, r], in tiles of 32 columns: what they read across t's rows is used while it is in the cache. */
+export function add_transposed(x: usize, t: usize, y: usize, rows: usize, cols: usize): void {
+  const line = cols << 2, column = rows << 2;
+  for (let begin: usize = 0; begin < cols; begin += 32) {
+    const end = min(begin + 32, cols), whole = begin + ((end - begin) & ~3);
+    for (let r: usize = 0; r < rows; r += 4) {
+      const block = r + 4 <= rows ? whole : begin;
+      for (let c = begin; c < block; c += 4) {
+        const from = t + c * column + (r << 2);
+        const t0 = v128.load(from), t1 = v128.load(from + column);
+        const t2 = v128.load(from + 2 * column), t3 = v128.load(from + 3 * column);
+        const a = i32x4.shuffle(t0, t1, 0, 4, 1, 5), b = i32x4.shuffle(t2, t3, 0, 4, 1, 5);
+        const d = i32x4.shuffle(t0, t1, 2, 6, 3, 7), e = i32x4.shuffle(t2, t3, 2, 6, 3, 7);
+        const at = r * line + (c << 2);
+        add4(x, y, at, i32x4.shuffle(a, b, 0, 1, 4, 5));
+        add4(x, y, at + line, i32x4.shuffle(a, b, 2, 3, 6, 7));
+        add4(x, y, at + 2 * line, i32x4.shuffle(d, e, 0, 1, 4, 5));
+        add4(x, y, at + 3 * line, i32x4.shuffle(d, e, 2, 3, 6, 7));
+      }
+      for (let row = r; row < min(r + 4, rows); row++) {
+        for (let c = block; c < end; c++) {
+          const at = row * line + (c << 2);
+          store<f32>(y + at, load<f32>(x + at) + load<f32>(t + c * column + (row << 2)));
+        }
+      }
+    }
+  }
+}
+
+function add4(x: usize, y: usize, at: usize, v: v128): void {
+  v128.store(y + at, f32x4.add(v128.load(x + at), v));
+}

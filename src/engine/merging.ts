@@ -35,8 +35,8 @@ export type ProjectionKind = typeof kinds[number] & keyof LayerWeights;
 
 /** Numbers of a matrix that is kept for it: there are three. Of larger weights, products take nearly all of the time. */
 const mostNumbers = 2 ** 24;
-/** Multiplications of a product that is worth timing: fewer take less than a millisecond anywhere. */
-const leastProducts = 2 ** 24;
+/** Multiplications of a product that is worth timing: fewer take less than half a millisecond anywhere. */
+const leastProducts = 2 ** 22;
 /** Merging must be faster by this factor, or it may be the clock's doing. */
 const clearly = 0.97;
 const rounds = 3;
