@@ -82,11 +82,10 @@ export const fourierLinear: Kernel<LinearsBuffer, keyof typeof uniforms> = defin
     mixed("looped radices 19, 43", { rows: 2, in: 19 * 256, out: 43 * 64, adapters: [64] }),
     mixed("looped radix 221, more invocations than outputs", { rows: 2, in: 221, out: 42, adapters: [64] }),
     mixed("4096 in one workgroup", { rows: 2, in: 4096, out: 4096, adapters: [50] }),
-    mixed("long in and out", { rows: 3, in: 11008, out: 9216, adapters: [20, 10] }),
+    mixed("long in and out", { rows: 2, in: 11008, out: 9216, adapters: [20, 10] }),
     mixed("residues in and out", { rows: 2, in: 17408, out: 28672, adapters: [10] }),
     mixed("residues out only", { rows: 2, in: 64, out: 21504, adapters: [50] }),
-    mixed("residues in only", { rows: 2, in: 18944, out: 96, adapters: [40] }),
-    mixed("odd and long", { rows: 1, in: 9 * 715, out: 7 * 1001, adapters: [12] }),
+    mixed("odd and long", { rows: 1, in: 3 * 1375, out: 5 * 847, adapters: [12] }),
     mixed("prime and long", { rows: 1, in: 4099, out: 4111, adapters: [3] }),
   ],
   benches: [[4096, 1, 1], [4096, 64, 64], [4096, 512, 1], [4096, 4096, 1], [4096, 4096, 1024], [

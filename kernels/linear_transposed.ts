@@ -79,7 +79,7 @@ export const linearTransposed: Kernel<Buffers, Uniforms> = defineKernel({
     sized({ rows: 65, in: 65, out: 37, dtype: "bfloat16" }),
     sized({ rows: 33, in: 68, out: 515, accumulate: 1 }),
     sized({ rows: 5, in: 130, out: 1031, dtype: "float16", accumulate: 1 }),
-    sized({ rows: 66, in: 132, out: 256, dtype: "bfloat16" }),
+    sized({ rows: 66, in: 124, out: 256, dtype: "bfloat16" }),
     sized({ rows: 129, in: 8200, out: 19, dtype: "float16" }),
   ],
   benches: [

@@ -2,7 +2,8 @@
  * Runs the tests in child processes that have a Vulkan device: `deno run -A test/run.ts [options] [test files]`.
  *
  * Without files all of them run, each in a process of its own, two at a time: a software GPU compiles on one core. What a
- * file's process prints is shown when it ends.
+ * file's process prints is shown when it ends. With Deno's own GPU they run in one process: at the end of one that used it,
+ * Deno aborts now and then, after all is said.
  *
  * Options: `--bun` tests on Bun, `--wgpu` opens GPUs by Deno's own `navigator.gpu` in place of Dawn and runs what uses a
  * GPU; the rest is the test runner's.
@@ -89,5 +90,7 @@ async function runAll(files: readonly string[]): Promise<boolean> {
   return failed.length === 0;
 }
 
-const succeeded = named ? await run(testCommand([]), "at once") : await runAll(testFiles());
+const succeeded = named || onWgpu
+  ? await run(testCommand(named ? [] : testFiles()), "at once")
+  : await runAll(testFiles());
 if (!succeeded) process.exitCode = 1;
