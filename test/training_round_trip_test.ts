@@ -13,7 +13,8 @@ import { openAdapterStore } from "../src/runtime/adapter_store.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
 import { train } from "../src/train.ts";
-import { devicesForLongTests } from "./devices.ts";
+import { cpuDevice } from "../src/device/cpu.ts";
+import { everything, testDevices } from "./devices.ts";
 import { distance } from "./kernel_contract.ts";
 import { ended, roundTripFixture, start, tinyRun, trainingFixture, withTinyModel } from "./train_process.ts";
 
@@ -70,7 +71,10 @@ async function promptLogits(
   return logits;
 }
 
-for (const device of await devicesForLongTests()) {
+/** On a GPU the trainer and the engine have tests of their own, by PEFT's numbers and transformers'. */
+const devices = everything ? await testDevices() : [cpuDevice()];
+
+for (const device of devices) {
   test(`adapters trained here, on ${device.kind}: PEFT computes the logits that the engine does`, async () => {
     const adapters = await openAdapterStore(roundTripFixture(""));
     const opened = await openModel(device, { folder: await baseFolder(), adapters });

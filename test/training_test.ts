@@ -14,7 +14,7 @@ import { learningRateFactor } from "../src/training/schedule.ts";
 import { runTraining, TrainingError } from "../src/training/train.ts";
 import { Trainer } from "../src/training/trainer.ts";
 import { distance } from "./kernel_contract.ts";
-import { testDevices } from "./devices.ts";
+import { devicesForLongTests } from "./devices.ts";
 
 const fixtures = new URL("./fixtures/training/", import.meta.url);
 const path = (name: string): string => fileURLToPath(new URL(name, fixtures));
@@ -79,7 +79,7 @@ function tensorsOf(name: string): Map<string, Float32Array> {
   return new Map([...file.tensors.keys()].map((tensor) => [tensor, toFloat32(file.read(tensor))]));
 }
 
-for (const device of await testDevices()) {
+for (const device of await devicesForLongTests()) {
   const model = await openTiny(device);
   for (const method of ["fourierft", "lora"]) {
     const expected = golden.methods[method];
