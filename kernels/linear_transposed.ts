@@ -74,13 +74,13 @@ export const linearTransposed: Kernel<Buffers, Uniforms> = defineKernel({
   tolerance: 1e-5,
   cases: [
     sized({ rows: 1, in: 1, out: 1 }),
+    sized({ rows: 129, in: 8200, out: 19, dtype: "float16" }),
     sized({ rows: 3, in: 31, out: 7, dtype: "float16" }),
     sized({ rows: 64, in: 64, out: 16, accumulate: 1 }),
     sized({ rows: 65, in: 65, out: 37, dtype: "bfloat16" }),
     sized({ rows: 33, in: 68, out: 515, accumulate: 1 }),
     sized({ rows: 5, in: 130, out: 1031, dtype: "float16", accumulate: 1 }),
     sized({ rows: 66, in: 124, out: 256, dtype: "bfloat16" }),
-    sized({ rows: 129, in: 8200, out: 19, dtype: "float16" }),
   ],
   benches: [
     bench({ rows: 512, in: 4096, out: 4096, dtype: "float16" }),
