@@ -2,8 +2,8 @@
  * A dense product of one row and what the row's adapter adds to it, side by side in one dispatch.
  *
  * One after the other, the adapters' few workgroups have the GPU to themselves and wait for memory most of their time: 12
- * us each in a step of Llama-3.2-1B on an H100, a third of the whole step. Both need x, and neither the other's result, so here they run at once. Each
- * puts its part into a plane of `sums`, which a second dispatch adds up.
+ * us each in a step of Llama-3.2-1B on an H100, a third of the whole step. Both need x, and neither the other's result, so
+ * here they run at once. Each puts its part into a plane of `sums`, which a second dispatch adds up.
  *
  * @module
  */
