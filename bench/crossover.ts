@@ -7,10 +7,8 @@
  *
  * @module
  */
-import { addTransposed } from "../kernels/add_transposed.ts";
-import { fill } from "../kernels/fill.ts";
 import { linear } from "../kernels/linear.ts";
-import { unitRows } from "../src/engine/merging.ts";
+import { mergeSteps, unitRows } from "../src/engine/merging.ts";
 import { type Plan, step } from "../src/plan.ts";
 import { type Tensor, tensor } from "../src/tensor.ts";
 import { coldBytes, normalTensor, prepareInTurn } from "./data.ts";
@@ -61,9 +59,10 @@ function waysOf(context: BenchContext, { d, rows }: Size): Ways {
     plain: weights.map((weight) => [product(weight)]),
     spectral: weights.map((weight, i) => [product(weight), layer.steps[i % layer.steps.length]]),
     merged: weights.map((weight, i) => [
-      step(fill, { y: delta }, { count: d * d, value: 0 }),
-      ofUnits.steps[i % ofUnits.steps.length],
-      step(addTransposed, { x: weight, t: delta, y: own }, { rows: d, cols: d }),
+      ...mergeSteps({
+        ...{ shape, weight, delta, merged: own },
+        ofUnits: ofUnits.steps[i % ofUnits.steps.length],
+      }),
       product(own),
     ]),
     release() {

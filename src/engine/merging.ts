@@ -11,11 +11,12 @@
 import { addTransposed } from "../../kernels/add_transposed.ts";
 import { fill } from "../../kernels/fill.ts";
 import type { Bank } from "../adapters/bank.ts";
+import type { LinearShape } from "../adapters/method.ts";
 import type { Device, Program } from "../device/device.ts";
 import type { LayerWeights, LlamaModel, Projection } from "../models/llama.ts";
 import type { LlamaState, ProjectionIo } from "../models/llama_plan.ts";
 import { isQuantized, linearStep } from "../models/weights.ts";
-import { type Plan, step } from "../plan.ts";
+import { type Plan, type Step, step } from "../plan.ts";
 import { slice, type Tensor, tensor } from "../tensor.ts";
 
 /** `auto` is as timed; `always` is wherever it can be; results differ in their rounding. */
@@ -57,6 +58,24 @@ export function unitRows(size: number): Float32Array {
   const rows = new Float32Array(size * size);
   for (let i = 0; i < size; i++) rows[i * size + i] = 1;
   return rows;
+}
+
+/** What the steps of a merge work on: dW^T (in, out), W and W + dW (out, in), and the adapter's step of unit rows onto dW^T. */
+export interface Merge {
+  readonly shape: LinearShape;
+  readonly weight: Tensor;
+  readonly delta: Tensor;
+  readonly merged: Tensor;
+  readonly ofUnits: Step;
+}
+
+/** W + dW, made anew. */
+export function mergeSteps({ shape: { out, in: inSize }, weight, delta, merged, ofUnits }: Merge): Plan {
+  return [
+    step(fill, { y: delta }, { count: out * inSize, value: 0 }),
+    ofUnits,
+    step(addTransposed, { x: weight, t: delta, y: merged }, { rows: out, cols: inSize }),
+  ];
 }
 
 const numbersOf = ({ shape: { out, in: inSize } }: Projection): number => inSize * Math.max(inSize, out);
@@ -134,10 +153,9 @@ export class Merging {
     const { out, in: inSize } = shape;
     const { slots, ...scratch } = this.#working();
     const delta = slice(scratch.delta, 0, [inSize, out]), merged = slice(scratch.merged, 0, [out, inSize]);
+    const ofUnits = bank.step(linears, { x: this.#units(inSize), y: delta, slots, rows: inSize });
     return [
-      step(fill, { y: delta }, { count: out * inSize, value: 0 }),
-      bank.step(linears, { x: this.#units(inSize), y: delta, slots, rows: inSize }),
-      step(addTransposed, { x: weight as Tensor, t: delta, y: merged }, { rows: out, cols: inSize }),
+      ...mergeSteps({ shape, weight: weight as Tensor, delta, merged, ofUnits }),
       linearStep({ weight: merged, bias }, { x, y }, { ...sizes, ...shape }),
     ];
   }
