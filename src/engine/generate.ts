@@ -26,6 +26,12 @@ export interface GenerateRequest {
   readonly logprobs?: number;
   /** Also report them for the prompt's tokens; needs `logprobs`. */
   readonly promptLogprobs?: boolean;
+  /** Ids that end this sequence, beside the model's own end tokens. */
+  readonly stopTokenIds?: readonly number[];
+  /** Whether the model's end tokens are tokens like others; `stopTokenIds` end the sequence all the same. */
+  readonly ignoreEos?: boolean;
+  /** New tokens before any end token may be chosen: until then none of them is sampled. Default 0. */
+  readonly minTokens?: number;
   /** Aborting ends the sequence; the iteration throws the signal's reason. */
   readonly signal?: AbortSignal;
 }
@@ -45,7 +51,12 @@ export interface TokenLogprobs {
 export type GenerateEvent =
   | { readonly kind: "prompt"; readonly logprobs: readonly (TokenLogprobs | null)[] }
   | { readonly kind: "token"; readonly tokenId: number; readonly logprobs?: TokenLogprobs }
-  | { readonly kind: "end"; readonly finishReason: "stop" | "length" };
+  | {
+    readonly kind: "end";
+    readonly finishReason: "stop" | "length";
+    /** The token that ended the sequence, with its log-probabilities if asked for; no `token` event reports it. */
+    readonly stopToken?: { readonly tokenId: number; readonly logprobs?: TokenLogprobs };
+  };
 
 /** Turns requests into tokens, many at a time. */
 export interface Engine {

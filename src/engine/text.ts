@@ -110,13 +110,29 @@ export class StopFinder {
   }
 }
 
+/** A token's log-probabilities; each of the most likely ones with its text and bytes in the same place. */
+export interface TextLogprobs {
+  readonly logprob: number;
+  /** Most likely first. */
+  readonly top: readonly {
+    readonly tokenId: number;
+    readonly text: string;
+    readonly bytes: readonly number[];
+    readonly logprob: number;
+  }[];
+}
+
 /** A token within a text. */
 export interface TextToken {
   readonly tokenId: number;
   /** Characters (code points) of the text before the token; of the prompt's text, too, where that is echoed. */
   readonly offset: number;
+  /** The token's own text, decoded after the tokens before it; the texts joined make the text. */
+  readonly text: string;
+  /** UTF-8 bytes that the token stands for; of a part of a character, that part's. */
+  readonly bytes: readonly number[];
   /** Null for a prompt's first token; absent when not asked for. */
-  readonly logprobs?: TokenLogprobs | null;
+  readonly logprobs?: TextLogprobs | null;
 }
 
 /**
@@ -134,6 +150,8 @@ export type TextEvent =
     readonly tokens: readonly TextToken[];
     /** `stop` at a stop string or the end-of-text token. */
     readonly finishReason: "stop" | "length";
+    /** The stop string, or the id among the request's `stopTokenIds`, that ended the sequence; absent otherwise. */
+    readonly stopReason?: string | number;
   };
 
 /** What is asked of {@linkcode generateText} besides tokens. */
@@ -141,6 +159,10 @@ export interface TextOptions {
   readonly tokenizer: Pick<Tokenizer, "decode">;
   /** Texts that end the sequence; they are not part of its text. None may be empty. */
   readonly stop?: readonly string[];
+  /** Leave special tokens out of the text. Default true. */
+  readonly skipSpecialTokens?: boolean;
+  /** End the text with the stop string or stop token that ended the sequence. Default false. */
+  readonly includeStop?: boolean;
   /** Report the prompt first; with log-probabilities if the request asks for the prompt's. */
   readonly echo?: boolean;
 }
@@ -160,18 +182,31 @@ class TextWriter {
   #offset = 0;
   #pushed = false;
 
-  constructor(private readonly detokenizer: Detokenizer) {}
+  constructor(
+    private readonly detokenizer: Detokenizer,
+    private readonly tokenizer: Pick<Tokenizer, "decode">,
+  ) {}
 
   push(tokenId: number, logprobs?: TokenLogprobs | null): string {
-    this.#tokens.push(
-      logprobs === undefined
-        ? { tokenId, offset: this.#offset }
-        : { tokenId, offset: this.#offset, logprobs },
-    );
+    this.#tokens.push({
+      ...this.#piece(tokenId),
+      offset: this.#offset,
+      ...(logprobs === undefined ? {} : {
+        logprobs: logprobs && {
+          logprob: logprobs.logprob,
+          top: logprobs.top.map((one) => ({ ...this.#piece(one.tokenId), logprob: one.logprob })),
+        },
+      }),
+    });
     this.#pushed = true;
     const piece = this.detokenizer.push(tokenId);
     this.#offset += countCharacters(piece);
     return piece;
+  }
+
+  #piece(tokenId: number): Pick<TextToken, "tokenId" | "text" | "bytes"> {
+    const text = this.tokenizer.decode([tokenId], { skipSpecialTokens: false });
+    return { tokenId, text, bytes: [...new TextEncoder().encode(text)] };
   }
 
   /** Tokens since the last call. */
@@ -200,7 +235,7 @@ export async function* generateText(
 ): AsyncGenerator<TextEvent, void, void> {
   const { promptTokenIds } = request;
   const context = echo ? [] : promptTokenIds.slice(-contextTokens);
-  const writer = new TextWriter(new Detokenizer(tokenizer, context));
+  const writer = new TextWriter(new Detokenizer(tokenizer, context), tokenizer);
   const finder = new StopFinder(stop);
   let toEcho = echo;
   for await (const event of engine.generate(request)) {

@@ -86,6 +86,11 @@ export async function openTokenizer(folder: TextFolder): Promise<Tokenizer> {
   return {
     encode: (text, { addSpecialTokens = true } = {}) =>
       encoder.encode(text, { add_special_tokens: addSpecialTokens }).ids,
+    encodeAsync(text, { addSpecialTokens = true, signal } = {}) {
+      signal?.throwIfAborted();
+      return Promise.resolve(encoder.encode(text, { add_special_tokens: addSpecialTokens }).ids);
+    },
+    fewestTokens: () => 0,
     decode(ids, { skipSpecialTokens = true } = {}) {
       // A model's embeddings may have padding rows: such ids have no text.
       const known = ids.filter((id) => encoder.id_to_token(id) !== undefined);

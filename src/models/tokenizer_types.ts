@@ -15,6 +15,17 @@ export interface ChatMessage {
 export interface Tokenizer {
   /** Token ids of a text; with `addSpecialTokens` (default true) what the tokenizer's post-processor adds, too. */
   encode(text: string, options?: { addSpecialTokens?: boolean }): number[];
+  /**
+   * As `encode`, for texts of any length: the calling thread is never held for more than some milliseconds.
+   *
+   * @throws the signal's reason once it is aborted.
+   */
+  encodeAsync(
+    text: string,
+    options?: { addSpecialTokens?: boolean; signal?: AbortSignal },
+  ): Promise<number[]>;
+  /** A lower bound of the tokens of a text, from its length and the longest token; costs no encoding. */
+  fewestTokens(text: string): number;
   /** Text of token ids; special tokens are left out unless `skipSpecialTokens` is false. */
   decode(ids: readonly number[], options?: { skipSpecialTokens?: boolean }): string;
   /** Ids that end a sequence, from generation_config.json and config.json. */
