@@ -14,6 +14,7 @@ import type { GenerateRequest } from "../src/engine/generate.ts";
 import { openCheckpoint } from "../src/models/checkpoint.ts";
 import { type LlamaModel, loadLlama } from "../src/models/llama.ts";
 import { readConfig } from "../src/open.ts";
+import { turns } from "./until.ts";
 
 const cpu = cpuDevice();
 /** Runs at once, as a CPU does, but is driven as a device that runs ahead. */
@@ -71,7 +72,7 @@ async function events(
   engine: BatchEngine,
   { request, delay, leavesAfter = Infinity }: Visit,
 ): Promise<GenerateEvent[]> {
-  for (let i = 0; i < delay; i++) await new Promise((resolve) => setTimeout(resolve, 0));
+  await turns(delay);
   const seen: GenerateEvent[] = [];
   for await (const event of engine.generate(request)) {
     seen.push(event);
@@ -117,7 +118,7 @@ function watched(): { device: Device; seen: { submitted: number; mostUnread: num
       seen.mostUnread = Math.max(seen.mostUnread, ++unread);
       const read = await cpu.runAndRead(program, source, range);
       // Results come late, as a GPU's do.
-      await new Promise((resolve) => setTimeout(resolve, 2));
+      await turns(20);
       unread--;
       return read;
     },

@@ -7,6 +7,7 @@ import type { AdapterCard, AdapterService } from "../src/adapters/service.ts";
 import type { Engine, GenerateEvent, GenerateRequest, TokenLogprobs } from "../src/engine/generate.ts";
 import { NotFoundError } from "../src/errors.ts";
 import { tensor } from "../src/tensor.ts";
+import { turn as step } from "./until.ts";
 
 /** An engine that records what it is asked. */
 export interface FakeEngine extends Engine {
@@ -41,11 +42,6 @@ function untilAborted(signal: AbortSignal): Promise<never> {
     if (signal.aborted) reject(signal.reason);
     signal.addEventListener("abort", () => reject(signal.reason), { once: true });
   });
-}
-
-/** A turn of the event loop, as a step of a real engine takes. */
-function step(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
 /** An engine that follows a script. */

@@ -10,6 +10,7 @@ import { createApp } from "../src/server/mod.ts";
 import { tensor } from "../src/tensor.ts";
 import { demoTokenizer } from "./demo_model.ts";
 import { fakeAdapters, type FakeEngine, fakeEngine, type Script } from "./server_fakes.ts";
+import { turns, until } from "./until.ts";
 
 const tokenizer = await demoTokenizer();
 const ids = (text: string): number[] => tokenizer.encode(text, { addSpecialTokens: false });
@@ -679,8 +680,7 @@ test("createApp() ends the other sequences when one fails on its way", async () 
   const error = new DeviceError("The device is lost");
   const { app, engine } = setUp({ failure: { at: 2, error, sequence: 1 }, hangs: true });
   await refused(await post(app, "/v1/completions", { ...completion, n: 3 }), 503);
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  assert.equal(engine.ends.length, 3);
+  await until(() => engine.ends.length === 3);
 });
 
 test("createApp() tells of a failure amid a stream by an event, and closes it", async () => {
@@ -705,10 +705,10 @@ test("createApp() ends the sequences of a stream whose reader leaves", async () 
   const reader = response.body!.getReader();
   await reader.read();
   await reader.read();
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await turns(3);
   assert.deepEqual(engine.ends, []);
   await reader.cancel();
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await until(() => engine.ends.length === 2);
   assert.deepEqual(engine.ends, ["AbortError", "AbortError"]);
   assert.deepEqual(logged, []);
 });
@@ -723,11 +723,11 @@ test("createApp() ends the sequences of a request that is aborted, streaming or 
       signal: controller.signal,
     });
     const answered = Promise.resolve(app.request(request)).then((response) => response.text());
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    assert.equal(engine.requests.length, 2);
+    await until(() => engine.requests.length === 2);
     assert.deepEqual(engine.ends, []);
     controller.abort();
     await answered;
+    await until(() => engine.ends.length === 2);
     assert.deepEqual(engine.ends, ["AbortError", "AbortError"]);
     assert.deepEqual(logged, []);
   }

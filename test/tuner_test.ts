@@ -5,6 +5,7 @@ import { type KnownWay, withFound } from "../src/device/known_ways.ts";
 import { type Tuned, Tuner, type WayTimer } from "../src/device/tuner.ts";
 import type { Step } from "../src/plan.ts";
 import { tensor } from "../src/tensor.ts";
+import { turns } from "./until.ts";
 
 /** A kernel whose calls have a key for each number of rows, and three ways. */
 function kernelOf(name: string, programs = "v1"): Kernel {
@@ -42,7 +43,7 @@ function fakeTimer(us: Readonly<Record<string, number | Error>>, { brokenWays = 
     async time(steps, ways) {
       asked.push(`${steps[0].kernel.name} ${steps[0].uniforms.rows}, ${steps.length}: ${ways}`);
       mostRunning = Math.max(mostRunning, ++running);
-      await new Promise((resolve) => setTimeout(resolve, 2));
+      await turns(2);
       running--;
       return ways.map((way) => {
         const time = us[way];
