@@ -43,8 +43,7 @@ import { ropeBackward } from "./rope_backward.ts";
 import { ropeCache } from "./rope_cache.ts";
 import { sample } from "./sample.ts";
 import { scale } from "./scale.ts";
-import { siluGate } from "./silu_gate.ts";
-import { siluGateBackward } from "./silu_gate_backward.ts";
+import { siluGate, siluGateBackward } from "./silu_gate.ts";
 import { siluGateUp } from "./silu_gate_up.ts";
 import { sumOfSquares } from "./sum_of_squares.ts";
 

@@ -1,85 +1,55 @@
-import { siluGateBackward } from "./silu_gate_backward.ts";
-import {
-  anyKernel,
-  type Case,
-  defineKernel,
-  grid,
-  type Kernel,
-  nans,
-  normals,
-  uniformStruct,
-  workgroupBuiltins,
-  workgroupIndex,
-} from "./kernel.ts";
+import { elementwise } from "./elementwise.ts";
+import { anyKernel, type Kernel, normals } from "./kernel.ts";
 
-type Buffers = "gate" | "up" | "y";
+/** Sizes with gates from usual ones to those beyond which exp would overflow. */
+const cases = [1, 4, 100].map((scale, i) => ({
+  count: [251, 256, 257][i],
+  inputs: (random: () => number) => ({ gate: normals([251, 256, 257][i], random, scale) }),
+}));
 
-const uniforms = { count: "u32" } as const;
+const bench = { count: 256 * 14336 };
 
-const wgsl = /* wgsl */ `
-${uniformStruct(uniforms)}
-@group(0) @binding(1) var<storage, read> gate: array<f32>;
-@group(0) @binding(2) var<storage, read> up: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
-
-@compute @workgroup_size(256)
-fn main(${workgroupBuiltins}) {
-  let i = (${workgroupIndex}) * 256 + local;
-  if (i >= uniforms.count) { return; }
-  let g = gate[i];
+/** The gradients of Llama's gated unit. */
+export const siluGateBackward: Kernel<"dy" | "gate" | "up" | "dgate" | "dup", "count"> = elementwise({
+  name: "silu_gate_backward",
+  doc:
+    "dup[i] = dy[i] gate[i] s and dgate[i] = dy[i] up[i] s (1 + gate[i] (1 - s)), where s = 1 / (1 + exp(-gate[i]))",
+  buffers: { dy: "read", gate: "read", up: "read", dgate: "write", dup: "write" },
   // exp of a number <= 0 cannot overflow.
+  wgsl: `
+  let g = gate[i];
   let e = exp(-abs(g));
-  y[i] = g * select(e, 1.0, g >= 0) / (1 + e) * up[i];
-}
-`;
-
-function sized(count: number, scale = 1): Case<Buffers, "count"> {
-  return {
-    name: `${count}, gates of about ${scale}`,
-    uniforms: { count },
-    make: (random) => ({ gate: normals(count, random, scale), up: normals(count, random), y: nans(count) }),
-  };
-}
+  let sigmoid = select(e, T(1), g >= T(0)) / (1 + e);
+  let rest = select(T(1), e, g >= T(0)) / (1 + e);
+  dgate[i] = dy[i] * up[i] * sigmoid * (1 + g * rest);
+  dup[i] = dy[i] * g * sigmoid;`,
+  reference({ dy, gate, up, dgate, dup }, { count }) {
+    for (let i = 0; i < count; i++) {
+      const sigmoid = 1 / (1 + Math.exp(-gate[i]));
+      dgate[i] = dy[i] * up[i] * sigmoid * (1 + gate[i] * (1 - sigmoid));
+      dup[i] = dy[i] * gate[i] * sigmoid;
+    }
+  },
+  tolerance: 1e-5,
+  cases: [{ count: 1 }, ...cases],
+  bench,
+});
 
 /** The gated unit of Llama's feed-forward layer. */
-export const siluGate: Kernel<Buffers, "count"> = defineKernel({
+export const siluGate: Kernel<"gate" | "up" | "y", "count"> = elementwise({
   name: "silu_gate",
   doc: "y[i] = gate[i] / (1 + exp(-gate[i])) * up[i]",
-  buffers: {
-    gate: { access: "read", dtypes: ["float32"], doc: "(count)" },
-    up: { access: "read", dtypes: ["float32"], doc: "(count)" },
-    y: { access: "read_write", dtypes: ["float32"], doc: "(count)" },
-  },
-  uniforms,
-  launch: ({ uniforms: { count } }, limits) => ({
-    dispatches: [{
-      wgsl,
-      bindings: [
-        { name: "gate", access: "read" },
-        { name: "up", access: "read" },
-        { name: "y", access: "read_write" },
-      ],
-      grid: grid(Math.ceil(count / 256), limits),
-    }],
-  }),
+  buffers: { gate: "read", up: "read", y: "write" },
+  wgsl: `
+  let g = gate[i];
+  let e = exp(-abs(g));
+  y[i] = g * select(e, T(1), g >= T(0)) / (1 + e) * up[i];`,
   reference({ gate, up, y }, { count }) {
     for (let i = 0; i < count; i++) y[i] = gate[i] / (1 + Math.exp(-gate[i])) * up[i];
   },
-  wasm: ({ count }) => ({
-    function: "silu_gate",
-    args: ["gate", count, "up", count, "y", count, 1, count],
-  }),
-  backward: (uniforms) => ({
-    steps: [{
-      kernel: anyKernel(siluGateBackward),
-      values: { gate: "gate", up: "up" },
-      gradients: { dy: "y" },
-      targets: { dgate: { of: "gate", mode: "write" }, dup: { of: "up", mode: "write" } },
-      uniforms,
-    }],
-    overwritten: ["y"],
-  }),
+  wasm: true,
+  gradient: anyKernel(siluGateBackward),
   tolerance: 1e-5,
-  cases: [sized(1), sized(251), sized(256, 4), sized(257, 100)],
-  benches: [{ ...sized(256 * 14336), bytes: 3 * 256 * 14336 * 4 }],
+  cases: [{ count: 1 }, ...cases],
+  bench,
 });

@@ -23,7 +23,7 @@ import { rmsNormBackward } from "../kernels/rms_norm_backward.ts";
 import { rope } from "../kernels/rope.ts";
 import { ropeBackward } from "../kernels/rope_backward.ts";
 import { siluGate } from "../kernels/silu_gate.ts";
-import { siluGateBackward } from "../kernels/silu_gate_backward.ts";
+import { siluGateBackward } from "../kernels/silu_gate.ts";
 import { sumOfSquares } from "../kernels/sum_of_squares.ts";
 import { distance, randomSource } from "./kernel_contract.ts";
 

@@ -35,8 +35,13 @@ export function rms_norm(
   }
 }
 
-/** y[r] = gate[r] / (1 + e^-gate[r]) * up[r]. */
-export function silu_gate(
+/** y[i] = gate[i] / (1 + e^-gate[i]) * up[i]. */
+export function silu_gate(gate: usize, up: usize, y: usize, count: usize): void {
+  siluGateRows(gate, count, up, count, y, count, 1, count);
+}
+
+/** The same of rows with strides. */
+function siluGateRows(
   gate: usize,
   gateStride: usize,
   up: usize,
@@ -58,7 +63,7 @@ export function silu_gate(
 
 /** The same of gate and up side by side in rows of 2 dim. */
 export function silu_gate_up(gateUp: usize, y: usize, rows: usize, dim: usize): void {
-  silu_gate(gateUp, 2 * dim, gateUp + (dim << 2), 2 * dim, y, dim, rows, dim);
+  siluGateRows(gateUp, 2 * dim, gateUp + (dim << 2), 2 * dim, y, dim, rows, dim);
 }
 
 function silu(g: v128): v128 {
