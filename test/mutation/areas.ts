@@ -14,6 +14,6 @@ export interface Area {
 export const areas: Readonly<Record<string, Area>> = {
   safetensors: {
     mutate: ["src/safetensors/*.ts"],
-    tests: ["test/safetensors_test.ts"],
+    tests: ["test/safetensors_edges_test.ts", "test/safetensors_test.ts"],
   },
 };
