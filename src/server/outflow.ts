@@ -1,0 +1,48 @@
+/**
+ * Bodies of answers, as fast as they are read; a reader that stands still is cut off.
+ *
+ * @module
+ */
+
+/** How a body is made and ends. */
+export interface OutflowOptions {
+  /** The next bytes; undefined after the last. Called when the reader has room, one call at a time. */
+  readonly next: () => Promise<Uint8Array | undefined>;
+  /** Time after which a reader that takes nothing is cut off. */
+  readonly readerMs: number;
+  /** The reader went away, or was cut off. */
+  readonly onLeave: () => void;
+  /** Called once, however the body ends. */
+  readonly onEnd: () => void;
+}
+
+/** A body that holds one chunk at a time. */
+export function outflow({ next, readerMs, onLeave, onEnd }: OutflowOptions): ReadableStream<Uint8Array> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let left = false;
+  const leave = (): void => {
+    if (left) return;
+    left = true;
+    clearTimeout(timer);
+    onLeave();
+    onEnd();
+  };
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      clearTimeout(timer);
+      const chunk = await next();
+      if (left) return;
+      if (!chunk) {
+        left = true;
+        controller.close();
+        return onEnd();
+      }
+      controller.enqueue(chunk);
+      timer = setTimeout(() => {
+        leave();
+        controller.error(new Error("Cannot go on with this answer: its reader takes nothing"));
+      }, readerMs);
+    },
+    cancel: leave,
+  });
+}
