@@ -130,10 +130,14 @@ export function answerTo(error: unknown): ErrorAnswer {
   }
   const { param = null, code = null } = error as Partial<InvalidRequestError>;
   const { status, type, retryAfterSeconds } = rule;
+  const headers: Record<string, string> = {};
+  if (retryAfterSeconds !== undefined) headers["retry-after"] = String(retryAfterSeconds);
+  // The rest of a late body would be waited for.
+  if (status === 408) headers.connection = "close";
   return {
     status,
     body: errorBody(shorten((error as Error).message, mostMessage), { type, param, code: code ?? rule.code }),
-    headers: retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) },
+    headers,
   };
 }
 

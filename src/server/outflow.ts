@@ -10,6 +10,8 @@ export interface OutflowOptions {
   readonly next: () => Promise<Uint8Array | undefined>;
   /** Time after which a reader that takes nothing is cut off. */
   readonly readerMs: number;
+  /** What a reader that was cut off finds at the end, if it goes on after all. */
+  readonly lastWords?: Uint8Array;
   /** The reader went away, or was cut off. */
   readonly onLeave: () => void;
   /** Called once, however the body ends. */
@@ -17,7 +19,9 @@ export interface OutflowOptions {
 }
 
 /** A body that holds one chunk at a time. */
-export function outflow({ next, readerMs, onLeave, onEnd }: OutflowOptions): ReadableStream<Uint8Array> {
+export function outflow(
+  { next, readerMs, lastWords, onLeave, onEnd }: OutflowOptions,
+): ReadableStream<Uint8Array> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let left = false;
   const leave = (): void => {
@@ -40,7 +44,9 @@ export function outflow({ next, readerMs, onLeave, onEnd }: OutflowOptions): Rea
       controller.enqueue(chunk);
       timer = setTimeout(() => {
         leave();
-        controller.error(new Error("Cannot go on with this answer: its reader takes nothing"));
+        // Not an error: runtimes would print its stack, and tell the reader no more than an early end does.
+        if (lastWords) controller.enqueue(lastWords);
+        controller.close();
       }, readerMs);
     },
     cancel: leave,

@@ -3,12 +3,16 @@
  *
  * @module
  */
+import { breathe } from "../engine/breathe.ts";
 import type { ServedModel } from "./deps.ts";
 import type { Hold } from "./budget.ts";
 import { InvalidRequestError } from "./errors.ts";
 import { refusal } from "./fields.ts";
 
 const promptRule = "it must be a text, a list of texts, a list of token ids, or a list of such lists";
+
+/** Time after which others have their turn. */
+const turnMs = 5;
 
 /** Bytes of a token id in a list, as engines hold them. */
 const idBytes = 8;
@@ -120,8 +124,15 @@ export async function promptsOf(
     throw refusal("prompt", promptRule);
   }
   const prompts: (readonly number[])[] = [];
+  let turn = performance.now();
   for (const [i, entry] of entries.entries()) {
     const path = single ? "prompt" : `prompt[${i}]`;
+    // Many short texts are as long as one long text.
+    if (performance.now() - turn > turnMs) {
+      await breathe();
+      turn = performance.now();
+      options.signal.throwIfAborted();
+    }
     prompts.push(
       typeof entry === "string"
         ? await encodeText(entry, options)

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { errorBody } from "./errors.ts";
 import { outflow } from "./outflow.ts";
 
 const headers = {
@@ -48,5 +49,9 @@ export function sseResponse(values: AsyncGenerator<unknown>, options: SseOptions
     // Not awaited: it ends when the sequence has noticed.
     values.return(undefined).catch(() => {});
   };
-  return new Response(outflow({ next, readerMs, onLeave, onEnd }), { headers });
+  const cutOff = errorBody("Cannot go on with this answer: nothing of it was read for too long", {
+    code: "reader_too_slow",
+  });
+  const lastWords = event(JSON.stringify(cutOff));
+  return new Response(outflow({ next, readerMs, lastWords, onLeave, onEnd }), { headers });
 }
