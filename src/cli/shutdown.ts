@@ -40,9 +40,11 @@ function after(ms: number): Promise<void> {
 export async function untilStopped({ server, requests, drainSeconds, log }: Ending): Promise<number> {
   await nextSignal();
   nextSignal().then(() => process.exit(1));
-  log(`stopping: ${requests.size} open requests have ${drainSeconds} s to end; a second signal ends at once`);
+  log(
+    `stopping within ${drainSeconds} s, open requests: ${requests.size}; a second signal ends at once`,
+  );
   const cut = await requests.drain(1000 * drainSeconds);
   await Promise.race([server.close(), after(closingMs)]);
-  if (cut > 0) log(`stopped: ${cut} requests were cut`);
+  if (cut > 0) log(`stopped; requests cut: ${cut}`);
   return cut > 0 ? 1 : 0;
 }
