@@ -196,7 +196,7 @@ test("POST /v1/completions hands sampling to the engine, with a seed of its own 
     max_tokens: 2,
   });
   assert.deepEqual(engine.requests.map(({ sampling }) => sampling), [
-    { temperature: 0.5, topP: 0.9, topK: 40, seed: 4294967295 },
+    { temperature: 0.5, topP: 0.9, topK: 40, seed: 2654435760 },
     { temperature: 0.5, topP: 0.9, topK: 40, seed: 0 },
     { temperature: 0.5, topP: 0.9, topK: 40, seed: 1 },
   ]);
@@ -503,7 +503,7 @@ const refusals: [string, unknown, string | null, RegExp][] = [
   ["/v1/completions", { ...completion, frequency_penalty: 0.1 }, "frequency_penalty", /not supported/],
   ["/v1/completions", { ...completion, repetition_penalty: 1.1 }, "repetition_penalty", /not supported/],
   ["/v1/completions", { ...completion, min_p: 0.1 }, "min_p", /not supported/],
-  ["/v1/completions", { ...completion, ignore_eos: true }, "ignore_eos", /not supported/],
+  ["/v1/completions", { ...completion, ignore_eos: 1 }, "ignore_eos", /boolean/],
   ["/v1/completions", { ...completion, adapters: [{ id: "kjv", scale: 1 }] }, "adapters", /not supported/],
   ["/v1/completions", { ...completion, temprature: 0 }, "temprature", /no such field/],
   ["/v1/completions", { ...completion, messages: user }, "messages", /no such field/],
@@ -734,7 +734,7 @@ test("createApp() ends the sequences of a request that is aborted, streaming or 
 });
 
 test("createApp() refuses bodies above the caps with 413, announced or not", async () => {
-  const { app, engine } = setUp({}, { maxBodyBytes: 100, maxTensorBytes: 200 });
+  const { app, engine } = setUp({}, { limits: { maxBodyBytes: 100, maxTensorBytes: 200 } });
   const long = JSON.stringify({ ...completion, prompt: "a".repeat(100) });
   const announced = { headers: { "content-length": String(long.length) } };
   for (const init of [{}, announced]) {

@@ -85,6 +85,10 @@ export class AdapterRegistry implements AdapterService {
     return [...this.#banks.values()];
   }
 
+  linear(module: string): LinearShape | undefined {
+    return this.#linears.get(module);
+  }
+
   async list(): Promise<readonly AdapterCard[]> {
     const ids = (await this.store.list()).filter((id) => adapterName.test(id)).sort();
     const cards = await Promise.all(ids.map(async (id) => {

@@ -28,6 +28,8 @@ export interface AdapterService {
   list(): Promise<readonly AdapterCard[]>;
   /** Throws NotFoundError for an unknown id (also for one that breaks the name rule). */
   card(id: string): Promise<AdapterCard>;
+  /** The shape that a base model has at a module's path; absent where none is known. */
+  linear?(module: string): LinearShape | undefined;
   /** Module paths an adapter adapts, in the files' order, e.g. `model.layers.0.self_attn.q_proj`. */
   modules(id: string): Promise<readonly string[]>;
   /**

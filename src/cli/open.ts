@@ -74,11 +74,15 @@ export function progressBar(unit: string): { update(done: number, total: number)
 /** Opens a model folder on a device with a progress bar. */
 export async function openNamedModel(
   device: Device,
-  { folder, adapters, maxModelLen, maxStepTokens, quantize }: {
+  { folder, adapters, maxModelLen, quantize, maxAdapters, ...engine }: {
     folder: string;
     adapters?: AdapterStore;
     maxModelLen?: number;
     maxStepTokens?: number;
+    maxSequences?: number;
+    maxWaiting?: number;
+    /** Adapters of one method on the device. */
+    maxAdapters?: number;
     quantize?: QuantizeTo;
   },
 ): Promise<OpenModel> {
@@ -89,9 +93,9 @@ export async function openNamedModel(
       adapters,
       maxModelLen,
       quantize,
-      engine: { maxStepTokens },
+      engine,
       onWeight: bar.update,
-      registry: { log },
+      registry: { log, capacity: maxAdapters },
     });
   } finally {
     bar.stop();

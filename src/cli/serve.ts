@@ -10,7 +10,7 @@ import type { Device } from "../device/device.ts";
 import { withFallback } from "../failover.ts";
 import { openAdapterStore } from "../runtime/adapter_store.ts";
 import { serveApp } from "../runtime/serve.ts";
-import { createApp } from "../server/mod.ts";
+import { createApp, OpenRequests } from "../server/mod.ts";
 import {
   deviceArgs,
   log,
@@ -20,6 +20,18 @@ import {
   parseCount,
   parseQuantize,
 } from "./open.ts";
+import { accessArgs, limitArgs, parseAccess, parseLimits } from "./serve_args.ts";
+import { untilStopped } from "./shutdown.ts";
+
+function optionalCount(name: string, text: string | undefined): number | undefined {
+  return text === undefined ? undefined : parseCount(name, text);
+}
+
+function parsePort(text: string): number {
+  const port = parseCount("port", text);
+  if (port <= 65535) return port;
+  throw new RangeError(`Cannot listen on port ${port}: ports are 0..65535`);
+}
 
 /** See the module's documentation. */
 export const serve = defineCommand({
@@ -39,52 +51,53 @@ export const serve = defineCommand({
       description: "Tokens of a step at most, of prompts for the most part; default 256",
       valueHint: "N",
     },
+    ...limitArgs,
+    ...accessArgs,
     ...modelArgs,
     ...deviceArgs,
   },
-  async run({ args }) {
-    const port = parseCount("port", args.port);
-    if (port > 65535) throw new RangeError(`Cannot listen on port ${port}: ports are 0..65535`);
-    const quantize = parseQuantize(args.quantize);
+  async run({ args, rawArgs }) {
+    const port = parsePort(args.port);
+    const limits = parseLimits(args);
+    const access = parseAccess(rawArgs);
+    const options = {
+      folder: args.model,
+      maxModelLen: optionalCount("max-model-len", args["max-model-len"]),
+      maxStepTokens: optionalCount("max-step-tokens", args["max-step-tokens"]),
+      quantize: parseQuantize(args.quantize),
+      maxSequences: limits.maxSequences,
+      maxWaiting: limits.maxWaiting,
+      maxAdapters: limits.maxAdapters,
+    };
     const device = await openNamedDevice(args.device, { matrixUnits: args["matrix-units"] });
-    const store = args.adapters === undefined ? undefined : await openAdapterStore(args.adapters);
-    const maxModelLen = args["max-model-len"] === undefined
-      ? undefined
-      : parseCount("max-model-len", args["max-model-len"]);
-    const maxStepTokens = args["max-step-tokens"] === undefined
-      ? undefined
-      : parseCount("max-step-tokens", args["max-step-tokens"]);
-    const open = (on: Device) =>
-      openNamedModel(on, { folder: args.model, adapters: store, maxModelLen, maxStepTokens, quantize });
+    const adapters = args.adapters === undefined ? undefined : await openAdapterStore(args.adapters);
+    const open = (on: Device) => openNamedModel(on, { ...options, adapters });
     const opened = await open(device);
-    const { tokenizer } = opened;
     // A GPU that was asked for is an error when it goes; one that was chosen is replaced by the CPU.
     const { engine, registry } = args.device === "auto" && device.kind === "webgpu"
       ? withFallback(opened, { reopen: () => openNamedDevice("cpu").then(open), log })
       : opened;
     const id = args.name ?? basename(resolve(args.model));
-    let draining = false;
+    const requests = new OpenRequests();
     const app = createApp({
-      model: { id, createdUnixSeconds: Math.floor(Date.now() / 1000), engine, tokenizer },
+      model: {
+        id,
+        createdUnixSeconds: Math.floor(Date.now() / 1000),
+        engine,
+        tokenizer: opened.tokenizer,
+      },
       adapters: registry,
-      ready: () => !draining,
+      requests,
+      limits: limits.server,
+      access,
       log,
     });
     const server = await serveApp(app.fetch, { port, hostname: args.host });
-    const known = await registry.list();
-    log(
-      `model: ${id}, ${opened.model.maxModelLen} tokens; adapters: ${
-        known.map((card) => card.id).join(", ") || "none"
-      }`,
-    );
+    const known = (await registry.list()).map((card) => card.id);
+    log(`model: ${id}, ${opened.model.maxModelLen} tokens; adapters: ${known.join(", ") || "none"}`);
     log(`listening on http://${args.host}:${server.port}`);
-    await new Promise<void>((done) => {
-      for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => done());
-    });
-    draining = true;
-    log("stopping: open requests have 30 s to end");
-    await Promise.race([server.close(), new Promise((done) => setTimeout(done, 30_000))]);
+    const code = await untilStopped({ server, requests, drainSeconds: limits.drainSeconds, log });
     device.destroy();
-    process.exit(0);
+    process.exit(code);
   },
 });

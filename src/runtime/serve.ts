@@ -11,6 +11,11 @@ export interface ServeOptions {
   readonly port: number;
   /** Address to bind, e.g. `127.0.0.1`, or `0.0.0.0` for every interface. */
   readonly hostname: string;
+  /**
+   * Seconds in which a request's headers must arrive; default 30. On Bun it is the time in which nothing comes. Deno has no
+   * such option: there a proxy in front must set it.
+   */
+  readonly headerSeconds?: number;
 }
 
 /** A listening server. */
@@ -24,7 +29,12 @@ export interface Served {
 /** A web handler, as Hono's `app.fetch`. */
 export type FetchHandler = (request: Request) => Response | Promise<Response>;
 
-type Listen = (fetch: FetchHandler, options: ServeOptions) => Served | Promise<Served>;
+type Listen = (fetch: FetchHandler, options: Required<ServeOptions>) => Served | Promise<Served>;
+
+interface Address {
+  readonly port: number;
+  readonly hostname: string;
+}
 
 interface DenoServer {
   readonly addr: { readonly port: number };
@@ -34,22 +44,39 @@ interface DenoServer {
 interface BunServer {
   readonly port: number;
   stop(): Promise<void>;
+  timeout(request: Request, seconds: number): void;
 }
 
-const listenOnDeno: Listen = (fetch, options) => {
+const listenOnDeno: Listen = (fetch, { port, hostname }) => {
   const { serve } = runtimeGlobals.Deno as unknown as {
-    serve(options: ServeOptions & { onListen(): void }, handler: FetchHandler): DenoServer;
+    serve(options: Address & { onListen(): void }, handler: FetchHandler): DenoServer;
   };
-  const server = serve({ ...options, onListen() {} }, fetch);
+  const server = serve({ port, hostname, onListen() {} }, fetch);
   return { port: server.addr.port, close: () => server.shutdown() };
 };
 
-const listenOnBun: Listen = (fetch, options) => {
+/** Bun's longest. */
+const mostIdleSeconds = 255;
+
+const listenOnBun: Listen = (fetch, { port, hostname, headerSeconds }) => {
   const { serve } = runtimeGlobals.Bun as unknown as {
-    serve(options: ServeOptions & { fetch: FetchHandler; idleTimeout: number }): BunServer;
+    serve(
+      options: Address & {
+        fetch(request: Request, server: BunServer): Response | Promise<Response>;
+        idleTimeout: number;
+      },
+    ): BunServer;
   };
-  // A stream may be silent for longer than Bun's ten seconds while a long prompt is read; 0 is no limit.
-  const server = serve({ ...options, fetch, idleTimeout: 0 });
+  const server = serve({
+    port,
+    hostname,
+    idleTimeout: Math.min(mostIdleSeconds, Math.ceil(headerSeconds)),
+    fetch(request, server) {
+      // A stream may be silent for longer while a long prompt is read; bodies have the server's own limit.
+      server.timeout(request, 0);
+      return fetch(request);
+    },
+  });
   return { port: server.port, close: () => server.stop() };
 };
 
@@ -60,15 +87,23 @@ interface NodeServer {
 
 interface NodeAdapter {
   serve(
-    options: ServeOptions & { fetch: FetchHandler },
+    options: Address & { fetch: FetchHandler; serverOptions: Readonly<Record<string, number>> },
     listening: (info: { port: number }) => void,
   ): NodeServer;
 }
 
-const listenOnNode: Listen = async (fetch, options) => {
+const listenOnNode: Listen = async (fetch, { port, hostname, headerSeconds }) => {
   const { serve } = await importOptional<NodeAdapter>("@hono/node-server");
+  const headersTimeout = 1000 * headerSeconds;
+  const serverOptions = {
+    headersTimeout,
+    // How often Node looks for late headers.
+    connectionsCheckingInterval: Math.min(5000, headersTimeout),
+    // Bodies have the server's own limit.
+    requestTimeout: 0,
+  };
   return await new Promise<Served>((resolve, reject) => {
-    const server = serve({ ...options, fetch }, ({ port }) => {
+    const server = serve({ port, hostname, fetch, serverOptions }, ({ port }) => {
       resolve({ port, close: () => new Promise((done) => server.close(done)) });
     });
     server.once("error", reject);
@@ -105,7 +140,7 @@ export async function serveApp(fetch: FetchHandler, options: ServeOptions): Prom
     throw new TypeError("Cannot listen on this runtime: give it the fetch handler to call instead");
   }
   try {
-    return await listen(fetch, options);
+    return await listen(fetch, { headerSeconds: 30, ...options });
   } catch (error) {
     throw new Error(`Cannot listen on port ${options.port}: ${whyNot(error)}`, { cause: error });
   }

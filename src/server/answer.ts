@@ -5,7 +5,7 @@
  */
 import type { Context } from "hono";
 import type { Job } from "./openai.ts";
-import { collect, type Part, startJob, type Usage, usageOf } from "./run.ts";
+import { collect, counts, type Part, startJob, type Usage, usageOf } from "./run.ts";
 import { sseResponse } from "./sse.ts";
 
 /** Every answer and chunk begins with these. */
@@ -32,7 +32,7 @@ export interface AnswerShape {
 
 function headOf(job: Job, { idPrefix }: AnswerShape, object: string): Head {
   return {
-    id: idPrefix + crypto.randomUUID().replaceAll("-", ""),
+    id: idPrefix + (job.requestId ?? crypto.randomUUID().replaceAll("-", "")),
     object,
     created: Math.floor(Date.now() / 1000),
     model: job.modelName,
@@ -41,8 +41,16 @@ function headOf(job: Job, { idPrefix }: AnswerShape, object: string): Head {
 
 interface Chunk extends Head {
   readonly choices: readonly unknown[];
-  /** Absent unless counts were asked for; null in every chunk but the last. */
+  /** Absent unless counts were asked for; null in every chunk but the last, unless each is to have them. */
   readonly usage?: Usage | null;
+}
+
+/** The counts in a chunk: those of its choice so far, as vLLM has them, where each chunk is to say them. */
+function usageIn(part: Part, job: Job, newTokens: number): { readonly usage?: Usage | null } {
+  if (job.continuousUsage) {
+    return { usage: counts(job.requests[part.index].promptTokenIds.length, newTokens) };
+  }
+  return job.includeUsage ? { usage: null } : {};
 }
 
 async function* chunks(
@@ -51,30 +59,43 @@ async function* chunks(
   shape: AnswerShape,
 ): AsyncGenerator<Chunk, void, void> {
   const head = headOf(job, shape, shape.chunkObject);
-  const noUsage = job.includeUsage ? { usage: null } : {};
-  const begun = new Set<number>();
-  let newTokens = 0;
+  const newTokens = new Map<number, number>();
   for await (const part of parts) {
-    const extra = begun.size === 0 ? shape.extra(job) : {};
-    const first = !begun.has(part.index);
-    begun.add(part.index);
-    newTokens += part.tokens.length;
-    yield { ...head, ...extra, choices: [shape.chunk(part, job, { first })], ...noUsage };
+    const extra = newTokens.size === 0 ? shape.extra(job) : {};
+    const before = newTokens.get(part.index);
+    const sum = (before ?? 0) + part.tokens.length;
+    newTokens.set(part.index, sum);
+    const choices = [shape.chunk(part, job, { first: before === undefined })];
+    yield { ...head, ...extra, choices, ...usageIn(part, job, sum) };
   }
-  if (job.includeUsage) yield { ...head, choices: [], usage: usageOf(job, newTokens) };
+  const all = [...newTokens.values()].reduce((sum, count) => sum + count, 0);
+  if (job.includeUsage) yield { ...head, choices: [], usage: usageOf(job, all) };
+}
+
+/** How a job's answer is written, and who is told of its end. */
+export interface AnswerOptions {
+  readonly shape: AnswerShape;
+  /** Aborted when nobody waits for the answer any more. */
+  readonly signal: AbortSignal;
+  /** A failed stream's last event. */
+  readonly onError: (error: unknown) => unknown;
+  /** Called when the answer is complete, or its reader has left; not when this throws. */
+  readonly onEnd: () => void;
+  /** Time after which a reader that takes nothing is cut off. */
+  readonly readerMs: number;
 }
 
 /** Runs a job and answers the request; see {@linkcode startJob} for what is thrown before anything is answered. */
-export async function answer(
-  c: Context,
-  job: Job,
-  { shape, onError }: { readonly shape: AnswerShape; readonly onError: (error: unknown) => unknown },
-): Promise<Response> {
-  const run = await startJob(job, c.req.raw.signal);
-  if (job.stream) return sseResponse(chunks(job, run.parts, shape), { onError, onCancel: run.cancel });
+export async function answer(c: Context, job: Job, options: AnswerOptions): Promise<Response> {
+  const { shape, signal, onError, onEnd, readerMs } = options;
+  const run = await startJob(job, signal);
+  if (job.stream) {
+    return sseResponse(chunks(job, run.parts, shape), { onError, onCancel: run.cancel, onEnd, readerMs });
+  }
   const head = headOf(job, shape, shape.object);
   const whole = await collect(job, run.parts);
   const newTokens = whole.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  onEnd();
   return c.json({
     ...head,
     ...shape.extra(job),

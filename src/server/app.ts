@@ -4,17 +4,18 @@
  * @module
  */
 import { type Context, Hono } from "hono";
+import { guards } from "./access.ts";
 import { adapterDelta, applyAdapter } from "./adapters.ts";
 import { answer, type AnswerShape } from "./answer.ts";
-import { readJson } from "./body.ts";
 import { chatShape } from "./chat.ts";
 import { completionShape } from "./completions.ts";
-import type { ServerDeps } from "./deps.ts";
+import { beginWork, isReady, type ServerDeps, type Serving, servingOf } from "./deps.ts";
+import { shorten } from "./echo.ts";
 import { answerTo, type ErrorBody, errorBody, NotReadyError } from "./errors.ts";
+import { requestBounds } from "./json_bounds.ts";
+import { readJson } from "./json.ts";
 import { modelCard, modelCards } from "./models.ts";
-import { chatJob, completionJob, type Job } from "./openai.ts";
-
-const defaultMaxBodyBytes = 4 * 2 ** 20;
+import { chatJob, completionJob, type JobMaker } from "./openai.ts";
 
 type Handler = (c: Context) => Response | Promise<Response>;
 
@@ -26,77 +27,91 @@ interface Route {
 
 /** A route that runs a job on the engine. */
 function generating(
-  deps: ServerDeps,
-  { jobOf, shape }: {
-    readonly jobOf: (body: Readonly<Record<string, unknown>>, deps: ServerDeps) => Promise<Job>;
-    readonly shape: AnswerShape;
-  },
+  serving: Serving,
+  { jobOf, shape }: { readonly jobOf: JobMaker; readonly shape: AnswerShape },
 ): Handler {
+  const { limits } = serving;
+  const bounds = requestBounds(serving.model?.engine.maxModelLen ?? 0);
   return async (c) => {
-    if (deps.ready?.() === false) throw new NotReadyError("Cannot take new work: the server is not ready");
-    const body = await readJson(c.req.raw, deps.maxBodyBytes ?? defaultMaxBodyBytes);
-    return await answer(c, await jobOf(body, deps), {
-      shape,
-      onError: (error) => report(c, error, deps).body,
-    });
+    const { signal, end } = beginWork(serving, c.req.raw.signal);
+    const hold = serving.budget.hold();
+    try {
+      const body = await readJson(c.req.raw, { maxBytes: limits.maxBodyBytes, bounds, hold, signal, limits });
+      const job = await jobOf(body, { serving, hold, signal });
+      return await answer(c, job, {
+        shape,
+        signal,
+        onError: (error) => report(c, error, serving).body,
+        onEnd: end,
+        readerMs: 1000 * limits.readerSeconds,
+      });
+    } catch (error) {
+      end();
+      throw error;
+    } finally {
+      // From here on the engine's own bounds hold: of what runs, and of what waits.
+      hold.free();
+    }
   };
 }
 
 /** The answer to an error; logged when the failure is the server's own and somebody still waits for an answer. */
-function report(c: Context, error: unknown, deps: ServerDeps): ReturnType<typeof answerTo> {
+function report(c: Context, error: unknown, { log }: ServerDeps): ReturnType<typeof answerTo> {
   const told = answerTo(error);
-  if (told.status >= 500 && !c.req.raw.signal.aborted) {
+  if (told.status >= 500 && !(error instanceof NotReadyError) && !c.req.raw.signal.aborted) {
     const what = error instanceof Error ? error.stack ?? error.message : String(error);
-    deps.log?.(`${c.req.method} ${c.req.path} failed with ${told.status}: ${what}`);
+    log?.(`${c.req.method} ${shorten(c.req.path)} failed with ${told.status}: ${what}`);
   }
   return told;
 }
 
-function routes(deps: ServerDeps): readonly Route[] {
-  const ready = (): boolean => deps.ready?.() ?? true;
+function routes(serving: Serving): readonly Route[] {
   return [
     { method: "GET", path: "/health", handler: (c) => c.json({ status: "ok" }) },
     {
       method: "GET",
       path: "/ready",
-      handler: (c) => c.json({ status: ready() ? "ready" : "not ready" }, ready() ? 200 : 503),
+      handler: (c) =>
+        isReady(serving) ? c.json({ status: "ready" }) : c.json({ status: "not ready" }, 503, {
+          "retry-after": "5",
+        }),
     },
     {
       method: "GET",
       path: "/v1/models",
-      handler: async (c) => c.json({ object: "list", data: await modelCards(deps) }),
+      handler: async (c) => c.json({ object: "list", data: await modelCards(serving) }),
     },
     {
       method: "GET",
       // A base's id may have a slash in it.
       path: "/v1/models/:id{.+}",
-      handler: async (c) => c.json(await modelCard(c.req.param("id")!, deps)),
+      handler: async (c) => c.json(await modelCard(c.req.param("id")!, serving)),
     },
     {
       method: "POST",
       path: "/v1/completions",
-      handler: generating(deps, { jobOf: completionJob, shape: completionShape }),
+      handler: generating(serving, { jobOf: completionJob, shape: completionShape }),
     },
     {
       method: "POST",
       path: "/v1/chat/completions",
-      handler: generating(deps, { jobOf: chatJob, shape: chatShape }),
+      handler: generating(serving, { jobOf: chatJob, shape: chatShape }),
     },
     {
       method: "POST",
       path: "/v1/adapters/:id/apply",
-      handler: (c) => applyAdapter(c, c.req.param("id")!, deps),
+      handler: (c) => applyAdapter(c, c.req.param("id")!, serving),
     },
     {
       method: "GET",
       path: "/v1/adapters/:id/delta",
-      handler: (c) => adapterDelta(c, c.req.param("id")!, deps),
+      handler: (c) => adapterDelta(c, c.req.param("id")!, serving),
     },
   ];
 }
 
 function notAllowed(c: Context, allowed: string): Response {
-  const message = `Cannot ${c.req.method} ${c.req.path}: the method must be ${allowed}`;
+  const message = `Cannot ${c.req.method} ${shorten(c.req.path)}: the method must be ${allowed}`;
   return c.json<ErrorBody>(errorBody(message, { code: "method_not_allowed" }), 405, { allow: allowed });
 }
 
@@ -105,20 +120,26 @@ function notAllowed(c: Context, allowed: string): Response {
  *
  * Routes: OpenAI's `/v1/models`, `/v1/completions` and `/v1/chat/completions`, where `model` names the base, an adapter or
  * `base:adapter`; `/v1/adapters/{id}/apply` and `/v1/adapters/{id}/delta` in safetensors; `/health` and `/ready`. Errors are
- * OpenAI's objects.
+ * OpenAI's objects, those that a middleware throws, too.
+ *
+ * Pages of other origins may use it where `access.cors` names them: `createApp({ ..., access: { cors: ["https://a.example"] } })`.
+ *
+ * @throws RangeError for a limit or an entry of `access` that cannot be meant.
  */
 export function createApp(deps: ServerDeps): Hono {
+  const serving = servingOf(deps);
   const app = new Hono();
-  for (const { method, path, handler } of routes(deps)) {
+  for (const guard of [...guards(deps.access), ...deps.middleware ?? []]) app.use("*", guard);
+  for (const { method, path, handler } of routes(serving)) {
     app.on(method, path, handler);
     app.all(path, (c) => notAllowed(c, method));
   }
   app.notFound((c) => {
-    const message = `Cannot ${c.req.method} ${c.req.path}: there is no such route`;
+    const message = `Cannot ${c.req.method} ${shorten(c.req.path)}: there is no such route`;
     return c.json<ErrorBody>(errorBody(message, { code: "unknown_url" }), 404);
   });
   app.onError((error, c) => {
-    const { status, body, headers } = report(c, error, deps);
+    const { status, body, headers } = report(c, error, serving);
     return c.json(body, status, { ...headers });
   });
   return app;

@@ -6,13 +6,15 @@
 import type { AnswerShape } from "./answer.ts";
 import { chatLogprobs } from "./logprobs.ts";
 import type { Job } from "./openai.ts";
-import type { Part } from "./run.ts";
+import { type Part, stopReasonOf } from "./run.ts";
 
-function rest({ index, tokens, finishReason }: Part, job: Job): Record<string, unknown> {
+function rest(part: Part, job: Job): Record<string, unknown> {
+  const { index, tokens, finishReason } = part;
   const wantsLogprobs = job.requests[index].logprobs !== undefined;
   return {
     logprobs: wantsLogprobs ? chatLogprobs(tokens, job.model.tokenizer) : null,
     finish_reason: finishReason,
+    ...stopReasonOf(part, job),
     ...(job.returnTokenIds ? { token_ids: tokens.map(({ tokenId }) => tokenId) } : {}),
   };
 }

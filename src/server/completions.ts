@@ -6,7 +6,7 @@
 import type { AnswerShape } from "./answer.ts";
 import { completionLogprobs } from "./logprobs.ts";
 import type { Job } from "./openai.ts";
-import type { Part } from "./run.ts";
+import { type Part, stopReasonOf } from "./run.ts";
 
 function choice(part: Part, job: Job, { first }: { readonly first: boolean }): Record<string, unknown> {
   const { index, text, promptTokens, tokens, finishReason } = part;
@@ -22,6 +22,7 @@ function choice(part: Part, job: Job, { first }: { readonly first: boolean }): R
     text,
     logprobs: wantsLogprobs ? completionLogprobs([...promptTokens, ...tokens], job.model.tokenizer) : null,
     finish_reason: finishReason,
+    ...stopReasonOf(part, job),
     ...ids,
   };
 }

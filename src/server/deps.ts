@@ -1,11 +1,18 @@
 /**
- * What the server is given.
+ * What the server is given, and what it makes of that.
  *
  * @module
  */
+import type { MiddlewareHandler } from "hono";
 import type { AdapterService } from "../adapters/service.ts";
 import type { Engine } from "../engine/generate.ts";
 import type { Tokenizer } from "../models/tokenizer_types.ts";
+import type { Access } from "./access.ts";
+import { MemoryBudget } from "./budget.ts";
+import { NotReadyError } from "./errors.ts";
+import { limitsOf, type ServerLimits } from "./limits.ts";
+import { type OpenRequest, OpenRequests } from "./open_requests.ts";
+import { Turns } from "./turns.ts";
 
 /** The base model that is served. */
 export interface ServedModel {
@@ -25,8 +32,49 @@ export interface ServerDeps {
   readonly ready?: () => boolean;
   /** Takes one line for each failure that is the server's own. */
   readonly log?: (line: string) => void;
-  /** Bytes of a JSON body at most; default 4 MiB. */
-  readonly maxBodyBytes?: number;
-  /** Bytes of a safetensors body, or of a result whose size a request names, at most; default 256 MiB. */
-  readonly maxTensorBytes?: number;
+  /** What requests may take; see {@linkcode ServerLimits} for the defaults. */
+  readonly limits?: Partial<ServerLimits>;
+  /** Which hosts and origins may ask, and CORS; by default every host, and no page of another origin. */
+  readonly access?: Access;
+  /** Runs before the routes, after `access`; what it throws is answered as OpenAI's object. */
+  readonly middleware?: readonly MiddlewareHandler[];
+  /** Give one to stop the server in peace: its `drain` ends what is open. */
+  readonly requests?: OpenRequests;
+}
+
+/** What the routes work with. */
+export interface Serving extends ServerDeps {
+  readonly limits: ServerLimits;
+  readonly requests: OpenRequests;
+  /** Memory of bodies and tensors. */
+  readonly budget: MemoryBudget;
+  /** Turns of products with adapters. */
+  readonly turns: Turns;
+}
+
+/** What a server makes of what it is given. */
+export function servingOf(deps: ServerDeps): Serving {
+  const limits = limitsOf(deps.limits);
+  return {
+    ...deps,
+    limits,
+    requests: deps.requests ?? new OpenRequests(),
+    budget: new MemoryBudget(limits.memoryBytes),
+    turns: new Turns({ atOnce: limits.tensorRuns, waiting: limits.tensorQueue }),
+  };
+}
+
+/** Whether new work is taken. */
+export function isReady({ ready, requests }: Serving): boolean {
+  return !requests.draining && (ready?.() ?? true);
+}
+
+/**
+ * Counts a request for work in.
+ *
+ * @throws NotReadyError, OverloadedError.
+ */
+export function beginWork({ ready, requests, limits }: Serving, client: AbortSignal): OpenRequest {
+  if (ready?.() === false) throw new NotReadyError("Cannot take new work: the server is not ready");
+  return requests.begin(client, limits.maxRequests);
 }

@@ -3,9 +3,12 @@
  *
  * @module
  */
+import type { HTTPException } from "hono/http-exception";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { DeviceError } from "../device/device.ts";
 import { ConfigError, NotFoundError, OverloadedError } from "../errors.ts";
 import { SafetensorsError } from "../safetensors/mod.ts";
+import { shorten } from "./echo.ts";
 
 /** A request that breaks a rule: the message names the field and the rule. */
 export class InvalidRequestError extends Error {
@@ -40,8 +43,18 @@ export class NotReadyError extends Error {
   override readonly name = "NotReadyError";
 }
 
-/** The statuses that errors are answered with. */
-export type ErrorStatus = 400 | 404 | 405 | 413 | 422 | 429 | 500 | 503;
+/** A body that does not arrive in time. */
+export class TooSlowError extends Error {
+  override readonly name = "TooSlowError";
+}
+
+/** A `Host` or `Origin` that is not served. */
+export class ForbiddenError extends Error {
+  override readonly name = "ForbiddenError";
+}
+
+/** The statuses that errors are answered with: those of the table, and what a middleware's HTTPException says. */
+export type ErrorStatus = ContentfulStatusCode;
 
 /** OpenAI's error object. */
 export interface ErrorBody {
@@ -66,8 +79,10 @@ const unavailable = "service_unavailable_error";
 
 const rules: readonly Rule[] = [
   { of: InvalidRequestError, status: 400, type: invalid, code: null },
+  { of: ForbiddenError, status: 403, type: "permission_error", code: "forbidden" },
   { of: ModelNotFoundError, status: 404, type: invalid, code: "model_not_found" },
   { of: NotFoundError, status: 404, type: invalid, code: "not_found" },
+  { of: TooSlowError, status: 408, type: invalid, code: "body_too_slow" },
   { of: BodyTooLargeError, status: 413, type: invalid, code: "body_too_large" },
   // What a request itself brings is checked as InvalidRequestError: these two are about stored files.
   { of: ConfigError, status: 422, type: invalid, code: "broken_adapter" },
@@ -84,8 +99,27 @@ export interface ErrorAnswer {
   readonly headers: Readonly<Record<string, string>>;
 }
 
+/** Characters of a message at most: what other rooms say may hold what a request brought. */
+const mostMessage = 400;
+
+function isHttpException(error: unknown): error is HTTPException {
+  // By its shape: a middleware may come with a Hono of its own.
+  return error instanceof Error && "getResponse" in error && "status" in error;
+}
+
+/** What a middleware threw, as OpenAI's object; the headers of its own response stay, e.g. `www-authenticate`. */
+function httpAnswer({ status, message, res }: HTTPException): ErrorAnswer {
+  const headers = Object.fromEntries(res?.headers ?? []);
+  delete headers["content-type"];
+  delete headers["content-length"];
+  const type = status >= 500 ? "server_error" : status === 401 ? "authentication_error" : invalid;
+  const told = message === "" ? `Cannot answer this request: it was refused with ${status}` : message;
+  return { status, body: errorBody(shorten(told, mostMessage), { type }), headers };
+}
+
 /** The answer to an error; one that no rule names is a 500 that says nothing about it. */
 export function answerTo(error: unknown): ErrorAnswer {
+  if (isHttpException(error)) return httpAnswer(error);
   const rule = rules.find(({ of }) => error instanceof of);
   if (!rule) {
     return {
@@ -96,10 +130,14 @@ export function answerTo(error: unknown): ErrorAnswer {
   }
   const { param = null, code = null } = error as Partial<InvalidRequestError>;
   const { status, type, retryAfterSeconds } = rule;
+  const headers: Record<string, string> = {};
+  if (retryAfterSeconds !== undefined) headers["retry-after"] = String(retryAfterSeconds);
+  // The rest of a late body would be waited for.
+  if (status === 408) headers.connection = "close";
   return {
     status,
-    body: errorBody((error as Error).message, { type, param, code: code ?? rule.code }),
-    headers: retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) },
+    body: errorBody(shorten((error as Error).message, mostMessage), { type, param, code: code ?? rule.code }),
+    headers,
   };
 }
 

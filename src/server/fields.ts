@@ -4,12 +4,13 @@
  * @module
  */
 import type * as z from "zod";
+import { shorten } from "./echo.ts";
 import { InvalidRequestError } from "./errors.ts";
 
 /** Fields by name, each with the values that change nothing. */
-type Neutral = Readonly<Record<string, readonly unknown[]>>;
+export type Neutral = Readonly<Record<string, readonly unknown[]>>;
 
-/** They say who asks and how to bill it, not what. */
+/** They say who asks and how to bill or to cache it, not what. */
 const ignored: ReadonlySet<string> = new Set([
   "user",
   "metadata",
@@ -17,12 +18,16 @@ const ignored: ReadonlySet<string> = new Set([
   "service_tier",
   "safety_identifier",
   "prompt_cache_key",
+  "prompt_cache_options",
   "prompt_cache_retention",
   "parallel_tool_calls",
-  "request_id",
-  "priority",
+  // No cache of prompts is shared between requests.
+  "cache_salt",
+  // It matters to tokenizers that are not those of tokenizer.json.
+  "spaces_between_special_tokens",
 ]);
 
+/** Fields of both routes that are not supported: OpenAI's and vLLM's. */
 const unsupported: Neutral = {
   logit_bias: [{}],
   frequency_penalty: [0],
@@ -30,22 +35,29 @@ const unsupported: Neutral = {
   repetition_penalty: [1],
   length_penalty: [1],
   min_p: [0],
-  min_tokens: [0],
-  ignore_eos: [false],
-  stop_token_ids: [[]],
-  include_stop_str_in_output: [false],
-  skip_special_tokens: [true],
-  spaces_between_special_tokens: [true],
+  max_repetition_pattern_size: [0],
+  min_repetition_pattern_size: [0],
+  repetition_min_count: [0],
+  repetition_detection: [],
   truncate_prompt_tokens: [],
+  truncation_side: [],
   prompt_logprobs: [],
+  logprob_token_ids: [],
+  return_tokens_as_token_ids: [false],
+  allowed_token_ids: [],
+  bad_words: [[]],
   use_beam_search: [false],
+  early_stopping: [false],
   response_format: [{ type: "text" }],
-  structured_outputs: [],
+  structured_outputs: [{}],
   guided_json: [],
   guided_regex: [],
   guided_choice: [],
   guided_grammar: [],
   logits_processors: [[]],
+  priority: [0],
+  kv_transfer_params: [{}],
+  vllm_xargs: [{}],
   adapters: [[]],
   lora: [[]],
   models: [[]],
@@ -56,6 +68,7 @@ export const unsupportedInCompletions: Neutral = {
   ...unsupported,
   best_of: [1],
   suffix: [""],
+  prompt_embeds: [[]],
   add_special_tokens: [true],
 };
 
@@ -68,9 +81,13 @@ export const unsupportedInChat: Neutral = {
   function_call: ["none", "auto"],
   modalities: [["text"]],
   audio: [],
+  moderation: [],
   prediction: [],
-  reasoning_effort: [],
-  verbosity: [],
+  reasoning_effort: ["none"],
+  // Nothing is split from the text as reasoning, so that nothing is left out either.
+  include_reasoning: [true, false],
+  thinking_token_budget: [],
+  verbosity: ["medium"],
   web_search_options: [],
   echo: [false],
   add_special_tokens: [false],
@@ -78,45 +95,78 @@ export const unsupportedInChat: Neutral = {
   continue_final_message: [false],
   chat_template: [],
   chat_template_kwargs: [{}],
+  chat_template_content_format: ["auto", "string"],
+  mm_processor_kwargs: [{}],
+  media_io_kwargs: [{}],
   documents: [[]],
 };
 
-function isNeutral(value: unknown, neutral: readonly unknown[]): boolean {
-  const text = JSON.stringify(value);
-  return neutral.some((one) => JSON.stringify(one) === text);
+/** Whether two JSON values are equal; stops at the first difference. */
+function equal(a: unknown, b: unknown): boolean {
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return a === b;
+  if (Array.isArray(a) !== Array.isArray(b)) return false;
+  const names = Object.keys(b);
+  return Object.keys(a).length === names.length &&
+    names.every((name) =>
+      Object.hasOwn(a, name) &&
+      equal((a as Record<string, unknown>)[name], (b as Record<string, unknown>)[name])
+    );
 }
 
-function pathOf(path: readonly PropertyKey[]): string {
+/** Whether a field's value asks for nothing, in the company of the others. */
+function isNeutral(
+  name: string,
+  body: Readonly<Record<string, unknown>>,
+  neutral: readonly unknown[],
+): boolean {
+  const value = body[name];
+  // The best `n` of `n` are all.
+  if (name === "best_of" && value === (body.n ?? 1)) return true;
+  if (name === "logit_bias" && typeof value === "object" && value !== null && !Array.isArray(value)) {
+    return Object.values(value).every((bias) => bias === 0);
+  }
+  return neutral.some((one) => equal(value, one));
+}
+
+/** Where in a body a value is, e.g. `messages[1].content`. */
+export function pathOf(path: readonly PropertyKey[]): string {
   return path.map((key, i) =>
-    typeof key === "number" ? `[${key}]` : i === 0 ? String(key) : `.${String(key)}`
+    typeof key === "number" ? `[${key}]` : `${i === 0 ? "" : "."}${shorten(String(key))}`
   )
     .join("");
 }
 
-function refusal(issue: z.core.$ZodIssue): InvalidRequestError {
+/** The refusal of a field, by its path and the rule it breaks. */
+export function refusal(path: string, rule: string, code = "invalid_value"): InvalidRequestError {
+  return new InvalidRequestError(`Cannot read "${path}" of the request: ${rule}`, { param: path, code });
+}
+
+function refusalOf(issue: z.core.$ZodIssue): InvalidRequestError {
   const unknown = issue.code === "unrecognized_keys" ? issue.keys[0] : undefined;
-  const param = unknown === undefined ? pathOf(issue.path) : pathOf([...issue.path, unknown]);
-  const rule = unknown === undefined ? issue.message : "there is no such field";
-  return new InvalidRequestError(`Cannot read "${param}" of the request: ${rule}`, {
-    param: param === "" ? null : param,
-    code: unknown === undefined ? "invalid_value" : "unknown_field",
-  });
+  return unknown === undefined
+    ? refusal(pathOf(issue.path), issue.message)
+    : refusal(pathOf([...issue.path, unknown]), "there is no such field", "unknown_field");
 }
 
 /**
  * A body as its schema says; null is as good as absent.
  *
+ * Each field is looked at once and the first fault ends it. Long lists are for their own checks: the schema takes them as
+ * they are.
+ *
  * @throws InvalidRequestError that names the field: not supported, unknown, or breaking a rule.
  */
-export function checkBody<T>(
+export function checkBody<Shape extends z.ZodRawShape>(
   body: Readonly<Record<string, unknown>>,
-  { schema, unsupported }: { readonly schema: z.ZodType<T>; readonly unsupported: Neutral },
-): T {
+  { schema, unsupported }: { readonly schema: z.ZodObject<Shape>; readonly unsupported: Neutral },
+): z.output<z.ZodObject<Shape>> {
   const asked: [string, unknown][] = [];
-  for (const [name, value] of Object.entries(body)) {
+  for (const name in body) {
+    const value = body[name];
     if (value === null || ignored.has(name)) continue;
-    if (!Object.hasOwn(unsupported, name)) asked.push([name, value]);
-    else if (!isNeutral(value, unsupported[name])) {
+    if (Object.hasOwn(schema.shape, name)) asked.push([name, value]);
+    else if (!Object.hasOwn(unsupported, name)) throw unknownField(name);
+    else if (!isNeutral(name, body, unsupported[name])) {
       throw new InvalidRequestError(`Cannot follow "${name}" of the request: it is not supported`, {
         param: name,
         code: "unsupported_field",
@@ -124,6 +174,10 @@ export function checkBody<T>(
     }
   }
   const checked = schema.safeParse(Object.fromEntries(asked));
-  if (!checked.success) throw refusal(checked.error.issues[0]);
+  if (!checked.success) throw refusalOf(checked.error.issues[0]);
   return checked.data;
+}
+
+function unknownField(name: string): InvalidRequestError {
+  return refusal(shorten(name), "there is no such field", "unknown_field");
 }

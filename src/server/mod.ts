@@ -3,5 +3,8 @@
  *
  * @module
  */
+export type { Access } from "./access.ts";
 export { createApp } from "./app.ts";
 export type { ServedModel, ServerDeps } from "./deps.ts";
+export { defaultLimits, type ServerLimits } from "./limits.ts";
+export { type OpenRequest, OpenRequests } from "./open_requests.ts";

@@ -6,6 +6,7 @@
 import type { AdapterCard } from "../adapters/service.ts";
 import { NotFoundError } from "../errors.ts";
 import type { ServedModel, ServerDeps } from "./deps.ts";
+import { quoted } from "./echo.ts";
 import { ModelNotFoundError } from "./errors.ts";
 
 /** vLLM's model card, with what is known of an adapter. */
@@ -69,14 +70,24 @@ export async function modelCards({ model, adapters }: ServerDeps): Promise<reado
 export async function modelCard(name: string, deps: ServerDeps): Promise<ModelCard> {
   const { model, adapters } = deps;
   if (name === model?.id) return baseCard(model);
+  // No adapter's name is so long, and a store must not be asked for it.
+  if (name.length > mostNameLength) throw unknownModel(name);
   const prefix = `${model?.id}:`;
   const id = model && name.startsWith(prefix) ? name.slice(prefix.length) : name;
   try {
     return adapterCard(await adapters.card(id), model);
   } catch (error) {
     if (!(error instanceof NotFoundError)) throw error;
-    throw new ModelNotFoundError(`Cannot find model "${name}": it is neither the base model nor an adapter`);
+    throw unknownModel(name);
   }
+}
+
+const mostNameLength = 1024;
+
+function unknownModel(name: string): ModelNotFoundError {
+  return new ModelNotFoundError(
+    `Cannot find model ${quoted(name)}: it is neither the base model nor an adapter`,
+  );
 }
 
 /** What a request's `model` chooses. */
@@ -93,7 +104,7 @@ export interface Target {
  */
 export async function resolveModel(name: string, deps: ServerDeps): Promise<Target> {
   const { model } = deps;
-  if (!model) throw new ModelNotFoundError(`Cannot use model "${name}": no base model is served here`);
+  if (!model) throw new ModelNotFoundError(`Cannot use model ${quoted(name)}: no base model is served here`);
   const { id } = await modelCard(name, deps);
   return id === model.id ? { model } : { model, adapter: id };
 }

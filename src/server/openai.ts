@@ -3,98 +3,54 @@
  *
  * @module
  */
-import * as z from "zod";
 import type { GenerateRequest, Sampling } from "../engine/generate.ts";
 import { ConfigError } from "../errors.ts";
 import type { ChatMessage } from "../models/tokenizer_types.ts";
-import type { ServedModel, ServerDeps } from "./deps.ts";
+import type { Hold } from "./budget.ts";
+import type { ServedModel, Serving } from "./deps.ts";
+import { shorten } from "./echo.ts";
 import { InvalidRequestError } from "./errors.ts";
-import { checkBody, unsupportedInChat, unsupportedInCompletions } from "./fields.ts";
+import { checkBody, refusal, unsupportedInChat, unsupportedInCompletions } from "./fields.ts";
+import { messagesOf } from "./messages.ts";
 import { resolveModel, type Target } from "./models.ts";
-
-/** Sequences that one request may start. */
-const maxSequences = 1024;
-
-const maxTopLogprobs = 20;
-
-const tokenId = z.number().int().nonnegative();
-
-const stopString = z.string().min(1, { error: "a stop string must not be empty" });
-
-const common = {
-  model: z.string().min(1),
-  n: z.number().int().min(1).max(128).default(1),
-  temperature: z.number().min(0).max(2).default(1),
-  top_p: z.number().min(0).max(1).default(1),
-  top_k: z.number().int().min(-1).default(0),
-  seed: z.number().int().optional(),
-  stop: z.union([stopString, z.array(stopString).max(16)], {
-    error: "it must be a text or a list of at most 16 texts",
-  })
-    .default([]),
-  stream: z.boolean().default(false),
-  stream_options: z.object({
-    include_usage: z.boolean().nullish(),
-    include_obfuscation: z.boolean().nullish(),
-  }).optional(),
-  return_token_ids: z.boolean().default(false),
-};
-
-const completionBody = z.strictObject({
-  ...common,
-  prompt: z.union([
-    z.string(),
-    z.array(tokenId).min(1),
-    z.array(z.string()).min(1),
-    z.array(z.array(tokenId)).min(1),
-  ], { error: "it must be a text, a list of texts, a list of token ids, or a list of such lists" }),
-  max_tokens: z.number().int().min(0).default(16),
-  logprobs: z.number().int().min(0).max(maxTopLogprobs).optional(),
-  echo: z.boolean().default(false),
-});
-
-const contentPart = z.object({
-  type: z.literal("text", { error: "only text is supported" }),
-  text: z.string(),
-});
-
-const message = z.object({
-  role: z.enum(["system", "developer", "user", "assistant"]),
-  content: z.union([z.string(), z.array(contentPart)], {
-    error: "it must be a text or a list of text parts",
-  }),
-  name: z.string().nullish(),
-  tool_calls: z.array(z.unknown()).max(0, { error: "tools are not supported" }).nullish(),
-  function_call: z.null({ error: "tools are not supported" }).optional(),
-});
-
-const chatBody = z.strictObject({
-  ...common,
-  messages: z.array(message).min(1),
-  max_tokens: z.number().int().min(1).optional(),
-  max_completion_tokens: z.number().int().min(1).optional(),
-  logprobs: z.boolean().default(false),
-  top_logprobs: z.number().int().min(0).max(maxTopLogprobs).optional(),
-});
-
-type Common = Omit<z.infer<typeof completionBody>, "prompt" | "max_tokens" | "logprobs" | "echo">;
+import { encodeText, promptsOf, roomFor } from "./prompts.ts";
+import { chatBody, type Common, completionBody } from "./schema.ts";
 
 /** A checked request, ready to run. */
 export interface Job {
   readonly model: ServedModel;
   /** What the answer calls the model: the adapter's id, or the base's. */
   readonly modelName: string;
+  /** What the answer's id ends with; absent for a random one. */
+  readonly requestId?: string;
   readonly prompts: readonly (readonly number[])[];
   /** Sequences of each prompt. */
   readonly n: number;
   /** `n` for each prompt, prompt by prompt; signals are the runner's to add. */
   readonly requests: readonly GenerateRequest[];
   readonly stop: readonly string[];
+  readonly skipSpecialTokens: boolean;
+  readonly includeStop: boolean;
   readonly echo: boolean;
   readonly stream: boolean;
+  /** Counts in a last chunk of a stream. */
   readonly includeUsage: boolean;
+  /** Counts in each chunk of a stream. */
+  readonly continuousUsage: boolean;
   readonly returnTokenIds: boolean;
 }
+
+/** What a job is made with. */
+export interface JobOptions {
+  readonly serving: Serving;
+  /** What the prompts' memory is counted in. */
+  readonly hold: Hold;
+  /** Aborted when nobody waits for the answer. */
+  readonly signal: AbortSignal;
+}
+
+/** A body to the job that it asks for. */
+export type JobMaker = (body: Readonly<Record<string, unknown>>, options: JobOptions) => Promise<Job>;
 
 /** What the two routes find out in their own ways. */
 interface Wanted {
@@ -107,55 +63,42 @@ interface Wanted {
   readonly echo: boolean;
 }
 
+/**
+ * A seed of 64 bits in the 32 that sampling takes. Seeds that differ in one half only stay different, and those of 32 bits
+ * stay what they are.
+ */
+function folded(seed: bigint): number {
+  const bits = BigInt.asUintN(64, seed);
+  const low = Number(bits & 0xffffffffn), high = Number(bits >> 32n);
+  return (low ^ Math.imul(high, 0x9e3779b1)) >>> 0;
+}
+
 function samplingOf({ temperature, top_p, top_k, seed }: Common, choice: number): Sampling {
   const filters = { temperature, topP: top_p, topK: Math.max(0, top_k) };
   // The choices of one prompt must differ, and do so in the same way each time.
-  return seed === undefined ? filters : { ...filters, seed: (seed + choice) >>> 0 };
+  return seed === undefined ? filters : { ...filters, seed: folded(seed + BigInt(choice)) };
 }
 
-function checkPrompt(
-  ids: readonly number[],
-  { vocabSize, field }: { readonly vocabSize: number; readonly field: string },
-): void {
-  if (ids.length === 0) {
-    throw new InvalidRequestError("Cannot run an empty prompt: it must have at least one token", {
-      param: field,
-      code: "invalid_value",
-    });
-  }
-  const unknown = ids.find((id) => id >= vocabSize);
-  if (unknown !== undefined) {
-    throw new InvalidRequestError(
-      `Cannot use token id ${unknown} of the prompt: the vocabulary has ids 0..${vocabSize - 1}`,
-      { param: field, code: "invalid_value" },
-    );
-  }
-}
-
-/** New tokens at most for a prompt of `length` tokens. */
-function roomFor(length: number, { maxTokens, field }: Wanted, context: number): number {
-  const wanted = maxTokens ?? Math.max(1, context - length);
-  if (length + wanted <= context) return wanted;
-  const asked = maxTokens ?? "at least one";
-  throw new InvalidRequestError(
-    `Cannot run this request: the model's context length is ${context} tokens, ` +
-      `but the prompt has ${length} and ${asked} more ${wanted === 1 ? "is" : "are"} asked for`,
-    { param: length >= context ? field : "max_tokens", code: "context_length_exceeded" },
-  );
+function checkStopTokens(ids: readonly number[], vocabSize: number): void {
+  const at = ids.findIndex((id) => id >= vocabSize);
+  if (at < 0) return;
+  throw refusal(`stop_token_ids[${at}]`, `it is ${ids[at]}, the vocabulary has ids 0..${vocabSize - 1}`);
 }
 
 function requestsOf(body: Common, { model, adapter }: Target, wanted: Wanted): GenerateRequest[] {
   const { prompts, logprobs, echo, field } = wanted;
-  const { maxModelLen, vocabSize } = model.engine;
-  if (prompts.length * body.n > maxSequences) {
-    throw new InvalidRequestError(
-      `Cannot run ${prompts.length} prompts ${body.n} times each: at most ${maxSequences} sequences are started at once`,
-      { param: "n", code: "invalid_value" },
-    );
-  }
+  checkStopTokens(body.stop_token_ids, model.engine.vocabSize);
   return prompts.flatMap((promptTokenIds) => {
-    checkPrompt(promptTokenIds, { vocabSize, field });
-    const maxTokens = roomFor(promptTokenIds.length, wanted, maxModelLen);
+    if (promptTokenIds.length === 0) {
+      throw new InvalidRequestError("Cannot run an empty prompt: it must have at least one token", {
+        param: field,
+        code: "invalid_value",
+      });
+    }
+    const maxTokens = roomFor(promptTokenIds.length, { model, maxTokens: wanted.maxTokens, field });
+    if (body.min_tokens > maxTokens) {
+      throw refusal("min_tokens", `it is ${body.min_tokens}, at most ${maxTokens} new tokens are made`);
+    }
     return Array.from({ length: body.n }, (_, choice): GenerateRequest => ({
       promptTokenIds,
       adapter,
@@ -163,72 +106,83 @@ function requestsOf(body: Common, { model, adapter }: Target, wanted: Wanted): G
       sampling: samplingOf(body, choice),
       logprobs,
       promptLogprobs: echo && logprobs !== undefined,
+      stopTokenIds: body.stop_token_ids.length === 0 ? undefined : body.stop_token_ids,
+      ignoreEos: body.ignore_eos,
+      minTokens: body.min_tokens,
     }));
   });
 }
 
+function checkStreaming({ stream, stream_options }: Common): void {
+  if (!stream_options || stream) return;
+  throw new InvalidRequestError('Cannot follow "stream_options" of the request: "stream" is not set', {
+    param: "stream_options",
+    code: "invalid_value",
+  });
+}
+
 function jobOf(body: Common, target: Target, wanted: Wanted): Job {
-  if (body.stream_options && !body.stream) {
-    throw new InvalidRequestError('Cannot follow "stream_options" of the request: "stream" is not set', {
-      param: "stream_options",
-      code: "invalid_value",
-    });
-  }
   return {
     model: target.model,
     modelName: target.adapter ?? target.model.id,
+    requestId: body.request_id,
     prompts: wanted.prompts,
     n: body.n,
     requests: requestsOf(body, target, wanted),
-    stop: typeof body.stop === "string" ? [body.stop] : body.stop,
+    stop: body.stop,
+    skipSpecialTokens: body.skip_special_tokens,
+    includeStop: body.include_stop_str_in_output,
     echo: wanted.echo,
     stream: body.stream,
     includeUsage: body.stream_options?.include_usage ?? false,
+    continuousUsage: body.stream_options?.continuous_usage_stats ?? false,
     returnTokenIds: body.return_token_ids,
   };
 }
 
-type Prompt = z.infer<typeof completionBody>["prompt"];
-
-function promptIds(prompt: Prompt, { tokenizer }: ServedModel): readonly (readonly number[])[] {
-  if (typeof prompt === "string") return [tokenizer.encode(prompt)];
-  if (typeof prompt[0] === "number") return [prompt as number[]];
-  return (prompt as (string | number[])[]).map((one) =>
-    typeof one === "string" ? tokenizer.encode(one) : one
+/** Refuses more sequences than one request may start, before any prompt is looked at. */
+function checkCount(prompt: unknown, n: number, most: number): void {
+  const prompts = Array.isArray(prompt) && typeof prompt[0] !== "number" ? prompt.length : 1;
+  if (prompts * n <= most) return;
+  throw new InvalidRequestError(
+    `Cannot run ${prompts} prompts ${n} times each: at most ${most} sequences are started at once`,
+    { param: "n", code: "invalid_value" },
   );
 }
 
 /**
  * The job that a body of /v1/completions asks for.
  *
- * @throws InvalidRequestError, ModelNotFoundError, ConfigError of the adapter.
+ * @throws InvalidRequestError, ModelNotFoundError, ConfigError of the adapter, OverloadedError of the hold, the signal's
+ * reason.
  */
-export async function completionJob(body: Readonly<Record<string, unknown>>, deps: ServerDeps): Promise<Job> {
+export const completionJob: JobMaker = async (body, { serving, hold, signal }) => {
   const checked = checkBody(body, { schema: completionBody, unsupported: unsupportedInCompletions });
-  const target = await resolveModel(checked.model, deps);
-  return jobOf(checked, target, {
+  checkStreaming(checked);
+  const most = serving.limits.maxSequencesPerRequest;
+  checkCount(checked.prompt, checked.n, most);
+  const target = await resolveModel(checked.model, serving);
+  signal.throwIfAborted();
+  const { max_tokens: maxTokens, logprobs, echo } = checked;
+  const prompts = await promptsOf(checked.prompt, {
+    model: target.model,
     field: "prompt",
-    prompts: promptIds(checked.prompt, target.model),
-    maxTokens: checked.max_tokens,
-    logprobs: checked.logprobs,
-    echo: checked.echo,
+    maxTokens,
+    hold,
+    signal,
+    most,
   });
-}
+  return jobOf(checked, target, { field: "prompt", prompts, maxTokens, logprobs, echo });
+};
 
-function chatMessages(messages: z.infer<typeof chatBody>["messages"]): ChatMessage[] {
-  return messages.map(({ role, content, name }) => ({
-    role,
-    content: typeof content === "string" ? content : content.map(({ text }) => text).join("\n"),
-    ...(typeof name === "string" ? { name } : {}),
-  }));
-}
-
-function chatIds(messages: readonly ChatMessage[], { tokenizer }: ServedModel): readonly number[] {
+function chatText(messages: readonly ChatMessage[], { tokenizer }: ServedModel): string {
   try {
-    return tokenizer.encode(tokenizer.chatPrompt(messages), { addSpecialTokens: false });
+    return tokenizer.chatPrompt(messages);
   } catch (error) {
     // Here it says that the model and these messages do not fit; no adapter's file is broken.
-    if (error instanceof ConfigError) throw new InvalidRequestError(error.message, { param: "messages" });
+    if (error instanceof ConfigError) {
+      throw new InvalidRequestError(shorten(error.message, 300), { param: "messages" });
+    }
     throw error;
   }
 }
@@ -238,20 +192,27 @@ function chatIds(messages: readonly ChatMessage[], { tokenizer }: ServedModel): 
  *
  * @throws as {@linkcode completionJob}; InvalidRequestError, too, when the model has no chat template for the messages.
  */
-export async function chatJob(body: Readonly<Record<string, unknown>>, deps: ServerDeps): Promise<Job> {
+export const chatJob: JobMaker = async (body, { serving, hold, signal }) => {
   const checked = checkBody(body, { schema: chatBody, unsupported: unsupportedInChat });
-  if (checked.top_logprobs !== undefined && !checked.logprobs) {
+  checkStreaming(checked);
+  if (checked.top_logprobs && !checked.logprobs) {
     throw new InvalidRequestError('Cannot follow "top_logprobs" of the request: "logprobs" is not true', {
       param: "top_logprobs",
       code: "invalid_value",
     });
   }
-  const target = await resolveModel(checked.model, deps);
-  return jobOf(checked, target, {
+  const messages = messagesOf(checked.messages, serving.limits.maxMessages);
+  const target = await resolveModel(checked.model, serving);
+  signal.throwIfAborted();
+  const maxTokens = checked.max_completion_tokens ?? checked.max_tokens;
+  const ids = await encodeText(chatText(messages, target.model), {
+    model: target.model,
     field: "messages",
-    prompts: [chatIds(chatMessages(checked.messages), target.model)],
-    maxTokens: checked.max_completion_tokens ?? checked.max_tokens,
-    logprobs: checked.logprobs ? checked.top_logprobs ?? 0 : undefined,
-    echo: false,
+    maxTokens,
+    addSpecialTokens: false,
+    hold,
+    signal,
   });
-}
+  const logprobs = checked.logprobs ? checked.top_logprobs ?? 0 : undefined;
+  return jobOf(checked, target, { field: "messages", prompts: [ids], maxTokens, logprobs, echo: false });
+};

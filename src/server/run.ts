@@ -19,6 +19,14 @@ export interface Part {
   readonly tokens: readonly TextToken[];
   /** Null until the choice ends. */
   readonly finishReason: "stop" | "length" | null;
+  /** The stop string, or the id among the request's stop tokens, that ended the choice. */
+  readonly stopReason: string | number | null;
+}
+
+/** vLLM's `stop_reason`, in choices of requests that name stop strings or stop tokens. */
+export function stopReasonOf(part: Part, job: Job): { readonly stop_reason?: string | number | null } {
+  const named = job.stop.length > 0 || job.requests[part.index].stopTokenIds !== undefined;
+  return named ? { stop_reason: part.stopReason } : {};
 }
 
 function partOf(index: number, event: TextEvent): Part {
@@ -29,14 +37,16 @@ function partOf(index: number, event: TextEvent): Part {
     promptTokens: kind === "prompt" ? tokens : [],
     tokens: kind === "prompt" ? [] : tokens,
     finishReason: kind === "end" ? event.finishReason : null,
+    stopReason: kind === "end" ? event.stopReason ?? null : null,
   };
 }
 
 async function* parts(job: Job, stopped: AbortController): AsyncGenerator<Part, void, void> {
   const { engine, tokenizer } = job.model;
-  const { stop, echo } = job;
+  const { stop, echo, skipSpecialTokens, includeStop } = job;
+  const options = { tokenizer, stop, echo, skipSpecialTokens, includeStop };
   const sequences = job.requests.map((request) =>
-    generateText(engine, { ...request, signal: stopped.signal }, { tokenizer, stop, echo })
+    generateText(engine, { ...request, signal: stopped.signal }, options)
   );
   try {
     for await (const { index, item } of merge(sequences)) yield partOf(index, item);
@@ -75,19 +85,20 @@ export async function collect(job: Job, parts: AsyncIterable<Part>): Promise<rea
   const texts: string[][] = job.requests.map(() => []);
   const promptTokens: TextToken[][] = job.requests.map(() => []);
   const tokens: TextToken[][] = job.requests.map(() => []);
-  const reasons: Part["finishReason"][] = job.requests.map(() => null);
+  const reasons: Pick<Part, "finishReason" | "stopReason">[] = [];
   for await (const part of parts) {
     texts[part.index].push(part.text);
     promptTokens[part.index].push(...part.promptTokens);
     tokens[part.index].push(...part.tokens);
-    reasons[part.index] = part.finishReason;
+    reasons[part.index] = part;
   }
   return texts.map((pieces, index) => ({
     index,
     text: pieces.join(""),
     promptTokens: promptTokens[index],
     tokens: tokens[index],
-    finishReason: reasons[index],
+    finishReason: reasons[index].finishReason,
+    stopReason: reasons[index].stopReason,
   }));
 }
 
@@ -98,12 +109,16 @@ export interface Usage {
   readonly total_tokens: number;
 }
 
-/** The counts of a job whose choices have `newTokens` together; a prompt counts once, however often it runs. */
-export function usageOf(job: Job, newTokens: number): Usage {
-  const promptTokens = job.prompts.reduce((sum, ids) => sum + ids.length, 0);
+/** The counts of some tokens. */
+export function counts(promptTokens: number, newTokens: number): Usage {
   return {
     prompt_tokens: promptTokens,
     completion_tokens: newTokens,
     total_tokens: promptTokens + newTokens,
   };
+}
+
+/** The counts of a job whose choices have `newTokens` together; a prompt counts once, however often it runs. */
+export function usageOf(job: Job, newTokens: number): Usage {
+  return counts(job.prompts.reduce((sum, ids) => sum + ids.length, 0), newTokens);
 }

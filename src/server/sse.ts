@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { errorBody } from "./errors.ts";
+import { outflow } from "./outflow.ts";
 
 const headers = {
   "content-type": "text/event-stream; charset=utf-8",
@@ -15,35 +17,41 @@ const headers = {
 export interface SseOptions {
   /** The last event's value when the iteration fails. */
   readonly onError: (error: unknown) => unknown;
-  /** The reader went away. */
+  /** The reader went away, or takes nothing. */
   readonly onCancel: () => void;
+  /** Called once, however the stream ends. */
+  readonly onEnd: () => void;
+  /** Time after which a reader that takes nothing is cut off. */
+  readonly readerMs: number;
 }
 
 /** A response of one event a value, as JSON, and `[DONE]` after the last; a failure is an event, and ends the stream. */
-export function sseResponse(values: AsyncGenerator<unknown>, { onError, onCancel }: SseOptions): Response {
+export function sseResponse(values: AsyncGenerator<unknown>, options: SseOptions): Response {
+  const { onError, onCancel, onEnd, readerMs } = options;
   const encoder = new TextEncoder();
   const event = (data: string): Uint8Array => encoder.encode(`data: ${data}\n\n`);
-  let cancelled = false;
-  const body = new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      try {
-        const { done, value } = await values.next();
-        if (cancelled) return;
-        controller.enqueue(event(done ? "[DONE]" : JSON.stringify(value)));
-        if (done) controller.close();
-      } catch (error) {
-        // What ends because of the reader's leaving is no failure, and nobody reads of it.
-        if (cancelled) return;
-        controller.enqueue(event(JSON.stringify(onError(error))));
-        controller.close();
-      }
-    },
-    cancel() {
-      cancelled = true;
-      onCancel();
-      // Not awaited: it ends when the sequence has noticed.
-      values.return(undefined).catch(() => {});
-    },
+  let ended = false, left = false;
+  const next = async (): Promise<Uint8Array | undefined> => {
+    if (ended) return undefined;
+    try {
+      const { done, value } = await values.next();
+      ended = done === true;
+      return event(done ? "[DONE]" : JSON.stringify(value));
+    } catch (error) {
+      ended = true;
+      // What ends because of the reader's leaving is no failure, and nobody reads of it.
+      return left ? undefined : event(JSON.stringify(onError(error)));
+    }
+  };
+  const onLeave = (): void => {
+    left = true;
+    onCancel();
+    // Not awaited: it ends when the sequence has noticed.
+    values.return(undefined).catch(() => {});
+  };
+  const cutOff = errorBody("Cannot go on with this answer: nothing of it was read for too long", {
+    code: "reader_too_slow",
   });
-  return new Response(body, { headers });
+  const lastWords = event(JSON.stringify(cutOff));
+  return new Response(outflow({ next, readerMs, lastWords, onLeave, onEnd }), { headers });
 }

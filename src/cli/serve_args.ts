@@ -1,0 +1,124 @@
+/**
+ * The arguments of `fourierft serve` that limit what it takes and whom it answers.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import type { Access, ServerLimits } from "../server/mod.ts";
+import { parseCount } from "./open.ts";
+
+/** Limits by number: what they default to is said where they are declared. */
+export const limitArgs = {
+  "max-body-bytes": {
+    type: "string",
+    description: "Bytes of a JSON body at most; default 4194304",
+    valueHint: "N",
+  },
+  "max-body-memory": {
+    type: "string",
+    description: "Bytes that all bodies and tensors take together at most; default 268435456",
+    valueHint: "N",
+  },
+  "max-sequences": {
+    type: "string",
+    description: "Sequences that run at once at most",
+    valueHint: "N",
+  },
+  "max-waiting": {
+    type: "string",
+    description: "Sequences that wait at most; default 1024",
+    valueHint: "N",
+  },
+  "max-adapters": {
+    type: "string",
+    description: "Adapters of one method on the device at most; default 256",
+    valueHint: "N",
+  },
+  "body-seconds": {
+    type: "string",
+    description: "Seconds in which a body must arrive, and one more for each 64 KiB; default 30",
+    valueHint: "N",
+  },
+  "drain-seconds": {
+    type: "string",
+    default: "30",
+    description: "Seconds that open requests have to end at a stop",
+    valueHint: "N",
+  },
+} as const;
+
+/** Lists: an argument may be repeated, and have several values with commas between. */
+export const accessArgs = {
+  cors: {
+    type: "string",
+    description: "Origins whose pages may use the server, or *",
+    valueHint: "ORIGIN,...",
+  },
+  "allowed-origins": {
+    type: "string",
+    description: "Origins that may ask at all, besides those of --cors",
+    valueHint: "ORIGIN,...",
+  },
+  "allowed-hosts": {
+    type: "string",
+    description: "Names in Host that are answered; others are refused",
+    valueHint: "HOST,...",
+  },
+} as const;
+
+type Given = Readonly<Partial<Record<keyof typeof limitArgs, string>>>;
+
+/** A count of at least one, or undefined where the argument is not given. */
+function countOf(args: Given, name: keyof typeof limitArgs): number | undefined {
+  const text = args[name];
+  if (text === undefined) return undefined;
+  const count = parseCount(name, text);
+  if (count >= 1) return count;
+  throw new RangeError(`Cannot use --${name} ${text}: it must be 1 or more`);
+}
+
+/** What {@linkcode limitArgs} say. */
+export interface ServeLimits {
+  readonly server: Partial<ServerLimits>;
+  readonly maxSequences?: number;
+  readonly maxWaiting?: number;
+  readonly maxAdapters?: number;
+  readonly drainSeconds: number;
+}
+
+/** @throws RangeError that names the argument. */
+export function parseLimits(args: Given): ServeLimits {
+  return {
+    server: {
+      maxBodyBytes: countOf(args, "max-body-bytes"),
+      memoryBytes: countOf(args, "max-body-memory"),
+      bodySeconds: countOf(args, "body-seconds"),
+    },
+    maxSequences: countOf(args, "max-sequences"),
+    maxWaiting: countOf(args, "max-waiting"),
+    maxAdapters: countOf(args, "max-adapters"),
+    drainSeconds: parseCount("drain-seconds", args["drain-seconds"] ?? limitArgs["drain-seconds"].default),
+  };
+}
+
+/** Every value of each list: citty keeps only an argument's last. */
+export function parseAccess(rawArgs: readonly string[]): Access {
+  const option = { type: "string", multiple: true } as const;
+  const { values } = parseArgs({
+    args: [...rawArgs],
+    options: { cors: option, "allowed-origins": option, "allowed-hosts": option },
+    strict: false,
+  });
+  const listOf = (name: keyof typeof accessArgs): readonly string[] | undefined => {
+    const given = values[name] as readonly (string | boolean)[] | undefined;
+    if (!given) return undefined;
+    const entries = given.flatMap((one) => String(one).split(",")).map((one) => one.trim());
+    if (entries.every((one) => one !== "" && one !== "true")) return entries;
+    throw new RangeError(`Cannot read --${name}: a value is empty`);
+  };
+  return {
+    cors: listOf("cors"),
+    allowedOrigins: listOf("allowed-origins"),
+    allowedHosts: listOf("allowed-hosts"),
+  };
+}

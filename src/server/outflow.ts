@@ -1,0 +1,54 @@
+/**
+ * Bodies of answers, as fast as they are read; a reader that stands still is cut off.
+ *
+ * @module
+ */
+
+/** How a body is made and ends. */
+export interface OutflowOptions {
+  /** The next bytes; undefined after the last. Called when the reader has room, one call at a time. */
+  readonly next: () => Promise<Uint8Array | undefined>;
+  /** Time after which a reader that takes nothing is cut off. */
+  readonly readerMs: number;
+  /** What a reader that was cut off finds at the end, if it goes on after all. */
+  readonly lastWords?: Uint8Array;
+  /** The reader went away, or was cut off. */
+  readonly onLeave: () => void;
+  /** Called once, however the body ends. */
+  readonly onEnd: () => void;
+}
+
+/** A body that holds one chunk at a time. */
+export function outflow(
+  { next, readerMs, lastWords, onLeave, onEnd }: OutflowOptions,
+): ReadableStream<Uint8Array> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let left = false;
+  const leave = (): void => {
+    if (left) return;
+    left = true;
+    clearTimeout(timer);
+    onLeave();
+    onEnd();
+  };
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      clearTimeout(timer);
+      const chunk = await next();
+      if (left) return;
+      if (!chunk) {
+        left = true;
+        controller.close();
+        return onEnd();
+      }
+      controller.enqueue(chunk);
+      timer = setTimeout(() => {
+        leave();
+        // Not an error: runtimes would print its stack, and tell the reader no more than an early end does.
+        if (lastWords) controller.enqueue(lastWords);
+        controller.close();
+      }, readerMs);
+    },
+    cancel: leave,
+  });
+}

@@ -1,0 +1,87 @@
+/**
+ * The fields of OpenAI's completion routes that are followed, vLLM's among them.
+ *
+ * Lists that may be long are taken as they are here: {@linkcode ./prompts.ts} and {@linkcode ./messages.ts} check them.
+ *
+ * @module
+ */
+import * as z from "zod";
+
+const maxTopLogprobs = 20;
+const maxStopTokenIds = 128;
+
+const stopString = z.string()
+  .min(1, { error: "a stop string must not be empty" })
+  .max(512, { error: "a stop string must have at most 512 characters" });
+
+/** A list that is capped before its entries are checked. */
+function shortList<T extends z.ZodType>(entry: T, most: number): z.ZodType<z.output<T>[]> {
+  return z.array(z.unknown())
+    .refine((list) => list.length <= most, { error: `it must be a list of at most ${most}`, abort: true })
+    .pipe(z.array(entry)) as unknown as z.ZodType<z.output<T>[]>;
+}
+
+const stop = z.union([stopString, z.array(z.unknown())], {
+  error: "it must be a text or a list of at most 16 texts",
+})
+  .refine((value) => typeof value === "string" || value.length <= 16, {
+    error: "it must be a text or a list of at most 16 texts",
+    abort: true,
+  })
+  .transform((value) => typeof value === "string" ? [value] : value)
+  .pipe(z.array(stopString));
+
+const seedRule = "it must be an integer of 64 bits";
+const seed = z.union([z.bigint(), z.number()], { error: seedRule })
+  .refine((value) => typeof value === "bigint" || Number.isInteger(value), { error: seedRule, abort: true })
+  .transform((value) => BigInt(value))
+  .refine((value) => value === BigInt.asIntN(64, value), { error: seedRule });
+
+const streamOptions = z.strictObject({
+  include_usage: z.boolean().nullish(),
+  continuous_usage_stats: z.boolean().nullish(),
+  include_obfuscation: z.literal(false, { error: "obfuscation is not supported" }).nullish(),
+});
+
+const common = {
+  model: z.string().min(1),
+  n: z.number().int().min(1).max(128).default(1),
+  temperature: z.number().min(0).max(2).default(1),
+  top_p: z.number().min(0).max(1).default(1),
+  top_k: z.number().int().min(-1).default(0),
+  seed: seed.optional(),
+  stop: stop.default([]),
+  stop_token_ids: shortList(z.number().int().nonnegative(), maxStopTokenIds).default([]),
+  include_stop_str_in_output: z.boolean().default(false),
+  skip_special_tokens: z.boolean().default(true),
+  ignore_eos: z.boolean().default(false),
+  min_tokens: z.number().int().min(0).default(0),
+  stream: z.boolean().default(false),
+  stream_options: streamOptions.optional(),
+  return_token_ids: z.boolean().default(false),
+  request_id: z.string().min(1).max(200).regex(/^[\x21-\x7e]*$/, {
+    error: "it must be of printable ASCII characters without spaces",
+  }).optional(),
+};
+
+/** A body of /v1/completions. */
+export const completionBody = z.strictObject({
+  ...common,
+  prompt: z.unknown().optional(),
+  max_tokens: z.number().int().min(0).default(16),
+  logprobs: z.number().int().min(0).max(maxTopLogprobs).optional(),
+  echo: z.boolean().default(false),
+});
+
+/** A body of /v1/chat/completions. */
+export const chatBody = z.strictObject({
+  ...common,
+  messages: z.unknown().optional(),
+  max_tokens: z.number().int().min(1).optional(),
+  max_completion_tokens: z.number().int().min(1).optional(),
+  logprobs: z.boolean().default(false),
+  top_logprobs: z.number().int().min(0).max(maxTopLogprobs).optional(),
+});
+
+/** What both bodies have. */
+export type Common = Omit<z.output<typeof completionBody>, "prompt" | "max_tokens" | "logprobs" | "echo">;
