@@ -211,7 +211,8 @@ test("kernels: every kernel of a file in kernels/ is in mod.ts once, under its f
       }
       const kernel = kernels.find((listed) => listed === value);
       assert.ok(kernel, `kernels/${file} has a kernel that kernels/mod.ts does not list`);
-      assert.equal(`${kernel.name}.ts`, file);
+      // An elementwise kernel's gradient may stand in its file.
+      assert.equal(`${kernel.name.replace(/_backward$/, "")}.ts`, file.replace(/_backward\.ts$/, ".ts"));
       found.push(kernel.name);
     }
   }
