@@ -16,6 +16,10 @@ export interface FakeEngine extends Engine {
   readonly ends: string[];
   /** Most sequences open at once. */
   mostOpen: number;
+  /** Sequences that wait, or have waited, for their abort. */
+  hanging: number;
+  /** Resolves when `condition` holds; it is looked at whenever a sequence starts, waits or ends. */
+  until(condition: () => boolean): Promise<void>;
 }
 
 /** What a fake engine does. */
@@ -47,6 +51,8 @@ function untilAborted(signal: AbortSignal): Promise<never> {
 /** An engine that follows a script. */
 export function fakeEngine(script: Script): FakeEngine {
   let open = 0;
+  const watchers = new Set<() => void>();
+  const look = (): void => watchers.forEach((watcher) => watcher());
   async function* run(request: GenerateRequest, sequence: number): AsyncGenerator<GenerateEvent> {
     const fails = (at: number): boolean => {
       return script.failure?.at === at && (script.failure.sequence ?? sequence) === sequence;
@@ -66,7 +72,11 @@ export function fakeEngine(script: Script): FakeEngine {
         ? { kind: "token", tokenId }
         : { kind: "token", tokenId, logprobs: fakeLogprobs(tokenId, logprobs) };
     }
-    if (script.hangs) await untilAborted(signal!);
+    if (script.hangs) {
+      engine.hanging++;
+      look();
+      await untilAborted(signal!);
+    }
     yield { kind: "end", finishReason: tokens.length >= maxTokens ? "length" : "stop" };
   }
   const engine: FakeEngine = {
@@ -75,6 +85,17 @@ export function fakeEngine(script: Script): FakeEngine {
     requests: [],
     ends: [],
     mostOpen: 0,
+    hanging: 0,
+    until: (condition) =>
+      new Promise((resolve) => {
+        const watcher = (): void => {
+          if (!condition()) return;
+          watchers.delete(watcher);
+          resolve();
+        };
+        watchers.add(watcher);
+        watcher();
+      }),
     async *generate(request) {
       const sequence = engine.requests.push(request) - 1;
       engine.mostOpen = Math.max(engine.mostOpen, ++open);
@@ -90,6 +111,7 @@ export function fakeEngine(script: Script): FakeEngine {
       } finally {
         open--;
         engine.ends.push(end);
+        look();
       }
     },
   };

@@ -10,7 +10,6 @@ import { createApp } from "../src/server/mod.ts";
 import { tensor } from "../src/tensor.ts";
 import { demoTokenizer } from "./demo_model.ts";
 import { fakeAdapters, type FakeEngine, fakeEngine, type Script } from "./server_fakes.ts";
-import { turns, until } from "./until.ts";
 
 const tokenizer = await demoTokenizer();
 const ids = (text: string): number[] => tokenizer.encode(text, { addSpecialTokens: false });
@@ -680,7 +679,7 @@ test("createApp() ends the other sequences when one fails on its way", async () 
   const error = new DeviceError("The device is lost");
   const { app, engine } = setUp({ failure: { at: 2, error, sequence: 1 }, hangs: true });
   await refused(await post(app, "/v1/completions", { ...completion, n: 3 }), 503);
-  await until(() => engine.ends.length === 3);
+  await engine.until(() => engine.ends.length === 3);
 });
 
 test("createApp() tells of a failure amid a stream by an event, and closes it", async () => {
@@ -705,10 +704,10 @@ test("createApp() ends the sequences of a stream whose reader leaves", async () 
   const reader = response.body!.getReader();
   await reader.read();
   await reader.read();
-  await turns(3);
+  await engine.until(() => engine.hanging === 2);
   assert.deepEqual(engine.ends, []);
   await reader.cancel();
-  await until(() => engine.ends.length === 2);
+  await engine.until(() => engine.ends.length === 2);
   assert.deepEqual(engine.ends, ["AbortError", "AbortError"]);
   assert.deepEqual(logged, []);
 });
@@ -723,11 +722,12 @@ test("createApp() ends the sequences of a request that is aborted, streaming or 
       signal: controller.signal,
     });
     const answered = Promise.resolve(app.request(request)).then((response) => response.text());
-    await until(() => engine.requests.length === 2);
+    await engine.until(() => engine.hanging === 2);
+    assert.equal(engine.requests.length, 2);
     assert.deepEqual(engine.ends, []);
     controller.abort();
     await answered;
-    await until(() => engine.ends.length === 2);
+    await engine.until(() => engine.ends.length === 2);
     assert.deepEqual(engine.ends, ["AbortError", "AbortError"]);
     assert.deepEqual(logged, []);
   }

@@ -56,7 +56,7 @@ function checkOrigins(allowed: readonly string[]): MiddlewareHandler {
 /** Refuses an entry that could never match: a path or a missing scheme in an origin, a scheme in a host. */
 function checkEntries({ cors = [], allowedHosts = [], allowedOrigins = [] }: Access): void {
   for (const origin of [...cors, ...allowedOrigins]) {
-    if (origin === "*" || origin === "null" || /^[a-z][a-z0-9+.-]*:\/\/[^/]+$/.test(origin)) continue;
+    if (origin === "*" || origin === "null" || /^[a-z][a-z0-9+.-]*:\/\/[^/A-Z]+$/.test(origin)) continue;
     throw new RangeError(
       `Cannot allow origin "${origin}": it must be like https://example.com, without a path, in small letters, or *`,
     );
