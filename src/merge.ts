@@ -4,12 +4,14 @@
  * @module
  */
 import { deltaOf } from "./adapters/apply.ts";
+import { withoutCopies } from "./adapters/copies.ts";
 import type { LoadedAdapter } from "./adapters/peft.ts";
 import { float32ToBfloat16, float32ToFloat16, widen } from "../kernels/half.ts";
 import type { Device } from "./device/device.ts";
 import { ConfigError } from "./errors.ts";
 import { copyFiles, type ReadableFolder, type WritableFolder } from "./folder.ts";
 import { filesBesideWeights, openCheckpoint } from "./models/checkpoint.ts";
+import { copyFaultOf } from "./models/copies.ts";
 import { quantizedNames } from "./models/quantization.ts";
 import { fromTensor, layoutSafetensors } from "./safetensors/mod.ts";
 import type { HostTensor } from "./tensor.ts";
@@ -27,7 +29,7 @@ function added(weight: HostTensor, delta: HostTensor): HostTensor {
 /**
  * Merges an adapter into a copy of a model folder. The weights go into one `model.safetensors`.
  *
- * @throws ConfigError when the model lacks a module's weight; RangeError when its shape is not the module's.
+ * @throws ConfigError when the model lacks a module's weight, and for a copy of a base weight that is none; RangeError when its shape is not the module's.
  */
 export async function mergeFolder(
   device: Device,
@@ -39,6 +41,7 @@ export async function mergeFolder(
   },
 ): Promise<void> {
   const checkpoint = await openCheckpoint(model);
+  await withoutCopies(adapter, (name, copy) => copyFaultOf(checkpoint, name, copy));
   const pathOf = weightPaths(checkpoint.names, adapter);
   for (const [name, path] of pathOf) {
     adapter.modules.get(path)!.check(path, shapeOf(name, checkpoint.info(name).shape));

@@ -10,6 +10,8 @@ import { ConfigError } from "./errors.ts";
 import type { ReadableFolder } from "./folder.ts";
 import { openCheckpoint } from "./models/checkpoint.ts";
 import { type LlamaConfig, parseLlamaConfig } from "./models/config.ts";
+import { parseConfigText } from "./models/config_fields.ts";
+import { copyFaults } from "./models/copies.ts";
 import { type LlamaModel, loadLlama } from "./models/llama.ts";
 import type { QuantizeTo } from "./models/quantization.ts";
 import { openTokenizer } from "./models/tokenizer.ts";
@@ -26,7 +28,7 @@ export interface OpenModelOptions {
   /** Quantises the linears' weights on their way to the device; not for a folder whose weights are quantised already. */
   readonly quantize?: QuantizeTo;
   readonly engine?: Omit<EngineOptions, "eosTokenIds">;
-  readonly registry?: Omit<RegistryOptions, "linears">;
+  readonly registry?: Omit<RegistryOptions, "linears" | "copyFault">;
   /** Called after each weight. */
   readonly onWeight?: (done: number, total: number) => void;
 }
@@ -54,17 +56,7 @@ export async function readConfigFields(folder: ReadableFolder): Promise<Readonly
   if (!await folder.exists("config.json")) {
     throw new ConfigError("Cannot find config.json in the model's folder");
   }
-  const text = await folder.readText("config.json");
-  let fields: unknown;
-  try {
-    fields = JSON.parse(text);
-  } catch (error) {
-    throw new ConfigError(`Cannot read config.json as JSON: ${(error as Error).message}`);
-  }
-  if (typeof fields !== "object" || fields === null) {
-    throw new ConfigError("Cannot read config.json: it must be a JSON object");
-  }
-  return fields as Record<string, unknown>;
+  return parseConfigText(await folder.readText("config.json"));
 }
 
 /**
@@ -89,10 +81,12 @@ export async function openModel(device: Device, options: OpenModelOptions): Prom
     maxModelLen,
     quantize: options.quantize,
     onWeight: options.onWeight,
+    log: options.registry?.log,
   }).finally(() => source.close());
   const registry = new AdapterRegistry(device, options.adapters ?? noAdapters, {
     ...options.registry,
     linears: model.linears,
+    copyFault: copyFaults(folder),
   });
   const engine = new BatchEngine(device, model, {
     registry,

@@ -3,11 +3,14 @@
  *
  * @module
  */
+import { withoutCopies } from "./adapters/copies.ts";
 import { loadAdapter, type LoadedAdapter } from "./adapters/peft.ts";
 import type { Device } from "./device/device.ts";
 import type { ReadableFolder } from "./folder.ts";
+import { copyFaults } from "./models/copies.ts";
 import { openCheckpoint } from "./models/checkpoint.ts";
 import { loadLlama, releaseLlama } from "./models/llama.ts";
+import { fixedRopeLength } from "./models/rope.ts";
 import type { QuantizeTo } from "./models/quantization.ts";
 import { openTokenizer } from "./models/tokenizer.ts";
 import { readConfig } from "./open.ts";
@@ -55,10 +58,12 @@ const batchSize = 4;
 export async function perplexity(device: Device, options: PerplexityOptions): Promise<Perplexity> {
   const { folder, quantize, onBatch = () => {} } = options;
   const config = await readConfig(folder);
-  const { contextLength = Math.min(defaultContextLength, config.maxPositions) } = options;
-  if (contextLength > config.maxPositions) {
+  // Where rotary turns depend on a sequence's length, it keeps to lengths that they are the same for.
+  const positions = Math.min(config.maxPositions, fixedRopeLength(config));
+  const { contextLength = Math.min(defaultContextLength, positions) } = options;
+  if (contextLength > positions) {
     throw new RangeError(
-      `Cannot evaluate on sequences of ${contextLength} tokens: the model has positions for ${config.maxPositions}`,
+      `Cannot evaluate on sequences of ${contextLength} tokens: the model has positions for ${positions}`,
     );
   }
   const set = await readEvaluationSet(fileOf(options.data), {
@@ -68,7 +73,10 @@ export async function perplexity(device: Device, options: PerplexityOptions): Pr
     vocabSize: config.vocabSize,
   });
   const adapter = options.adapter &&
-    ("modules" in options.adapter ? options.adapter : await loadAdapter(options.adapter));
+    await withoutCopies(
+      "modules" in options.adapter ? options.adapter : await loadAdapter(options.adapter),
+      copyFaults(folder),
+    );
   const source = await openCheckpoint(folder);
   const model = await loadLlama(device, { config, source, maxModelLen: contextLength, quantize })
     .finally(() => source.close());

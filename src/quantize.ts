@@ -56,7 +56,10 @@ function quantizedParts(
 function partsOf(checkpoint: Checkpoint, config: LlamaConfig, to: QuantizeTo): Part[] {
   const linears = llamaLinears(config);
   const weightOf = (path: string): string =>
-    path === "lm_head" && config.tieWordEmbeddings ? "model.embed_tokens.weight" : `${path}.weight`;
+    // A tied model's file may have a head of its own all the same: then it is that.
+    path === "lm_head" && config.tieWordEmbeddings && !checkpoint.names.includes("lm_head.weight")
+      ? "model.embed_tokens.weight"
+      : `${path}.weight`;
   const replaced = new Set(linears.map(({ path }) => `${path}.weight`));
   const kept = checkpoint.names.filter((name) => !replaced.has(name)).map((name): Part => {
     const { dtype, shape } = checkpoint.info(name);

@@ -8,12 +8,15 @@
  * @module
  */
 import { type Adapter, createAdapter, methodToTrain } from "./adapters/create.ts";
+import { withoutCopies } from "./adapters/copies.ts";
 import { loadAdapter } from "./adapters/peft.ts";
 import type { Device } from "./device/device.ts";
 import { uniforms } from "./engine/random.ts";
 import { ConfigError } from "./errors.ts";
 import { openCheckpoint } from "./models/checkpoint.ts";
 import type { LlamaConfig } from "./models/config.ts";
+import { copyFaults } from "./models/copies.ts";
+import { fixedRopeLength } from "./models/rope.ts";
 import { type LlamaModel, loadLlama, releaseLlama } from "./models/llama.ts";
 import { openTokenizer } from "./models/tokenizer.ts";
 import { defaultMaxModelLen, readConfig } from "./open.ts";
@@ -90,7 +93,9 @@ function checked(options: TrainOptions) {
   };
 }
 
-const maxLength = ({ maxPositions }: LlamaConfig): number => Math.min(maxPositions, defaultMaxModelLen);
+/** Where rotary turns depend on a sequence's length, training keeps to lengths that they are the same for. */
+const maxLength = (config: LlamaConfig): number =>
+  Math.min(config.maxPositions, fixedRopeLength(config), defaultMaxModelLen);
 
 function lengthOf(config: LlamaConfig, settings: Settings): number {
   const positions = maxLength(config);
@@ -118,9 +123,12 @@ async function openBase(
 async function adapterFor(
   model: LlamaModel,
   adapter: TrainRunOptions["adapter"],
-  seed: number,
+  { seed, folder }: { readonly seed: number } & Pick<TrainOptions, "folder">,
 ): Promise<Adapter> {
-  if ("init" in adapter) return "modules" in adapter.init ? adapter.init : await loadAdapter(adapter.init);
+  if ("init" in adapter) {
+    const { init } = adapter;
+    return await withoutCopies("modules" in init ? init : await loadAdapter(init), copyFaults(folder));
+  }
   return createAdapter(model.linears.slice(0, -1), { ...newAdapterOf(adapter), random: uniforms(seed) });
 }
 
@@ -175,7 +183,10 @@ async function trainOn(
   },
 ): Promise<TrainOutcome> {
   const { checkpoints, onEvent = () => {} } = options;
-  const { method, modules, config } = await adapterFor(model, options.adapter, settings.seed);
+  const { method, modules, config } = await adapterFor(model, options.adapter, {
+    seed: settings.seed,
+    folder: options.folder,
+  });
   const { lr = defaultRate(method.peftType), schedule, steps, warmupSteps } = settings;
   const { weightDecay, maxNorm, layersPerSegment } = settings;
   const rows = set.batch(0).tokens.length;

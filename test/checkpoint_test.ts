@@ -58,20 +58,28 @@ test("openCheckpoint reads a single file, dtypes kept", () =>
     await checkpoint.close();
   }));
 
-test("openCheckpoint reads shards by their index, and leaves out what it does not list", () => {
+test("openCheckpoint reads what the shards of an index hold, listed or not, by plain names and by ./names", () => {
   const files = {
-    ...index({ brain: "b.safetensors", single: "a.safetensors", half: "b.safetensors" }),
+    ...index({
+      brain: "./b.safetensors",
+      single: "a.safetensors",
+      half: "././b.safetensors",
+      // An index may still list a tied head.
+      "lm_head.weight": "a.safetensors",
+    }),
     "a.safetensors": shard({ single, extra: single }),
     "b.safetensors": shard({ half, brain }),
   };
   return withFiles(files, async (path) => {
     const checkpoint = await openCheckpoint(await openFolder(path));
-    assert.deepEqual(checkpoint.names, ["brain", "single", "half"]);
+    assert.deepEqual(checkpoint.names.toSorted(), ["brain", "extra", "half", "single"]);
     assert.deepEqual(await checkpoint.read("single"), single);
     assert.deepEqual(await checkpoint.read("half"), half);
     assert.deepEqual(await checkpoint.read("brain"), brain);
-    assert.throws(() => checkpoint.info("extra"), { name: "ConfigError", message: /weight "extra"/ });
-    await assert.rejects(checkpoint.read("extra"), { name: "ConfigError", message: /weight "extra"/ });
+    assert.deepEqual(await checkpoint.read("extra"), single);
+    const name = "lm_head.weight";
+    assert.throws(() => checkpoint.info(name), { name: "ConfigError", message: /weight "lm_head.weight"/ });
+    await assert.rejects(checkpoint.read(name), { name: "ConfigError", message: /weight "lm_head.weight"/ });
     await checkpoint.close();
   });
 });
@@ -119,11 +127,50 @@ test("openCheckpoint refuses an index whose shard is missing", () =>
     /shard "b.safetensors": .* tensor "half"/,
   ));
 
-test("openCheckpoint refuses an index that lists a tensor its shard lacks", () =>
-  refuses(
-    { ...index({ single: "a.safetensors", half: "a.safetensors" }), "a.safetensors": shard({ single }) },
-    /tensor "half" in shard "a.safetensors"/,
-  ));
+test("openCheckpoint refuses a tensor that two shards have, and one that a file has under two names", async () => {
+  await refuses(
+    {
+      ...index({ single: "a.safetensors", half: "b.safetensors" }),
+      "a.safetensors": shard({ single }),
+      "b.safetensors": shard({ half, single }),
+    },
+    /tensor "single": shards "a.safetensors" and "b.safetensors" both have it/,
+  );
+  await refuses(
+    { "model.safetensors": shard({ "norm.weight": single, "model.norm.weight": single }) },
+    /weight "(model\.)?norm\.weight": the file has "(model\.)?norm\.weight", too/,
+  );
+});
+
+test("openCheckpoint gives tensors of a model without a head the names of one with it", () =>
+  withFiles({ "model.safetensors": shard({ "norm.weight": single, "layers.0.x": half }) }, async (path) => {
+    const checkpoint = await openCheckpoint(await openFolder(path));
+    assert.deepEqual(checkpoint.names.toSorted(), ["model.layers.0.x", "model.norm.weight"]);
+    assert.deepEqual(await checkpoint.read("model.norm.weight"), single);
+    assert.equal(checkpoint.info("model.norm.weight").name, "model.norm.weight");
+    await checkpoint.close();
+  }));
+
+test("openCheckpoint rounds float64 to float32, and refuses other dtypes by tensor and dtype", () => {
+  const view = (name: string, dtype: "F64" | "I64", bytes: Uint8Array) => ({
+    name,
+    dtype,
+    shape: [1],
+    bytes,
+  });
+  const third = new Uint8Array(Float64Array.of(1 / 3).buffer);
+  const file = writeSafetensors([view("wide", "F64", third), view("long", "I64", new Uint8Array(8))]);
+  return withFiles({ "model.safetensors": file }, async (path) => {
+    const checkpoint = await openCheckpoint(await openFolder(path));
+    assert.deepEqual(await checkpoint.read("wide"), tensor(Float32Array.of(1 / 3), [1]));
+    assert.equal(checkpoint.info("wide").dtype, "F32");
+    await assert.rejects(checkpoint.read("long"), {
+      name: "ConfigError",
+      message: /"long": its dtype is I64/,
+    });
+    await checkpoint.close();
+  });
+});
 
 test("openCheckpoint refuses shard names that are paths, no text or another kind of file", async () => {
   const names = [

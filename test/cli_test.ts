@@ -119,6 +119,36 @@ test("inspect --out draws the spectrum and dW as PNG files that decode to the pi
   });
 });
 
+test("inspect and delta take shapes from --model, and refuse a --shape that it contradicts", async () => {
+  await inFolder(async (folder) => {
+    const down = "model.layers.0.mlp.down_proj", out = join(folder, "pictures");
+    const { stdout } = await succeeds("inspect", adapter, "--model", model);
+    assert.match(stdout, /^ +8 +model\.layers\.\*\.mlp\.down_proj \(256, 768\): n = 1000/m);
+    await succeeds("inspect", adapter, "--module", down, "--model", model, "--out", out);
+    const drawn = decode(await readFile(join(out, "delta.png")));
+    assert.deepEqual([drawn.width, drawn.height], [768, 256]);
+    const contradicted = ["--module", down, "--model", model, "--shape", "256x256"];
+    const rule = /Cannot use --shape 256x256: the model makes it 256x768/;
+    await fails(rule, "inspect", adapter, ...contradicted, "--out", out);
+    const file = join(folder, "delta.safetensors");
+    await fails(rule, "delta", "--adapter", adapter, ...contradicted, "--out", file);
+    await fails(/Cannot tell the shape/, "delta", "--adapter", adapter, "--module", down, "--out", file);
+    await fails(/Cannot use --shape without --out/, "inspect", adapter, "--shape", "4x4");
+    const known = ["delta", "--adapter", adapter, "--module", down, "--out", file, "--device", "cpu"];
+    assert.doesNotMatch((await succeeds(...known, "--model", model)).stderr, /trust/);
+    const { tensors } = parseSafetensors(new Uint8Array(await readFile(file)));
+    assert.deepEqual(tensors.get("delta_weight")?.shape, [256, 768]);
+    assert.match(
+      (await succeeds(...known, "--shape", "256x768")).stderr,
+      /--shape 256x768 is taken on trust/,
+    );
+    // A LoRA's factors say their shape.
+    const lora = ["delta", "--adapter", join(adapters, "lora-kjv"), "--module", down, "--out", file];
+    await succeeds(...lora, "--device", "cpu");
+    await fails(/Cannot use --shape 4x4: module ".*" makes it 256x768/, ...lora, "--shape", "4x4");
+  });
+});
+
 test("delta writes dW as a safetensors file, the same from the CPU and, within rounding, from a GPU", async () => {
   await inFolder(async (folder) => {
     const expected = await demoDelta({ out: 256, in: 256 });

@@ -14,7 +14,8 @@ import {
 } from "../mod.ts";
 import { Runner } from "../src/engine/runner.ts";
 import { ConfigError } from "../src/errors.ts";
-import { type LlamaConfig, parseLlamaConfig, ropeFrequencies, ropeTable } from "../src/models/config.ts";
+import { type LlamaConfig, parseLlamaConfig } from "../src/models/config.ts";
+import { ropeFrequencies, ropeTable } from "../src/models/rope.ts";
 import { everyDevice } from "./devices.ts";
 
 /** What transformers computed, see fixtures/make_tiny.py. */
@@ -189,6 +190,19 @@ test("parseLlamaConfig fills in what older files leave out, by family", () => {
   assert.deepEqual([biased.qkvBias, biased.outputBias, biased.mlpBias], [true, true, true]);
   const windowed = parseLlamaConfig({ ...fields("mistral-sharded"), sliding_window: 40 });
   assert.equal(windowed.maxPositions, 40);
+  // What transformers takes where a file says nothing is not what null says.
+  const { sliding_window: _window, max_position_embeddings: _max, ...mistral } = fields("mistral-sharded");
+  assert.equal(parseLlamaConfig(mistral).maxPositions, 4096);
+  assert.equal(parseLlamaConfig({ ...mistral, sliding_window: null }).maxPositions, 4096 * 32);
+  const { num_key_value_heads: _heads, ...eight }: Record<string, unknown> = { ...mistral, head_dim: 2 };
+  assert.equal(parseLlamaConfig({ ...eight, num_attention_heads: 8 }).kvHeads, 8);
+  assert.equal(parseLlamaConfig({ ...eight, num_attention_heads: 16 }).kvHeads, 8);
+  assert.equal(
+    parseLlamaConfig({ ...eight, num_key_value_heads: null, num_attention_heads: 16 }).kvHeads,
+    16,
+  );
+  // Families without such biases do not read the field.
+  assert.equal(parseLlamaConfig({ ...mistral, attention_bias: true }).qkvBias, false);
 });
 
 /** Every way a config is refused: the changed fields, and the one the message must name. */
@@ -209,7 +223,29 @@ const refused: readonly (readonly [Record<string, unknown>, RegExp])[] = [
   [{ rms_norm_eps: 0 }, /"rms_norm_eps" = 0/],
   [{ tie_word_embeddings: "yes" }, /"tie_word_embeddings" = "yes"/],
   [{ attention_bias: 1 }, /"attention_bias" = 1/],
-  [{ rope_parameters: { rope_type: "yarn", factor: 2 } }, /rope_type" = "yarn": supported are default/],
+  [{ rope_parameters: { rope_type: "su", factor: 2 } }, /rope_type" = "su": supported are default/],
+  [{ rope_parameters: { rope_type: null, type: "linear", factor: 2 } }, /rope_type" = null/],
+  [{ rope_parameters: { rope_type: "yarn" } }, /"rope_parameters\.factor"/],
+  [{ rope_parameters: { rope_type: "dynamic", factor: 2, alpha: 9 } }, /"rope_parameters\.alpha" = 9/],
+  [{ rope_parameters: { full_attention: { rope_type: "default" } } }, /"rope_parameters\.full_attention"/],
+  [{ rope_parameters: { rope_type: "yarn", factor: 1e-320 } }, /frequencies are not finite/],
+  [{ rope_parameters: { rope_type: "yarn", factor: 2, truncate: 1 } }, /"truncate" = 1/],
+  [{ rope_parameters: { rope_type: "yarn", factor: 2, attention_factor: -1 } }, /attention_factor" = -1/],
+  [{ rope_parameters: { rope_type: "longrope", short_factor: [1, 1] } }, /long_factor.*list of 2 positive/],
+  [
+    { rope_parameters: { rope_type: "longrope", short_factor: [1], long_factor: [1, 2] } },
+    /short_factor.*list of 2 positive/,
+  ],
+  [{ rope_parameters: { partial_rotary_factor: 0.5 } }, /"partial_rotary_factor" = 0\.5/],
+  [{ partial_rotary_factor: 0.5 }, /"partial_rotary_factor" = 0\.5/],
+  [{ rope_parameters: {}, rope_theta: null }, /"rope_theta" = null/],
+  [{ rope_scaling: "yarn" }, /"rope_scaling" = "yarn"/],
+  [
+    { original_max_position_embeddings: 0, rope_parameters: { rope_type: "yarn", factor: 2 } },
+    /"original_max_position_embeddings" = 0/,
+  ],
+  [{ model_type: "qwen2", layer_types: ["full_attention", "sliding_attention"] }, /"layer_types"/],
+  [{ hidden_act: null }, /"hidden_act" = null/],
   [{ rope_parameters: { rope_type: "linear" } }, /"factor"/],
   [{ rope_parameters: { rope_type: "llama3", factor: 8 } }, /"low_freq_factor"/],
   [{ rope_parameters: { rope_theta: -1 } }, /"rope_theta" = -1/],

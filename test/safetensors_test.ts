@@ -217,7 +217,8 @@ const refused: readonly (readonly [rule: string, bytes: Uint8Array, message: Reg
   ],
   ["metadata of numbers", file('{"__metadata__":{"a":1}}'), /__metadata__: expected ", found "1/],
   ["metadata of objects", file('{"__metadata__":{"a":{"b":"c"}}}'), /__metadata__: expected "/],
-  ["metadata that is null", file('{"__metadata__":null}'), /__metadata__: expected \{/],
+  ["metadata that is no object", file('{"__metadata__":[]}'), /__metadata__: expected \{/],
+  ["metadata that is a word like null", file('{"__metadata__":nullo}'), /expected \}, found "o\}"/],
   ["a deep nest", file("{".repeat(100_000)), /expected "/],
   ["a deep array", file(one({ shape: "[".repeat(100_000) })), /non-negative integer/],
 ];

@@ -101,7 +101,12 @@ export interface AdapterModule {
   readonly parameters: number;
   /** One line for people, e.g. `n = 1000, seed 777, scaling 150`. */
   readonly summary: string;
-  /** Throws RangeError when the module cannot belong to a linear of this shape. */
+  /** The linear's shape, where the module's own numbers say it. */
+  readonly shape?: LinearShape;
+  /**
+   * Throws RangeError when the module cannot belong to a linear of this shape, ConfigError when its numbers would be past
+   * float32 there.
+   */
   check(path: string, shape: LinearShape): void;
   /** What a bank stores for a linear of this shape. */
   pack(shape: LinearShape): Packed;

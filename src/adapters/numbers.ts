@@ -7,6 +7,31 @@ import { widen } from "../../kernels/half.ts";
 import { ConfigError } from "../errors.ts";
 import type { HostTensor } from "../tensor.ts";
 
+/** The greatest float32, and the least one that no device takes for 0. */
+const greatest = 3.4028234663852886e38;
+const least = 2 ** -126;
+
+/**
+ * Refuses what no product of float32 numbers can be right with: a factor that is past float32, or that becomes 0 there.
+ *
+ * @param from The config's field, and what it holds.
+ */
+export function checkScale(scale: number, from: { readonly field: string; readonly value: number }): void {
+  if (scale === 0 && from.value === 0) return;
+  const size = Math.abs(scale);
+  if (size >= least && size <= greatest) return;
+  throw new ConfigError(
+    `Cannot read adapter_config.json field "${from.field}" = ${from.value}: dW's factor comes to ${scale}, ` +
+      `float32 holds ${least} to ${greatest}`,
+  );
+}
+
+/** Refuses a sum or product, named by `what`, that may be past float32. */
+export function checkReach(reach: number, what: string): void {
+  if (reach <= greatest) return;
+  throw new ConfigError(`Cannot use ${what}: it may come to ${reach}, float32 ends at ${greatest}`);
+}
+
 /** Widens a float tensor; refuses other dtypes, NaN and infinity by the tensor's name. */
 export function toFloat32(name: string, { data, dtype }: HostTensor): Float32Array {
   if (dtype === "uint32" || dtype === "int32") {

@@ -5,8 +5,16 @@
  */
 import { ConfigError } from "../errors.ts";
 import { MissingFileError, type ReadableFolder } from "../folder.ts";
-import { type ByteSource, parseSafetensors, toTensor } from "../safetensors/mod.ts";
+import {
+  type ByteSource,
+  foreignKindOfText,
+  parseSafetensors,
+  type SafetensorsBytes,
+  SafetensorsError,
+  toTensor,
+} from "../safetensors/mod.ts";
 import type { HostTensor } from "../tensor.ts";
+import { copiedWeight } from "./copies.ts";
 import type { AdapterModule, Method, ReadOptions } from "./method.ts";
 import { methods } from "./methods/mod.ts";
 
@@ -16,6 +24,8 @@ export interface LoadedAdapter {
   readonly config: Readonly<Record<string, unknown>>;
   /** By module path, in the file's order. */
   readonly modules: ReadonlyMap<string, AdapterModule>;
+  /** Copies of base weights, by those weights' names, until they are compared with the base. */
+  readonly copies: ReadonlyMap<string, { readonly tensor: string; readonly data: HostTensor }>;
   /** Bytes of config and weights together. */
   readonly sizeBytes: number;
   /** SHA-256 of config and weights, hex. */
@@ -38,7 +48,9 @@ function parseConfig(text: string): Readonly<Record<string, unknown>> {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new ConfigError(`Cannot read ${configName} as JSON: ${(error as Error).message}`);
+    throw new ConfigError(
+      `Cannot read ${configName} as JSON: ${foreignKindOfText(text) ?? (error as Error).message}`,
+    );
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new ConfigError(`Cannot read ${configName}: it must be a JSON object`);
@@ -102,10 +114,53 @@ async function readWeights(folder: ReadableFolder, maxBytes: number): Promise<Ui
   }
 }
 
+function parseWeights(bytes: Uint8Array): SafetensorsBytes {
+  try {
+    return parseSafetensors(bytes, { maxHeaderBytes });
+  } catch (error) {
+    if (!(error instanceof SafetensorsError)) throw error;
+    throw new ConfigError(`Cannot read ${weightsName}: ${error.message}`, { cause: error });
+  }
+}
+
+function readTensor(file: SafetensorsBytes, name: string): HostTensor {
+  try {
+    return toTensor(file.read(name));
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    const { dtype } = file.tensors.get(name)!;
+    throw new ConfigError(
+      `Cannot read adapter tensor ${
+        JSON.stringify(name)
+      }: its dtype is ${dtype}, the rule is F32, F16 or BF16`,
+      { cause: error },
+    );
+  }
+}
+
+/** The adapter's own tensors, and copies of the base's weights. */
+function readTensors(
+  file: SafetensorsBytes,
+): { readonly tensors: ReadonlyMap<string, HostTensor> } & Pick<LoadedAdapter, "copies"> {
+  const tensors = new Map<string, HostTensor>();
+  const copies = new Map<string, { tensor: string; data: HostTensor }>();
+  for (const name of file.tensors.keys()) {
+    const data = readTensor(file, name);
+    const weight = copiedWeight(name);
+    if (weight === undefined) tensors.set(name, data);
+    else if (!copies.has(weight)) copies.set(weight, { tensor: name, data });
+    else throw new ConfigError(`Cannot read adapter tensor ${JSON.stringify(name)}: it comes twice`);
+  }
+  if (copies.size === 0) return { tensors, copies };
+  // The file's bytes may go, once the copies are compared: what stays is the adapter's own.
+  const own = [...tensors].map(([name, t]) => [name, { ...t, data: t.data.slice() }] as const);
+  return { tensors: new Map(own), copies };
+}
+
 /**
  * Reads an adapter folder whole.
  *
- * @throws ConfigError or SafetensorsError that names the file, the field or tensor, and the rule it breaks.
+ * @throws ConfigError that names the file, the field or tensor, and the rule it breaks.
  */
 export async function loadAdapter(folder: ReadableFolder, options: LoadOptions = {}): Promise<LoadedAdapter> {
   if (!await folder.exists(configName)) {
@@ -115,9 +170,7 @@ export async function loadAdapter(folder: ReadableFolder, options: LoadOptions =
   const config = parseConfig(text);
   const method = methodOf(config);
   const bytes = await readWeights(folder, options.maxBytes ?? 2 ** 30);
-  const file = parseSafetensors(bytes, { maxHeaderBytes });
-  const tensors = new Map<string, HostTensor>();
-  for (const name of file.tensors.keys()) tensors.set(name, toTensor(file.read(name)));
+  const { tensors, copies } = readTensors(parseWeights(bytes));
   const modules = method.read({ config, tensors, options });
   if (modules.size === 0) throw new ConfigError(`Cannot use ${weightsName}: it holds no tensor`);
   const configBytes = new TextEncoder().encode(text);
@@ -125,6 +178,7 @@ export async function loadAdapter(folder: ReadableFolder, options: LoadOptions =
     method,
     config,
     modules,
+    copies,
     sizeBytes: configBytes.length + bytes.length,
     digest: await sha256([configBytes, bytes]),
   };

@@ -9,6 +9,7 @@ import type { ReadableFolder } from "../folder.ts";
 import type { HostTensor } from "../tensor.ts";
 import { applyModule, deltaOf } from "./apply.ts";
 import { Bank, type Linear } from "./bank.ts";
+import { type CopyFault, withoutCopies } from "./copies.ts";
 import { Entry } from "./entry.ts";
 import type { AdapterModule, LinearShape, Method } from "./method.ts";
 import { methods } from "./methods/mod.ts";
@@ -42,6 +43,8 @@ export interface Lease {
 export interface RegistryOptions extends LoadOptions {
   /** The base model's linears; empty for a registry that only applies single modules. */
   readonly linears?: readonly Linear[];
+  /** Compares copies of base weights in adapters' files; without it they are not looked at. */
+  readonly copyFault?: CopyFault;
   /** Adapters of one method on the device at most; default 256. */
   readonly capacity?: number;
   readonly log?: (line: string) => void;
@@ -55,6 +58,16 @@ interface Resident {
 
 /** Names an adapter may have; they are folder names, never paths. */
 export const adapterName = /^[a-z0-9][a-z0-9._-]{0,63}$/;
+
+/** A stored adapter that does not fit its base is a broken one, whoever asks, and no fault of a request. */
+function checkFit(module: AdapterModule, path: string, shape: LinearShape): void {
+  try {
+    module.check(path, shape);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new ConfigError(error.message, { cause: error });
+  }
+}
 
 /** See the module's documentation. */
 export class AdapterRegistry implements AdapterService {
@@ -133,7 +146,7 @@ export class AdapterRegistry implements AdapterService {
   /**
    * The adapter's checked modules; read once for each version of its files, and again if they were not in use since.
    *
-   * @throws NotFoundError, ConfigError, SafetensorsError; RangeError when it does not fit the base model.
+   * @throws NotFoundError; ConfigError for broken files, and when it does not fit the base model.
    */
   async load(id: string): Promise<LoadedAdapter> {
     return await (await this.#entry(id)).adapter();
@@ -199,14 +212,19 @@ export class AdapterRegistry implements AdapterService {
 
   /** Reads an adapter; again when files were replaced meanwhile: it may have read an old one and a new one. */
   async #read(id: string, stored: StoredAdapter): Promise<LoadedAdapter> {
-    const [read] = await Promise.allSettled([loadAdapter(stored.folder, this.options)]);
+    const [read] = await Promise.allSettled([this.#readOnce(stored.folder)]);
     const now = await this.store.open(id);
     if (now && now.version !== stored.version) {
       this.#forget(id, stored.version);
       return await this.load(id);
     }
     if (read.status === "rejected") throw read.reason;
-    return this.#checked(read.value);
+    return read.value;
+  }
+
+  async #readOnce(folder: ReadableFolder): Promise<LoadedAdapter> {
+    const adapter = this.#checked(await loadAdapter(folder, this.options));
+    return await withoutCopies(adapter, this.options.copyFault ?? (() => Promise.resolve(undefined)));
   }
 
   #forget(id: string, version: string): void {
@@ -220,7 +238,7 @@ export class AdapterRegistry implements AdapterService {
       if (!shape) {
         throw new ConfigError(`Cannot use adapter module "${path}": the base model has no such linear layer`);
       }
-      module.check(path, shape);
+      checkFit(module, path, shape);
     }
     return adapter;
   }

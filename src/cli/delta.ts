@@ -10,7 +10,8 @@ import { loadAdapter } from "../adapters/peft.ts";
 import { NotFoundError } from "../errors.ts";
 import { openFolder } from "../runtime/file.ts";
 import { fromTensor, writeSafetensors } from "../safetensors/mod.ts";
-import { deviceArgs, log, openNamedDevice, parseShape } from "./open.ts";
+import { deviceArgs, log, openNamedDevice } from "./open.ts";
+import { shapeArgs, shapeOfModule } from "./shape.ts";
 
 /** See the module's documentation. */
 export const delta = defineCommand({
@@ -26,12 +27,11 @@ export const delta = defineCommand({
       description: "Module path, e.g. model.layers.0.self_attn.q_proj",
       valueHint: "PATH",
     },
-    shape: { type: "string", required: true, description: "The weight's shape", valueHint: "OUTxIN" },
+    ...shapeArgs,
     out: { type: "string", required: true, description: "File to write", valueHint: "FILE" },
     ...deviceArgs,
   },
   async run({ args }) {
-    const shape = parseShape(args.shape);
     const { method, modules } = await loadAdapter(await openFolder(args.adapter));
     const module = modules.get(args.module);
     if (!module) {
@@ -39,7 +39,7 @@ export const delta = defineCommand({
         `Cannot find module "${args.module}" in the adapter: it has ${[...modules.keys()].join(", ")}`,
       );
     }
-    module.check(args.module, shape);
+    const shape = await shapeOfModule({ path: args.module, module }, args);
     const device = await openNamedDevice(args.device);
     try {
       const weight = await deltaOf(device, { method, module, shape });

@@ -7,28 +7,52 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { defineCommand } from "citty";
 import { encode } from "fast-png";
-import { deltaOf } from "../adapters/apply.ts";
+import { type AdaptedLinear, deltaOf } from "../adapters/apply.ts";
 import type { AdapterModule, LinearShape } from "../adapters/method.ts";
 import { loadAdapter } from "../adapters/peft.ts";
 import { cpuDevice } from "../device/cpu.ts";
 import { NotFoundError } from "../errors.ts";
 import { openFolder } from "../runtime/file.ts";
-import { log, parseShape } from "./open.ts";
+import { log } from "./open.ts";
 import { deltaPicture, type Picture, spectrumPicture } from "./pictures.ts";
+import { modelShapes, shapeArgs, shapeInModel, shapeOfModule } from "./shape.ts";
 
-/** Modules whose names differ only in the layer, told as one line. */
+/** Modules whose names differ only in the layer, told as one line; with their shapes, where a model says them. */
 function grouped(
   modules: ReadonlyMap<string, AdapterModule>,
-): Map<string, { count: number; summary: string }> {
-  const groups = new Map<string, { count: number; summary: string }>();
-  for (const [path, { summary }] of modules) {
+  shapes: ReadonlyMap<string, LinearShape> | undefined,
+): Map<string, number> {
+  const groups = new Map<string, number>();
+  for (const [path, module] of modules) {
+    const shape = shapes && shapeInModel(shapes, { path, module });
     const name = path.replace(/\.\d+\./g, ".*.");
-    const key = `${name}: ${summary}`;
-    const group = groups.get(key) ?? { count: 0, summary: key };
-    group.count++;
-    groups.set(key, group);
+    const key = `${name}${shape ? ` (${shape.out}, ${shape.in})` : ""}: ${module.summary}`;
+    groups.set(key, (groups.get(key) ?? 0) + 1);
   }
   return groups;
+}
+
+/** A module to draw, and its linear's shape. */
+interface Drawn {
+  readonly path: string;
+  readonly module: AdapterModule;
+  readonly shape: LinearShape;
+}
+
+/** What the arguments ask to draw; nothing without a folder to draw to. */
+async function drawnModule(
+  modules: ReadonlyMap<string, AdapterModule>,
+  args: { readonly module?: string; readonly shape?: string; readonly model?: string; readonly out?: string },
+): Promise<Drawn | undefined> {
+  if (args.out === undefined) {
+    const unused = (["module", "shape"] as const).find((name) => args[name] !== undefined);
+    if (unused) throw new RangeError(`Cannot use --${unused} without --out: it says what is drawn`);
+    return undefined;
+  }
+  const path = args.module ?? [...modules.keys()][0];
+  const module = modules.get(path);
+  if (!module) throw new NotFoundError(`Cannot draw module "${path}": the adapter has no such module`);
+  return { path, module, shape: await shapeOfModule({ path, module }, args) };
 }
 
 /** See the module's documentation. */
@@ -45,51 +69,36 @@ export const inspect = defineCommand({
       valueHint: "ADAPTER_DIR",
     },
     module: { type: "string", description: "Module to draw; default: the first", valueHint: "PATH" },
-    shape: {
-      type: "string",
-      description: "That module's weight shape, for the pictures",
-      valueHint: "OUTxIN",
-    },
+    ...shapeArgs,
     out: { type: "string", description: "Folder for spectrum.png and delta.png", valueHint: "DIR" },
   },
   async run({ args }) {
     const adapter = await loadAdapter(await openFolder(args.adapter));
     const { method, modules, sizeBytes, digest } = adapter;
+    // All is checked before the first line is written.
+    const groups = grouped(modules, args.model === undefined ? undefined : await modelShapes(args.model));
+    const drawn = await drawnModule(modules, args);
     const parameters = [...modules.values()].reduce((sum, module) => sum + module.parameters, 0);
     console.log(`peft_type   ${method.peftType}`);
     console.log(`parameters  ${parameters}`);
     console.log(`bytes       ${sizeBytes}`);
     console.log(`sha256      ${digest}`);
     console.log(`modules     ${modules.size}`);
-    for (const { count, summary } of grouped(modules).values()) {
-      console.log(`  ${String(count).padStart(4)}  ${summary}`);
-    }
-    if (args.out === undefined) return;
-    const path = args.module ?? [...modules.keys()][0];
-    const module = modules.get(path);
-    if (!module) throw new NotFoundError(`Cannot draw module "${path}": the adapter has no such module`);
-    if (args.shape === undefined) {
-      throw new RangeError(`Cannot draw module "${path}" without its weight's shape: give --shape OUTxIN`);
-    }
-    const shape = parseShape(args.shape);
-    module.check(path, shape);
-    await mkdir(args.out, { recursive: true });
-    const pictures = await draw({ method, module, shape });
-    for (const [name, picture] of Object.entries(pictures)) {
-      const file = join(args.out, name);
-      await writeFile(file, encode({ ...picture, channels: 3 }));
-      log(`${file}: ${path}, ${picture.width} x ${picture.height}`);
-    }
+    for (const [line, count] of groups) console.log(`  ${String(count).padStart(4)}  ${line}`);
+    if (drawn && args.out !== undefined) await drawTo(args.out, { method, ...drawn });
   },
 });
 
-async function draw(
-  { method, module, shape }: {
-    method: Parameters<typeof deltaOf>[1]["method"];
-    module: AdapterModule;
-    shape: LinearShape;
-  },
-): Promise<Record<string, Picture>> {
+async function drawTo(out: string, drawn: Drawn & Pick<AdaptedLinear, "method">): Promise<void> {
+  await mkdir(out, { recursive: true });
+  for (const [name, picture] of Object.entries(await draw(drawn))) {
+    const file = join(out, name);
+    await writeFile(file, encode({ ...picture, channels: 3 }));
+    log(`${file}: ${drawn.path}, ${picture.width} x ${picture.height}`);
+  }
+}
+
+async function draw({ method, module, shape }: AdaptedLinear): Promise<Record<string, Picture>> {
   const delta = await deltaOf(cpuDevice(), { method, module, shape });
   const pictures: Record<string, Picture> = { "delta.png": deltaPicture(delta.data as Float32Array, shape) };
   const spectrum = module.spectrum?.(shape);

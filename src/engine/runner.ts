@@ -7,6 +7,7 @@ import type { Bank } from "../adapters/bank.ts";
 import type { Device, Program, Trace } from "../device/device.ts";
 import type { LlamaModel } from "../models/llama.ts";
 import { llamaPlan, type LlamaState, llamaState, type Project } from "../models/llama_plan.ts";
+import { fixedRopeLength, RopeTurns } from "../models/rope.ts";
 import { linearStep } from "../models/weights.ts";
 import { Merging, type MergingMode, type OneAdapter, type ProjectionKind } from "./merging.ts";
 import { type Output, type Row, StepInputs } from "./step_inputs.ts";
@@ -77,7 +78,8 @@ export class Runner {
       readonly merging?: MergingMode;
     },
   ) {
-    this.#inputs = new StepInputs(device, options);
+    const turns = model.maxModelLen > fixedRopeLength(model.config) ? new RopeTurns(model.config) : undefined;
+    this.#inputs = new StepInputs(device, { ...options, turns });
     this.state = llamaState(device, model, { ...options, inputs: this.#inputs.tensors });
     this.#merging = new Merging(device, model, { state: this.state, mode: options.merging ?? "auto" });
   }

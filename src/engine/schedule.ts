@@ -84,6 +84,7 @@ function fill(
   first: number,
 ): void {
   const { lease, tokens, request, uniform, flying } = sequence;
+  const prompt = request.promptTokenIds.length;
   for (let i = 0; i < count; i++) {
     const position = begin + i;
     if (count - i <= wanted) {
@@ -98,10 +99,11 @@ function fill(
         uniform: taken ? uniform() : 0,
       });
     }
+    const place = { position, first, length: Math.max(prompt, position + 1), adapter: lease };
     rows.push(
       position < tokens.length
-        ? { token: tokens[position], position, first, adapter: lease }
-        : { from: flying!.firstOutput + flying!.outputs - 1, position, first, adapter: lease },
+        ? { token: tokens[position], ...place }
+        : { from: flying!.firstOutput + flying!.outputs - 1, ...place },
     );
   }
 }

@@ -7,6 +7,7 @@ import { noSlot } from "../../kernels/record.ts";
 import type { Bank } from "../adapters/bank.ts";
 import type { Device } from "../device/device.ts";
 import type { LlamaInputs } from "../models/llama_plan.ts";
+import type { RopeTurns } from "../models/rope.ts";
 import { asFloat32, slice, type Tensor } from "../tensor.ts";
 
 /** One row of a step: a token, or what an output of the step before sampled. */
@@ -14,6 +15,8 @@ export type Row = ({ readonly token: number } | { readonly from: number }) & {
   readonly position: number;
   /** First cache row of the row's sequence. */
   readonly first: number;
+  /** Tokens of the forward that the row is part of: its prompt's, or position + 1, which is the default. */
+  readonly length?: number;
   readonly adapter?: { readonly bank: Bank; readonly slot: number };
 };
 
@@ -58,13 +61,16 @@ export class StepInputs {
   /** First words of the inputs. */
   readonly #at: Readonly<Record<keyof LlamaInputs, number>>;
   readonly #slotsAt: ReadonlyMap<Bank, SlotsAt>;
+  readonly #turns: RopeTurns | undefined;
 
   constructor(
     private readonly device: Device,
-    { banks, maxRows, maxOutputs }: {
+    { banks, maxRows, maxOutputs, turns }: {
       readonly banks: readonly Bank[];
       readonly maxRows: number;
       readonly maxOutputs: number;
+      /** Where rotary turns depend on a sequence's length. */
+      readonly turns?: RopeTurns;
     },
   ) {
     let size = 0;
@@ -81,7 +87,9 @@ export class StepInputs {
       first: reserve(maxRows),
       outputs: reserve(maxOutputs),
       params: reserve(4 * maxOutputs),
+      turns: reserve(turns ? maxRows * turns.size : 0),
     };
+    this.#turns = turns;
     this.#slotsAt = new Map(
       banks.map((bank) => [bank, { rows: reserve(maxRows), outputs: reserve(maxOutputs) }]),
     );
@@ -98,6 +106,7 @@ export class StepInputs {
       first: part(first, maxRows),
       outputs: part(outputs, maxOutputs),
       params: asFloat32(part(params, 4 * maxOutputs)),
+      turns: turns && asFloat32(part(this.#at.turns, maxRows * turns.size)),
     };
     this.slots = new Map(
       [...this.#slotsAt].map(([bank, at]) => [bank, {
@@ -133,7 +142,13 @@ export class StepInputs {
       words[positions + r] = row?.position ?? 0;
       words[cacheIndex + r] = row ? row.first + row.position : noCacheRow;
       words[first + r] = row?.first ?? noCacheRow;
+      if (row) this.#writeTurn(r, row);
     }
+  }
+
+  #writeTurn(r: number, { position, length = position + 1 }: Row): void {
+    if (!this.#turns) return;
+    this.#turns.write(this.#floats, this.#at.turns + r * this.#turns.size, { position, length });
   }
 
   #writeOutputs(outputs: readonly Output[], padded: number): void {

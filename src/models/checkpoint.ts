@@ -7,23 +7,25 @@ import { ConfigError } from "../errors.ts";
 import { isPlainName, type ReadableFolder } from "../folder.ts";
 import {
   type ByteSource,
+  foreignKindOfText,
   openSafetensors,
   SafetensorsError,
   type SafetensorsFile,
   type TensorInfo,
+  toFloat32,
   toTensor,
 } from "../safetensors/mod.ts";
-import type { HostTensor } from "../tensor.ts";
+import { type HostTensor, tensor } from "../tensor.ts";
 
 /** Weights by name, read when asked for. */
 export interface Checkpoint {
   readonly names: readonly string[];
-  /** Shape and dtype. Throws ConfigError for an unknown name. */
-  info(name: string): TensorInfo;
+  /** Shape, and dtype as `read` gives it. Throws ConfigError for an unknown name. */
+  info(name: string): Pick<TensorInfo, "name" | "dtype" | "shape">;
   /**
-   * A tensor as it is stored: float32, float16 and bfloat16 stay what they are.
+   * A tensor as it is stored: float32, float16 and bfloat16 stay what they are; float64 is rounded to float32.
    *
-   * @throws ConfigError for an unknown name, TypeError for a dtype that no kernel reads.
+   * @throws ConfigError for an unknown name, and for a dtype that no kernel reads.
    */
   read(name: string): Promise<HostTensor>;
   /** Closes the files; nothing can be read after it. */
@@ -69,13 +71,22 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** A shard's plain name; undefined for what may be in another folder. */
+function shardName(value: unknown): string | undefined {
+  if (typeof value !== "string") return undefined;
+  const name = value.replace(/^(\.\/+)+/, "");
+  return isPlainName(name) && name.endsWith(".safetensors") ? name : undefined;
+}
+
 /** The index's `weight_map`: shard by tensor. */
 function parseWeightMap(text: string): ReadonlyMap<string, string> {
   let index: unknown;
   try {
     index = JSON.parse(text);
   } catch (error) {
-    throw new ConfigError(`Cannot read ${indexName} as JSON: ${(error as Error).message}`);
+    throw new ConfigError(
+      `Cannot read ${indexName} as JSON: ${foreignKindOfText(text) ?? (error as Error).message}`,
+    );
   }
   const map = isObject(index) ? index.weight_map : undefined;
   if (!isObject(map) || Object.keys(map).length === 0) {
@@ -85,9 +96,8 @@ function parseWeightMap(text: string): ReadonlyMap<string, string> {
   }
   return new Map(
     Object.entries(map).map(([name, shard]) => {
-      if (typeof shard === "string" && isPlainName(shard) && shard.endsWith(".safetensors")) {
-        return [name, shard];
-      }
+      const plain = shardName(shard);
+      if (plain !== undefined) return [name, plain];
       throw new ConfigError(
         `Cannot read ${indexName}: weight_map gives tensor "${name}" the file ${JSON.stringify(shard)}, ` +
           `the rule is the plain name of a .safetensors file`,
@@ -96,27 +106,32 @@ function parseWeightMap(text: string): ReadonlyMap<string, string> {
   );
 }
 
-/** Opens every shard and finds every listed tensor in its own. */
+/**
+ * Opens every shard that the index names. As in transformers, its tensors are those of the shards: what the index lists and
+ * no shard has is not there (a tied head, an old buffer), and what it does not list is.
+ */
 async function openShards(
   folder: ReadableFolder,
   opened: Map<string, Shard>,
 ): Promise<ReadonlyMap<string, Shard>> {
   const weightMap = parseWeightMap(await folder.readText(indexName));
   const shardOf = new Map<string, Shard>();
-  for (const [name, shardName] of weightMap) {
-    if (!opened.has(shardName)) {
-      if (!await folder.exists(shardName)) {
-        throw new ConfigError(`Cannot find shard "${shardName}": ${indexName} lists tensor "${name}" in it`);
+  for (const [listed, file] of weightMap) {
+    if (opened.has(file)) continue;
+    if (!await folder.exists(file)) {
+      throw new ConfigError(`Cannot find shard "${file}": ${indexName} lists tensor "${listed}" in it`);
+    }
+    const shard = await openShard(folder, file);
+    opened.set(file, shard);
+    for (const name of shard.file.tensors.keys()) {
+      const other = shardOf.get(name);
+      if (other) {
+        throw new ConfigError(
+          `Cannot use tensor "${name}": shards "${other.name}" and "${file}" both have it`,
+        );
       }
-      opened.set(shardName, await openShard(folder, shardName));
+      shardOf.set(name, shard);
     }
-    const shard = opened.get(shardName)!;
-    if (!shard.file.tensors.has(name)) {
-      throw new ConfigError(
-        `Cannot find tensor "${name}" in shard "${shardName}", where ${indexName} lists it`,
-      );
-    }
-    shardOf.set(name, shard);
   }
   return shardOf;
 }
@@ -128,6 +143,15 @@ async function openSingle(
   const shard = await openShard(folder, singleName);
   opened.set(singleName, shard);
   return new Map(Array.from(shard.file.tensors.keys(), (name) => [name, shard]));
+}
+
+async function shardsOf(
+  folder: ReadableFolder,
+  opened: Map<string, Shard>,
+): Promise<ReadonlyMap<string, Shard>> {
+  if (await folder.exists(singleName)) return await openSingle(folder, opened);
+  if (await folder.exists(indexName)) return await openShards(folder, opened);
+  throw await noWeights(folder);
 }
 
 async function noWeights(folder: ReadableFolder): Promise<ConfigError> {
@@ -153,24 +177,61 @@ async function closeAll(opened: ReadonlyMap<string, Shard>): Promise<void> {
  */
 export async function openCheckpoint(folder: ReadableFolder): Promise<Checkpoint> {
   const opened = new Map<string, Shard>();
-  let shardOf: ReadonlyMap<string, Shard>;
   try {
-    if (await folder.exists(singleName)) shardOf = await openSingle(folder, opened);
-    else if (await folder.exists(indexName)) shardOf = await openShards(folder, opened);
-    else throw await noWeights(folder);
+    return checkpointOf(byModelName(await shardsOf(folder, opened)), () => closeAll(opened));
   } catch (error) {
     await closeAll(opened);
     throw error;
   }
-  const find = (name: string): Shard => {
-    const shard = shardOf.get(name);
-    if (!shard) throw new ConfigError(`Cannot find weight "${name}" in the model's folder`);
-    return shard;
+}
+
+/** Where a weight is, and what its shard calls it. */
+interface Place {
+  readonly shard: Shard;
+  readonly stored: string;
+}
+
+/** Names as a causal model has them: a file saved from the model without its head lacks "model.", as transformers knows. */
+function byModelName(shardOf: ReadonlyMap<string, Shard>): ReadonlyMap<string, Place> {
+  const places = new Map<string, Place>();
+  for (const [stored, shard] of shardOf) {
+    const name = /^(embed_tokens|layers|norm)\./.test(stored) ? `model.${stored}` : stored;
+    const other = places.get(name);
+    if (other) {
+      throw new ConfigError(
+        `Cannot use weight "${stored}": the file has "${other.stored}", too, which is the same`,
+      );
+    }
+    places.set(name, { shard, stored });
+  }
+  return places;
+}
+
+async function readTensor({ shard, stored }: Place): Promise<HostTensor> {
+  const view = await shard.file.read(stored);
+  if (view.dtype === "F64") return tensor(toFloat32(view), view.shape);
+  try {
+    return toTensor(view);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new ConfigError(`Cannot use weight "${stored}": its dtype is ${view.dtype}, floats are supported`);
+  }
+}
+
+function checkpointOf(places: ReadonlyMap<string, Place>, close: () => Promise<void>): Checkpoint {
+  const find = (name: string): Place => {
+    const place = places.get(name);
+    if (!place) throw new ConfigError(`Cannot find weight "${name}" in the model's folder`);
+    return place;
   };
   return {
-    names: [...shardOf.keys()],
-    info: (name) => find(name).file.tensors.get(name)!,
-    read: async (name) => toTensor(await find(name).file.read(name)),
-    close: () => closeAll(opened),
+    names: [...places.keys()],
+    info: (name) => {
+      const { shard, stored } = find(name);
+      const { dtype, shape } = shard.file.tensors.get(stored)!;
+      return { name, dtype: dtype === "F64" ? "F32" : dtype, shape };
+    },
+    read: async (name) => await readTensor(find(name)),
+    close,
   };
 }

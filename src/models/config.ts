@@ -3,20 +3,12 @@
  *
  * @module
  */
-import { ConfigError } from "../errors.ts";
+import { count, fail, type Fields, flag, positive } from "./config_fields.ts";
 import { parseQuantization, type Quantization } from "./quantization.ts";
+import { isFiniteRope } from "./rope.ts";
+import { parseRope, type RopeScaling } from "./rope_config.ts";
 
-/** How rotary frequencies are stretched for long contexts. */
-export type RopeScaling =
-  | { readonly type: "default" }
-  | { readonly type: "linear"; readonly factor: number }
-  | {
-    readonly type: "llama3";
-    readonly factor: number;
-    readonly lowFreqFactor: number;
-    readonly highFreqFactor: number;
-    readonly originalMaxPositions: number;
-  };
+export type { RopeScaling } from "./rope_config.ts";
 
 /** What a Llama-family decoder is built from. */
 export interface LlamaConfig {
@@ -29,7 +21,10 @@ export interface LlamaConfig {
   readonly kvHeads: number;
   readonly headDim: number;
   readonly rmsNormEps: number;
-  /** Longest sequence: `max_position_embeddings`, or a smaller sliding window, within which full attention is the same. */
+  /**
+   * Longest sequence: `max_position_embeddings`, what rotary scaling stretches it to, or a smaller sliding window, within
+   * which full attention is the same.
+   */
   readonly maxPositions: number;
   readonly ropeTheta: number;
   readonly ropeScaling: RopeScaling;
@@ -43,61 +38,45 @@ export interface LlamaConfig {
   readonly quantization?: Quantization;
 }
 
-type Fields = Readonly<Record<string, unknown>>;
+type ModelType = LlamaConfig["modelType"];
 
-function fail(field: string, value: unknown, rule: string): never {
-  throw new ConfigError(`Cannot read config.json field "${field}" = ${JSON.stringify(value)}: ${rule}`);
-}
-
-function count(fields: Fields, field: string, fallback?: number): number {
-  const value = fields[field] ?? fallback;
-  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 1) {
-    fail(field, fields[field], "it must be a positive integer");
-  }
-  return value;
-}
-
-function positive(fields: Fields, field: string, fallback?: number): number {
-  const value = fields[field] ?? fallback;
-  if (typeof value !== "number" || !(value > 0) || !Number.isFinite(value)) {
-    fail(field, fields[field], "it must be a positive number");
-  }
-  return value;
-}
-
-function flag(fields: Fields, field: string, fallback: boolean): boolean {
-  const value = fields[field] ?? fallback;
-  if (typeof value !== "boolean") fail(field, value, "it must be true or false");
-  return value;
-}
-
-/** transformers 5 writes `rope_parameters`; older files have `rope_theta` and `rope_scaling`. */
-function rope(fields: Fields): { theta: number; scaling: RopeScaling } {
-  const own = (fields.rope_parameters ?? fields.rope_scaling ?? {}) as Fields;
-  if (typeof own !== "object" || Array.isArray(own)) fail("rope_parameters", own, "it must be an object");
-  const theta = positive({ rope_theta: own.rope_theta ?? fields.rope_theta }, "rope_theta", 10000);
-  const type = own.rope_type ?? own.type ?? "default";
-  if (type === "default") return { theta, scaling: { type } };
-  if (type === "linear") return { theta, scaling: { type, factor: positive(own, "factor") } };
-  if (type !== "llama3") fail("rope_parameters.rope_type", type, "supported are default, linear and llama3");
-  return {
-    theta,
-    scaling: {
-      type,
-      factor: positive(own, "factor"),
-      lowFreqFactor: positive(own, "low_freq_factor"),
-      highFreqFactor: positive(own, "high_freq_factor"),
-      originalMaxPositions: count(own, "original_max_position_embeddings"),
-    },
-  };
-}
+/** What transformers takes for fields that a config.json leaves out, where families differ. */
+const defaults: Readonly<
+  Record<ModelType, { readonly maxPositions: number; readonly kvHeads?: number; readonly window?: number }>
+> = {
+  llama: { maxPositions: 2048 },
+  mistral: { maxPositions: 4096 * 32, kvHeads: 8, window: 4096 },
+  qwen2: { maxPositions: 32768, kvHeads: 32 },
+};
 
 /** Fields that would change the forward when set, and are not supported. */
 function refuseOthers(fields: Fields): void {
-  if ((fields.hidden_act ?? "silu") !== "silu") fail("hidden_act", fields.hidden_act, "supported is silu");
+  const { hidden_act: act = "silu" } = fields;
+  // transformers knows it by both names.
+  if (act !== "silu" && act !== "swish") fail("hidden_act", act, "supported is silu");
   if (fields.use_sliding_window === true) {
     fail("use_sliding_window", true, "layers with sliding windows are not supported");
   }
+  const types = fields.model_type === "qwen2" ? fields.layer_types ?? [] : [];
+  if (!Array.isArray(types) || types.some((type) => type !== "full_attention")) {
+    fail("layer_types", types, "supported is full_attention in every layer");
+  }
+}
+
+/** A field that is absent has its family's value; one that is null means as many as heads. */
+function kvHeadsOf(fields: Fields, modelType: ModelType, heads: number): number {
+  const field = "num_key_value_heads";
+  const absent = field in fields ? heads : defaults[modelType].kvHeads ?? heads;
+  const kvHeads = count(fields, field, absent);
+  if (heads % kvHeads !== 0) fail(field, kvHeads, `it must divide num_attention_heads = ${heads}`);
+  return kvHeads;
+}
+
+/** The sliding window: of Mistral, where null means none and absence the family's; others have none here. */
+function windowOf(fields: Fields, modelType: ModelType): number {
+  const { window } = defaults[modelType];
+  if (window === undefined || fields.sliding_window === null) return Infinity;
+  return count(fields, "sliding_window", window);
 }
 
 /**
@@ -112,18 +91,14 @@ export function parseLlamaConfig(fields: Fields): LlamaConfig {
   }
   refuseOthers(fields);
   const heads = count(fields, "num_attention_heads");
-  const kvHeads = count(fields, "num_key_value_heads", heads);
-  if (heads % kvHeads !== 0) {
-    fail("num_key_value_heads", kvHeads, `it must divide num_attention_heads = ${heads}`);
-  }
+  const kvHeads = kvHeadsOf(fields, modelType, heads);
   const hiddenSize = count(fields, "hidden_size");
   const headDim = count(fields, "head_dim", hiddenSize / heads);
   if (headDim % 2 !== 0) fail("head_dim", headDim, "rotary positions need an even size");
-  const { theta, scaling } = rope(fields);
-  const maxPositions = count(fields, "max_position_embeddings", 2048);
-  const window = modelType === "mistral" ? count(fields, "sliding_window", maxPositions) : maxPositions;
-  const attentionBias = flag(fields, "attention_bias", false);
-  return {
+  const maxPositions = count(fields, "max_position_embeddings", defaults[modelType].maxPositions);
+  const rope = parseRope(fields, { headDim, maxPositions });
+  const attentionBias = modelType === "llama" && flag(fields, "attention_bias", false);
+  const config: LlamaConfig = {
     modelType,
     vocabSize: count(fields, "vocab_size"),
     hiddenSize,
@@ -133,42 +108,17 @@ export function parseLlamaConfig(fields: Fields): LlamaConfig {
     kvHeads,
     headDim,
     rmsNormEps: positive(fields, "rms_norm_eps", 1e-6),
-    maxPositions: Math.min(maxPositions, window),
-    ropeTheta: theta,
-    ropeScaling: scaling,
+    maxPositions: Math.min(rope.maxPositions, windowOf(fields, modelType)),
+    ropeTheta: rope.theta,
+    ropeScaling: rope.scaling,
     tieWordEmbeddings: flag(fields, "tie_word_embeddings", false),
     qkvBias: modelType === "qwen2" || attentionBias,
-    outputBias: modelType !== "qwen2" && attentionBias,
-    mlpBias: flag(fields, "mlp_bias", false),
+    outputBias: attentionBias,
+    mlpBias: modelType === "llama" && flag(fields, "mlp_bias", false),
     quantization: parseQuantization(fields.quantization_config, fail),
   };
-}
-
-/** Rotary frequencies (radians a position), headDim / 2 of them; as transformers' modeling_rope_utils computes them. */
-export function ropeFrequencies({ headDim, ropeTheta, ropeScaling }: LlamaConfig): Float64Array {
-  const plain = Float64Array.from({ length: headDim / 2 }, (_, i) => ropeTheta ** (-2 * i / headDim));
-  if (ropeScaling.type === "default") return plain;
-  if (ropeScaling.type === "linear") return plain.map((f) => f / ropeScaling.factor);
-  const { factor, lowFreqFactor, highFreqFactor, originalMaxPositions } = ropeScaling;
-  return plain.map((f) => {
-    const wavelength = 2 * Math.PI / f;
-    if (wavelength < originalMaxPositions / highFreqFactor) return f;
-    if (wavelength > originalMaxPositions / lowFreqFactor) return f / factor;
-    const smooth = (originalMaxPositions / wavelength - lowFreqFactor) / (highFreqFactor - lowFreqFactor);
-    return (1 - smooth) * f / factor + smooth * f;
-  });
-}
-
-/** The table `rope` reads: (positions, headDim / 2, 2) of cosine and sine, from float64. */
-export function ropeTable(config: LlamaConfig, positions: number): Float32Array {
-  const frequencies = ropeFrequencies(config);
-  const half = frequencies.length;
-  const table = new Float32Array(positions * half * 2);
-  for (let p = 0; p < positions; p++) {
-    for (let i = 0; i < half; i++) {
-      table[2 * (p * half + i)] = Math.cos(p * frequencies[i]);
-      table[2 * (p * half + i) + 1] = Math.sin(p * frequencies[i]);
-    }
+  if (!isFiniteRope(config, config.maxPositions)) {
+    fail("rope_parameters", fields.rope_scaling ?? fields.rope_parameters, "its frequencies are not finite");
   }
-  return table;
+  return config;
 }

@@ -15,7 +15,7 @@ import { sample } from "../../kernels/sample.ts";
 import { siluGateUp } from "../../kernels/silu_gate_up.ts";
 import type { Device } from "../device/device.ts";
 import { type Plan, type Step, step } from "../plan.ts";
-import type { Tensor } from "../tensor.ts";
+import { type Tensor, tensor } from "../tensor.ts";
 import type { LlamaModel, Projection } from "./llama.ts";
 
 /** What a step is fed, for the most rows and outputs it may have. */
@@ -30,6 +30,11 @@ export interface LlamaInputs {
   readonly positions: Tensor;
   readonly cacheIndex: Tensor;
   readonly first: Tensor;
+  /**
+   * (maxRows, headDim / 2, 2): each row's own cosines and sines, where they depend on the length of its sequence; else the
+   * model's table has them by position.
+   */
+  readonly turns?: Tensor;
   /** (maxOutputs), uint32: rows whose logits are wanted. */
   readonly outputs: Tensor;
   /** (maxOutputs, 4), float32: see the `sample` kernel. */
@@ -43,6 +48,8 @@ export interface LlamaState {
   readonly maxOutputs: number;
   /** Rows of each cache: sequences times tokens a sequence. */
   readonly cacheRows: number;
+  /** (maxRows), uint32: 0, 1, 2, ...; where inputs have turns. */
+  readonly rowNumbers?: Tensor;
   readonly logits: Tensor;
   /** (maxOutputs), uint32. */
   readonly sampled: Tensor;
@@ -81,6 +88,7 @@ export function llamaState(
     maxRows,
     maxOutputs,
     cacheRows,
+    rowNumbers: inputs.turns && device.upload(tensor(Uint32Array.from({ length: maxRows }, (_, r) => r))),
     logits: f32(maxOutputs, config.vocabSize),
     sampled: device.alloc([maxOutputs], "uint32"),
     ids: device.alloc([maxRows], "uint32"),
@@ -123,6 +131,9 @@ export function llamaPlan(
 ): Plan {
   const { hiddenSize, heads, kvHeads, headDim, intermediateSize, rmsNormEps, vocabSize } = config;
   const { cacheRows, inputs: { tokens, from, first, positions, cacheIndex: index } } = s;
+  const turned = s.inputs.turns && s.rowNumbers
+    ? { table: s.inputs.turns, positions: s.rowNumbers }
+    : { table: model.ropeTable, positions };
   const norm = (x: Tensor, weight: Tensor, y: Tensor, count = rows): Step =>
     step(rmsNorm, { x, weight, y }, { rows: count, dim: hiddenSize, eps: rmsNormEps });
 
@@ -143,7 +154,7 @@ export function llamaPlan(
     steps.push(
       norm(s.hidden, inputNorm, s.normed),
       ...ofRows(qkv, s.normed, s.qkv),
-      step(ropeCache, { qkv: s.qkv, table: model.ropeTable, positions, index, keys, values }, sizes),
+      step(ropeCache, { qkv: s.qkv, ...turned, index, keys, values }, sizes),
       step(attention, { q: s.qkv, keys, values, first, positions, y: s.attended }, {
         ...sizes,
         qStride: qkv.shape.out,

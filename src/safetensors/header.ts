@@ -87,8 +87,10 @@ export function parseHeader(header: Uint8Array, dataBytes: number): SafetensorsH
   const infos: TensorInfo[] = [];
   scanner.object((name) => {
     scanner.subject = name === metadataKey ? `safetensors ${metadataKey}` : `tensor ${quoted(name)}`;
-    if (name === metadataKey) scanner.object((key) => metadata.set(key, scanner.string()));
-    else infos.push(tensorInfo(scanner, name));
+    if (name === metadataKey) {
+      // The format's own reader takes null for none.
+      if (!scanner.null()) scanner.object((key) => metadata.set(key, scanner.string()));
+    } else infos.push(tensorInfo(scanner, name));
     scanner.subject = "safetensors header";
   });
   scanner.end();

@@ -18,6 +18,7 @@
 export type { DType, HostTensor, TypedArray } from "../tensor.ts";
 export { dtypeBits, type SafetensorsDtype } from "./dtypes.ts";
 export { SafetensorsError } from "./errors.ts";
+export { foreignKindOfText } from "./foreign.ts";
 export { maxHeaderBytes, type SafetensorsHeader, type TensorInfo } from "./header.ts";
 export {
   type ByteSource,

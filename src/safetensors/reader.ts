@@ -5,6 +5,7 @@
  */
 import { alignmentBytes, type SafetensorsDtype } from "./dtypes.ts";
 import { quoted, SafetensorsError } from "./errors.ts";
+import { foreignKind } from "./foreign.ts";
 import { headerSize, parseHeader, type SafetensorsHeader, type TensorInfo } from "./header.ts";
 
 /** Bytes that are read by ranges, e.g. a file. */
@@ -60,10 +61,12 @@ export async function openSafetensors(
   source: ByteSource,
   options: ReadOptions = {},
 ): Promise<SafetensorsFile> {
-  const prefix = await readExactly(source, 0, Math.min(8, source.sizeBytes));
-  const size = headerSize(prefix, { ...options, fileBytes: source.sizeBytes });
+  const { sizeBytes } = source;
+  const prefix = await readExactly(source, 0, Math.min(8, sizeBytes));
+  const size = await sizeOf(source, prefix, options);
   const dataStart = 8 + size;
-  const header = parseHeader(await readExactly(source, 8, size), source.sizeBytes - dataStart);
+  const bytes = await readExactly(source, 8, size);
+  const header = headerOf({ prefix, bytes }, sizeBytes - dataStart);
   return {
     ...header,
     read: async (name) => {
@@ -79,9 +82,15 @@ export async function openSafetensors(
  * @throws SafetensorsError when the bytes break a rule of the format.
  */
 export function parseSafetensors(bytes: Uint8Array, options: ReadOptions = {}): SafetensorsBytes {
-  const size = headerSize(bytes.subarray(0, 8), { ...options, fileBytes: bytes.length });
+  const prefix = bytes.subarray(0, 8);
+  let size: number;
+  try {
+    size = headerSize(prefix, { ...options, fileBytes: bytes.length });
+  } catch (error) {
+    throw namingForeign(error, bytes.subarray(0, startBytes));
+  }
   const data = bytes.subarray(8 + size);
-  const header = parseHeader(bytes.subarray(8, 8 + size), data.length);
+  const header = headerOf({ prefix, bytes: bytes.subarray(8, 8 + size) }, data.length);
   return {
     ...header,
     read: (name) => {
@@ -89,6 +98,38 @@ export function parseSafetensors(bytes: Uint8Array, options: ReadOptions = {}): 
       return view(info, data.subarray(info.begin, info.end));
     },
   };
+}
+
+/** First bytes that tell what a file is. */
+const startBytes = 64;
+
+/** What to throw instead of an error about a file that is of another kind: unless its header begins as one does. */
+function namingForeign(error: unknown, start: Uint8Array): unknown {
+  const kind = start[8] === 0x7b ? undefined : foreignKind(start);
+  if (!kind || !(error instanceof SafetensorsError)) return error;
+  return new SafetensorsError(`Cannot read safetensors: ${kind}`, { cause: error });
+}
+
+async function sizeOf(source: ByteSource, prefix: Uint8Array, options: ReadOptions): Promise<number> {
+  try {
+    return headerSize(prefix, { ...options, fileBytes: source.sizeBytes });
+  } catch (error) {
+    throw namingForeign(error, await readExactly(source, 0, Math.min(startBytes, source.sizeBytes)));
+  }
+}
+
+function headerOf(
+  { prefix, bytes }: { readonly prefix: Uint8Array; readonly bytes: Uint8Array },
+  dataBytes: number,
+): SafetensorsHeader {
+  try {
+    return parseHeader(bytes, dataBytes);
+  } catch (error) {
+    const start = new Uint8Array(startBytes);
+    start.set(prefix);
+    start.set(bytes.subarray(0, startBytes - 8), 8);
+    throw namingForeign(error, start);
+  }
 }
 
 async function readExactly(source: ByteSource, at: number, count: number): Promise<Uint8Array> {

@@ -51,6 +51,14 @@ export class HeaderScanner {
     this.#expect("}");
   }
 
+  /** Takes `null`, if that is what comes. */
+  null(): boolean {
+    this.#space();
+    if (!this.text.startsWith("null", this.#at)) return false;
+    this.#at += 4;
+    return true;
+  }
+
   /** An array of non-negative integers. */
   integers(): number[] {
     const values: number[] = [];

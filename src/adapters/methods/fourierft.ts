@@ -20,7 +20,7 @@ import { step } from "../../plan.ts";
 import { elements, type HostTensor, slice, type Tensor, tensor } from "../../tensor.ts";
 import { integerField, numberField, refuseUnknown } from "../fields.ts";
 import type { AdapterModule, LinearShape, Method, ReadOptions, TrainableModule } from "../method.ts";
-import { toFloat32 } from "../numbers.ts";
+import { checkReach, checkScale, toFloat32 } from "../numbers.ts";
 import { randperm } from "../torch_random.ts";
 
 const prefix = "base_model.model.";
@@ -34,6 +34,10 @@ const known = [
   "fan_in_fan_out", // dW is that of the (out, in) weight either way; it only turns a stored weight at a merge
   "init_weights",
 ];
+
+/** No element of a sum of these times cosines is greater. */
+const sumOfMagnitudes = (coefficients: Float32Array): number =>
+  coefficients.reduce((sum, c) => sum + Math.abs(c), 0);
 
 /** A spectrum: what one adapted linear is made of. */
 export interface Spectrum {
@@ -100,6 +104,9 @@ export function fourierModule({ coefficients, seed, scaling, options = {} }: Spe
           }`,
         );
       }
+      const scale = scaling / (shape.out * shape.in);
+      checkScale(scale, { field: "scaling", value: scaling });
+      checkReach(Math.abs(scale) * sumOfMagnitudes(coefficients), `module "${path}" with scaling ${scaling}`);
     },
     pack(shape) {
       const { order } = forward(shape);
@@ -235,6 +242,7 @@ export const fourierft: Method = {
     }
     const seed = integerField(config, "random_loc_seed", 777);
     const scaling = numberField(config, "scaling", 150);
+    checkScale(scaling, { field: "scaling", value: scaling });
     const modules = new Map<string, AdapterModule>();
     for (const [name, t] of tensors) {
       if (!name.startsWith(prefix) || !name.endsWith(suffix)) {
@@ -248,6 +256,7 @@ export const fourierft: Method = {
         );
       }
       const coefficients = toFloat32(name, t);
+      checkReach(sumOfMagnitudes(coefficients), `the sum of adapter tensor "${name}"`);
       modules.set(
         name.slice(prefix.length, -suffix.length),
         fourierModule({ coefficients, seed, scaling, options }),

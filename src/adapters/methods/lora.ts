@@ -12,7 +12,7 @@ import { step } from "../../plan.ts";
 import { tensor } from "../../tensor.ts";
 import { numberField, patternField, refuseUnknown } from "../fields.ts";
 import type { AdapterFiles, AdapterModule, Method, TrainableModule } from "../method.ts";
-import { toFloat32 } from "../numbers.ts";
+import { checkReach, checkScale, toFloat32 } from "../numbers.ts";
 
 const prefix = "base_model.model.";
 
@@ -44,17 +44,27 @@ const reasons = {
 /** Initialisations that leave the base weights as they are. */
 const plainInits: readonly unknown[] = [true, false, null, undefined, "gaussian", "eva", "orthogonal"];
 
-/** PEFT's pattern keys are regular expressions; literal module names are all that is accepted from a file. */
-function patternValue(pattern: ReadonlyMap<string, number>, path: string): number | undefined {
+/** The number a config has for a module, and the field that says it. */
+interface Setting {
+  readonly field: string;
+  readonly value: number;
+}
+
+/**
+ * PEFT's pattern keys are regular expressions; literal module names are all that is accepted from a file. All keys are
+ * looked at, and the first that fits is taken.
+ */
+function patternValue(pattern: ReadonlyMap<string, number>, path: string): Setting | undefined {
+  let found: Setting | undefined;
   for (const [key, value] of pattern) {
     if (!/^[A-Za-z0-9_.]+$/.test(key)) {
       throw new ConfigError(
         `Cannot read adapter_config.json field "alpha_pattern" key "${key}": only module names are accepted, not regular expressions`,
       );
     }
-    if (path === key || path.endsWith(`.${key}`)) return value;
+    if (path === key || path.endsWith(`.${key}`)) found ??= { field: `alpha_pattern.${key}`, value };
   }
-  return undefined;
+  return found;
 }
 
 interface Factors {
@@ -66,6 +76,25 @@ interface Factors {
   readonly in: number;
   readonly out: number;
   readonly scale: number;
+}
+
+/** No element of B A, or of scale B A, is greater. */
+function reachOf({ a, b, rank, in: inFeatures, scale }: Factors): number {
+  const most = Float64Array.from(
+    { length: rank },
+    (_, r) =>
+      a.subarray(r * inFeatures, (r + 1) * inFeatures).reduce(
+        (so, value) => Math.max(so, Math.abs(value)),
+        0,
+      ),
+  );
+  let reach = 0;
+  for (let at = 0; at < b.length; at += rank) {
+    let sum = 0;
+    for (let r = 0; r < rank; r++) sum += Math.abs(b[at + r]) * most[r];
+    reach = Math.max(reach, sum);
+  }
+  return reach * Math.max(1, Math.abs(scale));
 }
 
 function transposed(a: Float32Array, { rank, in: inFeatures }: Factors): Float32Array {
@@ -81,6 +110,7 @@ function loraModule(factors: Factors): AdapterModule {
   return {
     parameters: a.length + b.length,
     summary: `r = ${rank}, scale ${scale}`,
+    shape: { out: factors.out, in: factors.in },
     check(path, shape) {
       if (factors.in !== shape.in || factors.out !== shape.out) {
         throw new RangeError(
@@ -181,19 +211,19 @@ export const lora: Method = {
         );
       }
       const rank = a.shape[0];
-      const scale = (patternValue(alphas, path) ?? alpha) /
-        (config.use_rslora === true ? Math.sqrt(rank) : rank);
-      modules.set(
-        path,
-        loraModule({
-          a: toFloat32(nameA, a),
-          b: toFloat32(nameB, b),
-          rank,
-          in: a.shape[1],
-          out: b.shape[0],
-          scale,
-        }),
-      );
+      const from = patternValue(alphas, path) ?? { field: "lora_alpha", value: alpha };
+      const scale = from.value / (config.use_rslora === true ? Math.sqrt(rank) : rank);
+      checkScale(scale, from);
+      const factors: Factors = {
+        a: toFloat32(nameA, a),
+        b: toFloat32(nameB, b),
+        rank,
+        in: a.shape[1],
+        out: b.shape[0],
+        scale,
+      };
+      checkReach(reachOf(factors), `the product of adapter tensors "${nameB}" and "${nameA}"`);
+      modules.set(path, loraModule(factors));
     }
     return modules;
   },

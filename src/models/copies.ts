@@ -1,0 +1,78 @@
+/**
+ * Copies of a model's weights that stand in an adapter's file: each is compared with the model folder's own.
+ *
+ * @module
+ */
+import { narrow, widen } from "../../kernels/half.ts";
+import { wordsOf } from "../../kernels/quantized/format.ts";
+import type { CopyFault } from "../adapters/copies.ts";
+import { ConfigError } from "../errors.ts";
+import type { ReadableFolder } from "../folder.ts";
+import type { DType, HostTensor } from "../tensor.ts";
+import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
+import { quantizedNames } from "./quantization.ts";
+import { quantizeTensor } from "./weights.ts";
+
+/** A weight as a program had it that loaded it as `dtype`: rounded once, to nearest. */
+const asDtype = ({ data, dtype: from }: HostTensor, dtype: DType): ArrayLike<number> =>
+  from === dtype ? data : narrow(widen(data, from), dtype);
+
+function isEqual(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+const differs = "its numbers are not those of the model's weight: the base was changed with the adapter";
+
+/** The stored bits of a quantised weight are those of the copy, where it is a copy of the weight before. */
+async function quantizedFault(
+  checkpoint: Checkpoint,
+  path: string,
+  copy: HostTensor,
+): Promise<string | undefined> {
+  const names = quantizedNames(path);
+  const [words, scales] = [await checkpoint.read(names.words), await checkpoint.read(names.scales)];
+  const bits = words.shape[1] === wordsOf({ in: copy.shape[1], bits: 8 }) ? 8 : 4;
+  const made = quantizeTensor(copy, { name: path, bits });
+  return isEqual(made.words.data, words.data) && isEqual(made.scales.data, scales.data) ? undefined : differs;
+}
+
+/**
+ * Why `copy` is no copy of the checkpoint's weight of that name; undefined where it is one. A copy may be stored as another
+ * float type: then it is what the weight is when rounded to it. A tied head's weight is the embedding.
+ */
+export async function copyFaultOf(
+  checkpoint: Checkpoint,
+  name: string,
+  copy: HostTensor,
+): Promise<string | undefined> {
+  const { names } = checkpoint;
+  const path = name.replace(/\.weight$/, "");
+  if (!names.includes(name) && names.includes(quantizedNames(path).words)) {
+    return await quantizedFault(checkpoint, path, copy);
+  }
+  const source = name === "lm_head.weight" && !names.includes(name) ? "model.embed_tokens.weight" : name;
+  if (!names.includes(source)) return "the model has no such weight";
+  const { shape } = checkpoint.info(source);
+  if (!isEqual(shape, copy.shape)) {
+    return `its shape is [${copy.shape}], that of the model's weight [${shape}]`;
+  }
+  const weight = await checkpoint.read(source);
+  return isEqual(asDtype(weight, copy.dtype), copy.data) ? undefined : differs;
+}
+
+/** As {@linkcode copyFaultOf}, of a model's folder, whose weights are opened for each question. */
+export function copyFaults(folder: ReadableFolder): CopyFault {
+  return async (name, copy) => {
+    const checkpoint = await openCheckpoint(folder);
+    try {
+      return await copyFaultOf(checkpoint, name, copy);
+    } catch (error) {
+      if (error instanceof ConfigError) return error.message;
+      throw error;
+    } finally {
+      await checkpoint.close();
+    }
+  };
+}
