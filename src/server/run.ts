@@ -47,8 +47,13 @@ export function textOptions({ model, stop, echo, skipSpecialTokens, includeStop 
 }
 
 async function* parts(job: Job, stopped: AbortController): AsyncGenerator<Part, void, void> {
-  const sequences = job.requests.map((request) =>
-    generateText(job.model.engine, { ...request, signal: stopped.signal }, textOptions(job))
+  // Each sequence has a signal of its own: Node warns of one that many listen to.
+  const signals = job.requests.map(() => new AbortController());
+  const stop = (): void => signals.forEach((one) => one.abort(stopped.signal.reason));
+  if (stopped.signal.aborted) stop();
+  stopped.signal.addEventListener("abort", stop, { once: true });
+  const sequences = job.requests.map((request, i) =>
+    generateText(job.model.engine, { ...request, signal: signals[i].signal }, textOptions(job))
   );
   try {
     for await (const { index, item } of merge(sequences)) yield partOf(index, item);
