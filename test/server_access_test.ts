@@ -130,6 +130,7 @@ test("createApp() answers what a middleware throws as OpenAI's object, with its 
   const closed = await app.request("/health");
   assert.match(closed.headers.get("www-authenticate")!, /Basic/);
   assert.equal(closed.headers.get("access-control-allow-origin"), "*");
+  assert.equal(closed.headers.get("content-type"), "application/json");
   assert.equal((await refused(closed, 401)).type, "authentication_error");
   const headers = { authorization: `Basic ${btoa("u:p")}` };
   assert.equal((await app.request("/health", { headers })).status, 200);

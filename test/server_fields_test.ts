@@ -6,7 +6,7 @@ import { completionShape } from "../src/server/completions.ts";
 import type { ServerDeps } from "../src/server/deps.ts";
 import { createApp } from "../src/server/mod.ts";
 import type { Job } from "../src/server/openai.ts";
-import type { Part } from "../src/server/run.ts";
+import { type Part, textOptions } from "../src/server/run.ts";
 import { demoTokenizer } from "./demo_model.ts";
 import { fakeAdapters, type FakeEngine, fakeEngine } from "./server_fakes.ts";
 
@@ -112,6 +112,17 @@ test("completionShape and chatShape say vLLM's stop_reason where a request names
       assert.ok(!("stop_reason" in (choice({ ...part, stopReason: null }, job([])) as Json)));
     }
   }
+});
+
+test("textOptions() says whether special tokens and stops are part of the text", () => {
+  const job = { model: { tokenizer }, stop: ["x"], echo: true } as unknown as Job;
+  assert.deepEqual(textOptions({ ...job, skipSpecialTokens: false, includeStop: true }), {
+    tokenizer,
+    stop: ["x"],
+    echo: true,
+    skipSpecialTokens: false,
+    includeStop: true,
+  });
 });
 
 const neutral: Readonly<Record<string, unknown>>[] = [
@@ -356,6 +367,30 @@ test("POST /v1/completions and chat refuse a text that cannot fit before it is t
   }
   assert.deepEqual(encoded, ["a"]);
   assert.equal((await ask(app, "completions", {}))[0], 200);
+});
+
+test("POST /v1/completions refuses a list of ids by its length before it looks at each", async () => {
+  const { app } = setUp();
+  const ids = [...new Array(100).fill(65), -1];
+  for (const prompt of [ids, [[65], ids]]) {
+    const [status, { error }] = await ask(app, "completions", { prompt });
+    assert.equal(status, 400);
+    assert.equal(error.code, "context_length_exceeded");
+  }
+});
+
+test("POST /v1/completions asks the adapters for no name that is longer than any", async () => {
+  const card = (): never => assert.fail("no adapter has such a name");
+  const { app } = setUp({ adapters: fakeAdapters({ card }) });
+  assert.equal((await ask(app, "completions", { model: "a".repeat(2000) }))[0], 404);
+});
+
+test("POST /v1/completions counts what a body is parsed to, and gives it back", async () => {
+  const { app } = setUp({ limits: { memoryBytes: 20_000 } });
+  for (let i = 0; i < 5; i++) assert.equal((await ask(app, "completions", {}))[0], 200);
+  const [status, { error }] = await ask(app, "completions", { user: "u".repeat(5000) });
+  assert.equal(status, 429);
+  assert.match(error.message, /of the 20000 for all requests are in use/);
 });
 
 test("POST /v1/completions stops tokenising when the client leaves", async () => {

@@ -66,6 +66,13 @@ test("readBytes() holds what came, not what was announced nor the buffers that i
   assert.ok(budget.used <= 4096, String(budget.used));
 });
 
+test("readBytes() counts its buffer once, however often that has grown", async () => {
+  const budget = new MemoryBudget(2 ** 20);
+  const chunks = Array.from({ length: 50 }, () => new Uint8Array(1000));
+  await readBytes(requestOf(chunks), { maxBytes: 2 ** 20, hold: budget.hold(), signal: never, limits });
+  assert.equal(budget.used, 2 ** 16);
+});
+
 test("readBytes() refuses what the budget has no room for, and lets others have it again", async () => {
   const budget = new MemoryBudget(20_000);
   const options = { maxBytes: 2 ** 20, signal: never, limits };
@@ -219,6 +226,21 @@ test("outflow() makes no more than is read, and ends where its reader takes noth
   const bytes: number[] = [];
   for (let read = await reader.read(); !read.done; read = await reader.read()) bytes.push(...read.value);
   assert.deepEqual(bytes, [1, 255]);
+});
+
+test("outflow() waits for what is slow to come while its reader waits", async () => {
+  let made = 0;
+  const body = outflow({
+    async next() {
+      if (++made === 3) return undefined;
+      if (made === 2) await new Promise((resolve) => setTimeout(resolve, 40));
+      return new Uint8Array([made]);
+    },
+    readerMs: 5,
+    onLeave: () => assert.fail("its reader has not left"),
+    onEnd: () => {},
+  });
+  assert.deepEqual([...new Uint8Array(await new Response(body).arrayBuffer())], [1, 2]);
 });
 
 test("limitsOf() keeps defaults for what is not set, and refuses what cannot be meant", () => {

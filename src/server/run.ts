@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { generateText, type TextEvent, type TextToken } from "../engine/text.ts";
+import { generateText, type TextEvent, type TextOptions, type TextToken } from "../engine/text.ts";
 import { checkingInput } from "./errors.ts";
 import { merge, started } from "./merge.ts";
 import type { Job } from "./openai.ts";
@@ -41,12 +41,19 @@ function partOf(index: number, event: TextEvent): Part {
   };
 }
 
+/** How a job's tokens become text. */
+export function textOptions({ model, stop, echo, skipSpecialTokens, includeStop }: Job): TextOptions {
+  return { tokenizer: model.tokenizer, stop, echo, skipSpecialTokens, includeStop };
+}
+
 async function* parts(job: Job, stopped: AbortController): AsyncGenerator<Part, void, void> {
-  const { engine, tokenizer } = job.model;
-  const { stop, echo, skipSpecialTokens, includeStop } = job;
-  const options = { tokenizer, stop, echo, skipSpecialTokens, includeStop };
-  const sequences = job.requests.map((request) =>
-    generateText(engine, { ...request, signal: stopped.signal }, options)
+  // Each sequence has a signal of its own: Node warns of one that many listen to.
+  const signals = job.requests.map(() => new AbortController());
+  const stop = (): void => signals.forEach((one) => one.abort(stopped.signal.reason));
+  if (stopped.signal.aborted) stop();
+  stopped.signal.addEventListener("abort", stop, { once: true });
+  const sequences = job.requests.map((request, i) =>
+    generateText(job.model.engine, { ...request, signal: signals[i].signal }, textOptions(job))
   );
   try {
     for await (const { index, item } of merge(sequences)) yield partOf(index, item);
