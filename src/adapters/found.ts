@@ -17,6 +17,17 @@ export class FoundAdapter {
   /** @param id The adapter's name. */
   constructor(readonly id: string, private readonly entry: Entry, private readonly residents: Residents) {}
 
+  get #digest(): string | undefined {
+    // Read again, the files may be other ones than those that were described.
+    return this.#adapter?.digest ?? this.entry.known?.digest;
+  }
+
+  /** Whether it is neither on the device nor read. */
+  get needsReading(): boolean {
+    const digest = this.#digest;
+    return !this.#adapter && !(digest !== undefined && this.residents.has(digest));
+  }
+
   /**
    * Reads the adapter's files; who asks at the same time shares the reading.
    *
@@ -33,8 +44,7 @@ export class FoundAdapter {
    * @throws ConfigError where no base model is loaded; RangeError when it is too large for the device even alone.
    */
   hold(full?: Set<Bank>): Lease | "unread" | "full" {
-    // Read again, the files may be other ones than those that were described.
-    const digest = this.#adapter?.digest ?? this.entry.known?.digest;
+    const digest = this.#digest;
     const held = digest === undefined ? undefined : this.residents.hold(this.id, digest);
     if (held) return held;
     if (!this.#adapter) return "unread";

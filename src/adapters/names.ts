@@ -34,7 +34,6 @@ export function isAdapterName(name: string): boolean {
 /** A name in a line for people: nothing in it can act on a terminal or end the line. */
 export function quotedName(name: string): string {
   return JSON.stringify(name).replace(
-    // deno-lint-ignore no-control-regex
     /[\x7f-\x9f\u2028\u2029]/g,
     (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
