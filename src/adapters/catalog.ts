@@ -11,11 +11,11 @@ import { nameFault, normalName, quotedName } from "./names.ts";
 import { loadAdapter, type LoadedAdapter, type LoadOptions } from "./peft.ts";
 import type { AdapterStore, StoredAdapter } from "./store.ts";
 
-/** Adapters looked at together. */
-const atOnce = 32;
+/** Adapters looked at together: new ones that are waited for, and known ones. */
+const atOnce = 32, againAtOnce = 8;
 
 /** A list waits so long for known adapters to be looked at again; then it says what was known before. */
-const patienceMs = 50;
+const patienceMs = 30;
 
 /** Looking takes at most one part of so many of the time, where it takes longer than a list waits. */
 const restFactor = 10;
@@ -48,6 +48,7 @@ export class Catalog {
   #looks = 0;
   /** Names of the last list. */
   #names: ReadonlySet<string> = new Set();
+  #lastList: { readonly found: readonly string[]; readonly names: readonly string[] } | undefined;
   /** Why names are left out, as it was told. */
   readonly #told = new Map<string, string>();
   #listing: Promise<readonly Listed[]> | undefined;
@@ -107,6 +108,8 @@ export class Catalog {
   /** Names that may be adapters, sorted; a line in the log says once of each other one why it is left out. */
   async names(): Promise<readonly string[]> {
     const found = await this.store.list();
+    // The very same list that nobody can have changed.
+    if (found === this.#lastList?.found && Object.isFrozen(found)) return this.#lastList.names;
     const names = new Set<string>();
     const leftOut = [...this.store.leftOut?.() ?? []];
     for (const name of found) {
@@ -119,7 +122,8 @@ export class Catalog {
     const all = new Set([...names, ...leftOut.map(({ name }) => name)]);
     for (const name of this.#told.keys()) if (!all.has(name)) this.#told.delete(name);
     for (const { name, reason } of leftOut) this.#tell(name, reason);
-    return [...names].sort();
+    this.#lastList = { found, names: [...names].sort() };
+    return this.#lastList.names;
   }
 
   /**
@@ -161,7 +165,7 @@ export class Catalog {
 
   async #lookAtAll(known: readonly string[]): Promise<void> {
     const begin = performance.now();
-    await forEachAtMost(known, atOnce, (id) => this.#look(id));
+    await forEachAtMost(known, againAtOnce, (id) => this.#look(id));
     const endedMs = performance.now();
     this.#lastLook = { tookMs: endedMs - begin, endedMs };
   }

@@ -6,6 +6,7 @@
 import { basename, resolve } from "node:path";
 import process from "node:process";
 import { defineCommand } from "citty";
+import type { AdapterRegistry } from "../adapters/registry.ts";
 import type { Device } from "../device/device.ts";
 import { withFallback } from "../failover.ts";
 import { openAdapterStore } from "../runtime/adapter_store.ts";
@@ -21,6 +22,20 @@ import {
   parseQuantize,
 } from "./open.ts";
 
+/** Names that a line shows at most, and adapters that are looked at before the server says that it listens. */
+const mostShown = 20, mostLookedAt = 200;
+
+/** How many adapters there are, and the first names; of many their names alone are known at once. */
+async function shownAdapters(registry: AdapterRegistry): Promise<string> {
+  const names = await registry.names();
+  // Whatever is left out is told while they are listed.
+  const listed = registry.list();
+  const shown = names.length <= mostLookedAt ? (await listed).map(({ id }) => id) : names;
+  listed.catch((error) => log(`the adapters cannot be listed: ${error.message}`));
+  if (shown.length <= mostShown) return shown.join(", ") || "none";
+  return `${shown.length}, among them ${shown.slice(0, mostShown).join(", ")}`;
+}
+
 /** See the module's documentation. */
 export const serve = defineCommand({
   meta: {
@@ -30,6 +45,10 @@ export const serve = defineCommand({
   args: {
     model: { type: "string", required: true, description: "Hugging Face model folder", valueHint: "DIR" },
     adapters: { type: "string", description: "Folder of PEFT adapter folders", valueHint: "DIR" },
+    "follow-links": {
+      type: "boolean",
+      description: "Serve adapters that are links, or made of links, which lead out of their folder",
+    },
     name: { type: "string", description: "The model's id; default: the folder's name", valueHint: "ID" },
     port: { type: "string", default: "8000", description: "TCP port; 0 picks a free one", valueHint: "N" },
     host: { type: "string", default: "127.0.0.1", description: "Address to bind", valueHint: "ADDR" },
@@ -47,7 +66,9 @@ export const serve = defineCommand({
     if (port > 65535) throw new RangeError(`Cannot listen on port ${port}: ports are 0..65535`);
     const quantize = parseQuantize(args.quantize);
     const device = await openNamedDevice(args.device, { matrixUnits: args["matrix-units"] });
-    const store = args.adapters === undefined ? undefined : await openAdapterStore(args.adapters);
+    const store = args.adapters === undefined ? undefined : await openAdapterStore(args.adapters, {
+      followLinks: args["follow-links"],
+    });
     const maxModelLen = args["max-model-len"] === undefined
       ? undefined
       : parseCount("max-model-len", args["max-model-len"]);
@@ -71,11 +92,8 @@ export const serve = defineCommand({
       log,
     });
     const server = await serveApp(app.fetch, { port, hostname: args.host });
-    const known = await registry.list();
     log(
-      `model: ${id}, ${opened.model.maxModelLen} tokens; adapters: ${
-        known.map((card) => card.id).join(", ") || "none"
-      }`,
+      `model: ${id}, ${opened.model.maxModelLen} tokens; adapters: ${await shownAdapters(opened.registry)}`,
     );
     log(`listening on http://${args.host}:${server.port}`);
     await new Promise<void>((done) => {

@@ -59,30 +59,60 @@ async function adapterAt(path: string, { contained }: { contained: boolean }): P
   };
 }
 
-class FolderStore implements AdapterStore {
-  #leftOut: readonly LeftOut[] = [];
+/** A folder's names are read again after so long, in any case. */
+const trustedMs = 10_000;
+
+/** Changes of a folder so shortly one after the other may have one time. */
+const oneTimeMs = 2000;
+
+/** What a look at the whole folder found. */
+interface Look {
+  readonly names: readonly string[];
+  readonly leftOut: readonly LeftOut[];
   /** Names as the disk has them, by the name they are asked for by, where the two differ. */
-  #spelled: ReadonlyMap<string, string> = new Map();
+  readonly spelled: ReadonlyMap<string, string>;
+  /** Of the folder when it was read. */
+  readonly version: string;
+  readonly changedMs: number;
+  readonly atMs: number;
+}
+
+class FolderStore implements AdapterStore {
+  #look: Look | undefined;
 
   constructor(private readonly path: string, private readonly followLinks: boolean) {}
 
+  /** The same list for as long as the folder says that nothing was added to it or taken away. */
   async list(): Promise<readonly string[]> {
-    const leftOut: LeftOut[] = [], names: string[] = [];
+    const folder = await stat(this.path);
+    const look = this.#look, version = versionOf(folder);
+    const isSame = look?.version === version && look.atMs - look.changedMs > oneTimeMs;
+    if (!look || !isSame) return (await this.#lookAgain(folder)).names;
+    // Links may lead elsewhere though the folder is the same: that shows a little later.
+    if (Math.abs(Date.now() - look.atMs) > trustedMs) this.#lookAgain(folder).catch(() => {});
+    return look.names;
+  }
+
+  async #lookAgain(folder: Stats): Promise<Look> {
+    const atMs = Date.now(), changedMs = Math.max(folder.mtimeMs, folder.ctimeMs);
+    const names: string[] = [], leftOut: LeftOut[] = [];
     for (const entry of await readdir(this.path, { withFileTypes: true })) {
       const { name } = entry;
       const reason = nameFault(normalName(name)) ?? await this.#fault(entry);
       if (reason === undefined) names.push(name);
       else leftOut.push({ name, reason });
     }
-    this.#leftOut = leftOut;
-    this.#spelled = new Map(
-      names.flatMap((name) => name === normalName(name) ? [] : [[normalName(name), name]]),
+    const spelled = names.filter((name) => name !== normalName(name)).map((name) =>
+      [normalName(name), name] as const
     );
-    return names;
+    const look = { leftOut, spelled: new Map(spelled), version: versionOf(folder), changedMs, atMs };
+    // A look that began earlier saw less.
+    if (this.#look && this.#look.atMs > atMs) return this.#look;
+    return this.#look = { ...look, names: Object.freeze(names) };
   }
 
   leftOut(): readonly LeftOut[] {
-    return this.#leftOut;
+    return this.#look?.leftOut ?? [];
   }
 
   /** Why an entry of the folder is left out. */
@@ -105,7 +135,12 @@ class FolderStore implements AdapterStore {
 
   async open(id: string): Promise<StoredAdapter | undefined> {
     if (!isAdapterName(id)) return undefined;
-    const spellings = new Set([id, this.#spelled.get(id) ?? id, id.normalize("NFC"), id.normalize("NFD")]);
+    const spellings = new Set([
+      id,
+      this.#look?.spelled.get(id) ?? id,
+      id.normalize("NFC"),
+      id.normalize("NFD"),
+    ]);
     for (const name of spellings) {
       const path = join(this.path, name);
       const found = await lstat(path).catch(() => undefined);
