@@ -64,7 +64,11 @@ export { type OpenModel, openModel, type OpenModelOptions } from "./src/open.ts"
 export { type Perplexity, perplexity, type PerplexityOptions } from "./src/perplexity.ts";
 export { type Plan, type Step, step } from "./src/plan.ts";
 export { quantizeFolder } from "./src/quantize.ts";
-export { openAdapterStore } from "./src/runtime/adapter_store.ts";
+export {
+  openAdapterStore,
+  type OpenAdapterStoreOptions,
+  openSingleAdapter,
+} from "./src/runtime/adapter_store.ts";
 export { type CheckpointFolder, openCheckpoints } from "./src/runtime/checkpoints.ts";
 export { openFile, openFolder } from "./src/runtime/file.ts";
 export { type OpenGpu, openGpu, type OpenGpuOptions } from "./src/runtime/gpu.ts";

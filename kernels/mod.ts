@@ -18,6 +18,7 @@ import { copy } from "./copy.ts";
 import { crossEntropyHead } from "./cross_entropy_head.ts";
 import { crossEntropyLoss } from "./cross_entropy_loss.ts";
 import { embedding } from "./embedding.ts";
+import { exchange } from "./exchange.ts";
 import { fill } from "./fill.ts";
 import { fourierDelta } from "./fourier_delta.ts";
 import { fourierGradient } from "./fourier_gradient.ts";
@@ -63,6 +64,7 @@ export {
   crossEntropyHead,
   crossEntropyLoss,
   embedding,
+  exchange,
   fill,
   fourierDelta,
   fourierGradient,
@@ -142,6 +144,7 @@ export const kernels: readonly Kernel[] = [
   add,
   addTransposed,
   sample,
+  exchange,
   linearTransposed,
   rmsNormBackward,
   ropeBackward,

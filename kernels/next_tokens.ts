@@ -50,7 +50,9 @@ function sized(rows: number, outputs: number): Case<Buffers, Uniforms> {
 /** The tokens of a step that follows one whose samples the host has not read. */
 export const nextTokens: Kernel<Buffers, Uniforms> = defineKernel({
   name: "next_tokens",
-  doc: "ids[r] = sampled[from[r]]; where from[r] is `outputs` or more, ids[r] = tokens[r]",
+  doc:
+    "ids[r] = sampled[from[r]]; where from[r] is `outputs` or more, ids[r] = tokens[r]. What is sampled may be no token " +
+    "(see `sample`): `embedding` has zeros for it",
   buffers: {
     tokens: { access: "read", dtypes: ["uint32"], doc: "(rows)" },
     from: { access: "read", dtypes: ["uint32"], doc: "(rows)" },

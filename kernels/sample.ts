@@ -13,26 +13,22 @@ interface Choice {
   readonly topK: number;
 }
 
-/** A row's logits with NaN as -infinity, and their weights, of which the largest logit has 1. */
+/** A row's logits and their weights, of which the largest logit has 1. */
 interface Weighted {
-  readonly values: Float32Array;
+  readonly values: TypedArray;
   readonly weights: Float64Array;
 }
 
-/** As `weight_of` in the WGSL: 1 for the largest, infinite logits included. */
+/** What stands in place of a token where a row has a logit that is no finite number. */
+export const noToken = 0xffffffff;
+
+/** As `weight_of` in the WGSL: 1 for the largest, at any temperature. */
 const weightOf = (value: number, max: number, temperature: number): number =>
   value === max ? 1 : Math.exp((value - max) / temperature);
 
-function weighted(logits: TypedArray, temperature: number): Weighted {
-  const values = new Float32Array(logits.length), weights = new Float64Array(logits.length);
-  let max = -Infinity;
-  for (let i = 0; i < values.length; i++) {
-    const value = Number.isNaN(logits[i]) ? -Infinity : logits[i];
-    values[i] = value;
-    if (value > max) max = value;
-  }
-  for (let i = 0; i < values.length; i++) weights[i] = weightOf(values[i], max, temperature);
-  return { values, weights };
+function weighted(values: TypedArray, temperature: number): Weighted {
+  const max = values[greedy(values)];
+  return { values, weights: Float64Array.from(values, (value) => weightOf(value, max, temperature)) };
 }
 
 function sumFrom({ values, weights }: Weighted, floor: number): number {
@@ -71,6 +67,7 @@ function greedy(logits: TypedArray): number {
 }
 
 function sampleRow(logits: TypedArray, choice: Choice, u: number): number {
+  for (let i = 0; i < logits.length; i++) if (!Number.isFinite(logits[i])) return noToken;
   if (!(choice.temperature > 0)) return greedy(logits);
   const row = weighted(logits, choice.temperature);
   const floor = keptFloor(row, choice);
@@ -100,7 +97,8 @@ function middle(steps: Float64Array, at: number): number {
 /** Row parameters whose u and top_p lie in the middle of a step, for u at least 1e-4 wide. */
 function settled(logits: Float32Array, choice: Choice, random: () => number): number[] {
   const { temperature, topK } = choice;
-  if (!(temperature > 0)) return [temperature, choice.topP, topK, random()];
+  const settles = temperature > 0 && logits.every(Number.isFinite);
+  if (!settles) return [temperature, choice.topP, topK, random()];
   const row = weighted(logits, temperature);
   const kept = (floor: number) => row.weights.map((w, i) => row.values[i] >= floor ? w : 0);
   const descending = kept(keptFloor(row, { ...choice, topP: 1 })).sort().reverse();
@@ -145,11 +143,14 @@ function sized(
       return {
         logits,
         params: Float32Array.from(params.flat()),
-        tokens: new Uint32Array(rows).fill(0xffffffff),
+        tokens: new Uint32Array(rows).fill(0xfffffffe),
       };
     },
   };
 }
+
+/** Finite, and less than what a model says: the logit of a token that may not be drawn. */
+const lowest = -3.4028234663852886e38;
 
 /** Draws a token from each row of logits. */
 export const sample: Kernel<Buffers, Uniforms> = defineKernel({
@@ -159,7 +160,7 @@ export const sample: Kernel<Buffers, Uniforms> = defineKernel({
     "(0: all), and of these the fewest of the largest whose probabilities, renormalised, sum to top_p (at least one; " +
     "equal logits stay together). The token is the first, in index order, where the running sum of kept " +
     "probabilities passes u. A temperature of 0 takes the largest logit, the lowest index among equals. " +
-    "NaN counts as -infinity.",
+    "A row with a logit that is NaN or infinite has no token: 0xffffffff stands in its place.",
   buffers: {
     logits: { access: "read", dtypes: ["float32"], doc: "(rows, vocab), row-major" },
     params: { access: "read", dtypes: ["float32"], doc: "(rows, 4): temperature, top_p, top_k, u in [0, 1)" },
@@ -210,15 +211,29 @@ export const sample: Kernel<Buffers, Uniforms> = defineKernel({
     sized(7, 5003, (logits) => logits.forEach((value, i) => logits[i] = value / 30), ", nearly flat"),
     sized(7, 12000, (logits) => logits.forEach((value, i) => logits[i] = Math.round(value)), ", many equal"),
     sized(7, 300, (logits) => logits.fill(2), ", all equal"),
-    sized(7, 300, (logits) => logits.fill(-Infinity), ", all -infinity"),
-    sized(7, 300, (logits) => logits.fill(NaN), ", all NaN"),
+    sized(7, 300, (logits) => logits.fill(lowest), ", all the lowest number"),
     sized(
       7,
       300,
-      (logits) => logits.forEach((_, i) => i % 3 && logits.set([[NaN, -Infinity, -0, 0][i % 4]], i)),
-      ", NaN, -infinity and signed zeros among them",
+      (logits) => logits.forEach((_, i) => i % 3 && logits.set([[lowest, -0, 0][i % 4 % 3]], i)),
+      ", the lowest number and signed zeros among them",
     ),
-    sized(7, 300, (logits) => logits.set([Infinity], 200), ", an infinity"),
+    sized(2, 9, (logits) => logits.set([3e38, -3e38, lowest, -lowest], 11), ", near the ends of float32"),
+    sized(7, 300, (logits) => logits.fill(NaN), ", all NaN"),
+    sized(7, 5003, (logits) => logits.set([NaN], 4999), ", one NaN in a later slice"),
+    sized(1, 66000, (logits) => logits.set([-Infinity], 65999), ", an infinity at the end"),
+    // Seven rows of each: one for every choice of a token.
+    ...[0x7fc00000, 0xffc00000, 0x7f800001, 0x7f800000, 0xff800000].map((bits) =>
+      sized(
+        14,
+        300,
+        (logits) => {
+          const words = new Uint32Array(logits.buffer);
+          for (let r = 0; r < 7; r++) words[300 * r + [0, 1, 2, 150, 297, 298, 299][r]] = bits;
+        },
+        `, of half of them one 0x${bits.toString(16)}`,
+      )
+    ),
   ],
   benches: [{ ...sized(16, 128256), bytes: 16 * 128256 * 4 }],
 });

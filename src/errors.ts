@@ -18,3 +18,6 @@ export class NotFoundError extends Error {
 export class OverloadedError extends Error {
   override readonly name = "OverloadedError";
 }
+
+/** A step whose numbers overflow: an adapter's are too large for float32, or a model's. */
+export class NonFiniteError extends ConfigError {}

@@ -403,7 +403,21 @@ test("AdapterRegistry leaves a broken folder out of its list, with a line in the
 });
 
 test("AdapterRegistry finds no name that breaks the name rule, and does not ask the store for it", async () => {
-  const bad = ["../a", "A", "", ".hidden", "a/b", "a\\b", "x".repeat(65), "a b", "-a", "é"];
+  const bad = [
+    "../a",
+    "",
+    ".",
+    "..",
+    ".hidden",
+    "a/b",
+    "a\\b",
+    "a:b",
+    "a\0",
+    "a\nb",
+    "\x9b",
+    "\ud800",
+    "é".repeat(128),
+  ];
   const folders = new Map(bad.map((id) => [id, spectrumOf(1)]));
   const store = storeOf(folders);
   const asked: string[] = [];
@@ -418,8 +432,10 @@ test("AdapterRegistry finds no name that breaks the name rule, and does not ask 
   for (const id of bad) await assert.rejects(registry.acquire(id), NotFoundError, id);
   assert.deepEqual(await registry.list(), []);
   assert.deepEqual(asked, []);
-  folders.set("a-1.b_2", spectrumOf(1));
-  assert.equal((await registry.acquire("a-1.b_2")).id, "a-1.b_2");
+  for (const id of ["a-1.b_2", "My-SQL-LoRA", "sql lora v2", "über-lora", "日本語", "-a", "a".repeat(255)]) {
+    folders.set(id, spectrumOf(1));
+    assert.equal((await registry.acquire(id)).id, id);
+  }
 });
 
 test("AdapterRegistry without a base applies single modules where the shape is given", async () => {

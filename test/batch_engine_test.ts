@@ -135,7 +135,7 @@ test("BatchEngine submits one step before it has read the last, and none for a t
 test("BatchEngine waits for each step whose logits are read", async () => {
   const { device, seen } = watched();
   await Array.fromAsync(engineOn(device, []).generate(greedy(3, { logprobs: 1 })));
-  await Array.fromAsync(engineOn(device, []).generate(greedy(3, { promptLogprobs: true })));
+  await Array.fromAsync(engineOn(device, []).generate(greedy(3, { logprobs: 0, promptLogprobs: true })));
   assert.deepEqual(seen, { submitted: 6, mostUnread: 1 });
 });
 

@@ -5,10 +5,23 @@ import { exp, loadTail } from "./lanes";
 /** Amounts of 256 buckets as float64, then their numbers of elements as u32. */
 const bucketBytes: usize = 256 * 12;
 
-/** A logit, with NaN as -infinity. */
+/** What stands in place of a token where a logit is no finite number. */
+const noToken: u32 = 0xffffffff;
+
 function at(logits: usize, i: usize): f32 {
-  const value = load<f32>(logits + (i << 2));
-  return value == value ? value : -Infinity;
+  return load<f32>(logits + (i << 2));
+}
+
+/** Whether no logit is NaN or infinite. */
+function allFinite(logits: usize, count: usize): bool {
+  const vectors = count & ~3, end = f32x4.splat(Infinity);
+  let finite = i32x4.splat(-1);
+  for (let i: usize = 0; i < vectors; i += 4) {
+    finite = v128.and(finite, f32x4.lt(f32x4.abs(v128.load(logits + (i << 2))), end));
+  }
+  let all = i32x4.all_true(finite);
+  for (let i = vectors; i < count; i++) all = all && abs(at(logits, i)) < Infinity;
+  return all;
 }
 
 /** An integer in the order of the numbers, in which -0 is 0. */
@@ -21,7 +34,7 @@ function valueOf(key: u32): f32 {
   return reinterpret<f32>(key >> 31 ? key & 0x7fffffff : ~key);
 }
 
-/** The largest logit but NaN; -infinity when there is none. */
+/** The largest logit. */
 function top(logits: usize, count: usize): f32 {
   const vectors = count & ~3;
   let most = f32x4.splat(-Infinity);
@@ -32,10 +45,9 @@ function top(logits: usize, count: usize): f32 {
   return max(largest, max(f32x4.extract_lane(most, 2), f32x4.extract_lane(most, 3)));
 }
 
-/** The first index of the largest logit; 0 when all are -infinity or NaN. */
+/** The first index of the largest logit. */
 function greedy(logits: usize, count: usize): u32 {
   const most = top(logits, count);
-  if (most == -Infinity) return 0;
   const wanted = f32x4.splat(most);
   let i: usize = 0;
   while (i + 4 <= count && !v128.any_true(f32x4.eq(v128.load(logits + (i << 2)), wanted))) i += 4;
@@ -43,14 +55,12 @@ function greedy(logits: usize, count: usize): u32 {
   return <u32> i;
 }
 
-/** Weights e^((logit - largest) / temperature), 1 for the largest, infinite ones included; up to a multiple of four. */
+/** Weights e^((logit - largest) / temperature), 1 for the largest; up to a multiple of four. */
 function weigh(logits: usize, count: usize, temperature: f32, weights: usize): void {
   const most = f32x4.splat(top(logits, count)), scale = f32x4.splat(temperature);
-  const lowest = f32x4.splat(-Infinity);
   for (let i: usize = 0; i < count; i += 4) {
     const from = logits + (i << 2);
-    const v = i + 4 <= count ? v128.load(from) : loadTail(from, count - i);
-    const value = v128.bitselect(v, lowest, f32x4.eq(v, v));
+    const value = i + 4 <= count ? v128.load(from) : loadTail(from, count - i);
     const weight = exp(f32x4.div(f32x4.sub(value, most), scale));
     v128.store(weights + (i << 2), v128.bitselect(f32x4.splat(1), weight, f32x4.eq(value, most)));
   }
@@ -125,6 +135,10 @@ export function sample(
   for (let r: usize = 0; r < rows; r++) {
     const row = logits + ((r * stride) << 2), choice = params + (r << 4), token = tokens + (r << 2);
     const temperature = load<f32>(choice), topP = load<f32>(choice, 4);
+    if (!allFinite(row, vocab)) {
+      store<u32>(token, noToken);
+      continue;
+    }
     if (!(temperature > 0)) {
       store<u32>(token, greedy(row, vocab));
       continue;

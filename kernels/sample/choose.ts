@@ -120,6 +120,7 @@ ${preludeText(vocab)}
 @group(0) @binding(4) var<storage, read_write> tokens: array<u32>;
 
 const threads = ${threads}u;
+const no_token = 0xffffffffu;
 var<workgroup> best_parts: array<vec2u, 16>;
 ${searchText(threads)}
 ${drawText}
@@ -142,7 +143,12 @@ fn main(${workgroupBuiltins}) {
   for (var i = 0u; i < 16; i++) { best = larger(best, best_parts[i]); }
   let temperature = params[index].x;
   if (!(temperature > 0)) {
-    if (local == 0) { tokens[index] = best.y; }
+    if (local == 0) { tokens[index] = select(best.y, no_token, best.x == not_finite); }
+    return;
+  }
+  if (local == 0) { bounds.x = best.x; }
+  if (workgroupUniformLoad(&bounds).x == not_finite) {
+    if (local == 0) { tokens[index] = no_token; }
     return;
   }
   let row = Row(index * uniforms.vocab, best.x, temperature);

@@ -42,7 +42,8 @@ ${uniformStruct(uniforms)}
 @group(0) @binding(1) var<storage, read> logits: array<${isWide(vocab) ? "vec4u" : "u32"}>;
 @group(0) @binding(2) var<storage, read> params: array<vec4f>;
 
-const lowest_key = 0x007fffffu; // -infinity
+const lowest_key = 0x007fffffu; // less than those of finite logits
+const not_finite = 0xffffffffu; // the key of what is no finite number: it shows as the row's largest
 
 // Numbers of logits in a slice, and of slices in a row: sliceCount() is the same on the host.
 fn slice_length() -> u32 {
@@ -55,12 +56,12 @@ struct Row { begin: u32, largest: u32, temperature: f32 }
 
 ${quadText(vocab)}
 
-// -0 counts as 0 and NaN as -infinity; all else keeps the order of the floats.
+// -0 counts as 0; finite numbers keep the order of the floats. By bits: compilers may take it that no float is NaN.
 fn keys_of(bits: vec4u) -> vec4u {
   let magnitude = bits & vec4u(0x7fffffff);
   let ordered = select(bits | vec4u(0x80000000), ~bits, bits > vec4u(0x7fffffff));
   let number = select(ordered, vec4u(0x80000000), magnitude == vec4u(0));
-  return select(number, vec4u(lowest_key), magnitude > vec4u(0x7f800000));
+  return select(number, vec4u(not_finite), magnitude >= vec4u(0x7f800000));
 }
 
 fn key_of(bits: u32) -> u32 { return keys_of(vec4u(bits)).x; }
@@ -74,10 +75,10 @@ fn quad_keys(begin: u32, quad: u32, end: u32) -> vec4u {
 
 fn value_of(key: u32) -> f32 { return bitcast<f32>(select(~key, key & 0x7fffffff, key > 0x7fffffff)); }
 
-// The unnormalised probability of a key: 1 for the largest, infinite logits included.
+// The unnormalised probability of a key: 1 for the largest, at any temperature.
 fn weight_of(key: u32, row: Row) -> f32 {
   if (key == row.largest) { return 1.0; }
-  if (key <= lowest_key || row.largest == 0xff800000) { return 0.0; }
+  if (key <= lowest_key) { return 0.0; }
   let exponent = (value_of(key) - value_of(row.largest)) / row.temperature;
   return select(0.0, exp(exponent), exponent > -87);
 }

@@ -3,10 +3,19 @@
  *
  * @module
  */
+import type { AdapterFacts } from "./describe.ts";
 import type { LoadedAdapter } from "./peft.ts";
 
-/** What stays known of an adapter that was read once. */
-export type AdapterFacts = Pick<LoadedAdapter, "method" | "sizeBytes" | "digest">;
+/** How long a failure is an answer: what a system refused once it may allow later, though no file has changed. */
+const failureMs = 60_000;
+
+/** How an entry comes to what it holds. */
+export interface EntryDeps {
+  /** Reads it whole. */
+  readonly read: () => Promise<LoadedAdapter>;
+  /** Reads what a list says of it. */
+  readonly describe: () => Promise<AdapterFacts>;
+}
 
 /**
  * See the module's documentation. Thousands of adapters on a device need not be on the host as well: one that nobody has
@@ -15,38 +24,70 @@ export type AdapterFacts = Pick<LoadedAdapter, "method" | "sizeBytes" | "digest"
 export class Entry {
   #adapter: WeakRef<LoadedAdapter> | undefined;
   #reading: Promise<LoadedAdapter> | undefined;
+  #describing: Promise<AdapterFacts> | undefined;
   #facts: AdapterFacts | undefined;
+  #failure: { readonly error: Error; readonly atMs: number } | undefined;
 
   constructor(
     readonly version: string,
     readonly createdUnixSeconds: number,
-    private readonly read: () => Promise<LoadedAdapter>,
+    private readonly deps: EntryDeps,
   ) {}
 
   /** The adapter. Whoever asks while it is read gets the same; after a failure it is tried again. */
   async adapter(): Promise<LoadedAdapter> {
     const kept = this.#adapter?.deref();
     if (kept) return kept;
-    this.#reading ??= this.#readOnce();
+    this.#reading ??= this.#noting(this.#readOnce()).finally(() => this.#reading = undefined);
     return await this.#reading;
   }
 
-  /** What is known of it; reads it the first time. */
+  /** What is known of it without a look at its files. */
+  get known(): AdapterFacts | undefined {
+    return this.#facts;
+  }
+
+  /** Why it could not be read or described the last time, if that is not long ago. */
+  get failure(): Error | undefined {
+    return this.#failure && performance.now() - this.#failure.atMs < failureMs
+      ? this.#failure.error
+      : undefined;
+  }
+
+  /** What is known of it; the first time, what its config and its weights' header say. A failure is remembered. */
   async facts(): Promise<AdapterFacts> {
+    if (this.failure) throw this.failure;
     if (this.#facts) return this.#facts;
-    const { method, sizeBytes, digest } = await this.adapter();
-    return { method, sizeBytes, digest };
+    this.#describing ??= this.#noting(this.#describeOnce()).finally(() => this.#describing = undefined);
+    return await this.#describing;
+  }
+
+  async #noting<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      this.#failure = { error: error as Error, atMs: performance.now() };
+      throw error;
+    }
+  }
+
+  async #describeOnce(): Promise<AdapterFacts> {
+    try {
+      const facts = await this.deps.describe();
+      return this.#facts ??= facts;
+    } catch (error) {
+      // Read whole meanwhile, it is known better.
+      if (this.#facts) return this.#facts;
+      throw error;
+    }
   }
 
   async #readOnce(): Promise<LoadedAdapter> {
-    try {
-      const adapter = await this.read();
-      const { method, sizeBytes, digest } = adapter;
-      this.#facts = { method, sizeBytes, digest };
-      this.#adapter = new WeakRef(adapter);
-      return adapter;
-    } finally {
-      this.#reading = undefined;
-    }
+    const adapter = await this.deps.read();
+    const { method, sizeBytes, digest } = adapter;
+    this.#facts = { method, sizeBytes, digest };
+    this.#failure = undefined;
+    this.#adapter = new WeakRef(adapter);
+    return adapter;
   }
 }

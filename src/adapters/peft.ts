@@ -39,9 +39,12 @@ export interface LoadOptions extends ReadOptions {
 }
 
 const configName = "adapter_config.json";
-const weightsName = "adapter_model.safetensors";
+export const weightsName = "adapter_model.safetensors";
 const maxConfigBytes = 1 << 20;
-const maxHeaderBytes = 16 << 20;
+/** Bytes of a weights file's header at most. */
+export const maxHeaderBytes = 16 << 20;
+/** Bytes of a weights file at most, unless the options say otherwise. */
+export const defaultMaxBytes = 2 ** 30;
 
 function parseConfig(text: string): Readonly<Record<string, unknown>> {
   let value: unknown;
@@ -59,7 +62,7 @@ function parseConfig(text: string): Readonly<Record<string, unknown>> {
 }
 
 /** The method a config names. */
-function methodOf(config: Readonly<Record<string, unknown>>): Method {
+export function methodOf(config: Readonly<Record<string, unknown>>): Method {
   const method = methods.find(({ peftType }) => peftType === config.peft_type);
   if (!method) {
     const known = methods.map(({ peftType }) => peftType).join(", ");
@@ -92,22 +95,24 @@ async function missingWeights(folder: ReadableFolder): Promise<ConfigError> {
   );
 }
 
-async function openWeights(folder: ReadableFolder): Promise<ByteSource> {
+/** Opens an adapter's weights, of so many bytes at most; the caller closes them. */
+export async function openWeights(folder: ReadableFolder, maxBytes: number): Promise<ByteSource> {
+  let source: ByteSource;
   try {
-    return await folder.open(weightsName);
+    source = await folder.open(weightsName);
   } catch (error) {
     throw error instanceof MissingFileError ? await missingWeights(folder) : error;
   }
+  if (source.sizeBytes <= maxBytes) return source;
+  await source.close?.();
+  throw new ConfigError(
+    `Cannot read ${weightsName}: it has ${source.sizeBytes} bytes, at most ${maxBytes} are accepted`,
+  );
 }
 
 async function readWeights(folder: ReadableFolder, maxBytes: number): Promise<Uint8Array> {
-  const source = await openWeights(folder);
+  const source = await openWeights(folder, maxBytes);
   try {
-    if (source.sizeBytes > maxBytes) {
-      throw new ConfigError(
-        `Cannot read ${weightsName}: it has ${source.sizeBytes} bytes, at most ${maxBytes} are accepted`,
-      );
-    }
     return await source.read(0, source.sizeBytes);
   } finally {
     await source.close?.();
@@ -157,23 +162,29 @@ function readTensors(
   return { tensors: new Map(own), copies };
 }
 
+/** An adapter's config: its bytes, and its fields, not yet checked. */
+export async function readConfig(
+  folder: ReadableFolder,
+): Promise<{ readonly config: Readonly<Record<string, unknown>>; readonly bytes: Uint8Array }> {
+  if (!await folder.exists(configName)) {
+    throw new ConfigError(`Cannot find ${configName} in the adapter's folder`);
+  }
+  const text = await folder.readText(configName, { maxBytes: maxConfigBytes });
+  return { config: parseConfig(text), bytes: new TextEncoder().encode(text) };
+}
+
 /**
  * Reads an adapter folder whole.
  *
  * @throws ConfigError that names the file, the field or tensor, and the rule it breaks.
  */
 export async function loadAdapter(folder: ReadableFolder, options: LoadOptions = {}): Promise<LoadedAdapter> {
-  if (!await folder.exists(configName)) {
-    throw new ConfigError(`Cannot find ${configName} in the adapter's folder`);
-  }
-  const text = await folder.readText(configName, { maxBytes: maxConfigBytes });
-  const config = parseConfig(text);
+  const { config, bytes: configBytes } = await readConfig(folder);
   const method = methodOf(config);
-  const bytes = await readWeights(folder, options.maxBytes ?? 2 ** 30);
+  const bytes = await readWeights(folder, options.maxBytes ?? defaultMaxBytes);
   const { tensors, copies } = readTensors(parseWeights(bytes));
   const modules = method.read({ config, tensors, options });
   if (modules.size === 0) throw new ConfigError(`Cannot use ${weightsName}: it holds no tensor`);
-  const configBytes = new TextEncoder().encode(text);
   return {
     method,
     config,

@@ -5,39 +5,23 @@
  */
 import type { Device } from "../device/device.ts";
 import { ConfigError, NotFoundError, OverloadedError } from "../errors.ts";
-import type { ReadableFolder } from "../folder.ts";
 import type { HostTensor } from "../tensor.ts";
+import { orAborted } from "./abandon.ts";
 import { applyModule, deltaOf } from "./apply.ts";
-import { Bank, type Linear } from "./bank.ts";
+import type { Bank, Linear } from "./bank.ts";
+import { Catalog, type Listed } from "./catalog.ts";
 import { type CopyFault, withoutCopies } from "./copies.ts";
-import { Entry } from "./entry.ts";
+import { FoundAdapter } from "./found.ts";
 import type { AdapterModule, LinearShape, Method } from "./method.ts";
-import { methods } from "./methods/mod.ts";
-import { loadAdapter, type LoadedAdapter, type LoadOptions } from "./peft.ts";
+import { normalName } from "./names.ts";
+import type { LoadedAdapter, LoadOptions } from "./peft.ts";
+import { type Lease, Residents } from "./residents.ts";
 import type { AdapterCard, AdapterService } from "./service.ts";
+import type { AdapterStore } from "./store.ts";
 
-/** An adapter's folder, and a text that changes when its files do. */
-export interface StoredAdapter {
-  readonly folder: ReadableFolder;
-  readonly version: string;
-  readonly modifiedUnixSeconds: number;
-}
-
-/** Where adapters are found by name: a folder of folders, a bucket, a map. */
-export interface AdapterStore {
-  /** Names of everything that may be an adapter. */
-  list(): Promise<readonly string[]>;
-  /** The adapter of that name; undefined when there is none. */
-  open(id: string): Promise<StoredAdapter | undefined>;
-}
-
-/** An adapter held on the device; its slot stays its own until `release`. */
-export interface Lease {
-  readonly id: string;
-  readonly bank: Bank;
-  readonly slot: number;
-  release(): void;
-}
+export type { FoundAdapter } from "./found.ts";
+export type { Lease } from "./residents.ts";
+export type { AdapterStore, LeftOut, StoredAdapter } from "./store.ts";
 
 /** How a registry is set up. */
 export interface RegistryOptions extends LoadOptions {
@@ -49,15 +33,6 @@ export interface RegistryOptions extends LoadOptions {
   readonly capacity?: number;
   readonly log?: (line: string) => void;
 }
-
-interface Resident {
-  readonly bank: Bank;
-  readonly slot: number;
-  users: number;
-}
-
-/** Names an adapter may have; they are folder names, never paths. */
-export const adapterName = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 
 /** A stored adapter that does not fit its base is a broken one, whoever asks, and no fault of a request. */
 function checkFit(module: AdapterModule, path: string, shape: LinearShape): void {
@@ -71,31 +46,33 @@ function checkFit(module: AdapterModule, path: string, shape: LinearShape): void
 
 /** See the module's documentation. */
 export class AdapterRegistry implements AdapterService {
-  readonly #entries = new Map<string, Entry>();
-  /** By digest, least recently used first. */
-  readonly #residents = new Map<string, Resident>();
-  /** Why adapters are left out, by id. */
-  readonly #told = new Map<string, string>();
-  readonly #banks: ReadonlyMap<Method, Bank>;
+  readonly #catalog: Catalog;
+  readonly #residents: Residents;
   readonly #linears: ReadonlyMap<string, LinearShape>;
 
-  constructor(
-    private readonly device: Device,
-    private readonly store: AdapterStore,
-    private readonly options: RegistryOptions = {},
-  ) {
-    const { linears = [], capacity = 256 } = options;
+  constructor(private readonly device: Device, store: AdapterStore, options: RegistryOptions = {}) {
+    const { linears = [], capacity = 256, log, copyFault = () => Promise.resolve(undefined), ...load } =
+      options;
     this.#linears = new Map(linears.map(({ path, shape }) => [path, shape]));
-    this.#banks = new Map(
-      linears.length === 0
-        ? []
-        : methods.map((method) => [method, new Bank(device, method, { linears, capacity })]),
-    );
+    this.#residents = new Residents(device, { linears, capacity });
+    this.#catalog = new Catalog(store, {
+      load,
+      check: (adapter) => {
+        this.#check(adapter);
+        return withoutCopies(adapter, copyFault);
+      },
+      log,
+    });
   }
 
   /** One bank for each method. */
   get banks(): readonly Bank[] {
-    return [...this.#banks.values()];
+    return this.#residents.banks;
+  }
+
+  /** Names that may be adapters, sorted, without a look at their files. */
+  async names(): Promise<readonly string[]> {
+    return await this.#catalog.names();
   }
 
   linear(module: string): LinearShape | undefined {
@@ -103,27 +80,12 @@ export class AdapterRegistry implements AdapterService {
   }
 
   async list(): Promise<readonly AdapterCard[]> {
-    const ids = (await this.store.list()).filter((id) => adapterName.test(id)).sort();
-    const cards = await Promise.all(ids.map(async (id) => {
-      try {
-        return await this.#describe(id);
-      } catch (error) {
-        this.#logOnce(id, error as Error);
-        return undefined;
-      }
-    }));
-    return cards.filter((card) => card !== undefined);
-  }
-
-  /** Tells once of an adapter that cannot be read, and again when the reason is another. */
-  #logOnce(id: string, error: Error): void {
-    if (error instanceof NotFoundError || this.#told.get(id) === error.message) return;
-    this.#told.set(id, error.message);
-    this.options.log?.(`adapter "${id}" is left out: ${error.message}`);
+    return (await this.#catalog.list()).map((listed) => this.#card(listed));
   }
 
   async card(id: string): Promise<AdapterCard> {
-    return await this.#describe(id);
+    const entry = await this.#catalog.entry(id);
+    return this.#card({ id: normalName(id), entry, facts: await entry.facts() });
   }
 
   async modules(id: string): Promise<readonly string[]> {
@@ -149,90 +111,48 @@ export class AdapterRegistry implements AdapterService {
    * @throws NotFoundError; ConfigError for broken files, and when it does not fit the base model.
    */
   async load(id: string): Promise<LoadedAdapter> {
-    return await (await this.#entry(id)).adapter();
+    return await (await this.#catalog.entry(id)).adapter();
+  }
+
+  /**
+   * Looks an adapter up, to read and hold it when there is room.
+   *
+   * @throws NotFoundError when there is none of that name.
+   */
+  async find(id: string): Promise<FoundAdapter> {
+    return new FoundAdapter(normalName(id), await this.#catalog.entry(id), this.#residents);
   }
 
   /**
    * Holds an adapter on the device.
    *
-   * @throws as {@linkcode load}; OverloadedError when every slot is in use.
+   * @param options.signal Aborting it gives up at once; nothing is held then. Reading goes on for whoever else waits.
+   * @throws as {@linkcode load}, and the signal's reason; OverloadedError when every slot is in use.
    */
-  async acquire(id: string): Promise<Lease> {
-    const entry = await this.#entry(id);
-    let { digest } = await entry.facts();
-    let resident = this.#residents.get(digest);
-    if (!resident) {
-      const adapter = await entry.adapter();
-      // Read again, the files may be other ones by now.
-      digest = adapter.digest;
-      // Someone else may have placed it meanwhile.
-      resident = this.#residents.get(digest) ?? this.#place(id, adapter);
+  async acquire(id: string, { signal }: { readonly signal?: AbortSignal } = {}): Promise<Lease> {
+    const found = await orAborted(this.find(id), signal);
+    for (;;) {
+      const lease = found.hold();
+      if (lease === "full") throw new OverloadedError(found.whyFull());
+      if (lease !== "unread") return lease;
+      await orAborted(found.read(), signal);
     }
-    this.#residents.delete(digest);
-    this.#residents.set(digest, resident);
-    resident.users++;
-    let held = true;
-    return {
-      id,
-      bank: resident.bank,
-      slot: resident.slot,
-      release: () => {
-        if (held) resident.users--;
-        held = false;
-      },
-    };
   }
 
-  async #describe(id: string): Promise<AdapterCard> {
-    const entry = await this.#entry(id);
-    const { method, sizeBytes, digest } = await entry.facts();
+  #card({ id, entry, facts }: Listed): AdapterCard {
+    const { method, sizeBytes, digest } = facts;
     return {
       id,
       peftType: method.peftType,
       sizeBytes,
       digest,
-      resident: this.#residents.has(digest),
+      resident: digest !== undefined && this.#residents.has(digest),
       createdUnixSeconds: entry.createdUnixSeconds,
     };
   }
 
-  async #entry(id: string): Promise<Entry> {
-    const stored = adapterName.test(id) ? await this.store.open(id) : undefined;
-    if (!stored) {
-      this.#entries.delete(id);
-      throw new NotFoundError(`Cannot find adapter "${id}"`);
-    }
-    const known = this.#entries.get(id);
-    if (known?.version === stored.version) return known;
-    const { version, modifiedUnixSeconds } = stored;
-    const entry = new Entry(version, modifiedUnixSeconds, () => this.#read(id, stored));
-    this.#entries.set(id, entry);
-    return entry;
-  }
-
-  /** Reads an adapter; again when files were replaced meanwhile: it may have read an old one and a new one. */
-  async #read(id: string, stored: StoredAdapter): Promise<LoadedAdapter> {
-    const [read] = await Promise.allSettled([this.#readOnce(stored.folder)]);
-    const now = await this.store.open(id);
-    if (now && now.version !== stored.version) {
-      this.#forget(id, stored.version);
-      return await this.load(id);
-    }
-    if (read.status === "rejected") throw read.reason;
-    return read.value;
-  }
-
-  async #readOnce(folder: ReadableFolder): Promise<LoadedAdapter> {
-    const adapter = this.#checked(await loadAdapter(folder, this.options));
-    return await withoutCopies(adapter, this.options.copyFault ?? (() => Promise.resolve(undefined)));
-  }
-
-  #forget(id: string, version: string): void {
-    if (this.#entries.get(id)?.version === version) this.#entries.delete(id);
-  }
-
-  #checked(adapter: LoadedAdapter): LoadedAdapter {
-    if (this.#linears.size === 0) return adapter;
+  #check(adapter: LoadedAdapter): void {
+    if (this.#linears.size === 0) return;
     for (const [path, module] of adapter.modules) {
       const shape = this.#linears.get(path);
       if (!shape) {
@@ -240,30 +160,6 @@ export class AdapterRegistry implements AdapterService {
       }
       checkFit(module, path, shape);
     }
-    return adapter;
-  }
-
-  #place(id: string, adapter: LoadedAdapter): Resident {
-    const bank = this.#banks.get(adapter.method);
-    if (!bank) throw new ConfigError(`Cannot put adapter "${id}" on the device: no base model is loaded`);
-    let slot = bank.load(adapter.modules);
-    while (slot === undefined) {
-      this.#evict(id, bank);
-      slot = bank.load(adapter.modules);
-    }
-    return { bank, slot, users: 0 };
-  }
-
-  #evict(id: string, bank: Bank): void {
-    for (const [digest, resident] of this.#residents) {
-      if (resident.bank !== bank || resident.users > 0) continue;
-      this.#residents.delete(digest);
-      bank.unload(resident.slot);
-      return;
-    }
-    throw new OverloadedError(
-      `Cannot load adapter "${id}": ${bank.size} ${bank.method.peftType} adapters in use take all slots or all the room`,
-    );
   }
 
   async #module(

@@ -6,6 +6,7 @@
 import { basename, resolve } from "node:path";
 import process from "node:process";
 import { defineCommand } from "citty";
+import type { AdapterRegistry } from "../adapters/registry.ts";
 import type { Device } from "../device/device.ts";
 import { withFallback } from "../failover.ts";
 import { openAdapterStore } from "../runtime/adapter_store.ts";
@@ -33,6 +34,20 @@ function parsePort(text: string): number {
   throw new RangeError(`Cannot listen on port ${port}: ports are 0..65535`);
 }
 
+/** Names that a line shows at most, and adapters that are looked at before the server says that it listens. */
+const mostShown = 20, mostLookedAt = 200;
+
+/** How many adapters there are, and the first names; of many their names alone are known at once. */
+async function shownAdapters(registry: AdapterRegistry): Promise<string> {
+  const names = await registry.names();
+  // Whatever is left out is told while they are listed.
+  const listed = registry.list();
+  const shown = names.length <= mostLookedAt ? (await listed).map(({ id }) => id) : names;
+  listed.catch((error) => log(`the adapters cannot be listed: ${error.message}`));
+  if (shown.length <= mostShown) return shown.join(", ") || "none";
+  return `${shown.length}, among them ${shown.slice(0, mostShown).join(", ")}`;
+}
+
 /** See the module's documentation. */
 export const serve = defineCommand({
   meta: {
@@ -42,6 +57,10 @@ export const serve = defineCommand({
   args: {
     model: { type: "string", required: true, description: "Hugging Face model folder", valueHint: "DIR" },
     adapters: { type: "string", description: "Folder of PEFT adapter folders", valueHint: "DIR" },
+    "follow-links": {
+      type: "boolean",
+      description: "Serve adapters that are links, or made of links, which lead out of their folder",
+    },
     name: { type: "string", description: "The model's id; default: the folder's name", valueHint: "ID" },
     port: { type: "string", default: "8000", description: "TCP port; 0 picks a free one", valueHint: "N" },
     host: { type: "string", default: "127.0.0.1", description: "Address to bind", valueHint: "ADDR" },
@@ -70,7 +89,9 @@ export const serve = defineCommand({
       maxAdapters: limits.maxAdapters,
     };
     const device = await openNamedDevice(args.device, { matrixUnits: args["matrix-units"] });
-    const adapters = args.adapters === undefined ? undefined : await openAdapterStore(args.adapters);
+    const adapters = args.adapters === undefined ? undefined : await openAdapterStore(args.adapters, {
+      followLinks: args["follow-links"],
+    });
     const open = (on: Device) => openNamedModel(on, { ...options, adapters });
     const opened = await open(device);
     // A GPU that was asked for is an error when it goes; one that was chosen is replaced by the CPU.
@@ -93,8 +114,9 @@ export const serve = defineCommand({
       log,
     });
     const server = await serveApp(app.fetch, { port, hostname: args.host });
-    const known = (await registry.list()).map((card) => card.id);
-    log(`model: ${id}, ${opened.model.maxModelLen} tokens; adapters: ${known.join(", ") || "none"}`);
+    log(
+      `model: ${id}, ${opened.model.maxModelLen} tokens; adapters: ${await shownAdapters(opened.registry)}`,
+    );
     log(`listening on http://${args.host}:${server.port}`);
     const code = await untilStopped({ server, requests, drainSeconds: limits.drainSeconds, log });
     device.destroy();

@@ -9,22 +9,35 @@
  */
 import type { AdapterRegistry } from "../adapters/registry.ts";
 import type { Device, Trace } from "../device/device.ts";
-import { OverloadedError } from "../errors.ts";
 import type { LlamaModel } from "../models/llama.ts";
 import { breathe } from "./breathe.ts";
 import type { Engine, GenerateEvent, GenerateRequest } from "./generate.ts";
-import { logprobsOf } from "./logprobs.ts";
+import { Landing } from "./landing.ts";
+import { sizesOf } from "./lanes.ts";
 import { randomSeed, uniforms } from "./random.ts";
 import type { MergingMode } from "./merging.ts";
 import { Runner } from "./runner.ts";
+import { type Capacity, checkRequest, endsOf, maxStopTokenIds } from "./request.ts";
 import { type Room, schedule, type Sequence, type Share } from "./schedule.ts";
+import { Waiting } from "./waiting.ts";
 
 /** How an engine is set up. */
 export interface EngineOptions {
   readonly eosTokenIds: readonly number[];
-  /** Sequences that run at once; each has a cache of the model's whole length. Default 16. */
+  /**
+   * Sequences that run at once; each has a cache of the model's whole length. By default as many as `cacheBytes` holds
+   * caches of, but at least 16, and at most 256.
+   */
   readonly maxSequences?: number;
-  /** Tokens of one step at most: new ones, and chunks of prompts. Default 256. */
+  /**
+   * Bytes of caches that the default of `maxSequences` goes by: 1 GiB on a GPU, whose memory cannot be asked for, 256 MiB on
+   * a CPU. A cache has 2 * layers * kvHeads * headDim * 4 * maxModelLen bytes.
+   */
+  readonly cacheBytes?: number;
+  /**
+   * Tokens of one step at most: new ones, and chunks of prompts. Default 256. Where many sequences run, prompts have at
+   * least a quarter of it, and the step is so much larger.
+   */
   readonly maxStepTokens?: number;
   /** Sequences that wait at most; more are refused. Default 1024. */
   readonly maxWaiting?: number;
@@ -34,9 +47,6 @@ export interface EngineOptions {
    */
   readonly merging?: MergingMode;
 }
-
-/** Float32 logits a step may hold. */
-const maxLogits = 2 ** 24;
 
 /** A step that was submitted, and its tokens, once it has run. */
 interface Flight {
@@ -49,36 +59,44 @@ export class BatchEngine implements Engine {
   readonly maxModelLen: number;
   readonly vocabSize: number;
   readonly #runner: Runner;
-  readonly #waiting: Sequence[] = [];
+  readonly #waiting: Waiting;
   readonly #running: Sequence[] = [];
+  readonly #landing: Landing;
   readonly #freeLanes: number[];
   readonly #room: Room;
-  readonly #maxWaiting: number;
-  readonly #eos: ReadonlySet<number>;
+  readonly #capacity: Capacity;
   /** While sequences run. */
   #looping: Promise<void> | undefined;
 
   constructor(
     private readonly device: Device,
     model: LlamaModel,
-    private readonly deps: { readonly registry: AdapterRegistry; readonly options: EngineOptions },
+    deps: { readonly registry: AdapterRegistry; readonly options: EngineOptions },
   ) {
-    const { eosTokenIds, maxSequences = 16, maxStepTokens = 256, maxWaiting = 1024, merging } = deps.options;
+    const { registry, options: { eosTokenIds, maxWaiting = 1024, merging } } = deps;
+    const { maxSequences, cacheRows, ...room } = sizesOf(device, model, deps.options);
     this.maxModelLen = model.maxModelLen;
     this.vocabSize = model.config.vocabSize;
-    this.#eos = new Set(eosTokenIds);
-    this.#maxWaiting = maxWaiting;
-    const cacheRows = maxSequences * model.maxModelLen;
-    const maxRows = Math.min(Math.max(maxStepTokens, maxSequences), cacheRows);
-    const maxOutputs = Math.max(maxSequences, Math.min(maxRows, Math.floor(maxLogits / this.vocabSize)));
-    this.#room = { maxRows, maxOutputs, maxModelLen: this.maxModelLen };
+    this.#capacity = { maxModelLen: this.maxModelLen, vocabSize: this.vocabSize, eosTokenIds };
+    this.#room = room;
     this.#freeLanes = Array.from({ length: maxSequences }, (_, i) => maxSequences - 1 - i);
+    this.#waiting = new Waiting({
+      registry,
+      most: maxWaiting,
+      wake: () => this.#start(),
+      fail: (sequence, error) => this.#fail(sequence, error),
+    });
     this.#runner = new Runner(device, model, {
-      banks: deps.registry.banks,
-      maxRows,
-      maxOutputs,
+      ...room,
+      banks: registry.banks,
       cacheRows,
+      maxForbidden: maxSequences * (maxStopTokenIds + new Set(eosTokenIds).size),
       merging,
+    });
+    this.#landing = new Landing({
+      logits: (output) => this.#runner.logits(output),
+      finish: (sequence) => this.#finish(sequence),
+      fail: (sequence, error) => this.#fail(sequence, error),
     });
   }
 
@@ -98,14 +116,29 @@ export class BatchEngine implements Engine {
   }
 
   async *generate(request: GenerateRequest): AsyncGenerator<GenerateEvent, void, void> {
-    this.#check(request);
-    request.signal?.throwIfAborted();
-    const lease = request.adapter === undefined
-      ? undefined
-      : await this.deps.registry.acquire(request.adapter);
-    const sequence: Sequence = {
+    checkRequest(request, this.#capacity);
+    const { signal } = request;
+    signal?.throwIfAborted();
+    const sequence = this.#sequenceOf(request);
+    const abort = (): void => {
+      this.#fail(sequence, signal!.reason);
+    };
+    this.#waiting.push(sequence);
+    signal?.addEventListener("abort", abort, { once: true });
+    try {
+      this.#start();
+      yield* this.#drain(sequence);
+    } finally {
+      signal?.removeEventListener("abort", abort);
+      this.#finish(sequence);
+    }
+  }
+
+  #sequenceOf(request: GenerateRequest): Sequence {
+    return {
       request,
-      lease,
+      passed: 0,
+      ends: endsOf(request, this.#capacity),
       uniform: uniforms(request.sampling.seed ?? randomSeed()),
       mostNew: Math.min(request.maxTokens, this.maxModelLen - request.promptTokenIds.length),
       tokens: [...request.promptTokenIds],
@@ -116,40 +149,6 @@ export class BatchEngine implements Engine {
       finished: false,
       wake: () => {},
     };
-    const abort = (): void => {
-      this.#fail(sequence, request.signal!.reason);
-    };
-    request.signal?.addEventListener("abort", abort, { once: true });
-    try {
-      this.#waiting.push(sequence);
-      this.#start();
-      yield* this.#drain(sequence);
-    } finally {
-      request.signal?.removeEventListener("abort", abort);
-      this.#finish(sequence);
-      lease?.release();
-    }
-  }
-
-  #check({ promptTokenIds, maxTokens }: GenerateRequest): void {
-    if (promptTokenIds.length === 0) {
-      throw new RangeError("Cannot generate from an empty prompt: it needs at least one token");
-    }
-    if (!Number.isInteger(maxTokens) || maxTokens < 0) {
-      throw new RangeError(`Cannot generate ${maxTokens} tokens: the count must be an integer of 0 or more`);
-    }
-    if (promptTokenIds.length > this.maxModelLen) {
-      throw new RangeError(
-        `Cannot generate from ${promptTokenIds.length} tokens: the context holds ${this.maxModelLen}`,
-      );
-    }
-    const bad = promptTokenIds.find((id) => !Number.isInteger(id) || id < 0 || id >= this.vocabSize);
-    if (bad !== undefined) {
-      throw new RangeError(`Cannot use token id ${bad}: ids are integers in 0..${this.vocabSize - 1}`);
-    }
-    if (this.#waiting.length >= this.#maxWaiting) {
-      throw new OverloadedError(`Cannot queue another sequence: ${this.#waiting.length} are waiting already`);
-    }
   }
 
   async *#drain(sequence: Sequence): AsyncGenerator<GenerateEvent, void, void> {
@@ -161,23 +160,24 @@ export class BatchEngine implements Engine {
     }
   }
 
+  /** A running one leaves between steps. A step in flight still writes its lane, before any later step does. */
   #finish(sequence: Sequence): void {
-    if (!sequence.finished) {
-      sequence.finished = true;
-      if (sequence.lane < 0) this.#waiting.splice(this.#waiting.indexOf(sequence), 1);
-      // A running one leaves between steps. A step in flight still writes its lane, before any later step does.
-    }
+    if (sequence.finished) return;
+    sequence.finished = true;
+    this.#waiting.remove(sequence);
+    sequence.lease?.release();
     sequence.wake();
   }
 
+  /** What has ended has ended: whatever fails after that is not its failure. */
   #fail(sequence: Sequence, error: unknown): void {
-    sequence.failure ??= { error };
+    if (sequence.finished) return;
+    sequence.failure = { error };
     this.#finish(sequence);
   }
 
   #start(): void {
-    if (this.#looping) return;
-    this.#looping = this.#loop().finally(() => this.#looping = undefined);
+    this.#looping ??= this.#loop();
   }
 
   async #loop(): Promise<void> {
@@ -186,7 +186,11 @@ export class BatchEngine implements Engine {
       await breathe();
       this.#removeFinished();
       this.#admit();
-      if (this.#running.length === 0 && !flight) return;
+      if (this.#running.length === 0 && !flight) {
+        // At once: whoever comes from now on starts anew.
+        this.#looping = undefined;
+        return;
+      }
       try {
         const next = await this.#submit();
         if (flight) await this.#land(flight);
@@ -219,8 +223,9 @@ export class BatchEngine implements Engine {
   }
 
   #admit(): void {
-    while (this.#waiting.length > 0 && this.#freeLanes.length > 0) {
-      const sequence = this.#waiting.shift()!;
+    if (this.#waiting.length === 0) return;
+    const holding = this.#running.some(({ lease }) => lease);
+    for (const sequence of this.#waiting.admit(this.#freeLanes.length, { holding })) {
       sequence.lane = this.#freeLanes.pop()!;
       this.#running.push(sequence);
     }
@@ -241,43 +246,6 @@ export class BatchEngine implements Engine {
   /** Gives a step's tokens to its sequences. */
   async #land({ shares, sampled }: Flight): Promise<void> {
     const tokens = await sampled;
-    for (const share of shares) await this.#take(share, tokens);
-  }
-
-  async #take(share: Share, sampled: Uint32Array): Promise<void> {
-    const { sequence, begin, firstOutput, outputs, samples } = share;
-    const { request, tokens, mostNew } = sequence;
-    if (sequence.flying === share) sequence.flying = undefined;
-    if (sequence.finished) return;
-    if (request.promptLogprobs && begin < request.promptTokenIds.length) await this.#scorePrompt(share);
-    if (!samples) return;
-    if (tokens.length === request.promptTokenIds.length && request.promptLogprobs) {
-      sequence.events.push({ kind: "prompt", logprobs: sequence.promptLogprobs });
-    }
-    if (mostNew === 0) return this.#end(sequence, "length");
-    const last = firstOutput + outputs - 1;
-    const tokenId = sampled[last];
-    if (this.#eos.has(tokenId)) return this.#end(sequence, "stop");
-    const logprobs = request.logprobs === undefined
-      ? undefined
-      : logprobsOf(await this.#runner.logits(last), tokenId, request.logprobs);
-    tokens.push(tokenId);
-    sequence.events.push({ kind: "token", tokenId, logprobs });
-    if (tokens.length - request.promptTokenIds.length >= mostNew) this.#end(sequence, "length");
-    else sequence.wake();
-  }
-
-  /** Each output of a prompt's chunk scores the token that follows it. */
-  async #scorePrompt({ sequence, begin, count, firstOutput }: Share): Promise<void> {
-    const { promptTokenIds, logprobs = 0 } = sequence.request;
-    for (let i = 0; i < count && begin + i + 1 < promptTokenIds.length; i++) {
-      const logits = await this.#runner.logits(firstOutput + i);
-      sequence.promptLogprobs.push(logprobsOf(logits, promptTokenIds[begin + i + 1], logprobs));
-    }
-  }
-
-  #end(sequence: Sequence, finishReason: "stop" | "length"): void {
-    sequence.events.push({ kind: "end", finishReason });
-    this.#finish(sequence);
+    for (const share of shares) await this.#landing.take(share, tokens);
   }
 }

@@ -9,8 +9,8 @@ export interface Sampling {
   readonly temperature: number;
   readonly topP: number;
   readonly topK: number;
-  /** Equal seeds give equal tokens on the same device. Absent: a random one. */
-  readonly seed?: number;
+  /** A safe integer, or one of 64 bits: equal seeds give equal tokens on the same device. Absent: a random one. */
+  readonly seed?: number | bigint;
 }
 
 /** A sequence to continue. */
@@ -26,11 +26,14 @@ export interface GenerateRequest {
   readonly logprobs?: number;
   /** Also report them for the prompt's tokens; needs `logprobs`. */
   readonly promptLogprobs?: boolean;
-  /** Ids that end this sequence, beside the model's own end tokens. */
+  /** Ids that end this sequence, beside the model's own end tokens; at most 128. */
   readonly stopTokenIds?: readonly number[];
   /** Whether the model's end tokens are tokens like others; `stopTokenIds` end the sequence all the same. */
   readonly ignoreEos?: boolean;
-  /** New tokens before any end token may be chosen: until then none of them is sampled. Default 0. */
+  /**
+   * New tokens before any end token may be chosen: until then none of them is sampled; log-probabilities stay those of the
+   * logits as they are. At most `maxTokens`; default 0.
+   */
   readonly minTokens?: number;
   /** Aborting ends the sequence; the iteration throws the signal's reason. */
   readonly signal?: AbortSignal;
@@ -45,8 +48,8 @@ export interface TokenLogprobs {
 
 /**
  * What a sequence reports, in order: `prompt` once when asked for (one entry a prompt token, null for the first),
- * a `token` for each new one (never the end-of-text token), and one `end`: `stop` at the end-of-text token, `length` at
- * `maxTokens` or the context's end.
+ * a `token` for each new one (never one that ends it), and one `end`: `stop` at an end token, `length` at `maxTokens` or the
+ * context's end.
  */
 export type GenerateEvent =
   | { readonly kind: "prompt"; readonly logprobs: readonly (TokenLogprobs | null)[] }
@@ -66,8 +69,10 @@ export interface Engine {
   /**
    * Starts a sequence; it joins the batch at the next step.
    *
-   * @throws RangeError (at the first `next`) when the prompt is empty, too long, or holds an id outside the vocabulary.
+   * @throws RangeError (at the first `next`) when the prompt is empty, too long, or holds an id outside the vocabulary, and
+   * for any other field that breaks its rule; the message names it.
    * @throws NotFoundError when no adapter has that id; ConfigError when its files break a rule.
+   * @throws NonFiniteError when a step's logits are not finite: the adapter's numbers, or the model's, overflow.
    * @throws OverloadedError when the queue is full. DeviceError when the device is lost.
    */
   generate(request: GenerateRequest): AsyncIterable<GenerateEvent>;

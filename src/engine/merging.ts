@@ -192,11 +192,26 @@ export class Merging {
     const key = `${adapter.bank.method.peftType}:${kind}:${rows}`;
     let answer = this.#answers.get(key);
     if (!answer) {
-      // It is never worth a failed step: whatever is wrong shows where the step itself is run.
-      answer = this.#compare(kind, rows, adapter).catch(() => false);
+      answer = this.#answer(key, { kind, rows, adapter });
       this.#answers.set(key, answer);
     }
     return answer;
+  }
+
+  /** It is never worth a failed step: whatever is wrong shows where the step itself is run. */
+  async #answer(
+    key: string,
+    { kind, rows, adapter }: {
+      readonly kind: ProjectionKind;
+      readonly rows: number;
+      readonly adapter: OneAdapter;
+    },
+  ): Promise<boolean> {
+    const { revision } = adapter.bank;
+    const wins = await this.#compare(kind, rows, adapter).catch(() => false);
+    // Of tensors that were replaced while they were timed, the answer is none to keep.
+    if (adapter.bank.revision !== revision) this.#answers.delete(key);
+    return wins;
   }
 
   /** Runs both on the first layer. What they write is overwritten by every step before it is read. */

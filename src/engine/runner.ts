@@ -9,6 +9,7 @@ import type { LlamaModel } from "../models/llama.ts";
 import { llamaPlan, type LlamaState, llamaState, type Project } from "../models/llama_plan.ts";
 import { fixedRopeLength, RopeTurns } from "../models/rope.ts";
 import { linearStep } from "../models/weights.ts";
+import { Forbidding } from "./forbidding.ts";
 import { Merging, type MergingMode, type OneAdapter, type ProjectionKind } from "./merging.ts";
 import { type Output, type Row, StepInputs } from "./step_inputs.ts";
 
@@ -24,6 +25,8 @@ interface Shape extends Size {
   readonly banks: readonly Bank[];
   /** Projections that the one adapter of all rows is merged into. */
   readonly merged: ReadonlySet<ProjectionKind>;
+  /** Room for so many forbidden tokens. */
+  readonly forbidden: number;
 }
 
 interface Prepared {
@@ -35,8 +38,8 @@ interface Prepared {
 /** Most programs kept; each is a list of bindings. */
 const maxPrograms = 64;
 
-const keyOf = ({ rows, outputs, banks, merged }: Shape): string =>
-  `${rows}:${outputs}:${banks.map(({ method }) => method.peftType)}:${[...merged]}`;
+const keyOf = ({ rows, outputs, banks, merged, forbidden }: Shape): string =>
+  `${rows}:${outputs}:${banks.map(({ method }) => method.peftType)}:${[...merged]}:${forbidden}`;
 
 const nothing: ReadonlySet<never> = new Set();
 
@@ -63,6 +66,7 @@ export class Runner {
   readonly state: LlamaState;
   readonly #inputs: StepInputs;
   readonly #merging: Merging;
+  readonly #forbidding: Forbidding;
   readonly #programs = new Map<string, Prepared>();
   #last: Program | undefined;
 
@@ -74,6 +78,8 @@ export class Runner {
       readonly maxRows: number;
       readonly maxOutputs: number;
       readonly cacheRows: number;
+      /** Tokens that a step may forbid, of all outputs together; default 1024. */
+      readonly maxForbidden?: number;
       /** Default `auto`. */
       readonly merging?: MergingMode;
     },
@@ -82,6 +88,11 @@ export class Runner {
     this.#inputs = new StepInputs(device, { ...options, turns });
     this.state = llamaState(device, model, { ...options, inputs: this.#inputs.tensors });
     this.#merging = new Merging(device, model, { state: this.state, mode: options.merging ?? "auto" });
+    this.#forbidding = new Forbidding(device, {
+      logits: this.state.logits,
+      vocabSize: model.config.vocabSize,
+      most: options.maxForbidden ?? 1024,
+    });
   }
 
   /**
@@ -96,11 +107,13 @@ export class Runner {
     const banks = this.options.banks.filter((bank) => rows.some(({ adapter }) => adapter?.bank === bank));
     const one = this.#merging.mayPay(rows.length) ? oneAdapter(rows) : undefined;
     const merged = one ? await this.#merging.kindsFor(rows.length, one) : nothing;
-    const shape = { ...this.#size(rows.length, outputs.length), banks, merged };
+    const forbidden = this.#forbidding.sizeFor(outputs);
+    const shape = { ...this.#size(rows.length, outputs.length), banks, merged, forbidden };
     let program = this.#prepared(shape);
     // A bank may change while a program is compiled: then it is looked for again.
     for (; !program; program = this.#prepared(shape)) await this.#prepare(shape);
     this.#inputs.write(rows, outputs, shape);
+    this.#forbidding.write(outputs, forbidden);
     if (one && merged.size > 0) this.#merging.use(one);
     this.#last = program;
     if (outputs.length === 0) {
@@ -161,7 +174,11 @@ export class Runner {
   async #prepare(shape: Shape): Promise<void> {
     const revisions = shape.banks.map((bank) => bank.revision);
     const program = await this.device.prepare(
-      llamaPlan(this.model, this.state, { ...shape, project: this.#project(shape) }),
+      llamaPlan(this.model, this.state, {
+        ...shape,
+        project: this.#project(shape),
+        around: (draw) => this.#forbidding.around(draw, shape.forbidden),
+      }),
     );
     this.#programs.set(keyOf(shape), { program, revisions });
     this.#forgetOldest();

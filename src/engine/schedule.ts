@@ -3,14 +3,24 @@
  *
  * @module
  */
-import type { Lease } from "../adapters/registry.ts";
+import type { FoundAdapter, Lease } from "../adapters/registry.ts";
+import { maxTemperature } from "./forbidding.ts";
 import type { GenerateEvent, GenerateRequest, TokenLogprobs } from "./generate.ts";
 import type { Output, Row } from "./step_inputs.ts";
 
 /** A running or waiting sequence. */
 export interface Sequence {
   readonly request: GenerateRequest;
-  readonly lease?: Lease;
+  /** While it runs with an adapter. */
+  lease?: Lease;
+  /** The adapter, once it was looked up and until it is held. */
+  found?: FoundAdapter;
+  /** Whether its adapter is being read. */
+  reading?: boolean;
+  /** How many sequences that came later have passed it while there was no room for its adapter. */
+  passed: number;
+  /** Tokens that end it. */
+  readonly ends: ReadonlySet<number>;
   readonly uniform: () => number;
   /** New tokens at most: as many as are asked for and the context holds. */
   readonly mostNew: number;
@@ -52,6 +62,10 @@ export interface Schedule {
 /** What a step has room for; `maxModelLen` cache rows belong to each lane. */
 export interface Room {
   readonly maxRows: number;
+  /** Rows that a step gives prompts at least, if it has the room, however many sequences take one row each. */
+  readonly promptRows: number;
+  /** Rows after which prompts get no more than that. */
+  readonly usualRows: number;
   readonly maxOutputs: number;
   readonly maxModelLen: number;
 }
@@ -77,27 +91,35 @@ function shareOf(
   return { sequence, begin: cached, count, firstOutput: room.firstOutput, outputs, samples };
 }
 
+function outputOf({ request, uniform, ends }: Sequence, row: number, made: number): Output {
+  const { sampling: { temperature, topP, topK }, minTokens = 0 } = request;
+  return {
+    row,
+    temperature: Math.min(temperature, maxTemperature),
+    topP,
+    topK,
+    uniform: uniform(),
+    ...(made < minTokens && ends.size > 0 ? { forbidden: ends } : {}),
+  };
+}
+
 function fill(
   { sequence, begin, count, outputs: wanted, samples }: Share,
   rows: Row[],
   outputs: Output[],
   first: number,
 ): void {
-  const { lease, tokens, request, uniform, flying } = sequence;
+  const { lease, tokens, request, flying } = sequence;
   const prompt = request.promptTokenIds.length;
   for (let i = 0; i < count; i++) {
-    const position = begin + i;
+    const position = begin + i, row = rows.length;
     if (count - i <= wanted) {
-      const { temperature, topP, topK } = request.sampling;
       // One draw a sampled token: how a prompt is cut into steps depends on the company.
       const taken = samples && i === count - 1;
-      outputs.push({
-        row: rows.length,
-        temperature: taken ? temperature : 0,
-        topP,
-        topK,
-        uniform: taken ? uniform() : 0,
-      });
+      const made = position + 1 - prompt;
+      outputs.push(
+        taken ? outputOf(sequence, row, made) : { row, temperature: 0, topP: 1, topK: 0, uniform: 0 },
+      );
     }
     const place = { position, first, length: Math.max(prompt, position + 1), adapter: lease };
     rows.push(
@@ -108,21 +130,35 @@ function fill(
   }
 }
 
-/** The next step of sequences that have a lane; without rows where none of them can go on. */
-export function schedule(running: readonly Sequence[], { maxRows, maxOutputs, maxModelLen }: Room): Schedule {
+/** The next step of sequences that have a lane, in the order they came; without rows where none of them can go on. */
+export function schedule(running: readonly Sequence[], room: Room): Schedule {
   const rows: Row[] = [];
   const outputs: Output[] = [];
   const shares: Share[] = [];
-  // Sequences that only need their next token come first: they take one row each, and there is room for all.
-  for (const sequence of running.toSorted((a, b) => pending(a) - pending(b))) {
+  const give = (sequence: Sequence, maxRows: number): void => {
     const share = shareOf(sequence, {
       rows: maxRows - rows.length,
-      outputs: maxOutputs - outputs.length,
+      outputs: room.maxOutputs - outputs.length,
       firstOutput: outputs.length,
     });
-    if (!share) continue;
-    fill(share, rows, outputs, sequence.lane * maxModelLen);
+    if (!share) return;
+    fill(share, rows, outputs, sequence.lane * room.maxModelLen);
     shares.push(share);
+  };
+  // Sequences that only need their next token come first: they take one row each, and there is room for all.
+  const [next, prompts] = [1, 2].map((least) =>
+    running.filter((sequence) => Math.min(pending(sequence), 2) === least)
+  );
+  for (const sequence of next) give(sequence, room.maxRows);
+  const maxRows = Math.min(room.maxRows, Math.max(room.usualRows, rows.length + room.promptRows));
+  // The oldest prompt has half of what is left, or all that the others do not need: so none waits for ever. Of the others
+  // the short ones come first.
+  const [oldest, ...others] = prompts;
+  if (oldest) {
+    const left = maxRows - rows.length;
+    const wanted = others.reduce((sum, sequence) => sum + pending(sequence), 0);
+    give(oldest, rows.length + Math.max(Math.ceil(left / 2), left - wanted));
   }
+  for (const sequence of others.sort((a, b) => pending(a) - pending(b))) give(sequence, maxRows);
   return { rows, outputs, shares };
 }

@@ -28,6 +28,8 @@ export interface Output {
   readonly topK: number;
   /** A uniform random number in [0, 1). */
   readonly uniform: number;
+  /** Tokens that are not to be drawn; not all of them. */
+  readonly forbidden?: ReadonlySet<number>;
 }
 
 /** Slots of one bank: of the rows, and of the outputs' rows. */

@@ -123,10 +123,12 @@ export type Project = (
 export function llamaPlan(
   { config, layers, ...model }: LlamaModel,
   s: LlamaState,
-  { rows, outputs, project }: {
+  { rows, outputs, project, around = (draw) => [draw] }: {
     readonly rows: number;
     readonly outputs: number;
     readonly project: Project;
+    /** The step that draws tokens from logits, with what goes before and after it. */
+    readonly around?: (draw: Step) => Plan;
   },
 ): Plan {
   const { hiddenSize, heads, kvHeads, headDim, intermediateSize, rmsNormEps, vocabSize } = config;
@@ -181,10 +183,10 @@ export function llamaPlan(
       accumulate: 0,
       of: "outputs",
     }),
-    step(sample, { logits: s.logits, params: s.inputs.params, tokens: s.sampled }, {
+    ...around(step(sample, { logits: s.logits, params: s.inputs.params, tokens: s.sampled }, {
       rows: outputs,
       vocab: vocabSize,
-    }),
+    })),
   );
   return steps;
 }

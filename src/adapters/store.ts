@@ -1,0 +1,29 @@
+/**
+ * Where adapters are found.
+ *
+ * @module
+ */
+import type { ReadableFolder } from "../folder.ts";
+
+/** An adapter's folder, and a text that changes when its files do. */
+export interface StoredAdapter {
+  readonly folder: ReadableFolder;
+  readonly version: string;
+  readonly modifiedUnixSeconds: number;
+}
+
+/** Something in a store that is no adapter, and why. */
+export interface LeftOut {
+  readonly name: string;
+  readonly reason: string;
+}
+
+/** Where adapters are found by name: a folder of folders, a bucket, a map. */
+export interface AdapterStore {
+  /** Names of everything that may be an adapter. */
+  list(): Promise<readonly string[]>;
+  /** What the last list left out; a registry tells it once. */
+  leftOut?(): readonly LeftOut[];
+  /** The adapter of that name; undefined when there is none. */
+  open(id: string): Promise<StoredAdapter | undefined>;
+}

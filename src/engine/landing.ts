@@ -1,0 +1,87 @@
+/**
+ * What a step's tokens are to the sequences that took part in it.
+ *
+ * @module
+ */
+import { noToken } from "../../kernels/sample.ts";
+import { NonFiniteError } from "../errors.ts";
+import type { GenerateEvent, GenerateRequest } from "./generate.ts";
+import { logprobsOf } from "./logprobs.ts";
+import type { Sequence, Share } from "./schedule.ts";
+
+/** What landing needs of its engine. */
+export interface LandingDeps {
+  /** Logits (vocab) of an output of the step that lands. */
+  readonly logits: (output: number) => Promise<Float32Array>;
+  /** Ends a sequence. */
+  readonly finish: (sequence: Sequence) => void;
+  /** Ends a sequence with an error. */
+  readonly fail: (sequence: Sequence, error: unknown) => void;
+}
+
+type EndEvent = Extract<GenerateEvent, { kind: "end" }>;
+
+function notFinite({ adapter }: GenerateRequest): NonFiniteError {
+  const who = adapter === undefined ? "the base model" : `adapter "${adapter}"`;
+  return new NonFiniteError(
+    `Cannot generate with ${who}: its numbers overflow, a step's logits are not finite`,
+  );
+}
+
+/** See the module's documentation. After every read of logits a sequence may have ended: then nothing more is said of it. */
+export class Landing {
+  constructor(private readonly deps: LandingDeps) {}
+
+  /** Takes one sequence's share of a step; `sampled` are the tokens of all its outputs. */
+  async take(share: Share, sampled: Uint32Array): Promise<void> {
+    const { sequence, begin, firstOutput, outputs, samples } = share;
+    const { request, tokens } = sequence;
+    if (sequence.flying === share) sequence.flying = undefined;
+    if (sequence.finished) return;
+    if (sampled.subarray(firstOutput, firstOutput + outputs).includes(noToken)) {
+      return this.deps.fail(sequence, notFinite(request));
+    }
+    if (request.promptLogprobs && begin < request.promptTokenIds.length) await this.#scorePrompt(share);
+    if (!samples || sequence.finished) return;
+    if (tokens.length === request.promptTokenIds.length && request.promptLogprobs) {
+      sequence.events.push({ kind: "prompt", logprobs: sequence.promptLogprobs });
+    }
+    const output = firstOutput + outputs - 1;
+    await this.#takeToken(sequence, { tokenId: sampled[output], output });
+  }
+
+  async #takeToken(
+    sequence: Sequence,
+    { tokenId, output }: { readonly tokenId: number; readonly output: number },
+  ): Promise<void> {
+    const { request, tokens, mostNew, ends } = sequence;
+    if (mostNew === 0) return this.#end(sequence, { finishReason: "length" });
+    const logprobs = request.logprobs === undefined
+      ? undefined
+      : logprobsOf(await this.deps.logits(output), tokenId, request.logprobs);
+    if (sequence.finished) return;
+    if (ends.has(tokenId)) {
+      return this.#end(sequence, { finishReason: "stop", stopToken: { tokenId, logprobs } });
+    }
+    tokens.push(tokenId);
+    sequence.events.push({ kind: "token", tokenId, logprobs });
+    if (tokens.length - request.promptTokenIds.length >= mostNew) {
+      this.#end(sequence, { finishReason: "length" });
+    } else sequence.wake();
+  }
+
+  /** Each output of a prompt's chunk scores the token that follows it. */
+  async #scorePrompt({ sequence, begin, count, firstOutput }: Share): Promise<void> {
+    const { promptTokenIds, logprobs = 0 } = sequence.request;
+    for (let i = 0; i < count && begin + i + 1 < promptTokenIds.length; i++) {
+      const logits = await this.deps.logits(firstOutput + i);
+      if (sequence.finished) return;
+      sequence.promptLogprobs.push(logprobsOf(logits, promptTokenIds[begin + i + 1], logprobs));
+    }
+  }
+
+  #end(sequence: Sequence, how: Omit<EndEvent, "kind">): void {
+    sequence.events.push({ kind: "end", ...how });
+    this.deps.finish(sequence);
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * What a request may ask for, checked before anything is spent on it.
+ *
+ * @module
+ */
+import type { GenerateRequest } from "./generate.ts";
+
+/** Most ids that a request may name as its ends. */
+export const maxStopTokenIds = 128;
+
+/** Most log-probabilities at a position. */
+const maxLogprobs = 20;
+
+/** The engine that a request is checked for. */
+export interface Capacity {
+  readonly maxModelLen: number;
+  readonly vocabSize: number;
+  /** The model's own end tokens. */
+  readonly eosTokenIds: readonly number[];
+}
+
+function refuse(field: string, value: unknown, rule: string): never {
+  const shown = typeof value === "bigint" ? `${value}n` : String(value).slice(0, 80);
+  throw new RangeError(`Cannot generate with ${field} ${shown}: it must be ${rule}`);
+}
+
+const isIn = (value: unknown, least: number, most: number): boolean =>
+  Number.isInteger(value) && (value as number) >= least && (value as number) <= most;
+
+function checkIds(field: string, ids: readonly number[], vocabSize: number): void {
+  const bad = ids.find((id) => !isIn(id, 0, vocabSize - 1));
+  if (bad === undefined && !ids.includes(undefined as never)) return;
+  throw new RangeError(`Cannot use token id ${bad} of ${field}: ids are integers in 0..${vocabSize - 1}`);
+}
+
+function checkPrompt({ promptTokenIds }: GenerateRequest, { maxModelLen, vocabSize }: Capacity): void {
+  if (promptTokenIds.length === 0) {
+    throw new RangeError("Cannot generate from an empty prompt: it needs at least one token");
+  }
+  if (promptTokenIds.length > maxModelLen) {
+    throw new RangeError(
+      `Cannot generate from ${promptTokenIds.length} tokens: the context holds ${maxModelLen}`,
+    );
+  }
+  checkIds("promptTokenIds", promptTokenIds, vocabSize);
+}
+
+function isSeed(seed: unknown): boolean {
+  if (typeof seed === "bigint") return seed >= -(2n ** 63n) && seed < 2n ** 64n;
+  return Number.isSafeInteger(seed);
+}
+
+function checkSampling({ sampling }: GenerateRequest): void {
+  const { temperature, topP, topK, seed } = sampling;
+  if (!(Number.isFinite(temperature) && temperature >= 0)) {
+    refuse("temperature", temperature, "a finite number of 0 or more");
+  }
+  // A number: a text or null would pass comparisons.
+  if (!(typeof topP === "number" && topP > 0 && topP <= 1)) {
+    refuse("topP", topP, "more than 0, and at most 1");
+  }
+  if (!isIn(topK, 0, Number.MAX_SAFE_INTEGER)) refuse("topK", topK, "an integer of 0 or more");
+  if (seed !== undefined && !isSeed(seed)) {
+    refuse("seed", seed, "a safe integer, or a bigint of at most 64 bits");
+  }
+}
+
+function checkLogprobs({ logprobs, promptLogprobs }: GenerateRequest): void {
+  if (logprobs !== undefined && !isIn(logprobs, 0, maxLogprobs)) {
+    refuse("logprobs", logprobs, `an integer in 0..${maxLogprobs}`);
+  }
+  if (promptLogprobs && logprobs === undefined) refuse("promptLogprobs", true, "asked for with logprobs");
+}
+
+function checkEnds(request: GenerateRequest, capacity: Capacity): void {
+  const { maxTokens, stopTokenIds = [], minTokens = 0 } = request;
+  if (stopTokenIds.length > maxStopTokenIds) {
+    throw new RangeError(
+      `Cannot generate with ${stopTokenIds.length} stopTokenIds: at most ${maxStopTokenIds} are taken`,
+    );
+  }
+  checkIds("stopTokenIds", stopTokenIds, capacity.vocabSize);
+  if (!isIn(minTokens, 0, maxTokens)) {
+    refuse("minTokens", minTokens, `an integer in 0..${maxTokens} (maxTokens)`);
+  }
+  if (minTokens > 0 && endsOf(request, capacity).size === capacity.vocabSize) {
+    refuse("minTokens", minTokens, "0 where every token is an end token");
+  }
+}
+
+/** The ids that end a request's sequence. */
+export function endsOf(
+  { stopTokenIds = [], ignoreEos }: GenerateRequest,
+  { eosTokenIds, vocabSize }: Capacity,
+): ReadonlySet<number> {
+  // A tokenizer may know more ids than the model has logits.
+  const own = ignoreEos ? [] : eosTokenIds.filter((id) => isIn(id, 0, vocabSize - 1));
+  return new Set([...own, ...stopTokenIds]);
+}
+
+/**
+ * Checks a request.
+ *
+ * @throws RangeError that names the field, the value and the rule.
+ */
+export function checkRequest(request: GenerateRequest, capacity: Capacity): void {
+  const { maxTokens } = request;
+  checkPrompt(request, capacity);
+  if (!isIn(maxTokens, 0, Number.MAX_SAFE_INTEGER)) {
+    throw new RangeError(`Cannot generate ${maxTokens} tokens: the count must be an integer of 0 or more`);
+  }
+  checkSampling(request);
+  checkLogprobs(request);
+  checkEnds(request, capacity);
+}
