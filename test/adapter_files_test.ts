@@ -228,6 +228,12 @@ test("loadAdapter takes scalings of 0, and large numbers that small ones make up
   await loadAdapter(adapterOf(loraConfig, lora(filled(1e30, 2, 16), filled(1e-20, 16, 2))));
 });
 
+test("loadAdapter refuses a use_rslora that is neither true nor false: it would change the scale", () =>
+  refusesLoad(
+    adapterOf({ ...loraConfig, use_rslora: 1 }, lora(ones(2, 16), ones(16, 2))),
+    /field "use_rslora" as true or false: it is 1/,
+  ));
+
 test("loadAdapter looks at every key of alpha_pattern, and takes the first that fits", async () => {
   const weights = lora(ones(2, 16), ones(16, 2));
   await refusesLoad(

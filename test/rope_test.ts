@@ -9,6 +9,7 @@ import {
   ropeTable,
   RopeTurns,
 } from "../src/models/rope.ts";
+import { everyDevice } from "./devices.ts";
 import { fixtureBytes, tinyFields, tinyFolder } from "./model_folders.ts";
 
 /** What transformers computed, see fixtures/make_rope.py. */
@@ -99,6 +100,20 @@ for (const [name, { fields, runs }] of cases) {
           assert.ok(Math.abs(logprob - expected[id]) <= 1e-4, `token ${id}: ${logprob}, not ${expected[id]}`);
         }
       });
+    }
+  });
+}
+
+for (const [name, device] of await everyDevice()) {
+  test(`openModel with dynamic and longrope scaling on ${name}: greedy ids are transformers', in company`, async () => {
+    for (const { fields, runs } of [golden.cases.dynamic, golden.cases.longrope]) {
+      const { engine } = await openModel(device, {
+        folder: tinyFolder(base, { fields }),
+        maxModelLen: 24,
+        engine: { maxStepTokens: 8, maxSequences: 2, merging: "never" },
+      });
+      const found = await Promise.all(runs.map((run) => generated(engine, run)));
+      assert.deepEqual(found.map(({ ids }) => ids), runs.map(({ greedy }) => greedy));
     }
   });
 }

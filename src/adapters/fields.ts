@@ -79,6 +79,15 @@ export function integerField(
   return value;
 }
 
+/** A field that is true or false; false where it is absent or null. */
+export function flagField(config: Readonly<Record<string, unknown>>, field: string): boolean {
+  const value = config[field] ?? false;
+  if (typeof value === "boolean") return value;
+  throw new ConfigError(
+    `Cannot read adapter_config.json field "${field}" as true or false: it is ${shown(value)}`,
+  );
+}
+
 /** An object field of pattern to number; empty when absent or null. */
 export function patternField(
   config: Readonly<Record<string, unknown>>,

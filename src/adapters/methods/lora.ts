@@ -10,7 +10,7 @@ import { loraProduct } from "../../../kernels/lora_product.ts";
 import { ConfigError } from "../../errors.ts";
 import { step } from "../../plan.ts";
 import { tensor } from "../../tensor.ts";
-import { numberField, patternField, refuseUnknown } from "../fields.ts";
+import { flagField, numberField, patternField, refuseUnknown } from "../fields.ts";
 import type { AdapterFiles, AdapterModule, Method, TrainableModule } from "../method.ts";
 import { checkReach, checkScale, toFloat32 } from "../numbers.ts";
 
@@ -187,6 +187,7 @@ export const lora: Method = {
     }
     const alpha = numberField(config, "lora_alpha", 8);
     const alphas = patternField(config, "alpha_pattern");
+    const rslora = flagField(config, "use_rslora");
     const modules = new Map<string, AdapterModule>();
     for (const name of tensors.keys()) {
       const match = /^base_model\.model\.(.+)\.lora_([AB])\.weight$/.exec(name);
@@ -212,7 +213,7 @@ export const lora: Method = {
       }
       const rank = a.shape[0];
       const from = patternValue(alphas, path) ?? { field: "lora_alpha", value: alpha };
-      const scale = from.value / (config.use_rslora === true ? Math.sqrt(rank) : rank);
+      const scale = from.value / (rslora ? Math.sqrt(rank) : rank);
       checkScale(scale, from);
       const factors: Factors = {
         a: toFloat32(nameA, a),
