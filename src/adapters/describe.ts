@@ -36,6 +36,7 @@ export async function describeAdapter(
 ): Promise<AdapterFacts> {
   const { config, bytes } = await readConfig(folder);
   const method = methodOf(config);
+  method.checkConfig(config);
   const weights = await openWeights(folder, maxBytes);
   try {
     const { tensors } = await openSafetensors(weights, { maxHeaderBytes });

@@ -145,6 +145,12 @@ export interface Method {
   /** PEFT's `peft_type`. */
   readonly peftType: string;
   /**
+   * Checks what a config alone can be wrong in, so that lists need not read tensors.
+   *
+   * @throws ConfigError that names the field and the rule.
+   */
+  checkConfig(config: Readonly<Record<string, unknown>>): void;
+  /**
    * Reads the adapted modules by path (`model.layers.0.self_attn.q_proj`), in the file's order.
    *
    * @throws ConfigError that names the field or tensor and the rule.

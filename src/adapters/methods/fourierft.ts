@@ -229,7 +229,7 @@ const trainingDefaults = { nFrequency: 1000, scaling: 150, randomLocSeed: 777 };
 /** See the module's documentation. */
 export const fourierft: Method = {
   peftType: "FOURIERFT",
-  read({ config, tensors, options }) {
+  checkConfig(config) {
     refuseUnknown(config, {
       known,
       reasons: { modules_to_save: "whole saved modules are not supported, only linear layers' spectra" },
@@ -240,9 +240,14 @@ export const fourierft: Method = {
           "cannot be drawn again without the seed",
       );
     }
-    const seed = integerField(config, "random_loc_seed", 777);
+    integerField(config, "random_loc_seed", 777);
     const scaling = numberField(config, "scaling", 150);
     checkScale(scaling, { field: "scaling", value: scaling });
+  },
+  read({ config, tensors, options }) {
+    this.checkConfig(config);
+    const seed = integerField(config, "random_loc_seed", 777);
+    const scaling = numberField(config, "scaling", 150);
     const modules = new Map<string, AdapterModule>();
     for (const [name, t] of tensors) {
       if (!name.startsWith(prefix) || !name.endsWith(suffix)) {

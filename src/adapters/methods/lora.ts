@@ -175,7 +175,7 @@ function trainableLora({ a, b, rank, in: inFeatures, out, scale }: Factors): Tra
 /** See the module's documentation. */
 export const lora: Method = {
   peftType: "LORA",
-  read({ config, tensors }: AdapterFiles) {
+  checkConfig(config) {
     refuseUnknown(config, { known, reasons });
     if (!plainInits.includes(config.init_lora_weights)) {
       throw new ConfigError(
@@ -185,6 +185,12 @@ export const lora: Method = {
           "it changed the base weights; convert the adapter to plain LoRA first (PEFT: path_initial_model_for_weight_conversion)",
       );
     }
+    numberField(config, "lora_alpha", 8);
+    patternField(config, "alpha_pattern");
+    flagField(config, "use_rslora");
+  },
+  read({ config, tensors }: AdapterFiles) {
+    this.checkConfig(config);
     const alpha = numberField(config, "lora_alpha", 8);
     const alphas = patternField(config, "alpha_pattern");
     const rslora = flagField(config, "use_rslora");
