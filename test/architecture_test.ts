@@ -55,7 +55,8 @@ const rooms: Readonly<Record<string, Room>> = {
   failover: { uses: ["device"], types: ["adapters", "engine"] },
   merge: { uses: ["models", "adapters", "safetensors", "folder", ...ground], types: ["device"] },
   training: {
-    uses: ["engine", "models", "safetensors", "folder", "plan", ...ground],
+    // `jinja` for how it reads the numbers of JSON.
+    uses: ["engine", "models", "jinja", "safetensors", "folder", "plan", ...ground],
     types: ["adapters", "device"],
   },
   train: {
