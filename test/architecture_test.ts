@@ -37,10 +37,12 @@ const rooms: Readonly<Record<string, Room>> = {
   safetensors: { uses: ground },
   "adapters/methods": { uses: ["adapters", "plan", ...ground] },
   adapters: { uses: ["adapters/methods", "safetensors", "folder", "plan", ...ground], types: ["device"] },
+  // Chat templates: a language of its own, which knows nothing of models.
+  jinja: { uses: ["errors"] },
   models: {
-    uses: ["safetensors", "folder", "plan", ...ground],
+    uses: ["safetensors", "folder", "plan", "jinja", ...ground],
     types: ["adapters", "device"],
-    packages: ["@huggingface/jinja", "@huggingface/tokenizers"],
+    packages: ["@huggingface/tokenizers"],
   },
   engine: { uses: ["models", "adapters", "plan", ...ground], types: ["device"] },
   server: {
@@ -53,7 +55,8 @@ const rooms: Readonly<Record<string, Room>> = {
   failover: { uses: ["device"], types: ["adapters", "engine"] },
   merge: { uses: ["models", "adapters", "safetensors", "folder", ...ground], types: ["device"] },
   training: {
-    uses: ["engine", "models", "safetensors", "folder", "plan", ...ground],
+    // `jinja` for how it reads the numbers of JSON.
+    uses: ["engine", "models", "jinja", "safetensors", "folder", "plan", ...ground],
     types: ["adapters", "device"],
   },
   train: {

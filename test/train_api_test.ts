@@ -264,7 +264,7 @@ test("train refuses an option that breaks its rule before it reads a file", asyn
     [{ packing: "tight" }, /Cannot use packing "tight"/],
     [{ lossOn: "none" }, /Cannot use lossOn "none"/],
     [{ seed: -1 }, /Cannot use seed -1/],
-    [{ data: { content: "w1", format: "csv" } }, /Cannot use format "csv": it must be text or jsonl/],
+    [{ data: { content: "w1", format: "csv" } }, /Cannot use format "csv": it must be text, jsonl or json/],
     [{ evaluation: { content: "w1", format: "csv" } }, /Cannot use format "csv"/],
     [{ adapter: { peftType: "FOURIERFT", nFrequency: 0 } }, /Cannot use nFrequency 0/],
     [{ adapter: { peftType: "LORA", loraAlpha: Infinity } }, /Cannot use loraAlpha Infinity/],

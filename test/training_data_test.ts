@@ -324,13 +324,17 @@ test("jsonl: a broken line is named by its number, and what was found in it", as
   }
 });
 
-test("formatOf() knows JSON lines by their name", () => {
-  assert.deepEqual(["a.jsonl", "a.NDJSON", "a.txt", "jsonl"].map(formatOf), [
+test("formatOf() knows JSON by its name, and refuses tables and archives", () => {
+  assert.deepEqual(["a.jsonl", "a.NDJSON", "a.Json", "a.txt", "jsonl"].map(formatOf), [
     "jsonl",
     "jsonl",
+    "json",
     "text",
     "text",
   ]);
+  for (const name of ["a.csv", "a.TSV", "a.parquet", "a.jsonl.gz"]) {
+    assert.throws(() => formatOf(name), new RegExp(`Cannot read "${name}" as training data: .* JSON lines`));
+  }
 });
 
 /** The targets of the one sequence that a line of JSON makes; `-` where there is none. */

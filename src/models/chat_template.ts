@@ -3,25 +3,31 @@
  *
  * @module
  */
-import { Template } from "@huggingface/jinja";
 import { ConfigError } from "../errors.ts";
-import type { Tokenizer } from "./tokenizer_types.ts";
+import { Template } from "../jinja/template.ts";
+import type { ChatOptions, Tokenizer } from "./tokenizer_types.ts";
 
 /** What a template sees besides the messages, e.g. `bos_token`. */
 export type TemplateVariables = Readonly<Record<string, string>>;
 
+/** A model's template, or two where it has another one for chats with tools. */
+export type ChatTemplate = string | { readonly default: string; readonly tool_use?: string };
+
 /**
- * The template of a `chat_template` field: a text, or a list of named texts of which `default` is meant.
+ * The template of a `chat_template` field: a text, or a list of named texts. Of these `default` is meant, and `tool_use`
+ * where tools are given, as in transformers.
  *
  * @throws ConfigError when the field is something else, or no entry is named `default`.
  */
-export function templateOf(field: unknown, file: string): string | undefined {
+export function templateOf(field: unknown, file: string): ChatTemplate | undefined {
   if (field === undefined || field === null || typeof field === "string") return field ?? undefined;
-  const entries: readonly unknown[] = Array.isArray(field) ? field : [];
-  for (const entry of entries) {
+  const named = new Map<unknown, string>();
+  for (const entry of Array.isArray(field) ? field as readonly unknown[] : []) {
     const { name, template } = Object(entry) as { name?: unknown; template?: unknown };
-    if (name === "default" && typeof template === "string") return template;
+    if (typeof template === "string") named.set(name, template);
   }
+  const standard = named.get("default");
+  if (standard !== undefined) return { default: standard, tool_use: named.get("tool_use") };
   throw new ConfigError(
     `Cannot read "chat_template" of ${file}: it must be a text, or a list with an entry named "default"`,
   );
@@ -38,30 +44,53 @@ export function tokenVariables(config: Readonly<Record<string, unknown>>): Templ
   return variables;
 }
 
+/** Names that a chat always has, and that `variables` may not set. */
+const fixed = ["messages", "tools", "documents", "add_generation_prompt"];
+
+function checkVariables(variables: Readonly<Record<string, unknown>>): void {
+  const name = fixed.find((name) => Object.hasOwn(variables, name));
+  if (name === undefined) return;
+  throw new ConfigError(`Cannot give the chat template a variable "${name}": the chat has its own`);
+}
+
+/** The text of the template that is meant. */
+function sourceOf(template: ChatTemplate | undefined, { tools }: ChatOptions): string {
+  if (template === undefined) {
+    throw new ConfigError("Cannot write a chat prompt: the model has no chat template");
+  }
+  if (typeof template === "string") return template;
+  return (tools === undefined ? undefined : template.tool_use) ?? template.default;
+}
+
 /**
  * A function from messages to the text of a prompt that asks for the assistant's next message, unless told not to.
  *
- * The template is parsed at the first call, so that a model with a broken one still completes text.
+ * A template is parsed at its first use, so that a model with a broken one still completes text.
+ *
+ * @param now What `strftime_now` of a template reads, in local time.
  */
 export function chatFormatter(
-  source: string | undefined,
+  template: ChatTemplate | undefined,
   variables: TemplateVariables,
+  { now }: { now?: () => Date } = {},
 ): Tokenizer["chatPrompt"] {
-  let template: Template | undefined;
-  return (messages, { addGenerationPrompt = true } = {}) => {
-    if (source === undefined) {
-      throw new ConfigError("Cannot write a chat prompt: the model has no chat template");
-    }
+  const parsed = new Map<string, Template>();
+  return (messages, options = {}) => {
+    const source = sourceOf(template, options);
+    checkVariables(options.variables ?? {});
     try {
-      template ??= new Template(source);
-      // transformers passes these two always, and templates test them for none rather than for being defined.
-      const absent = { tools: null, documents: null };
-      return template.render({
+      const found = parsed.get(source) ?? new Template(source);
+      parsed.set(source, found);
+      const given = {
         ...variables,
-        ...absent,
+        ...options.variables,
         messages,
-        add_generation_prompt: addGenerationPrompt,
-      });
+        // transformers passes these always, and templates test them for none rather than for being defined.
+        tools: options.tools ?? null,
+        documents: options.documents ?? null,
+        add_generation_prompt: options.addGenerationPrompt ?? true,
+      };
+      return found.render(given, { now });
     } catch (error) {
       throw new ConfigError(
         `Cannot write a chat prompt by the model's template: ${(error as Error).message}`,

@@ -6,7 +6,7 @@
 import { Tokenizer as Encoder } from "@huggingface/tokenizers";
 import { ConfigError } from "../errors.ts";
 import type { ReadableFolder } from "../folder.ts";
-import { chatFormatter, templateOf, tokenVariables } from "./chat_template.ts";
+import { chatFormatter, type ChatTemplate, templateOf, tokenVariables } from "./chat_template.ts";
 import type { Tokenizer } from "./tokenizer_types.ts";
 
 /** What reading a tokenizer needs of a folder. */
@@ -46,8 +46,14 @@ function eosOf(fields: Fields, file: string): readonly number[] {
   return ids;
 }
 
-async function readTemplate(folder: TextFolder, config: Fields): Promise<string | undefined> {
-  if (await folder.exists("chat_template.jinja")) return await folder.readText("chat_template.jinja");
+async function readTemplate(folder: TextFolder, config: Fields): Promise<ChatTemplate | undefined> {
+  if (await folder.exists("chat_template.jinja")) {
+    const forTools = "additional_chat_templates/tool_use.jinja";
+    return {
+      default: await folder.readText("chat_template.jinja"),
+      tool_use: await folder.exists(forTools) ? await folder.readText(forTools) : undefined,
+    };
+  }
   const template = templateOf(config.chat_template, "tokenizer_config.json");
   if (template !== undefined) return template;
   return templateOf(

@@ -4,11 +4,23 @@
  * @module
  */
 
-/** One message of a chat; `content` is text. */
+/** One message of a chat; a chat template sees all its fields. */
 export interface ChatMessage {
   readonly role: string;
-  readonly content: string;
+  /** Text; null or nothing beside tool calls; or parts, for templates that take such. */
+  readonly content?: string | null | readonly Readonly<Record<string, unknown>>[];
   readonly [field: string]: unknown;
+}
+
+/** What a chat template is given besides messages, by the names of transformers. */
+export interface ChatOptions {
+  /** Whether the prompt asks for the assistant's next message; true by default. */
+  readonly addGenerationPrompt?: boolean;
+  /** JSON schemas of functions. Of a model with several templates, the one named `tool_use` is for them. */
+  readonly tools?: readonly Readonly<Record<string, unknown>>[];
+  readonly documents?: readonly Readonly<Record<string, unknown>>[];
+  /** Other variables: `chat_template_kwargs`. They outrank the names of tokens. */
+  readonly variables?: Readonly<Record<string, unknown>>;
 }
 
 /** Text to token ids and back. */
@@ -34,7 +46,8 @@ export interface Tokenizer {
    * The prompt text of a chat, by the model's own template, ready for `encode` with `addSpecialTokens: false`. It asks
    * for the assistant's next message unless `addGenerationPrompt` is false.
    *
-   * @throws ConfigError when the model has no chat template, or the template refuses the messages.
+   * @throws ConfigError when the model has no chat template, when the template refuses the messages or uses what is not
+   * supported, and when it takes too many steps.
    */
-  chatPrompt(messages: readonly ChatMessage[], options?: { addGenerationPrompt?: boolean }): string;
+  chatPrompt(messages: readonly ChatMessage[], options?: ChatOptions): string;
 }

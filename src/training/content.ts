@@ -37,8 +37,8 @@ async function* bytesOf(content: TrainingText["content"]): AsyncGenerator<Uint8A
 
 /** The text as a file that is read once. */
 export function fileOf({ content, format = "text" }: TrainingText): DataFile {
-  if (format !== "text" && format !== "jsonl") {
-    throw new RangeError(`Cannot use format "${format}": it must be text or jsonl`);
+  if (format !== "text" && format !== "jsonl" && format !== "json") {
+    throw new RangeError(`Cannot use format "${format}": it must be text, jsonl or json`);
   }
   return { bytes: bytesOf(content), format };
 }

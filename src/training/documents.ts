@@ -3,18 +3,26 @@
  *
  * @module
  */
-import type { ChatMessage, Tokenizer } from "../models/tokenizer_types.ts";
+import { parseJson } from "../jinja/template.ts";
+import type { Tokenizer } from "../models/tokenizer_types.ts";
+import { chatSegments } from "./chat_segments.ts";
 import { type ByteStream, linesOf, longestText } from "./lines.ts";
+import { recordOf } from "./records.ts";
+import { isObject, kindOf } from "./turns.ts";
 
 /**
  * What a training file is.
  *
  * - `text`: one document a file, or several with form feeds (U+000C) or `<|endoftext|>` between them. Line breaks at a
  *   document's two ends are not part of it, and white space alone is no document.
- * - `jsonl`: one document a line, a JSON object with `text`, or else `prompt` and `completion`, or else `messages`
- *   (each with `role` and `content`, put together by the model's chat template). Other fields are not looked at.
+ * - `jsonl`: one document a line, a JSON object with `text`, or `prompt` and `completion` (texts, or lists of messages),
+ *   or `messages` (each with `role` and `content`; put together by the model's chat template, which is given `tools`,
+ *   `documents` and `chat_template_kwargs`, too), or `conversations` (each with `from` and `value`). A message of the
+ *   assistant with `weight` 0 is read and not learnt. A field that would change what is learnt and is none of these is
+ *   refused.
+ * - `json`: a list of such objects.
  */
-export type DataFormat = "text" | "jsonl";
+export type DataFormat = "text" | "jsonl" | "json";
 
 /** Which tokens are learnt: all, or completions and the assistant's turns only; a `text` is learnt whole in both. */
 export type LossOn = "all" | "completion";
@@ -41,22 +49,34 @@ export interface DocumentOptions {
   readonly tokenizer: Pick<Tokenizer, "chatPrompt">;
 }
 
-type Fields = Readonly<Record<string, unknown>>;
+/** Tables and archives: their bytes are no text to learn. */
+const tables = /\.(csv|tsv|parquet|arrow|feather|xlsx?|zip|gz|bz2|xz|zst)$/i;
 
-/** The format that a file's name speaks of: `jsonl` for .jsonl and .ndjson, else `text`. */
+/**
+ * The format that a file's name speaks of: `jsonl` for .jsonl and .ndjson, `json` for .json, else `text`.
+ *
+ * @throws SyntaxError for the names of tables and archives.
+ */
 export function formatOf(fileName: string): DataFormat {
-  return /\.(jsonl|ndjson)$/i.test(fileName) ? "jsonl" : "text";
+  if (/\.(jsonl|ndjson)$/i.test(fileName)) return "jsonl";
+  if (/\.json$/i.test(fileName)) return "json";
+  const table = tables.exec(fileName)?.[0];
+  if (table === undefined) return "text";
+  throw new SyntaxError(
+    `Cannot read "${fileName}" as training data: ${table} is no text; write it as JSON lines (.jsonl)`,
+  );
 }
 
 /**
  * Reads documents one by one.
  *
- * @throws SyntaxError for bytes that are not UTF-8 (with the byte), and for a line that is no document (with its
- * number); RangeError for a document of more than 2^28 characters; ConfigError where the chat template refuses.
+ * @throws SyntaxError for bytes that are not UTF-8 (with the byte), and for a line or an entry that is no document
+ * (with its number); RangeError for a document of more than 2^28 characters; ConfigError where the chat template refuses.
  */
 export function readDocuments(stream: ByteStream, options: DocumentOptions): AsyncGenerator<TextDocument> {
   const lines = linesOf(stream);
-  return options.format === "text" ? textDocuments(lines) : jsonDocuments(lines, options);
+  if (options.format === "text") return textDocuments(lines);
+  return options.format === "json" ? arrayDocuments(lines, options) : jsonDocuments(lines, options);
 }
 
 const separator = /\f|<\|endoftext\|>/;
@@ -99,103 +119,77 @@ async function* jsonDocuments(
   for await (const text of lines) {
     line++;
     if (!/\S/.test(text)) continue;
-    yield* jsonDocument(parse(text, line), { ...options, line });
+    const place = `line ${line}`;
+    yield* jsonDocument(parse(text, place), { ...options, place });
   }
 }
 
-function parse(text: string, line: number): Fields {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new SyntaxError(`Cannot read line ${line} as JSON: ${(error as Error).message}`);
-  }
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Fields;
-  throw new SyntaxError(
-    `Cannot read line ${line} as a document: it must be a JSON object, it is ${kindOf(value)}`,
-  );
-}
-
-function kindOf(value: unknown): string {
-  if (value === null) return "null";
-  return Array.isArray(value) ? "a list" : typeof value === "object" ? "an object" : `a ${typeof value}`;
-}
-
-type LineOptions = DocumentOptions & { readonly line: number };
-
-function* jsonDocument(fields: Fields, options: LineOptions): Generator<TextDocument> {
-  const { line, lossOn = "all" } = options;
-  if ("text" in fields) {
-    yield* plainDocument(textField(fields, { field: "text", line }));
-  } else if ("prompt" in fields && "completion" in fields) {
-    const prompt = { text: textField(fields, { field: "prompt", line }), isTarget: lossOn === "all" };
-    const completion = { text: textField(fields, { field: "completion", line }), isTarget: true };
-    yield { segments: [prompt, completion], isTemplated: false };
-  } else if ("messages" in fields) {
-    yield { segments: chatSegments(messagesField(fields, line), options), isTemplated: true };
-  } else {
-    const found = Object.keys(fields).slice(0, 10).map((name) => JSON.stringify(name.slice(0, 40)));
-    throw new SyntaxError(
-      `Cannot read line ${line} as a document: its fields are ${found.join(", ") || "none"}; ` +
-        'the rule is "text", or "prompt" and "completion", or "messages"',
-    );
-  }
-}
-
-function textField(fields: Fields, { field, line }: { field: string; line: number }): string {
-  const value = fields[field];
-  if (typeof value === "string") return value;
-  throw new SyntaxError(`Cannot read "${field}" of line ${line}: it must be a text, it is ${kindOf(value)}`);
-}
-
-function messagesField(fields: Fields, line: number): readonly ChatMessage[] {
-  const { messages } = fields;
-  if (!Array.isArray(messages) || messages.length === 0) {
-    const found = Array.isArray(messages) ? "empty" : kindOf(messages);
-    throw new SyntaxError(
-      `Cannot read "messages" of line ${line}: it must be a list of messages, it is ${found}`,
-    );
-  }
-  messages.forEach((message: unknown, index) => {
-    const { role, content } = Object(message) as Fields;
-    if (typeof role === "string" && typeof content === "string") return;
-    throw new SyntaxError(
-      `Cannot read message ${index} of line ${line}: "role" and "content" must be texts, ` +
-        `they are ${kindOf(role)} and ${kindOf(content)}`,
-    );
-  });
-  return messages;
-}
-
-/**
- * A conversation as the template writes it, cut where the assistant's turns begin and end: a turn begins where the
- * prompt that asks for it ends. Takes two renderings an assistant's turn.
- */
-function chatSegments(messages: readonly ChatMessage[], options: LineOptions): Segment[] {
-  const { tokenizer, line, lossOn = "all" } = options;
-  const closed = { addGenerationPrompt: false };
-  const whole = tokenizer.chatPrompt(messages, closed);
-  if (lossOn === "all") return [{ text: whole, isTarget: true }];
-  const segments: Segment[] = [];
-  let done = 0;
-  messages.forEach(({ role }, index) => {
-    if (role !== "assistant") return;
-    const before = index === 0 ? "" : tokenizer.chatPrompt(messages.slice(0, index));
-    const after = tokenizer.chatPrompt(messages.slice(0, index + 1), closed);
-    if (before.length < done || !after.startsWith(before) || !whole.startsWith(after)) {
-      throw new SyntaxError(
-        `Cannot find message ${index} of line ${line} in the conversation: the model's chat template writes what ` +
-          "came before a turn anew; the loss must be on all tokens",
+/** The documents of a list; a file of that name that has JSON lines in it is read as such. */
+async function* arrayDocuments(
+  lines: AsyncIterable<string>,
+  options: DocumentOptions,
+): AsyncGenerator<TextDocument> {
+  const parts: string[] = [];
+  let length = 0;
+  for await (const line of lines) {
+    length += line.length + 1;
+    if (length > longestText) {
+      throw new RangeError(
+        `Cannot read a list of more than ${longestText} characters: write it as JSON lines (.jsonl)`,
       );
     }
-    segments.push({ text: whole.slice(done, before.length), isTarget: false });
-    segments.push({ text: whole.slice(before.length, after.length), isTarget: true });
-    done = after.length;
-  });
-  if (done === 0) {
+    parts.push(line);
+  }
+  const text = parts.join("\n");
+  if (!/^\s*\[/.test(text) && isLines(parts)) return yield* jsonDocuments(inTurn(parts), options);
+  const entries = parse(text, "the file");
+  if (!Array.isArray(entries)) {
     throw new SyntaxError(
-      `Cannot learn from line ${line}: the loss is on the assistant's turns, and it has none`,
+      `Cannot read the file as training data: it must be a list of objects, it is ${kindOf(entries)}`,
     );
   }
-  return [...segments, { text: whole.slice(done), isTarget: false }].filter(({ text }) => text !== "");
+  for (const [index, entry] of entries.entries()) {
+    yield* jsonDocument(entry, { ...options, place: `entry ${index + 1}` });
+  }
+}
+
+/** Whether the first line with anything in it is an object of its own. */
+function isLines(lines: readonly string[]): boolean {
+  const first = lines.find((line) => /\S/.test(line)) ?? "";
+  try {
+    return isObject(JSON.parse(first));
+  } catch {
+    return false;
+  }
+}
+
+async function* inTurn(lines: readonly string[]): AsyncGenerator<string> {
+  yield* lines;
+}
+
+function parse(text: string, place: string): unknown {
+  try {
+    return parseJson(text);
+  } catch (error) {
+    throw new SyntaxError(`Cannot read ${place} as JSON: ${(error as Error).message}`);
+  }
+}
+
+type RecordOptions = DocumentOptions & { readonly place: string };
+
+function* jsonDocument(value: unknown, options: RecordOptions): Generator<TextDocument> {
+  const { place, lossOn = "all" } = options;
+  if (!isObject(value)) {
+    throw new SyntaxError(
+      `Cannot read ${place} as a document: it must be a JSON object, it is ${kindOf(value)}`,
+    );
+  }
+  const record = recordOf(value, place);
+  if (record.form === "text") yield* plainDocument(record.text);
+  else if (record.form === "completion") {
+    const prompt = { text: record.prompt, isTarget: lossOn === "all" };
+    yield { segments: [prompt, { text: record.completion, isTarget: true }], isTemplated: false };
+  } else {
+    yield { segments: chatSegments(record, { ...options, lossOn }), isTemplated: true };
+  }
 }
