@@ -19,7 +19,7 @@ import {
   orElse,
   textOf,
   Thing,
-  Tuple,
+  type Tuple,
   typeName,
   Undefined,
   type Value,

@@ -8,6 +8,7 @@ import { follow } from "./attributes.ts";
 import { fail } from "./errors.ts";
 import { toJson } from "./json.ts";
 import { capitalized } from "./letters.ts";
+import { spaceClass } from "./literals.ts";
 import { escapeHtml } from "./markup.ts";
 import { fixed } from "./floats.ts";
 import { formatPercent } from "./percent.ts";
@@ -76,7 +77,7 @@ const truncate = operation(
   },
 );
 
-const titleStart = /([-\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000({[<]+)/;
+const titleStart = new RegExp(`([-${spaceClass}({\\[<]+)`);
 
 function title(text: string): string {
   const words = text.split(titleStart).filter((word) => word !== "");
