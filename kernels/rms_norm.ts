@@ -152,7 +152,9 @@ ${sum}
   workgroupBarrier();
   var all = 0.0;
   for (var i = 0u; i < 16; i++) { all += parts[i]; }
-  let factor = inverseSqrt(all / f32(uniforms.dim) + uniforms.eps);
+  var factor = inverseSqrt(all / f32(uniforms.dim) + uniforms.eps);
+  // By bits: compilers may take it that no float is infinite.
+  if (bitcast<u32>(all) >= 0x7f800000u) { factor = bitcast<f32>(bitcast<u32>(all) | 0x7fc00000u); }
 ${store}
 }
 `;
@@ -174,7 +176,9 @@ function sized(rows: number, dim: number, dtype: DType = "float32"): Case<Buffer
 /** Root-mean-square normalisation of each row. */
 export const rmsNorm: Kernel<Buffers, Uniforms> = defineKernel({
   name: "rms_norm",
-  doc: "y[r, i] = x[r, i] / sqrt(mean of x[r, :]^2 + eps) * weight[i]",
+  doc:
+    "y[r, i] = x[r, i] / sqrt(mean of x[r, :]^2 + eps) * weight[i]. A row whose sum of squares is beyond float32 is NaN: " +
+    "dividing by it would give zeros, which look like an answer",
   buffers: {
     x: { access: "read", dtypes: ["float32"], doc: "(rows, dim), row-major" },
     weight: { access: "read", dtypes: ["float32", "float16", "bfloat16"], doc: "(dim)" },
@@ -198,7 +202,7 @@ export const rmsNorm: Kernel<Buffers, Uniforms> = defineKernel({
     for (let r = 0; r < rows; r++) {
       let sum = 0;
       for (let i = 0; i < dim; i++) sum += x[r * dim + i] ** 2;
-      const factor = 1 / Math.sqrt(sum / dim + eps);
+      const factor = Number.isFinite(Math.fround(sum)) ? 1 / Math.sqrt(sum / dim + eps) : NaN;
       for (let i = 0; i < dim; i++) y[r * dim + i] = x[r * dim + i] * factor * weight[i];
     }
   },

@@ -167,6 +167,14 @@ test("rmsNorm of (3, 4) by weight (1, 2) is as computed by hand", () => {
   close(y, [3 / Math.sqrt(12.5), 8 / Math.sqrt(12.5)]);
 });
 
+test("rmsNorm of a row whose squares overflow is NaN, not zeros", () => {
+  const x = new Float32Array([1e20, -3, 0, 1, 1e15, 2]), weight = new Float32Array([1, 1]);
+  const y = new Float32Array(6);
+  rmsNorm.reference({ x, weight, y }, { rows: 3, dim: 2, eps: 0 });
+  assert.deepEqual([...y.subarray(0, 2)], [NaN, NaN]);
+  assert.ok(y.subarray(2).every(Number.isFinite));
+});
+
 test("rope turns (1, 0) to cosine and sine, keeps lengths, and products depend on distance alone", () => {
   const angles = [1, 0.1];
   const table = Float32Array.from(

@@ -24,7 +24,8 @@ export function rms_norm(
       const v = loadTail(from + end, rest);
       squares = multiplyAdd(squares, v, v);
     }
-    const factor = f32x4.splat(<f32> (1.0 / Math.sqrt(<f64> sum(squares) / <f64> dim + eps)));
+    const all = sum(squares), root = Math.sqrt(<f64> all / <f64> dim + eps);
+    const factor = f32x4.splat(all < Infinity ? <f32> (1.0 / root) : NaN);
     for (let i: usize = 0; i < end; i += 16) {
       v128.store(to + i, f32x4.mul(f32x4.mul(v128.load(from + i), factor), v128.load(weight + i)));
     }

@@ -102,7 +102,8 @@ export class BatchEngine implements Engine {
 
   /** Sequences running and waiting now. */
   get load(): { readonly running: number; readonly waiting: number } {
-    return { running: this.#running.length, waiting: this.#waiting.length };
+    const running = this.#running.filter(({ finished }) => !finished);
+    return { running: running.length, waiting: this.#waiting.length };
   }
 
   /**
