@@ -29,6 +29,7 @@ const ground = ["kernels", "tensor", "errors"];
 const rooms: Readonly<Record<string, Room>> = {
   kernels: { uses: [] },
   errors: { uses: [] },
+  breathe: { uses: [] },
   folder: { uses: ["errors"], types: ["safetensors"] },
   tensor: { uses: [], types: ["kernels"] },
   plan: { uses: ["tensor"], types: ["kernels"] },
@@ -38,11 +39,11 @@ const rooms: Readonly<Record<string, Room>> = {
   "adapters/methods": { uses: ["adapters", "plan", ...ground] },
   adapters: { uses: ["adapters/methods", "safetensors", "folder", "plan", ...ground], types: ["device"] },
   models: {
-    uses: ["safetensors", "folder", "plan", ...ground],
+    uses: ["safetensors", "folder", "plan", "breathe", ...ground],
     types: ["adapters", "device"],
-    packages: ["@huggingface/jinja", "@huggingface/tokenizers"],
+    packages: ["@huggingface/jinja", "oniguruma-to-es"],
   },
-  engine: { uses: ["models", "adapters", "plan", ...ground], types: ["device"] },
+  engine: { uses: ["models", "adapters", "plan", "breathe", ...ground], types: ["device"] },
   server: {
     // `device` for its error class: what went wrong becomes a status here.
     uses: ["engine", "safetensors", "device", ...ground],

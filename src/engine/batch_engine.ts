@@ -11,7 +11,7 @@ import type { AdapterRegistry } from "../adapters/registry.ts";
 import type { Device, Trace } from "../device/device.ts";
 import { OverloadedError } from "../errors.ts";
 import type { LlamaModel } from "../models/llama.ts";
-import { breathe } from "./breathe.ts";
+import { breathe } from "../breathe.ts";
 import type { Engine, GenerateEvent, GenerateRequest } from "./generate.ts";
 import { logprobsOf } from "./logprobs.ts";
 import { randomSeed, uniforms } from "./random.ts";
