@@ -11,7 +11,7 @@ import type { Part } from "./run.ts";
 function rest({ index, tokens, finishReason }: Part, job: Job): Record<string, unknown> {
   const wantsLogprobs = job.requests[index].logprobs !== undefined;
   return {
-    logprobs: wantsLogprobs ? chatLogprobs(tokens, job.model.tokenizer) : null,
+    logprobs: wantsLogprobs ? chatLogprobs(tokens) : null,
     finish_reason: finishReason,
     ...(job.returnTokenIds ? { token_ids: tokens.map(({ tokenId }) => tokenId) } : {}),
   };

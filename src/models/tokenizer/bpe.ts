@@ -20,6 +20,25 @@ function pairsOf(fields: Fields): readonly (readonly [string, string])[] {
   });
 }
 
+/** A list of ids that grows. */
+class Ids {
+  #ids = new Int32Array(64);
+  #count = 0;
+
+  push(id: number): void {
+    if (this.#count === this.#ids.length) {
+      const wider = new Int32Array(4 * this.#count);
+      wider.set(this.#ids);
+      this.#ids = wider;
+    }
+    this.#ids[this.#count++] = id;
+  }
+
+  all(): Int32Array {
+    return this.#ids.subarray(0, this.#count);
+  }
+}
+
 /** A word's characters as tokens, before any merge. */
 class Symbols {
   readonly #prefix: string;
@@ -50,8 +69,8 @@ class Symbols {
   }
 
   /** The tokens of a word. */
-  *of(word: string): Steps<number[]> {
-    const ids: number[] = [];
+  *of(word: string): Steps<Int32Array> {
+    const ids = new Ids();
     let unknowns = 0;
     let at = 0;
     let pauseAt = stepSize;
@@ -67,7 +86,7 @@ class Symbols {
         ids.push(id);
       } else if (bytes) {
         // Bytes do not end a run of unknown characters: its token comes after them, as in the Python library.
-        ids.push(...bytes);
+        for (const byte of bytes) ids.push(byte);
       } else if (this.#unknown !== undefined) {
         if (unknowns > 0 && !this.#fuses) ids.push(this.#unknown);
         unknowns++;
@@ -78,7 +97,7 @@ class Symbols {
       }
     }
     if (unknowns > 0) ids.push(this.#unknown!);
-    return ids;
+    return ids.all();
   }
 
   #bytesOf(symbol: string): number[] | undefined {
@@ -103,13 +122,17 @@ export function bpe(fields: Fields): Model {
     vocabulary,
     prefixLength: textField(fields, "continuing_subword_prefix", "").length,
   });
-  const ignoresMerges = flag(fields, "ignore_merges", false);
+  // The longest word that can be a token as a whole; none where merges are never left out.
+  let wholeLength = -1;
+  if (flag(fields, "ignore_merges", false)) {
+    for (const token of vocabulary.keys()) wholeLength = Math.max(wholeLength, token.length);
+  }
 
   return {
     vocabulary,
     covers: symbols.covers,
     *steps(word) {
-      const whole = ignoresMerges ? vocabulary.get(word) : undefined;
+      const whole = word.length <= wholeLength ? vocabulary.get(word) : undefined;
       if (whole !== undefined) return [whole];
       return yield* mergeSymbols(yield* symbols.of(word), merges);
     },

@@ -33,11 +33,11 @@ export function utf8(text: string): Uint8Array<ArrayBuffer> {
   return encoder.encode(text);
 }
 
-/** A text's bytes as such characters. */
+const codes = Uint16Array.from(byteCharacters, (character) => character.charCodeAt(0));
+
+/** A text's bytes as such characters; the text is of some thousand units. */
 export function asByteCharacters(text: string): string {
-  let written = "";
-  for (const byte of utf8(text)) written += byteCharacters[byte];
-  return written;
+  return String.fromCharCode(...Array.from(utf8(text), (byte) => codes[byte]));
 }
 
 /** SentencePiece's tokens for bytes, in the order of the bytes. */
@@ -46,19 +46,27 @@ export const byteTokens: readonly string[] = Array.from(
   (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`,
 );
 
-export const whiteSpace = /^\p{White_Space}$/u;
 /** What Rust's `regex` calls a word's character. */
 export const wordCharacter = /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]$/u;
 
-/** The length of the white space that a text starts with. */
-export function spaceAtStart(text: string): number {
-  return /^\p{White_Space}*/u.exec(text)![0].length;
+/** Whether a UTF-16 unit is white space; all of it is in the Basic Multilingual Plane. */
+function isSpace(unit: number): boolean {
+  if (unit < 0x85) return unit === 0x20 || (unit >= 9 && unit <= 13);
+  return unit === 0x85 || unit === 0xa0 || unit === 0x1680 || (unit >= 0x2000 && unit <= 0x200a) ||
+    unit === 0x2028 || unit === 0x2029 || unit === 0x202f || unit === 0x205f || unit === 0x3000;
 }
 
-/** The index from which on a text is white space; all of it is in the Basic Multilingual Plane. */
+/** The length of the white space that a text starts with. */
+export function spaceAtStart(text: string): number {
+  let length = 0;
+  while (length < text.length && isSpace(text.charCodeAt(length))) length++;
+  return length;
+}
+
+/** The index from which on a text is white space. */
 export function spaceAtEnd(text: string): number {
   let end = text.length;
-  while (end > 0 && whiteSpace.test(text[end - 1])) end--;
+  while (end > 0 && isSpace(text.charCodeAt(end - 1))) end--;
   return end;
 }
 

@@ -69,19 +69,15 @@ export function charsmapTransform(encoded: string): (text: string) => string {
     if (known.size < 65536) known.set(part, found);
     return found;
   };
-  const characters = (part: string): string => {
-    let changed = "";
-    for (const character of part) changed += lookUp(character) ?? character;
-    return changed;
-  };
+  // Joined lists and not sums: those are ropes, which are slow to read later.
+  const characters = (part: string): string =>
+    Array.from(part, (character) => lookUp(character) ?? character).join("");
   return (text) => {
     if (oneByOne.test(text)) return characters(text);
-    let changed = "";
-    for (const { segment } of graphemes.segment(text)) {
+    return Array.from(graphemes.segment(text), ({ segment }) => {
       // Longer clusters are taken character by character, as in the Python library.
       const whole = segment.length < 6 && utf8(segment).length < 6 ? lookUp(segment) : undefined;
-      changed += whole ?? characters(segment);
-    }
-    return changed;
+      return whole ?? characters(segment);
+    }).join("");
   };
 }

@@ -10,7 +10,7 @@ import { type Model, modelOf } from "./model.ts";
 import { type Normalizer, normalizerOf, type Piece } from "./normalizers.ts";
 import { type PostProcessor, postProcessorOf } from "./post_processors.ts";
 import { type PreTokenizer, preTokenizerOf } from "./pre_tokenizers.ts";
-import { finish, type Steps } from "./steps.ts";
+import { finish, type Steps, stepSize } from "./steps.ts";
 
 /** Words of this length at most are remembered with their tokens, so many of them. */
 const rememberedLength = 64;
@@ -111,18 +111,22 @@ export class Encoder {
     for (const word of this.#preTokenizer?.words(piece) ?? [piece]) {
       if (!word || ++words % wordsAtOnce === 0) yield;
       if (!word) continue;
-      const found = this.#remembered.get(word.text) ?? (yield* this.#encodeWord(word.text));
-      if (found.length <= wordsAtOnce) ids.push(...found);
-      else for (const id of found) ids.push(id);
+      const found = yield* this.#encodeWord(word.text);
+      for (let i = 0; i < found.length; i++) {
+        ids.push(found[i]);
+        if (i % stepSize === stepSize - 1) yield;
+      }
     }
   }
 
   *#encodeWord(word: string): Steps<readonly number[]> {
+    // A long word is not looked up: that alone would read all of it.
+    if (word.length > rememberedLength) return yield* this.#model.steps(word);
+    const known = this.#remembered.get(word);
+    if (known) return known;
     const ids = yield* this.#model.steps(word);
-    if (word.length <= rememberedLength) {
-      if (this.#remembered.size >= rememberedWords) this.#remembered.clear();
-      this.#remembered.set(word, ids);
-    }
+    if (this.#remembered.size >= rememberedWords) this.#remembered.clear();
+    this.#remembered.set(word, ids);
     return ids;
   }
 

@@ -71,7 +71,7 @@ export function mergesOf(
  * Where two characters stand beside each other in no token, no merge crosses: the stretches between merge each alone,
  * and give what the whole would.
  */
-export function* mergeSymbols(symbols: readonly number[], merges: Merges): Steps<readonly number[]> {
+export function* mergeSymbols(symbols: Int32Array, merges: Merges): Steps<readonly number[]> {
   const { size, joined } = merges;
   const ids: number[] = [];
   for (let from = 0; from < symbols.length;) {
@@ -80,9 +80,8 @@ export function* mergeSymbols(symbols: readonly number[], merges: Merges): Steps
       if (++to % stepSize === 0) yield;
     }
     if (to - from === 1) ids.push(symbols[from]);
-    else if (to - from <= fewSymbols) mergeFew(symbols.slice(from, to), { merges, ids });
-    else yield* mergeMany(Int32Array.from(symbols.slice(from, to)), { merges, ids });
-    // 64 short stretches are about as much as a step is.
+    else if (to - from <= fewSymbols) mergeFew([...symbols.subarray(from, to)], { merges, ids });
+    else yield* mergeMany(symbols.subarray(from, to), { merges, ids });
     if (Math.floor(to / 1024) > Math.floor(from / 1024)) yield;
     from = to;
   }
@@ -116,15 +115,15 @@ function mergeFew(symbols: number[], { merges: { size, ranks, merged }, ids }: T
 
 /** Numbers, of which the least is taken first. */
 class Heap {
-  #items = new Float64Array(1024);
+  readonly #items: Float64Array;
   #count = 0;
 
+  /** @param most Numbers that it holds at once at most; memory that is not touched costs nothing. */
+  constructor(most: number) {
+    this.#items = new Float64Array(most);
+  }
+
   push(item: number): void {
-    if (this.#count === this.#items.length) {
-      const wider = new Float64Array(2 * this.#count);
-      wider.set(this.#items);
-      this.#items = wider;
-    }
     const items = this.#items;
     let at = this.#count++;
     while (at > 0) {
@@ -158,13 +157,15 @@ class Heap {
 /** A rank and a place in one number, so that ranks order them, and places where they are equal. */
 const placeFactor = 2 ** 26;
 
+/** As {@linkcode mergeFew}, in a time that grows with the length; works within `symbols`. */
 function* mergeMany(symbols: Int32Array, { merges, ids }: Target): Steps<void> {
   const { size, ranks, merged } = merges;
   const count = symbols.length;
   if (count > placeFactor) throw new RangeError(`Cannot encode a word of ${count} characters: at most ${placeFactor}`);
   const next = new Int32Array(count);
   const previous = new Int32Array(count);
-  const heap = new Heap();
+  // One for each pair, and each merge takes one and offers two.
+  const heap = new Heap(2 * count);
   const rankAt = (at: number): number | undefined =>
     symbols[at] < 0 || next[at] >= count ? undefined : ranks.get(symbols[at] * size + symbols[next[at]]);
   const offer = (at: number): void => {

@@ -24,12 +24,14 @@ export interface Normalizer {
 
 /** Whether a text may be cut between two characters so that neither half is normalized otherwise than in the whole. */
 const startsWhole =
-  /^[^\p{M}\p{Lm}\p{Cf}\p{Sk}\p{Cs}\n\u0e33\u0eb3\u1100-\u11ff\u3131-\u318e\ua960-\ua97f\ud7b0-\ud7ff\uff9e-\uffdc]/u;
+  /^[^\p{M}\p{Lm}\p{Cf}\p{Sk}\p{Cs}\u0e33\u0eb3\u1100-\u11ff\u3131-\u318e\ua960-\ua97f\ud7b0-\ud7ff\uff9e-\uffdc]/u;
 const endsWhole = /[^\p{Cf}\p{Cs}\r\u0d4e\u{111c2}\u{111c3}\u{1193f}\u{11941}\u{11a84}-\u{11a89}\u{11d46}\u{11f02}]$/u;
 
-function cutFrom(text: string, at: number): number {
+/** The first place from `at` on where a text may be cut. */
+function* cutFrom(text: string, at: number): Steps<number> {
   for (let cut = at; cut < text.length; cut++) {
     if (startsWhole.test(text.slice(cut, cut + 2)) && endsWhole.test(text.slice(cut - 2, cut))) return cut;
+    if ((cut - at) % stepSize === stepSize - 1) yield;
   }
   return text.length;
 }
@@ -41,13 +43,13 @@ function bySlices(change: (slice: string) => string, shrinks: number): Normalize
     *steps({ text, first }) {
       const changed: string[] = [];
       for (let from = 0; from < text.length;) {
-        const to = cutFrom(text, from + stepSize);
+        const to = yield* cutFrom(text, from + stepSize);
         changed.push(change(text.slice(from, to)));
         from = to;
         if (from < text.length) yield;
       }
       // A first character that vanished leaves a text that begins later.
-      const start = text.slice(0, cutFrom(text, 1));
+      const start = text.slice(0, yield* cutFrom(text, 1));
       return { text: changed.join(""), first: first && (shrinks < Infinity || change(start) !== "") };
     },
   };
@@ -105,7 +107,8 @@ function replace(fields: Fields): Normalizer {
   const plain = plainPattern(fields);
   if (plain !== undefined && [...plain].length === 1) {
     return bySlices(
-      (slice) => slice.replaceAll(plain, () => content),
+      // Not by replaceAll, which makes a rope of every piece that is slow to read later.
+      (slice) => slice.split(plain).join(content),
       content === "" ? Infinity : Math.max(1, plain.length / content.length),
     );
   }

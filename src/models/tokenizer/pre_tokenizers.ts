@@ -143,7 +143,7 @@ function metaspace(fields: Fields): PreTokenizer {
       let marked = "";
       for (let from = 0; from < text.length; from += stepSize) {
         if (from > 0) yield undefined;
-        marked += text.slice(from, from + stepSize).replaceAll(" ", () => mark);
+        marked += text.slice(from, from + stepSize).split(" ").join(mark);
       }
       const prepends = scheme === "always" || (scheme === "first" && first);
       const piece = { text: prepends && !marked.startsWith(mark) ? mark + marked : marked, first };

@@ -48,6 +48,7 @@ function read(fields: Fields): Table {
 
 /** The best way to each place of a word: where its last piece starts, and its id. */
 interface Ways {
+  /** One more, so that 0 is a place that no way leads to. */
   readonly starts: Int32Array;
   readonly ids: Int32Array;
 }
@@ -66,14 +67,14 @@ export function unigram(fields: Fields): Model {
 
   function* waysOf(word: string): Generator<undefined, Ways, void> {
     const size = word.length;
-    const starts = new Int32Array(size + 1).fill(-1);
+    const starts = new Int32Array(size + 1);
     const ids = new Int32Array(size + 1);
     const best = new Float64Array(size + 1);
     const offer = (way: { start: number; end: number; id: number }, score: number): void => {
       const { start, end, id } = way;
       // Of equal sums the first counts: the one whose last piece is longest.
-      if (starts[end] >= 0 && best[start] + score <= best[end]) return;
-      starts[end] = start;
+      if (starts[end] > 0 && best[start] + score <= best[end]) return;
+      starts[end] = start + 1;
       ids[end] = id;
       best[end] = best[start] + score;
     };
@@ -115,20 +116,23 @@ export function unigram(fields: Fields): Model {
     covers: bytes?.every((id) => id !== undefined) ? "all" : "some",
     *steps(word) {
       const { starts, ids } = yield* waysOf(word);
-      const back: (readonly number[])[] = [];
-      for (let end = word.length; end > 0;) {
-        let start = starts[end];
+      const back: number[] = [];
+      for (let end = word.length, done = 1; end > 0; done++) {
+        let start = starts[end] - 1;
         if (ids[end] !== unknownId) {
-          back.push([ids[end]]);
+          back.push(ids[end]);
         } else {
           // Neighbouring unknown characters are one.
-          while (start > 0 && ids[start] === unknownId) start = starts[start];
-          back.push(unknownIds(word.slice(start, end)));
+          while (start > 0 && ids[start] === unknownId) {
+            start = starts[start] - 1;
+            if (++done % stepSize === 0) yield;
+          }
+          for (const id of unknownIds(word.slice(start, end)).toReversed()) back.push(id);
         }
         end = start;
-        if (back.length % stepSize === 0) yield;
+        if (done % stepSize === 0) yield;
       }
-      return back.reverse().flat();
+      return back.reverse();
     },
   };
 }
