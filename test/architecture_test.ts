@@ -29,6 +29,7 @@ const ground = ["kernels", "tensor", "errors"];
 const rooms: Readonly<Record<string, Room>> = {
   kernels: { uses: [] },
   errors: { uses: [] },
+  breathe: { uses: [] },
   folder: { uses: ["errors"], types: ["safetensors"] },
   tensor: { uses: [], types: ["kernels"] },
   plan: { uses: ["tensor"], types: ["kernels"] },
@@ -40,11 +41,11 @@ const rooms: Readonly<Record<string, Room>> = {
   // Chat templates: a language of its own, which knows nothing of models.
   jinja: { uses: ["errors"] },
   models: {
-    uses: ["safetensors", "folder", "plan", "jinja", ...ground],
+    uses: ["safetensors", "folder", "plan", "breathe", "jinja", ...ground],
     types: ["adapters", "device"],
-    packages: ["@huggingface/tokenizers"],
+    packages: ["oniguruma-to-es"],
   },
-  engine: { uses: ["models", "adapters", "plan", ...ground], types: ["device"] },
+  engine: { uses: ["models", "adapters", "plan", "breathe", ...ground], types: ["device"] },
   server: {
     // `device` for its error class: what went wrong becomes a status here.
     uses: ["engine", "safetensors", "device", ...ground],

@@ -10,7 +10,7 @@
 import type { AdapterRegistry } from "../adapters/registry.ts";
 import type { Device, Trace } from "../device/device.ts";
 import type { LlamaModel } from "../models/llama.ts";
-import { breathe } from "./breathe.ts";
+import { breathe } from "../breathe.ts";
 import type { Engine, GenerateEvent, GenerateRequest } from "./generate.ts";
 import { Landing } from "./landing.ts";
 import { sizesOf } from "./lanes.ts";

@@ -3,112 +3,9 @@
  *
  * @module
  */
-import type { Tokenizer } from "../models/tokenizer_types.ts";
-import type { Engine, GenerateRequest, TokenLogprobs } from "./generate.ts";
-
-/** What a decoder puts in place of bytes that are no character, or not yet one. */
-const replacement = "\ufffd";
-
-/** Tokens decoded at once at most while no character is complete; a character has at most four bytes. */
-const maxWindow = 32;
-const keptWindow = 8;
-
-/**
- * Tokens to text, one token at a time.
- *
- * The pieces joined are the text of all tokens: bytes of an unfinished character wait for the rest of it. Each decode sees
- * only the last few tokens, and starts at a character's first byte, so that a decoder treats the new ones as it would
- * within the whole text.
- */
-export class Detokenizer {
-  #window: number[] = [];
-  /** UTF-16 units of the window's text that were given out. */
-  #given = 0;
-  /** Tokens of the window up to the last end of a character. */
-  #settled = 0;
-
-  /** @param context Tokens before the first; their text is not given out, except a character that they leave unfinished. */
-  constructor(private readonly tokenizer: Pick<Tokenizer, "decode">, context: readonly number[] = []) {
-    for (const id of context) this.push(id);
-  }
-
-  /** The text that a token adds; empty while a character is unfinished. */
-  push(tokenId: number): string {
-    this.#window.push(tokenId);
-    const text = this.tokenizer.decode(this.#window);
-    // An unfinished character at the end decodes to one replacement; earlier ones stand for bytes that stay wrong.
-    const stable = text.endsWith(replacement) ? text.length - 1 : text.length;
-    const piece = text.slice(this.#given, stable);
-    this.#given = stable;
-    if (stable === text.length) this.#settle();
-    else if (this.#window.length > maxWindow) this.#shorten();
-    return piece;
-  }
-
-  /** What is left when no token follows: a replacement for an unfinished character, or nothing. */
-  end(): string {
-    return this.tokenizer.decode(this.#window).slice(this.#given);
-  }
-
-  /** At the end of a character: the tokens since the last such end are context enough, when they have any text. */
-  #settle(): void {
-    const recent = this.#window.slice(this.#settled);
-    const text = this.tokenizer.decode(recent);
-    if (text === "") return;
-    this.#window = recent;
-    this.#settled = recent.length;
-    this.#given = text.length;
-  }
-
-  /** Amid many wrong bytes: UTF-8 finds its way again after a few. */
-  #shorten(): void {
-    this.#window = this.#window.slice(-keptWindow);
-    this.#settled = 0;
-    this.#given = this.tokenizer.decode(this.#window).length - 1;
-  }
-}
-
-/** Length of the longest end of `text` that begins `stop` and is shorter than it. */
-function heldBy(stop: string, text: string): number {
-  for (let length = Math.min(stop.length - 1, text.length); length > 0; length--) {
-    if (text.endsWith(stop.slice(0, length))) return length;
-  }
-  return 0;
-}
-
-/**
- * Text up to the stop string that is completed first, however the text is cut into pieces.
- *
- * Text that may be the beginning of a stop string is held back. Of stop strings completed by the same character the
- * longest counts.
- */
-export class StopFinder {
-  #held = "";
-
-  /** @param stops None of them empty. */
-  constructor(private readonly stops: readonly string[]) {}
-
-  /** The text that can be given out, and whether a stop string follows it: then nothing may be pushed any more. */
-  push(piece: string): { readonly text: string; readonly stopped: boolean } {
-    const text = this.#held + piece;
-    let first: { at: number; end: number } | undefined;
-    for (const stop of this.stops) {
-      const at = text.indexOf(stop);
-      const end = at + stop.length;
-      if (at < 0) continue;
-      if (!first || end < first.end || (end === first.end && at < first.at)) first = { at, end };
-    }
-    if (first) return { text: text.slice(0, first.at), stopped: true };
-    const held = Math.max(0, ...this.stops.map((stop) => heldBy(stop, text)));
-    this.#held = text.slice(text.length - held);
-    return { text: text.slice(0, text.length - held), stopped: false };
-  }
-
-  /** What was held back, when no text follows. */
-  end(): string {
-    return this.#held;
-  }
-}
+import { Detokenizer, type TokenDecoder } from "./detokenizer.ts";
+import type { Engine, GenerateEvent, GenerateRequest, TokenLogprobs } from "./generate.ts";
+import { StopFinder } from "./stop_finder.ts";
 
 /** A token's log-probabilities; each of the most likely ones with its text and bytes in the same place. */
 export interface TextLogprobs {
@@ -127,7 +24,11 @@ export interface TextToken {
   readonly tokenId: number;
   /** Characters (code points) of the text before the token; of the prompt's text, too, where that is echoed. */
   readonly offset: number;
-  /** The token's own text, decoded after the tokens before it; the texts joined make the text. */
+  /**
+   * The token's own text, decoded after the tokens before it; the texts joined make the text. Of the tokens of one
+   * character the last has all of it, and the others none. Special tokens that the text leaves out have their own, and
+   * so has a stop token.
+   */
   readonly text: string;
   /** UTF-8 bytes that the token stands for; of a part of a character, that part's. */
   readonly bytes: readonly number[];
@@ -156,19 +57,19 @@ export type TextEvent =
 
 /** What is asked of {@linkcode generateText} besides tokens. */
 export interface TextOptions {
-  readonly tokenizer: Pick<Tokenizer, "decode">;
+  readonly tokenizer: TokenDecoder;
   /** Texts that end the sequence; they are not part of its text. None may be empty. */
   readonly stop?: readonly string[];
   /** Leave special tokens out of the text. Default true. */
   readonly skipSpecialTokens?: boolean;
-  /** End the text with the stop string or stop token that ended the sequence. Default false. */
+  /**
+   * End the text with the stop string or stop token that ended the sequence, with the model's own end token, too. A
+   * special token has text only with `skipSpecialTokens` false. Default false.
+   */
   readonly includeStop?: boolean;
   /** Report the prompt first; with log-probabilities if the request asks for the prompt's. */
   readonly echo?: boolean;
 }
-
-/** Prompt tokens that a new text is decoded after, when the prompt itself is not reported. */
-const contextTokens = 4;
 
 function countCharacters(text: string): number {
   let count = 0;
@@ -182,31 +83,45 @@ class TextWriter {
   #offset = 0;
   #pushed = false;
 
-  constructor(
-    private readonly detokenizer: Detokenizer,
-    private readonly tokenizer: Pick<Tokenizer, "decode">,
-  ) {}
+  constructor(private readonly tokenizer: TokenDecoder, private readonly detokenizer: Detokenizer) {}
 
+  /** Takes a token of the text. */
   push(tokenId: number, logprobs?: TokenLogprobs | null): string {
-    this.#tokens.push({
-      ...this.#piece(tokenId),
-      offset: this.#offset,
-      ...(logprobs === undefined ? {} : {
-        logprobs: logprobs && {
-          logprob: logprobs.logprob,
-          top: logprobs.top.map((one) => ({ ...this.#piece(one.tokenId), logprob: one.logprob })),
-        },
-      }),
-    });
+    // Those beside the token stand where it stands: after the tokens before it.
+    const beside = this.#logprobs(logprobs);
+    const { text, bytes } = this.detokenizer.push(tokenId);
     this.#pushed = true;
-    const piece = this.detokenizer.push(tokenId);
-    this.#offset += countCharacters(piece);
-    return piece;
+    this.#take({ tokenId, text, bytes }, beside);
+    this.#offset += countCharacters(text);
+    return text;
   }
 
-  #piece(tokenId: number): Pick<TextToken, "tokenId" | "text" | "bytes"> {
-    const text = this.tokenizer.decode([tokenId], { skipSpecialTokens: false });
-    return { tokenId, text, bytes: [...new TextEncoder().encode(text)] };
+  /** Takes a token that is not part of the text. */
+  note(tokenId: number, logprobs?: TokenLogprobs | null): void {
+    this.#take({ tokenId, ...this.detokenizer.peek(tokenId) }, this.#logprobs(logprobs));
+  }
+
+  #take(token: Named, logprobs: Pick<TextToken, "logprobs">): void {
+    this.#tokens.push({ ...this.#named(token), offset: this.#offset, ...logprobs });
+  }
+
+  #logprobs(logprobs?: TokenLogprobs | null): Pick<TextToken, "logprobs"> {
+    if (!logprobs) return logprobs === undefined ? {} : { logprobs };
+    const top = logprobs.top.map(({ tokenId, logprob }) => ({
+      ...this.#named({ tokenId, ...this.detokenizer.peek(tokenId) }),
+      logprob,
+    }));
+    return { logprobs: { logprob: logprobs.logprob, top } };
+  }
+
+  /** A token with its text; a special one that the text leaves out is called by its name. */
+  #named({ tokenId, text, bytes }: Named): Pick<TextToken, "tokenId" | "text" | "bytes"> {
+    if (bytes.length > 0) return { tokenId, text, bytes: [...bytes] };
+    const name = this.tokenizer.decode([tokenId], { skipSpecialTokens: false });
+    const special = name !== "" && this.tokenizer.decode([tokenId]) === "";
+    return special
+      ? { tokenId, text: name, bytes: [...new TextEncoder().encode(name)] }
+      : { tokenId, text, bytes: [] };
   }
 
   /** Tokens since the last call. */
@@ -221,47 +136,111 @@ class TextWriter {
   }
 }
 
+interface Named {
+  readonly tokenId: number;
+  readonly text: string;
+  readonly bytes: Uint8Array;
+}
+
+type EndEvent = Extract<GenerateEvent, { kind: "end" }>;
+
+/** One sequence's text. */
+class Sequence {
+  readonly #writer: TextWriter;
+  readonly #finder: StopFinder;
+  readonly #includeStop: boolean;
+  readonly #showsSpecial: boolean;
+  #newTokens = 0;
+
+  constructor(private readonly request: GenerateRequest, options: TextOptions) {
+    const { tokenizer, stop = [], skipSpecialTokens = true, includeStop = false, echo = false } = options;
+    const context = echo ? [] : request.promptTokenIds;
+    this.#writer = new TextWriter(tokenizer, new Detokenizer(tokenizer, { context, skipSpecialTokens }));
+    this.#finder = new StopFinder(stop);
+    this.#includeStop = includeStop;
+    this.#showsSpecial = includeStop && !skipSpecialTokens;
+  }
+
+  prompt(logprobs?: readonly (TokenLogprobs | null)[]): TextEvent {
+    const text = this.request.promptTokenIds.map((id, i) => this.#writer.push(id, logprobs?.[i])).join("");
+    return { kind: "prompt", text, tokens: this.#writer.take() };
+  }
+
+  /** A token's event: none while its text is held back. */
+  token(tokenId: number, logprobs?: TokenLogprobs): TextEvent | undefined {
+    // vLLM's rule: what the first `minTokens` tokens complete does not stop.
+    const mayStop = ++this.#newTokens > (this.request.minTokens ?? 0);
+    const { text, stop } = this.#finder.push(this.#writer.push(tokenId, logprobs), mayStop);
+    if (stop !== undefined) return this.#stopped(text, stop);
+    return text === "" ? undefined : { kind: "piece", text, tokens: this.#writer.take() };
+  }
+
+  #stopped(text: string, stop: string): TextEvent {
+    return {
+      kind: "end",
+      text: this.#includeStop ? text + stop : text,
+      tokens: this.#writer.take(),
+      finishReason: "stop",
+      stopReason: stop,
+    };
+  }
+
+  end({ finishReason, stopToken }: EndEvent): TextEvent {
+    const asked = stopToken && this.request.stopTokenIds?.includes(stopToken.tokenId);
+    // The model's own end token is not reported, unless the text shows it.
+    if (stopToken && (asked || this.#showsSpecial)) {
+      return this.#endAt(stopToken, asked ? { stopReason: stopToken.tokenId } : {});
+    }
+    const { text, stop } = this.#finder.push(this.#writer.end());
+    if (stop !== undefined) return this.#stopped(text, stop);
+    return { kind: "end", text: text + this.#finder.end(), tokens: this.#writer.take(), finishReason };
+  }
+
+  #endAt(
+    { tokenId, logprobs }: NonNullable<EndEvent["stopToken"]>,
+    reason: { readonly stopReason?: number },
+  ): TextEvent {
+    let last = "";
+    if (this.#includeStop) last = this.#writer.push(tokenId, logprobs);
+    else this.#writer.note(tokenId, logprobs);
+    // A stop token ends the text: what it completes is no stop string any more.
+    const { text } = this.#finder.push(last + this.#writer.end(), false);
+    return {
+      kind: "end",
+      text: text + this.#finder.end(),
+      tokens: this.#writer.take(),
+      finishReason: "stop",
+      ...reason,
+    };
+  }
+}
+
 /**
  * Starts a sequence and reports its text.
  *
- * Ending the iteration, a stop string or the request's signal ends the engine's sequence, too.
+ * Ending the iteration, a stop string or the request's signal ends the engine's sequence, too. The token among
+ * `stopTokenIds` that ended the sequence is one of its tokens, though the text is without it; the model's own end token
+ * is not, unless `includeStop` and `skipSpecialTokens: false` show it.
  *
- * @throws what the engine throws.
+ * @throws RangeError when a stop string is empty; and what the engine throws.
  */
 export async function* generateText(
   engine: Pick<Engine, "generate">,
   request: GenerateRequest,
-  { tokenizer, stop = [], echo = false }: TextOptions,
+  options: TextOptions,
 ): AsyncGenerator<TextEvent, void, void> {
-  const { promptTokenIds } = request;
-  const context = echo ? [] : promptTokenIds.slice(-contextTokens);
-  const writer = new TextWriter(new Detokenizer(tokenizer, context), tokenizer);
-  const finder = new StopFinder(stop);
-  let toEcho = echo;
+  if (options.stop?.includes("")) throw new RangeError('Cannot use stop string "": it must not be empty');
+  const sequence = new Sequence(request, options);
+  let toEcho = options.echo ?? false;
   for await (const event of engine.generate(request)) {
     // Not before the engine's first event: a request that it refuses has no text.
     if (toEcho) {
-      const logprobs = event.kind === "prompt" ? event.logprobs : undefined;
-      const text = promptTokenIds.map((id, i) => writer.push(id, logprobs?.[i])).join("");
-      yield { kind: "prompt", text, tokens: writer.take() };
+      yield sequence.prompt(event.kind === "prompt" ? event.logprobs : undefined);
       toEcho = false;
     }
-    if (event.kind === "token") {
-      const { text, stopped } = finder.push(writer.push(event.tokenId, event.logprobs));
-      if (stopped) {
-        yield { kind: "end", text, tokens: writer.take(), finishReason: "stop" };
-        return;
-      }
-      if (text !== "") yield { kind: "piece", text, tokens: writer.take() };
-    } else if (event.kind === "end") {
-      const { text, stopped } = finder.push(writer.end());
-      yield {
-        kind: "end",
-        text: stopped ? text : text + finder.end(),
-        tokens: writer.take(),
-        finishReason: stopped ? "stop" : event.finishReason,
-      };
-      return;
-    }
+    if (event.kind === "prompt") continue;
+    const told = event.kind === "token" ? sequence.token(event.tokenId, event.logprobs) : sequence.end(event);
+    if (told) yield told;
+    if (told?.kind === "end") return;
   }
 }

@@ -33,17 +33,6 @@ export function templateOf(field: unknown, file: string): ChatTemplate | undefin
   );
 }
 
-/** The texts of the fields that name a token: `bos_token`, `eos_token` and their like, as a text or as an object. */
-export function tokenVariables(config: Readonly<Record<string, unknown>>): TemplateVariables {
-  const variables: Record<string, string> = {};
-  for (const [name, value] of Object.entries(config)) {
-    if (!name.endsWith("_token")) continue;
-    const text = typeof value === "string" ? value : (Object(value) as { content?: unknown }).content;
-    if (typeof text === "string") variables[name] = text;
-  }
-  return variables;
-}
-
 /** Names that a chat always has, and that `variables` may not set. */
 const fixed = ["messages", "tools", "documents", "add_generation_prompt"];
 

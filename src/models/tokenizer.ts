@@ -3,10 +3,12 @@
  *
  * @module
  */
-import { Tokenizer as Encoder } from "@huggingface/tokenizers";
 import { ConfigError } from "../errors.ts";
 import type { ReadableFolder } from "../folder.ts";
-import { chatFormatter, type ChatTemplate, templateOf, tokenVariables } from "./chat_template.ts";
+import { chatFormatter, type ChatTemplate, templateOf } from "./chat_template.ts";
+import { specialTokens } from "./special_tokens.ts";
+import { Encoder } from "./tokenizer/encoder.ts";
+import { finish, finishInTurns } from "./tokenizer/steps.ts";
 import type { Tokenizer } from "./tokenizer_types.ts";
 
 /** What reading a tokenizer needs of a folder. */
@@ -62,19 +64,14 @@ async function readTemplate(folder: TextFolder, config: Fields): Promise<ChatTem
   );
 }
 
-function openEncoder(fields: Fields, config: Fields): Encoder {
-  try {
-    return new Encoder(fields, config);
-  } catch (error) {
-    throw new ConfigError(`Cannot use tokenizer.json: ${(error as Error).message}`);
-  }
-}
-
 /**
  * Opens the tokenizer of a model folder.
  *
- * Reads tokenizer.json, and where they exist tokenizer_config.json (token names, chat template), chat_template.jinja (it
- * outranks the former) or chat_template.json, and the end-of-text ids of generation_config.json and config.json.
+ * Reads tokenizer.json, and where they exist tokenizer_config.json, special_tokens_map.json and added_tokens.json (names
+ * of tokens, and more of them), chat_template.jinja (it outranks tokenizer_config.json) or chat_template.json, and the
+ * ids that end a text of generation_config.json and config.json. Texts become tokens as in the Python libraries
+ * tokenizers 0.23 and transformers 5.17: `add_bos_token` and `add_eos_token` of tokenizer_config.json and `truncation`
+ * and `padding` of tokenizer.json change nothing, as there.
  * Decoded text is never cleaned up around punctuation: what was decoded must not change as tokens are added.
  *
  * @throws ConfigError that names the file and the rule it breaks.
@@ -84,29 +81,33 @@ export async function openTokenizer(folder: TextFolder): Promise<Tokenizer> {
     throw new ConfigError("Cannot find tokenizer.json in the model's folder");
   }
   const config = await readOptional(folder, "tokenizer_config.json");
-  const encoder = openEncoder(await readFields(folder, "tokenizer.json"), config);
+  const tokenizer = await readFields(folder, "tokenizer.json");
+  const special = specialTokens({
+    tokenizer,
+    config,
+    map: await readOptional(folder, "special_tokens_map.json"),
+    added: await readOptional(folder, "added_tokens.json"),
+  });
+  const encoder = new Encoder(tokenizer, {
+    ...special,
+    splitSpecialTokens: config.split_special_tokens === true,
+  });
   const eos = new Set<number>();
   for (const file of ["generation_config.json", "config.json"]) {
     for (const id of eosOf(await readOptional(folder, file), file)) eos.add(id);
   }
+  // A chat model often has its own end token here while the other files still name the base model's.
+  const named = special.variables.eos_token;
+  const id = named === undefined ? undefined : encoder.added.idOf(named);
+  if (id !== undefined) eos.add(id);
   return {
-    encode: (text, { addSpecialTokens = true } = {}) =>
-      encoder.encode(text, { add_special_tokens: addSpecialTokens }).ids,
-    encodeAsync(text, { addSpecialTokens = true, signal } = {}) {
-      signal?.throwIfAborted();
-      return Promise.resolve(encoder.encode(text, { add_special_tokens: addSpecialTokens }).ids);
-    },
-    fewestTokens: () => 0,
-    decode(ids, { skipSpecialTokens = true } = {}) {
-      // A model's embeddings may have padding rows: such ids have no text.
-      const known = ids.filter((id) => encoder.id_to_token(id) !== undefined);
-      if (known.length === 0) return "";
-      return encoder.decode(known, {
-        skip_special_tokens: skipSpecialTokens,
-        clean_up_tokenization_spaces: false,
-      });
-    },
+    encode: (text, { addSpecialTokens = true } = {}) => finish(encoder.steps(text, addSpecialTokens)),
+    encodeAsync: (text, { addSpecialTokens = true, signal } = {}) =>
+      finishInTurns(encoder.steps(text, addSpecialTokens), signal),
+    fewestTokens: (text) => encoder.fewestTokens(text),
+    decode: (ids, { skipSpecialTokens = true } = {}) => encoder.decode(ids, skipSpecialTokens),
+    decodeBytes: (ids, { skipSpecialTokens = true } = {}) => encoder.decodeBytes(ids, skipSpecialTokens),
     eosTokenIds: [...eos],
-    chatPrompt: chatFormatter(await readTemplate(folder, config), tokenVariables(config)),
+    chatPrompt: chatFormatter(await readTemplate(folder, config), special.variables),
   };
 }

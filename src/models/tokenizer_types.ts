@@ -40,7 +40,12 @@ export interface Tokenizer {
   fewestTokens(text: string): number;
   /** Text of token ids; special tokens are left out unless `skipSpecialTokens` is false. */
   decode(ids: readonly number[], options?: { skipSpecialTokens?: boolean }): string;
-  /** Ids that end a sequence, from generation_config.json and config.json. */
+  /**
+   * UTF-8 bytes of token ids, also where they are no whole characters: those of a part of a character are its own. Absent
+   * where a tokenizer knows texts only.
+   */
+  decodeBytes?(ids: readonly number[], options?: { skipSpecialTokens?: boolean }): Uint8Array;
+  /** Ids that end a sequence: the tokenizer's own, and those of generation_config.json and config.json. */
   readonly eosTokenIds: readonly number[];
   /**
    * The prompt text of a chat, by the model's own template, ready for `encode` with `addSpecialTokens: false`. It asks

@@ -12,7 +12,7 @@ function rest(part: Part, job: Job): Record<string, unknown> {
   const { index, tokens, finishReason } = part;
   const wantsLogprobs = job.requests[index].logprobs !== undefined;
   return {
-    logprobs: wantsLogprobs ? chatLogprobs(tokens, job.model.tokenizer) : null,
+    logprobs: wantsLogprobs ? chatLogprobs(tokens) : null,
     finish_reason: finishReason,
     ...stopReasonOf(part, job),
     ...(job.returnTokenIds ? { token_ids: tokens.map(({ tokenId }) => tokenId) } : {}),

@@ -20,7 +20,7 @@ function choice(part: Part, job: Job, { first }: { readonly first: boolean }): R
   return {
     index,
     text,
-    logprobs: wantsLogprobs ? completionLogprobs([...promptTokens, ...tokens], job.model.tokenizer) : null,
+    logprobs: wantsLogprobs ? completionLogprobs([...promptTokens, ...tokens]) : null,
     finish_reason: finishReason,
     ...stopReasonOf(part, job),
     ...ids,

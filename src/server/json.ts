@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { breathe } from "../engine/breathe.ts";
+import { breathe } from "../breathe.ts";
 import { type BodyOptions, readBytes } from "./body.ts";
 import { shorten } from "./echo.ts";
 import { InvalidRequestError } from "./errors.ts";

@@ -4,19 +4,12 @@
  * @module
  */
 import type { TextToken } from "../engine/text.ts";
-import type { Tokenizer } from "../models/tokenizer_types.ts";
-
-type Decoder = Pick<Tokenizer, "decode">;
 
 /** JSON has no infinity; this is as good as none of the probability. */
 const least = -9999;
 
 function finite(logprob: number): number {
   return Math.max(logprob, least);
-}
-
-function textOf(tokenId: number, tokenizer: Decoder): string {
-  return tokenizer.decode([tokenId], { skipSpecialTokens: false });
 }
 
 /** The shape of /v1/completions: one entry a token in each list. */
@@ -27,24 +20,29 @@ export interface CompletionLogprobs {
   readonly top_logprobs: readonly (Readonly<Record<string, number>> | null)[];
 }
 
-function topByText({ tokenId, logprobs }: TextToken, tokenizer: Decoder): Record<string, number> | null {
+/**
+ * The most likely tokens by their texts. Several can have one text, as parts of characters have none: the most likely
+ * keeps it, and the others are called `token_id:ID`, as vLLM calls tokens by their ids.
+ */
+function topByText({ tokenId, text, logprobs }: TextToken): Record<string, number> | null {
   if (!logprobs) return null;
+  const seen = new Set<number>();
   const top = new Map<string, number>();
-  // Several tokens can have one text (parts of characters): the most likely comes first and stays.
-  for (const one of [...logprobs.top, { tokenId, logprob: logprobs.logprob }]) {
-    const text = textOf(one.tokenId, tokenizer);
-    if (!top.has(text)) top.set(text, finite(one.logprob));
+  for (const one of [...logprobs.top, { tokenId, text, logprob: logprobs.logprob }]) {
+    if (seen.has(one.tokenId)) continue;
+    seen.add(one.tokenId);
+    top.set(top.has(one.text) ? `token_id:${one.tokenId}` : one.text, finite(one.logprob));
   }
   return Object.fromEntries(top);
 }
 
 /** Tokens in the shape of /v1/completions; the chosen token is always among the top ones. */
-export function completionLogprobs(tokens: readonly TextToken[], tokenizer: Decoder): CompletionLogprobs {
+export function completionLogprobs(tokens: readonly TextToken[]): CompletionLogprobs {
   return {
     text_offset: tokens.map(({ offset }) => offset),
     token_logprobs: tokens.map(({ logprobs }) => logprobs ? finite(logprobs.logprob) : null),
-    tokens: tokens.map(({ tokenId }) => textOf(tokenId, tokenizer)),
-    top_logprobs: tokens.map((token) => topByText(token, tokenizer)),
+    tokens: tokens.map(({ text }) => text),
+    top_logprobs: tokens.map(topByText),
   };
 }
 
@@ -52,8 +50,8 @@ export function completionLogprobs(tokens: readonly TextToken[], tokenizer: Deco
 export interface ChatLogprob {
   readonly token: string;
   readonly logprob: number;
-  /** UTF-8; null for a token that is only a part of a character. */
-  readonly bytes: readonly number[] | null;
+  /** UTF-8; of a token that is a part of a character that part's, so that those of neighbours make the character. */
+  readonly bytes: readonly number[];
 }
 
 /** The shape of /v1/chat/completions. */
@@ -62,19 +60,19 @@ export interface ChatLogprobs {
   readonly refusal: null;
 }
 
-function chatLogprob(tokenId: number, logprob: number, tokenizer: Decoder): ChatLogprob {
-  const token = textOf(tokenId, tokenizer);
-  const bytes = token.includes("\ufffd") ? null : [...new TextEncoder().encode(token)];
-  return { token, logprob: finite(logprob), bytes };
+function chatLogprob(
+  { text, bytes, logprob }: Pick<TextToken, "text" | "bytes"> & { readonly logprob: number },
+): ChatLogprob {
+  return { token: text, logprob: finite(logprob), bytes };
 }
 
 /** Tokens in the shape of /v1/chat/completions. */
-export function chatLogprobs(tokens: readonly TextToken[], tokenizer: Decoder): ChatLogprobs {
-  const content = tokens.flatMap(({ tokenId, logprobs }) =>
+export function chatLogprobs(tokens: readonly TextToken[]): ChatLogprobs {
+  const content = tokens.flatMap(({ text, bytes, logprobs }) =>
     logprobs
       ? [{
-        ...chatLogprob(tokenId, logprobs.logprob, tokenizer),
-        top_logprobs: logprobs.top.map((one) => chatLogprob(one.tokenId, one.logprob, tokenizer)),
+        ...chatLogprob({ text, bytes, logprob: logprobs.logprob }),
+        top_logprobs: logprobs.top.map(chatLogprob),
       }]
       : []
   );

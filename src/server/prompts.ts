@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { breathe } from "../engine/breathe.ts";
+import { breathe } from "../breathe.ts";
 import type { ServedModel } from "./deps.ts";
 import type { Hold } from "./budget.ts";
 import { InvalidRequestError } from "./errors.ts";

@@ -1,0 +1,96 @@
+/**
+ * Named tokens (`bos_token`, `eos_token` and their like) and added ones, of the files that transformers reads.
+ *
+ * @module
+ */
+import { newToken, type NewToken } from "./tokenizer/added_tokens.ts";
+import { type Fields, objects } from "./tokenizer/fields.ts";
+
+/** The four files; those that do not exist are empty. */
+export interface TokenFiles {
+  /** tokenizer.json, for the tokens that it adds. */
+  readonly tokenizer: Fields;
+  /** tokenizer_config.json */
+  readonly config: Fields;
+  /** special_tokens_map.json; not looked at when tokenizer_config.json has `added_tokens_decoder`. */
+  readonly map: Fields;
+  /** added_tokens.json: ids by content; not looked at then, either. */
+  readonly added: Fields;
+}
+
+/** What the files say. */
+export interface SpecialTokens {
+  /** Contents by name, for chat templates. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** Tokens to add to those of tokenizer.json, in this order; those that it has get these flags. */
+  readonly listed: readonly NewToken[];
+  /** Tokens to add after them, where none has their content yet. */
+  readonly named: readonly NewToken[];
+}
+
+/** A token named by its text or by an object; flags that are not named are a special token's. */
+function tokenOf(value: unknown): NewToken | undefined {
+  if (typeof value === "string") return newToken({ content: value }, true);
+  const fields = Object(value) as Fields;
+  return typeof fields.content === "string" ? newToken(fields, true) : undefined;
+}
+
+/** `extra_special_tokens`, or by its older name: a list, or tokens by name. */
+function extrasOf(fields: Fields): unknown {
+  return fields.extra_special_tokens ?? fields.additional_special_tokens ?? [];
+}
+
+function namedTokens(fields: Fields): ReadonlyMap<string, NewToken> {
+  const extras = extrasOf(fields);
+  const byName = Array.isArray(extras) ? {} : Object(extras) as Fields;
+  const tokens = new Map<string, NewToken>();
+  const all = Object.entries(fields).filter(([name]) => name.endsWith("_token")).concat(Object.entries(byName));
+  for (const [name, value] of all) {
+    const token = tokenOf(value);
+    if (token) tokens.set(name, token);
+  }
+  return tokens;
+}
+
+/** The tokens of `added_tokens_decoder`, in the order of their ids. */
+function decoderTokens(decoder: Fields): readonly NewToken[] {
+  return Object.entries(decoder).sort(([a], [b]) => Number(a) - Number(b)).map(([, token]) =>
+    newToken(Object(token) as Fields)
+  );
+}
+
+/** The tokens of added_tokens.json whose ids tokenizer.json does not add itself. */
+function olderTokens({ tokenizer, added }: TokenFiles, specials: ReadonlySet<string>): readonly NewToken[] {
+  const there = new Set(objects(tokenizer, "added_tokens", []).map(({ id }) => id));
+  return Object.entries(added).filter(([, id]) => !there.has(id))
+    .sort(([, a], [, b]) => Number(a) - Number(b))
+    .map(([content]) => newToken({ content }, specials.has(content)));
+}
+
+/**
+ * Puts the files together as transformers 5 does: special_tokens_map.json outranks tokenizer_config.json, unless the
+ * latter has `added_tokens_decoder`; then it stands alone.
+ *
+ * @throws ConfigError for a flag of a token that is not true or false.
+ */
+export function specialTokens(files: TokenFiles): SpecialTokens {
+  const { config, map } = files;
+  const decoder = config.added_tokens_decoder ?? undefined;
+  const merged: Fields = decoder === undefined ? { ...config, ...map } : config;
+  const byName = namedTokens(merged);
+  const extras = extrasOf(merged);
+  const listedExtras = (Array.isArray(extras) ? extras as unknown[] : []).map(tokenOf)
+    .filter((token) => token !== undefined);
+  const named = [...byName.values(), ...listedExtras];
+  const specials = new Set(named.map(({ content }) => content));
+  const listed = decoder === undefined
+    ? olderTokens(files, specials)
+    : decoderTokens(Object(decoder) as Fields);
+  const contents = new Set([...byName.values()].map(({ content }) => content));
+  return {
+    variables: Object.fromEntries([...byName].map(([name, { content }]) => [name, content])),
+    // A token with a name is special, whatever its own entry says.
+    listed: listed.map((token) => contents.has(token.content) ? { ...token, special: true } : token),
+    named,
+  };
+}
