@@ -92,16 +92,19 @@ function span(bounds: readonly Value[], length: number): { start: number; stop: 
   };
 }
 
+function rangeSlice(range: Range, bounds: readonly Value[]): Range {
+  const { start, stop, step } = span(bounds, range.length);
+  return new Range(range.at(start), range.at(stop), range.step * BigInt(step));
+}
+
 /** `value[start:stop:step]`; bounds that are left out are None. */
 export function slice(value: Value, bounds: readonly Value[]): Value {
   if (value instanceof Undefined) return value.fail();
   const text = textOf(value);
+  if (value instanceof Range) return rangeSlice(value, bounds);
   const items = itemsOf(value) ?? (text === undefined ? undefined : charsOf(text));
-  if (!items) {
-    const what = value instanceof Range ? "slicing a range is not supported" : "object is not sliceable";
-    return fail(`'${typeName(value)}': ${what}`);
-  }
-  const { start, stop, step } = span([...bounds, null, null, null].slice(0, 3), items.length);
+  if (!items) return fail(`'${typeName(value)}' object has no slices`);
+  const { start, stop, step } = span(bounds, items.length);
   const picked: Value[] = step === 1 ? items.slice(start, Math.max(start, stop)) : [];
   for (let i = start; step !== 1 && (step > 0 ? i < stop : i > stop); i += step) picked.push(items[i]);
   if (text === undefined) return isList(value) ? picked : new Tuple(picked);

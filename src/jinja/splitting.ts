@@ -103,12 +103,8 @@ export function partition(text: string, separator: string, isFromRight: boolean)
   return [text.slice(0, at), separator, text.slice(at + separator.length)];
 }
 
-/** `replace`, the first `most` times; negative for everywhere. */
-export function replaced(
-  text: string,
-  { old, by, most }: { old: string; by: string; most: number },
-): readonly string[] {
-  // The parts that `by` goes between.
+/** The parts of a text that `replace` puts the new text between; `most` of them, or all where it is negative. */
+export function replaced(text: string, { old, most }: { old: string; most: number }): readonly string[] {
   const parts = old === "" ? ["", ...charsOf(text), ""] : text.split(old);
   if (most < 0 || parts.length <= most + 1) return parts;
   const rest = parts.slice(most);

@@ -31,7 +31,7 @@ function ofText(apply: (text: string) => string): Operation {
 const replace = operation([["old"], ["new"], ["count", null]], (value, given, run) => {
   run.spendOnParts(textOf(value)?.length);
   const by = str(given.value(1));
-  const parts = replaced(str(value), { old: str(given.value(0)), by, most: given.optionalInt(2) ?? -1 });
+  const parts = replaced(str(value), { old: str(given.value(0)), most: given.optionalInt(2) ?? -1 });
   return run.join(parts, by);
 });
 

@@ -152,7 +152,7 @@ export const textMethods: ReadonlyMap<string, TextMethod> = new Map(Object.entri
   }),
   replace: method([["old"], ["new"], ["count", -1n]], (text, given, run) => {
     const by = given.text(1);
-    return run.join(replaced(text, { old: given.text(0), by, most: given.int(2) }), by);
+    return run.join(replaced(text, { old: given.text(0), most: given.int(2) }), by);
   }),
   rfind: finding(true),
   rindex: indexing(true),
