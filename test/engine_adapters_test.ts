@@ -161,12 +161,16 @@ test("BatchEngine ends an aborted request at once while its adapter is read, and
 test("BatchEngine serves the next request at once after 200 that were aborted while they waited", async () => {
   const { store, opened, release } = storeOf({ holds: (id) => Number(id) < 200 });
   const { engine } = engineOf({ store, capacity: 4 });
-  const abort = new AbortController();
-  const left = Array.from({ length: 200 }, (_, i) => all(engine, request(`${i}`, { signal: abort.signal })));
-  const rejected = Promise.all(left.map((one) => assert.rejects(one, { message: "left" })));
-  await idsOf(engine, request());
-  abort.abort(new Error("left"));
-  await rejected;
+  const aborts = Array.from({ length: 200 }, () => new AbortController());
+  const left = aborts.map(({ signal }, i) =>
+    assert.rejects(all(engine, request(`${i}`, { signal })), { message: "left" })
+  );
+  for (const abort of aborts) {
+    // One after the other, while the engine goes on.
+    await idsOf(engine, request(undefined, { maxTokens: 1 }));
+    abort.abort(new Error("left"));
+  }
+  await Promise.all(left);
   assert.deepEqual(engine.load, { running: 0, waiting: 0 });
   assert.equal((await idsOf(engine, request())).length, 4);
   assert.ok(opened.length <= 16, `${opened.length} were read ahead`);
@@ -207,10 +211,11 @@ test("BatchEngine lets only so many pass a sequence that waits for a slot", asyn
   };
   // There is always a sequence of adapter 1 that runs when another one of it comes.
   let more = 400;
-  const chain = async (): Promise<void> => {
-    while (more-- > 0) await ask("1", 5);
+  const chain = async (maxTokens: number): Promise<void> => {
+    while (more-- > 0) await ask("1", maxTokens);
   };
-  const chains = [chain(), chain(), chain()];
+  // They end at different steps.
+  const chains = [3, 5, 7].map(chain);
   await ask("1", 1);
   await ask("2");
   const before = ends.indexOf("2");
@@ -226,6 +231,22 @@ test("BatchEngine fails a sequence for which there is no room though none of its
   assert.equal((await all(engine, request("1"))).length, 5);
   lease.release();
   assert.equal((await all(engine, request("2"))).length, 5);
+});
+
+test("BatchEngine leaves a sequence that has ended as it ended, whatever fails before its reader has seen the end", async () => {
+  const device: Device = {
+    ...cpu,
+    runAndRead: (program, source, range) => cpu.runAndRead(program, source, range),
+    read: () => Promise.reject(new Error("lost")),
+  };
+  const { engine } = engineOf({ device });
+  const ended = engine.generate(request(undefined, { maxTokens: 1 }));
+  const first = ended.next();
+  const failed = all(engine, request(undefined, { logprobs: 0 }));
+  assert.equal((await first).value?.kind, "token");
+  await assert.rejects(failed, { message: "lost" });
+  assert.deepEqual((await ended.next()).value, { kind: "end", finishReason: "length" });
+  assert.equal((await ended.next()).done, true);
 });
 
 test("BatchEngine gives back every slot, whoever comes, leaves, aborts and fails", async () => {
