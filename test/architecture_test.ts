@@ -48,7 +48,7 @@ const rooms: Readonly<Record<string, Room>> = {
   engine: { uses: ["models", "adapters", "plan", "breathe", ...ground], types: ["device"] },
   server: {
     // `device` for its error class: what went wrong becomes a status here.
-    uses: ["engine", "safetensors", "device", ...ground],
+    uses: ["engine", "breathe", "safetensors", "device", ...ground],
     types: ["adapters", "models"],
     packages: ["hono", "zod"],
   },

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { newToken, type NewToken } from "./tokenizer/added_tokens.ts";
+import { type NewToken, newToken } from "./tokenizer/added_tokens.ts";
 import { type Fields, objects } from "./tokenizer/fields.ts";
 
 /** The four files; those that do not exist are empty. */
@@ -44,7 +44,9 @@ function namedTokens(fields: Fields): ReadonlyMap<string, NewToken> {
   const extras = extrasOf(fields);
   const byName = Array.isArray(extras) ? {} : Object(extras) as Fields;
   const tokens = new Map<string, NewToken>();
-  const all = Object.entries(fields).filter(([name]) => name.endsWith("_token")).concat(Object.entries(byName));
+  const all = Object.entries(fields).filter(([name]) => name.endsWith("_token")).concat(
+    Object.entries(byName),
+  );
   for (const [name, value] of all) {
     const token = tokenOf(value);
     if (token) tokens.set(name, token);

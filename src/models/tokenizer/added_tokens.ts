@@ -151,6 +151,9 @@ export class TokenFinder {
   }
 }
 
-function standsAlone(text: string, { start, end }: { readonly start: number; readonly end: number }): boolean {
+function standsAlone(
+  text: string,
+  { start, end }: { readonly start: number; readonly end: number },
+): boolean {
   return !wordCharacter.test(characterBefore(text, start)) && !wordCharacter.test(characterAt(text, end));
 }

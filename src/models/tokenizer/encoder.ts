@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AddedToken, AddedTokens, newToken, type NewToken, TokenFinder } from "./added_tokens.ts";
+import { type AddedToken, AddedTokens, type NewToken, newToken, TokenFinder } from "./added_tokens.ts";
 import { asEscapes, asText, type ByteWriting, type Decoder, decoderOf, unescaped } from "./decoders.ts";
 import { type Fields, object, objects } from "./fields.ts";
 import { type Model, modelOf } from "./model.ts";
@@ -67,7 +67,9 @@ export class Encoder {
     for (const one of this.added.all()) this.#tokens.set(one.id, this.#textOf(one));
     const found = this.added.all().filter(({ special }) => !(special && splitSpecialTokens));
     this.#plain = new TokenFinder(found.filter((one) => !one.normalized).map((one) => [one.content, one]));
-    this.#normalized = new TokenFinder(found.filter((one) => one.normalized).map((one) => [this.#textOf(one), one]));
+    this.#normalized = new TokenFinder(
+      found.filter((one) => one.normalized).map((one) => [this.#textOf(one), one]),
+    );
     this.#unitsOfToken = this.#longestToken(fields);
   }
 
@@ -173,4 +175,3 @@ export class Encoder {
     return Math.max(2, longest) * (this.#normalizer?.shrinks ?? 1);
   }
 }
-
