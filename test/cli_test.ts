@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -56,13 +56,13 @@ async function succeeds(...args: string[]): Promise<Ended> {
   return result;
 }
 
-/** A command that must end with status 1, nothing on standard output, and one line that says why. */
+/** A command that must fail with nothing on standard output, and one line that says why. */
 async function fails(rule: RegExp, ...args: string[]): Promise<void> {
   const { code, stdout, stderr } = await run(...args);
   assert.equal(code, 1, stderr);
   assert.equal(stdout, "");
   assert.match(stderr, rule);
-  assert.match(stderr, /^fourierft: Cannot |\nfourierft: Cannot |^fourierft: Missing /);
+  assert.match(stderr, /(^|\n)fourierft: Cannot [^\n]*\n$/);
   assert.doesNotMatch(stderr, /\n\s+at /, "a stack is for programmers");
 }
 
@@ -195,6 +195,31 @@ test("generate samples the same text for the same seed, and no more tokens than 
   assert.equal((await succeeds(...common, "--max-tokens", "0")).stdout, "The\n");
 });
 
+test("generate takes an adapter from a folder of any name, and from links as the Hugging Face cache has them", async () => {
+  await inFolder(async (folder) => {
+    const { prompt, text } = goldenOf("fourierft-kjv");
+    const names = ["My Adapter v1.0", "KJV", "Schl\u00fcssel-\u8bd7", "-dash", "snapshots/0abc"];
+    for (const name of names) {
+      const at = join(folder, name);
+      await mkdir(at, { recursive: true });
+      for (const file of await readdir(adapter)) {
+        if (name.startsWith("snapshots")) await symlink(join(adapter, file), join(at, file));
+        else await copyFile(join(adapter, file), join(at, file));
+      }
+    }
+    await symlink(join(folder, "KJV"), join(folder, "a link"));
+    for (const name of [...names, "a link", "KJV/"]) {
+      const common = ["generate", "--model", model, "--prompt", prompt, "--device", "cpu"];
+      const { stdout } = await succeeds(...common, "--adapter", `${folder}/${name}`, "--max-tokens", "8");
+      const begun = stdout.slice(0, -1);
+      assert.ok(
+        begun.length > prompt.length + 4 && `${prompt}${text}`.startsWith(begun),
+        `${name}: ${stdout}`,
+      );
+    }
+  });
+});
+
 test("generate --trace shows the last step launch by launch on standard error, and the text as it is", async () => {
   const common = ["generate", "--model", model, "--prompt", "The", "--device", "cpu", "--max-tokens", "2"];
   const [plain, traced] = [await succeeds(...common), await succeeds(...common, "--trace")];
@@ -311,8 +336,8 @@ test("fourierft without a command shows its usage; an unknown command is an erro
   assert.equal(bare.code, 2);
   assert.match(bare.stdout, /serve/);
   const unknown = await run("fly");
-  assert.equal(unknown.code, 1);
-  assert.match(unknown.stderr, /fourierft: Cannot run command "fly": there is none/);
+  assert.equal(unknown.code, 2);
+  assert.match(unknown.stderr, /^fourierft: Cannot run command "fly": there is none\n$/);
   const one = await succeeds("merge", "--help");
   assert.match(one.stdout, /--adapter/);
 });
@@ -341,7 +366,14 @@ test("commands refuse broken folders, modules, shapes and devices in one line", 
     await fails(/Cannot read shape "4": it must be OUTxIN/, ...delta(q, "4"));
     await fails(/Cannot place 1000 frequencies in module ".*q_proj"/, ...delta(q, "4x4"));
     await fails(/Cannot open device "tpu"/, ...delta(q, "64x64", "tpu"));
-    await fails(/adapter "nobody"/, ...generate(model), "--adapter", join(adapters, "nobody"));
+    await fails(
+      /Cannot open adapter ".*nobody": it is not a folder/,
+      ...[...generate(model), "--adapter", join(adapters, "nobody")],
+    );
+    await fails(
+      /Cannot open adapter ".*": it has no adapter_config\.json/,
+      ...[...generate(model), "--adapter", folder],
+    );
     await fails(/Cannot read --max-tokens "many"/, ...generate(model), "--max-tokens", "many");
     await fails(/Cannot listen on port 99999/, "serve", "--model", model, "--port", "99999");
   });

@@ -229,6 +229,10 @@ test("train refuses settings that cannot be, by their names, and writes nothing"
     await refuses(/Cannot train method "ia3": it must be fourierft or lora/, "--method", "ia3");
     await refuses(/Cannot train target module "c_attn"/, "--target-modules", "c_attn");
     await refuses(/Cannot find adapter_config\.json/, "--init", join(folder, "empty"));
-    await refuses(/batchSize 0/, "--batch-size", "0");
+    await refuses(
+      /Cannot read --batch-size "0": it must be a whole number of 1 or more/,
+      "--batch-size",
+      "0",
+    );
   });
 });

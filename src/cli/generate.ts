@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { basename, dirname, resolve } from "node:path";
 import process from "node:process";
 import { defineCommand } from "citty";
 import { generateText } from "../engine/text.ts";
-import { openAdapterStore } from "../runtime/adapter_store.ts";
+import { openSingleAdapter } from "../runtime/adapter_store.ts";
+import { openFolder } from "../runtime/file.ts";
 import {
   deviceArgs,
   log,
@@ -15,6 +15,8 @@ import {
   openNamedDevice,
   openNamedModel,
   parseCount,
+  parseDevice,
+  parseNumber,
   parseQuantize,
 } from "./open.ts";
 import { traceTable } from "./trace.ts";
@@ -34,29 +36,25 @@ export const generate = defineCommand({
     ...deviceArgs,
   },
   async run({ args }) {
-    const temperature = Number(args.temperature);
-    if (!(temperature >= 0)) {
-      throw new RangeError(`Cannot read --temperature "${args.temperature}": it must be 0 or more`);
-    }
+    const temperature = parseNumber("temperature", args.temperature);
+    const maxTokens = parseCount("max-tokens", args["max-tokens"]);
+    const seed = args.seed === undefined ? undefined : parseCount("seed", args.seed);
     const quantize = parseQuantize(args.quantize);
+    parseDevice(args.device);
+    await openFolder(args.model);
+    const adapter = args.adapter === undefined ? undefined : await openSingleAdapter(args.adapter);
     const device = await openNamedDevice(args.device, { matrixUnits: args["matrix-units"] });
-    const adapter = args.adapter === undefined ? undefined : resolve(args.adapter);
-    const adapters = adapter === undefined ? undefined : await openAdapterStore(dirname(adapter));
-    const { engine, tokenizer } = await openNamedModel(device, { folder: args.model, adapters, quantize });
+    const { engine, tokenizer } = await openNamedModel(device, {
+      folder: args.model,
+      adapters: adapter?.store,
+      quantize,
+    });
     const promptTokenIds = tokenizer.encode(args.prompt);
     const request = {
       promptTokenIds,
-      adapter: adapter === undefined ? undefined : basename(adapter),
-      maxTokens: Math.min(
-        parseCount("max-tokens", args["max-tokens"]),
-        engine.maxModelLen - promptTokenIds.length,
-      ),
-      sampling: {
-        temperature,
-        topP: 1,
-        topK: 0,
-        seed: args.seed === undefined ? undefined : parseCount("seed", args.seed),
-      },
+      adapter: adapter?.id,
+      maxTokens: Math.max(0, Math.min(maxTokens, engine.maxModelLen - promptTokenIds.length)),
+      sampling: { temperature, topP: 1, topK: 0, seed },
     };
     // The prompt is shown once the request is accepted: a refusal leaves standard output empty.
     let before = args.prompt;

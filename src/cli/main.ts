@@ -2,50 +2,75 @@
 /**
  * The command line: one file a command.
  *
+ * Exit codes: 0 for success, 1 for what failed, 2 for a command line that cannot be followed.
+ *
  * @module
  */
 import process from "node:process";
-import { type ArgsDef, type CommandDef, defineCommand, runCommand, showUsage } from "citty";
-import { delta } from "./delta.ts";
-import { generate } from "./generate.ts";
-import { inspect } from "./inspect.ts";
-import { merge } from "./merge.ts";
-import { perplexity } from "./perplexity.ts";
-import { quantize } from "./quantize.ts";
-import { serve } from "./serve.ts";
-import { train } from "./train.ts";
-
-const commands: Readonly<Record<string, CommandDef<ArgsDef>>> = {
-  serve: serve as CommandDef<ArgsDef>,
-  inspect: inspect as CommandDef<ArgsDef>,
-  delta: delta as CommandDef<ArgsDef>,
-  merge: merge as CommandDef<ArgsDef>,
-  generate: generate as CommandDef<ArgsDef>,
-  train: train as CommandDef<ArgsDef>,
-  quantize: quantize as CommandDef<ArgsDef>,
-  perplexity: perplexity as CommandDef<ArgsDef>,
-};
+import { stripVTControlCharacters } from "node:util";
+import { type ArgsDef, defineCommand, renderUsage, runCommand } from "citty";
+import { readCommandLine, UsageError } from "./arguments.ts";
+import { type Command, commands } from "./commands.ts";
+import { nearest } from "./nearest.ts";
+import { log } from "./open.ts";
+import { version } from "./version.ts";
 
 const main = defineCommand({
   meta: {
     name: "fourierft",
+    version,
     description: "Serve language models whose PEFT adapters are chosen per request",
   },
-  subCommands: commands,
-});
+  subCommands: Object.fromEntries(commands),
+}) as Command;
 
-const [name, ...rest] = process.argv.slice(2);
-const command = commands[name];
-try {
-  if (!command || rest.includes("--help") || rest.includes("-h")) {
-    await showUsage(command ?? main, command ? main as CommandDef<ArgsDef> : undefined);
-    if (!command && name !== undefined && !name.startsWith("-")) {
-      throw new Error(`Cannot run command "${name}": there is none`);
-    }
-    process.exit(name === undefined ? 2 : 0);
+/** Prints a usage text, in colours where a terminal shows them: citty writes them into pipes, too. */
+async function showUsage(command?: Command): Promise<void> {
+  const usage = await renderUsage(command ?? main, command ? main : undefined);
+  const coloured = process.stdout.isTTY === true && !process.env.NO_COLOR;
+  console.log(coloured ? usage : stripVTControlCharacters(usage));
+}
+
+function commandOf(name: string): Command {
+  const command = commands.get(name);
+  if (command) return command;
+  const meant = nearest(name, [...commands.keys()]);
+  const way = meant === undefined ? "there is none" : `there is none; did you mean ${meant}?`;
+  if (name.startsWith("-")) {
+    throw new UsageError(`Cannot read ${name} before a command: flags come after the command's name`);
   }
-  await runCommand(command, { rawArgs: rest });
+  throw new UsageError(`Cannot run command ${JSON.stringify(name)}: ${way}`);
+}
+
+/** Answers `fourierft`, `--help`, `--version` and `help COMMAND`; false where a command is to be run. */
+async function answeredItself([name, ...rest]: readonly string[]): Promise<boolean> {
+  if (name === "--version" || name === "-v") {
+    console.log(version);
+  } else if (name === undefined) {
+    await showUsage();
+    process.exitCode = 2;
+  } else if (name === "help" || name === "--help" || name === "-h") {
+    const about = rest.find((word) => !word.startsWith("-"));
+    await showUsage(about === undefined ? undefined : commandOf(about));
+  } else {
+    return false;
+  }
+  return true;
+}
+
+async function run([name, ...rest]: readonly string[]): Promise<void> {
+  const command = commandOf(name);
+  const line = readCommandLine({ name, args: command.args as ArgsDef }, rest);
+  if (line.asks === "help") return await showUsage(command);
+  if (line.asks === "version") return console.log(version);
+  for (const note of line.notes) log(note);
+  await runCommand(command, { rawArgs: [...line.rawArgs] });
+}
+
+const given = process.argv.slice(2);
+try {
+  if (!await answeredItself(given)) await run(given);
 } catch (error) {
-  console.error(`fourierft: ${(error as Error).message}`);
-  process.exit(1);
+  log(`fourierft: ${(error as Error).message}`);
+  process.exit(error instanceof UsageError ? 2 : 1);
 }

@@ -8,7 +8,7 @@ import { loadAdapter } from "../adapters/peft.ts";
 import { mergeFolder } from "../merge.ts";
 import { openFolder } from "../runtime/file.ts";
 import { createFolder } from "../runtime/output.ts";
-import { deviceArgs, log, openNamedDevice, progressBar } from "./open.ts";
+import { deviceArgs, log, openNamedDevice, parseDevice, progressBar } from "./open.ts";
 
 /** See the module's documentation. */
 export const merge = defineCommand({
@@ -23,12 +23,13 @@ export const merge = defineCommand({
     ...deviceArgs,
   },
   async run({ args }) {
+    parseDevice(args.device);
     const model = await openFolder(args.model);
     const adapter = await loadAdapter(await openFolder(args.adapter));
+    const out = await createFolder(args.out);
     const device = await openNamedDevice(args.device);
     const bar = progressBar("weights");
     try {
-      const out = await createFolder(args.out);
       await mergeFolder(device, { model, adapter, out, onWeight: bar.update });
       bar.stop();
       log(`${args.out}: ${adapter.modules.size} of the model's weights merged`);

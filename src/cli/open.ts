@@ -12,6 +12,9 @@ import { type OpenModel, openModel } from "../open.ts";
 import { openFolder } from "../runtime/file.ts";
 import type { OpenGpuOptions } from "../runtime/gpu.ts";
 import { openDevice } from "../runtime/open_device.ts";
+import { parseDevice } from "./values.ts";
+
+export { parseCount, parseDevice, parseNumber, parseQuantize, parseShape } from "./values.ts";
 
 /** Arguments of every command that computes. */
 export const deviceArgs = {
@@ -31,12 +34,6 @@ export const modelArgs = {
   },
 } as const;
 
-/** What a `--quantize` argument asks for. */
-export function parseQuantize(text: string | undefined): QuantizeTo | undefined {
-  if (text === undefined || text === "int8" || text === "int4") return text;
-  throw new RangeError(`Cannot read --quantize "${text}": it must be int8 or int4`);
-}
-
 /** Writes a line for people: standard error, so that output can be piped. */
 export function log(line: string): void {
   process.stderr.write(`${line}\n`);
@@ -44,10 +41,7 @@ export function log(line: string): void {
 
 /** Opens the device a `--device` argument names, a GPU with these options. */
 export async function openNamedDevice(name: string, gpu?: OpenGpuOptions): Promise<Device> {
-  if (name !== "auto" && name !== "webgpu" && name !== "cpu") {
-    throw new RangeError(`Cannot open device "${name}": it must be auto, webgpu or cpu`);
-  }
-  return await openDevice({ kind: name, gpu, log });
+  return await openDevice({ kind: parseDevice(name), gpu, log });
 }
 
 /** A progress bar on standard error; silent when that is not a terminal. */
@@ -100,19 +94,4 @@ export async function openNamedModel(
   } finally {
     bar.stop();
   }
-}
-
-/** Parses `OUTxIN`. */
-export function parseShape(text: string): { out: number; in: number } {
-  const match = /^([1-9][0-9]{0,7})x([1-9][0-9]{0,7})$/.exec(text);
-  if (!match) throw new RangeError(`Cannot read shape "${text}": it must be OUTxIN, e.g. 4096x4096`);
-  return { out: Number(match[1]), in: Number(match[2]) };
-}
-
-/** Parses a whole number argument. */
-export function parseCount(name: string, text: string): number {
-  if (!/^[0-9]{1,15}$/.test(text)) {
-    throw new RangeError(`Cannot read --${name} "${text}": it must be a whole number`);
-  }
-  return Number(text);
 }

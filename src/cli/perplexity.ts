@@ -14,6 +14,7 @@ import {
   modelArgs,
   openNamedDevice,
   parseCount,
+  parseDevice,
   parseQuantize,
   progressBar,
 } from "./open.ts";
@@ -41,14 +42,20 @@ export const perplexity = defineCommand({
   async run({ args }) {
     const quantize = parseQuantize(args.quantize);
     const length = args["context-length"];
-    const contextLength = length === undefined ? undefined : parseCount("context-length", length);
+    const contextLength = length === undefined
+      ? undefined
+      : parseCount("context-length", length, { least: 2 });
+    parseDevice(args.device);
+    const folder = await openFolder(args.model);
+    const adapter = args.adapter === undefined ? undefined : await openFolder(args.adapter);
+    const content = streamOf(await openFile(args.data));
     const device = await openNamedDevice(args.device, { matrixUnits: args["matrix-units"] });
     const bar = progressBar("batches");
     try {
       const { perplexity, loss, targetCount, data } = await perplexityOf(device, {
-        folder: await openFolder(args.model),
-        data: { content: streamOf(await openFile(args.data)), format: formatOf(args.data) },
-        adapter: args.adapter === undefined ? undefined : await openFolder(args.adapter),
+        folder,
+        data: { content, format: formatOf(args.data) },
+        adapter,
         quantize,
         contextLength,
         onBatch: bar.update,

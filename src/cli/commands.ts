@@ -1,0 +1,23 @@
+/**
+ * Every command by its name.
+ *
+ * @module
+ */
+import type { ArgsDef, CommandDef } from "citty";
+import { delta } from "./delta.ts";
+import { generate } from "./generate.ts";
+import { inspect } from "./inspect.ts";
+import { merge } from "./merge.ts";
+import { perplexity } from "./perplexity.ts";
+import { quantize } from "./quantize.ts";
+import { serve } from "./serve.ts";
+import { train } from "./train.ts";
+
+/** A command whose own arguments' types are left out. */
+export type Command = CommandDef<ArgsDef>;
+
+/** In the order in which help lists them. */
+export const commands: ReadonlyMap<string, Command> = new Map(
+  Object.entries({ serve, inspect, delta, merge, generate, train, quantize, perplexity })
+    .map(([name, command]) => [name, command as unknown as Command]),
+);

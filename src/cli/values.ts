@@ -1,0 +1,62 @@
+/**
+ * The values of arguments: each is read strictly, and refused by the argument's name.
+ *
+ * @module
+ */
+import type { QuantizeTo } from "../models/quantization.ts";
+
+/** The numbers that an argument may be. */
+export interface Range {
+  readonly least?: number;
+  readonly most?: number;
+}
+
+function within(value: number, { least = 0, most = Infinity }: Range): boolean {
+  return value >= least && value <= most;
+}
+
+function rule(what: string, { least = 0, most }: Range): string {
+  return most === undefined ? `${what} of ${least} or more` : `${what} from ${least} to ${most}`;
+}
+
+/**
+ * Parses a whole number argument, of 0 or more unless told.
+ *
+ * @throws RangeError that names the argument.
+ */
+export function parseCount(name: string, text: string, range: Range = {}): number {
+  const count = /^[0-9]+$/.test(text) ? Number(text) : NaN;
+  if (Number.isSafeInteger(count) && within(count, range)) return count;
+  if (count > Number.MAX_SAFE_INTEGER) range = { most: Number.MAX_SAFE_INTEGER, ...range };
+  throw new RangeError(`Cannot read --${name} "${text}": it must be ${rule("a whole number", range)}`);
+}
+
+/**
+ * Parses a number argument, of 0 or more unless told: decimal, as `0.5`, `1e-4`.
+ *
+ * @throws RangeError that names the argument.
+ */
+export function parseNumber(name: string, text: string, range: Range = {}): number {
+  const value = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(text) ? Number(text) : NaN;
+  if (Number.isFinite(value) && within(value, range)) return value;
+  throw new RangeError(`Cannot read --${name} "${text}": it must be ${rule("a number", range)}`);
+}
+
+/** Parses `OUTxIN`. */
+export function parseShape(text: string): { out: number; in: number } {
+  const match = /^([1-9][0-9]{0,7})x([1-9][0-9]{0,7})$/.exec(text);
+  if (!match) throw new RangeError(`Cannot read shape "${text}": it must be OUTxIN, e.g. 4096x4096`);
+  return { out: Number(match[1]), in: Number(match[2]) };
+}
+
+/** What a `--quantize` argument asks for. */
+export function parseQuantize(text: string | undefined): QuantizeTo | undefined {
+  if (text === undefined || text === "int8" || text === "int4") return text;
+  throw new RangeError(`Cannot read --quantize "${text}": it must be int8 or int4`);
+}
+
+/** What a `--device` argument asks for. */
+export function parseDevice(text: string): "auto" | "webgpu" | "cpu" {
+  if (text === "auto" || text === "webgpu" || text === "cpu") return text;
+  throw new RangeError(`Cannot open device "${text}": it must be auto, webgpu or cpu`);
+}
