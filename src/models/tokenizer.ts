@@ -47,13 +47,7 @@ function eosOf(fields: Fields, file: string): readonly number[] {
 }
 
 async function readTemplate(folder: TextFolder, config: Fields): Promise<ChatTemplate | undefined> {
-  if (await folder.exists("chat_template.jinja")) {
-    const forTools = "additional_chat_templates/tool_use.jinja";
-    return {
-      default: await folder.readText("chat_template.jinja"),
-      tool_use: await folder.exists(forTools) ? await folder.readText(forTools) : undefined,
-    };
-  }
+  if (await folder.exists("chat_template.jinja")) return await folder.readText("chat_template.jinja");
   const template = templateOf(config.chat_template, "tokenizer_config.json");
   if (template !== undefined) return template;
   return templateOf(
