@@ -120,6 +120,16 @@ test("Template gives out its steps by the length of texts and lists, not by thei
   assert.match(render(template, { text }).error ?? "rendered", /too many steps/);
 });
 
+test("Template has steps enough for 3000 messages of 2000 characters", () => {
+  const source = readFileSync(new URL("templates/qwen3_thinking.jinja", fixtures), "utf8");
+  const roles = ["user", "assistant"];
+  const messages = Array.from(
+    { length: 3000 },
+    (_, i) => ({ role: roles[i % 2], content: "word ".repeat(400) }),
+  );
+  assert.ok(render(source, { messages }).text!.length > 6_000_000);
+});
+
 test("Template takes JSON's whole numbers for ints, and refuses those that may have lost digits", () => {
   assert.equal(render("{{ x }} {{ y }}", { x: 1, y: 1.5 }).text, "1 1.5");
   assert.equal(render("{{ x }}", { x: new Float(1) }).text, "1.0");

@@ -129,6 +129,45 @@ test("chatPrompt() finds the template in each place, the .jinja file first", asy
   assert.equal(await prompt({ ...noFile, "chat_template.json": inJson }), "json 1");
 });
 
+test("chatPrompt() gives the template tools, documents and variables, as transformers does", async () => {
+  const template = "{{ tools }}{{ documents }}{{ bos_token }}{{ x }}{{ add_generation_prompt }}";
+  const { chatPrompt } = await openTokenizer(demoFolder({ "chat_template.jinja": template }));
+  assert.equal(chatPrompt([]), "NoneNone<|endoftext|>True");
+  const options = { tools: [{ a: 1 }], documents: [{ b: null }], variables: { x: 1.5, bos_token: "<s>" } };
+  assert.equal(
+    chatPrompt([], { ...options, addGenerationPrompt: false }),
+    "[{'a': 1}][{'b': None}]<s>1.5False",
+  );
+  assert.throws(
+    () => chatPrompt([], { variables: { messages: [] } }),
+    /Cannot give the chat template a variable "messages"/,
+  );
+});
+
+test("chatPrompt() takes the template named tool_use where tools are given", async () => {
+  const tools = [{ name: "f" }];
+  const named = [{ name: "default", template: "plain" }, { name: "tool_use", template: "with tools" }];
+  const two = await openTokenizer(
+    demoFolder({
+      "chat_template.jinja": null,
+      "tokenizer_config.json": configWith({ chat_template: named }),
+    }),
+  );
+  assert.equal(two.chatPrompt([]), "plain");
+  assert.equal(two.chatPrompt([], { tools }), "with tools");
+  const one = await openTokenizer(demoFolder({ "chat_template.jinja": "plain" }));
+  assert.equal(one.chatPrompt([], { tools }), "plain");
+});
+
+test("chatPrompt() takes the line ends of Windows for line ends", async () => {
+  const unix = "{{- bos_token }}User:\n{% for m in messages %}\n{{ m.content }}\n{% endfor %}\nBot:\n\n";
+  const prompts = await Promise.all([unix, unix.replaceAll("\n", "\r\n")].map(async (template) => {
+    const { chatPrompt } = await openTokenizer(demoFolder({ "chat_template.jinja": template }));
+    return chatPrompt([{ role: "user", content: "The king" }]);
+  }));
+  assert.deepEqual(prompts, Array(2).fill("<|endoftext|>User:\nThe king\nBot:\n"));
+});
+
 test("chatPrompt() throws ConfigError without a template, for a broken one, and when it refuses", async () => {
   const failing: [string | null, RegExp][] = [
     [null, /the model has no chat template/],

@@ -28,7 +28,8 @@ class Output {
 
   write(text: string): void {
     this.#length += text.length;
-    this.run.grow(this.#length);
+    this.run.checkLength(this.#length);
+    this.run.spend(text.length);
     this.#parts.push(text);
   }
   text(): string {

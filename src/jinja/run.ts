@@ -35,9 +35,13 @@ export class Run {
   spendOnParts(size = 0): void {
     this.spend(8 * size);
   }
+  /** Refuses a text that is too long. */
+  checkLength(length: number): void {
+    if (!(length <= longestText)) fail(`the template makes a text of more than ${longestText} characters`);
+  }
   /** Takes the steps of a text of `length` that is about to be made. */
   grow(length: number): void {
-    if (!(length <= longestText)) fail(`the template makes a text of more than ${longestText} characters`);
+    this.checkLength(length);
     this.spend(length);
   }
   /** A text that was made, accounted. */
