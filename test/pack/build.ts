@@ -6,7 +6,15 @@
  * @module
  */
 import { execFileSync } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { wasmBytes } from "../../kernels/wasm_bytes.ts";
@@ -18,6 +26,13 @@ const optional = ["webgpu"];
 
 /** The CPU device's WASM as a file: platforms that compile nothing at run time take it compiled from here. */
 const wasmFile = "./kernels.wasm";
+const wasmTypes = `import type { WebAssemblyModule } from "./platform_types.js";
+/** The CPU device's WASM, compiled: what bundlers and platforms for Workers make of the import. */
+declare const module: WebAssemblyModule;
+export default module;
+`;
+
+const command = "src/cli/main.js";
 
 interface Manifest {
   readonly name: string;
@@ -42,14 +57,14 @@ function manifest(own: Manifest, { imports, started }: Compiled): Record<string,
     license: own.license,
     type: "module",
     engines: { node: ">=20" },
-    bin: { [own.name]: "src/cli/main.js" },
+    bin: { [own.name]: command },
     exports: {
       ...Object.fromEntries(Object.entries(own.exports).map(([name, source]) => [name, door(source)])),
-      [wasmFile]: wasmFile,
+      [wasmFile]: { types: `${wasmFile}.d.ts`, default: wasmFile },
       "./package.json": "./package.json",
     },
     imports,
-    sideEffects: ["./src/cli/main.js", ...new Set(started.map((path) => `./${path}`))],
+    sideEffects: [`./${command}`, ...new Set(started.map((path) => `./${path}`))],
     dependencies: Object.fromEntries(needed.map(([name, version]) => [name, `^${version}`])),
     optionalDependencies: Object.fromEntries(optional.map((name) => [name, own.dependencies[name]])),
   };
@@ -64,6 +79,8 @@ export function buildPackage(): string {
     const compiled = compile(inside);
     writeFileSync(join(inside, "package.json"), JSON.stringify(manifest(own, compiled), null, 2) + "\n");
     writeFileSync(join(inside, wasmFile), wasmBytes());
+    writeFileSync(join(inside, `${wasmFile}.d.ts`), wasmTypes);
+    chmodSync(join(inside, command), 0o755);
     for (const file of ["README.md", "LICENSE"]) copyFileSync(join(root, file), join(inside, file));
     const out = join(root, "dist", `${own.name}-${own.version}.tgz`);
     mkdirSync(dirname(out), { recursive: true });

@@ -105,16 +105,22 @@ function publishedDeclarations(path: string, code: string): string {
 
 const fileOf = (specifier: string): string => `node/${specifier.slice("node:".length).replaceAll("/", "_")}`;
 
+/** ENOSYS is what systems say of a function that they do not have. */
+const refuse = (specifier: string): string =>
+  `function refuse(name) {
+  const error = new Error('Cannot call "' + name + '": this platform has no ${specifier}');
+  throw Object.assign(error, { code: "ENOSYS" });
+}
+`;
+
 /** The runtime's modules as files of the package: as they are, and in their place where there are none. */
 function runtimeFiles(imports: RuntimeImports): Record<string, string> {
   return Object.fromEntries([...imports].flatMap(([specifier, all]) => {
     const names = [...all].sort();
-    const refusals = names.map((name) =>
-      `export function ${name}() {\n  throw new Error('Cannot call "${name}": this platform has no ${specifier}');\n}\n`
-    );
+    const refusals = names.map((name) => `export function ${name}() {\n  refuse("${name}");\n}\n`);
     return [
       [`${fileOf(specifier)}.js`, `export { ${names.join(", ")} } from "${specifier}";\n`],
-      [`${fileOf(specifier)}.none.js`, refusals.join("")],
+      [`${fileOf(specifier)}.none.js`, refuse(specifier) + refusals.join("")],
     ];
   }));
 }
