@@ -11,16 +11,45 @@
  *
  * @module
  */
+export type {
+  Access,
+  Arrays,
+  Backward,
+  BackwardStep,
+  Bench,
+  Binding,
+  Bits,
+  BufferSpec,
+  Call,
+  Case,
+  Choice,
+  Dispatch,
+  Frequencies,
+  GradientTarget,
+  Kernel,
+  Launch,
+  Limits,
+  Table,
+  UniformType,
+  WasmCall,
+} from "./kernels/mod.ts";
 export { type AdaptedLinear, applyModule, deltaOf, merge, unmerge } from "./src/adapters/apply.ts";
 export { Bank, type Linear, type LinearGroup } from "./src/adapters/bank.ts";
 export type { NewAdapter } from "./src/adapters/create.ts";
 export type {
   AdapterFiles,
   AdapterModule,
+  BankStep,
+  DeltaIo,
+  DeltaMode,
+  DeltaRows,
   LinearShape,
   Method,
   Packed,
   ReadOptions,
+  TrainableModule,
+  TrainingConfig,
+  TrainIo,
 } from "./src/adapters/method.ts";
 export { fourierft, fourierModule, frequencies, type Spectrum } from "./src/adapters/methods/fourierft.ts";
 export { lora } from "./src/adapters/methods/lora.ts";
@@ -34,12 +63,13 @@ export {
   type StoredAdapter,
 } from "./src/adapters/registry.ts";
 export type { AdapterCard, AdapterService } from "./src/adapters/service.ts";
-export { randperm } from "./src/adapters/torch_random.ts";
+export { randperm, type RandpermOptions } from "./src/adapters/torch_random.ts";
 export { cpuDevice, type CpuDeviceOptions } from "./src/device/cpu.ts";
 export {
   type Device,
   DeviceError,
   type Program,
+  type Range,
   type Trace,
   type TracedLaunch,
 } from "./src/device/device.ts";
@@ -55,11 +85,21 @@ export type {
   Sampling,
   TokenLogprobs,
 } from "./src/engine/generate.ts";
-export { generateText, type TextEvent, type TextOptions } from "./src/engine/text.ts";
+export {
+  generateText,
+  type TextEvent,
+  type TextLogprobs,
+  type TextOptions,
+  type TextToken,
+} from "./src/engine/text.ts";
 export { ConfigError, NotFoundError, OverloadedError } from "./src/errors.ts";
 export { MissingFileError, type ReadableFolder, type WritableFolder } from "./src/folder.ts";
 export { mergeFolder } from "./src/merge.ts";
-export type { QuantizeTo } from "./src/models/quantization.ts";
+export type { LlamaConfig, RopeScaling } from "./src/models/config.ts";
+export type { LayerWeights, LlamaModel, Projection } from "./src/models/llama.ts";
+export type { LinearWeights, Weight } from "./src/models/weights.ts";
+export type { Quantization, QuantizeTo } from "./src/models/quantization.ts";
+export type { ChatMessage, Tokenizer } from "./src/models/tokenizer_types.ts";
 export { type OpenModel, openModel, type OpenModelOptions } from "./src/open.ts";
 export { type Perplexity, perplexity, type PerplexityOptions } from "./src/perplexity.ts";
 export { type Plan, type Step, step } from "./src/plan.ts";
@@ -70,10 +110,11 @@ export {
   openSingleAdapter,
 } from "./src/runtime/adapter_store.ts";
 export { type CheckpointFolder, openCheckpoints } from "./src/runtime/checkpoints.ts";
-export { openFile, openFolder } from "./src/runtime/file.ts";
-export { type OpenGpu, openGpu, type OpenGpuOptions } from "./src/runtime/gpu.ts";
+export { openFile, openFolder, type OpenFolderOptions } from "./src/runtime/file.ts";
+export { type GpuSource, type OpenGpu, openGpu, type OpenGpuOptions } from "./src/runtime/gpu.ts";
 export { openDevice, type OpenDeviceOptions } from "./src/runtime/open_device.ts";
 export { type FetchHandler, serveApp, type Served, type ServeOptions } from "./src/runtime/serve.ts";
+export type { ByteSource } from "./src/safetensors/mod.ts";
 export {
   type DeviceBuffer,
   type DType,
@@ -83,9 +124,20 @@ export {
   type TypedArray,
 } from "./src/tensor.ts";
 export { train, type TrainEvent, type TrainOptions, type TrainOutcome } from "./src/train.ts";
-export type { CheckpointStore } from "./src/training/checkpoint.ts";
+export type { CheckpointStore, Files } from "./src/training/checkpoint.ts";
 export type { TrainingText } from "./src/training/content.ts";
-export type { DataCounts, DataFormat, LossOn, Packing } from "./src/training/data.ts";
-export { type AdapterToContinue, trainDefaults, type TrainSettings } from "./src/training/options.ts";
+export type { ByteStream, DataCounts, DataFormat, LossOn, Packing } from "./src/training/data.ts";
+export {
+  type AdapterToContinue,
+  trainDefaults,
+  type TrainRunOptions,
+  type TrainSettings,
+} from "./src/training/options.ts";
 export type { ScheduleName } from "./src/training/schedule.ts";
 export { type RunEvent, TrainingError } from "./src/training/train.ts";
+export type { CopyFault } from "./src/adapters/copies.ts";
+export type { LeftOut } from "./src/adapters/store.ts";
+export type { FoundAdapter } from "./src/adapters/found.ts";
+export type { TokenDecoder } from "./src/engine/detokenizer.ts";
+export type { QuantizedWeight } from "./src/models/weights.ts";
+export type { ChatOptions } from "./src/models/tokenizer_types.ts";

@@ -14,9 +14,9 @@ import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import process from "node:process";
+import { bunCommand } from "./bun.ts";
 import { vulkanEnvironment } from "./swiftshader.ts";
 
-const bunVersion = "1.4.5";
 const atOnce = 2;
 /** Takes longest, so that it starts first. */
 const longest = "./test/kernels_test.ts";
@@ -25,14 +25,6 @@ const args = process.argv.slice(2);
 const onBun = args.includes("--bun"), onWgpu = args.includes("--wgpu"), docs = args.includes("--doc");
 const passed = args.filter((arg) => arg !== "--bun" && arg !== "--wgpu");
 const named = docs || passed.some((arg) => !arg.startsWith("-"));
-
-/** This runtime if it is Bun, else the one on PATH, else npm's. */
-function bunCommand(): string[] {
-  if ("Bun" in globalThis) return [process.execPath];
-  const folders = (process.env.PATH ?? "").split(delimiter);
-  const found = folders.map((folder) => join(folder, "bun")).find((file) => existsSync(file));
-  return found ? [found] : ["npx", "--yes", `bun@${bunVersion}`];
-}
 
 /** The files of tests; for Naga, those that open the devices of devices.ts. */
 function testFiles(): string[] {

@@ -12,14 +12,14 @@ type Files = ReadonlyMap<string, Uint8Array>;
 /** Checkpoints of one run. */
 export interface CheckpointFolder {
   /** Keeps a step's files; then forgets all but the newest two, and later ones: they are of a run that this one replaces. */
-  save(step: number, files: Files): Promise<void>;
+  save(step: number, files: ReadonlyMap<string, Uint8Array>): Promise<void>;
   /** Files of the newest checkpoint; undefined when there is none. */
-  latest(): Promise<Files | undefined>;
+  latest(): Promise<ReadonlyMap<string, Uint8Array> | undefined>;
   /**
    * Writes files into the folder itself, each replaced whole. Whoever looks meanwhile, or after a crash, finds the old
    * files, or the new, or the last one missing: never new ones beside an old one.
    */
-  publish(files: Files): Promise<void>;
+  publish(files: ReadonlyMap<string, Uint8Array>): Promise<void>;
 }
 
 const nameOf = (step: number): string => `checkpoint-${String(step).padStart(8, "0")}`;

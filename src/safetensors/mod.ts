@@ -15,7 +15,7 @@
  *
  * @module
  */
-export type { DType, HostTensor, TypedArray } from "../tensor.ts";
+export type { DeviceBuffer, DType, HostTensor, Tensor, TypedArray } from "../tensor.ts";
 export { dtypeBits, type SafetensorsDtype } from "./dtypes.ts";
 export { SafetensorsError } from "./errors.ts";
 export { foreignKindOfText } from "./foreign.ts";

@@ -1,81 +1,90 @@
 /**
- * Builds the npm package: JavaScript and declarations by `deno pack`, with the manifest npm's users need.
+ * Builds the npm package: the compiled sources, with the manifest npm's users need.
  *
  * `deno task pack` writes dist/fourierft-VERSION.tgz.
  *
  * @module
  */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { wasmBytes } from "../../kernels/wasm_bytes.ts";
-import { sourcesUnder } from "../architecture.ts";
+import { root } from "../architecture.ts";
+import { compile, type Compiled } from "./compile.ts";
 
-const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-
-/** Packages that are imported by name at run time only, which `deno pack` cannot see. */
-const needed = ["@hono/node-server"];
-/** The same for those that the package works without: a GPU needs Dawn, the CPU device does not. */
+/** Packages that the package works without: a GPU needs Dawn, the CPU device does not. */
 const optional = ["webgpu"];
 
 /** The CPU device's WASM as a file: platforms that compile nothing at run time take it compiled from here. */
 const wasmFile = "./kernels.wasm";
+const wasmTypes = `import type { WebAssemblyModule } from "./platform_types.js";
+/** The CPU device's WASM, compiled: what bundlers and platforms for Workers make of the import. */
+declare const module: WebAssemblyModule;
+export default module;
+`;
+
+const command = "src/cli/main.js";
 
 interface Manifest {
   readonly name: string;
   readonly version: string;
-  readonly exports: Readonly<Record<string, unknown>>;
+  readonly license: string;
+  readonly exports: Readonly<Record<string, string>>;
   readonly dependencies: Readonly<Record<string, string>>;
 }
 
-const readJson = (path: string): Manifest => JSON.parse(readFileSync(path, "utf8"));
-
-/** Runtime modules in our sources: a bundler for browsers puts an empty module in their place. */
-function runtimeModules(): Record<string, false> {
-  const imported = sourcesUnder("src").flatMap(({ imports }) => imports.map(({ target }) => target));
-  const names = [...new Set(imported.filter((target) => target.startsWith("node:")))].sort();
-  return Object.fromEntries(names.map((name) => [name, false]));
+/** A door of the package: what it is in the sources, as a manifest names it. */
+function door(source: string): Record<string, string> {
+  const file = source.replace(/\.ts$/, "");
+  return { types: `${file}.d.ts`, default: `${file}.js` };
 }
 
-/** What `deno pack` made of deno.json, with the rest of what npm and bundlers look for. */
-function manifest(packed: Manifest, own: Manifest): Record<string, unknown> {
-  const versions = (names: readonly string[]): Record<string, string> =>
-    Object.fromEntries(names.map((name) => [name, own.dependencies[name]]));
+function manifest(own: Manifest, { imports, started }: Compiled): Record<string, unknown> {
+  const needed = Object.entries(own.dependencies).filter(([name]) => !optional.includes(name));
   return {
-    ...packed,
     name: own.name,
-    exports: { ...packed.exports, [wasmFile]: wasmFile },
+    version: own.version,
     description: "PEFT adapters (FourierFT, LoRA) chosen per request, on WebGPU and CPU",
+    license: own.license,
+    type: "module",
     engines: { node: ">=20" },
-    bin: { [own.name]: "./src/cli/main.js" },
-    browser: runtimeModules(),
-    sideEffects: ["./src/cli/main.js"],
-    dependencies: { ...packed.dependencies, ...versions(needed) },
-    optionalDependencies: versions(optional),
+    bin: { [own.name]: command },
+    exports: {
+      ...Object.fromEntries(Object.entries(own.exports).map(([name, source]) => [name, door(source)])),
+      [wasmFile]: { types: `${wasmFile}.d.ts`, default: wasmFile },
+      "./package.json": "./package.json",
+    },
+    imports,
+    sideEffects: [`./${command}`, ...new Set(started.map((path) => `./${path}`))],
+    dependencies: Object.fromEntries(needed.map(([name, version]) => [name, `^${version}`])),
+    optionalDependencies: Object.fromEntries(optional.map((name) => [name, own.dependencies[name]])),
   };
 }
 
 /** Builds the tarball and returns its path. */
 export function buildPackage(): string {
   const folder = mkdtempSync(join(tmpdir(), "fourierft-pack-"));
-  const run = (command: string, args: readonly string[]): void => {
-    execFileSync(command, args, { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
-  };
   try {
-    const raw = join(folder, "raw.tgz");
-    // The repository's own package.json would take the place of the one that is made.
-    run(process.execPath, ["pack", "--quiet", "--allow-dirty", "--ignore=package.json", "--output", raw]);
-    run("tar", ["-xzf", raw, "-C", folder]);
-    const path = join(folder, "package/package.json");
-    const own = readJson(join(root, "package.json"));
-    writeFileSync(path, JSON.stringify(manifest(readJson(path), own), null, 2) + "\n");
-    writeFileSync(join(folder, "package", wasmFile), wasmBytes());
+    const inside = join(folder, "package");
+    const own: Manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+    const compiled = compile(inside);
+    writeFileSync(join(inside, "package.json"), JSON.stringify(manifest(own, compiled), null, 2) + "\n");
+    writeFileSync(join(inside, wasmFile), wasmBytes());
+    writeFileSync(join(inside, `${wasmFile}.d.ts`), wasmTypes);
+    chmodSync(join(inside, command), 0o755);
+    for (const file of ["README.md", "LICENSE"]) copyFileSync(join(root, file), join(inside, file));
     const out = join(root, "dist", `${own.name}-${own.version}.tgz`);
     mkdirSync(dirname(out), { recursive: true });
-    run("tar", ["-czf", out, "-C", folder, "package"]);
+    execFileSync("tar", ["-czf", out, "-C", folder, "package"], { stdio: ["ignore", "ignore", "inherit"] });
     return out;
   } finally {
     rmSync(folder, { recursive: true });

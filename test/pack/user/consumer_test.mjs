@@ -87,7 +87,7 @@ test("fourierft/safetensors: what is written is read", () => {
 });
 
 test("fourierft/server: the demo model answers a request with an adapter", async () => {
-  const model = await openModel(cpuDevice(), { folder: await openFolder(process.env.DEMO_MODEL) });
+  const model = await openModel(cpuDevice(), { folder: await openFolder(`${process.env.DEMO}/base`) });
   const { engine, tokenizer, registry } = model;
   const app = createApp({
     model: { id: "demo", createdUnixSeconds: 0, engine, tokenizer },

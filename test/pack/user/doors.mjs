@@ -1,0 +1,12 @@
+// Imports every door of the installed package, by whatever runs this: Node, Bun, Deno.
+import * as fourierft from "fourierft";
+import { kernels } from "fourierft/kernels";
+import { parseSafetensors } from "fourierft/safetensors";
+import { createApp } from "fourierft/server";
+
+const module = fourierft.fourierModule({ coefficients: new Float32Array([1]), seed: 1, scaling: 6 });
+const linear = { method: fourierft.fourierft, module, shape: { out: 2, in: 3 } };
+const delta = await fourierft.deltaOf(fourierft.cpuDevice(), linear);
+const names = [parseSafetensors, createApp, fourierft.openFolder].map((one) => typeof one).join();
+await fourierft.openFolder(".");
+console.log(kernels.length > 10, delta.shape.join("x"), names);
