@@ -3,12 +3,13 @@
  *
  * @module
  */
+import { arithmetic } from "./arithmetic.ts";
 import type { Operation } from "./arguments.ts";
 import { getAttribute, getItem } from "./attributes.ts";
 import { fail } from "./errors.ts";
 import type { Frame } from "./frame.ts";
 import type { Arguments, Expression } from "./nodes.ts";
-import { arithmetic, compare, contains, equals, numberOf } from "./operators.ts";
+import { compare, contains, equals, numberOf } from "./operators.ts";
 import { str } from "./print.ts";
 import type { Run } from "./run.ts";
 import { iterate, slice } from "./sequences.ts";

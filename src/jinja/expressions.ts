@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { listed, parseArguments, parseSubscript } from "./brackets.ts";
 import type { Arguments, Expression, FilterExpression } from "./nodes.ts";
 import { describe, type TokenStream } from "./stream.ts";
 
@@ -159,19 +160,6 @@ export function parsePrimary(stream: TokenStream): Expression {
   throw stream.error(`unexpected ${describe(stream.current)}`);
 }
 
-/** What stands between brackets with commas between; one may follow the last. */
-function listed<T>(stream: TokenStream, close: string, parse: () => T): T[] {
-  const items: T[] = [];
-  stream.take();
-  while (!stream.is(close)) {
-    if (items.length > 0) stream.expect(",");
-    if (stream.is(close)) break;
-    items.push(parse());
-  }
-  stream.expect(close);
-  return items;
-}
-
 function parseList(stream: TokenStream): Expression {
   return { kind: "list", items: listed(stream, "]", () => parseExpression(stream)) };
 }
@@ -189,9 +177,10 @@ function parsePostfix(stream: TokenStream, of: Expression): Expression {
   let result = of;
   for (;;) {
     if (stream.is(".")) result = parseDot(stream, result);
-    else if (stream.is("[")) result = parseSubscript(stream, result);
-    else if (stream.is("(")) result = { kind: "call", of: result, given: parseArguments(stream) };
-    else return result;
+    else if (stream.is("[")) result = parseSubscript(stream, result, parseExpression);
+    else if (stream.is("(")) {
+      result = { kind: "call", of: result, given: parseArguments(stream, parseExpression) };
+    } else return result;
   }
 }
 
@@ -201,8 +190,9 @@ function parseFilters(stream: TokenStream, of: Expression): Expression {
   for (;;) {
     if (stream.skip("|")) result = parseFilter(stream, result);
     else if (stream.skipName("is")) result = parseTest(stream, result);
-    else if (stream.is("(")) result = { kind: "call", of: result, given: parseArguments(stream) };
-    else return result;
+    else if (stream.is("(")) {
+      result = { kind: "call", of: result, given: parseArguments(stream, parseExpression) };
+    } else return result;
   }
 }
 
@@ -212,65 +202,6 @@ function parseDot(stream: TokenStream, of: Expression): Expression {
   if (type === "name") return { kind: "attribute", of, name: text };
   if (type !== "integer") throw stream.error("expected name or number after a dot");
   return { kind: "item", of, index: { kind: "const", value: BigInt(text.replaceAll("_", "")) } };
-}
-
-function parseSubscript(stream: TokenStream, of: Expression): Expression {
-  const parts: Expression[] = [];
-  let slice: (Expression | undefined)[] | undefined;
-  stream.take();
-  while (!stream.is("]")) {
-    if (parts.length > 0 || slice) stream.expect(",");
-    const start = stream.is(":") ? undefined : parseExpression(stream);
-    if (!stream.is(":")) {
-      if (start) parts.push(start);
-    } else if (parts.length > 0 || slice) throw stream.error("a slice beside another index is not supported");
-    else slice = parseBounds(stream, start);
-  }
-  stream.expect("]");
-  if (slice && parts.length > 0) throw stream.error("a slice beside another index is not supported");
-  if (slice) return { kind: "slice", of, bounds: slice };
-  return { kind: "item", of, index: parts.length === 1 ? parts[0] : { kind: "tuple", items: parts } };
-}
-
-function parseBounds(stream: TokenStream, start: Expression | undefined): (Expression | undefined)[] {
-  const bounds: (Expression | undefined)[] = [start];
-  while (bounds.length < 3 && stream.skip(":")) {
-    bounds.push(stream.is(":", "]", ",") ? undefined : parseExpression(stream));
-  }
-  return bounds;
-}
-
-/** Arguments in brackets. */
-export function parseArguments(stream: TokenStream): Arguments {
-  const args: Expression[] = [], kwargs: (readonly [string, Expression])[] = [];
-  let spread: Expression | undefined, spreadKeywords: Expression | undefined;
-  const ensure = (isRight: boolean): void => {
-    if (!isRight) throw stream.error("invalid syntax for function call expression");
-  };
-  let isFirst = true;
-  stream.expect("(");
-  while (!stream.is(")")) {
-    if (!isFirst) stream.expect(",");
-    if (stream.is(")")) break;
-    isFirst = false;
-    if (stream.skip("*")) {
-      ensure(!spread && !spreadKeywords);
-      spread = parseExpression(stream);
-    } else if (stream.skip("**")) {
-      ensure(!spreadKeywords);
-      spreadKeywords = parseExpression(stream);
-    } else if (stream.is("name") && stream.following.type === "=") {
-      const name = stream.take().text;
-      stream.take();
-      ensure(!spreadKeywords && !kwargs.some(([known]) => known === name));
-      kwargs.push([name, parseExpression(stream)]);
-    } else {
-      ensure(!spread && !spreadKeywords && kwargs.length === 0);
-      args.push(parseExpression(stream));
-    }
-  }
-  stream.expect(")");
-  return { args, kwargs, spread, spreadKeywords };
 }
 
 const none: Arguments = { args: [], kwargs: [] };
@@ -284,7 +215,7 @@ function dottedName(stream: TokenStream): string {
 /** A filter's name and arguments, after its bar. */
 export function parseFilter(stream: TokenStream, of?: Expression): FilterExpression {
   const name = dottedName(stream);
-  return { kind: "filter", of, name, given: stream.is("(") ? parseArguments(stream) : none };
+  return { kind: "filter", of, name, given: stream.is("(") ? parseArguments(stream, parseExpression) : none };
 }
 
 /** A test's name and arguments, after its `is`; one argument may go without brackets. */
@@ -292,7 +223,7 @@ function parseTest(stream: TokenStream, of: Expression): Expression {
   const isNegated = stream.skipName("not");
   const name = dottedName(stream);
   let given = none;
-  if (stream.is("(")) given = parseArguments(stream);
+  if (stream.is("(")) given = parseArguments(stream, parseExpression);
   else if (
     stream.is("name", "string", "integer", "float", "[", "{") && !stream.isName("else", "or", "and")
   ) {

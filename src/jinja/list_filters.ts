@@ -3,10 +3,11 @@
  *
  * @module
  */
+import { arithmetic } from "./arithmetic.ts";
 import { type Bound, type Operation, operation } from "./arguments.ts";
 import { follow } from "./attributes.ts";
 import { fail } from "./errors.ts";
-import { arithmetic, equals, isLess } from "./operators.ts";
+import { equals, isLess } from "./operators.ts";
 import type { Run } from "./run.ts";
 import { isIterable, iterate, reversed } from "./sequences.ts";
 import { charsOf, lengthOf } from "./truth.ts";

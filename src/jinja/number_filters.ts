@@ -3,11 +3,12 @@
  *
  * @module
  */
+import { arithmetic, toFloat } from "./arithmetic.ts";
 import { type Operation, operation } from "./arguments.ts";
 import { onlyAttribute } from "./attributes.ts";
 import { fail } from "./errors.ts";
 import { parseFloatText, parseIntText, rounded } from "./floats.ts";
-import { arithmetic, numberOf, toFloat } from "./operators.ts";
+import { numberOf } from "./operators.ts";
 import { strip } from "./splitting.ts";
 import { isTrue } from "./truth.ts";
 import { textOf, typeName, Undefined, type Value } from "./values.ts";

@@ -3,10 +3,11 @@
  *
  * @module
  */
+import { arithmetic } from "./arithmetic.ts";
 import { type Operation, operation, type Parameters } from "./arguments.ts";
 import { fail } from "./errors.ts";
 import { characterTests } from "./letters.ts";
-import { arithmetic, compare, contains, equals, numberOf } from "./operators.ts";
+import { compare, contains, equals, numberOf } from "./operators.ts";
 import { str } from "./print.ts";
 import type { Run } from "./run.ts";
 import { isIterable } from "./sequences.ts";
