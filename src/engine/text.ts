@@ -25,9 +25,9 @@ export interface TextToken {
   /** Characters (code points) of the text before the token; of the prompt's text, too, where that is echoed. */
   readonly offset: number;
   /**
-   * The token's own text, decoded after the tokens before it; the texts joined make the text. Of the tokens of one
-   * character the last has all of it, and the others none. Special tokens that the text leaves out have their own, and
-   * so has a stop token.
+   * The token's own text, decoded after the tokens before it; the texts joined make the text. A token that ends amid a
+   * character has none, and the one that finishes the character has all of theirs. Special tokens that the text leaves
+   * out have their own, and so has a stop token.
    */
   readonly text: string;
   /** UTF-8 bytes that the token stands for; of a part of a character, that part's. */

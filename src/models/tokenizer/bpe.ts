@@ -114,7 +114,11 @@ class Symbols {
 
 export function bpe(fields: Fields): Model {
   if (fields.dropout !== undefined && fields.dropout !== null && fields.dropout !== 0) {
-    throw refuse("dropout", fields.dropout, "a tokenizer that cuts one text in several ways cannot be followed");
+    throw refuse(
+      "dropout",
+      fields.dropout,
+      "a tokenizer that cuts one text in several ways cannot be followed",
+    );
   }
   const vocabulary = vocabularyOf(fields);
   const symbols = new Symbols(vocabulary, fields);

@@ -103,8 +103,7 @@ function metaspace(fields: Fields): Decoder {
 
 function wordEnds(fields: Fields): Decoder {
   const suffix = textField(fields, "suffix", "</w>");
-  return (tokens) =>
-    tokens.map((token, i) => token.replaceAll(suffix, i === tokens.length - 1 ? "" : " "));
+  return (tokens) => tokens.map((token, i) => token.replaceAll(suffix, i === tokens.length - 1 ? "" : " "));
 }
 
 function ctc(fields: Fields): Decoder {
@@ -138,7 +137,9 @@ function replace(fields: Fields): Decoder {
   const find = patternFinder(fields);
   return (tokens) =>
     tokens.map((token) =>
-      [...stretches(token, find)].map(({ start, end, matched }) => matched ? content : token.slice(start, end))
+      [...stretches(token, find)].map(({ start, end, matched }) =>
+        matched ? content : token.slice(start, end)
+      )
         .join("")
     );
 }

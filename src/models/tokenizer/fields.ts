@@ -61,7 +61,11 @@ export function vocabulary(fields: Fields): Map<string, number> {
 }
 
 /** What a table of makers has for an object's `type`. */
-export function byType<T>(fields: Fields, makers: Readonly<Record<string, (fields: Fields) => T>>, part: string): T {
+export function byType<T>(
+  fields: Fields,
+  makers: Readonly<Record<string, (fields: Fields) => T>>,
+  part: string,
+): T {
   const type = text(fields, "type");
   if (!Object.hasOwn(makers, type)) throw refuse("type", type, `there is no ${part} of this type here`);
   return makers[type](fields);

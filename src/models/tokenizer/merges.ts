@@ -36,7 +36,9 @@ export function mergesOf(
   if (size > 1 << 26) throw refuse("vocab", size - 1, `a token's id must be below ${1 << 26}`);
   const idOf = (token: string, pair: unknown): number => {
     const id = vocabulary.get(token);
-    if (id === undefined) throw refuse("merges", pair, `the vocabulary does not have ${JSON.stringify(token)}`);
+    if (id === undefined) {
+      throw refuse("merges", pair, `the vocabulary does not have ${JSON.stringify(token)}`);
+    }
     return id;
   };
   const ranks = new Map<number, number>();
@@ -161,7 +163,9 @@ const placeFactor = 2 ** 26;
 function* mergeMany(symbols: Int32Array, { merges, ids }: Target): Steps<void> {
   const { size, ranks, merged } = merges;
   const count = symbols.length;
-  if (count > placeFactor) throw new RangeError(`Cannot encode a word of ${count} characters: at most ${placeFactor}`);
+  if (count > placeFactor) {
+    throw new RangeError(`Cannot encode a word of ${count} characters: at most ${placeFactor}`);
+  }
   const next = new Int32Array(count);
   const previous = new Int32Array(count);
   // One for each pair, and each merge takes one and offers two.

@@ -25,7 +25,8 @@ export interface Normalizer {
 /** Whether a text may be cut between two characters so that neither half is normalized otherwise than in the whole. */
 const startsWhole =
   /^[^\p{M}\p{Lm}\p{Cf}\p{Sk}\p{Cs}\u0e33\u0eb3\u1100-\u11ff\u3131-\u318e\ua960-\ua97f\ud7b0-\ud7ff\uff9e-\uffdc]/u;
-const endsWhole = /[^\p{Cf}\p{Cs}\r\u0d4e\u{111c2}\u{111c3}\u{1193f}\u{11941}\u{11a84}-\u{11a89}\u{11d46}\u{11f02}]$/u;
+const endsWhole =
+  /[^\p{Cf}\p{Cs}\r\u0d4e\u{111c2}\u{111c3}\u{1193f}\u{11941}\u{11a84}-\u{11a89}\u{11d46}\u{11f02}]$/u;
 
 /** The first place from `at` on where a text may be cut. */
 function* cutFrom(text: string, at: number): Steps<number> {
@@ -113,7 +114,9 @@ function replace(fields: Fields): Normalizer {
     );
   }
   const find = patternFinder(fields);
-  const shrinks = plain === undefined || content === "" ? Infinity : Math.max(1, plain.length / content.length);
+  const shrinks = plain === undefined || content === ""
+    ? Infinity
+    : Math.max(1, plain.length / content.length);
   return {
     shrinks,
     *steps({ text, first }) {

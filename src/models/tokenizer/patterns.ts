@@ -7,7 +7,10 @@ import { toRegExp } from "oniguruma-to-es";
 import { type Fields, object, refuse } from "./fields.ts";
 
 /** Finds a pattern's next match from a place on. */
-export type Finder = (text: string, from: number) => { readonly start: number; readonly end: number } | undefined;
+export type Finder = (
+  text: string,
+  from: number,
+) => { readonly start: number; readonly end: number } | undefined;
 
 /**
  * A regular expression as JavaScript's, with flag g.

@@ -201,7 +201,8 @@ const makers: Readonly<Record<string, (fields: Fields) => PreTokenizer>> = {
     };
   },
   ByteLevel: byteLevel,
-  CharDelimiterSplit: (fields) => splitter(plainFinder(character(fields, "delimiter")), { behavior: removed }),
+  CharDelimiterSplit: (fields) =>
+    splitter(plainFinder(character(fields, "delimiter")), { behavior: removed }),
   Digits: (fields) =>
     fixedSplitter(/\p{N}/gu, flag(fields, "individual_digits") ? isolated : behaviors.Contiguous),
   FixedLength: fixedLength,
