@@ -453,3 +453,10 @@ test("generateText() gives tokens of parts of characters their own bytes", async
   assert.deepEqual(tokens.map(({ logprobs }) => logprobs?.top[0].bytes), tokens.map(({ bytes }) => bytes));
   assert.deepEqual(tokens.map(({ logprobs }) => logprobs?.top[0].text), tokens.map(({ text }) => text));
 });
+
+test("generateText() gives a character that stays unfinished to the last token", async () => {
+  const ids = tokenizer.encode("a😀", { addSpecialTokens: false }).slice(0, 3);
+  const all = await events(fakeEngine(ids, "stop", the), { stopTokenIds: [the] });
+  assert.equal(all.map((event) => event.text).join(""), "a\ufffd");
+  assert.deepEqual(all.flatMap((event) => event.tokens).map(({ text }) => text), ["a", "", "\ufffd", " the"]);
+});

@@ -135,7 +135,9 @@ export class Detokenizer {
 
   /** What is left when no token follows: text that ends with a replacement for an unfinished character, or nothing. */
   end(): string {
-    return decoder.decode(this.#held);
+    const text = decoder.decode(this.#held);
+    this.#held = new Uint8Array();
+    return text;
   }
 
   /** The last tokens that have text, without those of no text after them where they are many. */
