@@ -409,7 +409,7 @@ test("POST /v1/chat/completions writes logprobs in its own shape", async () => {
   assert.deepEqual(answer.choices[0].logprobs, {
     content: [
       { token: "b", logprob: -0.66, bytes: [98], top_logprobs: top },
-      { token: "", logprob: -partial / 100, bytes: [0xf0], top_logprobs: top },
+      { token: "\ufffd", logprob: -partial / 100, bytes: [240], top_logprobs: top },
     ],
     refusal: null,
   });

@@ -176,7 +176,11 @@ interface Fake extends Pick<Engine, "generate"> {
   steps: number;
 }
 
-function fakeEngine(ids: readonly number[], finishReason: "stop" | "length" = "length"): Fake {
+function fakeEngine(
+  ids: readonly number[],
+  finishReason: "stop" | "length" = "length",
+  stopTokenId?: number,
+): Fake {
   const engine: Fake = {
     ended: false,
     steps: 0,
@@ -194,7 +198,11 @@ function fakeEngine(ids: readonly number[], finishReason: "stop" | "length" = "l
             ? { kind: "token", tokenId }
             : { kind: "token", tokenId, logprobs: logprobs(tokenId) };
         }
-        yield { kind: "end", finishReason };
+        yield stopTokenId === undefined ? { kind: "end", finishReason } : {
+          kind: "end",
+          finishReason,
+          stopToken: { tokenId: stopTokenId, logprobs: logprobs(stopTokenId) },
+        };
       } finally {
         engine.ended = true;
       }
@@ -335,4 +343,120 @@ test("generateText() ends the engine's sequence when its reader stops, or the si
   })();
   await assert.rejects(reading, /gone/);
   assert.ok(aborted.ended);
+});
+
+/** The text, and the ids and texts of its tokens, of an engine that ends at a token. */
+async function ended(
+  stopTokenId: number,
+  request: Partial<GenerateRequest> = {},
+  options: Partial<TextOptions> = {},
+): Promise<{ text: string; tokens: (number | string)[]; reason: unknown }> {
+  const ids = tokenizer.encode("one two", { addSpecialTokens: false });
+  const all = await events(fakeEngine(ids, "stop", stopTokenId), { logprobs: 1, ...request }, options);
+  const last = all.at(-1);
+  assert.ok(last?.kind === "end" && last.finishReason === "stop");
+  const added = all.flatMap((event) => event.tokens).slice(ids.length);
+  assert.ok(added.every(({ logprobs }) => logprobs?.logprob === -stopTokenId));
+  return {
+    text: all.map((event) => event.text).join(""),
+    tokens: added.flatMap((one) => [one.tokenId, one.text]),
+    reason: last.stopReason,
+  };
+}
+
+const the = tokenizer.encode(" the", { addSpecialTokens: false })[0];
+
+test("generateText() reports the stop token that was asked for, and leaves its text out", async () => {
+  const stopTokenIds = [the, 0];
+  assert.deepEqual(await ended(the, { stopTokenIds }), {
+    text: "one two",
+    tokens: [the, " the"],
+    reason: the,
+  });
+  assert.deepEqual(await ended(the, { stopTokenIds }, { includeStop: true }), {
+    text: "one two the",
+    tokens: [the, " the"],
+    reason: the,
+  });
+  // A special token has text only where special ones are shown.
+  const special = { text: "one two", tokens: [0, "<|endoftext|>"], reason: 0 };
+  assert.deepEqual(await ended(0, { stopTokenIds }, { includeStop: true }), special);
+  assert.deepEqual(await ended(0, { stopTokenIds }, { skipSpecialTokens: false }), special);
+  assert.deepEqual(await ended(0, { stopTokenIds }, { includeStop: true, skipSpecialTokens: false }), {
+    ...special,
+    text: "one two<|endoftext|>",
+  });
+});
+
+test("generateText() reports the model's own end token only where the text shows it", async () => {
+  const none = { text: "one two", tokens: [], reason: undefined };
+  assert.deepEqual(await ended(0), none);
+  assert.deepEqual(await ended(0, { stopTokenIds: [5] }, { includeStop: true }), none);
+  assert.deepEqual(await ended(0, {}, { skipSpecialTokens: false }), none);
+  assert.deepEqual(await ended(0, {}, { skipSpecialTokens: false, includeStop: true }), {
+    text: "one two<|endoftext|>",
+    tokens: [0, "<|endoftext|>"],
+    reason: undefined,
+  });
+});
+
+test("generateText() shows special tokens within a text when asked to", async () => {
+  const ids = [...tokenizer.encode("one", { addSpecialTokens: false }), 0, the];
+  for (const [skipSpecialTokens, text] of [[true, "one the"], [false, "one<|endoftext|> the"]] as const) {
+    const all = await events(fakeEngine(ids), {}, { skipSpecialTokens });
+    assert.equal(all.map((event) => event.text).join(""), text);
+    const tokens = all.flatMap((event) => event.tokens);
+    assert.deepEqual(tokens.slice(-2).map((token) => token.text), ["<|endoftext|>", " the"]);
+    assert.equal(tokens.at(-1)?.offset, text.length - 4);
+  }
+});
+
+test("generateText() says which stop string ended the text, and ends the text with it when asked to", async () => {
+  const ids = tokenizer.encode("one two three", { addSpecialTokens: false });
+  for (const [includeStop, text] of [[false, "one t"], [true, "one two"]] as const) {
+    const all = await events(fakeEngine(ids), {}, { stop: ["nothing", "wo"], includeStop });
+    assert.equal(all.map((event) => event.text).join(""), text);
+    const last = all.at(-1);
+    assert.ok(last?.kind === "end" && last.stopReason === "wo");
+  }
+});
+
+test("generateText() does not stop at a string that the first minTokens tokens complete", async () => {
+  const ids = tokenizer.encode("a b a b a b", { addSpecialTokens: false });
+  assert.equal(ids.length, 6);
+  for (
+    const [minTokens, text] of [[0, "a "], [1, "a "], [2, "a b a "], [5, "a b a b a "], [
+      6,
+      "a b a b a b",
+    ]] as const
+  ) {
+    const all = await events(fakeEngine(ids), { minTokens }, { stop: ["b"] });
+    assert.equal(all.map((event) => event.text).join(""), text, String(minTokens));
+  }
+  // One that begins before and is completed after them counts.
+  const all = await events(fakeEngine(ids), { minTokens: 2 }, { stop: ["b a"] });
+  assert.equal(all.map((event) => event.text).join(""), "a ");
+});
+
+test("generateText() refuses an empty stop string before it starts", async () => {
+  const engine = fakeEngine([the]);
+  await assert.rejects(events(engine, {}, { stop: ["a", ""] }), RangeError);
+  assert.equal(engine.steps, 0);
+});
+
+test("generateText() gives tokens of parts of characters their own bytes", async () => {
+  const ids = tokenizer.encode("a😀", { addSpecialTokens: false });
+  const all = await events(fakeEngine(ids), { logprobs: 1 });
+  const tokens = all.flatMap((event) => event.tokens);
+  assert.deepEqual(tokens.map(({ text }) => text), ["a", "", "", "", "😀"]);
+  assert.deepEqual(tokens.map(({ bytes }) => bytes), [[97], [0xf0], [0x9f], [0x98], [0x80]]);
+  assert.deepEqual(tokens.map(({ logprobs }) => logprobs?.top[0].bytes), tokens.map(({ bytes }) => bytes));
+  assert.deepEqual(tokens.map(({ logprobs }) => logprobs?.top[0].text), tokens.map(({ text }) => text));
+});
+
+test("generateText() gives a character that stays unfinished to the last token", async () => {
+  const ids = tokenizer.encode("a😀", { addSpecialTokens: false }).slice(0, 3);
+  const all = await events(fakeEngine(ids, "stop", the), { stopTokenIds: [the] });
+  assert.equal(all.map((event) => event.text).join(""), "a\ufffd");
+  assert.deepEqual(all.flatMap((event) => event.tokens).map(({ text }) => text), ["a", "", "\ufffd", " the"]);
 });

@@ -49,18 +49,16 @@ test("decode() leaves special tokens out unless asked, and ids without a token a
   assert.equal(tokenizer.decode([99999]), "");
 });
 
-test("openTokenizer() takes end-of-text ids of both configs, one or a list, and the tokenizer's own", async () => {
+test("openTokenizer() takes end-of-text ids of the tokenizer and of both configs, one or a list", async () => {
   assert.deepEqual(tokenizer.eosTokenIds, [0]);
   const several = await openTokenizer(demoFolder({
     "generation_config.json": '{"eos_token_id": [5, 6]}',
     "config.json": '{"eos_token_id": 6}',
   }));
   assert.deepEqual(several.eosTokenIds, [5, 6, 0]);
-  const none = await openTokenizer(demoFolder({
-    "generation_config.json": null,
-    "config.json": "{}",
-    "tokenizer_config.json": "{}",
-  }));
+  const none = await openTokenizer(
+    demoFolder({ "generation_config.json": null, "config.json": "{}", "tokenizer_config.json": null }),
+  );
   assert.deepEqual(none.eosTokenIds, []);
 });
 

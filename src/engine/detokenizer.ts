@@ -11,6 +11,8 @@ export type TokenDecoder = Pick<Tokenizer, "decode"> & Partial<Pick<Tokenizer, "
 /** Tokens that a new one is decoded after; decoders look at no more than what stands next to it, or at the start. */
 const contextTokens = 4;
 const maxWindow = 16;
+/** Bytes that wait for the end of a character at most: a character's, and those of the token that begins it. */
+const maxHeld = 64;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -47,9 +49,17 @@ function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
   return both;
 }
 
+/** The text that can be told of some bytes, and how many of them it takes: none while a character is unfinished. */
+function told(bytes: Uint8Array): { readonly text: string; readonly count: number } {
+  const open = unfinished(bytes);
+  // Wrong bytes can follow each other for ever.
+  const count = open === 0 ? bytes.length : bytes.length > maxHeld ? bytes.length - open : 0;
+  return { text: decoder.decode(bytes.subarray(0, count)), count };
+}
+
 /** What a token adds to the text before it. */
 export interface TokenText {
-  /** Empty while a character is unfinished; its last token has all of it. */
+  /** Empty where the token ends amid a character; the one that finishes it has all of their text, as in vLLM. */
   readonly text: string;
   /** Of a part of a character, that part's. */
   readonly bytes: Uint8Array;
@@ -74,8 +84,8 @@ export class Detokenizer {
   readonly #skipSpecialTokens: boolean;
   #window: number[] = [];
   #windowBytes: Uint8Array = new Uint8Array();
-  /** The beginning of a character. */
-  #begun: Uint8Array = new Uint8Array();
+  /** Bytes since the last end of a character that was also a token's. */
+  #held: Uint8Array = new Uint8Array();
 
   constructor(
     private readonly tokenizer: TokenDecoder,
@@ -87,7 +97,7 @@ export class Detokenizer {
       this.#windowBytes = this.#decode(this.#window);
       if (this.#windowBytes.length > 0 || count >= context.length) break;
     }
-    this.#begun = this.#windowBytes.subarray(this.#windowBytes.length - unfinished(this.#windowBytes));
+    this.#held = this.#windowBytes.subarray(this.#windowBytes.length - unfinished(this.#windowBytes));
   }
 
   #decode(ids: readonly number[]): Uint8Array {
@@ -108,25 +118,26 @@ export class Detokenizer {
   /** What a token would add here. */
   peek(tokenId: number): TokenText {
     const { bytes } = this.#add(tokenId);
-    const open = joined(this.#begun, bytes);
-    return { text: decoder.decode(open.subarray(0, open.length - unfinished(open))), bytes };
+    return { text: told(joined(this.#held, bytes)).text, bytes };
   }
 
   /** What a token adds. */
   push(tokenId: number): TokenText {
     const { bytes, all } = this.#add(tokenId);
-    const open = joined(this.#begun, bytes);
-    const whole = open.length - unfinished(open);
-    this.#begun = open.slice(whole);
+    const held = joined(this.#held, bytes);
+    const { text, count } = told(held);
+    this.#held = held.slice(count);
     this.#window.push(tokenId);
     this.#windowBytes = all;
     if (this.#window.length > maxWindow) this.#shorten();
-    return { text: decoder.decode(open.subarray(0, whole)), bytes };
+    return { text, bytes };
   }
 
-  /** What is left when no token follows: a replacement for an unfinished character, or nothing. */
+  /** What is left when no token follows: text that ends with a replacement for an unfinished character, or nothing. */
   end(): string {
-    return this.#begun.length > 0 ? "\ufffd" : "";
+    const text = decoder.decode(this.#held);
+    this.#held = new Uint8Array();
+    return text;
   }
 
   /** The last tokens that have text, without those of no text after them where they are many. */

@@ -25,9 +25,9 @@ export interface TextToken {
   /** Characters (code points) of the text before the token; of the prompt's text, too, where that is echoed. */
   readonly offset: number;
   /**
-   * The token's own text, decoded after the tokens before it; the texts joined make the text. Of the tokens of one
-   * character the last has all of it, and the others none. Special tokens that the text leaves out have their own, and
-   * so has a stop token.
+   * The token's own text, decoded after the tokens before it; the texts joined make the text. A token that ends amid a
+   * character has none, and the one that finishes the character has all of theirs. Special tokens that the text leaves
+   * out have their own, and so has a stop token.
    */
   readonly text: string;
   /** UTF-8 bytes that the token stands for; of a part of a character, that part's. */
@@ -131,8 +131,12 @@ class TextWriter {
     return tokens;
   }
 
+  /** The text of a character that stays unfinished; it is the last token's. */
   end(): string {
-    return this.#pushed ? this.detokenizer.end() : "";
+    const text = this.#pushed ? this.detokenizer.end() : "";
+    const last = this.#tokens.at(-1);
+    if (text !== "" && last) this.#tokens.splice(-1, 1, { ...last, text });
+    return text;
   }
 }
 
@@ -200,11 +204,11 @@ class Sequence {
     { tokenId, logprobs }: NonNullable<EndEvent["stopToken"]>,
     reason: { readonly stopReason?: number },
   ): TextEvent {
-    let last = "";
-    if (this.#includeStop) last = this.#writer.push(tokenId, logprobs);
-    else this.#writer.note(tokenId, logprobs);
+    const shown = this.#includeStop ? this.#writer.push(tokenId, logprobs) : "";
+    const last = shown + this.#writer.end();
+    if (!this.#includeStop) this.#writer.note(tokenId, logprobs);
     // A stop token ends the text: what it completes is no stop string any more.
-    const { text } = this.#finder.push(last + this.#writer.end(), false);
+    const { text } = this.#finder.push(last, false);
     return {
       kind: "end",
       text: text + this.#finder.end(),

@@ -23,9 +23,7 @@ export interface SpecialTokens {
   /** Contents by name, for chat templates. */
   readonly variables: Readonly<Record<string, string>>;
   /** Tokens to add to those of tokenizer.json, in this order; those that it has get these flags. */
-  readonly listed: readonly NewToken[];
-  /** Tokens to add after them, where none has their content yet. */
-  readonly named: readonly NewToken[];
+  readonly tokens: readonly NewToken[];
 }
 
 /** A token named by its text or by an object; flags that are not named are a special token's. */
@@ -78,21 +76,28 @@ function olderTokens({ tokenizer, added }: TokenFiles, specials: ReadonlySet<str
 export function specialTokens(files: TokenFiles): SpecialTokens {
   const { config, map } = files;
   const decoder = config.added_tokens_decoder ?? undefined;
-  const merged: Fields = decoder === undefined ? { ...config, ...map } : config;
+  // The token that tokenizer.json pads with is named by it, too.
+  const { pad_token } = Object(files.tokenizer.padding) as Fields;
+  const merged: Fields = { pad_token, ...config, ...(decoder === undefined ? map : {}) };
   const byName = namedTokens(merged);
   const extras = extrasOf(merged);
   const listedExtras = (Array.isArray(extras) ? extras as unknown[] : []).map(tokenOf)
     .filter((token) => token !== undefined);
-  const named = [...byName.values(), ...listedExtras];
-  const specials = new Set(named.map(({ content }) => content));
+  const named = [...byName.values()];
+  const specials = new Set([...named, ...listedExtras].map(({ content }) => content));
+  const own = objects(files.tokenizer, "added_tokens", []).map((one) => newToken(one));
   const listed = decoder === undefined
-    ? olderTokens(files, specials)
+    ? [...olderTokens(files, specials), ...own]
     : decoderTokens(Object(decoder) as Fields);
-  const contents = new Set([...byName.values()].map(({ content }) => content));
+  // A token of the list that has a name is special, whatever its entry says; of other lists only one that is new is.
+  const names = new Set(named.map(({ content }) => content));
+  const there = new Set([...own, ...listed].map(({ content }) => content));
+  const more = [...named, ...listedExtras].filter(({ content }) => !there.has(content));
   return {
     variables: Object.fromEntries([...byName].map(([name, { content }]) => [name, content])),
-    // A token with a name is special, whatever its own entry says.
-    listed: listed.map((token) => contents.has(token.content) ? { ...token, special: true } : token),
-    named,
+    tokens: [
+      ...listed.map((token) => names.has(token.content) ? { ...token, special: true } : token),
+      ...more.map((token) => ({ ...token, special: true })),
+    ],
   };
 }

@@ -83,7 +83,7 @@ export async function openTokenizer(folder: TextFolder): Promise<Tokenizer> {
     added: await readOptional(folder, "added_tokens.json"),
   });
   const encoder = new Encoder(tokenizer, {
-    ...special,
+    added: special.tokens,
     splitSpecialTokens: config.split_special_tokens === true,
   });
   const eos = new Set<number>();

@@ -42,7 +42,7 @@ export function newToken(fields: Fields, special = false): NewToken {
 /** A vocabulary with the tokens added to it. */
 export class AddedTokens {
   readonly #byContent = new Map<string, AddedToken>();
-  readonly #byId = new Map<number, AddedToken>();
+  #lastId = -1;
 
   /** @param vocabulary The model's own tokens. */
   constructor(private readonly vocabulary: ReadonlyMap<string, number>) {}
@@ -56,21 +56,16 @@ export class AddedTokens {
     const id = this.idOf(token.content) ?? this.#nextId();
     const added = { ...token, special: token.special || this.isSpecial(token.content), id };
     this.#byContent.set(token.content, added);
-    this.#byId.set(id, added);
+    this.#lastId = Math.max(this.#lastId, id);
   }
 
   #nextId(): number {
     const size = this.vocabulary.size;
-    const last = Math.max(-1, ...this.#byId.keys());
-    return last >= size ? last + 1 : size;
+    return this.#lastId >= size ? this.#lastId + 1 : size;
   }
 
   idOf(content: string): number | undefined {
     return this.#byContent.get(content)?.id ?? this.vocabulary.get(content);
-  }
-
-  has(content: string): boolean {
-    return this.#byContent.has(content);
   }
 
   isSpecial(content: string): boolean {

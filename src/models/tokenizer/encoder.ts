@@ -27,9 +27,7 @@ function part<T>(fields: Fields, name: string, make: (fields: Fields) => T): T |
 /** What is not in tokenizer.json. */
 export interface EncoderOptions {
   /** Tokens of other files, which are added after those of tokenizer.json, or in their place. */
-  readonly listed?: readonly NewToken[];
-  /** Tokens that are added last, and only where none has their content. */
-  readonly named?: readonly NewToken[];
+  readonly added?: readonly NewToken[];
   /** Leave special tokens in a text to the model. */
   readonly splitSpecialTokens?: boolean;
 }
@@ -53,7 +51,7 @@ export class Encoder {
   readonly #unitsOfToken: number;
 
   /** @throws ConfigError that names the field and the rule it breaks. */
-  constructor(fields: Fields, { listed = [], named = [], splitSpecialTokens = false }: EncoderOptions = {}) {
+  constructor(fields: Fields, { added = [], splitSpecialTokens = false }: EncoderOptions = {}) {
     this.#model = modelOf(object(fields, "model"));
     this.#normalizer = part(fields, "normalizer", normalizerOf);
     this.#preTokenizer = part(fields, "pre_tokenizer", preTokenizerOf);
@@ -61,8 +59,7 @@ export class Encoder {
     this.#decoder = part(fields, "decoder", decoderOf);
     this.added = new AddedTokens(this.#model.vocabulary);
     for (const one of objects(fields, "added_tokens", [])) this.added.add(newToken(one));
-    for (const one of listed) this.added.add(one);
-    for (const one of named) if (!this.added.has(one.content)) this.added.add(one);
+    for (const one of added) this.added.add(one);
     for (const [token, id] of this.#model.vocabulary) this.#tokens.set(id, token);
     for (const one of this.added.all()) this.#tokens.set(one.id, this.#textOf(one));
     const found = this.added.all().filter(({ special }) => !(special && splitSpecialTokens));
