@@ -32,10 +32,12 @@ export interface AdapterFacts {
  */
 export async function describeAdapter(
   folder: ReadableFolder,
-  { maxBytes = defaultMaxBytes }: LoadOptions = {},
+  { maxBytes = defaultMaxBytes, ...options }: LoadOptions = {},
 ): Promise<AdapterFacts> {
   const { config, bytes } = await readConfig(folder);
   const method = methodOf(config);
+  // Of no tensors: what the config asks for is refused all the same.
+  method.read({ config, tensors: new Map(), options });
   const weights = await openWeights(folder, maxBytes);
   try {
     const { tensors } = await openSafetensors(weights, { maxHeaderBytes });

@@ -140,7 +140,8 @@ export interface Method {
   /** PEFT's `peft_type`. */
   readonly peftType: string;
   /**
-   * Reads the adapted modules by path (`model.layers.0.self_attn.q_proj`), in the file's order.
+   * Reads the adapted modules by path (`model.layers.0.self_attn.q_proj`), in the file's order. Given no tensors it checks
+   * the config alone.
    *
    * @throws ConfigError that names the field or tensor and the rule.
    */
