@@ -278,6 +278,20 @@ test("AdapterRegistry.list reads headers of new adapters alone, each once, and b
   assert.equal((await registry.load("a1")).sizeBytes, sizeBytes);
 });
 
+test("AdapterRegistry.list leaves out an adapter whose config asks for what is not supported, with the reason", async () => {
+  const { store, registry, lines } = opened();
+  store.put("a", { seed: 1, adapts: all });
+  const { open } = store;
+  store.open = async (id) => {
+    const found = await open.call(store, id);
+    const readText = () => Promise.resolve(config.replace("{", '{"use_dora":true,'));
+    return found && { ...found, folder: { ...found.folder, readText } };
+  };
+  assert.deepEqual(await registry.list(), []);
+  assert.equal(lines.length, 1);
+  assert.match(lines[0], /"a" is left out: Cannot read adapter_config\.json field "use_dora" = true/);
+});
+
 type Action =
   | { readonly kind: "acquire" | "release"; readonly id: string }
   | { readonly kind: "put"; readonly id: string; readonly content: Content }
