@@ -11,8 +11,7 @@
  * @module
  */
 import { spawn } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
 import { bunCommand } from "./bun.ts";
 import { vulkanEnvironment } from "./swiftshader.ts";
