@@ -97,7 +97,7 @@ export { MissingFileError, type ReadableFolder, type WritableFolder } from "./sr
 export { mergeFolder } from "./src/merge.ts";
 export type { LlamaConfig, RopeScaling } from "./src/models/config.ts";
 export type { LayerWeights, LlamaModel, Projection } from "./src/models/llama.ts";
-export type { LinearWeights, Weight } from "./src/models/weights.ts";
+export type { LinearWeights, QuantizedWeight, Weight } from "./src/models/weights.ts";
 export type { Quantization, QuantizeTo } from "./src/models/quantization.ts";
 export type { ChatMessage, Tokenizer } from "./src/models/tokenizer_types.ts";
 export { type OpenModel, openModel, type OpenModelOptions } from "./src/open.ts";

@@ -143,15 +143,15 @@ function reason(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).split("\n")[0];
 }
 
-/**
- * Opens a GPU with all of the adapter's limits. Each call asks for a new adapter, so that a lost device can be replaced.
- *
- * @throws DeviceError when there is none; the message says what was tried, what is missing and what to do.
- */
-export async function openGpu(options: OpenGpuOptions = {}): Promise<OpenGpu> {
-  const possible: readonly GpuSource[] = runtimeName() === "browser" ? ["navigator"] : ["dawn", "navigator"];
-  const sources = options.prefer ? [options.prefer] : possible;
-  const failures: string[] = [];
+const possibleSources = (): readonly GpuSource[] =>
+  runtimeName() === "browser" ? ["navigator"] : ["dawn", "navigator"];
+
+/** The first GPU that opens; what came of the others goes to `failures`. */
+async function openFirst(
+  sources: readonly GpuSource[],
+  options: OpenGpuOptions,
+  { failures }: { failures: string[] },
+): Promise<OpenGpu | undefined> {
   for (const source of sources) {
     try {
       return await openFrom(source, options);
@@ -159,5 +159,32 @@ export async function openGpu(options: OpenGpuOptions = {}): Promise<OpenGpu> {
       failures.push(`${source === "dawn" ? "Dawn (npm webgpu)" : "navigator.gpu"}: ${reason(error)}`);
     }
   }
+  return undefined;
+}
+
+/**
+ * Opens a GPU with all of the adapter's limits. Each call asks for a new adapter, so that a lost device can be replaced.
+ *
+ * @throws DeviceError when there is none; the message says what was tried, what is missing and what to do.
+ */
+export async function openGpu(options: OpenGpuOptions = {}): Promise<OpenGpu> {
+  const failures: string[] = [];
+  const sources = options.prefer ? [options.prefer] : possibleSources();
+  const gpu = await openFirst(sources, options, { failures });
+  if (gpu) return gpu;
   throw new DeviceError(`Cannot open a GPU: ${failures.join("; ")}. ${await remedy()}`);
+}
+
+/**
+ * The same for those who can do without: Dawn is not loaded where the machine lacks what it needs, since it would write a
+ * warning of its own to standard error.
+ *
+ * @throws DeviceError as `openGpu`; where Dawn was not loaded and nothing else is there, the message says why alone.
+ */
+export async function openLikelyGpu(options: OpenGpuOptions = {}): Promise<OpenGpu> {
+  const missing = options.prefer || runtimeName() === "browser" ? "" : await missingForVulkan();
+  if (!missing) return await openGpu(options);
+  const gpu = await openFirst(["navigator"], options, { failures: [] });
+  if (gpu) return gpu;
+  throw new DeviceError(`Cannot open a GPU: ${missing}`);
 }

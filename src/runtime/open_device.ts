@@ -6,7 +6,7 @@
 import { cpuDevice } from "../device/cpu.ts";
 import type { Device } from "../device/device.ts";
 import { webgpuDevice } from "../device/webgpu.ts";
-import { openGpu, type OpenGpuOptions } from "./gpu.ts";
+import { openGpu, type OpenGpuOptions, openLikelyGpu } from "./gpu.ts";
 import { keptTuning } from "./way_file.ts";
 
 /** What to open. */
@@ -27,7 +27,7 @@ export async function openDevice(options: OpenDeviceOptions = {}): Promise<Devic
   const { kind = "auto", log = () => {} } = options;
   if (kind === "cpu") return chosen(cpuDevice(), "asked for", log);
   try {
-    const gpu = await openGpu(options.gpu);
+    const gpu = await (kind === "auto" ? openLikelyGpu : openGpu)(options.gpu);
     if (kind === "auto" && gpu.software) {
       gpu.destroy();
       return chosen(
@@ -45,7 +45,11 @@ export async function openDevice(options: OpenDeviceOptions = {}): Promise<Devic
     return chosen(device, kind === "webgpu" ? "asked for" : "a GPU was found", log);
   } catch (error) {
     if (kind === "webgpu") throw error;
-    return chosen(cpuDevice(), `no GPU: ${(error as Error).message}`, log);
+    return chosen(
+      cpuDevice(),
+      `no GPU: ${(error as Error).message.replace(/^Cannot open a GPU: /, "")}`,
+      log,
+    );
   }
 }
 
