@@ -139,5 +139,4 @@ export type { CopyFault } from "./src/adapters/copies.ts";
 export type { LeftOut } from "./src/adapters/store.ts";
 export type { FoundAdapter } from "./src/adapters/found.ts";
 export type { TokenDecoder } from "./src/engine/detokenizer.ts";
-export type { QuantizedWeight } from "./src/models/weights.ts";
 export type { ChatOptions } from "./src/models/tokenizer_types.ts";
