@@ -29,7 +29,9 @@ export { loadAdapter, type LoadedAdapter, type LoadOptions } from "./src/adapter
 export {
   AdapterRegistry,
   type AdapterStore,
+  type FoundAdapter,
   type Lease,
+  type LeftOut,
   type RegistryOptions,
   type StoredAdapter,
 } from "./src/adapters/registry.ts";
@@ -56,7 +58,7 @@ export type {
   TokenLogprobs,
 } from "./src/engine/generate.ts";
 export { generateText, type TextEvent, type TextOptions } from "./src/engine/text.ts";
-export { ConfigError, NotFoundError, OverloadedError } from "./src/errors.ts";
+export { ConfigError, NonFiniteError, NotFoundError, OverloadedError } from "./src/errors.ts";
 export { MissingFileError, type ReadableFolder, type WritableFolder } from "./src/folder.ts";
 export { mergeFolder } from "./src/merge.ts";
 export type { QuantizeTo } from "./src/models/quantization.ts";
