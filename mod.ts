@@ -58,7 +58,9 @@ export { loadAdapter, type LoadedAdapter, type LoadOptions } from "./src/adapter
 export {
   AdapterRegistry,
   type AdapterStore,
+  type FoundAdapter,
   type Lease,
+  type LeftOut,
   type RegistryOptions,
   type StoredAdapter,
 } from "./src/adapters/registry.ts";
