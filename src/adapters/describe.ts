@@ -32,7 +32,7 @@ export interface AdapterFacts {
  */
 export async function describeAdapter(
   folder: ReadableFolder,
-  { maxBytes = defaultMaxBytes, ...options }: LoadOptions = {},
+  { maxBytes = defaultMaxBytes }: LoadOptions = {},
 ): Promise<AdapterFacts> {
   const { config, bytes } = await readConfig(folder);
   const method = methodOf(config);
