@@ -1,13 +1,18 @@
 /**
- * A Worker at the edge that applies adapters without a model: the CPU device, adapters by `fetch`. In a project that
- * has the npm package,
+ * A Worker at the edge that applies adapters without a model: the CPU device, adapters by `fetch`. In a project that has
+ * the npm package, with `wrangler.toml` beside this file,
  *
- *     npx -y esbuild worker.ts --bundle --format=esm --outfile=worker.js \
+ *     npx wrangler dev
+ *
+ * serves it, and `npx wrangler deploy` puts it on Cloudflare. For another platform that runs modules with a `fetch`
+ * handler,
+ *
+ *     npx -y esbuild worker.ts --bundle --format=esm --conditions=workerd,browser --outfile=worker.js \
  *       --external:fourierft/kernels.wasm
  *
- * makes one file for a platform that runs modules with a `fetch` handler; the package's `kernels.wasm` goes beside it
- * as a module of the name it has there. `ADAPTERS` is the URL of a folder of PEFT adapter folders, with a slash at its
- * end, and `ADAPTER_NAMES` their names, since a folder behind URLs cannot be listed.
+ * makes one file; the package's `kernels.wasm` goes beside it as a module of the name it has there. `ADAPTERS` is the URL
+ * of a folder of PEFT adapter folders, with a slash at its end, and `ADAPTER_NAMES` their names, since a folder behind
+ * URLs cannot be listed.
  * `POST /v1/adapters/NAME/apply?module=PATH&shape=OUTxIN` and `GET /v1/adapters/NAME/delta?...` then answer.
  *
  * @module

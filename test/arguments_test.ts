@@ -15,6 +15,7 @@ import { type CommandLine, readCommandLine, UsageError } from "../src/cli/argume
 import { commands } from "../src/cli/commands.ts";
 import { editDistance, nearest } from "../src/cli/nearest.ts";
 import { parseCount, parseNumber } from "../src/cli/values.ts";
+import { unreadArgs } from "../src/cli/train_args.ts";
 import { version } from "../src/cli/version.ts";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -39,11 +40,10 @@ const cases: readonly Case[] = [...commands].map(([name, { args }]) => {
 function run(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
   const main = "src/cli/main.ts";
   const command = "Deno" in globalThis ? ["run", "-A", "--no-check", main] : [main];
-  const { NO_COLOR: _, CI: __, ...others } = process.env;
   const { status, stdout, stderr } = spawnSync(process.execPath, [...command, ...args], {
     cwd: root,
     encoding: "utf8",
-    env: { ...others, ...env },
+    env: { ...process.env, NO_COLOR: "", CI: "", ...env },
   });
   return { status, stdout, stderr };
 }
@@ -256,6 +256,21 @@ test("parseCount and parseNumber refuse what is no number of their range by the 
     assert.equal(parseNumber("lr", text), value);
   }
   assert.throws(() => parseNumber("held-out", "1.5", { most: 1 }), /it must be a number from 0 to 1/);
+});
+
+test("unreadArgs names the arguments of train that a run does not read", () => {
+  const told = (a: Readonly<Record<string, string>>) => unreadArgs(a, (name) => Object.hasOwn(a, name));
+  assert.deepEqual(told({ method: "fourierft", "n-frequency": "5", seed: "1" }), []);
+  assert.deepEqual(told({ method: "fourierft", r: "5" }), ["--r is not read: not fourierft's"]);
+  assert.deepEqual(told({ method: "lora", scaling: "5", r: "1" }), ["--scaling is not read: not lora's"]);
+  assert.deepEqual(told({ method: "lora", init: "x", "target-modules": "q_proj", r: "1" }), [
+    "--r is not read: --init is given",
+    "--method is not read: --init is given",
+    "--target-modules is not read: --init is given",
+  ]);
+  assert.deepEqual(told({ method: "lora", "eval-data": "x", "held-out": "0.1" }), [
+    "--held-out is not read: --eval-data is given",
+  ]);
 });
 
 test("nearest finds the name with the fewest edits, and none where all are far", () => {
