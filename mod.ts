@@ -138,7 +138,5 @@ export {
 export type { ScheduleName } from "./src/training/schedule.ts";
 export { type RunEvent, TrainingError } from "./src/training/train.ts";
 export type { CopyFault } from "./src/adapters/copies.ts";
-export type { LeftOut } from "./src/adapters/store.ts";
-export type { FoundAdapter } from "./src/adapters/found.ts";
 export type { TokenDecoder } from "./src/engine/detokenizer.ts";
 export type { ChatOptions } from "./src/models/tokenizer_types.ts";

@@ -10,6 +10,7 @@ import type { AdapterRegistry } from "../adapters/registry.ts";
 import type { Device } from "../device/device.ts";
 import { withFallback } from "../failover.ts";
 import { openAdapterStore } from "../runtime/adapter_store.ts";
+import { openFolder } from "../runtime/file.ts";
 import { serveApp } from "../runtime/serve.ts";
 import { createApp, OpenRequests } from "../server/mod.ts";
 import {
@@ -88,10 +89,11 @@ export const serve = defineCommand({
       maxWaiting: limits.maxWaiting,
       maxAdapters: limits.maxAdapters,
     };
-    const device = await openNamedDevice(args.device, { matrixUnits: args["matrix-units"] });
+    await openFolder(args.model);
     const adapters = args.adapters === undefined ? undefined : await openAdapterStore(args.adapters, {
       followLinks: args["follow-links"],
     });
+    const device = await openNamedDevice(args.device, { matrixUnits: args["matrix-units"] });
     const open = (on: Device) => openNamedModel(on, { ...options, adapters });
     const opened = await open(device);
     // A GPU that was asked for is an error when it goes; one that was chosen is replaced by the CPU.
