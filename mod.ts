@@ -94,7 +94,7 @@ export {
   type TextOptions,
   type TextToken,
 } from "./src/engine/text.ts";
-export { ConfigError, NotFoundError, OverloadedError } from "./src/errors.ts";
+export { ConfigError, NonFiniteError, NotFoundError, OverloadedError } from "./src/errors.ts";
 export { MissingFileError, type ReadableFolder, type WritableFolder } from "./src/folder.ts";
 export { mergeFolder } from "./src/merge.ts";
 export type { LlamaConfig, RopeScaling } from "./src/models/config.ts";
