@@ -84,6 +84,7 @@ test("schedule keeps to a step's rows and outputs, and gives each sequence its o
             token: tokens[begin + i],
             position: begin + i,
             first: 4096 * lane,
+            length: Math.max(request.promptTokenIds.length, begin + i + 1),
             adapter: undefined,
           });
           if (count - i > share.outputs) continue;

@@ -2,9 +2,7 @@ import assert from "node:assert/strict";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { loadAdapter } from "../src/adapters/peft.ts";
 import { openCheckpoints } from "../src/runtime/checkpoints.ts";
-import { openFolder } from "../src/runtime/file.ts";
 import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
 import { type Ended, ended, says, send, start, tinyRun, withTinyModel, wordsOf } from "./train_process.ts";
 
@@ -176,7 +174,9 @@ test("train with a learning rate that breaks it names the step, and its last che
       for (const part of ["params", "m", "v"]) {
         assert.ok(toFloat32(optimizer.read(part)).every(Number.isFinite), part);
       }
-      assert.equal((await loadAdapter(await openFolder(join(out, newest)))).modules.size, 21);
+      // Its numbers are finite, though their sum may be past float32: such an adapter is not served.
+      const adapter = parseSafetensors(files!.get("adapter_model.safetensors")!);
+      assert.equal(adapter.tensors.size, 21);
     }
   });
 });
