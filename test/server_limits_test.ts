@@ -233,10 +233,11 @@ test("outflow() waits for what is slow to come while its reader waits", async ()
   const body = outflow({
     async next() {
       if (++made === 3) return undefined;
-      if (made === 2) await new Promise((resolve) => setTimeout(resolve, 40));
+      // Longer than a reader may take; a machine that is busy for half a second does not matter.
+      if (made === 2) await new Promise((resolve) => setTimeout(resolve, 700));
       return new Uint8Array([made]);
     },
-    readerMs: 5,
+    readerMs: 500,
     onLeave: () => assert.fail("its reader has not left"),
     onEnd: () => {},
   });

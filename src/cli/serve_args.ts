@@ -1,5 +1,5 @@
 /**
- * The arguments of `fourierft serve` that limit what it takes and whom it answers.
+ * The arguments of `fourierft serve` for limits and access.
  *
  * @module
  */

@@ -19,7 +19,7 @@ function splitmix(seed: number): () => number {
 /**
  * A stream of uniform numbers in [0, 1) with 24 random bits, exact in float32.
  *
- * @param seed An integer, of which the low 64 bits count: two that differ there give two streams.
+ * @param seed An integer. Its low 64 bits count: two seeds that differ there give two streams.
  */
 export function uniforms(seed: number | bigint): () => number {
   const bits = BigInt.asUintN(64, BigInt(typeof seed === "bigint" ? seed : Math.trunc(seed)));

@@ -50,7 +50,7 @@ function isSequence(value: Value): boolean {
   return isCounted && !(value instanceof View) && !(value instanceof Thing) && !(value instanceof Iter);
 }
 
-/** The tests by name, but for those that ask which filters and tests there are. */
+/** The tests by name. Those that ask which filters and tests there are stand elsewhere. */
 const plainTests: Readonly<Record<string, Operation>> = {
   odd: leaves(1n),
   even: leaves(0n),
