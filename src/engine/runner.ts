@@ -8,9 +8,9 @@ import type { Device, Program, Trace } from "../device/device.ts";
 import type { LlamaModel } from "../models/llama.ts";
 import { llamaPlan, type LlamaState, llamaState, type Project } from "../models/llama_plan.ts";
 import { fixedRopeLength, RopeTurns } from "../models/rope.ts";
-import { linearStep } from "../models/weights.ts";
 import { Forbidding } from "./forbidding.ts";
 import { Merging, type MergingMode, type OneAdapter, type ProjectionKind } from "./merging.ts";
+import { adaptedProjection } from "./projection.ts";
 import { type Output, type Row, StepInputs } from "./step_inputs.ts";
 
 /** Rows and outputs of a step. */
@@ -195,14 +195,7 @@ export class Runner {
     return (projection, { of, ...io }) => {
       const whole = this.#merging.steps(projection, io, { kinds: merged, bank: banks[0] });
       if (whole) return whole;
-      const { linears, shape } = projection, { x, y, ...sizes } = io;
-      const adapted = banks.filter((bank) => bank.adapts(linears));
-      return [
-        linearStep(projection, { x, y }, { ...sizes, ...shape }),
-        ...adapted.map((bank) =>
-          bank.step(linears, { x, y, rows: io.rows, slots: this.#inputs.slots.get(bank)![of] })
-        ),
-      ];
+      return adaptedProjection(projection, io, banks, (bank) => this.#inputs.slots.get(bank)![of]);
     };
   }
 }

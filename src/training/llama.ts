@@ -16,20 +16,14 @@ import { quantizedCrossEntropyLoss } from "../../kernels/quantized_cross_entropy
 import { rmsNorm } from "../../kernels/rms_norm.ts";
 import { rope } from "../../kernels/rope.ts";
 import { siluGate } from "../../kernels/silu_gate.ts";
-import type { TrainableModule } from "../adapters/method.ts";
 import type { Device } from "../device/device.ts";
 import { linearWeights, type LlamaModel } from "../models/llama.ts";
-import { isQuantized, linearStep } from "../models/weights.ts";
+import { isQuantized } from "../models/weights.ts";
 import { type Plan, type Step, step } from "../plan.ts";
 import { type Tensor, tensor, type TypedArray } from "../tensor.ts";
 import type { TrainingBatch } from "./batch.ts";
 import { backward, Tape, type TrainStep } from "./backward.ts";
-
-/** A linear that is trained: its module and where its numbers start in the flat parameters. */
-export interface Trained {
-  readonly module: TrainableModule;
-  readonly at: number;
-}
+import { projectionSteps, type Trained } from "./projection.ts";
 
 /** Tensors of a micro-step's input and result; `rows` tokens. */
 export interface TrainingState {
@@ -167,27 +161,13 @@ export function trainingPlans(setup: TrainingSetup): TrainingPlans {
   const final = hidden();
   const finalNormed = hidden();
 
-  /** y = or += x W^T + b, and the linear's adapter where it has one. */
-  function project(index: number, io: { x: Tensor; y: Tensor; accumulate?: boolean }): TrainStep[] {
-    const { x, y } = io;
-    const weights = linearWeights(model, index);
-    const { out, in: inFeatures } = model.linears[index].shape;
-    const sizes = { rows, in: inFeatures, out, accumulate: Number(io.accumulate ?? false) };
-    const base = linearStep(weights, { x, y }, sizes);
-    const trained = setup.trained.get(index);
-    return trained ? [{ forward: base }, adapted(trained, x, y)] : [{ forward: base }];
-  }
-
-  function adapted({ module, at }: Trained, x: Tensor, y: Tensor): TrainStep {
-    const io = { x, y, rows, slots, params: setup.params, gradients: setup.gradients, at };
-    return {
-      forward: module.forward(io),
-      backward(tape) {
-        const { gradient: dx, steps } = tape.sum(x);
-        return [...steps, ...module.backward({ ...io, dy: tape.target(y).gradient, dx })];
-      },
-    };
-  }
+  const project = (index: number, io: { x: Tensor; y: Tensor; accumulate?: boolean }): TrainStep[] =>
+    projectionSteps(
+      { weights: linearWeights(model, index), shape: model.linears[index].shape },
+      { rows, accumulate: false, ...io },
+      setup.trained.get(index),
+      { slots, params: setup.params, gradients: setup.gradients },
+    );
 
   const norm = (x: Tensor, weight: Tensor, y: Tensor): TrainStep => ({
     forward: step(rmsNorm, { x, weight, y }, { rows, dim: hiddenSize, eps: rmsNormEps }),

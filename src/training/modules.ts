@@ -7,7 +7,7 @@ import type { AdapterModule, Method } from "../adapters/method.ts";
 import type { Device } from "../device/device.ts";
 import type { LlamaModel } from "../models/llama.ts";
 import type { HostTensor, Tensor } from "../tensor.ts";
-import type { Trained } from "./llama.ts";
+import type { Trained } from "./projection.ts";
 
 /** An adapter: its method, and its modules by path. */
 export interface AdapterToPlace {

@@ -14,8 +14,9 @@ import type { LlamaModel } from "../models/llama.ts";
 import { step } from "../plan.ts";
 import { type HostTensor, type Tensor, tensor } from "../tensor.ts";
 import type { TrainingBatch } from "./batch.ts";
-import { feed, sumOfLosses, type Trained, type TrainingPlans, trainingPlans } from "./llama.ts";
+import { feed, sumOfLosses, type TrainingPlans, trainingPlans } from "./llama.ts";
 import { placeModules, type Span } from "./modules.ts";
+import type { Trained } from "./projection.ts";
 
 /** AdamW's numbers, by torch's names. */
 export interface OptimizerOptions {
