@@ -11,6 +11,7 @@ import {
   copyFileSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
@@ -70,6 +71,12 @@ function manifest(own: Manifest, { imports, started }: Compiled): Record<string,
   };
 }
 
+/** README, and what it links to. */
+function documents(): string[] {
+  const docs = readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md"));
+  return ["README.md", "LICENSE", ...docs.map((name) => `docs/${name}`)];
+}
+
 /** Builds the tarball and returns its path. */
 export function buildPackage(): string {
   const folder = mkdtempSync(join(tmpdir(), "fourierft-pack-"));
@@ -81,7 +88,8 @@ export function buildPackage(): string {
     writeFileSync(join(inside, wasmFile), wasmBytes());
     writeFileSync(join(inside, `${wasmFile}.d.ts`), wasmTypes);
     chmodSync(join(inside, command), 0o755);
-    for (const file of ["README.md", "LICENSE"]) copyFileSync(join(root, file), join(inside, file));
+    mkdirSync(join(inside, "docs"));
+    for (const file of documents()) copyFileSync(join(root, file), join(inside, file));
     const out = join(root, "dist", `${own.name}-${own.version}.tgz`);
     mkdirSync(dirname(out), { recursive: true });
     execFileSync("tar", ["-czf", out, "-C", folder, "package"], { stdio: ["ignore", "ignore", "inherit"] });

@@ -1,7 +1,7 @@
 // The package's declarations, as programs that use them are checked: two compilers, both resolutions, libraries included.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { checkPackage, createPackageFromTarballData } from "@arethetypeswrong/core";
 import { publint } from "publint";
@@ -61,12 +61,14 @@ export async function open(own: GPUDevice, gpu: OpenGpu): Promise<void> {
 }
 `;
 
-const documented = [
-  ...readFileSync("node_modules/fourierft/README.md", "utf8").matchAll(/^```(?:ts|js)\b.*\n([\s\S]*?)^```/gm),
-];
-const readme = documented.map(([, code], i) => {
-  writeFileSync(`readme_${i}.ts`, `${code}\nexport {};\n`);
-  return `readme_${i}.ts`;
+const own = "node_modules/fourierft";
+const documents = ["README.md", ...readdirSync(`${own}/docs`).map((name) => `docs/${name}`)];
+const documented = documents.flatMap((path) =>
+  [...readFileSync(`${own}/${path}`, "utf8").matchAll(/^```(?:ts|js)\b.*\n([\s\S]*?)^```/gm)].map(([, code]) => code)
+);
+const inDocuments = documented.map((code, i) => {
+  writeFileSync(`document_${i}.ts`, `${code}\nexport {};\n`);
+  return `document_${i}.ts`;
 });
 writeFileSync("user.ts", user);
 writeFileSync("user_gpu.ts", userOfGpu);
@@ -103,9 +105,9 @@ function compile(version, { resolution, files, lib }) {
 
 for (const version of ["6", "7"]) {
   for (const resolution of ["bundler", "nodenext"]) {
-    test(`types: TypeScript ${version} (${resolution}) checks programs, README's and examples, libraries too`, () => {
-      assert.ok(readme.length >= 6);
-      const files = ["user.ts", "user_gpu.ts", ...readme, ...examples];
+    test(`types: TypeScript ${version} (${resolution}) checks programs, documents and examples, libraries too`, () => {
+      assert.ok(inDocuments.length >= 6);
+      const files = ["user.ts", "user_gpu.ts", ...inDocuments, ...examples];
       const { status, stdout } = compile(version, { resolution, files });
       assert.equal(status, 0, stdout);
     });

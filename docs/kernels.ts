@@ -1,0 +1,110 @@
+/**
+ * Makes the reference in docs/kernels.md, between its markers, from the kernels' own specifications.
+ *
+ *     deno task docs:kernels
+ *
+ * The prose above the markers is by hand. A test compares the file with what this makes.
+ *
+ * @module
+ */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { joins } from "../kernels/joins.ts";
+import type { BufferSpec, Kernel } from "../kernels/kernel.ts";
+import { kernels } from "../kernels/mod.ts";
+
+const folder = dirname(fileURLToPath(import.meta.url));
+const file = join(folder, "kernels.md");
+
+const begin = "<!-- deno-fmt-ignore-start -->\n<!-- Made by `deno task docs:kernels` -->";
+const end = "<!-- deno-fmt-ignore-end -->";
+
+/** A specification's text as Markdown: no sign of arithmetic ends a table's cell or begins a tag. */
+function escaped(text: string): string {
+  return text.replace(/[<|]/g, "\\$&");
+}
+
+/** A text with a full stop. */
+function sentence(text: string): string {
+  return /[.!?]$/.test(text) ? text : `${text}.`;
+}
+
+/** The file that a kernel stands in, from the project's folder. */
+function sourceOf({ name }: Kernel): string {
+  const own = `kernels/${name}.ts`;
+  // An elementwise kernel's gradient may stand in its kernel's file.
+  return existsSync(join(folder, "..", own)) ? own : own.replace(/_backward\.ts$/, ".ts");
+}
+
+function linked(name: string): string {
+  return `[\`${name}\`](#${name})`;
+}
+
+/** Names of the kernels that a kernel's gradient is made of. */
+function gradientOf({ backward, cases }: Kernel): readonly string[] {
+  return [...new Set(backward?.(cases[0].uniforms).steps.map(({ kernel }) => kernel.name) ?? [])];
+}
+
+function bufferRow([name, { access, dtypes, doc }]: [string, BufferSpec]): string {
+  const use = access === "read" ? "read" : "read and written";
+  return `| \`${name}\` | ${use} | ${dtypes.join(", ")} | ${escaped(doc)} |`;
+}
+
+function section(kernel: Kernel): string {
+  const { name, doc, buffers, uniforms, wasm, tolerance } = kernel;
+  const words = Object.entries(uniforms).map(([word, type]) => `\`${word}\` ${type}`).join(", ");
+  const source = sourceOf(kernel);
+  const join = joins.find((one) => one.kernel === kernel);
+  const facts = [
+    `Uniforms: ${words}.`,
+    ...(join ? [`Joins ${linked(join.first)} and ${linked(join.second)}.`] : []),
+    ...gradientOf(kernel).map((gradient) => `Gradient: ${linked(gradient)}.`),
+    `CPU: ${wasm ? "WebAssembly" : "TypeScript"}.`,
+    `Tolerance: ${tolerance === 0 ? 0 : tolerance.toExponential()}.`,
+    `Source: [${source}](../${source}).`,
+  ];
+  return [
+    `### ${name}`,
+    sentence(escaped(doc)),
+    [
+      "| buffer | use | dtypes | shape and meaning |",
+      "| --- | --- | --- | --- |",
+      ...Object.entries(buffers).map(bufferRow),
+    ].join("\n"),
+    facts.join(" "),
+  ].join("\n\n");
+}
+
+/** The reference: every kernel once, by name. */
+export function reference(listed: readonly Kernel[] = kernels): string {
+  const sorted = [...listed].sort((a, b) => a.name < b.name ? -1 : 1);
+  const index = sorted.map(({ name }) => linked(name)).join(", ");
+  return [`${sorted.length} kernels: ${index}.`, ...sorted.map(section)].join("\n\n");
+}
+
+/**
+ * A document with the reference between its markers made anew.
+ *
+ * @throws Error when a marker is missing.
+ */
+export function withReference(document: string): string {
+  const from = document.indexOf(begin), to = document.indexOf(end);
+  if (from < 0 || to < from) {
+    throw new Error(`Cannot make docs/kernels.md: it must have a "${begin}" and a "${end}"`);
+  }
+  return `${document.slice(0, from)}${begin}\n\n${reference()}\n\n${document.slice(to)}`;
+}
+
+/** docs/kernels.md as it is. */
+export function readReference(): string {
+  return readFileSync(file, "utf8");
+}
+
+/** A document without what is made. */
+export function byHand(document: string): string {
+  const from = document.indexOf(begin), to = document.indexOf(end);
+  return from < 0 ? document : document.slice(0, from) + document.slice(to);
+}
+
+if (import.meta.main) writeFileSync(file, withReference(readReference()));

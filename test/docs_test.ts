@@ -1,0 +1,79 @@
+/**
+ * What the documents say of the code, held to the code.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { readReference, reference, withReference } from "../docs/kernels.ts";
+import { kernels } from "../kernels/mod.ts";
+import { commands } from "../src/cli/commands.ts";
+import { defaultLimits } from "../src/server/limits.ts";
+import { root } from "./architecture.ts";
+
+const textOf = (name: string): string => readFileSync(join(root, "docs", name), "utf8");
+
+/** The text under a heading, up to the next one of its level. */
+function under(document: string, heading: string): string {
+  const [, text] = document.split(new RegExp(`^## ${heading}\\n`, "m"));
+  assert.ok(text !== undefined, `there is no "## ${heading}"`);
+  return text.split(/^## /m)[0];
+}
+
+test("docs/kernels.md is what `deno task docs:kernels` makes", () => {
+  const document = readReference();
+  assert.ok(document === withReference(document), "run `deno task docs:kernels`");
+});
+
+test("docs/kernels.ts: the reference has every buffer and uniform word of every kernel", () => {
+  const sections = new Map(reference().split(/^### /m).slice(1).map((s) => [s.split("\n")[0], s]));
+  assert.deepEqual([...sections.keys()], kernels.map(({ name }) => name).sort());
+  for (const { name, buffers, uniforms } of kernels) {
+    for (const [buffer, { dtypes }] of Object.entries(buffers)) {
+      assert.match(
+        sections.get(name)!,
+        new RegExp(`^\\| \`${buffer}\` \\| .* \\| ${dtypes.join(", ")} \\| .+ \\|$`, "m"),
+      );
+    }
+    for (const [word, type] of Object.entries(uniforms)) {
+      assert.ok(sections.get(name)!.includes(`\`${word}\` ${type}`));
+    }
+  }
+  assert.throws(() => withReference("no markers"), /Cannot make docs\/kernels.md/);
+});
+
+test("docs/command-line.md and docs/training.md name every command and every option", async () => {
+  const document = textOf("command-line.md"), options = under(textOf("training.md"), "Options");
+  for (const [name, { args }] of commands) {
+    const section = name === "train" ? options : under(document, name);
+    const known = await (typeof args === "function" ? args() : args) ?? {};
+    const given = Object.entries(known).map(([flag, { type }]) =>
+      type === "positional" ? `${name} ADAPTER_DIR` : `--${flag}`
+    );
+    assert.ok(given.length > 0, name);
+    // A whole flag: `--max-body-bytes` does not tell of `--max`.
+    const missing = given.filter((flag) => !new RegExp(`${flag}(?![\\w-])`).test(section));
+    assert.deepEqual(missing, [], `of ${name}`);
+    const named = [...section.matchAll(/(?<=^\|.*`)--[a-z-]+/gm)].map(([flag]) => flag);
+    assert.deepEqual(named.filter((flag) => !given.includes(flag)), [], `that ${name} does not have`);
+  }
+});
+
+test("docs/serving.md names every limit of a server", () => {
+  const named = [...under(textOf("serving.md"), "Limits").matchAll(/^\| `(\w+)` +\|/gm)].map(([, name]) =>
+    name
+  );
+  assert.deepEqual(named.sort(), Object.keys(defaultLimits).sort());
+});
+
+test("CONTRIBUTING.md names every task of deno.json but those that README starts", () => {
+  const { tasks } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8")) as {
+    tasks: Record<string, unknown>;
+  };
+  const document = readFileSync(join(root, "CONTRIBUTING.md"), "utf8");
+  const isNamed = (name: string) => new RegExp(`(?:deno task |\`)${name}(?![\\w:-])`).test(document);
+  const known = Object.keys(tasks).filter((name) => name !== "serve" && name !== "fourierft");
+  assert.deepEqual(known.filter((name) => !isNamed(name)), []);
+});
