@@ -1,6 +1,6 @@
 /**
- * fourierft: PEFT adapters at the edge. FourierFT's dW is applied without ever being built, each row of a batch with its
- * own adapter, on a GPU through WebGPU or on the CPU.
+ * fourierft: PEFT adapters at the edge. FourierFT's dW is applied without ever being built, on a GPU through WebGPU or
+ * on the CPU. Each row of a batch may have its own adapter.
  *
  * - {@linkcode openDevice} chooses a device; {@linkcode webgpuDevice} takes the caller's own `GPUDevice`.
  * - {@linkcode fourierModule}, {@linkcode deltaOf}, {@linkcode applyModule}, {@linkcode merge} and {@linkcode unmerge}

@@ -73,8 +73,8 @@ async function copyCommandUs({ device, quick }: BenchContext, x: Tensor, y: Tens
 }
 
 /**
- * The device's own memory bandwidth: bytes read and written a second from memory to memory, by the `copy` kernel or by
- * the device's own command, whichever is faster.
+ * The device's own memory bandwidth: bytes read and written a second from memory to memory. The `copy` kernel and the
+ * device's own command are timed; the faster counts.
  */
 export async function copyRate(context: BenchContext): Promise<Measurement> {
   const { device, quick } = context;

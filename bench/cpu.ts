@@ -1,6 +1,7 @@
 /**
- * The CPU device with WASM beside the same device in TypeScript: decoding the demo model with and without an adapter,
- * decoding and reading a prompt in SmolLM2-135M's shape (random weights), and an adapter's forward at d = 4096.
+ * The CPU device with WASM beside the same device in TypeScript. Timed are the demo model's decoding with and without
+ * an adapter, and an adapter's forward at d = 4096. In SmolLM2-135M's shape (random weights) decoding and reading a
+ * prompt are timed.
  *
  *     deno task bench:cpu [--rounds N]
  *

@@ -1,9 +1,9 @@
 /**
- * From how many rows on one adapter had better be merged: y = x (W + dW)^T, as the engine merges it anew in each step (see
- * src/engine/merging.ts), beside y = x W^T and the spectral step that adds x dW^T.
+ * From how many rows on merging one adapter is faster. Timed is y = x (W + dW)^T, merged anew in each step as in
+ * src/engine/merging.ts. Beside stands y = x W^T with the spectral step that adds x dW^T.
  *
- * The spectral step costs in proportion to the rows, dW as much as `in` of them and a weight that is read and written:
- * "rows that dW costs" is where they meet, by what each adds to the product alone.
+ * The spectral step costs in proportion to the rows. dW costs as much as `in` rows and a weight that is read and
+ * written. "rows that dW costs" is where the two meet, by the time that each adds to the product alone.
  *
  * @module
  */

@@ -48,8 +48,8 @@ export function coldBytes({ device, quick }: BenchContext): number {
 }
 
 /**
- * A program for each plan. All are prepared together first: a device that times ways of a kernel then does so on all of
- * their buffers in turn, as a model's layers are.
+ * A program for each plan. All are prepared together first. A device that times ways of a kernel then times them on
+ * all buffers in turn, as on a model's layers.
  */
 export async function prepareInTurn(device: Device, plans: readonly Plan[]): Promise<Program[]> {
   (await device.prepare(plans.flat())).release();
@@ -59,8 +59,8 @@ export async function prepareInTurn(device: Device, plans: readonly Plan[]): Pro
 const maxSets = 64;
 
 /**
- * A kernel's case as programs in turn: inputs are copied until they exceed {@linkcode coldBytes} (64 copies at most), so
- * that they are read from memory; outputs are shared, so that a run waits for the one before it.
+ * A kernel's case as programs in turn. Inputs are copied until they exceed {@linkcode coldBytes} (64 copies at most),
+ * so that they are read from memory. Outputs are shared, so that a run waits for the run before.
  */
 export async function prepareCase(
   context: BenchContext,

@@ -56,8 +56,8 @@ function leastSquares(points: readonly Point[], terms: readonly Term[]): number[
 }
 
 /**
- * The constants of a sum of terms that come closest to the points in relative error; a term whose constant would be
- * negative, which no cost is, is left out.
+ * The constants of a sum of terms that come closest to the points in relative error. No cost is negative: a term whose
+ * constant would be negative is left out.
  *
  * @throws RangeError for fewer points than terms.
  */

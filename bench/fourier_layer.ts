@@ -54,8 +54,9 @@ function tablesOf(size: LayerSize): { readonly tables: Uint32Array; readonly beg
 }
 
 /**
- * The step of one layer after another, all of the same x and y: in a model both come from the step before and are in the
- * cache, while the coefficients (after the base weights of a whole model) are not, unless 128 layers of them are small.
+ * The step of one layer after another, all of the same x and y. In a model both come from the step before and are in
+ * the cache. The coefficients come after the base weights of a whole model: they are not in the cache, unless those of
+ * 128 layers are small.
  */
 export function layerSteps(context: BenchContext, size: LayerSize, shared: { x?: Tensor } = {}): LayerSteps {
   const { device } = context;

@@ -1,6 +1,6 @@
 /**
- * What a decode step costs in JavaScript: Dawn's null backend takes every call and computes nothing, so that all that is
- * left of a step is packing, encoding, submitting and reading.
+ * The cost of a decode step in JavaScript. Dawn's null backend takes every call and computes nothing: packing,
+ * encoding, submitting and reading are left.
  *
  *     deno task bench:host [--steps N]
  *

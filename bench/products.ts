@@ -1,6 +1,7 @@
 /**
- * Products by dense weights of float32, 16 bits and quantised, for one row (where reading the weight is all that counts),
- * for batches, and for many; each as the device runs it, and those of 16 bits and more in each of the kernel's ways.
+ * Products by weights of float32, 16 bits, and 8 and 4 bits. They have one row, where only reading the weight counts,
+ * a batch's rows, or many. Each is timed as the device runs it; those of 16 bits and more also in each of the kernel's
+ * ways.
  *
  * @module
  */
@@ -97,7 +98,7 @@ function callOf(
   };
 }
 
-/** A weight of any numbers, in the buffers that the product's kernel has for it. */
+/** A weight of any numbers, in the buffers of the product's kernel. */
 function weightTensors(
   { device }: BenchContext,
   { in: inSize, out, weight }: Product,
@@ -180,7 +181,7 @@ export const productsBench: Bench = {
 
 const quantizedTable = "quantized";
 
-/** Sizes of which products by 8 and 4 bits are compared with those by float16. */
+/** Sizes at which products by 8 and 4 bits are compared with those by float16. */
 function quantizedSizes({ device, quick }: BenchContext): string[] {
   if (quick) return ["1 x 256 by 256"];
   if (device.kind === "cpu") return ["1 x 4096 by 4096"];

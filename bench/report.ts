@@ -4,8 +4,8 @@
  *     deno task bench:report [RECORDING.json]
  *
  * A marker names a table and a machine, `<!-- table fourier of nvidia-h100-80gb-hbm3 -->`; the prose around them is by
- * hand. A table without a marker gets one at the end. With a file, its tables are printed instead, and its plots written
- * beside it: for a recording that is not among the results, as a quick run's.
+ * hand. A table without a marker gets one at the end. With a file, its tables are printed instead, and its plots are
+ * written beside the file. That is for recordings that are not among the results, as a quick run's.
  *
  * @module
  */

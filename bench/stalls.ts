@@ -1,7 +1,7 @@
 /**
- * How long one request holds up the thread that serves, by the worst bodies of 4 MB: `deno run -A bench/stalls.ts`, on Bun
- * and Node with type stripping, too. It prints, for each body, its answer, how long that took, and the longest time in
- * which nothing else ran. The engine is a stub: what is measured is reading, checking and tokenising.
+ * How long one request holds up the thread that serves, by the worst bodies of 4 MB. `deno run -A bench/stalls.ts`;
+ * also on Bun, and on Node with type stripping. It prints, for each body, its answer, how long that took, and the
+ * longest time in which nothing else ran. The engine is a stub: what is measured is reading, checking and tokenising.
  *
  * @module
  */

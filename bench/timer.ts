@@ -72,8 +72,8 @@ export function clockOf(device: Device): Clock {
 }
 
 /**
- * Times programs in turn: give as many, over buffers of their own, as it takes that nothing is found in a cache that
- * would not be there in use. The turn goes on from pass to pass and from attempt to attempt.
+ * Times programs in turn. Give so many, over buffers of their own, that no cache holds more than it would in use. The
+ * turn goes on from pass to pass and from attempt to attempt.
  */
 export async function timePrograms(
   device: Device,

@@ -10,10 +10,10 @@
  *     npx -y esbuild worker.ts --bundle --format=esm --conditions=workerd,browser --outfile=worker.js \
  *       --external:fourierft/kernels.wasm
  *
- * makes one file; the package's `kernels.wasm` goes beside it as a module of the name it has there. `ADAPTERS` is the URL
- * of a folder of PEFT adapter folders, with a slash at its end, and `ADAPTER_NAMES` their names, since a folder behind
- * URLs cannot be listed.
- * `POST /v1/adapters/NAME/apply?module=PATH&shape=OUTxIN` and `GET /v1/adapters/NAME/delta?...` then answer.
+ * makes one file; the package's `kernels.wasm` goes beside it as a module of the name it has there. `ADAPTERS` is the
+ * URL of a folder of PEFT adapter folders, with a slash at its end. `ADAPTER_NAMES` are their names: a folder behind
+ * URLs cannot be listed. `POST /v1/adapters/NAME/apply?module=PATH&shape=OUTxIN` and `GET /v1/adapters/NAME/delta?...`
+ * then answer.
  *
  * @module
  */

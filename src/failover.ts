@@ -1,6 +1,6 @@
 /**
- * A model that outlives its device: when the device is lost, the model is opened again elsewhere, once, and requests that
- * had not begun are run there.
+ * A model that outlives its device. When the device is lost, the model is opened again elsewhere, once; requests that
+ * had not begun run there.
  *
  * @module
  */

@@ -13,7 +13,7 @@ import { importsOf, root, type Source, sourceAt, sourcesUnder } from "./architec
 interface Room {
   /** Rooms whose values and types it may import. */
   readonly uses: readonly string[];
-  /** Rooms of which it may import types only. */
+  /** Rooms whose types alone it may import. */
   readonly types?: readonly string[];
   /** Packages it may import. */
   readonly packages?: readonly string[];

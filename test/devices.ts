@@ -13,8 +13,8 @@ import { type GpuSource, openGpu, type OpenGpuOptions } from "../src/runtime/gpu
 export const everything = process.env.FOURIERFT_TEST_ALL === "1";
 
 /**
- * Whether a GPU is tested in every case: on Deno by Dawn. Bun opens the same Dawn, and Deno's own GPU has another compiler:
- * that they do rightly shows in a case of each kind, for a software GPU takes seconds to compile one.
+ * Whether a GPU is tested in every case: on Deno by Dawn. Bun opens the same Dawn, and Deno's own GPU has another
+ * compiler. A case of each kind shows that both are right; a software GPU takes seconds to compile a case.
  */
 export const everyGpuCase = everything ||
   !("Bun" in globalThis || process.env.FOURIERFT_GPU === "navigator");
@@ -28,8 +28,9 @@ let webgpu: Promise<WebGpuDevice> | undefined;
 let matrixUnits: Promise<WebGpuDevice> | undefined;
 
 /**
- * Dawn asks the global `setImmediate` for each next look at what it waits for. On a software device that busy loop takes
- * half the machine from the work it waits for, and `deno test` is slower still at collecting what every look leaves.
+ * Dawn asks the global `setImmediate` for each next look at what it waits for. On a software device that busy loop
+ * takes half the machine from the work it waits for. `deno test` is slower still at collecting the garbage of every
+ * look.
  */
 function lookOnceAMillisecond(): void {
   const later = (look: () => void, ...args: []): unknown => setTimeout(look, 1, ...args);
@@ -42,7 +43,7 @@ async function open(options: OpenGpuOptions = {}): Promise<WebGpuDevice> {
   try {
     const { device, description, matrixUnits, destroy } = await openGpu({ ...options, prefer });
     // Bun aborts when Dawn settles `device.lost` at exit, and Deno in one of twenty times when its own GPU is destroyed
-    // there. With the device open Bun ends in peace, and Deno but for one time in a hundred.
+    // there. With the device open Bun ends in peace, and Deno in all but one of a hundred runs.
     if (prefer === "dawn" && !("Bun" in globalThis)) process.once("exit", destroy);
     return webgpuDevice(device, { description, matrixUnits, destroy });
   } catch (error) {

@@ -1,6 +1,6 @@
 /**
- * Products on matrix units without any: the same text with each product of 16 x 16 x 16 written out, so that all that a
- * kernel does around them (tiles, edges, slices, stores) is tested where no GPU offers them.
+ * Products on matrix units without any: the same text with each product of 16 x 16 x 16 written out. The text around
+ * the products (tiles, edges, slices, stores) is thus tested where no GPU offers matrix units.
  *
  * A matrix loaded is kept as its place in workgroup memory; 32 threads hold eight sums each.
  *

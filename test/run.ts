@@ -1,12 +1,12 @@
 /**
  * Runs the tests in child processes that have a Vulkan device: `deno run -A test/run.ts [options] [test files]`.
  *
- * Without files all of them run, each in a process of its own, two at a time: a software GPU compiles on one core. What a
- * file's process prints is shown when it ends. With Deno's own GPU they run in one process: at the end of one that used it,
- * Deno aborts now and then, after all is said.
+ * Without files all of them run, each in a process of its own, two at a time: a software GPU compiles on one core. A
+ * file's output is shown when its process ends. With Deno's own GPU all files run in one process: Deno aborts now and
+ * then at the end of a process that used the GPU.
  *
- * Options: `--bun` tests on Bun, `--wgpu` opens GPUs by Deno's own `navigator.gpu` in place of Dawn and runs what uses a
- * GPU; the rest is the test runner's.
+ * `--bun` tests on Bun. `--wgpu` opens GPUs by Deno's own `navigator.gpu` in place of Dawn, and runs the files that
+ * use a GPU. Other options are the test runner's.
  *
  * @module
  */

@@ -7,7 +7,7 @@ import fc from "fast-check";
 import { endsOf } from "../src/engine/request.ts";
 import { type Room, schedule, type Sequence } from "../src/engine/schedule.ts";
 
-/** A sequence of `prompt` tokens, `made` new ones, of which all but the last few are in the cache. */
+/** A sequence of `prompt` tokens and `made` new ones; the cache has all but the last few. */
 interface Spec {
   readonly prompt: number;
   readonly made: number;

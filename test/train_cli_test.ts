@@ -187,7 +187,7 @@ test("train --loss-on completion skips sequences of prompts alone, and refuses d
       JSON.stringify({ prompt: wordsOf(prompt), completion }) + "\n";
     const common = ["--loss-on", "completion", "--batch-size", "1", "--steps", "12"];
     const out = join(folder, "out");
-    // 100 tokens of a prompt and 4 to learn: 13 sequences of 8, of which the last alone has targets.
+    // 100 tokens of a prompt and 4 to learn: 13 sequences of 8, and only the last has targets.
     const long = await tinyRun(folder, line(100, " w1 w2 w3"), "data.jsonl");
     const { stderr } = await succeeds([...long, ...common, "--out", out]);
     assert.match(stderr, /1 documents, 104 tokens, 1 steps an epoch/);

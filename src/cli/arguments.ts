@@ -1,8 +1,9 @@
 /**
- * The arguments of every command, read strictly: citty ignores flags and words that it does not know, and takes the flag
- * after a flag without its value for that value.
+ * The arguments of every command, read strictly. citty ignores flags and words that it does not know. Where a flag
+ * lacks its value, citty takes the next flag as the value.
  *
- * Here they are checked against the command's own definition and written as `--name=value`, which citty reads rightly.
+ * Here arguments are checked against the command's own definition and written as `--name=value`, which citty reads
+ * rightly.
  *
  * @module
  */
@@ -100,7 +101,7 @@ class Reader {
       if (value !== undefined) {
         throw new UsageError(`Cannot read ${sign} ${quoted(value)}: it takes no value`);
       }
-      // Help wins: whoever asks for it wants no other answer.
+      // Help wins: a user who asks for help wants no other answer.
       if (this.asks !== "help") this.asks = sign === "--version" ? "version" : "help";
       return 0;
     }

@@ -32,8 +32,8 @@ function after(ms: number): Promise<void> {
 }
 
 /**
- * Waits for SIGINT or SIGTERM, then takes no new work and lets open requests end; the port stays open meanwhile, so that
- * `/ready` can say so. A second signal ends the process at once, with exit code 1.
+ * Waits for SIGINT or SIGTERM, then takes no new work and lets open requests end. The port stays open meanwhile, so
+ * that `/ready` can answer. A second signal ends the process at once, with exit code 1.
  *
  * @returns The exit code: 1 when requests were cut at the deadline, else 0.
  */

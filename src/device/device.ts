@@ -47,11 +47,14 @@ export interface Device {
   /** Bytes a tensor may have. */
   readonly maxTensorBytes: number;
   /**
-   * Whether plans had better come in few sizes, with rows that take no part: preparing a plan anew costs a GPU's host more
-   * than such rows cost the GPU, which takes rows in blocks anyway. On a CPU each row costs, and preparing nothing.
+   * Whether to pad steps to a few sizes: on a GPU, preparing a new size costs more than idle rows. On a CPU each row
+   * costs, and preparing costs nothing.
    */
   readonly prefersFewSizes: boolean;
-  /** Whether `run` returns before the work is done, so that the next run had better be submitted before results are read. */
+  /**
+   * Whether `run` returns before the work is done: submitting the next run before results are read keeps the device
+   * busy.
+   */
   readonly runsAhead: boolean;
   /** Copies a host tensor to the device. A CPU widens float16 and bfloat16 to float32. */
   upload(source: HostTensor): Tensor;
@@ -70,8 +73,8 @@ export interface Device {
   /** `run`, then `read`, in one submit. */
   runAndRead(program: Program, source: Tensor, range?: Range): Promise<TypedArray>;
   /**
-   * Runs a program and says what each launch took. On a GPU every launch is set apart from the next, in a pass of its own
-   * (or, where the GPU has no timestamps, waited for): a launch's own time is right, the sum is more than a run takes.
+   * Runs a program and says what each launch took. On a GPU every launch has a pass of its own, or is waited for where
+   * the GPU has no timestamps. A launch's own time is right; the sum is more than a run takes.
    */
   trace(program: Program): Promise<Trace>;
   /** Frees a tensor made by `upload` or `alloc`. */

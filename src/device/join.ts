@@ -1,5 +1,5 @@
 /**
- * Neighbours in a plan that a GPU had better run in one launch.
+ * Fuses adjacent steps of a plan into one launch on a GPU.
  *
  * @module
  */
@@ -17,7 +17,7 @@ function joinedBy(join: Join, [first, second]: readonly [Step, Step], limits: Li
   return uniforms && { kernel: join.kernel, buffers: Object.fromEntries(buffers), uniforms };
 }
 
-/** The plan with such neighbours put together, and what comes of that with the next one. */
+/** The plan with adjacent steps fused where a join says so; a fused step may fuse with its next, too. */
 export function joinNeighbours(plan: Plan, limits: Limits): Plan {
   const steps: Step[] = [];
   for (const step of plan) {

@@ -13,7 +13,7 @@ import {
 } from "../tensor.ts";
 import type { Range } from "./device.ts";
 
-/** A copy that was recorded: waits for it once it is submitted, and gives the elements. */
+/** A recorded copy: waits for the copy once it is submitted, and gives the elements. */
 export type Recorded = () => Promise<TypedArray>;
 
 const readbackUsage = 0x1 | 0x8; // MAP_READ | COPY_DST

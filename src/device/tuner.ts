@@ -1,9 +1,10 @@
 /**
- * Which way of a kernel is the fastest on a GPU: timed when a key is first met, then known.
+ * Finds the fastest way of a kernel on a GPU: timed when a key is first met, then known.
  *
- * A key costs the compilation of its ways and about 60 ms of the GPU's time, unless one launch takes longer: on an H100 0.2
- * to 0.3 s in all in a Llama's decode step, which has four or five keys for each size of batch. Keys are timed one after
- * another: two at once would slow each other. What is known can be kept and given to the next start, which then times nothing.
+ * A key costs the compilation of its ways and about 60 ms of the GPU's time, unless one launch takes longer. A Llama's
+ * decode step has four or five keys for each size of batch: 0.2 to 0.3 s in all on an H100. Keys are timed one after
+ * another: two at once would slow each other. Answers can be kept and given to the next start, which then times
+ * nothing.
  *
  * @module
  */

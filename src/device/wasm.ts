@@ -28,7 +28,7 @@ export class Wasm {
     this.#functions = new WebAssembly.Instance(module, { env: { memory: this.#memory } }).exports;
   }
 
-  /** A zeroed tensor; undefined when the memory has no room for it. */
+  /** A zeroed tensor; undefined when the memory has no room. */
   alloc(shape: readonly number[], dtype: DType): HostTensor | undefined {
     const count = elements(shape);
     const at = this.#heap.alloc(count * bytesPerElement[dtype]);

@@ -1,9 +1,10 @@
 /**
  * Times the ways of a kernel on a GPU.
  *
- * The steps are taken in turn, as many as a plan has of one key: a model's layers, whose weights then come from memory as
- * they do in use, and not from a cache that holds one of them. Outputs go to buffers that take their place, and the
- * scratch of all ways is freed with them: most ways lose. The ways are timed in turn, too, so that a clock that rises hits all alike.
+ * All steps of a plan that share a key are taken in turn, as a model's layers are. Their weights then come from memory
+ * as in use, and not from a cache that holds one layer. Outputs go to buffers of the timer's own. These and the
+ * scratch of all ways are freed at the end: most ways lose. The ways are timed in turn, too, so that a rising clock
+ * hits all alike.
  *
  * @module
  */

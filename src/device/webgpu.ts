@@ -48,13 +48,13 @@ export interface WebGpuDeviceOptions {
   readonly description?: string;
   readonly destroy?: () => void;
   /**
-   * Whether products may run on the matrix units that the `GPUDevice` was opened with, as `openGpu` does and says:
-   * subgroups of 32, and 16 x 16 x 16 numbers of float16 with sums of float32. False by default.
+   * Whether products may run on the matrix units that the `GPUDevice` was opened with; `openGpu` opens and says so.
+   * They have subgroups of 32, and 16 x 16 x 16 numbers of float16 with sums of float32. False by default.
    */
   readonly matrixUnits?: boolean;
   /**
-   * Where given, and where the GPU has timestamps (`timestamp-query`), `prepare` times kernels that have several ways to run
-   * a call, and takes the fastest; else it takes the usual one. Not worth it on a software adapter.
+   * With it, and with timestamps (`timestamp-query`), `prepare` times kernels that have several ways to run a call,
+   * and takes the fastest. Else `prepare` takes the usual way. On a software adapter timing does not pay.
    */
   readonly tuning?: TuningOptions;
 }

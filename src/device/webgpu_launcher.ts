@@ -1,6 +1,6 @@
 /**
- * How a step becomes dispatches of a GPU: a pipeline for each text, compiled once, and a bind group for each dispatch, of
- * the step's tensors and of tables and scratch that are kept.
+ * Makes a step's dispatches on a GPU. A text is compiled once to a pipeline. A dispatch has a bind group of the step's
+ * tensors, and of tables and scratch that are kept.
  *
  * @module
  */

@@ -51,7 +51,7 @@ export function reversed(value: Value): Value[] {
   return isOrdered ? [...iterate(value)].reverse() : fail(`'${typeName(value)}' object is not reversible`);
 }
 
-/** Whether `value[0]` is for it: texts, lists, tuples, ranges. */
+/** Whether a value can be indexed (`value[0]`): texts, lists, tuples, ranges. */
 function isIndexed(value: Value): boolean {
   return textOf(value) !== undefined || itemsOf(value) !== undefined || value instanceof Range;
 }

@@ -1,8 +1,8 @@
 /**
  * Which names a scope has, and what each is when the scope is entered.
  *
- * Jinja2 decides this before a template runs, and templates show it: a name that is first set in a scope is undefined
- * there until then, even in a loop above and even if the caller passed it.
+ * Jinja2 decides this before a template runs, and templates show it. A name that is first set in a scope is undefined
+ * there until then. That holds even in a loop above, and even if the caller passed the name.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
  * Templates of prompts, rendered as transformers renders them: Jinja2 in its immutable sandbox, with `trim_blocks` and
- * `lstrip_blocks`, `break` and `continue`, `{% generation %}`, and transformers' own `tojson`, `raise_exception` and
- * `strftime_now`. What Jinja2 could do and this cannot is refused by name.
+ * `lstrip_blocks`. Templates have `break` and `continue`, `{% generation %}`, and transformers' own `tojson`,
+ * `raise_exception` and `strftime_now`. Features of Jinja2 that are missing here are refused by name.
  *
  * @module
  */

@@ -16,8 +16,8 @@ export interface CheckpointFolder {
   /** Files of the newest checkpoint; undefined when there is none. */
   latest(): Promise<ReadonlyMap<string, Uint8Array> | undefined>;
   /**
-   * Writes files into the folder itself, each replaced whole. Whoever looks meanwhile, or after a crash, finds the old
-   * files, or the new, or the last one missing: never new ones beside an old one.
+   * Writes files into the folder itself, each replaced whole. A reader meanwhile, or after a crash, finds the old
+   * files, or the new files, or the last file missing. New files never stand beside an old file.
    */
   publish(files: ReadonlyMap<string, Uint8Array>): Promise<void>;
 }

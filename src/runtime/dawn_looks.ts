@@ -1,9 +1,9 @@
 /**
  * How often npm's Dawn looks for finished work.
  *
- * While a promise of its own is open, Dawn asks the global `setImmediate` for the next look at the end of each look. That
- * takes a core, leaves a native function a look to the garbage collector, and under Deno keeps other work of the event loop
- * waiting: buffers that a GPU had ready after 0.1 s were seen after seconds.
+ * While a promise of its own is open, Dawn asks the global `setImmediate` for the next look at the end of each look.
+ * That takes a core, and leaves a native function a look to the garbage collector. Under Deno other work of the event
+ * loop has to wait: buffers that a GPU had ready after 0.1 s were seen after seconds.
  *
  * @module
  */

@@ -5,8 +5,8 @@
  */
 
 /**
- * Bits of one element by format code, in the order of the format's own list: ascending alignment, so that files are
- * laid out in the reverse of it.
+ * Bits of one element by format code, in the order of the format's own list: ascending alignment. Files are laid out
+ * in the reverse order.
  */
 export const dtypeBits = {
   BOOL: 8,

@@ -131,9 +131,10 @@ async function collect(reader: TimedReader, body: Collector, maxBytes: number): 
 /**
  * A request's body.
  *
- * @throws BodyTooLargeError as soon as it is known to have more than `maxBytes`; TooSlowError when it does not arrive in
- * time; InvalidRequestError when the connection ends before it; OverloadedError when the hold's budget is used up; the
- * signal's reason.
+ * @throws BodyTooLargeError as soon as it is known to have more than `maxBytes`.
+ * @throws TooSlowError when it does not arrive in time.
+ * @throws InvalidRequestError when the connection ends before it.
+ * @throws OverloadedError when the hold's budget is used up; the signal's reason.
  */
 export async function readBytes(request: Request, options: BodyOptions): Promise<Uint8Array<ArrayBuffer>> {
   const { maxBytes, hold } = options;

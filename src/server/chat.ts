@@ -19,7 +19,7 @@ function rest(part: Part, job: Job): Record<string, unknown> {
   };
 }
 
-/** The shape of /v1/chat/completions: whole messages, or deltas of which a choice's first names the role. */
+/** The shape of /v1/chat/completions: whole messages, or deltas. A choice's first delta names the role. */
 export const chatShape: AnswerShape = {
   idPrefix: "chatcmpl-",
   object: "chat.completion",

@@ -21,8 +21,8 @@ export interface CompletionLogprobs {
 }
 
 /**
- * The most likely tokens by their texts. Several can have one text, as parts of characters have none: the most likely
- * keeps it, and the others are called `token_id:ID`, as vLLM calls tokens by their ids.
+ * The most likely tokens by their texts. Several can have the same text; parts of characters have none. The most
+ * likely keeps the text, and the others are called `token_id:ID`, as vLLM calls tokens by their ids.
  */
 function topByText({ tokenId, text, logprobs }: TextToken): Record<string, number> | null {
   if (!logprobs) return null;

@@ -31,7 +31,7 @@ function partText(part: unknown, path: string): string {
 function contentOf({ role, content }: Fields, path: string): string {
   if (typeof content === "string") return content;
   if (Array.isArray(content)) return content.map((part) => partText(part, path)).join("\n");
-  // What an assistant said may have been a call, of which a history keeps no text.
+  // An assistant's message may have been a call: a history keeps no text then.
   if (role === "assistant" && (content === undefined || content === null)) return "";
   throw refusal(path, "it must be a text or a list of text parts");
 }

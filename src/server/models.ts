@@ -70,7 +70,7 @@ export async function modelCards({ model, adapters }: ServerDeps): Promise<reado
 export async function modelCard(name: string, deps: ServerDeps): Promise<ModelCard> {
   const { model, adapters } = deps;
   if (name === model?.id) return baseCard(model);
-  // No adapter's name is so long, and a store must not be asked for it.
+  // No adapter's name is so long, and a store must not be asked for such a name.
   if (name.length > mostNameLength) throw unknownModel(name);
   const prefix = `${model?.id}:`;
   const id = model && name.startsWith(prefix) ? name.slice(prefix.length) : name;

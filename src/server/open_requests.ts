@@ -10,7 +10,7 @@ import { NotReadyError } from "./errors.ts";
 export interface OpenRequest {
   /** Aborted when the client leaves, and at a stopping server's deadline. */
   readonly signal: AbortSignal;
-  /** Its answer is complete, or nobody waits for it any more; harmless twice. */
+  /** Its answer is complete, or nobody waits any more; harmless twice. */
   end(): void;
 }
 
@@ -59,8 +59,8 @@ export class OpenRequests {
   }
 
   /**
-   * Takes no new work, and waits until open requests have ended; at the deadline those that are left are cut: a stream's
-   * last event is an error, other requests are answered 503.
+   * Takes no new work, and waits until open requests have ended. The deadline cuts the others: a stream's last event
+   * is an error, other requests are answered 503.
    *
    * @returns How many were cut.
    */

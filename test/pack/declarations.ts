@@ -1,9 +1,9 @@
 /**
  * Types of platforms in the package's declarations.
  *
- * WebGPU's and WebAssembly's types are globals of TypeScript's `dom` library, since TypeScript 6, and of `@webgpu/types`
- * before. Both together conflict, and a program may have neither: the declarations take what the program that uses them
- * has, and an opaque object where it has nothing.
+ * WebGPU's and WebAssembly's types are globals of TypeScript's `dom` library, since TypeScript 6, and of
+ * `@webgpu/types` before. Both together conflict, and a program may have neither. The declarations take the types of
+ * the program that uses them, and an opaque object where there are none.
  *
  * @module
  */

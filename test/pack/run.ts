@@ -1,6 +1,6 @@
 /**
- * Tests the npm package as its users get it: builds it, installs it in an empty project, and runs the programs of
- * `user/` there on Node.
+ * Tests the npm package as its users get it. The package is built and installed in an empty project, where the
+ * programs of `user/` run on Node.
  *
  * @module
  */
