@@ -1,5 +1,6 @@
 /**
- * What one careless or hostile client costs the others: memory, stalls, refusals, against a server of its own on loopback.
+ * The costs of one careless or hostile client for the others: memory, stalls, refusals. The server is the bench's own, on
+ * loopback.
  * `deno task bench:attacks [--bun] [ATTACK...]`; Linux, since memory is read from /proc.
  *
  * Every attack starts a fresh server of the demo model on the CPU. While it goes on, another client asks for /health

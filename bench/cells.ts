@@ -12,7 +12,7 @@ import { normalTensor } from "./data.ts";
 import { type BenchContext, type Measurement, median } from "./measurement.ts";
 import { timePrograms, type Timing } from "./timer.ts";
 
-/** What a run must at least read and write once, and compute. */
+/** The least bytes that a run reads and writes, and the operations that it computes. */
 export interface Work {
   readonly bytes?: number;
   readonly flops?: number;

@@ -70,7 +70,7 @@ async function smol(device: Device, quantize?: QuantizeTo): Promise<BatchEngine>
   });
 }
 
-/** What is measured, by name: a figure each time it is called. */
+/** The measurements by name: a figure each time one is called. */
 async function measures(device: Device): Promise<Record<string, () => Promise<number> | number>> {
   const { engine: demo, tokenizer } = await openModel(device, {
     folder: await openFolder("examples/demo/base"),

@@ -124,7 +124,7 @@ async function* timeCase(
   yield* traceCells(opened.meter.base, usual, row);
 }
 
-/** What matters most comes first: a call may be cut off. */
+/** The most important figures come first: a call may be cut off. */
 function cases({ batch }: typeof fullSize, residents: readonly number[]): Case[] {
   return [
     { row: "batch 1, base", batch: 1, resident: 0 },

@@ -1,5 +1,5 @@
 /**
- * What an adapter adds to a linear layer, what dW costs to build, and its coefficients' gradient.
+ * The time that an adapter adds to a linear layer, that dW takes to build, and that the coefficients' gradient takes.
  *
  * @module
  */

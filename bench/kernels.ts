@@ -32,7 +32,7 @@ function largestCase({ name, cases }: Kernel): Sized[] {
     .map(({ testCase }) => ({ row: `${name}, a test's case: ${testCase.name}`, testCase, work: {} }));
 }
 
-/** What is timed of a kernel: its bench sizes, or where a quick run has none small enough, a test's case. */
+/** The sizes to time of a kernel: its bench sizes, or a test's case where a quick run has none small enough. */
 function sizes(context: BenchContext, kernel: Kernel): Sized[] {
   const fitting = kernel.benches.filter((bench) => isWithin(context, bench));
   if (fitting.length === 0 && context.quick) return largestCase(kernel);

@@ -1,5 +1,5 @@
 /**
- * What benches run on, and how a recording calls it.
+ * The machine that benches run on, and its name in recordings.
  *
  * @module
  */
@@ -54,7 +54,7 @@ const runtime: Readonly<Record<string, string>> = "Deno" in globalThis
   ? { Deno: process.versions.deno! }
   : { Node: process.versions.node };
 
-/** What a device's figures are recorded under. */
+/** The name that a device's figures are recorded under. */
 export function machineOf(device: Device): Pick<OpenBenchDevice, "machine" | "versions"> {
   const { kind, description } = device;
   const dawn: Record<string, string> = /Dawn/.test(description)
@@ -72,7 +72,7 @@ export function machineOf(device: Device): Pick<OpenBenchDevice, "machine" | "ve
   return { machine: { name, driver: vendor?.driver, os: system }, versions };
 }
 
-/** What was timed before a bench could begin: once in each process, so that no bench rests on older figures. */
+/** Ways timed before a bench begins: once in each process, so that no bench rests on older figures. */
 function showTuned({ found, ms }: Tuned): void {
   console.log(`timed the ways of ${found.length} keys in ${ms.toFixed(0)} ms:`);
   for (const { kernel, key, way } of found) console.log(`  ${kernel} ${key}: ${way}`);
@@ -90,7 +90,7 @@ function onGpu(opened: OpenGpu, quick: boolean): OpenBenchDevice {
   return { device, quick: quick || software, ...machineOf(device) };
 }
 
-/** What to bench on. */
+/** The device to bench on. */
 export interface BenchDeviceOptions {
   readonly kind: "auto" | "webgpu" | "cpu";
   readonly quick: boolean;

@@ -1,5 +1,5 @@
 /**
- * What benches yield and recordings hold: one measured cell of a table at a time.
+ * A measured cell of a table: benches yield cells, recordings hold them.
  *
  * @module
  */
@@ -21,11 +21,11 @@ export interface Measurement {
   readonly runs?: number;
   /** The number that a sweep varies; tables that have it are plotted over it. */
   readonly x?: number;
-  /** What a reader of the table must know; printed once under it. */
+  /** A note for readers of the table; printed once under it. */
   readonly note?: string;
 }
 
-/** What a bench is given. */
+/** A bench's device, options and log. */
 export interface BenchContext {
   readonly device: Device;
   /** Small sizes and few runs: shows that the bench works, and says nothing of a machine's speed. */

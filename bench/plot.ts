@@ -17,7 +17,7 @@ export interface Series {
   readonly points: readonly PlotPoint[];
 }
 
-/** What a chart says around its lines. */
+/** The texts around a chart's lines. */
 export interface ChartText {
   readonly title: string;
   readonly subtitle: string;

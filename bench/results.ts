@@ -15,7 +15,7 @@ export interface Run {
   /** YYYY-MM-DD, or YYYY-MM where no more was written down. */
   readonly date: string;
   readonly versions: Readonly<Record<string, string>>;
-  /** What times were read from. */
+  /** The clock of the times. */
   readonly clock: string;
   readonly quick: boolean;
   readonly note?: string;

@@ -4,7 +4,7 @@
  *     deno run -A bench/run.ts [NAME ...] [--quick] [--device auto|webgpu|cpu] [--matrix-units] [--software]
  *         [--python PATH] [--out FILE]
  *
- * What is measured is printed and kept in `bench/results/MACHINE.json` (a quick run's in `dist/bench/`); `deno task
+ * Measurements are printed and kept in `bench/results/MACHINE.json` (a quick run's in `dist/bench/`); `deno task
  * bench:report` makes RESULTS.md's tables and plots of it. With a Python, peers are measured in the same call.
  *
  * @module

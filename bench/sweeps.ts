@@ -19,7 +19,7 @@ import { timePrograms } from "./timer.ts";
 /** One varied number, with the rest fixed. */
 interface Sweep {
   readonly table: string;
-  /** What is varied, and what is not. */
+  /** The size that is varied, and the others. */
   readonly varies: string;
   readonly fixed: string;
   readonly xs: readonly number[];

@@ -27,7 +27,7 @@ export interface Timing {
   readonly clock: Clock;
 }
 
-/** What times are read from. */
+/** The clock of the times. */
 export type Clock = "timestamp queries" | "wall time";
 
 /** How much is run; the quick one proves only that something runs. */

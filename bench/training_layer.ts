@@ -1,5 +1,5 @@
 /**
- * What training an adapter adds to one frozen linear layer, forward and backward: GPU time and GPU memory.
+ * GPU time and memory that training an adapter adds to one frozen linear layer, forward and backward.
  *
  * The steps are those that training runs: y += x dW^T, then dx += dy dW and the gradients of the adapter's numbers. The
  * base is y = x W^T and dx = dy W.

@@ -14,7 +14,7 @@ import { clockOf } from "../timer.ts";
 /** Names of the kernels that can be chosen. */
 export const kernelNames: readonly string[] = kernels.map(({ name }) => name);
 
-/** What the visitor chose, and where the page shows what is found. */
+/** The visitor's choices, and the places where the page shows results. */
 export interface PageBench {
   readonly kernels: readonly string[];
   readonly quick: boolean;

@@ -21,7 +21,7 @@ export interface KnownCommand {
   readonly args: ArgsDef;
 }
 
-/** What a command line asks for. */
+/** The request of a command line. */
 export type CommandLine =
   | { readonly asks: "help" }
   | { readonly asks: "version" }
@@ -217,7 +217,7 @@ export function readCommandLine(command: KnownCommand, entries: readonly string[
   try {
     reader.read(entries);
   } catch (error) {
-    // Whoever asks for help may do so because of the fault.
+    // A user may ask for help because of the fault.
     if (entries.includes("--help") || entries.includes("-h")) return { asks: "help" };
     throw error;
   }

@@ -39,7 +39,7 @@ interface Drawn {
   readonly shape: LinearShape;
 }
 
-/** What the arguments ask to draw; nothing without a folder to draw to. */
+/** The module that the arguments ask to draw; none without a folder to draw to. */
 async function drawnModule(
   modules: ReadonlyMap<string, AdapterModule>,
   args: { readonly module?: string; readonly shape?: string; readonly model?: string; readonly out?: string },

@@ -1,5 +1,5 @@
 /**
- * What several commands open the same way: a device, a model with its adapters, a progress bar.
+ * Opens a device, a model with its adapters and a progress bar, the same way for every command.
  *
  * @module
  */

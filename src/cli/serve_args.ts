@@ -77,7 +77,7 @@ function countOf(args: Given, name: keyof typeof limitArgs): number | undefined 
   throw new RangeError(`Cannot use --${name} ${text}: it must be 1 or more`);
 }
 
-/** What {@linkcode limitArgs} say. */
+/** The values of {@linkcode limitArgs}. */
 export interface ServeLimits {
   readonly server: Partial<ServerLimits>;
   readonly maxSequences?: number;

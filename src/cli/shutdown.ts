@@ -1,5 +1,5 @@
 /**
- * How a server ends: it lets open requests end, up to a deadline.
+ * Stops a server: open requests may end, up to a deadline.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import process from "node:process";
 import type { Served } from "../runtime/serve.ts";
 import type { OpenRequests } from "../server/mod.ts";
 
-/** What is ended. */
+/** The server to stop, and its open requests. */
 export interface Ending {
   readonly server: Served;
   readonly requests: OpenRequests;

@@ -49,13 +49,13 @@ export function parseShape(text: string): { out: number; in: number } {
   return { out: Number(match[1]), in: Number(match[2]) };
 }
 
-/** What a `--quantize` argument asks for. */
+/** The value of a `--quantize` argument. */
 export function parseQuantize(text: string | undefined): QuantizeTo | undefined {
   if (text === undefined || text === "int8" || text === "int4") return text;
   throw new RangeError(`Cannot read --quantize "${text}": it must be int8 or int4`);
 }
 
-/** What a `--device` argument asks for. */
+/** The value of a `--device` argument. */
 export function parseDevice(text: string): "auto" | "webgpu" | "cpu" {
   if (text === "auto" || text === "webgpu" || text === "cpu") return text;
   throw new RangeError(`Cannot open device "${text}": it must be auto, webgpu or cpu`);

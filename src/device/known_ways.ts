@@ -13,7 +13,7 @@ export interface KnownWay {
   readonly programs: string;
 }
 
-/** What there is one answer to in a process. */
+/** The identity of a tuning answer in a process. */
 export const nameOf = ({ kernel, key }: Pick<KnownWay, "kernel" | "key">): string => `${kernel}\n${key}`;
 
 /** The question that a way answers. */
@@ -22,7 +22,7 @@ export const idOf = (known: Omit<KnownWay, "way">): string => `${nameOf(known)}\
 /** Answers to keep of one key: about the programs of now, and of other numbers of rows that it stands for. */
 const keptOfKey = 4;
 
-/** What is known, and found after it. The oldest answers of a key are forgotten: they are of programs that are no more. */
+/** Known answers, and those found later. The oldest answers of a key are forgotten: their programs are no more. */
 export function withFound(known: readonly KnownWay[], found: readonly KnownWay[]): readonly KnownWay[] {
   const anew = new Set(found.map(idOf)), ofKey = new Map<string, number>();
   const all = [...known.filter((one) => !anew.has(idOf(one))), ...found];

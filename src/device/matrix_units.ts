@@ -7,7 +7,7 @@
 /** WebGPU's name of the feature, experimental as yet; Dawn offers it where unsafe APIs are allowed. */
 export const matrixUnitsFeature = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
 
-/** What an adapter tells of its matrix units, newer than the types of WebGPU. */
+/** An adapter's matrix units as it reports them: newer than the types of WebGPU. */
 interface MatrixInfo {
   readonly subgroupMinSize?: number;
   readonly subgroupMaxSize?: number;

@@ -12,7 +12,7 @@ import type { Choice, Limits } from "../../kernels/kernel.ts";
 import { callOf, type Plan, type Step } from "../plan.ts";
 import { idOf, type KnownWay, nameOf } from "./known_ways.ts";
 
-/** What a round of timing came to. */
+/** The result of a round of timing. */
 export interface Tuned {
   /** An answer for each key that was timed: to be `known` at the next start, beside what was known at this one. */
   readonly found: readonly KnownWay[];
@@ -21,13 +21,13 @@ export interface Tuned {
 
 /** How a device chooses between the ways of a kernel. */
 export interface TuningOptions {
-  /** What was found before on the same GPU with the same driver. */
+  /** Answers of earlier runs on the same GPU with the same driver. */
   readonly known?: readonly KnownWay[];
   /** Called when ways were timed, and no more are waiting to be. */
   readonly onTuned?: (tuned: Tuned) => void;
 }
 
-/** What times ways. */
+/** Times ways. */
 export interface WayTimer {
   /** Compiles a way of a step. It may fail: then the way is out. */
   compile(step: Step, way: string): Promise<void>;
@@ -143,7 +143,7 @@ export class Tuner {
     try {
       this.options.onTuned?.({ found, ms });
     } catch {
-      // Whoever is told has failed, not the tuning.
+      // The listener has failed, not the tuning.
     }
   }
 }

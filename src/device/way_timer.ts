@@ -16,7 +16,7 @@ import { spans, timePasses } from "./timestamps.ts";
 import type { WayTimer } from "./tuner.ts";
 import { Scratch } from "./webgpu_buffers.ts";
 
-/** What it takes of a device. */
+/** The parts of a device that a timer uses. */
 export interface TimedDevice {
   readonly gpu: GPUDevice;
   readonly limits: Limits;

@@ -22,7 +22,7 @@ export interface Launched {
   readonly label: string;
 }
 
-/** What a {@linkcode Launcher} makes of a plan. */
+/** A plan that a {@linkcode Launcher} has prepared. */
 export class GpuProgram implements Program {
   constructor(readonly dispatches: readonly Launched[], private readonly uniforms: GPUBuffer) {}
 
@@ -39,7 +39,7 @@ export class GpuProgram implements Program {
 export interface Ways {
   /** One for each step; the usual one where none is named. */
   readonly ways: readonly (string | undefined)[];
-  /** What they work in; the launcher's own where left out. */
+  /** Their scratch; the launcher's own where left out. */
   readonly scratch?: Scratch;
 }
 

@@ -8,7 +8,7 @@ import { isTrue } from "./truth.ts";
 import type { Run } from "./run.ts";
 import { type CallArguments, intOf, textOf, typeName, type Value } from "./values.ts";
 
-/** What a filter or a test does with a value. */
+/** The work of a filter or a test on a value. */
 export type Operation = (value: Value, given: CallArguments, run: Run) => Value;
 
 /** Filters and tests by name. */
@@ -20,7 +20,7 @@ export interface Library {
 /** Names of parameters; those with a second entry may be left out, and are that then. */
 export type Parameters = readonly (readonly [name: string, fallback?: Value])[];
 
-/** What was given for each parameter. */
+/** The value given for each parameter. */
 export class Bound {
   readonly #values: readonly Value[];
 

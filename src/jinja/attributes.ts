@@ -62,7 +62,7 @@ const missing: Readonly<Record<string, readonly string[]>> = {
 const dunder = /^__[a-z_]+__$/;
 const none: readonly string[] = [];
 
-/** What Jinja2 calls a value in messages. */
+/** Jinja2's name of a value in messages. */
 function describe(value: Value): string {
   return value === null ? "None" : `${typeName(value)} object`;
 }
@@ -168,7 +168,7 @@ export function onlyAttribute(value: Value, name: string): Value {
   return orElse(attribute(value, name), () => absent(value, name));
 }
 
-/** What a path like `a.b.0` leads to; `fallback` stands for what is undefined on the way. */
+/** The value at a path like `a.b.0`; `fallback` stands for undefined values on the way. */
 export function follow(value: Value, path: Value, fallback: Value = null): Value {
   const text = textOf(path);
   const keys: readonly Value[] = text === undefined

@@ -1,5 +1,5 @@
 /**
- * What stands between brackets: items, indices, slices and arguments.
+ * Parses the contents of brackets: items, indices, slices and arguments.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { TokenStream } from "./stream.ts";
 /** How an expression is parsed. */
 type Parse = (stream: TokenStream) => Expression;
 
-/** What stands between brackets with commas between; one may follow the last. */
+/** Entries between brackets, separated by commas; a comma may follow the last. */
 export function listed<T>(stream: TokenStream, close: string, parse: () => T): T[] {
   const items: T[] = [];
   stream.take();

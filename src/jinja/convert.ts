@@ -12,7 +12,7 @@ export class Float {
 }
 
 /**
- * What JSON says, as Python reads it: a whole number is an int.
+ * JSON's values as Python reads them: a whole number is an int.
  *
  * @throws TemplateError for what JSON has not, and for whole numbers above 2^53 - 1, which may have lost digits.
  */

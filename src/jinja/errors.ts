@@ -1,5 +1,5 @@
 /**
- * What goes wrong in a template.
+ * The errors of templates.
  *
  * @module
  */

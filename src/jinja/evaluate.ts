@@ -57,7 +57,7 @@ export function evaluateArguments(given: Arguments, frame: Frame, run: Run): Cal
   return { args, kwargs };
 }
 
-/** What a call of a value gives. */
+/** The result of calling a value. */
 export function call(callee: Value, given: CallArguments, run: Run): Value {
   if (callee instanceof Undefined) return callee.fail();
   if (callee instanceof Thing && callee.call) return callee.call(given, run);

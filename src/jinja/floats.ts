@@ -83,7 +83,7 @@ export function floatText(value: number): string {
 
 const floatPattern = /^[+-]?(?:(?:\d+(?:_\d+)*)?\.?(?:\d+(?:_\d+)*)?(?:e[+-]?\d+(?:_\d+)*)?)$/i;
 
-/** What `float()` reads of a text without white space around it; nothing where it is no number. */
+/** The number that `float()` reads from a text without white space around it; nothing where it is no number. */
 export function parseFloatText(text: string): number | undefined {
   const word = /^([+-]?)(inf|infinity|nan)$/i.exec(text);
   if (word) return word[2].toLowerCase() === "nan" ? NaN : word[1] === "-" ? -Infinity : Infinity;
@@ -94,7 +94,7 @@ export function parseFloatText(text: string): number | undefined {
 const digitsOfBase = "0123456789abcdefghijklmnopqrstuvwxyz";
 const prefixes: Readonly<Record<string, number>> = { "0b": 2, "0o": 8, "0x": 16 };
 
-/** What `int()` reads of a text without white space around it, with a base; nothing where it is no number. */
+/** The number that `int()` reads from a text without white space around it, with a base; nothing where it is no number. */
 export function parseIntText(text: string, base: number): bigint | undefined {
   const isNegative = text.startsWith("-");
   let digits = text.replace(/^[+-]/, "").toLowerCase();

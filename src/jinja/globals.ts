@@ -1,5 +1,5 @@
 /**
- * What every template can call.
+ * The functions that every template can call.
  *
  * @module
  */

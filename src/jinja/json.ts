@@ -40,7 +40,7 @@ const hex = (char: string): string => short[char] ?? `\\u${char.charCodeAt(0).to
 class JsonWriter {
   readonly parts: string[] = [];
   readonly #escaped: RegExp;
-  /** What one level is indented by; nothing for one line. */
+  /** The indent of one level; nothing for one line. */
   readonly #indent: string | undefined;
   readonly #comma: string;
   readonly #colon: string;

@@ -38,7 +38,7 @@ function collect(value: Value, run: Run): Value[] {
   return items;
 }
 
-/** What a value is sorted by. */
+/** The key that a value is sorted by. */
 type Key = (value: Value) => Value;
 
 const lowered = (value: Value): Value => {

@@ -1,5 +1,5 @@
 /**
- * What the parser makes of a template.
+ * The nodes of a parsed template.
  *
  * @module
  */
@@ -63,7 +63,7 @@ export interface TestExpression {
   readonly given: Arguments;
 }
 
-/** What may stand left of `=` or after `for`. */
+/** The targets that may stand left of `=` or after `for`. */
 export type Target =
   | { readonly kind: "name"; readonly name: string }
   | { readonly kind: "field"; readonly namespace: string; readonly name: string }

@@ -13,7 +13,7 @@ import { strip } from "./splitting.ts";
 import { isTrue } from "./truth.ts";
 import { textOf, typeName, Undefined, type Value } from "./values.ts";
 
-/** What `float(value)` gives; nothing where it raises TypeError or ValueError. */
+/** The result of `float(value)`; nothing where Python raises TypeError or ValueError. */
 function asFloat(value: Value): number | undefined {
   if (value instanceof Undefined) return value.fail();
   const number = numberOf(value), text = textOf(value);

@@ -95,7 +95,7 @@ const statements: Readonly<Record<string, Parse>> = {
   continue: (stream, place) => parseJump(stream, { kind: "continue", place }),
 };
 
-/** What Jinja2 knows and a chat template cannot use, having no other template beside it, or no HTML. */
+/** Jinja2's tags that a chat template cannot use: it has no other template beside it, and no HTML. */
 const unsupported = ["block", "extends", "include", "import", "from", "autoescape"];
 
 function parseStatement(stream: TokenStream, place: Place): Statement {

@@ -18,7 +18,7 @@ import {
   View,
 } from "./values.ts";
 
-/** What `{{ value }}` writes. */
+/** The text that `{{ value }}` writes. */
 export function str(value: Value): string {
   if (typeof value === "string") return value;
   if (value instanceof Markup) return value.text;

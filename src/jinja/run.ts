@@ -1,5 +1,5 @@
 /**
- * What one rendering may take: steps, and characters of text.
+ * The bounds of one rendering: steps, and characters of text.
  *
  * @module
  */
@@ -65,7 +65,7 @@ export class Run {
   checkBits(bits: number): void {
     if (!(bits <= longestNumber)) fail("the template computes a whole number that is too long");
   }
-  /** What `work` gives, one call deeper. */
+  /** The result of `work`, one call deeper. */
   nested<T>(work: () => T): T {
     if (++this.#depth > deepest) fail(`the template calls itself more than ${deepest} times deep`);
     try {

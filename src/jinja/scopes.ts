@@ -9,7 +9,7 @@ import { type Names, Symbols } from "./symbols.ts";
 import { partsOf, refuseLoopAsName, undeclared } from "./syntax_walk.ts";
 import { visitExpression, visitStatement, visitTarget } from "./visit.ts";
 
-/** What a macro's body asks for besides its parameters. */
+/** The names that a macro's body uses besides its parameters. */
 export interface MacroScope {
   readonly names: Names;
   readonly takesCaller: boolean;

@@ -62,7 +62,7 @@ export class TokenStream {
   expectName(name: string): void {
     if (!this.skipName(name)) throw this.error(`expected "${name}", got ${describe(this.current)}`);
   }
-  /** What `parse` gives, one level deeper. */
+  /** The result of `parse`, one level deeper. */
   nested<T>(parse: () => T): T {
     if (++this.#depth > deepest) throw this.error(`nested more than ${deepest} deep`);
     const result = parse();

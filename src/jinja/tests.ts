@@ -1,5 +1,5 @@
 /**
- * What may stand after `is`.
+ * The tests that may stand after `is`.
  *
  * @module
  */

@@ -28,13 +28,13 @@ export type Value =
 /** Arguments by name, in the order they were written. */
 export type Keywords = ReadonlyMap<string, Value>;
 
-/** What a call was given. */
+/** The arguments of a call. */
 export interface CallArguments {
   readonly args: readonly Value[];
   readonly kwargs: Keywords;
 }
 
-/** What a missing variable, field or element is. It prints as nothing; most other uses throw. */
+/** A missing variable, field or element. It prints as nothing; most other uses throw. */
 export class Undefined {
   constructor(readonly message: string) {}
   fail(): never {
@@ -52,7 +52,7 @@ export class Tuple {
   constructor(readonly items: readonly Value[]) {}
 }
 
-/** What `groupby` gives: a tuple whose two items have names. */
+/** The result of `groupby`: a tuple whose two items have names. */
 export class GroupTuple extends Tuple {}
 
 /** The whole numbers from `start` on in steps, below (or above) `stop`. */
@@ -81,7 +81,7 @@ export class View {
   }
 }
 
-/** What can be gone through once: a generator of Python. */
+/** A generator of Python, which can be iterated once. */
 export class Iter {
   constructor(readonly kind: string, readonly source: Iterator<Value>) {}
 }
@@ -94,13 +94,13 @@ export abstract class Thing {
   attribute(_name: string): Value | undefined {
     return undefined;
   }
-  /** What a call of it gives; nothing where it cannot be called. */
+  /** The result of calling it; nothing where it cannot be called. */
   readonly call?: (given: CallArguments, run: Run) => Value;
-  /** What `len` gives; nothing where it has none. */
+  /** The result of `len`; nothing where it has none. */
   length(): number | undefined {
     return undefined;
   }
-  /** What it prints as, from the print of its values; nothing where Python prints an address. */
+  /** Its printed text, from the print of its values; nothing where Python prints an address. */
   repr(_print: (value: Value) => string): string | undefined {
     return undefined;
   }
@@ -114,7 +114,7 @@ export class Func extends Thing {
   }
 }
 
-/** What `namespace()` makes: the only value whose fields a template may set. */
+/** The result of `namespace()`: the only value whose fields a template may set. */
 export class Namespace extends Thing {
   readonly typeName = "Namespace";
   constructor(readonly fields: Dict) {

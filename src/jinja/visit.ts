@@ -1,5 +1,5 @@
 /**
- * What expressions and statements do to the names of the scope that they stand in.
+ * The names that expressions and statements read and set in their scope.
  *
  * @module
  */

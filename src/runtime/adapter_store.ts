@@ -25,7 +25,7 @@ export interface OpenAdapterStoreOptions {
 
 const linkReason = "it is a link that leads out of the folder; followLinks (serve --follow-links) allows it";
 
-/** What changes when a file does: also when it is written in place, and its old time is set again. */
+/** A text that changes when a file does: also when the file is written in place and its old time is set again. */
 const versionOf = (s: Stats | undefined): string =>
   s ? `${s.mtimeMs}:${s.ctimeMs}:${s.size}:${s.ino}` : "none";
 
@@ -65,7 +65,7 @@ const trustedMs = 10_000;
 /** Changes of a folder so shortly one after the other may have one time. */
 const oneTimeMs = 2000;
 
-/** What a look at the whole folder found. */
+/** The result of a look at the whole folder. */
 interface Look {
   readonly names: readonly string[];
   readonly leftOut: readonly LeftOut[];

@@ -18,7 +18,7 @@ type SetImmediate = (look: Look, ...args: unknown[]) => unknown;
 const isDawns = (look: Look): boolean =>
   look.name === "" && Function.prototype.toString.call(look).includes("[native code]");
 
-/** What was put in place last. */
+/** The replacement that was put in place last. */
 let patient: SetImmediate | undefined;
 
 /** Lets every 16th look of Dawn wait for a timer. Others' `setImmediate` stays what it was. */

@@ -7,7 +7,7 @@
 /** A JavaScript runtime; `browser` stands for every other one with web APIs only (pages, Workers at the edge). */
 export type RuntimeName = "deno" | "bun" | "node" | "browser";
 
-/** What this folder uses of the runtimes' own globals; each is absent elsewhere. */
+/** The runtimes' own globals that this folder uses; each is absent elsewhere. */
 interface RuntimeGlobals {
   readonly Deno?: { readonly version?: { readonly deno: string } };
   readonly Bun?: { readonly version: string };

@@ -7,7 +7,7 @@
  */
 import { importOptional, runtimeGlobals } from "./runtime.ts";
 
-/** What is read of a system. */
+/** The parts of a system that are read. */
 export interface VulkanSystem {
   readonly platform?: string;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -41,7 +41,7 @@ function hasLoader({ env, exists, list, read }: VulkanSystem): boolean {
     folders.push(...lists.flatMap((name) => (read(`/etc/${name}`) ?? "").split(/[:\n]/).filter(Boolean)));
   }
   if (folders.some((folder) => exists(`${folder}/${loader}`))) return true;
-  // What `ldconfig -p` prints.
+  // The output of `ldconfig -p`.
   return read("/etc/ld.so.cache")?.includes(loader) ?? false;
 }
 
@@ -68,7 +68,7 @@ function hasDriver(system: VulkanSystem): boolean {
   return driverFolders(system).some((folder) => exists(folder) && list(folder).length > 0);
 }
 
-/** What is missing for Vulkan on a system, as one sentence; empty when nothing is, or when it cannot be told. */
+/** One sentence that says what Vulkan lacks on a system; empty when it lacks nothing, or when that cannot be told. */
 export function missingOn(system: VulkanSystem): string {
   if (system.platform !== "linux" || cannotTell(system)) return "";
   const { env } = system;

@@ -7,7 +7,7 @@ import { type KnownWay, withFound } from "../device/known_ways.ts";
 import type { TuningOptions } from "../device/tuner.ts";
 import { importOptional, runtimeGlobals, runtimeName } from "./runtime.ts";
 
-/** What was known at the start, and where to put what is found later. */
+/** The answers known at the start, and a place for later ones. */
 export interface WayFile {
   readonly known: readonly KnownWay[];
   /**

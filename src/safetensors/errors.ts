@@ -1,5 +1,5 @@
 /**
- * What is thrown for bytes that are not a safetensors file.
+ * The error for bytes that are not a safetensors file.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * What a file is that is no safetensors file: the kinds that downloads leave behind.
+ * Names the kind of a file that is no safetensors file: the kinds that downloads leave behind.
  *
  * @module
  */

@@ -19,7 +19,7 @@ export interface TensorInfo {
   readonly end: number;
 }
 
-/** What a file holds. */
+/** A file's tensors and metadata. */
 export interface SafetensorsHeader {
   /** By name, in the order of the data. Together the tensors cover all of it, without holes and overlaps. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;

@@ -38,7 +38,7 @@ export interface SafetensorsBytes extends SafetensorsHeader {
   read(name: string): TensorView;
 }
 
-/** What a reader may refuse. */
+/** The bounds of a reader. */
 export interface ReadOptions {
   /** The greatest header to read, in bytes; at most, and by default, the format's 100,000,000. */
   readonly maxHeaderBytes?: number;
@@ -103,7 +103,7 @@ export function parseSafetensors(bytes: Uint8Array, options: ReadOptions = {}): 
 /** First bytes that tell what a file is. */
 const startBytes = 64;
 
-/** What to throw instead of an error about a file that is of another kind: unless its header begins as one does. */
+/** The error for a file of another kind, in place of an error about its bytes; unless its header begins as one does. */
 function namingForeign(error: unknown, start: Uint8Array): unknown {
   const kind = start[8] === 0x7b ? undefined : foreignKind(start);
   if (!kind || !(error instanceof SafetensorsError)) return error;

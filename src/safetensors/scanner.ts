@@ -23,7 +23,7 @@ function isDigit(character: string | undefined): boolean {
 
 /** A cursor over a header's text; every method throws SafetensorsError where the text is not what it names. */
 export class HeaderScanner {
-  /** What is being read, for messages. */
+  /** The name of the text that is read, for messages. */
   subject = "safetensors header";
   #at = 0;
 

@@ -15,7 +15,7 @@ export interface TensorSpec {
   readonly shape: readonly number[];
 }
 
-/** What else a file says. */
+/** The metadata of a file. */
 export interface WriteOptions {
   /** Free texts, e.g. `{ format: "pt" }`. */
   readonly metadata?: ReadonlyMap<string, string> | Readonly<Record<string, string>>;

@@ -1,5 +1,5 @@
 /**
- * Who may ask: hosts, origins, and what browsers are told of it.
+ * Access: allowed hosts and origins, and the CORS headers for browsers.
  *
  * @module
  */
@@ -68,7 +68,7 @@ function checkEntries({ cors = [], allowedHosts = [], allowedOrigins = [] }: Acc
 }
 
 /**
- * What stands before the routes.
+ * The middleware before the routes.
  *
  * @throws RangeError for an entry that no request could match.
  */

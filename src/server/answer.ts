@@ -17,7 +17,7 @@ interface Head {
   readonly model: string;
 }
 
-/** What differs between the routes: names, and how a part is written. */
+/** The differences between the routes: names, and how a part is written. */
 export interface AnswerShape {
   readonly idPrefix: string;
   readonly object: string;

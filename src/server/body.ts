@@ -10,7 +10,7 @@ import type { ServerLimits } from "./limits.ts";
 /** How a body is read. */
 export interface BodyOptions {
   readonly maxBytes: number;
-  /** What the body's bytes are counted in; they stay counted when it is read. */
+  /** The hold that counts the body's bytes; they stay counted when the body is read. */
   readonly hold: Hold;
   /** Aborted when nobody waits for an answer. */
   readonly signal: AbortSignal;

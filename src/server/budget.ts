@@ -5,7 +5,7 @@
  */
 import { OverloadedError } from "../errors.ts";
 
-/** What one request holds of a budget. */
+/** One request's share of a budget. */
 export interface Hold {
   /**
    * Takes more.

@@ -1,5 +1,5 @@
 /**
- * What the server is given, and what it makes of that.
+ * A server's dependencies, and the state that routes share.
  *
  * @module
  */
@@ -23,7 +23,7 @@ export interface ServedModel {
   readonly tokenizer: Tokenizer;
 }
 
-/** What the server is given; it opens nothing by itself. */
+/** A server's dependencies; it opens nothing by itself. */
 export interface ServerDeps {
   /** Absent for a server of adapters alone: then no text is generated. */
   readonly model?: ServedModel;
@@ -32,7 +32,7 @@ export interface ServerDeps {
   readonly ready?: () => boolean;
   /** Takes one line for each failure that is the server's own. */
   readonly log?: (line: string) => void;
-  /** What requests may take; see {@linkcode ServerLimits} for the defaults. */
+  /** Bounds of requests; see {@linkcode ServerLimits} for the defaults. */
   readonly limits?: Partial<ServerLimits>;
   /** Which hosts and origins may ask, and CORS; by default every host, and no page of another origin. */
   readonly access?: Access;
@@ -42,7 +42,7 @@ export interface ServerDeps {
   readonly requests?: OpenRequests;
 }
 
-/** What the routes work with. */
+/** The state that routes share. */
 export interface Serving extends ServerDeps {
   readonly limits: ServerLimits;
   readonly requests: OpenRequests;
@@ -52,7 +52,7 @@ export interface Serving extends ServerDeps {
   readonly turns: Turns;
 }
 
-/** What a server makes of what it is given. */
+/** The routes' state for a server's dependencies. */
 export function servingOf(deps: ServerDeps): Serving {
   const limits = limitsOf(deps.limits);
   return {

@@ -1,5 +1,5 @@
 /**
- * What of a request an error message says back: enough to find the fault, never all of it.
+ * The parts of a request that an error message repeats: enough to find the fault, never all.
  *
  * @module
  */

@@ -84,7 +84,7 @@ const rules: readonly Rule[] = [
   { of: NotFoundError, status: 404, type: invalid, code: "not_found" },
   { of: TooSlowError, status: 408, type: invalid, code: "body_too_slow" },
   { of: BodyTooLargeError, status: 413, type: invalid, code: "body_too_large" },
-  // What a request itself brings is checked as InvalidRequestError: these two are about stored files.
+  // A request's own bytes are checked as InvalidRequestError: these two are about stored files.
   { of: ConfigError, status: 422, type: invalid, code: "broken_adapter" },
   { of: SafetensorsError, status: 422, type: invalid, code: "broken_adapter" },
   { of: OverloadedError, status: 429, type: "rate_limit_error", code: "overloaded", retryAfterSeconds: 1 },
@@ -107,7 +107,7 @@ function isHttpException(error: unknown): error is HTTPException {
   return error instanceof Error && "getResponse" in error && "status" in error;
 }
 
-/** What a middleware threw, as OpenAI's object; the headers of its own response stay, e.g. `www-authenticate`. */
+/** A middleware's HTTPException as OpenAI's object; the headers of its own response stay, e.g. `www-authenticate`. */
 function httpAnswer({ status, message, res }: HTTPException): ErrorAnswer {
   const headers = Object.fromEntries(res?.headers ?? []);
   delete headers["content-type"];

@@ -1,5 +1,5 @@
 /**
- * What a server gives to its requests at most: bytes, counts and time.
+ * Bounds of a server's requests: bytes, counts and time.
  *
  * @module
  */

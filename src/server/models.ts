@@ -90,7 +90,7 @@ function unknownModel(name: string): ModelNotFoundError {
   );
 }
 
-/** What a request's `model` chooses. */
+/** The model and adapter that a request's `model` names. */
 export interface Target {
   readonly model: ServedModel;
   /** Absent for the base alone. */

@@ -19,9 +19,9 @@ import { chatBody, type Common, completionBody } from "./schema.ts";
 /** A checked request, ready to run. */
 export interface Job {
   readonly model: ServedModel;
-  /** What the answer calls the model: the adapter's id, or the base's. */
+  /** The model's name in the answer: the adapter's id, or the base's. */
   readonly modelName: string;
-  /** What the answer's id ends with; absent for a random one. */
+  /** The end of the answer's id; absent for a random end. */
   readonly requestId?: string;
   readonly prompts: readonly (readonly number[])[];
   /** Sequences of each prompt. */
@@ -40,10 +40,10 @@ export interface Job {
   readonly returnTokenIds: boolean;
 }
 
-/** What a job is made with. */
+/** The surroundings of a request that becomes a job. */
 export interface JobOptions {
   readonly serving: Serving;
-  /** What the prompts' memory is counted in. */
+  /** The hold that counts the prompts' memory. */
   readonly hold: Hold;
   /** Aborted when nobody waits for the answer. */
   readonly signal: AbortSignal;
@@ -52,7 +52,7 @@ export interface JobOptions {
 /** A body to the job that it asks for. */
 export type JobMaker = (body: Readonly<Record<string, unknown>>, options: JobOptions) => Promise<Job>;
 
-/** What the two routes find out in their own ways. */
+/** The fields that the two routes read in their own ways. */
 interface Wanted {
   /** The field that the prompts come from. */
   readonly field: "prompt" | "messages";

@@ -10,7 +10,7 @@ export interface OutflowOptions {
   readonly next: () => Promise<Uint8Array | undefined>;
   /** Time after which a reader that takes nothing is cut off. */
   readonly readerMs: number;
-  /** What a reader that was cut off finds at the end, if it goes on after all. */
+  /** The last bytes for a reader that was cut off, if it goes on after all. */
   readonly lastWords?: Uint8Array;
   /** The reader went away, or was cut off. */
   readonly onLeave: () => void;

@@ -17,7 +17,7 @@ const turnMs = 5;
 /** Bytes of a token id in a list, as engines hold them. */
 const idBytes = 8;
 
-/** What prompts are made for. */
+/** The model, field and bounds of a request's prompts. */
 export interface PromptOptions {
   readonly model: ServedModel;
   /** The field that they come from. */

@@ -83,5 +83,5 @@ export const chatBody = z.strictObject({
   top_logprobs: z.number().int().min(0).max(maxTopLogprobs).optional(),
 });
 
-/** What both bodies have. */
+/** The fields of both bodies. */
 export type Common = Omit<z.output<typeof completionBody>, "prompt" | "max_tokens" | "logprobs" | "echo">;

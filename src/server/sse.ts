@@ -39,7 +39,7 @@ export function sseResponse(values: AsyncGenerator<unknown>, options: SseOptions
       return event(done ? "[DONE]" : JSON.stringify(value));
     } catch (error) {
       ended = true;
-      // What ends because of the reader's leaving is no failure, and nobody reads of it.
+      // An end because the reader left is no failure, and nobody reads of it.
       return left ? undefined : event(JSON.stringify(onError(error)));
     }
   };
