@@ -61,6 +61,8 @@ interface Paragraph {
   readonly text: string;
 }
 
+const listItem = /^(?:[-*]|\d+\.) /;
+
 /** Paragraphs and list items of Markdown, without code, tables, headings and comments. */
 function paragraphs(lines: readonly string[]): Paragraph[] {
   const found: { line: number; text: string }[] = [];
@@ -68,18 +70,17 @@ function paragraphs(lines: readonly string[]): Paragraph[] {
   let fence: string | undefined;
   lines.forEach((whole, i) => {
     const text = whole.trim();
-    const opens = /^(`{3,}|~{3,})/.exec(text);
+    const opens = /^(`{3,}|~{3,})/.exec(text), isItem = listItem.test(text);
+    const isCode = !open && !isItem && whole.startsWith("    ");
     if (fence !== undefined) {
       if (text === fence) fence = undefined;
-      return;
-    }
-    if (opens) {
+    } else if (opens) {
       fence = opens[1];
       open = undefined;
-    } else if (text === "" || /^(?:\||#|<!--|@)/.test(text)) {
+    } else if (text === "" || isCode || /^(?:\||#|<!--)/.test(text)) {
       open = undefined;
-    } else if (/^(?:[-*]|\d+\.) /.test(text) || !open) {
-      open = { line: i + 1, text: text.replace(/^(?:[-*]|\d+\.) /, "") };
+    } else if (isItem || !open) {
+      open = { line: i + 1, text: text.replace(listItem, "") };
       found.push(open);
     } else open.text += ` ${text}`;
   });
@@ -97,10 +98,10 @@ export function sentencesOf(markdown: string): Sentence[] {
   return sentencesOfLines(markdown.split("\n"), 1);
 }
 
-/** Sentences of a source's documentation comments; block tags (`@param`, `@throws`) end a paragraph. */
+/** Sentences of a source's documentation comments; a block tag (`@param`, `@throws`) begins a paragraph. */
 export function sentencesOfComments(source: string): Sentence[] {
   return [...source.matchAll(/^[ \t]*\/\*\*([\s\S]*?)\*\//gm)].flatMap(({ 1: comment, index }) => {
-    const lines = comment.split("\n").map((line) => line.replace(/^\s*\* ?/, "").replace(/^@\w+ ?/, ""));
+    const lines = comment.split("\n").map((line) => line.replace(/^\s*\* ?/, "").replace(/^@\w+ ?/, "- "));
     return sentencesOfLines(lines, source.slice(0, index).split("\n").length);
   });
 }

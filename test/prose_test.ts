@@ -8,16 +8,20 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { test } from "node:test";
 import { byHand } from "../docs/kernels.ts";
-import { root } from "./architecture.ts";
+import { root, sourcesUnder } from "./architecture.ts";
 import { anchorsOf, hidingIn, linksOf, mostWords, sentencesOf, sentencesOfComments } from "./prose.ts";
 
 const documents = [
   "README.md",
   "CONTRIBUTING.md",
+  "bench/RESULTS.md",
+  "examples/demo/README.md",
   ...readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md")).sort().map((name) =>
     `docs/${name}`
   ),
 ];
+/** Folders of sources whose comments keep the rules. */
+const folders = ["src/server", "src/cli", "src/jinja", "src/safetensors", "bench"];
 const textOf = (path: string): string => readFileSync(join(root, path), "utf8");
 
 test("prose: a sentence of the documents has at most 25 words", () => {
@@ -33,6 +37,16 @@ test("prose: the documents hide nothing behind a phrase", () => {
   const found = documents.flatMap((path) =>
     sentencesOf(byHand(textOf(path))).flatMap((sentence) =>
       hidingIn(sentence).map((phrase) => `${path}:${sentence.line} "${phrase}" in: ${sentence.text}`)
+    )
+  );
+  assert.deepEqual(found, []);
+});
+
+test("prose: a comment of the listed folders keeps the rules", () => {
+  const found = folders.flatMap((folder) =>
+    sourcesUnder(folder).flatMap(({ path }) =>
+      sentencesOfComments(textOf(path)).filter((one) => one.words > mostWords || hidingIn(one).length > 0)
+        .map(({ line, words, text }) => `${path}:${line} has ${words} words or a phrase: ${text}`)
     )
   );
   assert.deepEqual(found, []);
@@ -77,6 +91,8 @@ test("sentencesOf counts words of sentences, code and links being a word or thei
     "not. counted.",
     "```",
     "<!-- nor this. -->",
+    "",
+    "    nor. this.",
   ].join("\n");
   assert.deepEqual(sentencesOf(text).map(({ line, words }) => [line, words]), [
     [2, 5],
@@ -89,11 +105,11 @@ test("sentencesOf counts words of sentences, code and links being a word or thei
 
 test("sentencesOfComments reads documentation comments alone, and block tags as sentences of their own", () => {
   const source =
-    "/** One two. Three\n * four.\n *\n * @throws five six.\n */\nconst a = 1; // seven.\n/* eight. */";
+    "/** One two. Three\n * four.\n *\n * @param a five\n * @throws six.\n */\nconst a = 1; // seven.\n/* eight. */";
   assert.deepEqual(sentencesOfComments(source).map(({ line, words }) => [line, words]), [[1, 2], [1, 2], [
     4,
     2,
-  ]]);
+  ], [5, 1]]);
 });
 
 test("hidingIn finds phrases as whole words", () => {
