@@ -68,6 +68,15 @@ test("docs/serving.md names every limit of a server", () => {
   assert.deepEqual(named.sort(), Object.keys(defaultLimits).sort());
 });
 
+test("README names every door of the package", () => {
+  const own: { name: string; exports: Record<string, string> } = JSON.parse(
+    readFileSync(join(root, "package.json"), "utf8"),
+  );
+  const rows = readFileSync(join(root, "README.md"), "utf8").match(/^\| `fourierft[^`]*`/gm) ?? [];
+  const doors = Object.keys(own.exports).map((door) => `| \`${own.name}${door.slice(1)}\``);
+  assert.deepEqual([...rows].sort(), [...doors, "| `fourierft/kernels.wasm`"].sort());
+});
+
 test("CONTRIBUTING.md names every task of deno.json but those that README starts", () => {
   const { tasks } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8")) as {
     tasks: Record<string, unknown>;
