@@ -72,6 +72,23 @@ test("links: every link of the documents leads to a file, and to a heading if it
   assert.deepEqual(documents.flatMap(deadLinks), []);
 });
 
+/** Paths in code pieces, e.g. `src/plan.ts`, and in the drawn way of a request, whose paths are from `src/`. */
+function pathsIn(markdown: string): string[] {
+  const pieces = [...markdown.matchAll(/`((?:src|kernels|test|bench|examples|docs)\/[\w./-]+\.\w+)`/g)];
+  const drawn = [...markdown.matchAll(/\[\(?"(\w+\/[\w.]+\.ts)[:,]/g)];
+  return [...pieces.map(([, path]) => path), ...drawn.map(([, path]) => `src/${path}`)];
+}
+
+test("links: every file that the documents name is there", () => {
+  const missing = documents.flatMap((path) =>
+    pathsIn(textOf(path)).filter((named) => !existsSync(join(root, named))).map((named) =>
+      `${path}: ${named}`
+    )
+  );
+  assert.deepEqual(missing, []);
+  assert.ok(pathsIn(textOf("docs/architecture.md")).includes("src/server/access.ts"));
+});
+
 test("links: README leads to nothing that the npm package lacks", () => {
   const local = linksOf(textOf("README.md")).filter((link) => !/^(?:[a-z]+:|#)/.test(link));
   assert.ok(local.length >= 10, `only ${local}`);
