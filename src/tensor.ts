@@ -22,7 +22,7 @@ export interface Tensor {
 
 /**
  * A tensor whose elements are on the host. Ask a tensor of the CPU device for its `data` anew after every call of the
- * device. The device's memory may have grown, which leaves older arrays empty.
+ * device: its memory may have grown, which leaves arrays from before empty.
  */
 export interface HostTensor extends Tensor {
   readonly data: TypedArray;

@@ -19,10 +19,10 @@ export interface OpenGpuOptions {
   /** Features to request where the adapter has them; by default those that kernels use. */
   readonly features?: readonly GPUFeatureName[];
   /**
-   * Whether products of nine rows or more by float16 weights run on matrix units (tensor cores). The GPU must offer
-   * units of float16 with float32 sums, as Dawn does on NVIDIA. They round x to float16, and numbers beyond +-65504 to
-   * these; a NaN may be lost. Results differ from float32's by some 3e-4. Off by default. The feature is experimental:
-   * Dawn is opened with `allow_unsafe_apis`, and a browser needs its flag for unsafe WebGPU.
+   * Whether products by float16 weights of nine rows or more run on matrix units (tensor cores), where the GPU offers
+   * those of float16 with float32 sums: Dawn on NVIDIA does. They round x to float16, numbers beyond +-65504 to these,
+   * and what is not a number may become one: results differ from float32's by some 3e-4. Off by default. The feature is
+   * experimental, so Dawn is opened with its `allow_unsafe_apis`, and a browser needs its flag for unsafe WebGPU.
    */
   readonly matrixUnits?: boolean;
 }
@@ -46,8 +46,8 @@ export interface OpenGpu {
 const usefulFeatures: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp-query"];
 
 /**
- * Dawn's instances, with and without matrix units, kept for the life of the process. When the object of `create()` is
- * collected while a device lives, Node hangs or aborts, and Bun and Deno crash.
+ * Dawn's instances, with and without matrix units, kept for the life of the process: when the object that `create()`
+ * returns is collected while a device lives, Node hangs or aborts and Bun and Deno crash.
  */
 const dawnInstances = new Map<boolean, GPU>();
 
@@ -176,8 +176,8 @@ export async function openGpu(options: OpenGpuOptions = {}): Promise<OpenGpu> {
 }
 
 /**
- * The same for callers that can do without a GPU. Dawn would write a warning of its own to standard error where the
- * machine lacks Vulkan: there Dawn is not loaded.
+ * The same for those who can do without: Dawn is not loaded where the machine lacks what it needs, since it would write a
+ * warning of its own to standard error.
  *
  * @throws DeviceError as `openGpu`; where Dawn was not loaded and nothing else is there, the message says why alone.
  */

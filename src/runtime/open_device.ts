@@ -9,7 +9,7 @@ import { webgpuDevice } from "../device/webgpu.ts";
 import { openGpu, type OpenGpuOptions, openLikelyGpu } from "./gpu.ts";
 import { keptTuning } from "./way_file.ts";
 
-/** Which device to open, and whom to tell. */
+/** What to open. */
 export interface OpenDeviceOptions {
   /** `webgpu` or nothing, `cpu`, or `auto` (default): a hardware GPU if there is one, else the CPU. */
   readonly kind?: "auto" | "webgpu" | "cpu";
