@@ -68,6 +68,7 @@ export { openAdapterStore } from "./src/runtime/adapter_store.ts";
 export { type CheckpointFolder, openCheckpoints } from "./src/runtime/checkpoints.ts";
 export { openFile, openFolder } from "./src/runtime/file.ts";
 export { type OpenGpu, openGpu, type OpenGpuOptions } from "./src/runtime/gpu.ts";
+export { openCpuDevice } from "./src/runtime/open_cpu.ts";
 export { openDevice, type OpenDeviceOptions } from "./src/runtime/open_device.ts";
 export { type FetchHandler, serveApp, type Served, type ServeOptions } from "./src/runtime/serve.ts";
 export {
