@@ -24,6 +24,11 @@ const optional = ["webgpu"];
 /** The CPU device's WASM as a file: platforms that compile nothing at run time take it compiled from here. */
 const wasmFile = "./kernels.wasm";
 
+/** A worker's module: in deno.json a door, so that `deno pack` compiles it; to users it is none. */
+const workerDoor = "./cpu-worker";
+/** Who names it by a URL, which `deno pack` leaves as it is. */
+const workerOpener = "src/runtime/open_cpu.js";
+
 interface Manifest {
   readonly name: string;
   readonly version: string;
@@ -44,18 +49,29 @@ function runtimeModules(): Record<string, false> {
 function manifest(packed: Manifest, own: Manifest): Record<string, unknown> {
   const versions = (names: readonly string[]): Record<string, string> =>
     Object.fromEntries(names.map((name) => [name, own.dependencies[name]]));
+  const { [workerDoor]: _, ...exports } = packed.exports;
   return {
     ...packed,
     name: own.name,
-    exports: { ...packed.exports, [wasmFile]: wasmFile },
+    exports: { ...exports, [wasmFile]: wasmFile },
     description: "PEFT adapters (FourierFT, LoRA) chosen per request, on WebGPU and CPU",
     engines: { node: ">=20" },
     bin: { [own.name]: "./src/cli/main.js" },
     browser: runtimeModules(),
-    sideEffects: ["./src/cli/main.js"],
+    sideEffects: ["./src/cli/main.js", "./src/runtime/cpu_worker.js"],
     dependencies: { ...packed.dependencies, ...versions(needed) },
     optionalDependencies: versions(optional),
   };
+}
+
+/** Names compiled modules in URLs as imports do. */
+function compiledUrls(text: string): string {
+  const named = text.replaceAll(
+    /new URL\("(\.\/[a-z_]+)\.ts", import\.meta\.url\)/g,
+    'new URL("$1.js", import.meta.url)',
+  );
+  if (named === text) throw new Error(`Cannot build the package: ${workerOpener} names no module by a URL`);
+  return named;
 }
 
 /** Builds the tarball and returns its path. */
@@ -73,6 +89,8 @@ export function buildPackage(): string {
     const own = readJson(join(root, "package.json"));
     writeFileSync(path, JSON.stringify(manifest(readJson(path), own), null, 2) + "\n");
     writeFileSync(join(folder, "package", wasmFile), wasmBytes());
+    const opener = join(folder, "package", workerOpener);
+    writeFileSync(opener, compiledUrls(readFileSync(opener, "utf8")));
     const out = join(root, "dist", `${own.name}-${own.version}.tgz`);
     mkdirSync(dirname(out), { recursive: true });
     run("tar", ["-czf", out, "-C", folder, "package"]);
