@@ -114,6 +114,7 @@ export {
 export { type CheckpointFolder, openCheckpoints } from "./src/runtime/checkpoints.ts";
 export { openFile, openFolder, type OpenFolderOptions } from "./src/runtime/file.ts";
 export { type GpuSource, type OpenGpu, openGpu, type OpenGpuOptions } from "./src/runtime/gpu.ts";
+export { openCpuDevice } from "./src/runtime/open_cpu.ts";
 export { openDevice, type OpenDeviceOptions } from "./src/runtime/open_device.ts";
 export { type FetchHandler, serveApp, type Served, type ServeOptions } from "./src/runtime/serve.ts";
 export type { ByteSource } from "./src/safetensors/mod.ts";

@@ -1,7 +1,7 @@
 /**
- * The CPU device with WASM beside the same device in TypeScript. Timed are the demo model's decoding with and without
- * an adapter, and an adapter's forward at d = 4096. In SmolLM2-135M's shape (random weights) decoding and reading a
- * prompt are timed.
+ * The CPU device with WASM, here and in a thread of its own, beside the same device in TypeScript. Timed are the demo
+ * model's decoding with and without an adapter, and an adapter's forward at d = 4096. In SmolLM2-135M's shape (random
+ * weights) decoding and reading a prompt are timed.
  *
  *     deno task bench:cpu [--rounds N]
  *
@@ -20,6 +20,7 @@ import type { QuantizeTo } from "../src/models/quantization.ts";
 import { openModel } from "../src/open.ts";
 import { openAdapterStore } from "../src/runtime/adapter_store.ts";
 import { openFolder } from "../src/runtime/file.ts";
+import { openCpuDevice } from "../src/runtime/open_cpu.ts";
 import { tensor } from "../src/tensor.ts";
 import { randomSource } from "../test/kernel_contract.ts";
 import { median } from "./measurement.ts";
@@ -47,15 +48,16 @@ async function speed(engine: BatchEngine, { prompt, adapter, maxTokens }: Reques
 }
 
 /** An adapter's forward of one row, n = 1000, in microseconds. */
-async function adapterRow(device: Device): Promise<() => number> {
+async function adapterRow(device: Device): Promise<() => Promise<number>> {
   const { make, uniforms } = fourierLinear.benches[0];
   const buffers = Object.fromEntries(
     Object.entries(make(randomSource(1))).map(([name, data]) => [name, device.upload(tensor(data))]),
   );
   const program = await device.prepare([{ kernel: anyKernel(fourierLinear), buffers, uniforms }]);
-  return () => {
+  return async () => {
     const begin = performance.now();
     for (let i = 0; i < 200; i++) device.run(program);
+    await device.read(buffers.y, { at: 0, count: 1 });
     return 1000 * (performance.now() - begin) / 200;
   };
 }
@@ -95,12 +97,12 @@ async function measures(device: Device): Promise<Record<string, () => Promise<nu
   };
 }
 
-const devices = [cpuDevice(), cpuDevice({ wasm: false })];
+const devices = [cpuDevice(), await openCpuDevice(), cpuDevice({ wasm: false })];
 const measured = [];
 for (const device of devices) measured.push(await measures(device));
 console.log(
   `median of ${rounds} (least to most)`.padEnd(58),
-  ...devices.map((d) => d.description.padEnd(30)),
+  ...devices.map((d) => d.description.padEnd(40)),
 );
 for (const name of Object.keys(measured[0])) {
   const results: number[][] = devices.map(() => []);
@@ -111,7 +113,7 @@ for (const name of Object.keys(measured[0])) {
   }
   const cells = results.map((values) =>
     `${median(values).toFixed(1)} (${Math.min(...values).toFixed(1)} to ${Math.max(...values).toFixed(1)})`
-      .padEnd(30)
+      .padEnd(40)
   );
   console.log(name.padEnd(58), ...cells);
 }

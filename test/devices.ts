@@ -8,6 +8,7 @@ import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
 import { type WebGpuDevice, webgpuDevice } from "../src/device/webgpu.ts";
 import { type GpuSource, openGpu, type OpenGpuOptions } from "../src/runtime/gpu.ts";
+import { openCpuDevice } from "../src/runtime/open_cpu.ts";
 
 /** Whether all tests are asked for: a software GPU then takes hours. */
 export const everything = process.env.FOURIERFT_TEST_ALL === "1";
@@ -77,11 +78,13 @@ export async function devicesForLongTests(): Promise<Device[]> {
   return everyGpuCase ? await testDevices() : [cpuDevice()];
 }
 
-/** Every way there is to run a kernel, by its name: on the CPU with WASM and without. */
+/** Every way there is to run a kernel, by its name: on the CPU with WASM and without, here and in a thread of its own. */
 export async function everyDevice(): Promise<ReadonlyMap<string, Device>> {
   return new Map([
     ["cpu", cpuDevice()],
     ["cpu without WASM", cpuDevice({ wasm: false })],
+    ["cpu in a thread of its own", await openCpuDevice()],
+    ["cpu in a thread of its own without WASM", await openCpuDevice({ wasm: false })],
     ["webgpu", await testGpu()],
   ]);
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { cpuDevice, type Device, openAdapterStore, openFolder, openModel } from "../mod.ts";
+import { cpuDevice, type Device, openAdapterStore, openCpuDevice, openFolder, openModel } from "../mod.ts";
 import { createApp } from "../src/server/mod.ts";
 import { everything, inEveryGpuCase, testGpu } from "./devices.ts";
 
@@ -104,6 +104,15 @@ test("golden data: five prompts of nine models, of which one is DoRA's", () => {
 test("completions on cpu: all golden cases, asked at once, are transformers' and PEFT's to the token", async () => {
   const app = await served("cpu");
   await Promise.all(supported.map((one) => holds(app, one)));
+});
+
+test("completions on cpu in a thread of its own: all golden cases, at once and one at a time, are the same", async () => {
+  const device = await openCpuDevice();
+  assert.match(device.description, /thread of its own/);
+  const app = await openApp(device);
+  await Promise.all(supported.map((one) => holds(app, one)));
+  for (const one of oneOfEachKind()) await holds(app, one);
+  device.destroy();
 });
 
 test("completions on cpu: one at a time, they are the same as in a mixed batch", async () => {

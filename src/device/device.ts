@@ -66,7 +66,7 @@ export interface Device {
   copy(source: Tensor, target: Tensor): void;
   /** Checks a plan and makes it ready; the same program can run any number of times. */
   prepare(plan: Plan): Promise<Program>;
-  /** Runs a program; on a GPU this submits once and returns at once. Throws when the device was lost. */
+  /** Runs a program; where the device runs ahead this submits once and returns at once. Throws when the device was lost. */
   run(program: Program): void;
   /** The elements of a tensor (a copy), after all that was run before; all of them without a range. */
   read(source: Tensor, range?: Range): Promise<TypedArray>;

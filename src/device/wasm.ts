@@ -5,27 +5,64 @@
  */
 import type { Table, WasmCall } from "../../kernels/kernel.ts";
 import { wasmBytes } from "../../kernels/wasm_bytes.ts";
-import { bytesPerElement, type DType, elements, type HostTensor, type Tensor, viewOf } from "../tensor.ts";
+import {
+  bytesPerElement,
+  type DType,
+  elements,
+  type HostTensor,
+  type Tensor,
+  type TypedArray,
+  viewOf,
+} from "../tensor.ts";
 import { WasmHeap } from "./wasm_heap.ts";
 
-/** A call made ready: its function and arguments are settled. */
+/** A call made ready. */
 export interface ReadyCall {
   readonly run: () => void;
   /** Where its scratch lies, to be freed with it. */
   readonly scratch: readonly number[];
 }
 
+/** A call of a function of the module: its arguments are settled. */
+export interface WasmReadyCall extends ReadyCall {
+  readonly function: string;
+  readonly args: readonly number[];
+}
+
 /** One instance; everything in it lives in one memory of at most 4 GiB. */
 export class Wasm {
-  readonly #memory = new WebAssembly.Memory({ initial: 16 });
-  readonly #heap = new WasmHeap(this.#memory);
-  readonly #functions: WebAssembly.Exports;
+  readonly #memory: WebAssembly.Memory;
+  readonly #heap: WasmHeap;
+  readonly #functions: WebAssembly.Exports | undefined;
   readonly #tables = new Map<string, number>();
   /** Offsets of tensors made here and not yet released. */
   readonly #owned = new WeakMap<Tensor, number>();
 
-  constructor(module: WebAssembly.Module) {
-    this.#functions = new WebAssembly.Instance(module, { env: { memory: this.#memory } }).exports;
+  /** @param module Absent where only its memory is wanted. */
+  constructor(module?: WebAssembly.Module, memory = new WebAssembly.Memory({ initial: 16 })) {
+    this.#memory = memory;
+    this.#heap = new WasmHeap(memory);
+    this.#functions = module && new WebAssembly.Instance(module, { env: { memory } }).exports;
+  }
+
+  /** Whether there is a module. */
+  get hasFunctions(): boolean {
+    return this.#functions !== undefined;
+  }
+
+  /** A range of bytes for something else than a tensor; undefined when the memory has no room for it. */
+  reserve(bytes: number): number | undefined {
+    return this.#heap.alloc(bytes);
+  }
+
+  /** Elements from a byte of the memory on. */
+  view(dtype: DType, at: number, count: number): TypedArray {
+    return viewOf(dtype, this.#memory.buffer, at, count);
+  }
+
+  /** Bytes of the memory. */
+  bytes(at: number, count: number): Uint8Array {
+    return new Uint8Array(this.#memory.buffer, at, count);
   }
 
   /** A zeroed tensor; undefined when the memory has no room. */
@@ -56,10 +93,11 @@ export class Wasm {
     this.#heap.free(at);
   }
 
-  /** Makes a call ready; undefined when one of its tensors lies elsewhere or there is no room for its scratch. */
-  prepare(call: WasmCall, buffers: Readonly<Record<string, HostTensor>>): ReadyCall | undefined {
+  /** Makes a call ready; undefined without a module, or when a tensor lies elsewhere or there is no room for its scratch. */
+  prepare(call: WasmCall, buffers: Readonly<Record<string, HostTensor>>): WasmReadyCall | undefined {
+    if (!this.#functions) return undefined;
     const offsets = new Map<string, number | undefined>();
-    for (const [name, t] of Object.entries(buffers)) offsets.set(name, this.#offset(t));
+    for (const [name, t] of Object.entries(buffers)) offsets.set(name, this.offset(t));
     for (const [name, table] of Object.entries(call.tables ?? {})) offsets.set(name, this.#table(table));
     const scratch = Object.entries(call.scratch ?? {}).map(([name, bytes]) => {
       const at = this.#heap.alloc(bytes);
@@ -77,14 +115,15 @@ export class Wasm {
         `Cannot run "${call.function}": the WASM module has none; it is of another version`,
       );
     }
-    return { run: () => run(...args), scratch };
+    return { function: call.function, args, run: () => run(...args), scratch };
   }
 
   free(scratch: readonly number[]): void {
     for (const at of scratch) this.#heap.free(at);
   }
 
-  #offset({ data }: HostTensor): number | undefined {
+  /** The byte at which a tensor begins; undefined when it lies elsewhere. */
+  offset({ data }: HostTensor): number | undefined {
     return data.buffer === this.#memory.buffer ? data.byteOffset : undefined;
   }
 

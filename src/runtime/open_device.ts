@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { cpuDevice } from "../device/cpu.ts";
 import type { Device } from "../device/device.ts";
 import { webgpuDevice } from "../device/webgpu.ts";
 import { openGpu, type OpenGpuOptions, openLikelyGpu } from "./gpu.ts";
+import { openCpuDevice } from "./open_cpu.ts";
 import { keptTuning } from "./way_file.ts";
 
 /** What to open. */
@@ -25,13 +25,13 @@ export interface OpenDeviceOptions {
  */
 export async function openDevice(options: OpenDeviceOptions = {}): Promise<Device> {
   const { kind = "auto", log = () => {} } = options;
-  if (kind === "cpu") return chosen(cpuDevice(), "asked for", log);
+  if (kind === "cpu") return chosen(await openCpuDevice(), "asked for", log);
   try {
     const gpu = await (kind === "auto" ? openLikelyGpu : openGpu)(options.gpu);
     if (kind === "auto" && gpu.software) {
       gpu.destroy();
       return chosen(
-        cpuDevice(),
+        await openCpuDevice(),
         `the only WebGPU adapter, ${gpu.description}, computes on the CPU and is slower`,
         log,
       );
@@ -45,11 +45,8 @@ export async function openDevice(options: OpenDeviceOptions = {}): Promise<Devic
     return chosen(device, kind === "webgpu" ? "asked for" : "a GPU was found", log);
   } catch (error) {
     if (kind === "webgpu") throw error;
-    return chosen(
-      cpuDevice(),
-      `no GPU: ${(error as Error).message.replace(/^Cannot open a GPU: /, "")}`,
-      log,
-    );
+    const why = (error as Error).message.replace(/^Cannot open a GPU: /, "");
+    return chosen(await openCpuDevice(), `no GPU: ${why}`, log);
   }
 }
 

@@ -10,6 +10,7 @@ import {
   fourierft,
   fourierModule,
   frequencies,
+  openCpuDevice,
   openDevice,
   openFolder,
   openModel,
@@ -55,6 +56,22 @@ test("cpuDevice: the package's kernels.wasm, compiled by the caller, has the def
   assert.match(device.description, /WASM/);
   assert.equal(device.description, cpuDevice().description);
   close((await deltaOf(device, linear)).data, definition());
+});
+
+test("openCpuDevice: its thread has the definition's numbers", async () => {
+  const device = await openCpuDevice();
+  assert.equal(device.description, "CPU (WASM SIMD, one thread of its own)");
+  close((await deltaOf(device, linear)).data, definition());
+  device.destroy();
+});
+
+test("openCpuDevice: a program that forgets its device ends", () => {
+  const program = `import { openCpuDevice } from "fourierft";
+    const device = await openCpuDevice();
+    console.log((await device.read(device.alloc([2], "float32"))).join());`;
+  const options = { encoding: "utf8", timeout: 60_000 };
+  const printed = execFileSync(process.execPath, ["--input-type=module", "--eval", program], options);
+  assert.equal(printed, "0,0\n");
 });
 
 test("deltaOf and applyModule: a GPU opened by Dawn has the definition's numbers", async () => {

@@ -1,0 +1,133 @@
+/**
+ * The CPU device's thread: takes commands from the ring, one after the other, and sleeps where there is none.
+ *
+ * @module
+ */
+import { kernels } from "../../kernels/mod.ts";
+import { viewOf } from "../tensor.ts";
+import { timedCalls } from "./cpu_calls.ts";
+import {
+  counters,
+  decodeProgram,
+  op,
+  type SentCall,
+  takeCommand,
+  type ThreadMessage,
+  type ThreadSetup,
+  type TimedCall,
+} from "./cpu_commands.ts";
+
+interface ReadyCall {
+  readonly kernel: string;
+  readonly run: () => unknown;
+}
+
+/** Milliseconds to look for the next command before sleeping: to be woken costs both threads about as much. */
+const patienceMs = 0.05;
+
+/** The work of a thread, without its loop. */
+export class CommandRunner {
+  readonly #programs = new Map<number, readonly ReadyCall[]>();
+  readonly #functions: WebAssembly.Exports;
+  readonly #memory: WebAssembly.Memory;
+  /** The kernel that runs now, for what is said of a failure. */
+  #kernel: string | undefined;
+
+  constructor({ module, memory }: ThreadSetup) {
+    this.#memory = memory;
+    this.#functions = module ? new WebAssembly.Instance(module, { env: { memory } }).exports : {};
+  }
+
+  /** Runs one command, and gives what it has to say of it. */
+  execute([operation, a, b, c]: readonly [number, number, number, number]): readonly TimedCall[] | undefined {
+    this.#kernel = undefined;
+    if (operation === op.run) { for (const { run } of this.#calls(a)) run(); }
+    else if (operation === op.copy) this.#bytes(Math.max(a, b) + c).copyWithin(b, a, a + c);
+    else if (operation === op.define) {
+      const program = decodeProgram(this.#bytes(b + c).slice(b, b + c));
+      this.#programs.set(a, program.map((call) => this.#ready(call)));
+    } else if (operation === op.forget) this.#programs.delete(a);
+    else if (operation === op.trace) return timedCalls(this.#calls(a));
+    return undefined;
+  }
+
+  /** The kernel that a command was at when it threw. */
+  get kernel(): string | undefined {
+    return this.#kernel;
+  }
+
+  #calls(program: number): readonly ReadyCall[] {
+    const calls = this.#programs.get(program);
+    if (!calls) throw new RangeError(`Cannot run program ${program}: it was released`);
+    return calls;
+  }
+
+  #ready(call: SentCall): ReadyCall {
+    const { kernel: name } = call;
+    this.#kernel = name;
+    if ("function" in call) {
+      const { args } = call, run = this.#functions[call.function] as (...args: number[]) => void;
+      return { kernel: name, run: this.#named(name, () => run(...args)) };
+    }
+    const kernel = kernels.find((listed) => listed.name === name)!;
+    const run = kernel.cpu ?? kernel.reference;
+    // A shared memory that grows does not take views of it away.
+    const arrays = Object.fromEntries(
+      Object.entries(call.buffers).map(([name, { dtype, at, count }]) => {
+        const end = at + 4 * count;
+        return [name, viewOf(dtype, this.#buffer(end), at, count)];
+      }),
+    );
+    return { kernel: name, run: this.#named(name, () => run(arrays, call.uniforms)) };
+  }
+
+  #named(kernel: string, run: () => void): () => void {
+    return () => {
+      this.#kernel = kernel;
+      run();
+    };
+  }
+
+  #bytes(end: number): Uint8Array {
+    return new Uint8Array(this.#buffer(end));
+  }
+
+  /** The memory's buffer; a thread may have an older, shorter one until it asks for a growth itself. */
+  #buffer(end: number): ArrayBufferLike {
+    if (this.#memory.buffer.byteLength < end) this.#memory.grow(0);
+    return this.#memory.buffer;
+  }
+}
+
+/** Blocks until more commands than `done` were submitted; gives how many were. */
+function nextSubmitted(ring: Int32Array, done: number): number {
+  const begin = performance.now();
+  for (;;) {
+    const submitted = Atomics.load(ring, counters.submitted);
+    if (submitted !== done) return submitted;
+    // It also ends by the notice of a command that was seen before its notice came: then nothing is new.
+    if (performance.now() - begin > patienceMs) Atomics.wait(ring, counters.submitted, done);
+  }
+}
+
+/** Takes commands for as long as the thread lives. */
+export function serveCommands(setup: ThreadSetup, post: (message: ThreadMessage) => void): void {
+  const runner = new CommandRunner(setup), { ring } = setup;
+  post({ ready: true });
+  for (let done = 0, submitted = 0;;) {
+    if (done === submitted) submitted = nextSubmitted(ring, done);
+    const command = takeCommand(ring, done);
+    let trace: readonly TimedCall[] | undefined;
+    try {
+      trace = runner.execute(command);
+    } catch (error) {
+      const { name, message } = error instanceof Error ? error : new Error(String(error));
+      Atomics.add(ring, counters.failed, 1);
+      post({ failure: { command: done, kernel: runner.kernel, name, message } });
+    }
+    done = (done + 1) | 0;
+    Atomics.store(ring, counters.done, done);
+    if (command[0] === op.fence) post(done);
+    else if (command[0] === op.trace) post({ done, trace });
+  }
+}
