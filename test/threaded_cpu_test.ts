@@ -332,6 +332,52 @@ test("openCpuDevice: a thread that ends rejects all that is pending, and makes l
   device.destroy();
 });
 
+/** A device whose thread dies at its first command, which it says nothing of. */
+async function openDying(how: "exit" | "throw"): Promise<{ device: Device; thread: ModuleWorker }> {
+  let thread: ModuleWorker;
+  const device = await threadedCpuDevice(sharedModule(), async (setup) => {
+    const url = new URL("./dying_worker.ts", import.meta.url);
+    thread = await startWorker({ url, web: () => assert.fail("not in a browser") });
+    thread.post({ ...setup, how });
+    return thread;
+  });
+  return { device, thread: thread! };
+}
+
+for (
+  const [how, reason] of [["exit", "ended with code 3"], ["throw", "failed: .*it is at its end"]] as const
+) {
+  test(`openCpuDevice: a thread that dies by itself (${how}) rejects all that is pending, with its reason`, async () => {
+    const { device, thread } = await openDying(how);
+    const x = device.upload(ones()), y = device.upload(ones());
+    const program = await device.prepare([stepOf(anyKernel(add), x, y)]);
+    const dead = new RegExp(`Cannot run on the CPU device: its worker ${reason}`);
+    const pending = [device.runAndRead(program, y), device.trace(program), device.read(x)];
+    for (const one of pending) await assert.rejects(one, dead);
+    await assert.rejects(device.read(y), dead);
+    assert.throws(() => device.run(program), dead);
+    // Whoever asks later is told, too.
+    assert.match(await new Promise((resolve) => thread.onEnd(resolve)), new RegExp(reason));
+    device.release(y);
+    device.destroy();
+  });
+}
+
+test("openCpuDevice: devices do not know of each other, and one's end is not another's", async () => {
+  const devices = await Promise.all([1, 2, 3].map(() => openCpuDevice()));
+  const opened = await Promise.all(devices.map(async (device, i) => {
+    const x = device.upload(tensor(new Float32Array(count).fill(i))), y = device.upload(ones());
+    return { device, y, program: await device.prepare([stepOf(anyKernel(add), x, y)]) };
+  }));
+  for (const { device, program } of opened) device.run(program);
+  opened[1].device.destroy();
+  for (const i of [0, 2]) {
+    const { device, program, y } = opened[i];
+    assert.deepEqual([...await device.runAndRead(program, y)], Array(count).fill(1 + 2 * i));
+    device.destroy();
+  }
+});
+
 test("openCpuDevice: destroying it rejects what is pending", async () => {
   const device = await openCpuDevice();
   const { program, y } = await longProgram(device);
@@ -369,13 +415,18 @@ test("startWorker says of a module that cannot be loaded that it has ended", asy
 /** What a program of its own process prints, line by line; it has to end by itself. */
 function printed(...args: string[]): string[] {
   const program = fileURLToPath(new URL("cpu_thread_program.ts", import.meta.url));
-  const run = "Bun" in globalThis ? [] : ["run", "-A", "--no-check"];
+  const run = "Bun" in globalThis ? [] : ["run", "-A", "--no-check", "--v8-flags=--expose-gc"];
   const options = { encoding: "utf8", timeout: 60_000 } as const;
   return execFileSync(process.execPath, [...run, program, ...args], options).trim().split("\n");
 }
 
 test("openCpuDevice: a program that forgets its device ends", () => {
   assert.deepEqual(printed(), ["CPU (WASM SIMD, one thread of its own)", "4,8,12"]);
+});
+
+test("openCpuDevice: a device that nobody holds ends its thread", () => {
+  const [ended] = printed("forgotten");
+  assert.equal(ended, "its worker was ended");
 });
 
 test("openCpuDevice computes on the calling thread where memory cannot be shared", () => {

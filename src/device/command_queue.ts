@@ -22,7 +22,7 @@ import { DeviceError } from "./device.ts";
 export interface Thread {
   post(message: unknown): void;
   onMessage(hear: (message: unknown) => void): void;
-  /** What has ended it, once; whatever it was. */
+  /** Hears once why it ended, whatever the reason; at once where it has ended already. */
   onEnd(hear: (reason: string) => void): void;
   /** Whether the process may not end before it. */
   keepAlive(on: boolean): void;

@@ -210,6 +210,9 @@ class ThreadedCpu implements Device {
   }
 }
 
+/** Ends the threads of devices that nobody holds, or waits for: a thread would keep itself, and all of its memory. */
+const forgotten = new FinalizationRegistry<CommandQueue>((queue) => queue.end("it was forgotten"));
+
 /**
  * A device whose plans run on another thread, which runs `serveCommands`.
  *
@@ -222,5 +225,8 @@ export async function threadedCpuDevice(
 ): Promise<Device> {
   const setup = { module, memory: sharedMemory(), ring: newRing() };
   const wasm = new Wasm(module, setup.memory);
-  return new ThreadedCpu(wasm, new CommandQueue(await start(setup), setup.ring));
+  const queue = new CommandQueue(await start(setup), setup.ring);
+  const device = new ThreadedCpu(wasm, queue);
+  forgotten.register(device, queue);
+  return device;
 }

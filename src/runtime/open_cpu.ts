@@ -51,7 +51,7 @@ export async function openCpuDevice(options: CpuDeviceOptions = {}): Promise<Dev
     return await threadedCpuDevice(module, startCpuThread);
   } catch (error) {
     const device = cpuDevice(options);
-    const description = device.description.replace(")", `: ${(error as Error).message})`);
+    const description = `${device.description.slice(0, -1)}: ${(error as Error).message})`;
     return { ...device, description };
   }
 }

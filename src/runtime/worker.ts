@@ -10,11 +10,21 @@ import { importOptional, runtimeName } from "./runtime.ts";
 export interface ModuleWorker {
   post(message: unknown): void;
   onMessage(hear: (message: unknown) => void): void;
-  /** What has ended it, once: an error that nothing caught, or its end. */
+  /** Hears once why it ended: an error that nothing caught, or its exit; at once where it has ended already. */
   onEnd(hear: (reason: string) => void): void;
   /** Whether the process may not end before it; a new one keeps no process alive. */
   keepAlive(on: boolean): void;
   end(): void;
+}
+
+/** What is used of a page's `Worker`, whose type a program for Node may lack. */
+export interface WebWorker {
+  postMessage(message: unknown): void;
+  addEventListener(
+    type: "message" | "error" | "messageerror",
+    hear: (event: { readonly data?: unknown; readonly message?: string; preventDefault(): void }) => void,
+  ): void;
+  terminate(): void;
 }
 
 /** Where the thread's module is. */
@@ -22,7 +32,7 @@ export interface WorkerSource {
   /** For `node:worker_threads`. */
   readonly url: URL;
   /** `() => new Worker(new URL("./NAME.ts", import.meta.url), { type: "module" })`, written out for bundlers to see. */
-  readonly web: () => Worker;
+  readonly web: () => WebWorker;
 }
 
 /** What is used of a worker and of a port of `node:worker_threads`. */
@@ -44,57 +54,68 @@ interface WorkerThreads {
 
 const threads = (): Promise<WorkerThreads> => importOptional("node:worker_threads");
 
-/** A listener that hears the first reason alone. */
-function once(hear: (reason: string) => void): (reason: string) => void {
-  let told = false;
-  return (reason) => {
-    if (!told) hear(reason);
-    told = true;
-  };
+/** Why a thread ended, for all who ask. */
+class End {
+  #reason: string | undefined;
+  readonly #hearers: ((reason: string) => void)[] = [];
+
+  get told(): boolean {
+    return this.#reason !== undefined;
+  }
+
+  /** The first reason counts. */
+  tell(reason: string): void {
+    if (this.told) return;
+    this.#reason = reason;
+    for (const hear of this.#hearers.splice(0)) hear(reason);
+  }
+
+  onEnd(hear: (reason: string) => void): void {
+    if (this.#reason === undefined) this.#hearers.push(hear);
+    else hear(this.#reason);
+  }
 }
 
 async function nodeWorker(url: URL): Promise<ModuleWorker> {
   const { Worker } = await threads();
   const worker = new Worker(url);
-  let ended = false;
-  worker.on("exit", () => ended = true);
+  const end = new End();
   // Without a listener an error would end the process.
-  worker.on("error", () => ended = true);
+  worker.on("error", (error) => end.tell(`its worker failed: ${(error as Error)?.message ?? error}`));
+  worker.on("exit", (code) => end.tell(`its worker ended with code ${code}`));
   worker.unref();
   return {
     post: (message) => worker.postMessage(message),
     onMessage: (hear) => worker.on("message", hear),
-    onEnd(hear) {
-      const tell = once(hear);
-      worker.on("error", (error) => tell(`its worker failed: ${(error as Error)?.message ?? error}`));
-      worker.on("exit", (code) => tell(`its worker ended with code ${code}`));
-    },
+    onEnd: (hear) => end.onEnd(hear),
     keepAlive(on) {
-      if (ended) return;
+      if (end.told) return;
       if (on) worker.ref();
       else worker.unref();
     },
     end() {
-      ended = true;
+      end.tell("its worker was ended");
       worker.terminate();
     },
   };
 }
 
-function webWorker(worker: Worker): ModuleWorker {
+function webWorker(worker: WebWorker): ModuleWorker {
+  const end = new End();
+  worker.addEventListener("error", (event) => {
+    event.preventDefault();
+    end.tell(`its worker failed: ${event.message || "it cannot be loaded"}`);
+  });
+  worker.addEventListener("messageerror", () => end.tell("its worker cannot read a message"));
   return {
     post: (message) => worker.postMessage(message),
     onMessage: (hear) => worker.addEventListener("message", ({ data }) => hear(data)),
-    onEnd(hear) {
-      const tell = once(hear);
-      worker.addEventListener("error", (event) => {
-        event.preventDefault();
-        tell(`its worker failed: ${event.message || "it cannot be loaded"}`);
-      });
-      worker.addEventListener("messageerror", () => tell("its worker cannot read a message"));
-    },
+    onEnd: (hear) => end.onEnd(hear),
     keepAlive() {},
-    end: () => worker.terminate(),
+    end() {
+      end.tell("its worker was ended");
+      worker.terminate();
+    },
   };
 }
 
@@ -115,7 +136,7 @@ export async function onStarter(
 ): Promise<void> {
   if (runtimeName() === "browser") {
     // At once: a page's messages are lost on a worker that does not listen when its module has run.
-    const scope = globalThis as unknown as Worker;
+    const scope = globalThis as unknown as WebWorker;
     scope.addEventListener("message", ({ data }) => hear(data, (message) => scope.postMessage(message)));
     return;
   }

@@ -9,4 +9,7 @@ const linear = { method: fourierft.fourierft, module, shape: { out: 2, in: 3 } }
 const delta = await fourierft.deltaOf(fourierft.cpuDevice(), linear);
 const names = [parseSafetensors, createApp, fourierft.openFolder].map((one) => typeof one).join();
 await fourierft.openFolder(".");
+const cpu = await fourierft.openCpuDevice();
+const threaded = await fourierft.deltaOf(cpu, linear);
 console.log(kernels.length > 10, delta.shape.join("x"), names);
+console.log(cpu.description, threaded.data.join() === delta.data.join());

@@ -4,7 +4,9 @@ import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 import { build } from "esbuild";
 
-const said = "true 2x3 function,function,function\n";
+const said = `true 2x3 function,function,function
+CPU (WASM SIMD, one thread of its own) true
+`;
 const commands = JSON.parse(process.env.RUNTIMES);
 
 for (const [name, [command, ...args]] of Object.entries(commands)) {
@@ -39,6 +41,10 @@ for (const conditions of [["browser"], ["workerd", "worker", "browser"]]) {
     const module = all[0].fourierModule({ coefficients: new Float32Array([1]), seed: 1, scaling: 6 });
     const linear = { method: all[0].fourierft, module, shape: { out: 2, in: 3 } };
     assert.deepEqual((await all[0].deltaOf(all[0].cpuDevice(), linear)).shape, [2, 3]);
+    // A bundle of one file has no module for the thread.
+    const cpu = await all[0].openCpuDevice();
+    assert.match(cpu.description, /^CPU \(WASM SIMD, one thread: .+\)$/);
+    assert.deepEqual((await all[0].deltaOf(cpu, linear)).shape, [2, 3]);
     await assert.rejects(
       all[0].openFolder("x"),
       /Cannot call "stat": this platform has no node:fs\/promises/,
