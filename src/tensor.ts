@@ -22,8 +22,8 @@ export interface Tensor {
 
 /**
  * A tensor whose elements are on the host. Ask a tensor of the CPU device for its `data` anew after every call of the
- * device: its memory may have grown, which leaves arrays from before empty. Where the device has a thread of its own, that thread
- * may still be writing: `read` waits for it.
+ * device: its memory may have grown, which leaves arrays from before empty. Where the device has a thread of its own,
+ * that thread may still be writing: `read` waits for it.
  */
 export interface HostTensor extends Tensor {
   readonly data: TypedArray;

@@ -1,8 +1,9 @@
 /**
  * Commands for the CPU device's thread, in one order, and what has to wait for them.
  *
- * Some work stays on the calling thread: a kernel that the other does not know, or many bytes to copy. It takes its turn: it
- * waits until the commands before it are done, and all later commands wait for it. So do commands that the ring has no room for.
+ * Some work stays on the calling thread: a kernel that the other does not know, or many bytes to copy. Such work takes
+ * its turn: it waits until the commands before it are done, and all later commands wait for it. Commands that find no
+ * room in the ring wait, too.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * What the calling thread and the CPU device's thread say to each other: a ring of commands in shared memory, and programs as
- * bytes.
+ * What the calling thread and the CPU device's thread say to each other: a ring of commands in shared memory, and
+ * programs as bytes.
  *
  * Commands name programs, and bytes of one shared WASM memory. So more threads can follow: the one that takes commands from the
  * ring is their leader, and all of them know the same programs.

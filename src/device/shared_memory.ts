@@ -8,8 +8,8 @@ import { wasmBytes } from "../../kernels/wasm_bytes.ts";
 /** Pages of 64 KiB: 4 GiB, all that 32 bits can name. */
 const mostPages = 65536;
 /**
- * Pages that a memory has from the start. The import asks for as many: Deno checks each access, and one that a smaller memory
- * might not hold twice.
+ * Pages that a memory has from the start. The import asks for as many: Deno checks each access, and checks an access
+ * that a smaller memory might not hold twice.
  */
 const fewestPages = 16;
 /** A runtime sets the whole maximum aside, and a small one may refuse the largest. */
@@ -59,8 +59,8 @@ class Reader {
 }
 
 /**
- * A module whose one import is a memory, made to import a shared one. A module says in the import's limits whether it takes a
- * shared memory; its functions are the same.
+ * A module whose one import is a memory, made to import a shared memory. A module says in the import's limits whether
+ * its memory is shared; its functions are the same.
  *
  * @throws SyntaxError when it imports anything else.
  */

@@ -189,7 +189,7 @@ class ThreadedCpu implements Device {
     this.queue.end("it was destroyed");
   };
 
-  /** Room for bytes on their way; undefined where they had better take their turn on this thread. */
+  /** Room for bytes on their way; undefined where this thread copies them in its turn. */
   #stage(bytes: number): number | undefined {
     if (bytes > mostStagedBytes) return undefined;
     this.queue.freeDone();

@@ -36,12 +36,14 @@ async function handshake(worker: ModuleWorker, setup: ThreadSetup): Promise<void
 }
 
 /**
- * Opens the CPU device with a thread of its own, so that the thread that calls it, which may serve others, goes on while it
- * computes. Its tensors lie in memory that both see: the runtime must have workers and `SharedArrayBuffer` (a page, to be
- * cross-origin isolated). Where it has not, it is `cpuDevice`, on the calling thread; `description` says which it is, and why.
+ * Opens the CPU device with a thread of its own: the calling thread, which may serve others, goes on while it computes.
+ * Both threads see the tensors' memory, so the runtime must have workers and `SharedArrayBuffer` (a page must be
+ * cross-origin isolated). Elsewhere, and with `worker: false`, this is `cpuDevice`, on the calling thread; `description`
+ * says which, and why.
  *
- * A plan with a kernel that the package does not have runs on the calling thread, in its turn. What a kernel throws rejects the
- * reads that come after it. A process may end while the device is open, but not while something is read.
+ * A plan with a kernel that the package does not have runs on the calling thread, in its turn. An error of a kernel
+ * rejects the reads that come after it. Should the thread die, pending and later calls fail with a `DeviceError` that
+ * says why. A process may end while the device is open, but not while something is read. `destroy` ends the thread.
  */
 export async function openCpuDevice(options: CpuDeviceOptions = {}): Promise<Device> {
   if (options.worker === false) return cpuDevice(options);
