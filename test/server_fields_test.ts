@@ -237,7 +237,7 @@ test("POST /v1/completions and chat count in every chunk by continuous_usage_sta
   }
 });
 
-test("POST /v1/completions takes seeds of 64 bits to the last digit, and keeps them apart", async () => {
+test("POST /v1/completions hands seeds of 64 bits to the engine to the last digit", async () => {
   const { app, engine } = setUp();
   const seeds = [
     "0",
@@ -250,16 +250,27 @@ test("POST /v1/completions takes seeds of 64 bits to the last digit, and keeps t
     "9223372036854775807",
     "-9223372036854775808",
     "1e18",
+    "9.223372036854775807e18",
   ];
   for (const seed of seeds) {
     const [status, json] = await ask(app, "completions", `{"model":"m","prompt":"a","seed":${seed}}`);
     assert.equal(status, 200, JSON.stringify(json));
   }
   const used = engine.requests.map(({ sampling }) => sampling.seed!);
-  assert.deepEqual(used.slice(0, 2), [0, 7]);
-  assert.equal(new Set(used).size, seeds.length);
-  assert.ok(used.every((seed) => Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32));
-  for (const seed of ["9223372036854775808", "-9223372036854775809", "1e19", "1.5", '"7"', "true"]) {
+  const exact = [...seeds.slice(0, -2).map(BigInt), 10n ** 18n, 2n ** 63n - 1n];
+  assert.deepEqual(used, exact);
+  const refused = [
+    "9223372036854775808",
+    "-9223372036854775809",
+    "1e19",
+    "1.5",
+    '"7"',
+    "true",
+    // Rounded to integers they would be, in silence.
+    "1152921504606846977.5",
+    '7,"se\\u0065d":1152921504606846977',
+  ];
+  for (const seed of refused) {
     const [status, { error }] = await ask(app, "completions", `{"model":"m","prompt":"a","seed":${seed}}`);
     assert.equal(status, 400, seed);
     assert.match(error.message, /"seed".*integer of 64 bits/);
@@ -270,8 +281,10 @@ test("POST /v1/completions gives choice k the seed of a request whose seed is k 
   const { app, engine } = setUp();
   await ask(app, "completions", '{"model":"m","prompt":"a","n":2,"seed":9007199254740993}');
   await ask(app, "completions", '{"model":"m","prompt":"a","seed":9007199254740994}');
-  const [, second, alone] = engine.requests.map(({ sampling }) => sampling.seed);
-  assert.equal(second, alone);
+  await ask(app, "completions", '{"model":"m","prompt":"a","n":2,"seed":9223372036854775807}');
+  const used = engine.requests.map(({ sampling }) => sampling.seed);
+  const [first, last] = [9007199254740993n, 9223372036854775807n];
+  assert.deepEqual(used, [first, first + 1n, first + 1n, last, last + 1n]);
 });
 
 test("POST /v1/completions and chat name the answer by request_id", async () => {

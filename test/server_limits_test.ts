@@ -6,7 +6,7 @@ import { readBytes } from "../src/server/body.ts";
 import { MemoryBudget } from "../src/server/budget.ts";
 import { quoted, shorten } from "../src/server/echo.ts";
 import { BodyTooLargeError, InvalidRequestError, NotReadyError, TooSlowError } from "../src/server/errors.ts";
-import { checkBounds, type JsonBounds, longSeed, requestBounds } from "../src/server/json_bounds.ts";
+import { checkBounds, exactSeed, type JsonBounds, requestBounds } from "../src/server/json_bounds.ts";
 import { limitsOf } from "../src/server/limits.ts";
 import { OpenRequests } from "../src/server/open_requests.ts";
 import { outflow } from "../src/server/outflow.ts";
@@ -136,11 +136,14 @@ test("requestBounds() lets a prompt of token ids be as long as the context", () 
   checkBounds(ids, requestBounds(300_000));
 });
 
-test("longSeed() reads the last seed of the outermost object to its last digit", () => {
-  const seedIn = (text: string): bigint | undefined => longSeed(new TextEncoder().encode(text));
+test("exactSeed() reads the last seed of the outermost object to its last digit", () => {
+  const seedIn = (text: string): bigint | undefined => exactSeed(new TextEncoder().encode(text));
   assert.equal(seedIn('{"seed":1152921504606846977}'), 1152921504606846977n);
   assert.equal(seedIn('{"a":"seed","seed" :\n-9223372036854775808 }'), -9223372036854775808n);
-  assert.equal(seedIn('{"seed":1152921504606846977,"seed":7}'), undefined);
+  assert.equal(seedIn('{"seed":1152921504606846977,"seed":7}'), 7n);
+  assert.equal(seedIn('{"seed":9.223372036854775807e18}'), 9223372036854775807n);
+  assert.equal(seedIn('{"seed":-1152921504606846977.00}'), -1152921504606846977n);
+  assert.equal(seedIn('{"seed":1.25E+1}'), undefined);
   assert.equal(seedIn('{"a":{"seed":1152921504606846977},"b":"\\"seed\\":1152921504606846977"}'), undefined);
   assert.equal(seedIn('{"seed":1152921504606846977.5}'), undefined);
 });

@@ -195,9 +195,9 @@ test("POST /v1/completions hands sampling to the engine, with a seed of its own 
     max_tokens: 2,
   });
   assert.deepEqual(engine.requests.map(({ sampling }) => sampling), [
-    { temperature: 0.5, topP: 0.9, topK: 40, seed: 2654435760 },
-    { temperature: 0.5, topP: 0.9, topK: 40, seed: 0 },
-    { temperature: 0.5, topP: 0.9, topK: 40, seed: 1 },
+    { temperature: 0.5, topP: 0.9, topK: 40, seed: -1n },
+    { temperature: 0.5, topP: 0.9, topK: 40, seed: 0n },
+    { temperature: 0.5, topP: 0.9, topK: 40, seed: 1n },
   ]);
   await complete(app, { prompt: "a", top_k: -1 });
   assert.equal(engine.requests.at(-1)?.sampling.topK, 0);

@@ -7,7 +7,7 @@ import { breathe } from "../breathe.ts";
 import { type BodyOptions, readBytes } from "./body.ts";
 import { shorten } from "./echo.ts";
 import { InvalidRequestError } from "./errors.ts";
-import { checkBounds, type JsonBounds, longSeed } from "./json_bounds.ts";
+import { checkBounds, exactSeed, type JsonBounds } from "./json_bounds.ts";
 
 /** Bytes that a parsed body takes for each of its own, about: two for text, the rest for values. */
 const parsedBytesPerByte = 3;
@@ -44,7 +44,7 @@ function decode(bytes: Uint8Array): string {
 }
 
 /**
- * A request's body as a JSON object, whatever content type it claims. A `seed` past 2^53 is a bigint.
+ * A request's body as a JSON object, whatever content type it claims. A `seed` past 2^53 is a bigint, to its last digit.
  *
  * @throws what {@linkcode readBytes} throws; InvalidRequestError when it is no JSON object, or one of too many parts.
  */
@@ -63,7 +63,9 @@ export async function readJson(
   signal.throwIfAborted();
   const body = parse(text);
   if (typeof body.seed === "number" && !Number.isSafeInteger(body.seed)) {
-    body.seed = longSeed(bytes) ?? body.seed;
+    const exact = exactSeed(bytes);
+    // A key written with escapes is not seen: the number is left, and refused.
+    if (Number(exact) === body.seed) body.seed = exact;
   }
   return body;
 }

@@ -79,12 +79,26 @@ export function checkBounds(bytes: Uint8Array, bounds: JsonBounds): void {
 
 const seedKey = [0x73, 0x65, 0x65, 0x64];
 
+/** A number of JSON that stands for a field, and the end of the field. */
+const numberOfField = /^\s*:\s*(-?)(\d{1,40})(?:\.(\d+))?(?:[eE]\+?(\d{1,2}))?\s*[,}]/;
+
+/** The integer that a field's text says exactly; undefined where the text says no integer. */
+function integerOf(text: string): bigint | undefined {
+  const [, sign, whole, fraction = "", exponent = "0"] = numberOfField.exec(text) ?? [];
+  if (whole === undefined) return undefined;
+  const places = fraction.replace(/0+$/, "");
+  const shift = Number(exponent) - places.length;
+  if (shift < 0) return undefined;
+  const size = BigInt(whole + places) * 10n ** BigInt(shift);
+  return sign ? -size : size;
+}
+
 /**
- * The digits of the field `seed` of the outermost object: JSON.parse rounds integers past 2^53.
+ * The field `seed` of the outermost object, to its last digit: JSON.parse rounds integers past 2^53.
  *
- * @returns The last integer of that name, as JSON.parse takes the last; undefined where there is none of 16 to 24 digits.
+ * @returns The last field of that name, as JSON.parse takes the last; undefined where it is no integer.
  */
-export function longSeed(bytes: Uint8Array): bigint | undefined {
+export function exactSeed(bytes: Uint8Array): bigint | undefined {
   let depth = 0, found: bigint | undefined;
   for (let i = 0; i < bytes.length; i++) {
     const byte = bytes[i];
@@ -94,9 +108,7 @@ export function longSeed(bytes: Uint8Array): bigint | undefined {
       const start = i + 1;
       i = stringEnd(bytes, start);
       if (depth !== 1 || i - start !== 4 || seedKey.some((one, k) => bytes[start + k] !== one)) continue;
-      const after = String.fromCharCode(...bytes.subarray(i + 1, i + 65));
-      const [, digits] = /^\s*:\s*(-?\d{16,24})\s*[,}]/.exec(after) ?? [];
-      found = digits === undefined ? undefined : BigInt(digits);
+      found = integerOf(String.fromCharCode(...bytes.subarray(i + 1, i + 65)));
     }
   }
   return found;

@@ -63,20 +63,10 @@ interface Wanted {
   readonly echo: boolean;
 }
 
-/**
- * A seed of 64 bits in the 32 that sampling takes. Seeds that differ in one half only stay different, and those of 32 bits
- * stay what they are.
- */
-function folded(seed: bigint): number {
-  const bits = BigInt.asUintN(64, seed);
-  const low = Number(bits & 0xffffffffn), high = Number(bits >> 32n);
-  return (low ^ Math.imul(high, 0x9e3779b1)) >>> 0;
-}
-
 function samplingOf({ temperature, top_p, top_k, seed }: Common, choice: number): Sampling {
   const filters = { temperature, topP: top_p, topK: Math.max(0, top_k) };
   // The choices of one prompt must differ, and do so in the same way each time.
-  return seed === undefined ? filters : { ...filters, seed: folded(seed + BigInt(choice)) };
+  return seed === undefined ? filters : { ...filters, seed: seed + BigInt(choice) };
 }
 
 function checkStopTokens(ids: readonly number[], vocabSize: number): void {

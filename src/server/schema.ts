@@ -33,7 +33,10 @@ const stop = z.union([stopString, z.array(z.unknown())], {
 
 const seedRule = "it must be an integer of 64 bits";
 const seed = z.union([z.bigint(), z.number()], { error: seedRule })
-  .refine((value) => typeof value === "bigint" || Number.isInteger(value), { error: seedRule, abort: true })
+  .refine((value) => typeof value === "bigint" || Number.isSafeInteger(value), {
+    error: seedRule,
+    abort: true,
+  })
   .transform((value) => BigInt(value))
   .refine((value) => value === BigInt.asIntN(64, value), { error: seedRule });
 
