@@ -13,7 +13,7 @@ interface Choice {
   readonly topK: number;
 }
 
-/** A row's logits and their weights, of which the largest logit has 1. */
+/** A row's logits and their weights; the largest logit weighs 1. */
 interface Weighted {
   readonly values: TypedArray;
   readonly weights: Float64Array;

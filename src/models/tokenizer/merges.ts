@@ -115,12 +115,12 @@ function mergeFew(symbols: number[], { merges: { size, ranks, merged }, ids }: T
   for (const id of symbols) ids.push(id);
 }
 
-/** Numbers, of which the least is taken first. */
+/** Numbers; the least is taken first. */
 class Heap {
   readonly #items: Float64Array;
   #count = 0;
 
-  /** @param most Numbers that it holds at once at most; memory that is not touched costs nothing. */
+  /** @param most The most numbers held at once; untouched memory costs nothing. */
   constructor(most: number) {
     this.#items = new Float64Array(most);
   }
