@@ -165,6 +165,12 @@ const refusals: readonly (readonly [string, Files, ...RegExp[]])[] = [
     /"alpha_pattern" key "\.\*q_proj\|x"/,
     /regular expressions/,
   ],
+  [
+    "a rank_pattern that the tensors contradict",
+    loraFiles({ rank_pattern: { k_proj: 9, q_proj: 3 } }),
+    /field "rank_pattern\.q_proj" = 3: the factors of module ".*q_proj" have rank 2/,
+  ],
+  ["a rank that is text", loraFiles({ rank_pattern: { q_proj: "2" } }), /"rank_pattern\.q_proj"/],
   ["an alpha that is text", loraFiles({ alpha_pattern: { q_proj: "2" } }), /"alpha_pattern\.q_proj"/],
   ["LoRA without B", loraFiles({}, [loraTensors[0]]), /Cannot find adapter tensor ".*lora_B\.weight"/],
   ["LoRA without A", loraFiles({}, [loraTensors[1]]), /Cannot find adapter tensor ".*lora_A\.weight"/],
@@ -236,7 +242,9 @@ test("LoRA's scale follows alpha, alpha_pattern, the tensors' rank and use_rslor
     [{}, 4 / 2],
     [{ lora_alpha: undefined }, 8 / 2],
     [{ r: 64 }, 4 / 2],
-    [{ rank_pattern: { q_proj: 2 }, r: 64 }, 4 / 2],
+    [{ rank_pattern: { q_proj: 2, proj: 9 }, r: 64 }, 4 / 2],
+    // PEFT takes the first key that fits, and this expression may.
+    [{ rank_pattern: { ".*q_proj": 2, q_proj: 9 } }, 4 / 2],
     [{ alpha_pattern: { q_proj: 3 } }, 3 / 2],
     [{ alpha_pattern: { "self_attn.q_proj": 5, q_proj: 3 } }, 5 / 2],
     [{ alpha_pattern: { [q]: 7 } }, 7 / 2],

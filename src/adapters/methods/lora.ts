@@ -50,6 +50,9 @@ interface Setting {
   readonly value: number;
 }
 
+const isModuleName = (key: string): boolean => /^[A-Za-z0-9_.]+$/.test(key);
+const fits = (key: string, path: string): boolean => path === key || path.endsWith(`.${key}`);
+
 /**
  * PEFT's pattern keys are regular expressions; literal module names are all that is accepted from a file. All keys are
  * looked at, and the first that fits is taken.
@@ -57,14 +60,29 @@ interface Setting {
 function patternValue(pattern: ReadonlyMap<string, number>, path: string): Setting | undefined {
   let found: Setting | undefined;
   for (const [key, value] of pattern) {
-    if (!/^[A-Za-z0-9_.]+$/.test(key)) {
+    if (!isModuleName(key)) {
       throw new ConfigError(
         `Cannot read adapter_config.json field "alpha_pattern" key "${key}": only module names are accepted, not regular expressions`,
       );
     }
-    if (path === key || path.endsWith(`.${key}`)) found ??= { field: `alpha_pattern.${key}`, value };
+    if (fits(key, path)) found ??= { field: `alpha_pattern.${key}`, value };
   }
   return found;
+}
+
+/**
+ * The tensors say a module's rank. PEFT builds the layer by the first key that fits, and then cannot load other tensors.
+ * A regular expression may fit any module: from there on the tensors alone are asked.
+ */
+function checkRank(pattern: ReadonlyMap<string, number>, path: string, rank: number): void {
+  for (const [key, value] of pattern) {
+    if (!isModuleName(key)) return;
+    if (!fits(key, path)) continue;
+    if (value === rank) return;
+    throw new ConfigError(
+      `Cannot read adapter_config.json field "rank_pattern.${key}" = ${value}: the factors of module "${path}" have rank ${rank}`,
+    );
+  }
 }
 
 interface Factors {
@@ -187,12 +205,13 @@ export const lora: Method = {
     }
     numberField(config, "lora_alpha", 8);
     patternField(config, "alpha_pattern");
+    patternField(config, "rank_pattern");
     flagField(config, "use_rslora");
   },
   read({ config, tensors }: AdapterFiles) {
     this.checkConfig(config);
     const alpha = numberField(config, "lora_alpha", 8);
-    const alphas = patternField(config, "alpha_pattern");
+    const alphas = patternField(config, "alpha_pattern"), ranks = patternField(config, "rank_pattern");
     const rslora = flagField(config, "use_rslora");
     const modules = new Map<string, AdapterModule>();
     for (const name of tensors.keys()) {
@@ -218,6 +237,7 @@ export const lora: Method = {
         );
       }
       const rank = a.shape[0];
+      checkRank(ranks, path, rank);
       const from = patternValue(alphas, path) ?? { field: "lora_alpha", value: alpha };
       const scale = from.value / (rslora ? Math.sqrt(rank) : rank);
       checkScale(scale, from);
