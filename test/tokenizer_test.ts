@@ -62,6 +62,24 @@ test("openTokenizer() takes end-of-text ids of the tokenizer and of both configs
   assert.deepEqual(none.eosTokenIds, []);
 });
 
+test("openTokenizer() says of a git-lfs pointer or a web page in a file's place what it is", async () => {
+  const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9085657\n";
+  const names = ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
+  for (const name of names) {
+    const file = name.replace(".", "\\.");
+    await assert.rejects(
+      openTokenizer(demoFolder({ [name]: pointer })),
+      new RegExp(
+        `^ConfigError: Cannot read ${file} as (JSON|a template): it is a git-lfs pointer.*git lfs pull`,
+      ),
+    );
+  }
+  const page = openTokenizer(demoFolder({ "tokenizer.json": "<!doctype html><title>404</title>" }));
+  await assert.rejects(page, /Cannot read tokenizer\.json as JSON: it is a web page/);
+  const { chatPrompt } = await openTokenizer(demoFolder({ "chat_template.jinja": "version 1: hi" }));
+  assert.equal(chatPrompt([]), "version 1: hi");
+});
+
 test("openTokenizer() names the file and the rule of what it refuses", async () => {
   const refused: [Record<string, string | null>, RegExp][] = [
     [{ "tokenizer.json": null }, /Cannot find tokenizer\.json/],

@@ -5,6 +5,7 @@
  */
 import { ConfigError } from "../errors.ts";
 import type { ReadableFolder } from "../folder.ts";
+import { foreignKindOfText } from "../safetensors/mod.ts";
 import { chatFormatter, type ChatTemplate, templateOf } from "./chat_template.ts";
 import { specialTokens } from "./special_tokens.ts";
 import { Encoder } from "./tokenizer/encoder.ts";
@@ -22,7 +23,9 @@ async function readFields(folder: TextFolder, name: string): Promise<Fields> {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new ConfigError(`Cannot read ${name} as JSON: ${(error as Error).message}`);
+    throw new ConfigError(
+      `Cannot read ${name} as JSON: ${foreignKindOfText(text) ?? (error as Error).message}`,
+    );
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new ConfigError(`Cannot read ${name}: it must be a JSON object`);
@@ -48,8 +51,15 @@ function eosOf(fields: Fields, file: string): readonly number[] {
   return ids;
 }
 
+/** Every text is a template, so a pointer would be written out as a prompt; the start of its text is looked for. */
+async function readJinja(folder: TextFolder, name: string): Promise<string> {
+  const text = await folder.readText(name);
+  if (!text.startsWith("version https://git-lfs.github.com/spec/")) return text;
+  throw new ConfigError(`Cannot read ${name} as a template: ${foreignKindOfText(text)}`);
+}
+
 async function readTemplate(folder: TextFolder, config: Fields): Promise<ChatTemplate | undefined> {
-  if (await folder.exists("chat_template.jinja")) return await folder.readText("chat_template.jinja");
+  if (await folder.exists("chat_template.jinja")) return await readJinja(folder, "chat_template.jinja");
   const template = templateOf(config.chat_template, "tokenizer_config.json");
   if (template !== undefined) return template;
   return templateOf(
