@@ -25,6 +25,8 @@ export interface ReadableFolder {
   readText(name: string, options?: { readonly maxBytes?: number }): Promise<string>;
   /** Whether there is a file of that name. */
   exists(name: string): Promise<boolean>;
+  /** A folder in this one; undefined where there is none of that name. Left out where there are files alone. */
+  folder?(name: string): Promise<ReadableFolder | undefined>;
 }
 
 /** Whether a text names a file in a folder and can be no path to another place, on any system. */
@@ -37,6 +39,8 @@ export function isPlainName(name: string): boolean {
 export interface WritableFolder {
   /** Writes a file from parts, in order. */
   write(name: string, parts: AsyncIterable<Uint8Array>): Promise<void>;
+  /** Makes a folder in this one. Left out where there are files alone. */
+  folder?(name: string): Promise<WritableFolder>;
 }
 
 const copyStepBytes = 16 << 20;
@@ -62,4 +66,22 @@ export async function copyFiles(
       await source.close?.();
     }
   }
+}
+
+/**
+ * Copies those of the named files that are there, in a folder of a folder.
+ *
+ * @throws ConfigError where there are such files, and `to` has files alone.
+ */
+export async function copyInnerFiles(
+  from: ReadableFolder,
+  to: WritableFolder,
+  { folder, names }: { readonly folder: string; readonly names: readonly string[] },
+): Promise<void> {
+  const inner = await from.folder?.(folder);
+  const there = await Promise.all(names.map((name) => inner?.exists(name) ?? false));
+  const found = names.filter((_, i) => there[i]);
+  if (!inner || found.length === 0) return;
+  if (!to.folder) throw new ConfigError(`Cannot copy ${folder}/${found[0]}: the output has no folders`);
+  await copyFiles(inner, await to.folder(folder), found);
 }

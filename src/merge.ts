@@ -9,8 +9,8 @@ import type { LoadedAdapter } from "./adapters/peft.ts";
 import { float32ToBfloat16, float32ToFloat16, widen } from "../kernels/half.ts";
 import type { Device } from "./device/device.ts";
 import { ConfigError } from "./errors.ts";
-import { copyFiles, type ReadableFolder, type WritableFolder } from "./folder.ts";
-import { filesBesideWeights, openCheckpoint } from "./models/checkpoint.ts";
+import { copyFiles, copyInnerFiles, type ReadableFolder, type WritableFolder } from "./folder.ts";
+import { filesBesideWeights, namedTemplates, openCheckpoint } from "./models/checkpoint.ts";
 import { copyFaultOf } from "./models/copies.ts";
 import { quantizedNames } from "./models/quantization.ts";
 import { fromTensor, layoutSafetensors } from "./safetensors/mod.ts";
@@ -73,6 +73,7 @@ export async function mergeFolder(
     await checkpoint.close();
   }
   await copyFiles(model, out, ["config.json", ...filesBesideWeights]);
+  await copyInnerFiles(model, out, namedTemplates);
 }
 
 /** Which weight each module's dW is added to. */

@@ -5,8 +5,8 @@
  */
 import type { Bits } from "../kernels/quantized/format.ts";
 import { ConfigError } from "./errors.ts";
-import { copyFiles, type ReadableFolder, type WritableFolder } from "./folder.ts";
-import { type Checkpoint, filesBesideWeights, openCheckpoint } from "./models/checkpoint.ts";
+import { copyFiles, copyInnerFiles, type ReadableFolder, type WritableFolder } from "./folder.ts";
+import { type Checkpoint, filesBesideWeights, namedTemplates, openCheckpoint } from "./models/checkpoint.ts";
 import { type LlamaConfig, parseLlamaConfig } from "./models/config.ts";
 import { llamaLinears } from "./models/llama.ts";
 import {
@@ -122,6 +122,7 @@ export async function quantizeFolder(
     await checkpoint.close();
   }
   await copyFiles(model, out, filesBesideWeights);
+  await copyInnerFiles(model, out, namedTemplates);
   const quantized = { ...fields, quantization_config: quantizationFields({ bits: bitsOf[to] }) };
   await out.write("config.json", only(`${JSON.stringify(quantized, null, 2)}\n`));
 }

@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { openTokenizer, type TextFolder } from "../src/models/tokenizer.ts";
 import type { Tokenizer } from "../src/models/tokenizer_types.ts";
 
-const demo = new URL("../examples/demo/", import.meta.url);
+export const demo = new URL("../examples/demo/", import.meta.url);
 
 /** The demo's base folder; files in `replaced` come instead of it, null hides one. */
 export function demoFolder(replaced: Readonly<Record<string, string | null>> = {}): TextFolder {

@@ -10,8 +10,8 @@ import type { ChatOptions, Tokenizer } from "./tokenizer_types.ts";
 /** What a template sees besides the messages, e.g. `bos_token`. */
 export type TemplateVariables = Readonly<Record<string, string>>;
 
-/** A model's template, or two where it has another one for chats with tools. */
-export type ChatTemplate = string | { readonly default: string; readonly tool_use?: string };
+/** A model's template, or templates by name: `tool_use` is for chats with tools, `default` for all others. */
+export type ChatTemplate = string | { readonly default?: string; readonly tool_use?: string };
 
 /**
  * The template of a `chat_template` field: a text, or a list of named texts. Of these `default` is meant, and `tool_use`
@@ -48,7 +48,11 @@ function sourceOf(template: ChatTemplate | undefined, { tools }: ChatOptions): s
     throw new ConfigError("Cannot write a chat prompt: the model has no chat template");
   }
   if (typeof template === "string") return template;
-  return (tools === undefined ? undefined : template.tool_use) ?? template.default;
+  const found = (tools === undefined ? undefined : template.tool_use) ?? template.default;
+  if (found !== undefined) return found;
+  throw new ConfigError(
+    'Cannot write a chat prompt: the model has a chat template for tools, and no "default"',
+  );
 }
 
 /**

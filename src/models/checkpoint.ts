@@ -50,6 +50,12 @@ export const filesBesideWeights: readonly string[] = [
   "chat_template.json",
 ];
 
+/** Chat templates by name, where transformers 5 keeps them beside chat_template.jinja. */
+export const namedTemplates = {
+  folder: "additional_chat_templates",
+  names: ["default.jinja", "tool_use.jinja", "rag.jinja"],
+} as const;
+
 interface Shard {
   readonly name: string;
   readonly source: ByteSource;

@@ -7,13 +7,16 @@ import { ConfigError } from "../errors.ts";
 import type { ReadableFolder } from "../folder.ts";
 import { foreignKindOfText } from "../safetensors/mod.ts";
 import { chatFormatter, type ChatTemplate, templateOf } from "./chat_template.ts";
+import { namedTemplates } from "./checkpoint.ts";
 import { specialTokens } from "./special_tokens.ts";
 import { Encoder } from "./tokenizer/encoder.ts";
 import { finish, finishInTurns } from "./tokenizer/steps.ts";
 import type { Tokenizer } from "./tokenizer_types.ts";
 
 /** What reading a tokenizer needs of a folder. */
-export type TextFolder = Pick<ReadableFolder, "readText" | "exists">;
+export interface TextFolder extends Pick<ReadableFolder, "readText" | "exists"> {
+  folder?(name: string): Promise<Pick<ReadableFolder, "readText" | "exists"> | undefined>;
+}
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -52,14 +55,26 @@ function eosOf(fields: Fields, file: string): readonly number[] {
 }
 
 /** Every text is a template, so a pointer would be written out as a prompt; the start of its text is looked for. */
-async function readJinja(folder: TextFolder, name: string): Promise<string> {
+async function readJinja(folder: Pick<ReadableFolder, "readText">, name: string): Promise<string> {
   const text = await folder.readText(name);
   if (!text.startsWith("version https://git-lfs.github.com/spec/")) return text;
   throw new ConfigError(`Cannot read ${name} as a template: ${foreignKindOfText(text)}`);
 }
 
+/** Templates in files of their own; a file beside others outranks chat_template.jinja by its name, as in transformers. */
+async function readJinjaFiles(folder: TextFolder): Promise<ChatTemplate | undefined> {
+  const named = await folder.folder?.(namedTemplates.folder);
+  const read = async (name: string) => await named?.exists(name) ? await readJinja(named!, name) : undefined;
+  const alone = await folder.exists("chat_template.jinja")
+    ? await readJinja(folder, "chat_template.jinja")
+    : undefined;
+  const templates = { default: await read("default.jinja") ?? alone, tool_use: await read("tool_use.jinja") };
+  return templates.tool_use === undefined ? templates.default : templates;
+}
+
 async function readTemplate(folder: TextFolder, config: Fields): Promise<ChatTemplate | undefined> {
-  if (await folder.exists("chat_template.jinja")) return await readJinja(folder, "chat_template.jinja");
+  const inFiles = await readJinjaFiles(folder);
+  if (inFiles !== undefined) return inFiles;
   const template = templateOf(config.chat_template, "tokenizer_config.json");
   if (template !== undefined) return template;
   return templateOf(
@@ -72,8 +87,8 @@ async function readTemplate(folder: TextFolder, config: Fields): Promise<ChatTem
  * Opens the tokenizer of a model folder.
  *
  * Reads tokenizer.json, and where they exist tokenizer_config.json, special_tokens_map.json and added_tokens.json (names
- * of tokens, and more of them), chat_template.jinja (it outranks tokenizer_config.json) or chat_template.json, and the
- * ids that end a text of generation_config.json and config.json. Texts become tokens as in the Python libraries
+ * of tokens, and more of them), chat_template.jinja and additional_chat_templates/tool_use.jinja (they outrank
+ * tokenizer_config.json) or chat_template.json, and the ids that end a text of generation_config.json and config.json. Texts become tokens as in the Python libraries
  * tokenizers 0.23 and transformers 5.17: `add_bos_token` and `add_eos_token` of tokenizer_config.json and `truncation`
  * and `padding` of tokenizer.json change nothing, as there.
  * Decoded text is never cleaned up around punctuation: what was decoded must not change as tokens are added.

@@ -112,6 +112,11 @@ export async function openFolder(path: string, options: OpenFolderOptions = {}):
       const found = await stat(join(root, name)).catch(() => undefined);
       return found?.isFile() ?? false;
     },
+    async folder(name) {
+      checkName(name);
+      const found = await stat(join(root, name)).catch(() => undefined);
+      return found?.isDirectory() ? await openFolder(await locate(name), options) : undefined;
+    },
   };
 }
 

@@ -20,6 +20,7 @@ export async function createFolder(path: string): Promise<WritableFolder> {
     throw new ConfigError(`Cannot write to folder "${path}": it holds files already (${there[0]})`);
   }
   return {
+    folder: (name) => createFolder(join(path, name)),
     async write(name, parts) {
       const temporary = join(path, `${name}.partial`);
       const file = await open(temporary, "w");
