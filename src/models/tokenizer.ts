@@ -6,7 +6,7 @@
 import { ConfigError } from "../errors.ts";
 import type { ReadableFolder } from "../folder.ts";
 import { foreignKindOfText } from "../safetensors/mod.ts";
-import { chatFormatter, type ChatTemplate, templateOf } from "./chat_template.ts";
+import { type ChatTemplate, chatWriter, templateOf } from "./chat_template.ts";
 import { namedTemplates } from "./checkpoint.ts";
 import { specialTokens } from "./special_tokens.ts";
 import { Encoder } from "./tokenizer/encoder.ts";
@@ -127,6 +127,6 @@ export async function openTokenizer(folder: TextFolder): Promise<Tokenizer> {
     decode: (ids, { skipSpecialTokens = true } = {}) => encoder.decode(ids, skipSpecialTokens),
     decodeBytes: (ids, { skipSpecialTokens = true } = {}) => encoder.decodeBytes(ids, skipSpecialTokens),
     eosTokenIds: [...eos],
-    chatPrompt: chatFormatter(await readTemplate(folder, config), special.variables),
+    ...chatWriter(await readTemplate(folder, config), special.variables),
   };
 }

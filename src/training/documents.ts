@@ -46,7 +46,7 @@ export interface DocumentOptions {
   readonly format: DataFormat;
   /** Default `all`. */
   readonly lossOn?: LossOn;
-  readonly tokenizer: Pick<Tokenizer, "chatPrompt">;
+  readonly tokenizer: Pick<Tokenizer, "chatPrompt" | "chatGenerations">;
 }
 
 /** Tables and archives: their bytes are no text to learn. */
