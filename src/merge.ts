@@ -10,8 +10,9 @@ import { float32ToBfloat16, float32ToFloat16, widen } from "../kernels/half.ts";
 import type { Device } from "./device/device.ts";
 import { ConfigError } from "./errors.ts";
 import { copyFiles, copyInnerFiles, type ReadableFolder, type WritableFolder } from "./folder.ts";
-import { filesBesideWeights, namedTemplates, openCheckpoint } from "./models/checkpoint.ts";
+import { type FileNames, filesBesideWeights, namedTemplates, openCheckpoint } from "./models/checkpoint.ts";
 import { copyFaultOf } from "./models/copies.ts";
+import { namesOf } from "./models/families.ts";
 import { quantizedNames } from "./models/quantization.ts";
 import { fromTensor, layoutSafetensors } from "./safetensors/mod.ts";
 import type { HostTensor } from "./tensor.ts";
@@ -40,9 +41,10 @@ export async function mergeFolder(
     readonly onWeight?: (done: number, total: number) => void;
   },
 ): Promise<void> {
-  const checkpoint = await openCheckpoint(model);
-  await withoutCopies(adapter, (name, copy) => copyFaultOf(checkpoint, name, copy));
-  const pathOf = weightPaths(checkpoint.names, adapter);
+  const fileNames = await namesOf(model);
+  const checkpoint = await openCheckpoint(model, fileNames);
+  await withoutCopies(adapter, (name, copy) => copyFaultOf({ checkpoint, fileNames }, name, copy));
+  const pathOf = weightPaths(checkpoint.names, adapter, fileNames);
   for (const [name, path] of pathOf) {
     adapter.modules.get(path)!.check(path, shapeOf(name, checkpoint.info(name).shape));
   }
@@ -77,14 +79,18 @@ export async function mergeFolder(
 }
 
 /** Which weight each module's dW is added to. */
-function weightPaths(names: readonly string[], { modules }: LoadedAdapter): Map<string, string> {
+function weightPaths(
+  names: readonly string[],
+  { modules }: LoadedAdapter,
+  fileNames: FileNames | undefined,
+): Map<string, string> {
   const pathOf = new Map<string, string>();
   for (const path of modules.keys()) {
     const name = `${path}.weight`;
     if (!names.includes(name)) {
       const reason = names.includes(quantizedNames(path).words)
         ? "it is quantized; merge into the float model, and quantize what comes out"
-        : path === "lm_head"
+        : name === fileNames?.head
         ? "its head is tied to the embedding"
         : "it has no such tensor";
       throw new ConfigError(`Cannot merge module "${path}" into the model's "${name}": ${reason}`);

@@ -6,9 +6,8 @@
 import type { Bits } from "../kernels/quantized/format.ts";
 import { ConfigError } from "./errors.ts";
 import { copyFiles, copyInnerFiles, type ReadableFolder, type WritableFolder } from "./folder.ts";
-import { type Checkpoint, filesBesideWeights, namedTemplates, openCheckpoint } from "./models/checkpoint.ts";
-import { type LlamaConfig, parseLlamaConfig } from "./models/config.ts";
-import { llamaLinears } from "./models/llama.ts";
+import { type Checkpoint, filesBesideWeights, namedTemplates } from "./models/checkpoint.ts";
+import { openWeights, parseConfig, readConfigFields, weightsOf } from "./models/families.ts";
 import {
   bitsOf,
   headBits,
@@ -16,8 +15,8 @@ import {
   quantizedNames,
   type QuantizeTo,
 } from "./models/quantization.ts";
+import { headOf, linearsOf, type SpecTree } from "./models/spec.ts";
 import { quantizedShapes, quantizeTensor } from "./models/weights.ts";
-import { readConfigFields } from "./open.ts";
 import { fromTensor, layoutSafetensors, type TensorSpec } from "./safetensors/mod.ts";
 import type { HostTensor } from "./tensor.ts";
 
@@ -53,12 +52,12 @@ function quantizedParts(
 }
 
 /** Every tensor of the new file, in no order. */
-function partsOf(checkpoint: Checkpoint, config: LlamaConfig, to: QuantizeTo): Part[] {
-  const linears = llamaLinears(config);
+function partsOf(checkpoint: Checkpoint, tree: SpecTree, to: QuantizeTo): Part[] {
+  const linears = linearsOf(tree), { linear: head, embedding, tied } = headOf(tree);
   const weightOf = (path: string): string =>
     // A tied model's file may have a head of its own all the same: then it is that.
-    path === "lm_head" && config.tieWordEmbeddings && !checkpoint.names.includes("lm_head.weight")
-      ? "model.embed_tokens.weight"
+    path === head.path && tied && !checkpoint.names.includes(`${path}.weight`)
+      ? embedding.name
       : `${path}.weight`;
   const replaced = new Set(linears.map(({ path }) => `${path}.weight`));
   const kept = checkpoint.names.filter((name) => !replaced.has(name)).map((name): Part => {
@@ -72,7 +71,7 @@ function partsOf(checkpoint: Checkpoint, config: LlamaConfig, to: QuantizeTo): P
         `Cannot use weight "${from}" of shape [${found}]: config.json makes it [${shape.out},${shape.in}]`,
       );
     }
-    return quantizedParts(checkpoint, { path, from, bits: path === "lm_head" ? headBits : bitsOf[to] });
+    return quantizedParts(checkpoint, { path, from, bits: path === head.path ? headBits : bitsOf[to] });
   }).concat(kept);
 }
 
@@ -109,15 +108,15 @@ export async function quantizeFolder(
   },
 ): Promise<void> {
   const fields = await readConfigFields(model);
-  const config = parseLlamaConfig(fields);
+  const config = parseConfig(fields);
   if (config.quantization) {
     throw new ConfigError(
       `Cannot quantize the model as ${to}: its folder has weights of ${config.quantization.bits} bits already`,
     );
   }
-  const checkpoint = await openCheckpoint(model);
+  const checkpoint = await openWeights(model, config);
   try {
-    await out.write("model.safetensors", fileOf(partsOf(checkpoint, config, to), onWeight));
+    await out.write("model.safetensors", fileOf(partsOf(checkpoint, weightsOf(config), to), onWeight));
   } finally {
     await checkpoint.close();
   }

@@ -13,13 +13,13 @@ import { loadAdapter } from "./adapters/peft.ts";
 import type { Device } from "./device/device.ts";
 import { uniforms } from "./engine/random.ts";
 import { ConfigError } from "./errors.ts";
-import { openCheckpoint } from "./models/checkpoint.ts";
-import type { LlamaConfig } from "./models/config.ts";
 import { copyFaults } from "./models/copies.ts";
+import { openWeights, readConfig } from "./models/families.ts";
+import type { ModelConfig } from "./models/family.ts";
+import { layersLinears, loadModel, type Model, releaseModel } from "./models/model.ts";
 import { fixedRopeLength } from "./models/rope.ts";
-import { type LlamaModel, loadLlama, releaseLlama } from "./models/llama.ts";
 import { openTokenizer } from "./models/tokenizer.ts";
-import { defaultMaxModelLen, readConfig } from "./open.ts";
+import { defaultMaxModelLen } from "./open.ts";
 import { adapterFiles, checkpointToFiles, type Files, numbersFromFiles } from "./training/checkpoint.ts";
 import { fileOf } from "./training/content.ts";
 import { type DataCounts, readTrainingSet, type TrainingSet } from "./training/data.ts";
@@ -94,10 +94,10 @@ function checked(options: TrainOptions) {
 }
 
 /** Where rotary turns depend on a sequence's length, training keeps to lengths that they are the same for. */
-const maxLength = (config: LlamaConfig): number =>
+const maxLength = (config: ModelConfig): number =>
   Math.min(config.maxPositions, fixedRopeLength(config), defaultMaxModelLen);
 
-function lengthOf(config: LlamaConfig, settings: Settings): number {
+function lengthOf(config: ModelConfig, settings: Settings): number {
   const positions = maxLength(config);
   const { contextLength = Math.min(defaultContextLength, positions) } = settings;
   if (contextLength <= positions) return contextLength;
@@ -108,11 +108,11 @@ function lengthOf(config: LlamaConfig, settings: Settings): number {
 
 async function openBase(
   device: Device,
-  config: LlamaConfig,
+  config: ModelConfig,
   { folder, onEvent }: TrainOptions,
-): Promise<LlamaModel> {
-  const source = await openCheckpoint(folder);
-  return await loadLlama(device, {
+): Promise<Model> {
+  const source = await openWeights(folder, config);
+  return await loadModel(device, {
     config,
     source,
     maxModelLen: maxLength(config),
@@ -121,7 +121,7 @@ async function openBase(
 }
 
 async function adapterFor(
-  model: LlamaModel,
+  model: Model,
   adapter: TrainRunOptions["adapter"],
   { seed, folder }: { readonly seed: number } & Pick<TrainOptions, "folder">,
 ): Promise<Adapter> {
@@ -129,7 +129,7 @@ async function adapterFor(
     const { init } = adapter;
     return await withoutCopies("modules" in init ? init : await loadAdapter(init), copyFaults(folder));
   }
-  return createAdapter(model.linears.slice(0, -1), { ...newAdapterOf(adapter), random: uniforms(seed) });
+  return createAdapter(layersLinears(model), { ...newAdapterOf(adapter), random: uniforms(seed) });
 }
 
 /** What must be the same for a resumption to be the same run. */
@@ -176,7 +176,7 @@ function* heldOutOf(set: TrainingSet) {
 async function trainOn(
   device: Device,
   { model, set, options, settings }: {
-    readonly model: LlamaModel;
+    readonly model: Model;
     readonly set: TrainingSet;
     readonly options: TrainOptions;
     readonly settings: Settings;
@@ -264,6 +264,6 @@ export async function train(device: Device, options: TrainOptions): Promise<Trai
   try {
     return await trainOn(device, { model, set, options, settings });
   } finally {
-    releaseLlama(device, model);
+    releaseModel(device, model);
   }
 }

@@ -48,7 +48,7 @@ function watched(): { readonly device: Device; readonly plans: Plan[]; bytes(): 
 function printed(plan: Plan): string {
   const writers = new Map<Tensor, number>();
   const lines = plan.map(({ kernel, buffers, uniforms }, at) => {
-    const words = Object.entries(uniforms).map(([name, value]) => `${name}=${value}`);
+    const words = Object.keys(kernel.uniforms).map((name) => `${name}=${uniforms[name]}`);
     const read = Object.entries(buffers).filter(([name]) =>
       kernel.buffers[name].access === "read" || (name === "y" && uniforms.accumulate === 1)
     );

@@ -9,7 +9,8 @@ import type { CopyFault } from "../adapters/copies.ts";
 import { ConfigError } from "../errors.ts";
 import type { ReadableFolder } from "../folder.ts";
 import type { DType, HostTensor } from "../tensor.ts";
-import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
+import { type Checkpoint, type FileNames, openCheckpoint } from "./checkpoint.ts";
+import { namesOf } from "./families.ts";
 import { quantizedNames } from "./quantization.ts";
 import { quantizeTensor } from "./weights.ts";
 
@@ -43,7 +44,7 @@ async function quantizedFault(
  * float type: then it is what the weight is when rounded to it. A tied head's weight is the embedding.
  */
 export async function copyFaultOf(
-  checkpoint: Checkpoint,
+  { checkpoint, fileNames }: { readonly checkpoint: Checkpoint; readonly fileNames?: FileNames },
   name: string,
   copy: HostTensor,
 ): Promise<string | undefined> {
@@ -52,7 +53,7 @@ export async function copyFaultOf(
   if (!names.includes(name) && names.includes(quantizedNames(path).words)) {
     return await quantizedFault(checkpoint, path, copy);
   }
-  const source = name === "lm_head.weight" && !names.includes(name) ? "model.embed_tokens.weight" : name;
+  const source = name === fileNames?.head && !names.includes(name) ? fileNames.embedding : name;
   if (!names.includes(source)) return "the model has no such weight";
   const { shape } = checkpoint.info(source);
   if (!isEqual(shape, copy.shape)) {
@@ -65,9 +66,10 @@ export async function copyFaultOf(
 /** As {@linkcode copyFaultOf}, of a model's folder, whose weights are opened for each question. */
 export function copyFaults(folder: ReadableFolder): CopyFault {
   return async (name, copy) => {
-    const checkpoint = await openCheckpoint(folder);
+    const fileNames = await namesOf(folder);
+    const checkpoint = await openCheckpoint(folder, fileNames);
     try {
-      return await copyFaultOf(checkpoint, name, copy);
+      return await copyFaultOf({ checkpoint, fileNames }, name, copy);
     } catch (error) {
       if (error instanceof ConfigError) return error.message;
       throw error;
