@@ -8,6 +8,7 @@
  * @module
  */
 import { type Adapter, createAdapter, methodToTrain } from "./adapters/create.ts";
+import type { Linear } from "./adapters/bank.ts";
 import { withoutCopies } from "./adapters/copies.ts";
 import { loadAdapter } from "./adapters/peft.ts";
 import type { Device } from "./device/device.ts";
@@ -129,8 +130,15 @@ async function adapterFor(
     const { init } = adapter;
     return await withoutCopies("modules" in init ? init : await loadAdapter(init), copyFaults(folder));
   }
-  return createAdapter(layersLinears(model), { ...newAdapterOf(adapter), random: uniforms(seed) });
+  const linears = layersLinears(model);
+  const { targetModules = lastNames(linears), ...settings } = newAdapterOf(adapter);
+  return createAdapter(linears, { ...settings, targetModules, random: uniforms(seed) });
 }
+
+/** What linears are called in every layer, e.g. `q_proj`. */
+const lastNames = (linears: readonly Linear[]): string[] => [
+  ...new Set(linears.map(({ path }) => path.slice(path.lastIndexOf(".") + 1))),
+];
 
 /** What must be the same for a resumption to be the same run. */
 function identityOf(settings: Settings, { config, lr, set }: {

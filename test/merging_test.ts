@@ -223,6 +223,5 @@ test("Merging takes no quantised weights", async () => {
   const device = cpuDevice();
   const folder = await openFolder(fileURLToPath(new URL("fixtures/tiny/llama", import.meta.url)));
   const { model } = await openModel(device, { folder, quantize: "int8", engine: { maxSequences: 1 } });
-  const bank = new Bank(device, fourierft, { linears: model.linears, capacity: 1 });
   assert.equal(new Merging(device, model, { maxRows: 512, mode: "always" }).mayPay(10_000), false);
 });

@@ -1,0 +1,17 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { families } from "../src/models/families.ts";
+import { devicesForLongTests } from "./devices.ts";
+import { type FamilyCase, familyContract } from "./family_contract.ts";
+
+/** A small model of every family. */
+const cases: readonly FamilyCase[] = [
+  { name: "llama", folder: "training/base" },
+];
+
+test("families: every one has a model that the contract is tested with", () => {
+  assert.equal(cases.length, families.length);
+  cases.forEach(({ name }, i) => assert.ok(families[i].modelTypes.includes(name), name));
+});
+
+for (const device of await devicesForLongTests()) for (const family of cases) familyContract(device, family);
