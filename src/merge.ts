@@ -5,6 +5,7 @@
  */
 import { deltaOf } from "./adapters/apply.ts";
 import { withoutCopies } from "./adapters/copies.ts";
+import type { LinearShape } from "./adapters/method.ts";
 import type { LoadedAdapter } from "./adapters/peft.ts";
 import { float32ToBfloat16, float32ToFloat16, widen } from "../kernels/half.ts";
 import type { Device } from "./device/device.ts";
@@ -14,6 +15,7 @@ import { type FileNames, filesBesideWeights, namedTemplates, openCheckpoint } fr
 import { copyFaultOf } from "./models/copies.ts";
 import { namesOf } from "./models/families.ts";
 import { quantizedNames } from "./models/quantization.ts";
+import { transposed } from "./models/transpose.ts";
 import { fromTensor, layoutSafetensors } from "./safetensors/mod.ts";
 import type { HostTensor } from "./tensor.ts";
 
@@ -45,8 +47,9 @@ export async function mergeFolder(
   const checkpoint = await openCheckpoint(model, fileNames);
   await withoutCopies(adapter, (name, copy) => copyFaultOf({ checkpoint, fileNames }, name, copy));
   const pathOf = weightPaths(checkpoint.names, adapter, fileNames);
+  const isTransposed = (path: string): boolean => fileNames?.isTransposed?.(path) ?? false;
   for (const [name, path] of pathOf) {
-    adapter.modules.get(path)!.check(path, shapeOf(name, checkpoint.info(name).shape));
+    adapter.modules.get(path)!.check(path, shapeOf(name, checkpoint.info(name).shape, isTransposed(path)));
   }
   const specs = checkpoint.names.map((name) => {
     const { dtype, shape } = checkpoint.info(name);
@@ -64,10 +67,11 @@ export async function mergeFolder(
   }
   async function merged(weight: HostTensor, name: string, path: string): Promise<HostTensor> {
     const module = adapter.modules.get(path)!;
-    return added(
-      weight,
-      await deltaOf(device, { method: adapter.method, module, shape: shapeOf(name, weight.shape) }),
-    );
+    const turns = isTransposed(path);
+    const linear = turns ? transposed(weight) : weight;
+    const shape = shapeOf(name, weight.shape, turns);
+    const sum = added(linear, await deltaOf(device, { method: adapter.method, module, shape }));
+    return turns ? transposed(sum) : sum;
   }
   try {
     await out.write("model.safetensors", parts());
@@ -100,9 +104,11 @@ function weightPaths(
   return pathOf;
 }
 
-function shapeOf(name: string, shape: readonly number[]): { out: number; in: number } {
+/** The shape of a linear whose weight a file has (out, in), or transposed. */
+function shapeOf(name: string, shape: readonly number[], isTransposed: boolean): LinearShape {
   if (shape.length !== 2) {
     throw new RangeError(`Cannot merge into "${name}" of shape [${shape}]: it must have two dimensions`);
   }
-  return { out: shape[0], in: shape[1] };
+  const [rows, cols] = shape;
+  return isTransposed ? { out: cols, in: rows } : { out: rows, in: cols };
 }

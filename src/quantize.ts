@@ -7,7 +7,8 @@ import type { Bits } from "../kernels/quantized/format.ts";
 import { ConfigError } from "./errors.ts";
 import { copyFiles, copyInnerFiles, type ReadableFolder, type WritableFolder } from "./folder.ts";
 import { type Checkpoint, filesBesideWeights, namedTemplates } from "./models/checkpoint.ts";
-import { openWeights, parseConfig, readConfigFields, weightsOf } from "./models/families.ts";
+import { familyOf, openWeights, parseConfig, readConfigFields } from "./models/families.ts";
+import type { ModelConfig } from "./models/family.ts";
 import {
   bitsOf,
   headBits,
@@ -15,7 +16,8 @@ import {
   quantizedNames,
   type QuantizeTo,
 } from "./models/quantization.ts";
-import { headOf, linearsOf, type SpecTree } from "./models/spec.ts";
+import { headOf, linearsOf, type LinearSpec } from "./models/spec.ts";
+import { transposed } from "./models/transpose.ts";
 import { quantizedShapes, quantizeTensor } from "./models/weights.ts";
 import { fromTensor, layoutSafetensors, type TensorSpec } from "./safetensors/mod.ts";
 import type { HostTensor } from "./tensor.ts";
@@ -29,13 +31,17 @@ interface Part {
 /** The two tensors of a quantised weight. Words come first in a file, by their dtype: the scales wait for their turn. */
 function quantizedParts(
   checkpoint: Checkpoint,
-  { path, from, bits }: { readonly path: string; readonly from: string; readonly bits: Bits },
+  { path, from, shape: { out, in: inSize }, isTransposed, bits }: Pick<LinearSpec, "path" | "shape"> & {
+    readonly from: string;
+    readonly isTransposed: boolean;
+    readonly bits: Bits;
+  },
 ): Part[] {
-  const { shape: [out, inSize] } = checkpoint.info(from);
   const names = quantizedNames(path), shapes = quantizedShapes([out, inSize], bits);
   let scales: HostTensor | undefined;
   async function quantized() {
-    const made = quantizeTensor(await checkpoint.read(from), { name: from, bits });
+    const stored = await checkpoint.read(from);
+    const made = quantizeTensor(isTransposed ? transposed(stored) : stored, { name: from, bits });
     scales = made.scales;
     return made;
   }
@@ -52,7 +58,8 @@ function quantizedParts(
 }
 
 /** Every tensor of the new file, in no order. */
-function partsOf(checkpoint: Checkpoint, tree: SpecTree, to: QuantizeTo): Part[] {
+function partsOf(checkpoint: Checkpoint, config: ModelConfig, to: QuantizeTo): Part[] {
+  const { weights, names: fileNames } = familyOf(config), tree = weights(config);
   const linears = linearsOf(tree), { linear: head, embedding, tied } = headOf(tree);
   const weightOf = (path: string): string =>
     // A tied model's file may have a head of its own all the same: then it is that.
@@ -66,12 +73,15 @@ function partsOf(checkpoint: Checkpoint, tree: SpecTree, to: QuantizeTo): Part[]
   });
   return linears.flatMap(({ path, shape }) => {
     const from = weightOf(path), found = checkpoint.info(from).shape;
-    if (found.length !== 2 || found[0] !== shape.out || found[1] !== shape.in) {
+    const isTransposed = fileNames.isTransposed?.(path) ?? false;
+    const [rows, cols] = isTransposed ? [shape.in, shape.out] : [shape.out, shape.in];
+    if (found.length !== 2 || found[0] !== rows || found[1] !== cols) {
       throw new ConfigError(
-        `Cannot use weight "${from}" of shape [${found}]: config.json makes it [${shape.out},${shape.in}]`,
+        `Cannot use weight "${from}" of shape [${found}]: config.json makes it [${rows},${cols}]`,
       );
     }
-    return quantizedParts(checkpoint, { path, from, bits: path === head.path ? headBits : bitsOf[to] });
+    const bits = path === head.path ? headBits : bitsOf[to];
+    return quantizedParts(checkpoint, { path, shape, from, isTransposed, bits });
   }).concat(kept);
 }
 
@@ -116,7 +126,7 @@ export async function quantizeFolder(
   }
   const checkpoint = await openWeights(model, config);
   try {
-    await out.write("model.safetensors", fileOf(partsOf(checkpoint, weightsOf(config), to), onWeight));
+    await out.write("model.safetensors", fileOf(partsOf(checkpoint, config, to), onWeight));
   } finally {
     await checkpoint.close();
   }

@@ -65,7 +65,7 @@ const rooms: Readonly<Record<string, Room>> = {
     uses: ["training", "open", "engine", "models", "adapters", "errors"],
     types: ["device"],
   },
-  quantize: { uses: ["open", "models", "safetensors", "folder", ...ground] },
+  quantize: { uses: ["models", "safetensors", "folder", ...ground] },
   perplexity: { uses: ["training", "open", "models", "adapters"], types: ["device", "folder"] },
   // `adapters` for the rule of what a name may be; of the rest what a disk must offer.
   runtime: { uses: ["devices", "device", "adapters", "folder", "errors"], types: ["safetensors"] },

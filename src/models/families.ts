@@ -7,13 +7,14 @@ import type { ReadableFolder } from "../folder.ts";
 import { type Checkpoint, type FileNames, openCheckpoint } from "./checkpoint.ts";
 import { fail, type Fields, parseConfigText } from "./config_fields.ts";
 import { anyFamily, type Family, type ModelConfig } from "./family.ts";
+import { gpt2 } from "./gpt2/mod.ts";
 import { llama } from "./llama/mod.ts";
 import { linearsOf, type SpecTree } from "./spec.ts";
 import type { Linear } from "../adapters/bank.ts";
 import { ConfigError } from "../errors.ts";
 
 /** See the module's documentation. */
-export const families: readonly Family[] = [anyFamily(llama)];
+export const families: readonly Family[] = [anyFamily(llama), anyFamily(gpt2)];
 
 /** The family that a `model_type` belongs to. */
 export function familyOfType(modelType: unknown): Family | undefined {

@@ -20,6 +20,7 @@ import {
   type SpecTree,
   type TensorSpec,
 } from "./spec.ts";
+import { transposed } from "./transpose.ts";
 import { isQuantized, quantizedShapes, quantizeTensor, type Weight } from "./weights.ts";
 
 /** Weights by name, one at a time. */
@@ -79,6 +80,8 @@ export class Loader {
     private readonly source: WeightSource,
     private readonly options: {
       readonly tree: SpecTree;
+      /** Whether a linear's weight is stored (in, out). */
+      readonly isTransposed: (path: string) => boolean;
       readonly maxModelLen: number;
       /** Bits of the layers' linears in the folder. */
       readonly stored?: Bits;
@@ -189,7 +192,7 @@ export class Loader {
     { stored, bits }: { readonly stored?: Bits; readonly bits?: Bits },
   ): Promise<Weight<HostTensor>> {
     if (stored === undefined) {
-      const host = await this.#read(`${path}.weight`, [shape.out, shape.in]);
+      const host = await this.#floats({ path, shape });
       return bits === undefined ? host : quantizeTensor(host, { name: path, bits });
     }
     const names = quantizedNames(path);
@@ -199,6 +202,14 @@ export class Loader {
       words: await this.#read(names.words, shapes.words, "uint32"),
       scales: await this.#read(names.scales, shapes.scales, "bfloat16"),
     };
+  }
+
+  /** A linear's weight of floats, (out, in). */
+  async #floats({ path, shape }: Linear): Promise<HostTensor> {
+    const name = weightName({ path });
+    return this.options.isTransposed(path)
+      ? transposed(await this.#read(name, [shape.in, shape.out]))
+      : await this.#read(name, [shape.out, shape.in]);
   }
 
   #upload(weight: Weight<HostTensor>): Weight {

@@ -70,6 +70,7 @@ export async function loadModel(
   const tree = family.weights(config);
   const loader = new Loader(device, source, {
     tree,
+    isTransposed: (path) => family.names.isTransposed?.(path) ?? false,
     maxModelLen,
     stored: config.quantization?.bits,
     bits: quantizedBits(config, quantize),

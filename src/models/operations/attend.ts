@@ -1,5 +1,6 @@
 import { attention } from "../../../kernels/attention.ts";
 import { causalAttention } from "../../../kernels/causal_attention.ts";
+import { kvCache } from "../../../kernels/kv_cache.ts";
 import { rope as ropeKernel } from "../../../kernels/rope.ts";
 import { ropeCache } from "../../../kernels/rope_cache.ts";
 import { type Plan, step } from "../../plan.ts";
@@ -11,8 +12,8 @@ export interface Attention {
   readonly headDim: number;
   /** What dot products are multiplied by. */
   readonly scale: number;
-  /** How q and k are turned. */
-  readonly rope: Rope;
+  /** How q and k are turned; absent where positions are no matter of attention. */
+  readonly rope?: Rope;
 }
 
 /** Causal softmax attention: of each row to itself and the rows before it in its sequence. */
@@ -31,7 +32,9 @@ export function attend(
     const qkv = io.together([q, k, v]);
     const words = { rows, ...sizes, cacheRows };
     return [
-      step(ropeCache, { qkv, ...io.turns(rope), index, keys, values }, words),
+      rope
+        ? step(ropeCache, { qkv, ...io.turns(rope), index, keys, values }, words)
+        : step(kvCache, { qkv, index, keys, values }, words),
       step(attention, { q: qkv, keys, values, first, positions, y: io.tensor(y) }, {
         ...words,
         qStride: q.width + k.width + v.width,
@@ -42,13 +45,13 @@ export function attend(
 
   function wholePlan({ rows, inputs, last, tensor }: WholeIo): WholeStep[] {
     const { positions, first } = inputs;
-    const turn = (x: Value): WholeStep => ({
-      forward: step(ropeKernel, { x: tensor(x), table: rope.table, positions }, {
+    const turn = (x: Value, { table }: Rope): WholeStep => ({
+      forward: step(ropeKernel, { x: tensor(x), table, positions }, {
         ...{ rows, heads: x.width / headDim, headDim },
       }),
     });
     const io = { q: tensor(q), k: tensor(k), v: tensor(v), first };
-    return [turn(q), turn(k), {
+    return [...rope ? [turn(q, rope), turn(k, rope)] : [], {
       forward: step(causalAttention, { ...io, y: tensor(y), logsumexp: tensor(logsumexp) }, {
         rows,
         ...sizes,
@@ -63,7 +66,7 @@ export function attend(
     reads: [q, k, v],
     makes: [y],
     keeps: [logsumexp],
-    overwrites: [q, k],
+    overwrites: rope ? [q, k] : [],
     cacheWidth: k.width,
     rope,
     step: stepPlan,

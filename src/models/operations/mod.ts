@@ -6,9 +6,12 @@
  *
  * @module
  */
+export { activate, type Activation, activationNames } from "./activate.ts";
+export { add } from "./add.ts";
 export { attend, type Attention } from "./attend.ts";
 export { embed } from "./embed.ts";
 export { siluGated } from "./gate.ts";
 export { logits, outputsOf } from "./logits.ts";
-export { rmsNorm } from "./norm.ts";
+export { layerNorm, rmsNorm } from "./norm.ts";
 export { project, projectOnto } from "./project.ts";
+export { split } from "./split.ts";
