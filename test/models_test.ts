@@ -208,7 +208,7 @@ test("parseLlamaConfig fills in what older files leave out, by family", () => {
 
 /** Every way a config is refused: the changed fields, and the one the message must name. */
 const refused: readonly (readonly [Record<string, unknown>, RegExp])[] = [
-  [{ model_type: "bert" }, /"model_type" = "bert": supported are llama, mistral and qwen2/],
+  [{ model_type: "bert" }, /"model_type" = "bert": supported are llama, mistral, qwen2 and gpt2/],
   [{ model_type: undefined }, /"model_type"/],
   [{ hidden_act: "gelu" }, /"hidden_act" = "gelu"/],
   [{ num_attention_heads: 0 }, /"num_attention_heads" = 0/],
