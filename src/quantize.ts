@@ -7,7 +7,8 @@ import type { Bits } from "../kernels/quantized/format.ts";
 import { ConfigError } from "./errors.ts";
 import { copyFiles, copyInnerFiles, type ReadableFolder, type WritableFolder } from "./folder.ts";
 import { type Checkpoint, filesBesideWeights, namedTemplates } from "./models/checkpoint.ts";
-import { familyOf, openWeights, parseConfig, readConfigFields } from "./models/families.ts";
+import { isTransposed, openWeights, parseConfig, readConfigFields, weightsOf } from "./models/families.ts";
+import type { ModelConfig } from "./models/family.ts";
 import type { ModelConfig } from "./models/family.ts";
 import {
   bitsOf,
@@ -31,9 +32,10 @@ interface Part {
 /** The two tensors of a quantised weight. Words come first in a file, by their dtype: the scales wait for their turn. */
 function quantizedParts(
   checkpoint: Checkpoint,
-  { path, from, shape: { out, in: inSize }, isTransposed, bits }: Pick<LinearSpec, "path" | "shape"> & {
+  { path, from, shape: { out, in: inSize }, turns, bits }: Pick<LinearSpec, "path" | "shape"> & {
     readonly from: string;
-    readonly isTransposed: boolean;
+    /** Whether it is stored (in, out). */
+    readonly turns: boolean;
     readonly bits: Bits;
   },
 ): Part[] {
@@ -41,7 +43,7 @@ function quantizedParts(
   let scales: HostTensor | undefined;
   async function quantized() {
     const stored = await checkpoint.read(from);
-    const made = quantizeTensor(isTransposed ? transposed(stored) : stored, { name: from, bits });
+    const made = quantizeTensor(turns ? transposed(stored) : stored, { name: from, bits });
     scales = made.scales;
     return made;
   }
@@ -59,7 +61,7 @@ function quantizedParts(
 
 /** Every tensor of the new file, in no order. */
 function partsOf(checkpoint: Checkpoint, config: ModelConfig, to: QuantizeTo): Part[] {
-  const { weights, names: fileNames } = familyOf(config), tree = weights(config);
+  const tree = weightsOf(config);
   const linears = linearsOf(tree), { linear: head, embedding, tied } = headOf(tree);
   const weightOf = (path: string): string =>
     // A tied model's file may have a head of its own all the same: then it is that.
@@ -73,15 +75,15 @@ function partsOf(checkpoint: Checkpoint, config: ModelConfig, to: QuantizeTo): P
   });
   return linears.flatMap(({ path, shape }) => {
     const from = weightOf(path), found = checkpoint.info(from).shape;
-    const isTransposed = fileNames.isTransposed?.(path) ?? false;
-    const [rows, cols] = isTransposed ? [shape.in, shape.out] : [shape.out, shape.in];
+    const turns = isTransposed(config, path);
+    const [rows, cols] = turns ? [shape.in, shape.out] : [shape.out, shape.in];
     if (found.length !== 2 || found[0] !== rows || found[1] !== cols) {
       throw new ConfigError(
         `Cannot use weight "${from}" of shape [${found}]: config.json makes it [${rows},${cols}]`,
       );
     }
     const bits = path === head.path ? headBits : bitsOf[to];
-    return quantizedParts(checkpoint, { path, shape, from, isTransposed, bits });
+    return quantizedParts(checkpoint, { path, shape, from, turns, bits });
   }).concat(kept);
 }
 

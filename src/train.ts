@@ -15,7 +15,7 @@ import type { Device } from "./device/device.ts";
 import { uniforms } from "./engine/random.ts";
 import { ConfigError } from "./errors.ts";
 import { copyFaults } from "./models/copies.ts";
-import { openWeights, readConfig } from "./models/families.ts";
+import { isTransposed, openWeights, readConfig } from "./models/families.ts";
 import type { ModelConfig } from "./models/family.ts";
 import { layersLinears, loadModel, type Model, releaseModel } from "./models/model.ts";
 import { fixedRopeLength } from "./models/rope.ts";
@@ -132,7 +132,10 @@ async function adapterFor(
   }
   const linears = layersLinears(model);
   const { targetModules = lastNames(linears), ...settings } = newAdapterOf(adapter);
-  return createAdapter(linears, { ...settings, targetModules, random: uniforms(seed) });
+  const made = createAdapter(linears, { ...settings, targetModules, random: uniforms(seed) });
+  // PEFT's word for weights that are stored (in, out).
+  const turned = [...made.modules.keys()].every((path) => isTransposed(model.config, path));
+  return { ...made, config: { ...made.config, fan_in_fan_out: turned } };
 }
 
 /** What linears are called in every layer, e.g. `q_proj`. */

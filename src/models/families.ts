@@ -65,6 +65,11 @@ export function modelLinears(config: ModelConfig): Linear[] {
   return linearsOf(weightsOf(config));
 }
 
+/** Whether the files of a config's model have a linear's weight (in, out). */
+export function isTransposed(config: ModelConfig, path: string): boolean {
+  return familyOf(config).names.isTransposed?.(path) ?? false;
+}
+
 /** Opens a folder's weights by the names that the model's family gives them; see `openCheckpoint`. */
 export function openWeights(folder: ReadableFolder, config: ModelConfig): Promise<Checkpoint> {
   return openCheckpoint(folder, familyOf(config).names);

@@ -8,7 +8,7 @@ import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Bits } from "../../kernels/quantized/format.ts";
-import { familyOf } from "./families.ts";
+import { familyOf, isTransposed } from "./families.ts";
 import type { ModelConfig } from "./family.ts";
 import { Graph } from "./graph.ts";
 import { Loader, type WeightSource } from "./loader.ts";
@@ -70,7 +70,7 @@ export async function loadModel(
   const tree = family.weights(config);
   const loader = new Loader(device, source, {
     tree,
-    isTransposed: (path) => family.names.isTransposed?.(path) ?? false,
+    isTransposed: (path) => isTransposed(config, path),
     maxModelLen,
     stored: config.quantization?.bits,
     bits: quantizedBits(config, quantize),

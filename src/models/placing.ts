@@ -60,8 +60,13 @@ export function placeValues(graph: Graph, kind: PlanKind): Placing {
   /** The last use of what is in each buffer now. */
   const usedUntil: number[] = [];
   const places = new Map<Value, Place>();
-  const whole = (value: Value): boolean =>
-    places.get(value)!.at === 0 && buffers[places.get(value)!.buffer].width === value.width;
+  /** Whether an operation may write its result over what it adds to: nothing else in that buffer is used, now or later. */
+  function isInPlace({ onto, reads }: Operation, at: number): boolean {
+    if (!onto) return false;
+    const { buffer } = places.get(onto)!;
+    return usedUntil[buffer] === at && buffers[buffer].width === onto.width &&
+      reads.every((value) => places.get(value)!.buffer !== buffer);
+  }
 
   function place(values: readonly Value[], at: number): void {
     const width = values.reduce((sum, value) => sum + value.width, 0);
@@ -79,13 +84,13 @@ export function placeValues(graph: Graph, kind: PlanKind): Placing {
   }
 
   graph.operations.forEach((operation, i) => {
-    const { reads, makes, keeps = [], onto } = operation;
+    const { reads, makes, keeps = [] } = operation;
     const columns = columnsOf(operation, kind);
     if (columns) {
       const { buffer, at } = places.get(reads[0])!;
       makes.forEach((made, j) => places.set(made, { buffer, at: at + columns[j] }));
-    } else if (onto && last.get(onto) === i && whole(onto)) {
-      const { buffer } = places.get(onto)!;
+    } else if (isInPlace(operation, i)) {
+      const { buffer } = places.get(operation.onto!)!;
       places.set(makes[0], { buffer, at: 0 });
       usedUntil[buffer] = last.get(makes[0]) ?? i;
     } else if (kind === "step") {
