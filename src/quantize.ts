@@ -9,7 +9,6 @@ import { copyFiles, copyInnerFiles, type ReadableFolder, type WritableFolder } f
 import { type Checkpoint, filesBesideWeights, namedTemplates } from "./models/checkpoint.ts";
 import { isTransposed, openWeights, parseConfig, readConfigFields, weightsOf } from "./models/families.ts";
 import type { ModelConfig } from "./models/family.ts";
-import type { ModelConfig } from "./models/family.ts";
 import {
   bitsOf,
   headBits,
