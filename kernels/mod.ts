@@ -24,7 +24,12 @@ import { fourierDelta } from "./fourier_delta.ts";
 import { fourierGradient } from "./fourier_gradient.ts";
 import { fourierLinear } from "./fourier_linear.ts";
 import { fourierLinears } from "./fourier_linears.ts";
+import { gelu, geluBackward } from "./gelu.ts";
+import { geluNew, geluNewBackward } from "./gelu_new.ts";
 import type { Kernel } from "./kernel.ts";
+import { kvCache } from "./kv_cache.ts";
+import { layerNorm } from "./layer_norm.ts";
+import { layerNormBackward } from "./layer_norm_backward.ts";
 import { linear } from "./linear.ts";
 import { linearBias } from "./linear_bias.ts";
 import { linearTransposed } from "./linear_transposed.ts";
@@ -37,6 +42,7 @@ import { quantizedCrossEntropyLoss } from "./quantized_cross_entropy_loss.ts";
 import { quantizedLinear } from "./quantized_linear.ts";
 import { quantizedLinearBias } from "./quantized_linear_bias.ts";
 import { quantizedLinearTransposed } from "./quantized_linear_transposed.ts";
+import { relu, reluBackward } from "./relu.ts";
 import { rmsNorm } from "./rms_norm.ts";
 import { rmsNormBackward } from "./rms_norm_backward.ts";
 import { rope } from "./rope.ts";
@@ -44,9 +50,12 @@ import { ropeBackward } from "./rope_backward.ts";
 import { ropeCache } from "./rope_cache.ts";
 import { sample } from "./sample.ts";
 import { scale } from "./scale.ts";
+import { silu, siluBackward } from "./silu.ts";
 import { siluGate, siluGateBackward } from "./silu_gate.ts";
 import { siluGateUp } from "./silu_gate_up.ts";
 import { sumOfSquares } from "./sum_of_squares.ts";
+import { takeColumns } from "./take_columns.ts";
+import { takeColumnsBackward } from "./take_columns_backward.ts";
 
 export {
   adamw,
@@ -70,6 +79,13 @@ export {
   fourierGradient,
   fourierLinear,
   fourierLinears,
+  gelu,
+  geluBackward,
+  geluNew,
+  geluNewBackward,
+  kvCache,
+  layerNorm,
+  layerNormBackward,
   linear,
   linearBias,
   linearTransposed,
@@ -82,6 +98,8 @@ export {
   quantizedLinear,
   quantizedLinearBias,
   quantizedLinearTransposed,
+  relu,
+  reluBackward,
   rmsNorm,
   rmsNormBackward,
   rope,
@@ -89,10 +107,14 @@ export {
   ropeCache,
   sample,
   scale,
+  silu,
+  siluBackward,
   siluGate,
   siluGateBackward,
   siluGateUp,
   sumOfSquares,
+  takeColumns,
+  takeColumnsBackward,
 };
 export { adamwHyper, type AdamwStep } from "./adamw.ts";
 export { noTarget } from "./cross_entropy/launch.ts";
@@ -135,12 +157,18 @@ export const kernels: readonly Kernel[] = [
   quantizedLinearTransposed,
   embedding,
   rmsNorm,
+  layerNorm,
   rope,
   ropeCache,
+  kvCache,
   scale,
   attention,
   siluGate,
   siluGateUp,
+  gelu,
+  geluNew,
+  relu,
+  silu,
   add,
   addTransposed,
   sample,
@@ -149,6 +177,13 @@ export const kernels: readonly Kernel[] = [
   rmsNormBackward,
   ropeBackward,
   siluGateBackward,
+  layerNormBackward,
+  geluBackward,
+  geluNewBackward,
+  reluBackward,
+  siluBackward,
+  takeColumns,
+  takeColumnsBackward,
   causalAttention,
   causalAttentionBackward,
   crossEntropyHead,

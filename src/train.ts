@@ -8,18 +8,19 @@
  * @module
  */
 import { type Adapter, createAdapter, methodToTrain } from "./adapters/create.ts";
+import type { Linear } from "./adapters/bank.ts";
 import { withoutCopies } from "./adapters/copies.ts";
 import { loadAdapter } from "./adapters/peft.ts";
 import type { Device } from "./device/device.ts";
 import { uniforms } from "./engine/random.ts";
 import { ConfigError } from "./errors.ts";
-import { openCheckpoint } from "./models/checkpoint.ts";
-import type { LlamaConfig } from "./models/config.ts";
 import { copyFaults } from "./models/copies.ts";
+import { isTransposed, openWeights, readConfig } from "./models/families.ts";
+import type { ModelConfig } from "./models/family.ts";
+import { layersLinears, loadModel, type Model, releaseModel } from "./models/model.ts";
 import { fixedRopeLength } from "./models/rope.ts";
-import { type LlamaModel, loadLlama, releaseLlama } from "./models/llama.ts";
 import { openTokenizer } from "./models/tokenizer.ts";
-import { defaultMaxModelLen, readConfig } from "./open.ts";
+import { defaultMaxModelLen } from "./open.ts";
 import { adapterFiles, checkpointToFiles, type Files, numbersFromFiles } from "./training/checkpoint.ts";
 import { fileOf } from "./training/content.ts";
 import { type DataCounts, readTrainingSet, type TrainingSet } from "./training/data.ts";
@@ -94,10 +95,10 @@ function checked(options: TrainOptions) {
 }
 
 /** Where rotary turns depend on a sequence's length, training keeps to lengths that they are the same for. */
-const maxLength = (config: LlamaConfig): number =>
+const maxLength = (config: ModelConfig): number =>
   Math.min(config.maxPositions, fixedRopeLength(config), defaultMaxModelLen);
 
-function lengthOf(config: LlamaConfig, settings: Settings): number {
+function lengthOf(config: ModelConfig, settings: Settings): number {
   const positions = maxLength(config);
   const { contextLength = Math.min(defaultContextLength, positions) } = settings;
   if (contextLength <= positions) return contextLength;
@@ -108,11 +109,11 @@ function lengthOf(config: LlamaConfig, settings: Settings): number {
 
 async function openBase(
   device: Device,
-  config: LlamaConfig,
+  config: ModelConfig,
   { folder, onEvent }: TrainOptions,
-): Promise<LlamaModel> {
-  const source = await openCheckpoint(folder);
-  return await loadLlama(device, {
+): Promise<Model> {
+  const source = await openWeights(folder, config);
+  return await loadModel(device, {
     config,
     source,
     maxModelLen: maxLength(config),
@@ -121,7 +122,7 @@ async function openBase(
 }
 
 async function adapterFor(
-  model: LlamaModel,
+  model: Model,
   adapter: TrainRunOptions["adapter"],
   { seed, folder }: { readonly seed: number } & Pick<TrainOptions, "folder">,
 ): Promise<Adapter> {
@@ -129,8 +130,18 @@ async function adapterFor(
     const { init } = adapter;
     return await withoutCopies("modules" in init ? init : await loadAdapter(init), copyFaults(folder));
   }
-  return createAdapter(model.linears.slice(0, -1), { ...newAdapterOf(adapter), random: uniforms(seed) });
+  const linears = layersLinears(model);
+  const { targetModules = lastNames(linears), ...settings } = newAdapterOf(adapter);
+  const made = createAdapter(linears, { ...settings, targetModules, random: uniforms(seed) });
+  // PEFT's word for weights that are stored (in, out).
+  const turned = [...made.modules.keys()].every((path) => isTransposed(model.config, path));
+  return { ...made, config: { ...made.config, fan_in_fan_out: turned } };
 }
+
+/** What linears are called in every layer, e.g. `q_proj`. */
+const lastNames = (linears: readonly Linear[]): string[] => [
+  ...new Set(linears.map(({ path }) => path.slice(path.lastIndexOf(".") + 1))),
+];
 
 /** What must be the same for a resumption to be the same run. */
 function identityOf(settings: Settings, { config, lr, set }: {
@@ -176,7 +187,7 @@ function* heldOutOf(set: TrainingSet) {
 async function trainOn(
   device: Device,
   { model, set, options, settings }: {
-    readonly model: LlamaModel;
+    readonly model: Model;
     readonly set: TrainingSet;
     readonly options: TrainOptions;
     readonly settings: Settings;
@@ -264,6 +275,6 @@ export async function train(device: Device, options: TrainOptions): Promise<Trai
   try {
     return await trainOn(device, { model, set, options, settings });
   } finally {
-    releaseLlama(device, model);
+    releaseModel(device, model);
   }
 }

@@ -18,7 +18,7 @@ export interface Adapter {
 /** A new adapter by PEFT's names, as a caller asks for it. */
 export type NewAdapter =
   & {
-    /** Linears by PEFT's rule: a whole path, or the end of one from a dot on; by default the seven of every layer. */
+    /** Linears by PEFT's rule: a whole path, or the end of one from a dot on; by default all of the layers. */
     readonly targetModules?: readonly string[];
   }
   & (

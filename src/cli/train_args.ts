@@ -36,7 +36,7 @@ export const trainArgs = {
   out: { type: "string", required: true, description: "Adapter folder to write", valueHint: "DIR" },
   method: text("fourierft or lora", "fourierft"),
   init: text("Adapter folder to go on training, in place of a new adapter"),
-  "target-modules": text("Names of the linears to adapt", adapterDefaults.targetModules),
+  "target-modules": text("Names of the linears to adapt; default: all of the layers"),
   "n-frequency": text("FourierFT: coefficients a linear", adapterDefaults.nFrequency),
   scaling: text("FourierFT: scaling", adapterDefaults.scaling),
   "random-loc-seed": text("FourierFT: seed of the frequencies", adapterDefaults.randomLocSeed),
@@ -105,7 +105,9 @@ export async function adapterOf(a: TrainArgs): Promise<TrainOptions["adapter"]> 
   }
   return {
     peftType,
-    targetModules: String(a["target-modules"]).split(",").map((name) => name.trim()),
+    targetModules: typeof a["target-modules"] === "string"
+      ? a["target-modules"].split(",").map((name) => name.trim())
+      : undefined,
     nFrequency: parseCount("n-frequency", String(a["n-frequency"]), { least: 1 }),
     scaling: parseNumber("scaling", String(a.scaling)),
     randomLocSeed: parseCount("random-loc-seed", String(a["random-loc-seed"])),

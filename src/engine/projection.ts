@@ -4,8 +4,8 @@
  * @module
  */
 import type { Bank } from "../adapters/bank.ts";
-import type { Projection } from "../models/llama.ts";
-import type { ProjectionIo } from "../models/llama_plan.ts";
+import type { Projection } from "../models/projection.ts";
+import type { ProjectionIo } from "../models/graph.ts";
 import { linearStep } from "../models/weights.ts";
 import type { Plan } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";

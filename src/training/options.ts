@@ -88,9 +88,8 @@ export const trainDefaults = {
 /** Tokens of a sequence unless told, where the model has positions for more. */
 export const defaultContextLength = 512;
 
-/** What a new adapter is made of unless told. */
+/** What a new adapter is made of unless told; of the linears, those of the model's layers. */
 export const adapterDefaults = {
-  targetModules: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
   nFrequency: 1000,
   scaling: 150,
   randomLocSeed: 777,
@@ -170,7 +169,7 @@ export function settingsOf(options: TrainSettings) {
 }
 
 /**
- * A new adapter's settings, each with a value.
+ * A new adapter's settings, each with a value but `targetModules`, whose default the model decides.
  *
  * @throws RangeError that names the field and the rule it breaks.
  */
