@@ -191,6 +191,57 @@ test("imports: an arrow that is not in the table is named with its file", () => 
   assert.equal(wrong("src/attic/a.ts", "").length, 1);
 });
 
+/** Doors that bundle for a page as they are: what they reach needs only what the web has. */
+const webDoors = [
+  "mod.ts",
+  "kernels/mod.ts",
+  "src/safetensors/mod.ts",
+  "src/server/mod.ts",
+];
+
+/** Packages that run in a page. */
+const webPackages = ["fast-check", "hono", "oniguruma-to-es", "zod"];
+
+/** The ways by which a door reaches what a page has not, by imports that stay when types are stripped. */
+function beyondTheWeb(door: string, sources: readonly Source[]): string[] {
+  const byPath = new Map(sources.map((source) => [source.path, source]));
+  const from = new Map<string, string | undefined>([[door, undefined]]);
+  const way = (path: string): string => {
+    const before = from.get(path);
+    return before === undefined ? path : `${way(before)} -> ${path}`;
+  };
+  const found: string[] = [];
+  for (const path of from.keys()) {
+    for (const { target, local, typeOnly } of byPath.get(path)!.imports) {
+      if (typeOnly) continue;
+      const isOfTheWeb = local
+        ? !knowsRuntime.includes(roomOf(target))
+        : webPackages.includes(target.split("/")[0]);
+      if (!isOfTheWeb) found.push(`${way(path)} -> ${target}`);
+      else if (local && !from.has(target)) from.set(target, path);
+    }
+  }
+  return found;
+}
+
+for (const door of webDoors) {
+  test(`doors: ${door} reaches nothing that a page has not`, () => {
+    assert.deepEqual(beyondTheWeb(door, everything), []);
+  });
+}
+
+test("doors: a way to a runtime is found through other files, unless by types", () => {
+  const file = (path: string, code: string): Source => ({ path, code, imports: importsOf(path, code) });
+  const sources = [
+    file("mod.ts", 'export { a } from "./src/open.ts";'),
+    file("src/open.ts", 'import { f } from "./runtime/file.ts";\nimport type { G } from "./runtime/gpu.ts";'),
+  ];
+  assert.deepEqual(beyondTheWeb("mod.ts", sources), ["mod.ts -> src/open.ts -> src/runtime/file.ts"]);
+  assert.deepEqual(beyondTheWeb("mod.ts", [file("mod.ts", 'import { open } from "node:fs";')]), [
+    "mod.ts -> node:fs",
+  ]);
+});
+
 test("runtimes: nothing outside runtime/ and cli/ names one", () => {
   const named = /\b(?:Deno|Bun|process)\s*[.?[]|["']node:/;
   const offenders = everything

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import type { LinearShape, Spectrum } from "../mod.ts";
-import { frequencies } from "../mod.ts";
+import { frequencies } from "../kernels/mod.ts";
 
 /** Cosine and sine of 2 pi k / length. */
 function circle(length: number): { cos: Float64Array; sin: Float64Array } {

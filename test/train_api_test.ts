@@ -8,7 +8,6 @@ import {
   type Device,
   loadAdapter,
   type NewAdapter,
-  openFolder,
   type ReadableFolder,
   type Tensor,
   train,
@@ -16,6 +15,7 @@ import {
   type TrainOptions,
   type TrainOutcome,
 } from "../mod.ts";
+import { openFolder } from "../src/runtime/mod.ts";
 import { bytesSource } from "../src/safetensors/mod.ts";
 import { devicesForLongTests } from "./devices.ts";
 import { ended, start, withTinyModel, wordsOf } from "./train_process.ts";

@@ -3,18 +3,9 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import {
-  applyModule,
-  cpuDevice,
-  deltaOf,
-  fourierft,
-  fourierModule,
-  frequencies,
-  openCpuDevice,
-  openDevice,
-  openFolder,
-  openModel,
-} from "fourierft";
+import { applyModule, cpuDevice, deltaOf, fourierft, fourierModule, openModel } from "fourierft";
+import { openCpuDevice, openDevice, openFolder } from "fourierft/node";
+import { frequencies } from "fourierft/kernels";
 import { kernels, portableLimits } from "fourierft/kernels";
 import { parseSafetensors, writeSafetensors } from "fourierft/safetensors";
 import { createApp } from "fourierft/server";
@@ -66,7 +57,7 @@ test("openCpuDevice: its thread has the definition's numbers", async () => {
 });
 
 test("openCpuDevice: a program that forgets its device ends", () => {
-  const program = `import { openCpuDevice } from "fourierft";
+  const program = `import { openCpuDevice } from "fourierft/node";
     const device = await openCpuDevice();
     console.log((await device.read(device.alloc([2], "float32"))).join());`;
   const options = { encoding: "utf8", timeout: 60_000 };
