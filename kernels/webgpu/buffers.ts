@@ -19,8 +19,8 @@ export interface BufferPart {
 export const roundUp = (n: number, step: number): number => Math.ceil(n / step) * step;
 
 /** Bytes that one buffer may have, and be bound whole. */
-export function maxBufferBytes({ limits }: GPUDevice): number {
-  return Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize);
+export function maxBufferBytes(gpu: GPUDevice): number {
+  return Math.min(gpu.limits.maxBufferSize, gpu.limits.maxStorageBufferBindingSize);
 }
 
 /**

@@ -17,7 +17,8 @@ export const matrixUnitsFeature = "chromium-experimental-subgroup-matrix" as GPU
  *
  * @param matrixUnits Whether products may run on matrix units: these round, and not all are of our kernels' shape.
  */
-export function gpuLimits({ features, limits }: GPUDevice, matrixUnits = false): Limits {
+export function gpuLimits(gpu: GPUDevice, matrixUnits = false): Limits {
+  const { features, limits } = gpu;
   const names = new Set<string>(features);
   if (!matrixUnits) names.delete(matrixUnitsFeature);
   return {

@@ -67,10 +67,8 @@ function adapterName({ vendor, architecture, device, description }: GPUAdapterIn
  *
  * @throws DeviceError when it has no adapter.
  */
-export async function openGpuOf(
-  { gpu, name, id }: Implementation,
-  options: OpenGpuOptions,
-): Promise<OpenGpu> {
+export async function openGpuOf(source: Implementation, options: OpenGpuOptions): Promise<OpenGpu> {
+  const { gpu, name, id } = source;
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new DeviceError("it found no adapter");
   const matrixUnits = (options.matrixUnits ?? false) && adapter.features.has(matrixUnitsFeature) &&

@@ -20,7 +20,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { wasmBytes } from "../../kernels/wasm_bytes.ts";
 import { root } from "../architecture.ts";
-import { compile, type Compiled } from "./compile.ts";
+import { compile } from "./compile.ts";
 
 /** Packages that the package works without: a GPU needs Dawn, the CPU device does not. */
 const optional = ["webgpu"];
@@ -49,7 +49,8 @@ function door(source: string): Record<string, string> {
   return { types: `${file}.d.ts`, default: `${file}.js` };
 }
 
-function manifest(own: Manifest, { imports, started }: Compiled): Record<string, unknown> {
+/** @param started Modules that are started by their URL: bundlers must not drop them. */
+function manifest(own: Manifest, started: readonly string[]): Record<string, unknown> {
   const needed = Object.entries(own.dependencies).filter(([name]) => !optional.includes(name));
   return {
     name: own.name,
@@ -64,7 +65,6 @@ function manifest(own: Manifest, { imports, started }: Compiled): Record<string,
       [wasmFile]: { types: `${wasmFile}.d.ts`, default: wasmFile },
       "./package.json": "./package.json",
     },
-    imports,
     sideEffects: [`./${command}`, ...new Set(started.map((path) => `./${path}`))],
     dependencies: Object.fromEntries(needed.map(([name, version]) => [name, `^${version}`])),
     optionalDependencies: Object.fromEntries(optional.map((name) => [name, own.dependencies[name]])),
@@ -83,8 +83,8 @@ export function buildPackage(): string {
   try {
     const inside = join(folder, "package");
     const own: Manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-    const compiled = compile(inside);
-    writeFileSync(join(inside, "package.json"), JSON.stringify(manifest(own, compiled), null, 2) + "\n");
+    const started = compile(inside);
+    writeFileSync(join(inside, "package.json"), JSON.stringify(manifest(own, started), null, 2) + "\n");
     writeFileSync(join(inside, wasmFile), wasmBytes());
     writeFileSync(join(inside, `${wasmFile}.d.ts`), wasmTypes);
     chmodSync(join(inside, command), 0o755);

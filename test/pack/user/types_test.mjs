@@ -8,7 +8,10 @@ import { publint } from "publint";
 
 /** Fails to compile where a type of the package is lost: each `@ts-expect-error` is an error where nothing is wrong. */
 const user = `
-import { type ChatMessage, deltaOf, type Device, fourierft, fourierModule, generateText, type LlamaModel, openModel, type ReadableFolder, type TextToken, type Tokenizer } from "fourierft";
+import {
+  type ChatMessage, deltaOf, type Device, fourierft, fourierModule, generateText, type LlamaModel, openModel,
+  type ReadableFolder, type TextToken, type Tokenizer,
+} from "fourierft";
 import { adaptedLinearsRmsNorm, attention, type Kernel, kernels, normals, rmsNorm } from "fourierft/kernels";
 import { parseSafetensors } from "fourierft/safetensors";
 import { createApp } from "fourierft/server";
@@ -47,8 +50,8 @@ export async function check(device: Device, folder: ReadableFolder, message: Cha
 
 /** For programs with the types of WebGPU: they are the package's own. */
 const userOfGpu = `
-import { webgpuDevice } from "fourierft";
-import { type OpenGpu, openGpu } from "fourierft/node";
+import { type OpenGpu, webgpuDevice } from "fourierft";
+import { openGpu } from "fourierft/node";
 export async function open(own: GPUDevice, gpu: OpenGpu): Promise<void> {
   webgpuDevice(own).destroy();
   const device: GPUDevice = (await openGpu()).device;
