@@ -67,6 +67,12 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   quantize: { uses: ["open", "models", "safetensors", "folder", ...ground] },
   perplexity: { uses: ["training", "open", "models", "adapters"], types: ["device", "folder"] },
+  // For users' tests, too: nothing of the library may use it.
+  testing: {
+    uses: ["safetensors", "folder", ...ground],
+    types: ["adapters", "training"],
+    packages: ["fast-check"],
+  },
   // `adapters` for the rule of what a name may be; of the rest what a disk must offer.
   runtime: { uses: ["devices", "device", "adapters", "folder", "errors"], types: ["safetensors"] },
 };
@@ -197,6 +203,7 @@ const webDoors = [
   "kernels/mod.ts",
   "src/safetensors/mod.ts",
   "src/server/mod.ts",
+  "src/testing/mod.ts",
 ];
 
 /** Packages that run in a page. */

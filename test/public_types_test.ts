@@ -1,6 +1,6 @@
 /**
  * Every type in a public signature can be imported from the door that has the signature, or, where the door is used beside
- * `fourierft`, from there.
+ * others, from those.
  *
  * @module
  */
@@ -32,16 +32,16 @@ function hiddenTypes(door: string): string[] {
 const namesOfKernel = /private type '(?:\w*Buffers?|[Uu]niforms)' \(kernels\/\w+\.ts/;
 
 /** A package's, to be imported from there. */
-const ofPackage = /private type '(?:Hono|MiddlewareHandler)'|\(.*node_modules\//;
+const ofPackage = /private type '(?:Hono|MiddlewareHandler|fc|Arbitrary)'|\(.*node_modules\//;
 
-/** Doors to what stands on `fourierft`: its types are imported from there. */
+/** Doors to what stands on others: the types of those are imported from there. */
 const besideMain = ["./node", "./testing"];
 
-/** Names that `mod.ts` exports. */
+/** Names that `fourierft` and `fourierft/safetensors` export. */
 const ofMain = new Set(
-  [...readFileSync(join(root, "mod.ts"), "utf8").matchAll(/^export (?:type )?\{([^}]*)\}/gm)].flatMap(
-    ([, names]) => names.split(",").map((name) => name.trim().replace(/^type /, "")),
-  ),
+  [".", "./safetensors"].map((name) => readFileSync(join(root, doors[name]), "utf8"))
+    .flatMap((code) => [...code.matchAll(/^export (?:type )?\{([^}]*)\}/gm)])
+    .flatMap(([, names]) => names.split(",").map((name) => name.trim().replace(/^type /, ""))),
 );
 
 function isOfMain(sentence: string): boolean {
