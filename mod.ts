@@ -101,7 +101,7 @@ export {
   type TextToken,
 } from "./src/engine/text.ts";
 export { ConfigError, NonFiniteError, NotFoundError, OverloadedError } from "./src/errors.ts";
-export { MissingFileError, type ReadableFolder, type WritableFolder } from "./src/folder.ts";
+export { MissingFileError, type ReadableFolder, readTextBy, type WritableFolder } from "./src/folder.ts";
 export { mergeFolder } from "./src/merge.ts";
 export type { LlamaConfig, RopeScaling } from "./src/models/config.ts";
 export type { LayerWeights, LlamaModel, Projection } from "./src/models/llama.ts";

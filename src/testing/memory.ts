@@ -5,15 +5,12 @@
  */
 import type { AdapterStore } from "../adapters/store.ts";
 import { ConfigError } from "../errors.ts";
-import { isPlainName, MissingFileError, type ReadableFolder } from "../folder.ts";
+import { isPlainName, MissingFileError, type ReadableFolder, readTextBy } from "../folder.ts";
 import { bytesSource } from "../safetensors/mod.ts";
 import type { CheckpointStore, Files } from "../training/checkpoint.ts";
 
 /** Files by name: bytes, or a text that is UTF-8 in the file. */
 export type FileContents = ReadonlyMap<string, Uint8Array | string>;
-
-/** The default of {@linkcode ReadableFolder.readText}. */
-const maxTextBytes = 2 ** 26;
 
 /** What throws becomes a rejection. */
 const attempt = <T>(act: () => T): Promise<T> => new Promise((resolve) => resolve(act()));
@@ -30,20 +27,10 @@ export function memoryFolder(files: FileContents): ReadableFolder {
     if (content === undefined) throw new MissingFileError(cannot(name, "there is no such file"));
     return typeof content === "string" ? new TextEncoder().encode(content) : content;
   }
+  const open: ReadableFolder["open"] = (name) => attempt(() => bytesSource(bytesOf(name)));
   return {
-    open: (name) => attempt(() => bytesSource(bytesOf(name))),
-    readText: (name, { maxBytes = maxTextBytes } = {}) =>
-      attempt(() => {
-        const bytes = bytesOf(name);
-        if (bytes.length > maxBytes) {
-          throw new ConfigError(cannot(name, `it has ${bytes.length} bytes, the limit is ${maxBytes}`));
-        }
-        try {
-          return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-        } catch {
-          throw new ConfigError(cannot(name, "it is not UTF-8"));
-        }
-      }),
+    open,
+    readText: (name, options) => readTextBy(open, name, options),
     exists: (name) =>
       attempt(() => {
         checkName(name);

@@ -92,3 +92,31 @@ export function keptCoefficients(spectrum: SparseSpectrum, shape: LinearShape): 
     at.get((out - u[l]) % out * inFeatures + (inFeatures - v[l]) % inFeatures) ?? 0;
   return Float64Array.from(coefficients, (c, l) => scaling * (c + mirrored(l)) / 2);
 }
+
+/** Re(DFT2(dW)) at each of a spectrum's frequencies: summed over q first, then over p. */
+export function forwardAt(
+  delta: ArrayLike<number>,
+  { u, v }: Pick<SparseSpectrum, "u" | "v">,
+  { out, in: inFeatures }: LinearShape,
+): Float64Array {
+  const rows = circle(out), columns = circle(inFeatures);
+  const ofBin = new Map<number, { readonly re: Float64Array; readonly im: Float64Array }>();
+  for (const bin of new Set(v)) {
+    const re = new Float64Array(out), im = new Float64Array(out);
+    for (let i = 0; i < delta.length; i++) {
+      const p = Math.floor(i / inFeatures), turn = i % inFeatures * bin % inFeatures;
+      re[p] += delta[i] * columns.cos[turn];
+      im[p] -= delta[i] * columns.sin[turn];
+    }
+    ofBin.set(bin, { re, im });
+  }
+  return Float64Array.from(u, (bin, l) => {
+    const { re, im } = ofBin.get(v[l])!;
+    let sum = 0;
+    for (let p = 0; p < out; p++) {
+      const turn = p * bin % out;
+      sum += re[p] * rows.cos[turn] + im[p] * rows.sin[turn];
+    }
+    return sum;
+  });
+}

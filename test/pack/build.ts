@@ -25,6 +25,9 @@ import { compile } from "./compile.ts";
 /** Packages that the package works without: a GPU needs Dawn, the CPU device does not. */
 const optional = ["webgpu"];
 
+/** Packages that a door needs which most users never open: `fourierft/testing`. */
+const peers = ["fast-check"];
+
 /** The CPU device's WASM as a file: platforms that compile nothing at run time take it compiled from here. */
 const wasmFile = "./kernels.wasm";
 const wasmTypes = `import type { WebAssemblyModule } from "./platform_types.js";
@@ -41,6 +44,7 @@ interface Manifest {
   readonly license: string;
   readonly exports: Readonly<Record<string, string>>;
   readonly dependencies: Readonly<Record<string, string>>;
+  readonly devDependencies: Readonly<Record<string, string>>;
 }
 
 /** A door of the package: what it is in the sources, as a manifest names it. */
@@ -67,6 +71,8 @@ function manifest(own: Manifest, started: readonly string[]): Record<string, unk
     },
     sideEffects: [`./${command}`, ...new Set(started.map((path) => `./${path}`))],
     dependencies: Object.fromEntries(needed.map(([name, version]) => [name, `^${version}`])),
+    peerDependencies: Object.fromEntries(peers.map((name) => [name, `^${own.devDependencies[name]}`])),
+    peerDependenciesMeta: Object.fromEntries(peers.map((name) => [name, { optional: true }])),
     optionalDependencies: Object.fromEntries(optional.map((name) => [name, own.dependencies[name]])),
   };
 }

@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 import { build } from "esbuild";
 
-const said = `true 2x3 function,function,function
+const said = `true 2x3 function,function,function,function
 CPU (WASM SIMD, one thread of its own) true
 `;
 const commands = JSON.parse(process.env.RUNTIMES);
@@ -21,7 +21,9 @@ import * as fourierft from "fourierft";
 import { kernels } from "fourierft/kernels";
 import { parseSafetensors } from "fourierft/safetensors";
 import { createApp } from "fourierft/server";
+import { referenceDelta, spectralProperties } from "fourierft/testing";
 export const all = [fourierft, kernels, parseSafetensors, createApp];
+export const holds = () => spectralProperties.linearity(referenceDelta, { numRuns: 5 });
 `;
 
 /** A bundle without conditions, plugins, or modules left out. */
@@ -42,7 +44,9 @@ for (const platform of ["browser", "neutral"]) {
   test(`doors: a bundle for the platform ${platform} has no module of a runtime, and computes`, async () => {
     const text = await bundled(page, platform);
     assert.doesNotMatch(text, /(?:from|import|require)\s*\(?\s*["'](?:node:|fs|path)/);
-    const { all } = await import(`data:text/javascript;base64,${Buffer.from(text).toString("base64")}`);
+    const { all, holds } = await import(
+      `data:text/javascript;base64,${Buffer.from(text).toString("base64")}`
+    );
     const module = all[0].fourierModule({ coefficients: new Float32Array([1]), seed: 1, scaling: 6 });
     const linear = { method: all[0].fourierft, module, shape: { out: 2, in: 3 } };
     assert.deepEqual((await all[0].deltaOf(all[0].cpuDevice(), linear)).shape, [2, 3]);
@@ -50,6 +54,7 @@ for (const platform of ["browser", "neutral"]) {
     const cpu = await all[0].openDevice();
     assert.match(cpu.description, /^CPU \(WASM SIMD, one thread: .+\)$/);
     assert.deepEqual((await all[0].deltaOf(cpu, linear)).shape, [2, 3]);
+    await holds();
   });
 }
 

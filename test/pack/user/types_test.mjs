@@ -15,6 +15,7 @@ import {
 import { adaptedLinearsRmsNorm, attention, type Kernel, kernels, normals, rmsNorm } from "fourierft/kernels";
 import { parseSafetensors } from "fourierft/safetensors";
 import { createApp } from "fourierft/server";
+import { shapes, type SpectralReconstruction, spectralProperties } from "fourierft/testing";
 
 type IsAny<T> = 0 extends 1 & T ? true : false;
 const isTyped = <T>(_: T, any: IsAny<T>): void => void any;
@@ -30,6 +31,10 @@ export async function check(device: Device, folder: ReadableFolder, message: Cha
   isTyped(normals, false);
   isTyped(parseSafetensors, false);
   isTyped(createApp, false);
+  isTyped(shapes, false);
+  // @ts-expect-error: an implementation answers with numbers
+  const reconstruct: SpectralReconstruction = () => "dW";
+  void spectralProperties.linearity(reconstruct, { shapes: shapes({ longest: 8 }) });
   const kernel: Kernel = kernels[0];
   // @ts-expect-error: a kernel's buffers have names
   void rmsNorm.buffers.nothing;
