@@ -26,8 +26,9 @@ export interface KernelRunner {
   /**
    * Runs a kernel. The promise resolves when the commands are submitted; the queue runs them in order.
    *
-   * @throws RangeError for sizes that break the kernel's rule, and for a buffer or a uniform that is missing; TypeError for
-   * an element type that the kernel does not take; Error when the GPU's compiler refuses the text.
+   * @throws RangeError for sizes that break the kernel's rule, and for a missing buffer or uniform word.
+   * @throws TypeError for an element type that the kernel does not take.
+   * @throws Error when the GPU's compiler refuses the text.
    */
   run<B extends string, U extends string>(kernel: Kernel<B, U>, call: RunCall<B, U>): Promise<void>;
   /** A storage buffer that holds an array. The caller destroys it. */

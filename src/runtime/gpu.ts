@@ -28,8 +28,8 @@ export interface OpenGpuOptions extends GpuOptions {
 }
 
 /**
- * Dawn's instances, with and without matrix units, kept for the life of the process: when the object that `create()`
- * returns is collected while a device lives, Node hangs or aborts and Bun and Deno crash.
+ * Dawn's instances, with and without matrix units, kept for the life of the process. When an instance is collected while
+ * its device lives, Node hangs or aborts, and Bun and Deno crash.
  */
 const dawnInstances = new Map<boolean, GPU>();
 
@@ -101,7 +101,7 @@ export async function openGpu(options: OpenGpuOptions = {}): Promise<OpenGpu> {
 }
 
 /**
- * The same for those who can do without: Dawn is not loaded where the machine lacks what it needs, since it would write a
+ * The same for those who can do without. Dawn is not loaded where the machine lacks its drivers: Dawn would write a
  * warning of its own to standard error.
  *
  * @throws DeviceError as `openGpu`; where Dawn was not loaded and nothing else is there, the message says why alone.

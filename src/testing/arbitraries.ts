@@ -33,6 +33,7 @@ const notable = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 25, 31, 32, 33, 37, 48, 64,
 /** Shapes (out, in) of linears' weights. */
 export function shapes({ longest = 64 }: ShapeOptions = {}): fc.Arbitrary<LinearShape> {
   const length = fc.oneof(
+    { withCrossShrink: true },
     fc.integer({ min: 1, max: longest }),
     fc.constantFrom(...notable.filter((one) => one <= longest)),
   );
@@ -71,6 +72,7 @@ export function spectra(
 ): fc.Arbitrary<SparseSpectrum> {
   const most = Math.min(shape.out * shape.in, maxFrequencies);
   const count = fc.oneof(
+    { withCrossShrink: true },
     fc.integer({ min: 1, max: Math.min(3, most) }),
     fc.integer({ min: 1, max: most }),
     fc.constant(most),

@@ -92,16 +92,22 @@ function checkNear({ found, expected, columns, size }: Compared, tolerance: numb
   }
   const place = `[${Math.floor(worst / columns)}, ${worst % columns}]`;
   throw new Mismatch(
-    `at ${place} it is ${found[worst]}, not ${expected[worst]}; ` +
+    `at ${place} it is ${shown(found[worst], 9)}, not ${shown(expected[worst], 9)}; ` +
       `the whole is off by ${distance.toPrecision(3)}, allowed are ${within.toPrecision(3)}`,
   );
 }
+
+/** Digits that read well: a float32 of four decimals has seven of them right. */
+const shown = (value: number, digits = 7): string => String(Number(value.toPrecision(digits)));
 
 /** Terms of a spectrum that a message shows. */
 const shownTerms = 8;
 
 function shownSpectrum({ coefficients, u, v, scaling, seed }: SparseSpectrum): string {
-  const terms = Array.from(coefficients.subarray(0, shownTerms), (c, l) => `${c} at (${u[l]}, ${v[l]})`);
+  const terms = Array.from(
+    coefficients.subarray(0, shownTerms),
+    (c, l) => `${shown(c)} at (${u[l]}, ${v[l]})`,
+  );
   const others = coefficients.length > shownTerms ? `, and ${coefficients.length - shownTerms} more` : "";
   const drawn = seed === undefined ? "" : `, drawn with seed ${seed}`;
   return `n = ${coefficients.length}: ${terms.join(", ")}${others}; scaling ${scaling}${drawn}`;
@@ -109,8 +115,10 @@ function shownSpectrum({ coefficients, u, v, scaling, seed }: SparseSpectrum): s
 
 function shownMore(more: unknown): string[] {
   return Object.entries(Object(more)).map(([name, value]) => {
-    const text = ArrayBuffer.isView(value) ? Array.from(value as Float32Array) : value;
-    return `  ${name} = ${JSON.stringify(text)}`;
+    const text = ArrayBuffer.isView(value)
+      ? `[${Array.from(value as Float32Array, (one) => shown(one)).join(", ")}]`
+      : JSON.stringify(value);
+    return `  ${name} = ${text}`;
   });
 }
 

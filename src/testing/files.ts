@@ -76,10 +76,7 @@ const edits = fc.array(
   { minLength: 1, maxLength: 2 },
 );
 
-/**
- * Safetensors files with an edit or two in them, most of them broken: a reader refuses such a file or reads it, and does
- * nothing else.
- */
+/** Safetensors files with an edit or two, most of them broken: a reader reads such a file, or refuses it by its error. */
 export function damagedSafetensors(
   whole: fc.Arbitrary<Uint8Array> = safetensorsFiles().map(({ bytes }) => bytes),
 ): fc.Arbitrary<Uint8Array> {
@@ -151,7 +148,7 @@ const common = {
   modules_to_save: null,
 };
 
-/** One to four module paths, each with a value made for it. */
+/** One to four module paths, each with a value of its own. */
 const modulesOf = <T>(value: fc.Arbitrary<T>): fc.Arbitrary<readonly (readonly [path: string, value: T])[]> =>
   fc.subarray(paths, { minLength: 1 }).chain((chosen) =>
     fc.tuple(...chosen.map((path) => value.map((one) => [path, one] as const)))

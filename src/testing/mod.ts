@@ -1,9 +1,9 @@
 /**
- * For people who test spectral reconstruction, or a part of their own in the place of one of ours: properties and the
- * reference in float64, fast-check arbitraries, and contracts. Needs `fast-check`, a peer dependency of the package.
+ * For people who test spectral reconstruction, or a folder or store of their own. Properties, the reference in float64,
+ * fast-check arbitraries, and contracts. Needs `fast-check`, a peer dependency of the package.
  *
- * An implementation is a function from a sparse spectrum and a shape to dW; every property takes one, and throws with the
- * smallest case that breaks it:
+ * An implementation is a function from a sparse spectrum and a shape to dW. A property takes an implementation, and throws
+ * with the smallest case that breaks it:
  *
  * ```ts
  * import { type SpectralReconstruction, spectralProperties } from "fourierft/testing";

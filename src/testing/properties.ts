@@ -154,8 +154,8 @@ export const roundTrip: SpectralProperty = spectralProperty({
 });
 
 /**
- * A shift of dW is a turn of its waves: dW shifted by (s, t) and by (-s, -t), added, is the dW of the coefficients
- * 2 c cos(2 pi (s u / out + t v / in)).
+ * A shift of dW turns its waves. dW shifted by (s, t) and dW shifted by (-s, -t), added, have the coefficients
+ * `2 c cos(2 pi (s u / out + t v / in))`.
  */
 export const shift: SpectralProperty = spectralProperty({
   name: "shift",
