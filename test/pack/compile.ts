@@ -5,7 +5,15 @@
  * @module
  */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import process from "node:process";
@@ -15,10 +23,18 @@ import { declareGlobals, globalTypes, globalTypesFile } from "./declarations.ts"
 /** Sources that are for this repository only. */
 const ours = ["src/cli/wgsl.ts"];
 
+/** Comments that bundlers read: a file that has one keeps its comments. */
+const forBundlers = /\/\* (?:@vite-ignore|webpackIgnore)/;
+
 /** Packages without types, used by the command line alone. */
 const untyped = ["cli-progress"];
 
-function options(out: string): Record<string, unknown> {
+/**
+ * Options of the compiler. Documentation stands in the declarations; code is published without comments.
+ *
+ * @param comments Whether to emit declarations, and code with its comments, in place of code alone.
+ */
+function options(out: string, comments: boolean): Record<string, unknown> {
   return {
     strict: true,
     noImplicitOverride: true,
@@ -32,12 +48,14 @@ function options(out: string): Record<string, unknown> {
     // Of packages, not ours: these are checked when the tarball is.
     skipLibCheck: true,
     rewriteRelativeImportExtensions: true,
-    declaration: true,
+    declaration: comments,
+    removeComments: !comments,
     rootDir: root,
     outDir: out,
   };
 }
 
+/** Runs the compiler once with comments, then once without; see {@linkcode options}. */
 function runCompiler(out: string): void {
   const folder = mkdtempSync(join(tmpdir(), "fourierft-compile-"));
   try {
@@ -48,15 +66,30 @@ function runCompiler(out: string): void {
     const sources = [...sourcesUnder("kernels"), ...sourcesUnder("src")].map(({ path }) => path)
       .filter((path) => !path.startsWith("kernels/assembly/") && !ours.includes(path));
     const files = [join(folder, "untyped.d.ts"), ...["mod.ts", ...sources].map((path) => join(root, path))];
-    const config = join(folder, "tsconfig.json");
-    writeFileSync(config, JSON.stringify({ compilerOptions: options(out), files }));
     const compiler = join(root, "node_modules/typescript/lib/tsc.js");
-    execFileSync(process.execPath, ["run", "-A", compiler, "-p", config], {
-      stdio: ["ignore", "inherit", "inherit"],
-    });
+    const run = (to: string, comments: boolean): void => {
+      const config = join(folder, "tsconfig.json");
+      writeFileSync(config, JSON.stringify({ compilerOptions: options(to, comments), files }));
+      execFileSync(process.execPath, ["run", "-A", compiler, "-p", config], {
+        stdio: ["ignore", "inherit", "inherit"],
+      });
+    };
+    const plain = join(folder, "plain");
+    run(out, true);
+    run(plain, false);
+    for (const path of filesUnder(out).filter((path) => path.endsWith(".js"))) {
+      if (forBundlers.test(readFileSync(join(out, path), "utf8"))) continue;
+      copyFileSync(join(plain, path), join(out, path));
+    }
   } finally {
     rmSync(folder, { recursive: true });
   }
+}
+
+/** Every file under a folder, by its path from there. */
+function filesUnder(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile()).map((entry) => relative(folder, join(entry.parentPath, entry.name)));
 }
 
 const relativeTs = /((?:\bfrom\s*|\bimport\s*\(?\s*|\bnew URL\(\s*)["']\.{1,2}\/[^"']+)\.ts(["'])/g;
@@ -103,9 +136,7 @@ export function compile(out: string): readonly string[] {
     mkdirSync(dirname(join(out, path)), { recursive: true });
     writeFileSync(join(out, path), text);
   };
-  const paths = readdirSync(out, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile()).map((entry) => relative(out, join(entry.parentPath, entry.name)));
-  for (const path of paths) {
+  for (const path of filesUnder(out)) {
     const code = readFileSync(join(out, path), "utf8");
     const command = path.startsWith("src/cli/");
     if (path.endsWith(".js")) {
