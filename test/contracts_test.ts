@@ -151,6 +151,18 @@ for (const [name, change, rules] of wrongFolders) {
   });
 }
 
+test("testReadableFolder finds a folder that takes any name for a folder in it", async () => {
+  const define = (test: DefineTest) =>
+    testReadableFolder("it", {
+      test,
+      open(files) {
+        const folder = memoryFolder(files);
+        return Promise.resolve({ folder: { ...folder, folder: () => Promise.resolve(folder) } });
+      },
+    });
+  assert.deepEqual(await broken(define), ["has no folder of a file's name"]);
+});
+
 const changes = "sees adapters that change, come and go";
 const wrongStores: readonly (readonly [string, (good: AdapterStore) => Partial<AdapterStore>, string[]])[] = [
   ["lists one name", () => ({ list: () => Promise.resolve(["one"]) }), [

@@ -156,6 +156,17 @@ async function staysInside(folder: ReadableFolder): Promise<void> {
   }
 }
 
+/** Folders within a folder are optional: where there are such, files and paths are none. */
+async function opensInnerFolders(folder: ReadableFolder): Promise<void> {
+  if (!folder.folder) return;
+  for (const name of ["none", "some.bin"]) {
+    same(await folder.folder(name) === undefined, true, `folder(${JSON.stringify(name)}) is undefined`);
+  }
+  for (const name of leadingElsewhere) {
+    await refuses(() => folder.folder!(name), ConfigError, `folder of ${JSON.stringify(name)}`);
+  }
+}
+
 /**
  * Tests of a {@linkcode ReadableFolder}.
  *
@@ -170,6 +181,7 @@ export function testReadableFolder(
     "reads texts of UTF-8, up to a limit": readsTexts,
     "says which files are missing": tellsMissing,
     "refuses names that could lead elsewhere": staysInside,
+    "has no folder of a file's name": opensInnerFolders,
   };
   for (const [rule, check] of Object.entries(rules)) {
     test(`${name} ${rule}`, () => using(() => open(someFiles), ({ folder }) => check(folder)));
