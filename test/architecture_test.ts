@@ -31,24 +31,29 @@ const rooms: Readonly<Record<string, Room>> = {
   errors: { uses: [] },
   breathe: { uses: [] },
   folder: { uses: ["errors"], types: ["safetensors"] },
+  // `safetensors` for the names of what is no JSON.
+  json: { uses: ["errors", "safetensors"] },
   tensor: { uses: [], types: ["kernels"] },
   plan: { uses: ["tensor"], types: ["kernels"] },
   device: { uses: [], types: ["kernels", "tensor", "plan"] },
   devices: { uses: ["device", "plan", ...ground] },
   safetensors: { uses: ground },
   "adapters/methods": { uses: ["adapters", "plan", ...ground] },
-  adapters: { uses: ["adapters/methods", "safetensors", "folder", "plan", ...ground], types: ["device"] },
+  adapters: {
+    uses: ["adapters/methods", "safetensors", "folder", "json", "plan", ...ground],
+    types: ["device"],
+  },
   // Chat templates: a language of its own, which knows nothing of models.
   jinja: { uses: ["errors"] },
   models: {
-    uses: ["safetensors", "folder", "plan", "breathe", "jinja", ...ground],
+    uses: ["safetensors", "folder", "json", "plan", "breathe", "jinja", ...ground],
     types: ["adapters", "device"],
     packages: ["oniguruma-to-es"],
   },
   engine: { uses: ["models", "adapters", "plan", "breathe", ...ground], types: ["device"] },
   server: {
     // `device` for its error class: what went wrong becomes a status here.
-    uses: ["engine", "breathe", "safetensors", "device", ...ground],
+    uses: ["engine", "breathe", "safetensors", "json", "device", ...ground],
     types: ["adapters", "models"],
     packages: ["hono", "zod"],
   },
@@ -57,7 +62,7 @@ const rooms: Readonly<Record<string, Room>> = {
   merge: { uses: ["models", "adapters", "safetensors", "folder", ...ground], types: ["device"] },
   training: {
     // `jinja` for how it reads the numbers of JSON.
-    uses: ["engine", "models", "jinja", "safetensors", "folder", "plan", ...ground],
+    uses: ["engine", "models", "jinja", "safetensors", "folder", "json", "plan", ...ground],
     types: ["adapters", "device"],
   },
   train: {
