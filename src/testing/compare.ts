@@ -80,6 +80,9 @@ export interface Claim<M> {
   readonly compare: (build: Build, given: SpectralCase & { readonly more: M }) => Promise<Compared>;
 }
 
+/** For claims that need nothing more. */
+export const nothing = (): fc.Arbitrary<Record<string, never>> => fc.constant({});
+
 class Mismatch extends Error {}
 
 function checkNear({ found, expected, columns, size }: Compared, tolerance: number): void {

@@ -42,16 +42,10 @@ export {
   type SpectralProperty,
   SpectralPropertyError,
 } from "./compare.ts";
-export {
-  type DefineTest,
-  type Opened,
-  type OpenedAdapterStore,
-  type OpenedCheckpointStore,
-  type OpenedFolder,
-  testAdapterStore,
-  testCheckpointStore,
-  testReadableFolder,
-} from "./contracts.ts";
+export { type OpenedAdapterStore, testAdapterStore } from "./contracts/adapter_store.ts";
+export { type OpenedCheckpointStore, testCheckpointStore } from "./contracts/checkpoint_store.ts";
+export type { DefineTest, Opened } from "./contracts/checks.ts";
+export { type OpenedFolder, testReadableFolder } from "./contracts/folder.ts";
 export {
   type AdapterFolderCase,
   adapterFolders,
@@ -62,12 +56,11 @@ export {
   safetensorsFiles,
 } from "./files.ts";
 export { type FileContents, memoryAdapterStore, memoryCheckpoints, memoryFolder } from "./memory.ts";
+export { mirror, order, transposition } from "./placed.ts";
 export {
   cosineWave,
   drawnProperties,
   linearity,
-  mirror,
-  order,
   parseval,
   reference,
   roundTrip,
@@ -75,7 +68,6 @@ export {
   shift,
   spectralProperties,
   symmetry,
-  transposition,
   zero,
 } from "./properties.ts";
 export {

@@ -65,6 +65,9 @@ export function referenceDelta(spectrum: SparseSpectrum, shape: LinearShape): Fl
   return delta;
 }
 
+/** The remainder that is never negative: indices count round the ends. */
+export const modulo = (a: number, length: number): number => (a % length + length) % length;
+
 /** The Frobenius norm of an array of any shape. */
 export function frobenius(values: ArrayLike<number>): number {
   let sum = 0;
