@@ -18,7 +18,8 @@ import {
 } from "../src/models/operations/mod.ts";
 import { placeValues } from "../src/models/placing.ts";
 import type { Projection } from "../src/models/projection.ts";
-import { stepPlan, stepState } from "../src/models/step_plan.ts";
+import type { RopeConfig } from "../src/models/rope_config.ts";
+import { stepPlan, stepState, turnsOf } from "../src/models/step_plan.ts";
 import { wholeSteps } from "../src/models/whole_plan.ts";
 import { linearStep } from "../src/models/weights.ts";
 import { type HostTensor, type Tensor, tensor } from "../src/tensor.ts";
@@ -174,6 +175,35 @@ test("Graph refuses values of another graph, values written over, and sums of un
   assert.throws(() => activate(qkv, "relu"), TypeError, "its columns were");
   assert.throws(() => project(a, { ...head, outs: [3, 3] }, a), /Cannot add "head" of 3,3 outputs/);
   assert.throws(() => one.ending, /does not end in logits/);
+});
+
+test("turnsOf gives the rotary settings that depend on a sequence's length, and refuses several", () => {
+  const scaling = (factor: number) => ({ type: "dynamic", factor, originalMaxPositions: 8 }) as const;
+  const ropeOf = (ropeScaling: RopeConfig["ropeScaling"]): RopeConfig => ({
+    ...{ headDim: 2, ropeTheta: 1e4, ropeScaling },
+  });
+  const graphOf = (...configs: RopeConfig[]): Pick<Model, "graph"> => {
+    const graph = new Graph();
+    for (const config of configs) {
+      const [q, k, v] = split(embed(graph, tokenTable), [2, 2, 2]);
+      attend({ q, k, v }, { headDim: 2, scale: 1, rope: { config, table: tokenTable } });
+    }
+    return { graph };
+  };
+  const plain = ropeOf({ type: "default" }), two = ropeOf(scaling(2)), three = ropeOf(scaling(3));
+  assert.equal(turnsOf({ ...graphOf(plain, two, two), maxModelLen: 9 }), two);
+  assert.equal(turnsOf({ ...graphOf(plain, two), maxModelLen: 8 }), undefined);
+  assert.equal(turnsOf({ ...graphOf(), maxModelLen: 9 }), undefined);
+  assert.throws(() => turnsOf({ ...graphOf(two, three), maxModelLen: 9 }), /several rotary scalings/);
+});
+
+test("placeValues refuses a whole plan of columns that no kernel copies", () => {
+  const graph = new Graph();
+  const x = embed(graph, tokenTable), part = graph.value(2);
+  graph.record({ name: "part", reads: [x], makes: [part], step: [0], whole: [0] });
+  logits(outputsOf(part), head);
+  assert.equal(placeValues(graph, "step").places.get(part)!.buffer, 0);
+  assert.throws(() => placeValues(graph, "whole"), /Cannot bind "part" in a whole plan/);
 });
 
 test("stepPlan refuses values that do not stand side by side", () => {

@@ -33,6 +33,14 @@ export function columnsOf(operation: Operation, kind: PlanKind): Columns | undef
   return typeof bound === "function" ? undefined : bound;
 }
 
+/** The value that an operation's one result is all columns of, in a whole plan: there values have tensors of their own. */
+export function sameAs({ name, reads: [source], makes }: Operation): Value {
+  if (makes.length === 1 && makes[0].width === source.width) return source;
+  throw new TypeError(
+    `Cannot bind "${name}" in a whole plan: its results are not all columns of what it reads`,
+  );
+}
+
 /** The number of the last operation that uses each value, by itself or by columns of it; the ending comes after all. */
 export function lastUses({ operations, ending }: Graph, kind: PlanKind): ReadonlyMap<Value, number> {
   const last = new Map<Value, number>([[ending.hidden, operations.length]]);
@@ -87,6 +95,7 @@ export function placeValues(graph: Graph, kind: PlanKind): Placing {
     const { reads, makes, keeps = [] } = operation;
     const columns = columnsOf(operation, kind);
     if (columns) {
+      if (kind === "whole") sameAs(operation);
       const { buffer, at } = places.get(reads[0])!;
       makes.forEach((made, j) => places.set(made, { buffer, at: at + columns[j] }));
     } else if (isInPlace(operation, i)) {

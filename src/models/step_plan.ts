@@ -103,7 +103,9 @@ export function stepState(
  *
  * @throws TypeError where its layers have several such settings.
  */
-export function turnsOf({ graph, maxModelLen }: Model): RopeConfig | undefined {
+export function turnsOf(
+  { graph, maxModelLen }: Pick<Model, "graph" | "maxModelLen">,
+): RopeConfig | undefined {
   const configs = graph.operations.flatMap(({ rope }) => rope ? [rope.config] : []);
   const [first, ...others] = new Set(configs.filter((config) => maxModelLen > fixedRopeLength(config)));
   if (others.length > 0) {

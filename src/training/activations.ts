@@ -4,7 +4,7 @@
  * @module
  */
 import type { Graph, Recorded, Value } from "../models/graph.ts";
-import { columnsOf } from "../models/placing.ts";
+import { columnsOf, sameAs } from "../models/placing.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** Operations whose values are kept at once. */
@@ -64,7 +64,7 @@ export function placeActivations(
     for (const operation of part) {
       const columns = columnsOf(operation, "whole");
       if (columns) {
-        tensors.set(operation.makes[0], onlyAll(operation, tensors));
+        tensors.set(operation.makes[0], tensors.get(sameAs(operation))!);
         continue;
       }
       for (const value of madeBy(operation)) {
@@ -81,12 +81,4 @@ export function placeActivations(
     shared.set(width, known);
     return known[at] ??= alloc(width);
   }
-}
-
-/** The tensor of a value that is all columns of another. */
-function onlyAll({ name, reads: [whole], makes }: Recorded, tensors: ReadonlyMap<Value, Tensor>): Tensor {
-  if (makes.length === 1 && makes[0].width === whole.width) return tensors.get(whole)!;
-  throw new TypeError(
-    `Cannot bind "${name}" in a whole plan: its results are not all columns of what it reads`,
-  );
 }
