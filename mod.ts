@@ -35,22 +35,34 @@ export type {
 } from "./kernels/mod.ts";
 export { type AdaptedLinear, applyModule, deltaOf, merge, unmerge } from "./src/adapters/apply.ts";
 export { Bank, type Linear, type LinearGroup } from "./src/adapters/bank.ts";
-export type { NewAdapter } from "./src/adapters/create.ts";
+export { baseLinear } from "./src/adapters/base.ts";
+export type { FourierOptions, LoraOptions, NewAdapter, OwnAdapter } from "./src/adapters/create.ts";
 export type {
   AdapterFiles,
   AdapterModule,
-  BankStep,
+  AfterStep,
+  BankTensors,
+  BaseLinear,
+  BeforeStep,
+  BesideStep,
   DeltaIo,
   DeltaMode,
   DeltaRows,
   LinearShape,
   Method,
+  MethodTraining,
+  OptionSpec,
   Packed,
+  Phase,
   ReadOptions,
+  ReadyIo,
   TrainableModule,
-  TrainingConfig,
+  TrainablePhase,
+  TrainAfterIo,
   TrainIo,
+  Workspace,
 } from "./src/adapters/method.ts";
+export { dora } from "./src/adapters/methods/dora.ts";
 export { fourierft, fourierModule, frequencies, type Spectrum } from "./src/adapters/methods/fourierft.ts";
 export { lora } from "./src/adapters/methods/lora.ts";
 export { methods } from "./src/adapters/methods/mod.ts";
@@ -64,6 +76,7 @@ export {
   type RegistryOptions,
   type StoredAdapter,
 } from "./src/adapters/registry.ts";
+export type { BaseOf } from "./src/adapters/ready.ts";
 export type { AdapterCard, AdapterService } from "./src/adapters/service.ts";
 export { randperm, type RandpermOptions } from "./src/adapters/torch_random.ts";
 export { cpuDevice, type CpuDeviceOptions } from "./src/device/cpu.ts";

@@ -3,7 +3,9 @@
  *
  * @module
  */
+import { isSum } from "./adapters/alone.ts";
 import { deltaOf } from "./adapters/apply.ts";
+import { baseLinear } from "./adapters/base.ts";
 import { withoutCopies } from "./adapters/copies.ts";
 import type { LoadedAdapter } from "./adapters/peft.ts";
 import { float32ToBfloat16, float32ToFloat16, widen } from "../kernels/half.ts";
@@ -62,10 +64,14 @@ export async function mergeFolder(
   }
   async function merged(weight: HostTensor, name: string, path: string): Promise<HostTensor> {
     const module = adapter.modules.get(path)!;
-    return added(
-      weight,
-      await deltaOf(device, { method: adapter.method, module, shape: shapeOf(name, weight.shape) }),
-    );
+    const linear = { method: adapter.method, module, shape: shapeOf(name, weight.shape) };
+    if (isSum(adapter.method)) return added(weight, await deltaOf(device, linear));
+    const onDevice = device.upload(weight);
+    try {
+      return added(weight, await deltaOf(device, { ...linear, base: baseLinear(device, onDevice) }));
+    } finally {
+      device.release(onDevice);
+    }
   }
   try {
     await out.write("model.safetensors", parts());
@@ -77,10 +83,15 @@ export async function mergeFolder(
 }
 
 /** Which weight each module's dW is added to. */
-function weightPaths(names: readonly string[], { modules }: LoadedAdapter): Map<string, string> {
+function weightPaths(names: readonly string[], { method, modules }: LoadedAdapter): Map<string, string> {
   const pathOf = new Map<string, string>();
   for (const path of modules.keys()) {
-    const name = `${path}.weight`;
+    const name = `${path}.weight`, bias = `${path}.bias`;
+    if (method.changesBias && names.includes(bias)) {
+      throw new ConfigError(
+        `Cannot merge module "${path}" into the model's "${name}": ${method.name} changes its "${bias}", too`,
+      );
+    }
     if (!names.includes(name)) {
       const reason = names.includes(quantizedNames(path).words)
         ? "it is quantized; merge into the float model, and quantize what comes out"

@@ -37,7 +37,10 @@ const rooms: Readonly<Record<string, Room>> = {
   devices: { uses: ["device", "plan", ...ground] },
   safetensors: { uses: ground },
   "adapters/methods": { uses: ["adapters", "plan", ...ground] },
-  adapters: { uses: ["adapters/methods", "safetensors", "folder", "plan", ...ground], types: ["device"] },
+  adapters: {
+    uses: ["adapters/methods", "safetensors", "folder", "plan", "breathe", ...ground],
+    types: ["device"],
+  },
   // Chat templates: a language of its own, which knows nothing of models.
   jinja: { uses: ["errors"] },
   models: {

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { normals } from "../kernels/kernel.ts";
 import { cpuDevice, openFolder, openModel } from "../mod.ts";
 import { Bank } from "../src/adapters/bank.ts";
 import type { Method } from "../src/adapters/method.ts";
-import { fourierft } from "../src/adapters/methods/fourierft.ts";
+import { fourierft, fourierModule } from "../src/adapters/methods/fourierft.ts";
 import { lora } from "../src/adapters/methods/lora.ts";
 import type { Device, Program } from "../src/device/device.ts";
 import { Merging, type MergingMode } from "../src/engine/merging.ts";
@@ -15,6 +16,7 @@ import type { LlamaModel } from "../src/models/llama.ts";
 import type { Plan } from "../src/plan.ts";
 import { devicesForLongTests } from "./devices.ts";
 import { distance } from "./kernel_contract.ts";
+import { newModule } from "./new_module.ts";
 
 const rows = 24;
 
@@ -31,7 +33,7 @@ async function openTiny(
     const linears = model.linears.filter(({ path }) => paths.test(path));
     return bank.load(
       new Map(linears.map(({ path, shape }) => {
-        const made = method.create!(shape, { nFrequency: 40, scaling: 9, r: 3, random });
+        const made = newModule(method, shape, { n_frequency: 40, scaling: 9, r: 3 }, random);
         const values = Float32Array.from(made.pack(shape).values, () => random() - 0.5);
         return [path, { ...made, pack: (of) => ({ ...made.pack(of), values }) }];
       })),
@@ -118,9 +120,9 @@ test("Runner merges two adapters in turn, each by its own numbers", async () => 
   const { model, bank, all } = await openTiny(device);
   const other = bank.load(
     new Map(
-      model.linears.slice(0, -1).map(({ path, shape }) => [
+      model.linears.slice(0, -1).map(({ path }) => [
         path,
-        fourierft.create!(shape, { nFrequency: 7, scaling: 90, random: uniforms(8) }),
+        fourierModule({ coefficients: normals(7, uniforms(8)), seed: 777, scaling: 90 }),
       ]),
     ),
   )!;

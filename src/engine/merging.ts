@@ -153,7 +153,7 @@ export class Merging {
     const { out, in: inSize } = shape;
     const { slots, ...scratch } = this.#working();
     const delta = slice(scratch.delta, 0, [inSize, out]), merged = slice(scratch.merged, 0, [out, inSize]);
-    const ofUnits = bank.step(linears, { x: this.#units(inSize), y: delta, slots, rows: inSize });
+    const ofUnits = bank.beside(linears, { x: this.#units(inSize), y: delta, slots, rows: inSize });
     return [
       ...mergeSteps({ shape, weight: weight as Tensor, delta, merged, ofUnits }),
       linearStep({ weight: merged, bias }, { x, y }, { ...sizes, ...shape }),
@@ -182,14 +182,18 @@ export class Merging {
     return made;
   }
 
-  /** Whether an adapter adapts the kind in every layer: where it adds nothing, its own step costs nothing. */
+  /**
+   * Whether an adapter adds to the kind in every layer: where it adds nothing, its own step costs nothing. Methods that act
+   * before or after the product are not merged: what they do to unit rows is no sum with W.
+   */
   #adaptsAll(kind: ProjectionKind, { bank, slot }: OneAdapter): boolean {
-    return this.model.layers.every((layer) => bank.slotAdapts(slot, layer[kind].linears));
+    return !bank.method.before && !bank.method.after &&
+      this.model.layers.every((layer) => bank.slotAdapts(slot, layer[kind].linears));
   }
 
   /** Whether merging is clearly faster with so many rows. */
   #wins(kind: ProjectionKind, rows: number, adapter: OneAdapter): Promise<boolean> {
-    const key = `${adapter.bank.method.peftType}:${kind}:${rows}`;
+    const key = `${adapter.bank.method.name}:${kind}:${rows}`;
     let answer = this.#answers.get(key);
     if (!answer) {
       answer = this.#answer(key, { kind, rows, adapter });
@@ -229,7 +233,7 @@ export class Merging {
     const times = await this.#times([
       [
         linearStep(projection, { x, y }, { rows, ...projection.shape, accumulate }),
-        adapter.bank.step(projection.linears, { x, y, rows, slots }),
+        adapter.bank.beside(projection.linears, { x, y, rows, slots }),
       ],
       this.#merged(projection, { x, y, rows, accumulate }, adapter.bank),
     ]);

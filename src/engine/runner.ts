@@ -10,7 +10,7 @@ import { llamaPlan, type LlamaState, llamaState, type Project } from "../models/
 import { fixedRopeLength, RopeTurns } from "../models/rope.ts";
 import { Forbidding } from "./forbidding.ts";
 import { Merging, type MergingMode, type OneAdapter, type ProjectionKind } from "./merging.ts";
-import { adaptedProjection } from "./projection.ts";
+import { adaptedProjection, ProjectionScratch } from "./projection.ts";
 import { type Output, type Row, StepInputs } from "./step_inputs.ts";
 
 /** Rows and outputs of a step. */
@@ -39,7 +39,7 @@ interface Prepared {
 const maxPrograms = 64;
 
 const keyOf = ({ rows, outputs, banks, merged, forbidden }: Shape): string =>
-  `${rows}:${outputs}:${banks.map(({ method }) => method.peftType)}:${[...merged]}:${forbidden}`;
+  `${rows}:${outputs}:${banks.map(({ method }) => method.name)}:${[...merged]}:${forbidden}`;
 
 const nothing: ReadonlySet<never> = new Set();
 
@@ -68,6 +68,7 @@ export class Runner {
   readonly #merging: Merging;
   readonly #forbidding: Forbidding;
   readonly #programs = new Map<string, Prepared>();
+  readonly #scratch: ProjectionScratch;
   #last: Program | undefined;
 
   constructor(
@@ -85,6 +86,7 @@ export class Runner {
     },
   ) {
     const turns = model.maxModelLen > fixedRopeLength(model.config) ? new RopeTurns(model.config) : undefined;
+    this.#scratch = new ProjectionScratch(device);
     this.#inputs = new StepInputs(device, { ...options, turns });
     this.state = llamaState(device, model, { ...options, inputs: this.#inputs.tensors });
     this.#merging = new Merging(device, model, { state: this.state, mode: options.merging ?? "auto" });
@@ -195,7 +197,8 @@ export class Runner {
     return (projection, { of, ...io }) => {
       const whole = this.#merging.steps(projection, io, { kinds: merged, bank: banks[0] });
       if (whole) return whole;
-      return adaptedProjection(projection, io, banks, (bank) => this.#inputs.slots.get(bank)![of]);
+      const slotsOf = (bank: Bank) => this.#inputs.slots.get(bank)![of];
+      return adaptedProjection(projection, io, { banks, slotsOf, scratch: this.#scratch });
     };
   }
 }

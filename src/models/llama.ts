@@ -13,7 +13,7 @@ import { headOf, layerLinears, llamaLinears, perLayer } from "./llama_linears.ts
 import { Loader, type Projection, type WeightSource } from "./loader.ts";
 import { bitsOf, type QuantizeTo } from "./quantization.ts";
 import { fixedRopeLength, ropeTable } from "./rope.ts";
-import { isQuantized, type LinearWeights, tensorsOf, type Weight } from "./weights.ts";
+import { type LinearWeights, rowsOf, tensorsOf } from "./weights.ts";
 
 export { llamaLinears } from "./llama_linears.ts";
 export type { Projection, WeightSource } from "./loader.ts";
@@ -114,13 +114,6 @@ export async function loadLlama(
     },
     ropeTable: device.upload(table),
   };
-}
-
-/** `out` rows of a weight from row `at` on, not copied. */
-function rowsOf(weight: Weight, { at, out }: { readonly at: number; readonly out: number }): Weight {
-  const part = (t: Tensor): Tensor => slice(t, at * t.shape[1], [out, t.shape[1]]);
-  if (!isQuantized(weight)) return part(weight);
-  return { bits: weight.bits, words: part(weight.words), scales: part(weight.scales) };
 }
 
 /**

@@ -20,7 +20,7 @@ import type { Device } from "../device/device.ts";
 import { linearWeights, type LlamaModel } from "../models/llama.ts";
 import { isQuantized } from "../models/weights.ts";
 import { type Plan, type Step, step } from "../plan.ts";
-import { type Tensor, tensor, type TypedArray } from "../tensor.ts";
+import { elements, type Tensor, tensor, type TypedArray } from "../tensor.ts";
 import type { TrainingBatch } from "./batch.ts";
 import { backward, Tape, type TrainStep } from "./backward.ts";
 import { projectionSteps, type Trained } from "./projection.ts";
@@ -155,6 +155,13 @@ export function trainingPlans(setup: TrainingSetup): TrainingPlans {
   };
   const slots = device.upload(tensor(new Uint32Array(rows)));
   made.push(slots);
+  const scratches = new Map<number, Tensor>();
+  const scratch = (shape: readonly number[]): Tensor => {
+    const count = elements(shape);
+    let t = scratches.get(count);
+    if (!t) scratches.set(count, t = alloc(shape));
+    return t;
+  };
   const perSegment = Math.min(setup.layersPerSegment, layers);
   const sets = Array.from({ length: perSegment }, activations);
   const starts = Array.from({ length: Math.ceil(layers / perSegment) }, hidden);
@@ -166,7 +173,7 @@ export function trainingPlans(setup: TrainingSetup): TrainingPlans {
       { weights: linearWeights(model, index), shape: model.linears[index].shape },
       { rows, accumulate: false, ...io },
       setup.trained.get(index),
-      { slots, params: setup.params, gradients: setup.gradients },
+      { slots, params: setup.params, gradients: setup.gradients, scratch },
     );
 
   const norm = (x: Tensor, weight: Tensor, y: Tensor): TrainStep => ({

@@ -1,0 +1,44 @@
+/**
+ * A model's linears as the base of adapters that act on its weights.
+ *
+ * @module
+ */
+import { baseLinears } from "../adapters/base.ts";
+import type { AdapterModule, BaseLinear, LinearShape, Method } from "../adapters/method.ts";
+import { type BaseOf, madeReady } from "../adapters/ready.ts";
+import type { Device } from "../device/device.ts";
+import type { LlamaModel, Projection } from "../models/llama.ts";
+import { linearStep, rowSquaresStep } from "../models/weights.ts";
+
+function basesOf(
+  device: Device,
+  { weight, shape }: Projection,
+  shapes: readonly LinearShape[],
+): BaseLinear[] {
+  return baseLinears(device, {
+    shapes,
+    product: ({ x, y, rows, accumulate = false }) =>
+      linearStep({ weight }, { x, y }, { rows, ...shape, accumulate: Number(accumulate) }),
+    squaresStep: (squares) => rowSquaresStep(weight, squares, shape),
+  });
+}
+
+/** The base of each of a model's linears, by path. Nothing is computed before an adapter asks for it. */
+export function modelBase(device: Device, { layers, head, linears }: LlamaModel): BaseOf {
+  const projections = [...layers.flatMap(({ qkv, o, gateUp, down }) => [qkv, o, gateUp, down]), head];
+  const bases = new Map<string, BaseLinear>();
+  for (const projection of projections) {
+    const { first, count } = projection.linears;
+    const group = linears.slice(first, first + count);
+    const made = basesOf(device, projection, group.map(({ shape }) => shape));
+    group.forEach(({ path }, i) => bases.set(path, made[i]));
+  }
+  return (path) => bases.get(path);
+}
+
+/** An adapter made ready with a model's weights; throws as {@linkcode madeReady}. */
+export async function readyFor<
+  A extends { readonly method: Method; readonly modules: ReadonlyMap<string, AdapterModule> },
+>(device: Device, model: LlamaModel, adapter: A): Promise<A> {
+  return await madeReady(device, adapter, modelBase(device, model));
+}
