@@ -76,6 +76,8 @@ export {
   type RegistryOptions,
   type StoredAdapter,
 } from "./src/adapters/registry.ts";
+export { refuseUnknown } from "./src/adapters/fields.ts";
+export { finiteFloats } from "./src/adapters/numbers.ts";
 export type { BaseOf } from "./src/adapters/ready.ts";
 export type { AdapterCard, AdapterService } from "./src/adapters/service.ts";
 export { randperm, type RandpermOptions } from "./src/adapters/torch_random.ts";

@@ -25,7 +25,7 @@ import type {
   TrainableModule,
   TrainIo,
 } from "../method.ts";
-import { toFloat32 } from "../numbers.ts";
+import { finiteFloats } from "../numbers.ts";
 import { factorsStep, trainableFactors } from "./lora.ts";
 import {
   checkFactors,
@@ -196,7 +196,7 @@ function magnitudesOf({ tensors }: AdapterFiles, path: string, out: number): Flo
   const name = [plain, `${plain}.weight`].find((one) => tensors.has(one));
   if (name === undefined) throw new ConfigError(`Cannot find adapter tensor "${plain}": DoRA needs it`);
   const t = tensors.get(name)!;
-  if (t.shape.length === 1 && t.shape[0] === out) return toFloat32(name, t);
+  if (t.shape.length === 1 && t.shape[0] === out) return finiteFloats(name, t);
   throw new ConfigError(
     `Cannot read adapter tensor "${name}": its shape must be [${out}], it is [${t.shape}]`,
   );

@@ -20,7 +20,7 @@ import { step } from "../../plan.ts";
 import { elements, type HostTensor, slice, type Tensor, tensor } from "../../tensor.ts";
 import { integerField, numberField, refuseUnknown } from "../fields.ts";
 import type { AdapterModule, LinearShape, Method, ReadOptions, TrainableModule } from "../method.ts";
-import { checkReach, checkScale, toFloat32 } from "../numbers.ts";
+import { checkReach, checkScale, finiteFloats } from "../numbers.ts";
 import { randperm } from "../torch_random.ts";
 
 const prefix = "base_model.model.";
@@ -264,7 +264,7 @@ export const fourierft: Method = {
           `Cannot read adapter tensor "${name}": its shape must be [n] with n > 0, it is [${t.shape}]`,
         );
       }
-      const coefficients = toFloat32(name, t);
+      const coefficients = finiteFloats(name, t);
       checkReach(sumOfMagnitudes(coefficients), `the sum of adapter tensor "${name}"`);
       modules.set(
         name.slice(prefix.length, -suffix.length),

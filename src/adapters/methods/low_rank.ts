@@ -7,7 +7,7 @@ import { ConfigError } from "../../errors.ts";
 import { type HostTensor, tensor } from "../../tensor.ts";
 import { flagField, numberField, patternField, refuseUnknown } from "../fields.ts";
 import type { AdapterFiles, LinearShape, OptionSpec } from "../method.ts";
-import { checkReach, checkScale, toFloat32 } from "../numbers.ts";
+import { checkReach, checkScale, finiteFloats } from "../numbers.ts";
 
 const prefix = "base_model.model.";
 
@@ -176,8 +176,8 @@ function factorsOf(
   const scale = from.value / (flagField(config, "use_rslora") ? Math.sqrt(rank) : rank);
   checkScale(scale, from);
   const factors = {
-    a: toFloat32(nameA, a),
-    b: toFloat32(nameB, b),
+    a: finiteFloats(nameA, a),
+    b: finiteFloats(nameB, b),
     rank,
     in: a.shape[1],
     out: b.shape[0],
