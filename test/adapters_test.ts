@@ -148,13 +148,21 @@ const refusals: readonly (readonly [string, Files, ...RegExp[]])[] = [
     { ...fourierFiles(), [weightsName]: "garbage!" },
     /safetensors|header/i,
   ],
-  ["DoRA without magnitudes", loraFiles({ use_dora: true }), /Cannot find .*lora_magnitude_vector": DoRA needs it/],
+  [
+    "DoRA without magnitudes",
+    loraFiles({ use_dora: true }),
+    /Cannot find .*lora_magnitude_vector": DoRA needs it/,
+  ],
   [
     "DoRA with magnitudes of another size",
     doraFiles({}, [1, 1, 1]),
     /lora_magnitude_vector": its shape must be \[4\], it is \[3\]/,
   ],
-  ["DoRA with a magnitude that is no number", doraFiles({}, [1, NaN, 1, 1]), /magnitude_vector": element 1 is NaN/],
+  [
+    "DoRA with a magnitude that is no number",
+    doraFiles({}, [1, NaN, 1, 1]),
+    /magnitude_vector": element 1 is NaN/,
+  ],
   ["DoRA with biases of B", doraFiles({ lora_bias: true }), /"lora_bias" = true: biases of B/],
   ["use_dora that is no flag", loraFiles({ use_dora: "yes" }), /"use_dora" as true or false/],
   [

@@ -121,22 +121,29 @@ export function unreadArgs(a: TrainArgs, given: (name: string) => boolean): stri
   });
 }
 
+/** A method's options, by their names in `train()`. */
+function optionsOf(method: TrainableMethod, a: TrainArgs): Record<string, number> {
+  return Object.fromEntries(
+    flagsOf(method).map(([flag, field, { kind, least, default: usual }]) => {
+      const parse = kind === "count" ? parseCount : parseNumber;
+      return [camelCase(field), parse(flag, String(a[flag] ?? usual), { least })];
+    }),
+  );
+}
+
 /** The adapter that the arguments ask for. */
 export async function adapterOf(a: TrainArgs): Promise<TrainOptions["adapter"]> {
   if (typeof a.init === "string") return { init: await openFolder(a.init) };
+  // What is wrong is told of arguments, too, that another method would read.
+  for (const one of trainable) optionsOf(one, a);
   const word = String(a.method).toLowerCase();
   const method = trainable.find((one) => wordOf(one) === word);
   if (!method) {
     throw new RangeError(`Cannot train method "${a.method}": it must be ${anyOf(trainable.map(wordOf))}`);
   }
-  const options = flagsOf(method).map(([flag, field, { kind, least, default: usual }]) => {
-    const given = String(a[flag] ?? usual);
-    const value = kind === "count" ? parseCount(flag, given, { least }) : parseNumber(flag, given, { least });
-    return [camelCase(field), value] as const;
-  });
   return {
     method,
-    options: Object.fromEntries(options),
+    options: optionsOf(method, a),
     targetModules: String(a["target-modules"]).split(",").map((name) => name.trim()),
   };
 }
