@@ -213,7 +213,11 @@ async function weightOf(
 }
 
 /** A step of rows of several methods, some of none, gives each row x (W + dW)^T + b, alone or in any company. */
-export async function mixedRows(device: Device, base: Base, subjects: readonly Subject[]): Promise<void> {
+export async function mixedRows(
+  device: Device,
+  base: Base,
+  { subjects, limit = 2e-6 }: { readonly subjects: readonly Subject[]; readonly limit?: number },
+): Promise<void> {
   const placed: Placed[] = [];
   for (const subject of subjects) {
     const bank = new Bank(device, subject.method, { linears, capacity: 3 });
@@ -234,7 +238,7 @@ export async function mixedRows(device: Device, base: Base, subjects: readonly S
         own = x.subarray(r * inSize, (r + 1) * inSize);
       const start = y?.subarray(r * width, (r + 1) * width);
       const alone = await projected(device, base, { rows: [row], x: own.slice(), before: start?.slice() });
-      assert.ok(distance(found, alone) < 1e-6, `${what} alone: ${distance(found, alone)}`);
+      assert.ok(distance(found, alone) < limit, `${what} alone: ${distance(found, alone)}`);
       if (!withBias(row?.adapter.method)) continue;
       const weight = await weightOf(device, base, row?.adapter);
       const expected = Float64Array.from({ length: width }, (_, o) => {
@@ -242,7 +246,7 @@ export async function mixedRows(device: Device, base: Base, subjects: readonly S
         for (let k = 0; k < inSize; k++) sum += own[k] * weight[o * inSize + k];
         return sum;
       });
-      assert.ok(distance(found, expected) < 2e-6, `${what}: ${distance(found, expected)}`);
+      assert.ok(distance(found, expected) < limit, `${what}: ${distance(found, expected)}`);
     }
   }
   for (const bank of new Set(placed.map((one) => one.bank))) bank.release();

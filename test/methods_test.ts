@@ -68,7 +68,7 @@ function quantized(device: Device, bits: 8 | 4) {
 
 for (const device of [...await devicesForLongTests(), cpuDevice({ wasm: false })]) {
   test(`methods on ${device.description}: rows of all of them in one step are each row's own weight`, async () => {
-    await mixedRows(device, baseOn(device), subjects);
+    await mixedRows(device, baseOn(device), { subjects });
   });
 }
 
@@ -79,7 +79,11 @@ for (
 ) {
   for (const bits of [8, 4] as const) {
     test(`methods on ${device.kind}: the same on weights of ${bits} bits`, async () => {
-      await mixedRows(device, quantized(device, bits), subjects);
+      // On a GPU, quantised products of few rows and of many round in other places.
+      await mixedRows(device, quantized(device, bits), {
+        subjects,
+        limit: device.kind === "cpu" ? 2e-6 : 2e-5,
+      });
     });
   }
 }
