@@ -65,7 +65,9 @@ export const ia3: Method = {
       capacity,
       factors: 0,
     }),
-  after: ({ y, slots, records, values, rows, in: inSize, outs: [out0, out1, out2], linear: layer, capacity }) =>
+  after: (
+    { y, slots, records, values, rows, in: inSize, outs: [out0, out1, out2], linear: layer, capacity },
+  ) =>
     step(scaleOutputs, { slots, records, values, y }, {
       ...{ rows, in: inSize, out0, out1, out2 },
       layer,
