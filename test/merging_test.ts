@@ -222,6 +222,17 @@ test("Merging leaves a projection apart that cannot be timed", async () => {
   assert.equal(timed(), 2);
 });
 
+test("Merging leaves a method apart that acts after the product", async () => {
+  const device = cpuDevice();
+  const acting: Method = { ...fourierft, after: () => assert.fail("nothing is run") };
+  for (const [method, kinds] of [[fourierft, 4], [acting, 0]] as const) {
+    const { model, bank, all } = await openTiny(device, { method });
+    const { state } = runnerOf(device, model, { bank, merging: "never" });
+    const merging = new Merging(device, model, { state, mode: "always" });
+    assert.equal((await merging.kindsFor(600, { bank, slot: all })).size, kinds);
+  }
+});
+
 test("Merging takes no quantised weights", async () => {
   const device = cpuDevice();
   const folder = await openFolder(fileURLToPath(new URL("fixtures/tiny/llama", import.meta.url)));

@@ -72,8 +72,8 @@ async function stepped(
 }
 
 for (const device of devices) {
-  for (const method of methods) {
-    test(`Bank.beside on ${device.kind}: a group of ${method.peftType} linears is each linear's own, adapted or not`, async () => {
+  for (const method of methods.filter(({ after }) => !after)) {
+    test(`Bank.beside on ${device.kind}: a group of ${method.name} linears is each linear's own, adapted or not`, async () => {
       const bank = new Bank(device, method, { linears, capacity: 4 });
       // As q and v alone, as k alone, and as all three.
       const slots = [[0, 2], [1], [0, 1, 2]].map((adapted, i) => bank.load(adapter(method, adapted, i + 1))!);

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { normals } from "../kernels/kernel.ts";
-import { type Linear } from "../src/adapters/bank.ts";
+import type { Linear } from "../src/adapters/bank.ts";
 import { baseLinear } from "../src/adapters/base.ts";
 import { loadAdapter } from "../src/adapters/peft.ts";
 import { AdapterRegistry, type AdapterStore } from "../src/adapters/registry.ts";
@@ -15,6 +15,7 @@ import { uniforms } from "../src/engine/random.ts";
 import { MissingFileError, type ReadableFolder } from "../src/folder.ts";
 import { bytesSource, fromTensor, writeSafetensors } from "../src/safetensors/mod.ts";
 import { tensor } from "../src/tensor.ts";
+import { until } from "./until.ts";
 
 const shape = { out: 6, in: 4 }, path = "model.layers.0.q_proj";
 const linears: readonly Linear[] = [{ path, shape }];
@@ -65,14 +66,11 @@ function opened(device: Device = cpuDevice()) {
   return { registry, state, open, own, device };
 }
 
-/** Lets everything that can go on go on. */
-const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 5));
-
 test("AdapterRegistry.acquire that is aborted while an adapter is made ready holds nothing, and the work serves the next", async () => {
   const { registry, state, open } = opened();
   const stop = new AbortController();
   const first = registry.acquire("a", { signal: stop.signal });
-  while (state.asked === 0) await turn();
+  await until(() => state.asked > 0);
   stop.abort(new Error("enough"));
   await assert.rejects(first, /enough/);
   const second = registry.acquire("a");
@@ -86,7 +84,7 @@ test("AdapterRegistry.acquire that is aborted while an adapter is made ready hol
 test("AdapterRegistry.acquire of an adapter that is replaced while it is made ready gives the new one", async () => {
   const { registry, state, open, own, device } = opened();
   const asked = registry.acquire("a");
-  while (state.asked === 0) await turn();
+  await until(() => state.asked > 0);
   state.seed = 7;
   open();
   const lease = await asked;
