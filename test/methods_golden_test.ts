@@ -15,7 +15,8 @@ import type { Device } from "../src/device/device.ts";
 import { modelBase } from "../src/engine/base.ts";
 import { Runner } from "../src/engine/runner.ts";
 import type { Output, Row } from "../src/engine/step_inputs.ts";
-import type { ReadableFolder } from "../src/folder.ts";
+import type { ReadableFolder, WritableFolder } from "../src/folder.ts";
+import { mergeFolder } from "../src/merge.ts";
 import { openCheckpoint } from "../src/models/checkpoint.ts";
 import { loadLlama } from "../src/models/llama.ts";
 import { headBits } from "../src/models/quantization.ts";
@@ -161,6 +162,50 @@ test("applyModule: a module beside its base's product and bias is float64's modu
       assert.ok(error < 2e-6, `${name}, ${golden.path}: ${error}`);
     }
   }
+});
+
+/** What is written to it, as a folder to read. */
+function memoryFolder(): ReadableFolder & WritableFolder {
+  const files = new Map<string, Uint8Array>();
+  return {
+    async write(name, parts) {
+      const pieces: Uint8Array[] = [];
+      for await (const piece of parts) pieces.push(piece.slice());
+      files.set(name, new Uint8Array(await new Blob(pieces as BlobPart[]).arrayBuffer()));
+    },
+    open: (name) => Promise.resolve(bytesSource(files.get(name)!)),
+    readText: (name) => Promise.resolve(new TextDecoder().decode(files.get(name)!)),
+    exists: (name) => Promise.resolve(files.has(name)),
+  };
+}
+
+test("mergeFolder: a model with a DoRA adapter merged in has float64's logits", async () => {
+  const device = cpuDevice();
+  for (const name of ["dora", "dora-pattern"]) {
+    const out = memoryFolder();
+    await mergeFolder(device, {
+      model: await openFolder(path("base")),
+      adapter: await loadAdapter(await openFolder(path(name))),
+      out,
+    });
+    const { cases } = goldens.get(name)!;
+    const found = await logitsAfter(device, await open(device, out), cases);
+    for (const [i, { last_logits }] of cases.entries()) {
+      const error = off(found[i], tensorsOf(`golden/${name}.safetensors`).get(last_logits)!);
+      assert.ok(error < 1e-4, `${name}, ${last_logits}: ${error}`);
+    }
+  }
+});
+
+test("mergeFolder refuses a method that changes a linear's bias, by name", async () => {
+  await assert.rejects(
+    mergeFolder(cpuDevice(), {
+      model: await openFolder(path("base")),
+      adapter: await loadAdapter(await openFolder(path("ia3")), { methods }),
+      out: memoryFolder(),
+    }),
+    /^ConfigError: Cannot merge module ".*_proj" into the model's ".*": IA3 changes its ".*\.bias", too/,
+  );
 });
 
 /** The base with each linear's weight as its quantised form says it. */
