@@ -50,18 +50,20 @@ export type {
   DeltaRows,
   LinearShape,
   Method,
-  MethodTraining,
-  OptionSpec,
   Packed,
   Phase,
   ReadOptions,
   ReadyIo,
+  Workspace,
+} from "./src/adapters/method.ts";
+export type {
+  MethodTraining,
+  OptionSpec,
   TrainableModule,
   TrainablePhase,
   TrainAfterIo,
   TrainIo,
-  Workspace,
-} from "./src/adapters/method.ts";
+} from "./src/adapters/training.ts";
 export { dora } from "./src/adapters/methods/dora.ts";
 export { fourierft, fourierModule, frequencies, type Spectrum } from "./src/adapters/methods/fourierft.ts";
 export { lora } from "./src/adapters/methods/lora.ts";

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { Method, MethodTraining, OptionSpec } from "./method.ts";
+import type { Method } from "./method.ts";
+import type { MethodTraining, OptionSpec } from "./training.ts";
 
 /** A method whose adapters can be made anew. */
 export type TrainableMethod = Method & { readonly training: MethodTraining };

@@ -4,7 +4,7 @@
  * @module
  */
 import { defaultTargetModules } from "../adapters/create.ts";
-import type { OptionSpec } from "../adapters/method.ts";
+import type { OptionSpec } from "../adapters/training.ts";
 import { methods } from "../adapters/methods/mod.ts";
 import { camelCase, type TrainableMethod, trainableMethods } from "../adapters/options.ts";
 import { openFolder } from "../runtime/file.ts";

@@ -6,7 +6,8 @@
 import { add } from "../../kernels/add.ts";
 import { addBias } from "../../kernels/add_bias.ts";
 import { copy } from "../../kernels/copy.ts";
-import type { LinearShape, TrainableModule, TrainAfterIo, TrainIo } from "../adapters/method.ts";
+import type { LinearShape } from "../adapters/method.ts";
+import type { TrainableModule, TrainAfterIo, TrainIo } from "../adapters/training.ts";
 import { linearStep, type LinearWeights } from "../models/weights.ts";
 import { type Step, step } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";

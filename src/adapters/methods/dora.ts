@@ -15,16 +15,8 @@ import { ConfigError } from "../../errors.ts";
 import { type Plan, step } from "../../plan.ts";
 import { elements, slice, type Tensor, tensor } from "../../tensor.ts";
 import { flagField } from "../fields.ts";
-import type {
-  AdapterFiles,
-  AdapterModule,
-  BaseLinear,
-  Method,
-  Packed,
-  ReadyIo,
-  TrainableModule,
-  TrainIo,
-} from "../method.ts";
+import type { AdapterFiles, AdapterModule, BaseLinear, Method, Packed, ReadyIo } from "../method.ts";
+import type { TrainableModule, TrainIo } from "../training.ts";
 import { finiteFloats } from "../numbers.ts";
 import { factorsStep, trainableFactors } from "./lora.ts";
 import {

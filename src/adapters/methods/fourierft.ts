@@ -19,7 +19,8 @@ import { ConfigError } from "../../errors.ts";
 import { step } from "../../plan.ts";
 import { elements, type HostTensor, slice, type Tensor, tensor } from "../../tensor.ts";
 import { integerField, numberField, refuseUnknown } from "../fields.ts";
-import type { AdapterModule, LinearShape, Method, ReadOptions, TrainableModule } from "../method.ts";
+import type { AdapterModule, LinearShape, Method, ReadOptions } from "../method.ts";
+import type { TrainableModule } from "../training.ts";
 import { checkReach, checkScale, finiteFloats } from "../numbers.ts";
 import { randperm } from "../torch_random.ts";
 

@@ -9,7 +9,8 @@ import { loraLinear } from "../../../kernels/lora_linear.ts";
 import { loraProduct } from "../../../kernels/lora_product.ts";
 import { type Step, step } from "../../plan.ts";
 import { tensor } from "../../tensor.ts";
-import type { AdapterModule, BesideStep, Method, TrainableModule } from "../method.ts";
+import type { AdapterModule, BesideStep, Method } from "../method.ts";
+import type { TrainableModule } from "../training.ts";
 import {
   checkFactors,
   checkFactorsConfig,

@@ -6,7 +6,8 @@
 import { ConfigError } from "../../errors.ts";
 import { type HostTensor, tensor } from "../../tensor.ts";
 import { flagField, numberField, patternField, refuseUnknown } from "../fields.ts";
-import type { AdapterFiles, LinearShape, OptionSpec } from "../method.ts";
+import type { AdapterFiles, LinearShape } from "../method.ts";
+import type { OptionSpec } from "../training.ts";
 import { checkReach, checkScale, finiteFloats } from "../numbers.ts";
 
 const prefix = "base_model.model.";
