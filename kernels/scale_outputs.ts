@@ -77,7 +77,7 @@ function scaled({ slots, records, values, y }: Arrays<Buffers>, words: Words): v
   }
 }
 
-/** Two adapters of each linear, the second of which leaves the last linear as it is. */
+/** Two adapters of each linear; the second leaves the last linear as it is. */
 function sized(
   { in: inSize, outs, slots, factors }: {
     readonly in: number;

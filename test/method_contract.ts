@@ -1,6 +1,6 @@
 /**
- * What every adapter method must do, on every device: a step of mixed rows is each row's own weight, by dW; what is merged can
- * be taken out; slots leave nothing behind; gradients are the loss's; PEFT's files give the same adapter again.
+ * What every adapter method must do, on every device. A step of mixed rows is each row's own weight, by dW. A merge can be
+ * taken back, and slots leave nothing behind. Gradients are the loss's. PEFT's files give the same adapter again.
  */
 import assert from "node:assert/strict";
 import { normals } from "../kernels/kernel.ts";

@@ -1,7 +1,7 @@
 /**
  * One adapted linear on a device: dW, forward, merge and unmerge, without a model.
  *
- * Where a method has no faster way, dW is what its phases do to unit rows: column i of dW is the change of row i's output.
+ * Where a method has no faster way, its phases of unit rows make dW: the change of row i's output is column i of dW.
  *
  * @module
  */
@@ -145,8 +145,9 @@ export async function merge(device: Device, linear: AdaptedLinear, weight: Tenso
 }
 
 /**
- * Takes a merged dW out of a weight again, within float32 rounding; throws as {@linkcode merge}, and a ConfigError without
- * `linear.base` where dW depends on the base's weight.
+ * Takes a merged dW out of a weight again, within float32 rounding.
+ *
+ * @throws as {@linkcode merge}; ConfigError without `linear.base` where dW depends on the base's weight.
  */
 export async function unmerge(device: Device, linear: AdaptedLinear, weight: Tensor): Promise<void> {
   checkWeight(linear, weight);

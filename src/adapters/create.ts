@@ -44,7 +44,7 @@ export interface OwnAdapter {
   readonly options?: Readonly<Record<string, number | undefined>>;
 }
 
-/** A new adapter, as a caller asks for it: by PEFT's names, or by its method. */
+/** A new adapter as a caller describes one: by PEFT's names, or by its method. */
 export type NewAdapter =
   & {
     /** Linears by PEFT's rule: a whole path, or the end of one from a dot on; by default the seven of every layer. */

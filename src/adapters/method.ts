@@ -1,6 +1,6 @@
 /**
- * What an adapter method is to the rest of the house: how its files are read, what it keeps on a device, and which steps
- * act on a linear layer. A new method is one file in `methods/` and one line in its list, or a value of a caller's own.
+ * What an adapter method is to the rest of the house. A method says how its files are read, what it keeps on a device, and
+ * which steps act on a linear. A new method is one file in `methods/` and one line in its list, or a value of a caller's own.
  *
  * @module
  */
@@ -153,8 +153,8 @@ export interface AdapterModule {
    */
   ready?(io: ReadyIo): Promise<AdapterModule>;
   /**
-   * A faster way to dW than the method's phases of unit rows: the step that writes rows of dW (out, in), float32, to
-   * `weight`, or adds or subtracts them there. `upload` copies a host tensor to the device that will run the step.
+   * A faster way to dW than the method's phases of unit rows. The step writes rows of dW (out, in), float32, to `weight`,
+   * or adds or subtracts them there. `upload` copies a host tensor to the device that will run the step.
    */
   deltaStep?(shape: LinearShape, io: DeltaIo): Step;
   /** The module made ready to train on the device that `upload` copies to; absent for methods that cannot be trained. */

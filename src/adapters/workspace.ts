@@ -1,5 +1,5 @@
 /**
- * A device lent for work that ends: tensors made for it are freed once it has.
+ * A device lent for work that ends. The tensors of such work are freed at its end.
  *
  * @module
  */

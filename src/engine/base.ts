@@ -23,7 +23,7 @@ function basesOf(
   });
 }
 
-/** The base of each of a model's linears, by path. Nothing is computed before an adapter asks for it. */
+/** The base of each of a model's linears, by path. Nothing is computed before an adapter asks. */
 export function modelBase(device: Device, { layers, head, linears }: LlamaModel): BaseOf {
   const projections = [...layers.flatMap(({ qkv, o, gateUp, down }) => [qkv, o, gateUp, down]), head];
   const bases = new Map<string, BaseLinear>();

@@ -49,8 +49,8 @@ const acting = (banks: readonly Bank[], phase: Phase, linears: LinearGroup): Ban
   banks.filter((bank) => bank.acts(phase, linears));
 
 /**
- * The product of x as it is, with each row's adapter beside and after it. A residual is added to what comes after the product,
- * and so is the bias, unless a method changes it, too: rows of other methods then have it before, and keep it as it is.
+ * The product of x as it is, with each row's adapter beside and after it. The residual is added last. The bias is added after
+ * the methods that leave it alone (DoRA), and before those that change it, too (IA3).
  */
 function sideSteps(
   side: Side,

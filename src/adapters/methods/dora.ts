@@ -1,6 +1,6 @@
 /**
- * DoRA (Liu et al. 2024, arXiv 2402.09353) as PEFT writes it, `use_dora` of LoRA: each row of W + scale B A is made a unit
- * row, times a trained magnitude m. So y = m / |W + scale B A| (W x + scale B A x) + bias, the norm being each row's.
+ * DoRA (Liu et al. 2024, arXiv 2402.09353) as PEFT writes it: `use_dora` of LoRA. Each row of W + scale B A is made a unit
+ * row, times a trained magnitude m. So y = m / |W + scale B A| (W x + scale B A x) + bias, with the norm of each row.
  *
  * The norms come from W as it is stored, and never from the sum of both: see the kernel `lora_norms`.
  *
