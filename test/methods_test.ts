@@ -27,6 +27,7 @@ import {
   refuses,
   slotsLeaveNothing,
   type Subject,
+  width,
 } from "./method_contract.ts";
 
 /** A method of a caller's own: it scales inputs of even linears, and outputs with their bias of odd ones. */
@@ -56,12 +57,12 @@ const subjects: readonly Subject[] = [
 /** Weights as 8 or 4 bits, and the numbers that they stand for. */
 function quantized(device: Device, bits: 8 | 4) {
   return baseOn(device, (floats) => {
-    const shape = [256, 40] as const;
+    const shape = [width, 40] as const;
     const { words, scales } = quantizeTensor(tensor(floats, shape), { name: "w", bits });
     const numbers = dequantize({
       words: words.data as Uint32Array,
       scales: bfloat16ToFloat32(scales.data as Uint16Array),
-    }, { out: 256, in: 40, bits });
+    }, { out: width, in: 40, bits });
     return { weight: { bits, words: device.upload(words), scales: device.upload(scales) }, floats: numbers };
   });
 }

@@ -12,9 +12,9 @@ import type { LinearShape, Phase } from "../adapters/method.ts";
 import type { Device } from "../device/device.ts";
 import type { Projection } from "../models/llama.ts";
 import type { ProjectionIo } from "../models/llama_plan.ts";
-import { linearStep, type LinearWeights, rowsOf } from "../models/weights.ts";
+import { linearStep, rowsOf, type Weight } from "../models/weights.ts";
 import { type Plan, step } from "../plan.ts";
-import { elements, slice, type Tensor } from "../tensor.ts";
+import { elements, type Tensor } from "../tensor.ts";
 
 /** Tensors that projections work in, made when an adapter first needs them; steps run one after the other and share them. */
 export class ProjectionScratch {
@@ -23,7 +23,7 @@ export class ProjectionScratch {
   constructor(private readonly device: Pick<Device, "alloc">) {}
 
   /** A float32 tensor of a shape, the same one for a role and as many elements. */
-  of(role: "input" | "product" | "part", shape: readonly number[]): Tensor {
+  of(role: "input" | "product" | "part" | "wide", shape: readonly number[]): Tensor {
     const key = `${role}:${elements(shape)}`;
     let made = this.#made.get(key);
     if (!made) this.#made.set(key, made = this.device.alloc(shape, "float32"));
@@ -40,9 +40,16 @@ export interface StepAdapters {
 }
 
 /** A linear, or several side by side, with the numbers that banks know them by. */
-interface Side extends LinearWeights {
+interface Side {
   readonly linears: LinearGroup;
   readonly shape: LinearShape;
+  /** The projection's, and where the side's own begins. */
+  readonly bias?: Tensor;
+  readonly column: number;
+  /** y = or += x W^T. */
+  product(io: ProjectionIo): Plan;
+  /** The same with the bias in one step; left out where there is no such step. */
+  productAndBias?(io: ProjectionIo): Plan;
 }
 
 const acting = (banks: readonly Bank[], phase: Phase, linears: LinearGroup): Bank[] =>
@@ -52,41 +59,71 @@ const acting = (banks: readonly Bank[], phase: Phase, linears: LinearGroup): Ban
  * The product of x as it is, with each row's adapter beside and after it. The residual is added last. The bias is added after
  * the methods that leave it alone (DoRA), and before those that change it, too (IA3).
  */
-function sideSteps(
-  side: Side,
-  { x, y, rows, accumulate }: ProjectionIo,
-  { banks, slotsOf, scratch }: StepAdapters,
-): Plan {
-  const { weight, bias, shape, linears } = side;
+function sideSteps(side: Side, { x, y, rows, accumulate }: ProjectionIo, adapters: StepAdapters): Plan {
+  const { banks, slotsOf, scratch } = adapters;
+  const { bias, column, shape: { out }, linears } = side;
   const after = acting(banks, "after", linears);
   const biasLast = after.filter(({ method }) => !method.changesBias);
   const biasFirst = after.filter(({ method }) => method.changesBias);
   const apart = after.length > 0 && accumulate !== 0;
   const t = apart ? scratch.of("product", y.shape) : y;
-  const sizes = { rows, ...shape, accumulate: apart ? 0 : accumulate };
+  const io = { x, y: t, rows, accumulate: apart ? 0 : accumulate };
   const change = (bank: Bank) => bank.after(linears, { y: t, rows, slots: slotsOf(bank) });
+  const biased = bias ? [step(addBias, { bias, y: t }, { rows, out, column })] : [];
+  const begins = side.productAndBias ?? ((io) => [...side.product(io), ...biased]);
   return [
-    linearStep(biasLast.length > 0 ? { weight } : { weight, bias }, { x, y: t }, sizes),
+    ...(biasLast.length > 0 ? side.product(io) : begins(io)),
     ...acting(banks, "beside", linears).map((bank) =>
       bank.beside(linears, { x, y: t, rows, slots: slotsOf(bank) })
     ),
     ...biasLast.map(change),
-    ...(bias && biasLast.length > 0 ? [step(addBias, { bias, y: t }, { rows, out: shape.out })] : []),
+    ...(biasLast.length > 0 ? biased : []),
     ...biasFirst.map(change),
-    ...(apart ? [step(add, { x: t, y }, { count: rows * shape.out })] : []),
+    ...(apart ? [step(add, { x: t, y }, { count: rows * out })] : []),
   ];
 }
 
-/** The linear number `i` of a projection by itself, and its first column. */
-function partOf({ weight, bias, linears, shape }: Projection, outs: readonly number[], i: number) {
-  const column = outs.slice(0, i).reduce((sum, out) => sum + out, 0), out = outs[i];
+/** All linears of a projection. */
+function wholeOf({ weight, bias, shape, linears }: Projection): Side {
+  const sizes = ({ rows, accumulate }: ProjectionIo) => ({ rows, ...shape, accumulate });
   return {
-    column,
-    side: {
-      weight: rowsOf(weight, { at: column, out }),
-      bias: bias && slice(bias, column, out),
-      linears: { first: linears.first + i, count: 1 },
-      shape: { out, in: shape.in },
+    ...{ linears, shape, bias, column: 0 },
+    product: (io) => [linearStep({ weight }, io, sizes(io))],
+    productAndBias: (io) => [linearStep({ weight, bias }, io, sizes(io))],
+  };
+}
+
+/** Rows of a weight, not copied; undefined where a GPU cannot bind a tensor that begins there. */
+function boundRows(weight: Weight, place: { readonly at: number; readonly out: number }): Weight | undefined {
+  try {
+    return rowsOf(weight, place);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
+/** The linear number `i` of a projection by itself: by its own rows of the weight, or, as a last resort, by all of them. */
+function partOf(
+  { weight, bias, linears, shape }: Projection,
+  { i, outs, scratch }: {
+    readonly i: number;
+    readonly outs: readonly number[];
+    readonly scratch: ProjectionScratch;
+  },
+): Side {
+  const column = outs.slice(0, i).reduce((sum, out) => sum + out, 0), out = outs[i];
+  const own = boundRows(weight, { at: column, out });
+  return {
+    ...{ linears: { first: linears.first + i, count: 1 }, shape: { out, in: shape.in }, bias, column },
+    product({ x, y, rows, accumulate }) {
+      if (own) return [linearStep({ weight: own }, { x, y }, { rows, out, in: shape.in, accumulate })];
+      const wide = scratch.of("wide", [x.shape[0], shape.out]);
+      const words = { rows, out, width: shape.out, from: column, stride: out, column: 0, accumulate };
+      return [
+        linearStep({ weight }, { x, y: wide }, { rows, ...shape, accumulate: 0 }),
+        step(placeColumns, { x: wide, y }, words),
+      ];
     },
   };
 }
@@ -98,21 +135,20 @@ function partSteps(
   adapters: StepAdapters,
 ): Plan {
   const { banks, slotsOf, scratch } = adapters;
-  const { linears, shape } = projection;
-  const outs = banks[0].outsOf(linears);
+  const { linears, shape: { in: inSize, out: stride } } = projection;
+  const outs = banks[0].outsOf(linears), only = outs.length === 1;
   return outs.flatMap((out, i) => {
-    const { column, side } = partOf(projection, outs, i);
+    const side = only ? wholeOf(projection) : partOf(projection, { i, outs, scratch });
+    const { linears: { first }, column } = side;
     const before = acting(banks, "before", side.linears);
     const input = before.length > 0 ? scratch.of("input", x.shape) : x;
-    const only = outs.length === 1;
     const part = only ? y : scratch.of("part", [y.shape[0], out]);
+    const words = { rows, out, width: out, from: 0, stride, column, accumulate };
     return [
-      ...(before.length > 0 ? [step(copy, { x, y: input }, { count: rows * shape.in })] : []),
-      ...before.map((bank) => bank.before(side.linears.first, { x: input, rows, slots: slotsOf(bank) })),
+      ...(before.length > 0 ? [step(copy, { x, y: input }, { count: rows * inSize })] : []),
+      ...before.map((bank) => bank.before(first, { x: input, rows, slots: slotsOf(bank) })),
       ...sideSteps(side, { x: input, y: part, rows, accumulate: only ? accumulate : 0 }, adapters),
-      ...(only
-        ? []
-        : [step(placeColumns, { x: part, y }, { rows, out, stride: shape.out, column, accumulate })]),
+      ...(only ? [] : [step(placeColumns, { x: part, y }, words)]),
     ];
   });
 }
@@ -121,5 +157,5 @@ function partSteps(
 export function adaptedProjection(projection: Projection, io: ProjectionIo, adapters: StepAdapters): Plan {
   return acting(adapters.banks, "before", projection.linears).length > 0
     ? partSteps(projection, io, adapters)
-    : sideSteps(projection, io, adapters);
+    : sideSteps(wholeOf(projection), io, adapters);
 }

@@ -79,7 +79,7 @@ function changedSteps(run: Run, module: TrainableModule, io: TrainAfterIo): Trai
       const { gradient: dy } = tape.target(t);
       return [...again, ...after.backward({ ...io, dy })];
     }),
-    ...stepsOf(bias ? [step(addBias, { bias, y: t }, { rows, out })] : [], () => []),
+    ...stepsOf(bias ? [step(addBias, { bias, y: t }, { rows, out, column: 0 })] : [], () => []),
     ...stepsOf(last, (tape) => [
       step(copy, { x: tape.target(y).gradient, y: tape.target(t).gradient }, { count: rows * out }),
     ]),
