@@ -114,8 +114,25 @@ export {
 export { ConfigError, NonFiniteError, NotFoundError, OverloadedError } from "./src/errors.ts";
 export { MissingFileError, type ReadableFolder, type WritableFolder } from "./src/folder.ts";
 export { mergeFolder } from "./src/merge.ts";
-export type { LlamaConfig, RopeScaling } from "./src/models/config.ts";
-export type { LayerWeights, LlamaModel, Projection } from "./src/models/llama.ts";
+export type { ModelConfig } from "./src/models/family.ts";
+export type {
+  Columns,
+  Ending,
+  Graph,
+  Io,
+  Operation,
+  ProjectionIo,
+  Recorded,
+  Rope,
+  RowsOf,
+  RowTensors,
+  StepIo,
+  Value,
+  WholeIo,
+  WholeStep,
+} from "./src/models/graph.ts";
+export type { Model, Projection } from "./src/models/model.ts";
+export type { RopeConfig, RopeScaling } from "./src/models/rope_config.ts";
 export type { LinearWeights, QuantizedWeight, Weight } from "./src/models/weights.ts";
 export type { Quantization, QuantizeTo } from "./src/models/quantization.ts";
 export type { ChatMessage, Tokenizer } from "./src/models/tokenizer_types.ts";

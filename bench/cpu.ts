@@ -15,7 +15,7 @@ import { AdapterRegistry } from "../src/adapters/registry.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
 import { BatchEngine } from "../src/engine/batch_engine.ts";
-import { loadLlama } from "../src/models/llama.ts";
+import { loadModel } from "../src/models/model.ts";
 import type { QuantizeTo } from "../src/models/quantization.ts";
 import { openModel } from "../src/open.ts";
 import { openAdapterStore } from "../src/runtime/adapter_store.ts";
@@ -65,7 +65,7 @@ async function adapterRow(device: Device): Promise<() => Promise<number>> {
 /** An engine of SmolLM2-135M's shape with random weights, as they are or quantised. */
 async function smol(device: Device, quantize?: QuantizeTo): Promise<BatchEngine> {
   const source = randomWeights(smol135m, "float32");
-  const model = await loadLlama(device, { config: smol135m, source, quantize });
+  const model = await loadModel(device, { config: smol135m, source, quantize });
   return new BatchEngine(device, model, {
     registry: new AdapterRegistry(device, randomAdapters(smol135m), { linears: model.linears }),
     options: { eosTokenIds: [], maxSequences: 1 },

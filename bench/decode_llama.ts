@@ -6,7 +6,7 @@
 import { AdapterRegistry } from "../src/adapters/registry.ts";
 import type { Device } from "../src/device/device.ts";
 import { BatchEngine } from "../src/engine/batch_engine.ts";
-import { loadLlama } from "../src/models/llama.ts";
+import { loadModel } from "../src/models/model.ts";
 import { traceCells } from "./decode_trace.ts";
 import { HostMeter } from "./host_meter.ts";
 import { type Bench, type BenchContext, type Measurement, median } from "./measurement.ts";
@@ -30,7 +30,7 @@ async function open(base: Device, size: typeof fullSize, capacity: number): Prom
   const meter = new HostMeter(base);
   const { device } = meter;
   const source = randomWeights(config, device.kind === "cpu" ? "float32" : "float16");
-  const model = await loadLlama(device, { config, source, maxModelLen });
+  const model = await loadModel(device, { config, source, maxModelLen });
   const registry = new AdapterRegistry(device, randomAdapters(config), { linears: model.linears, capacity });
   // No end-of-text token: every sequence runs to its length.
   const options = { eosTokenIds: [], maxSequences: batch };

@@ -18,8 +18,8 @@ import { type WebGpuDevice, webgpuDevice } from "../src/device/webgpu.ts";
 import { uniforms } from "../src/engine/random.ts";
 import { readyFor } from "../src/engine/base.ts";
 import { Runner } from "../src/engine/runner.ts";
-import { type LlamaConfig, parseLlamaConfig } from "../src/models/config.ts";
-import { type LlamaModel, loadLlama } from "../src/models/llama.ts";
+import { type LlamaConfig, parseLlamaConfig } from "../src/models/llama/config.ts";
+import { loadModel, type Model } from "../src/models/model.ts";
 import { median } from "./measurement.ts";
 import { randomWeights } from "./random_model.ts";
 
@@ -49,9 +49,9 @@ function config(layers: number): LlamaConfig {
   });
 }
 
-async function model(device: Device, layers: number): Promise<LlamaModel> {
+async function model(device: Device, layers: number): Promise<Model> {
   const shape = config(layers);
-  return await loadLlama(device, { config: shape, source: randomWeights(shape, "float16") });
+  return await loadModel(device, { config: shape, source: randomWeights(shape, "float16") });
 }
 
 async function time(count: number, body: (i: number) => Promise<unknown>): Promise<number> {

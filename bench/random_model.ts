@@ -8,8 +8,11 @@ import { type DType, normals } from "../kernels/kernel.ts";
 import type { AdapterStore } from "../src/adapters/registry.ts";
 import { uniforms } from "../src/engine/random.ts";
 import type { ReadableFolder } from "../src/folder.ts";
-import { type LlamaConfig, parseLlamaConfig } from "../src/models/config.ts";
-import { llamaLinears, type WeightSource } from "../src/models/llama.ts";
+import { type LlamaConfig, parseLlamaConfig } from "../src/models/llama/config.ts";
+import { weightsOf } from "../src/models/families.ts";
+import type { ModelConfig } from "../src/models/family.ts";
+import type { WeightSource } from "../src/models/model.ts";
+import { layerLinears, leavesOf } from "../src/models/spec.ts";
 import { bytesSource, fromTensor, writeSafetensors } from "../src/safetensors/mod.ts";
 import { elements, type HostTensor, newArray, tensor } from "../src/tensor.ts";
 
@@ -69,19 +72,11 @@ function filled(shape: readonly number[], dtype: DType): HostTensor {
 }
 
 /** Random weights of a shape; linears and the embedding are of `dtype`, norms are ones in float32. */
-export function randomWeights(config: LlamaConfig, dtype: DType): WeightSource {
-  const { hiddenSize, vocabSize, layers } = config;
-  const shapes = new Map<string, readonly number[]>([
-    ["model.embed_tokens.weight", [vocabSize, hiddenSize]],
-    ["model.norm.weight", [hiddenSize]],
-  ]);
-  for (const { path, shape } of llamaLinears(config).slice(0, -1)) {
-    shapes.set(`${path}.weight`, [shape.out, shape.in]);
-  }
-  for (let i = 0; i < layers; i++) {
-    shapes.set(`model.layers.${i}.input_layernorm.weight`, [hiddenSize]);
-    shapes.set(`model.layers.${i}.post_attention_layernorm.weight`, [hiddenSize]);
-  }
+export function randomWeights(config: ModelConfig, dtype: DType): WeightSource {
+  const tree = weightsOf(config);
+  const shapes = new Map<string, readonly number[]>();
+  for (const leaf of leavesOf(tree)) if (leaf.kind === "tensor") shapes.set(leaf.name, leaf.shape);
+  for (const { path, shape } of layerLinears(tree)) shapes.set(`${path}.weight`, [shape.out, shape.in]);
   return {
     names: [...shapes.keys()],
     info: (name) => ({ shape: shapes.get(name)! }),
@@ -119,8 +114,8 @@ function adapterFolder(weights: () => Uint8Array): ReadableFolder {
 export const adapterName = (index: number): string => `adapter-${index}`;
 
 /** Adapters without number: n = 1000 on all seven linears of every layer, numbers of their own in one file's form. */
-export function randomAdapters(config: LlamaConfig): AdapterStore {
-  const paths = llamaLinears(config).slice(0, -1).map(({ path }) => path);
+export function randomAdapters(config: ModelConfig): AdapterStore {
+  const paths = layerLinears(weightsOf(config)).map(({ path }) => path);
   const form = writeSafetensors(
     paths.map((path) =>
       fromTensor(`base_model.model.${path}.fourierft_spectrum`, tensor(new Float32Array(n)))

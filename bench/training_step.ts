@@ -11,8 +11,8 @@ import type { Program } from "../src/device/device.ts";
 import type { WebGpuDevice } from "../src/device/webgpu.ts";
 import { uniforms } from "../src/engine/random.ts";
 import { openCheckpoint } from "../src/models/checkpoint.ts";
-import { type LlamaModel, loadLlama, releaseLlama } from "../src/models/llama.ts";
-import { readConfig } from "../src/open.ts";
+import { loadModel, type Model, releaseModel } from "../src/models/model.ts";
+import { readConfig } from "../src/models/families.ts";
 import type { Plan } from "../src/plan.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import type { TrainingBatch } from "../src/training/batch.ts";
@@ -45,11 +45,11 @@ interface Variant {
   readonly layersPerSegment?: number;
 }
 
-async function openBase(device: WebGpuDevice, maxModelLen: number): Promise<LlamaModel> {
+async function openBase(device: WebGpuDevice, maxModelLen: number): Promise<Model> {
   const folder = await openFolder("examples/demo/base");
   const config = await readConfig(folder);
   const source = await openCheckpoint(folder);
-  return await loadLlama(device, { config, source, maxModelLen }).finally(() => source.close());
+  return await loadModel(device, { config, source, maxModelLen }).finally(() => source.close());
 }
 
 /** Random tokens, every row with a target: full sequences, the most work a batch can be. */
@@ -71,7 +71,7 @@ function randomBatch(vocabSize: number, { batch, context }: Sizes): TrainingBatc
 /** The trainer, and the plan of its forward and backward as it made it ready on the device. */
 async function openTrainer(
   device: WebGpuDevice,
-  model: LlamaModel,
+  model: Model,
   { variant: { method, layersPerSegment }, sizes }: { variant: Variant; sizes: Sizes },
 ): Promise<{ trainer: Trainer; trainPlan: Plan }> {
   const plans: Plan[] = [];
@@ -147,7 +147,7 @@ async function* kernelCells(
 
 async function* timeVariant(
   device: WebGpuDevice,
-  model: LlamaModel,
+  model: Model,
   { variant, sizes }: { variant: Variant; sizes: Sizes },
 ): AsyncGenerator<Measurement> {
   const { row } = variant;
@@ -189,6 +189,6 @@ export const trainingStepBench: Bench = {
       { row: "LoRA r = 8, all activations kept", method: lora, layersPerSegment },
     ];
     for (const variant of variants) yield* timeVariant(device, model, { variant, sizes });
-    releaseLlama(device, model);
+    releaseModel(device, model);
   },
 };

@@ -25,7 +25,12 @@ import { fourierDelta } from "./fourier_delta.ts";
 import { fourierGradient } from "./fourier_gradient.ts";
 import { fourierLinear } from "./fourier_linear.ts";
 import { fourierLinears } from "./fourier_linears.ts";
+import { gelu, geluBackward } from "./gelu.ts";
+import { geluNew, geluNewBackward } from "./gelu_new.ts";
 import type { Kernel } from "./kernel.ts";
+import { kvCache } from "./kv_cache.ts";
+import { layerNorm } from "./layer_norm.ts";
+import { layerNormBackward } from "./layer_norm_backward.ts";
 import { linear } from "./linear.ts";
 import { linearBias } from "./linear_bias.ts";
 import { linearTransposed } from "./linear_transposed.ts";
@@ -43,6 +48,7 @@ import { quantizedLinear } from "./quantized_linear.ts";
 import { quantizedLinearBias } from "./quantized_linear_bias.ts";
 import { quantizedLinearTransposed } from "./quantized_linear_transposed.ts";
 import { quantizedRowSquares } from "./quantized_row_squares.ts";
+import { relu, reluBackward } from "./relu.ts";
 import { rmsNorm } from "./rms_norm.ts";
 import { rmsNormBackward } from "./rms_norm_backward.ts";
 import { rope } from "./rope.ts";
@@ -52,9 +58,12 @@ import { rowSquares } from "./row_squares.ts";
 import { sample } from "./sample.ts";
 import { scale } from "./scale.ts";
 import { scaleOutputs } from "./scale_outputs.ts";
+import { silu, siluBackward } from "./silu.ts";
 import { siluGate, siluGateBackward } from "./silu_gate.ts";
 import { siluGateUp } from "./silu_gate_up.ts";
 import { sumOfSquares } from "./sum_of_squares.ts";
+import { takeColumns } from "./take_columns.ts";
+import { takeColumnsBackward } from "./take_columns_backward.ts";
 
 export {
   adamw,
@@ -79,6 +88,13 @@ export {
   fourierGradient,
   fourierLinear,
   fourierLinears,
+  gelu,
+  geluBackward,
+  geluNew,
+  geluNewBackward,
+  kvCache,
+  layerNorm,
+  layerNormBackward,
   linear,
   linearBias,
   linearTransposed,
@@ -96,6 +112,8 @@ export {
   quantizedLinearBias,
   quantizedLinearTransposed,
   quantizedRowSquares,
+  relu,
+  reluBackward,
   rmsNorm,
   rmsNormBackward,
   rope,
@@ -105,10 +123,14 @@ export {
   sample,
   scale,
   scaleOutputs,
+  silu,
+  siluBackward,
   siluGate,
   siluGateBackward,
   siluGateUp,
   sumOfSquares,
+  takeColumns,
+  takeColumnsBackward,
 };
 export { adamwHyper, type AdamwStep } from "./adamw.ts";
 export { noTarget } from "./cross_entropy/launch.ts";
@@ -156,14 +178,20 @@ export const kernels: readonly Kernel[] = [
   quantizedRowSquares,
   embedding,
   rmsNorm,
+  layerNorm,
   rope,
   ropeCache,
   rowSquares,
+  kvCache,
   scale,
   scaleOutputs,
   attention,
   siluGate,
   siluGateUp,
+  gelu,
+  geluNew,
+  relu,
+  silu,
   add,
   addBias,
   addTransposed,
@@ -173,6 +201,13 @@ export const kernels: readonly Kernel[] = [
   rmsNormBackward,
   ropeBackward,
   siluGateBackward,
+  layerNormBackward,
+  geluBackward,
+  geluNewBackward,
+  reluBackward,
+  siluBackward,
+  takeColumns,
+  takeColumnsBackward,
   causalAttention,
   causalAttentionBackward,
   crossEntropyHead,

@@ -67,7 +67,7 @@ function sized(rows: number, heads: number, headDim: number): Case<Buffers, Unif
 export const rope: Kernel<Buffers, Uniforms> = defineKernel({
   name: "rope",
   doc: "Turns the pairs (x[r, h, i], x[r, h, i + headDim/2]) by the angle whose cosine and sine are " +
-    "table[positions[r], i]: the half-split layout of Hugging Face's Llama. Every position is in the table.",
+    "table[positions[r], i]: the half-split layout of Hugging Face. Every position is in the table.",
   buffers: {
     x: { access: "read_write", dtypes: ["float32"], doc: "(rows, heads, headDim), row-major, in place" },
     table: { access: "read", dtypes: ["float32"], doc: "(positions, headDim / 2, 2): cosine, sine" },

@@ -9,7 +9,7 @@ const cases = [1, 4, 100].map((scale, i) => ({
 
 const bench = { count: 256 * 14336 };
 
-/** The gradients of Llama's gated unit. */
+/** The gradients of a gated unit. */
 export const siluGateBackward: Kernel<"dy" | "gate" | "up" | "dgate" | "dup", "count"> = elementwise({
   name: "silu_gate_backward",
   doc:
@@ -35,7 +35,7 @@ export const siluGateBackward: Kernel<"dy" | "gate" | "up" | "dgate" | "dup", "c
   bench,
 });
 
-/** The gated unit of Llama's feed-forward layer. */
+/** The gated unit of a feed-forward layer. */
 export const siluGate: Kernel<"gate" | "up" | "y", "count"> = elementwise({
   name: "silu_gate",
   doc: "y[i] = gate[i] / (1 + exp(-gate[i])) * up[i]",

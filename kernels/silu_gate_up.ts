@@ -59,7 +59,7 @@ function sized(rows: number, dim: number, scale = 1): Case<Buffers, Uniforms> {
   };
 }
 
-/** The gated unit of Llama's feed-forward layer, on rows that one product made. */
+/** The gated unit of a feed-forward layer, on rows that one product made. */
 export const siluGateUp: Kernel<Buffers, Uniforms> = defineKernel({
   name: "silu_gate_up",
   doc: "y[r, i] = g / (1 + exp(-g)) * gateUp[r, dim + i], where g = gateUp[r, i]",

@@ -4,17 +4,20 @@
  * @module
  */
 import { isSum } from "./adapters/alone.ts";
-import { deltaOf } from "./adapters/apply.ts";
+import { type AdaptedLinear, deltaOf } from "./adapters/apply.ts";
 import { baseLinear } from "./adapters/base.ts";
 import { withoutCopies } from "./adapters/copies.ts";
+import type { LinearShape } from "./adapters/method.ts";
 import type { LoadedAdapter } from "./adapters/peft.ts";
 import { float32ToBfloat16, float32ToFloat16, widen } from "../kernels/half.ts";
 import type { Device } from "./device/device.ts";
 import { ConfigError } from "./errors.ts";
 import { copyFiles, copyInnerFiles, type ReadableFolder, type WritableFolder } from "./folder.ts";
-import { filesBesideWeights, namedTemplates, openCheckpoint } from "./models/checkpoint.ts";
+import { type FileNames, filesBesideWeights, namedTemplates, openCheckpoint } from "./models/checkpoint.ts";
 import { copyFaultOf } from "./models/copies.ts";
+import { namesOf } from "./models/families.ts";
 import { quantizedNames } from "./models/quantization.ts";
+import { transposed } from "./models/transpose.ts";
 import { fromTensor, layoutSafetensors } from "./safetensors/mod.ts";
 import type { HostTensor } from "./tensor.ts";
 
@@ -42,11 +45,13 @@ export async function mergeFolder(
     readonly onWeight?: (done: number, total: number) => void;
   },
 ): Promise<void> {
-  const checkpoint = await openCheckpoint(model);
-  await withoutCopies(adapter, (name, copy) => copyFaultOf(checkpoint, name, copy));
-  const pathOf = weightPaths(checkpoint.names, adapter);
+  const fileNames = await namesOf(model);
+  const checkpoint = await openCheckpoint(model, fileNames);
+  await withoutCopies(adapter, (name, copy) => copyFaultOf({ checkpoint, fileNames }, name, copy));
+  const pathOf = weightPaths(checkpoint.names, adapter, fileNames);
+  const isTransposed = (path: string): boolean => fileNames?.isTransposed?.(path) ?? false;
   for (const [name, path] of pathOf) {
-    adapter.modules.get(path)!.check(path, shapeOf(name, checkpoint.info(name).shape));
+    adapter.modules.get(path)!.check(path, shapeOf(name, checkpoint.info(name).shape, isTransposed(path)));
   }
   const specs = checkpoint.names.map((name) => {
     const { dtype, shape } = checkpoint.info(name);
@@ -64,11 +69,17 @@ export async function mergeFolder(
   }
   async function merged(weight: HostTensor, name: string, path: string): Promise<HostTensor> {
     const module = adapter.modules.get(path)!;
-    const linear = { method: adapter.method, module, shape: shapeOf(name, weight.shape) };
-    if (isSum(adapter.method)) return added(weight, await deltaOf(device, linear));
+    const turns = isTransposed(path);
+    const linear = turns ? transposed(weight) : weight;
+    const shape = shapeOf(name, weight.shape, turns);
+    const sum = added(linear, await changeOf({ method: adapter.method, module, shape }, linear));
+    return turns ? transposed(sum) : sum;
+  }
+  async function changeOf(linear: AdaptedLinear, weight: HostTensor): Promise<HostTensor> {
+    if (isSum(linear.method)) return await deltaOf(device, linear);
     const onDevice = device.upload(weight);
     try {
-      return added(weight, await deltaOf(device, { ...linear, base: baseLinear(device, onDevice) }));
+      return await deltaOf(device, { ...linear, base: baseLinear(device, onDevice) });
     } finally {
       device.release(onDevice);
     }
@@ -83,7 +94,11 @@ export async function mergeFolder(
 }
 
 /** Which weight each module's dW is added to. */
-function weightPaths(names: readonly string[], { method, modules }: LoadedAdapter): Map<string, string> {
+function weightPaths(
+  names: readonly string[],
+  { method, modules }: LoadedAdapter,
+  fileNames: FileNames | undefined,
+): Map<string, string> {
   const pathOf = new Map<string, string>();
   for (const path of modules.keys()) {
     const name = `${path}.weight`, bias = `${path}.bias`;
@@ -95,7 +110,7 @@ function weightPaths(names: readonly string[], { method, modules }: LoadedAdapte
     if (!names.includes(name)) {
       const reason = names.includes(quantizedNames(path).words)
         ? "it is quantized; merge into the float model, and quantize what comes out"
-        : path === "lm_head"
+        : name === fileNames?.head
         ? "its head is tied to the embedding"
         : "it has no such tensor";
       throw new ConfigError(`Cannot merge module "${path}" into the model's "${name}": ${reason}`);
@@ -105,9 +120,11 @@ function weightPaths(names: readonly string[], { method, modules }: LoadedAdapte
   return pathOf;
 }
 
-function shapeOf(name: string, shape: readonly number[]): { out: number; in: number } {
+/** The shape of a linear whose weight a file has (out, in), or transposed. */
+function shapeOf(name: string, shape: readonly number[], isTransposed: boolean): LinearShape {
   if (shape.length !== 2) {
     throw new RangeError(`Cannot merge into "${name}" of shape [${shape}]: it must have two dimensions`);
   }
-  return { out: shape[0], in: shape[1] };
+  const [rows, cols] = shape;
+  return isTransposed ? { out: cols, in: rows } : { out: rows, in: cols };
 }

@@ -7,13 +7,10 @@ import { AdapterRegistry, type AdapterStore, type RegistryOptions } from "./adap
 import type { Device } from "./device/device.ts";
 import { modelBase } from "./engine/base.ts";
 import { BatchEngine, type EngineOptions } from "./engine/batch_engine.ts";
-import { ConfigError } from "./errors.ts";
 import type { ReadableFolder } from "./folder.ts";
-import { openCheckpoint } from "./models/checkpoint.ts";
-import { type LlamaConfig, parseLlamaConfig } from "./models/config.ts";
-import { parseConfigText } from "./models/config_fields.ts";
 import { copyFaults } from "./models/copies.ts";
-import { type LlamaModel, loadLlama } from "./models/llama.ts";
+import { openWeights, readConfig } from "./models/families.ts";
+import { loadModel, type Model } from "./models/model.ts";
 import type { QuantizeTo } from "./models/quantization.ts";
 import { openTokenizer } from "./models/tokenizer.ts";
 import type { Tokenizer } from "./models/tokenizer_types.ts";
@@ -36,7 +33,7 @@ export interface OpenModelOptions {
 
 /** A model ready to generate. */
 export interface OpenModel {
-  readonly model: LlamaModel;
+  readonly model: Model;
   readonly tokenizer: Tokenizer;
   readonly registry: AdapterRegistry;
   readonly engine: BatchEngine;
@@ -46,19 +43,6 @@ export interface OpenModel {
 export const defaultMaxModelLen = 8192;
 
 const noAdapters: AdapterStore = { list: () => Promise.resolve([]), open: () => Promise.resolve(undefined) };
-
-/** Reads and checks a folder's config.json. */
-export async function readConfig(folder: ReadableFolder): Promise<LlamaConfig> {
-  return parseLlamaConfig(await readConfigFields(folder));
-}
-
-/** The fields of a folder's config.json, not yet checked. */
-export async function readConfigFields(folder: ReadableFolder): Promise<Readonly<Record<string, unknown>>> {
-  if (!await folder.exists("config.json")) {
-    throw new ConfigError("Cannot find config.json in the model's folder");
-  }
-  return parseConfigText(await folder.readText("config.json"));
-}
 
 /**
  * Opens a model on a device: config, weights, tokenizer, adapters, engine.
@@ -75,8 +59,8 @@ export async function openModel(device: Device, options: OpenModelOptions): Prom
     );
   }
   const tokenizer = await openTokenizer(folder);
-  const source = await openCheckpoint(folder);
-  const model = await loadLlama(device, {
+  const source = await openWeights(folder, config);
+  const model = await loadModel(device, {
     config,
     source,
     maxModelLen,

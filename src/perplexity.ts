@@ -8,12 +8,11 @@ import { loadAdapter, type LoadedAdapter } from "./adapters/peft.ts";
 import type { Device } from "./device/device.ts";
 import type { ReadableFolder } from "./folder.ts";
 import { copyFaults } from "./models/copies.ts";
-import { openCheckpoint } from "./models/checkpoint.ts";
-import { loadLlama, releaseLlama } from "./models/llama.ts";
+import { openWeights, readConfig } from "./models/families.ts";
+import { loadModel, releaseModel } from "./models/model.ts";
 import { fixedRopeLength } from "./models/rope.ts";
 import type { QuantizeTo } from "./models/quantization.ts";
 import { openTokenizer } from "./models/tokenizer.ts";
-import { readConfig } from "./open.ts";
 import { fileOf, type TrainingText } from "./training/content.ts";
 import { type DataCounts, readEvaluationSet } from "./training/data.ts";
 import { evaluate } from "./training/evaluate.ts";
@@ -77,8 +76,8 @@ export async function perplexity(device: Device, options: PerplexityOptions): Pr
       "modules" in options.adapter ? options.adapter : await loadAdapter(options.adapter),
       copyFaults(folder),
     );
-  const source = await openCheckpoint(folder);
-  const model = await loadLlama(device, { config, source, maxModelLen: contextLength, quantize })
+  const source = await openWeights(folder, config);
+  const model = await loadModel(device, { config, source, maxModelLen: contextLength, quantize })
     .finally(() => source.close());
   try {
     const { loss, targetCount } = await evaluate(device, model, {
@@ -89,6 +88,6 @@ export async function perplexity(device: Device, options: PerplexityOptions): Pr
     });
     return { perplexity: Math.exp(loss), loss, targetCount, data: set.counts };
   } finally {
-    releaseLlama(device, model);
+    releaseModel(device, model);
   }
 }

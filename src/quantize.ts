@@ -6,9 +6,9 @@
 import type { Bits } from "../kernels/quantized/format.ts";
 import { ConfigError } from "./errors.ts";
 import { copyFiles, copyInnerFiles, type ReadableFolder, type WritableFolder } from "./folder.ts";
-import { type Checkpoint, filesBesideWeights, namedTemplates, openCheckpoint } from "./models/checkpoint.ts";
-import { type LlamaConfig, parseLlamaConfig } from "./models/config.ts";
-import { llamaLinears } from "./models/llama.ts";
+import { type Checkpoint, filesBesideWeights, namedTemplates } from "./models/checkpoint.ts";
+import { isTransposed, openWeights, parseConfig, readConfigFields, weightsOf } from "./models/families.ts";
+import type { ModelConfig } from "./models/family.ts";
 import {
   bitsOf,
   headBits,
@@ -16,8 +16,9 @@ import {
   quantizedNames,
   type QuantizeTo,
 } from "./models/quantization.ts";
+import { headOf, linearsOf, type LinearSpec } from "./models/spec.ts";
+import { transposed } from "./models/transpose.ts";
 import { quantizedShapes, quantizeTensor } from "./models/weights.ts";
-import { readConfigFields } from "./open.ts";
 import { fromTensor, layoutSafetensors, type TensorSpec } from "./safetensors/mod.ts";
 import type { HostTensor } from "./tensor.ts";
 
@@ -30,13 +31,18 @@ interface Part {
 /** The two tensors of a quantised weight. Words come first in a file, by their dtype: the scales wait for their turn. */
 function quantizedParts(
   checkpoint: Checkpoint,
-  { path, from, bits }: { readonly path: string; readonly from: string; readonly bits: Bits },
+  { path, from, shape: { out, in: inSize }, turns, bits }: Pick<LinearSpec, "path" | "shape"> & {
+    readonly from: string;
+    /** Whether it is stored (in, out). */
+    readonly turns: boolean;
+    readonly bits: Bits;
+  },
 ): Part[] {
-  const { shape: [out, inSize] } = checkpoint.info(from);
   const names = quantizedNames(path), shapes = quantizedShapes([out, inSize], bits);
   let scales: HostTensor | undefined;
   async function quantized() {
-    const made = quantizeTensor(await checkpoint.read(from), { name: from, bits });
+    const stored = await checkpoint.read(from);
+    const made = quantizeTensor(turns ? transposed(stored) : stored, { name: from, bits });
     scales = made.scales;
     return made;
   }
@@ -53,12 +59,13 @@ function quantizedParts(
 }
 
 /** Every tensor of the new file, in no order. */
-function partsOf(checkpoint: Checkpoint, config: LlamaConfig, to: QuantizeTo): Part[] {
-  const linears = llamaLinears(config);
+function partsOf(checkpoint: Checkpoint, config: ModelConfig, to: QuantizeTo): Part[] {
+  const tree = weightsOf(config);
+  const linears = linearsOf(tree), { linear: head, embedding, tied } = headOf(tree);
   const weightOf = (path: string): string =>
     // A tied model's file may have a head of its own all the same: then it is that.
-    path === "lm_head" && config.tieWordEmbeddings && !checkpoint.names.includes("lm_head.weight")
-      ? "model.embed_tokens.weight"
+    path === head.path && tied && !checkpoint.names.includes(`${path}.weight`)
+      ? embedding.name
       : `${path}.weight`;
   const replaced = new Set(linears.map(({ path }) => `${path}.weight`));
   const kept = checkpoint.names.filter((name) => !replaced.has(name)).map((name): Part => {
@@ -67,12 +74,15 @@ function partsOf(checkpoint: Checkpoint, config: LlamaConfig, to: QuantizeTo): P
   });
   return linears.flatMap(({ path, shape }) => {
     const from = weightOf(path), found = checkpoint.info(from).shape;
-    if (found.length !== 2 || found[0] !== shape.out || found[1] !== shape.in) {
+    const turns = isTransposed(config, path);
+    const [rows, cols] = turns ? [shape.in, shape.out] : [shape.out, shape.in];
+    if (found.length !== 2 || found[0] !== rows || found[1] !== cols) {
       throw new ConfigError(
-        `Cannot use weight "${from}" of shape [${found}]: config.json makes it [${shape.out},${shape.in}]`,
+        `Cannot use weight "${from}" of shape [${found}]: config.json makes it [${rows},${cols}]`,
       );
     }
-    return quantizedParts(checkpoint, { path, from, bits: path === "lm_head" ? headBits : bitsOf[to] });
+    const bits = path === head.path ? headBits : bitsOf[to];
+    return quantizedParts(checkpoint, { path, shape, from, turns, bits });
   }).concat(kept);
 }
 
@@ -109,13 +119,13 @@ export async function quantizeFolder(
   },
 ): Promise<void> {
   const fields = await readConfigFields(model);
-  const config = parseLlamaConfig(fields);
+  const config = parseConfig(fields);
   if (config.quantization) {
     throw new ConfigError(
       `Cannot quantize the model as ${to}: its folder has weights of ${config.quantization.bits} bits already`,
     );
   }
-  const checkpoint = await openCheckpoint(model);
+  const checkpoint = await openWeights(model, config);
   try {
     await out.write("model.safetensors", fileOf(partsOf(checkpoint, config, to), onWeight));
   } finally {

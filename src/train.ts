@@ -14,13 +14,13 @@ import { loadAdapter } from "./adapters/peft.ts";
 import type { Device } from "./device/device.ts";
 import { uniforms } from "./engine/random.ts";
 import { ConfigError } from "./errors.ts";
-import { openCheckpoint } from "./models/checkpoint.ts";
-import type { LlamaConfig } from "./models/config.ts";
 import { copyFaults } from "./models/copies.ts";
+import { isTransposed, openWeights, readConfig } from "./models/families.ts";
+import type { ModelConfig } from "./models/family.ts";
+import { layersLinears, loadModel, type Model, releaseModel } from "./models/model.ts";
 import { fixedRopeLength } from "./models/rope.ts";
-import { type LlamaModel, loadLlama, releaseLlama } from "./models/llama.ts";
 import { openTokenizer } from "./models/tokenizer.ts";
-import { defaultMaxModelLen, readConfig } from "./open.ts";
+import { defaultMaxModelLen } from "./open.ts";
 import { adapterFiles, checkpointToFiles, type Files, numbersFromFiles } from "./training/checkpoint.ts";
 import { fileOf } from "./training/content.ts";
 import { type DataCounts, readTrainingSet, type TrainingSet } from "./training/data.ts";
@@ -86,10 +86,10 @@ function checked(options: TrainOptions) {
 }
 
 /** Where rotary turns depend on a sequence's length, training keeps to lengths that they are the same for. */
-const maxLength = (config: LlamaConfig): number =>
+const maxLength = (config: ModelConfig): number =>
   Math.min(config.maxPositions, fixedRopeLength(config), defaultMaxModelLen);
 
-function lengthOf(config: LlamaConfig, settings: Settings): number {
+function lengthOf(config: ModelConfig, settings: Settings): number {
   const positions = maxLength(config);
   const { contextLength = Math.min(defaultContextLength, positions) } = settings;
   if (contextLength <= positions) return contextLength;
@@ -100,11 +100,11 @@ function lengthOf(config: LlamaConfig, settings: Settings): number {
 
 async function openBase(
   device: Device,
-  config: LlamaConfig,
+  config: ModelConfig,
   { folder, onEvent }: TrainOptions,
-): Promise<LlamaModel> {
-  const source = await openCheckpoint(folder);
-  return await loadLlama(device, {
+): Promise<Model> {
+  const source = await openWeights(folder, config);
+  return await loadModel(device, {
     config,
     source,
     maxModelLen: maxLength(config),
@@ -113,7 +113,7 @@ async function openBase(
 }
 
 async function adapterFor(
-  model: LlamaModel,
+  model: Model,
   adapter: TrainRunOptions["adapter"],
   { seed, folder, methods }: { readonly seed: number } & Pick<TrainOptions, "folder" | "methods">,
 ): Promise<Adapter> {
@@ -124,7 +124,10 @@ async function adapterFor(
       copyFaults(folder),
     );
   }
-  return createAdapter(model.linears.slice(0, -1), adapterPlan(adapter), uniforms(seed));
+  const made = createAdapter(layersLinears(model), adapterPlan(adapter), uniforms(seed));
+  // PEFT's word for weights that are stored (in, out).
+  const turned = [...made.modules.keys()].every((path) => isTransposed(model.config, path));
+  return { ...made, config: { ...made.config, fan_in_fan_out: turned } };
 }
 
 /** The learning rate of a method unless told. */
@@ -177,7 +180,7 @@ function* heldOutOf(set: TrainingSet) {
 async function trainOn(
   device: Device,
   { model, set, options, settings }: {
-    readonly model: LlamaModel;
+    readonly model: Model;
     readonly set: TrainingSet;
     readonly options: TrainOptions;
     readonly settings: Settings;
@@ -266,6 +269,6 @@ export async function train(device: Device, options: TrainOptions): Promise<Trai
   try {
     return await trainOn(device, { model, set, options, settings });
   } finally {
-    releaseLlama(device, model);
+    releaseModel(device, model);
   }
 }

@@ -11,7 +11,7 @@ import {
 } from "../mod.ts";
 import { float32ToBfloat16, float32ToFloat16, widen } from "../kernels/half.ts";
 import { ConfigError } from "../src/errors.ts";
-import { parseLlamaConfig } from "../src/models/config.ts";
+import { parseLlamaConfig } from "../src/models/llama/config.ts";
 import { parseConfigText } from "../src/models/config_fields.ts";
 import { SafetensorsError, type TensorView, writeSafetensors } from "../src/safetensors/mod.ts";
 import { type HostTensor, tensor } from "../src/tensor.ts";

@@ -68,7 +68,7 @@ const rooms: Readonly<Record<string, Room>> = {
     uses: ["training", "open", "engine", "models", "adapters", "errors"],
     types: ["device"],
   },
-  quantize: { uses: ["open", "models", "safetensors", "folder", ...ground] },
+  quantize: { uses: ["models", "safetensors", "folder", ...ground] },
   perplexity: { uses: ["training", "open", "models", "adapters"], types: ["device", "folder"] },
   // `adapters` for the rule of what a name may be; of the rest what a disk must offer.
   runtime: { uses: ["devices", "device", "adapters", "folder", "errors"], types: ["safetensors"] },
@@ -192,6 +192,37 @@ test("imports: an arrow that is not in the table is named with its file", () => 
   ]);
   assert.equal(wrong("src/models/a.ts", 'import fs from "node:fs";').length, 1);
   assert.equal(wrong("src/attic/a.ts", "").length, 1);
+});
+
+/** Files that may name a family of models: its own folder, and the list. */
+const knowsFamily = (path: string, folder: string): boolean =>
+  path.startsWith(`src/models/${folder}/`) || path === "src/models/families.ts";
+
+/** Sentences about files that name a family and should not; comments may, and `llama3` is a rotary scaling's name. */
+function namedFamilies(sources: readonly Source[], folders: readonly string[]): string[] {
+  return folders.flatMap((folder) => {
+    const name = new RegExp(`${folder}(?!3)`, "i");
+    return sources.flatMap(({ path, code }) => {
+      const line = knowsFamily(path, folder) ? undefined : code.split("\n").find((text) => name.test(text));
+      return line ? [`${path}: ${line.trim()}`] : [];
+    });
+  });
+}
+
+/** Folders of families: those with a forward. */
+const familyFolders = library.flatMap(({ path }) =>
+  /^src\/models\/(\w+)\/forward\.ts$/.exec(path)?.[1] ?? []
+);
+
+test("families: nothing but a family's folder and the list names it", () => {
+  assert.ok(familyFolders.includes("llama"), `found ${familyFolders}`);
+  assert.deepEqual(namedFamilies(everything, familyFolders), []);
+});
+
+test("families: a file that names one is found, unless in a comment or by a rotary scaling", () => {
+  const file = (code: string): Source => ({ path: "src/engine/a.ts", code, imports: [] });
+  assert.equal(namedFamilies([file("loadLlama();")], ["llama"]).length, 1);
+  assert.equal(namedFamilies([file('case "llama3":')], ["llama"]).length, 0);
 });
 
 test("runtimes: nothing outside runtime/ and cli/ names one", () => {

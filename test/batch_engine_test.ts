@@ -12,18 +12,18 @@ import {
 } from "../mod.ts";
 import type { GenerateRequest } from "../src/engine/generate.ts";
 import { openCheckpoint } from "../src/models/checkpoint.ts";
-import { type LlamaModel, loadLlama } from "../src/models/llama.ts";
-import { readConfig } from "../src/open.ts";
+import { loadModel, type Model } from "../src/models/model.ts";
+import { readConfig } from "../src/models/families.ts";
 import { turns } from "./until.ts";
 
 const cpu = cpuDevice();
 /** Runs at once, as a CPU does, but is driven as a device that runs ahead. */
 const ahead: Device = { ...cpu, runsAhead: true };
 
-async function openTiny(): Promise<LlamaModel> {
+async function openTiny(): Promise<Model> {
   const folder = await openFolder(fileURLToPath(new URL("fixtures/tiny/llama", import.meta.url)));
   const source = await openCheckpoint(folder);
-  return await loadLlama(cpu, { config: await readConfig(folder), source, maxModelLen: 24 })
+  return await loadModel(cpu, { config: await readConfig(folder), source, maxModelLen: 24 })
     .finally(() => source.close());
 }
 

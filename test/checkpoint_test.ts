@@ -39,10 +39,18 @@ const single = tensor(new Float32Array([1, 2, 3, 4, 5, 6]), [2, 3]);
 const half = tensor(new Uint16Array([0x3c00, 0xc000]), [2], { dtype: "float16" });
 const brain = tensor(new Uint16Array([0x3f80]), [1, 1], { dtype: "bfloat16" });
 
+/** As a family names its weights. */
+const names = {
+  prefix: "model.",
+  parts: ["layers", "norm"],
+  embedding: "model.embedding.weight",
+  head: "head.weight",
+};
+
 /** `openCheckpoint` refuses the folder with a message of this kind. */
 function refuses(files: Files, message: RegExp, name = "ConfigError"): Promise<void> {
   return withFiles(files, async (path) => {
-    await assert.rejects(openCheckpoint(await openFolder(path)), { name, message });
+    await assert.rejects(openCheckpoint(await openFolder(path), names), { name, message });
   });
 }
 
@@ -144,7 +152,7 @@ test("openCheckpoint refuses a tensor that two shards have, and one that a file 
 
 test("openCheckpoint gives tensors of a model without a head the names of one with it", () =>
   withFiles({ "model.safetensors": shard({ "norm.weight": single, "layers.0.x": half }) }, async (path) => {
-    const checkpoint = await openCheckpoint(await openFolder(path));
+    const checkpoint = await openCheckpoint(await openFolder(path), names);
     assert.deepEqual(checkpoint.names.toSorted(), ["model.layers.0.x", "model.norm.weight"]);
     assert.deepEqual(await checkpoint.read("model.norm.weight"), single);
     assert.equal(checkpoint.info("model.norm.weight").name, "model.norm.weight");

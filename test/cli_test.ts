@@ -366,8 +366,8 @@ test("commands refuse broken folders, modules, shapes and devices in one line", 
     const generate = (at: string) => ["generate", "--model", at, "--prompt", "The", "--device", "cpu"];
     await fails(/Cannot find config\.json in the model's folder/, ...generate(folder));
     await fails(/Cannot open folder ".*nowhere": it is not a folder/, ...generate(join(folder, "nowhere")));
-    await writeFile(join(folder, "config.json"), '{"model_type": "gpt2"}');
-    await fails(/"model_type" = "gpt2"/, ...generate(folder));
+    await writeFile(join(folder, "config.json"), '{"model_type": "gptj"}');
+    await fails(/"model_type" = "gptj"/, ...generate(folder));
     await fails(/Cannot find adapter_config\.json/, "inspect", folder);
     await fails(
       /Cannot open adapters ".*": it is not a folder/,

@@ -22,18 +22,18 @@ import {
 import type { GenerateRequest } from "../src/engine/generate.ts";
 import { uniforms } from "../src/engine/random.ts";
 import { openCheckpoint } from "../src/models/checkpoint.ts";
-import { type LlamaModel, loadLlama } from "../src/models/llama.ts";
-import { readConfig } from "../src/open.ts";
+import { loadModel, type Model } from "../src/models/model.ts";
+import { readConfig } from "../src/models/families.ts";
 import { type ByteSource, bytesSource, fromTensor, writeSafetensors } from "../src/safetensors/mod.ts";
 import { testDevices } from "./devices.ts";
 import { randomSource } from "./kernel_contract.ts";
 
 const maxModelLen = 24;
 
-async function openTiny(device: Device): Promise<LlamaModel> {
+async function openTiny(device: Device): Promise<Model> {
   const folder = await openFolder(fileURLToPath(new URL("fixtures/tiny/llama", import.meta.url)));
   const source = await openCheckpoint(folder);
-  return await loadLlama(device, { config: await readConfig(folder), source, maxModelLen })
+  return await loadModel(device, { config: await readConfig(folder), source, maxModelLen })
     .finally(() => source.close());
 }
 
@@ -94,7 +94,7 @@ function storeOf({ holds = (_: string): boolean => false } = {}): Held {
 
 interface Setup extends Partial<EngineOptions> {
   readonly device?: Device;
-  readonly on?: LlamaModel;
+  readonly on?: Model;
   readonly capacity?: number;
   readonly store?: AdapterStore;
 }

@@ -12,7 +12,7 @@ import { Merging, type MergingMode } from "../src/engine/merging.ts";
 import { uniforms } from "../src/engine/random.ts";
 import { Runner } from "../src/engine/runner.ts";
 import type { Output, Row } from "../src/engine/step_inputs.ts";
-import type { LlamaModel } from "../src/models/llama.ts";
+import type { Model } from "../src/models/model.ts";
 import type { Plan } from "../src/plan.ts";
 import { devicesForLongTests } from "./devices.ts";
 import { distance } from "./kernel_contract.ts";
@@ -44,7 +44,7 @@ async function openTiny(
 
 function runnerOf(
   device: Device,
-  model: LlamaModel,
+  model: Model,
   { bank, merging }: { bank: Bank; merging?: MergingMode },
 ): Runner {
   return new Runner(device, model, { banks: [bank], maxRows: 512, maxOutputs: 4, cacheRows: 512, merging });
@@ -158,7 +158,7 @@ async function openTimed(times: (way: "merged" | "apart") => number, shape = { o
   const cpu = cpuDevice();
   const { model, bank, all } = await openTiny(cpu);
   const weight = cpu.alloc([shape.out, shape.in], "float32");
-  const layers = model.layers.map((layer) => ({ ...layer, o: { ...layer.o, shape, weight } }));
+  const projections = model.projections.map((one) => one.kind === "o" ? { ...one, shape, weight } : one);
   const plans = new Map<Program, Plan>();
   const released: Program[] = [];
   const device: Device = {
@@ -175,9 +175,8 @@ async function openTimed(times: (way: "merged" | "apart") => number, shape = { o
         wholeUs: times(isMerged(plans.get(program)!) ? "merged" : "apart"),
       }),
   };
-  const { state } = runnerOf(cpu, model, { bank });
   return {
-    merging: new Merging(device, { ...model, layers }, { state, mode: "auto" }),
+    merging: new Merging(device, { projections }, { maxRows: 512, mode: "auto" }),
     adapter: { bank, slot: all },
     timed: () => plans.size,
     released: () => released.length,
@@ -188,11 +187,11 @@ test("Merging times a shape once for each power of two of rows, and says what is
   const clock = { merged: 96, apart: 100 };
   const { merging, adapter, timed, released } = await openTimed((way) => clock[way]);
   const chosen = async (rows: number): Promise<string[]> => [...await merging.kindsFor(rows, adapter)];
-  assert.deepEqual(await chosen(256), ["o"]);
+  assert.deepEqual(await chosen(256), ["o 1024x128"]);
   assert.equal(timed(), 2);
   assert.equal(released(), 2);
   clock.merged = 200;
-  assert.deepEqual(await chosen(511), ["o"]);
+  assert.deepEqual(await chosen(511), ["o 1024x128"]);
   assert.equal(timed(), 2);
   assert.deepEqual(await chosen(512), []);
   assert.equal(timed(), 4);
@@ -227,8 +226,7 @@ test("Merging leaves a method apart that acts after the product", async () => {
   const acting: Method = { ...fourierft, after: () => assert.fail("nothing is run") };
   for (const [method, kinds] of [[fourierft, 4], [acting, 0]] as const) {
     const { model, bank, all } = await openTiny(device, { method });
-    const { state } = runnerOf(device, model, { bank, merging: "never" });
-    const merging = new Merging(device, model, { state, mode: "always" });
+    const merging = new Merging(device, model, { maxRows: 600, mode: "always" });
     assert.equal((await merging.kindsFor(600, { bank, slot: all })).size, kinds);
   }
 });
@@ -237,7 +235,5 @@ test("Merging takes no quantised weights", async () => {
   const device = cpuDevice();
   const folder = await openFolder(fileURLToPath(new URL("fixtures/tiny/llama", import.meta.url)));
   const { model } = await openModel(device, { folder, quantize: "int8", engine: { maxSequences: 1 } });
-  const bank = new Bank(device, fourierft, { linears: model.linears, capacity: 1 });
-  const { state } = runnerOf(device, model, { bank });
-  assert.equal(new Merging(device, model, { state, mode: "always" }).mayPay(10_000), false);
+  assert.equal(new Merging(device, model, { maxRows: 512, mode: "always" }).mayPay(10_000), false);
 });

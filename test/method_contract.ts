@@ -11,7 +11,6 @@ import { baseLinear, baseLinears } from "../src/adapters/base.ts";
 import type { AdapterModule, Method } from "../src/adapters/method.ts";
 import type { TrainableModule } from "../src/adapters/training.ts";
 import { methods as ownMethods } from "../src/adapters/methods/mod.ts";
-import { optionsOf, type TrainableMethod } from "../src/adapters/options.ts";
 import { loadAdapter, type LoadedAdapter } from "../src/adapters/peft.ts";
 import { type BaseOf, madeReady } from "../src/adapters/ready.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
@@ -19,7 +18,7 @@ import type { Device } from "../src/device/device.ts";
 import { adaptedProjection, ProjectionScratch } from "../src/engine/projection.ts";
 import { uniforms } from "../src/engine/random.ts";
 import type { ReadableFolder } from "../src/folder.ts";
-import type { Projection } from "../src/models/llama.ts";
+import type { Projection } from "../src/models/projection.ts";
 import { linearStep, rowSquaresStep, type Weight } from "../src/models/weights.ts";
 import type { Plan } from "../src/plan.ts";
 import { bytesSource, fromTensor, writeSafetensors } from "../src/safetensors/mod.ts";
@@ -28,6 +27,7 @@ import { backward, Tape } from "../src/training/backward.ts";
 import { adapterFiles } from "../src/training/checkpoint.ts";
 import { projectionSteps } from "../src/training/projection.ts";
 import { distance } from "./kernel_contract.ts";
+import { randomFiles } from "./new_module.ts";
 
 /** Three linears that share an input. Of their weights a GPU cannot bind the second's or the third's rows alone. */
 const inSize = 40;
@@ -78,7 +78,14 @@ export function baseOn(
     squaresStep: (squares) => rowSquaresStep(weight, squares, shape),
   });
   return {
-    projection: { linears: { first: 0, count: 3 }, shape, weight, bias: device.upload(tensor(bias)) },
+    projection: {
+      kind: "three",
+      linears: { first: 0, count: 3 },
+      outs: linears.map((one) => one.shape.out),
+      shape,
+      weight,
+      bias: device.upload(tensor(bias)),
+    },
     floats,
     bias,
     baseOf: (path) => bases[linears.findIndex((one) => one.path === path)],
@@ -93,8 +100,8 @@ function folderOf(files: ReadonlyMap<string, Uint8Array>): ReadableFolder {
   };
 }
 
-/** New modules with random numbers in place of their first ones, as PEFT's files. */
-async function randomFiles(
+/** An adapter with random numbers, as PEFT's files. */
+async function filesOf(
   device: Device,
   { method, files }: Subject,
   { chosen, seed, baseOf }: {
@@ -103,32 +110,10 @@ async function randomFiles(
     readonly baseOf: BaseOf;
   },
 ): Promise<Map<string, Uint8Array>> {
-  if (files) {
-    const { config, tensors } = files(chosen, seed);
-    return adapterFiles(config, tensors);
-  }
-  const trainable = method as TrainableMethod, random = uniforms(seed);
-  const given = { nFrequency: 30, scaling: 40, randomLocSeed: seed, r: 3, loraAlpha: 4 };
-  const known = Object.keys(optionsOf(trainable, {}));
-  const options = optionsOf(
-    trainable,
-    Object.fromEntries(
-      Object.entries(given).filter(([name]) =>
-        known.includes(name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`))
-      ),
-    ),
-  );
-  const { training } = trainable;
-  const fresh = new Map(chosen.map(({ path, shape }) => [path, training.create(shape, options, random)]));
-  const { modules } = await madeReady(device, { method, modules: fresh }, baseOf);
-  const tensors = new Map<string, HostTensor>();
-  for (const { path, shape } of chosen) {
-    const { values, tensors: named } = modules.get(path)!.trainable!(shape, (t) => device.upload(t));
-    for (const [suffix, t] of named(normals(values.length, random))) {
-      tensors.set(`base_model.model.${path}${suffix}`, t);
-    }
-  }
-  return adapterFiles({ peft_type: method.peftType, ...training.configFields(options) }, tensors);
+  const given = { n_frequency: 30, scaling: 40, random_loc_seed: seed, r: 3, lora_alpha: 4 };
+  const { config, tensors } = files?.(chosen, seed) ??
+    await randomFiles(device, method, { linears: chosen, given, random: uniforms(seed), baseOf });
+  return adapterFiles(config, tensors);
 }
 
 /** A random adapter of some linears, read from PEFT's files and made ready. */
@@ -142,7 +127,7 @@ export async function randomAdapter(
   },
 ): Promise<LoadedAdapter> {
   const chosen = adapted.map((i) => linears[i]);
-  const files = await randomFiles(device, subject, { chosen, seed, baseOf });
+  const files = await filesOf(device, subject, { chosen, seed, baseOf });
   const loaded = await loadAdapter(folderOf(files), {
     methods: [...ownMethods.filter((m) => m !== subject.method), subject.method],
   });
@@ -337,7 +322,7 @@ export async function refuses(device: Device, base: Base, subject: Subject): Pro
     return true;
   });
   const chosen = [linears[0]];
-  const files = await randomFiles(device, subject, { chosen, seed: 9, baseOf: base.baseOf });
+  const files = await filesOf(device, subject, { chosen, seed: 9, baseOf: base.baseOf });
   const { parseSafetensors, toFloat32 } = await import("../src/safetensors/mod.ts");
   const file = parseSafetensors(files.get("adapter_model.safetensors")!);
   for (const name of file.tensors.keys()) {

@@ -18,12 +18,13 @@ import type { Output, Row } from "../src/engine/step_inputs.ts";
 import type { ReadableFolder, WritableFolder } from "../src/folder.ts";
 import { mergeFolder } from "../src/merge.ts";
 import { openCheckpoint } from "../src/models/checkpoint.ts";
-import { loadLlama } from "../src/models/llama.ts";
+import { openWeights, readConfig } from "../src/models/families.ts";
+import { layersLinears, loadModel } from "../src/models/model.ts";
 import { headBits } from "../src/models/quantization.ts";
 import { quantizeTensor } from "../src/models/weights.ts";
 import { dequantize } from "../kernels/quantized/format.ts";
 import { bfloat16ToFloat32 } from "../kernels/half.ts";
-import { type OpenModel, openModel, readConfig } from "../src/open.ts";
+import { type OpenModel, openModel } from "../src/open.ts";
 import { openAdapterStore } from "../src/runtime/adapter_store.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { fromTensor, parseSafetensors, toFloat32, writeSafetensors } from "../src/safetensors/mod.ts";
@@ -291,8 +292,8 @@ function trainingBatch(): TrainingBatch {
     const how = layersPerSegment ? ", a layer at a time" : "";
     test(`Trainer on ${device.kind}: DoRA's gradients and ten steps' losses are float64's${how}`, async () => {
       const folder = await openFolder(path("base"));
-      const source = await openCheckpoint(folder);
-      const model = await loadLlama(device, { config: await readConfig(folder), source });
+      const config = await readConfig(folder), source = await openWeights(folder, config);
+      const model = await loadModel(device, { config, source });
       await source.close();
       const adapter = await loadAdapter(await openFolder(path("dora")));
       const batch = trainingBatch(), rows = batch.tokens.length;
@@ -323,11 +324,11 @@ for (const device of await devicesForLongTests()) {
     const tokens = batch.tokens.map((id) => id % 32),
       targets = batch.targets.map((id) => id === noTarget ? id : id % 32);
     const results = await Promise.all([device, cpuDevice()].map(async (on) => {
-      const source = await openCheckpoint(folder);
-      const model = await loadLlama(on, { config: await readConfig(folder), source });
+      const config = await readConfig(folder), source = await openWeights(folder, config);
+      const model = await loadModel(on, { config, source });
       await source.close();
       const modules = new Map(
-        model.linears.slice(0, -1).map(({ path, shape }) =>
+        layersLinears(model).map(({ path, shape }) =>
           [path, newModule(dora, shape, { r: 2 }, uniforms(path.length))] as const
         ),
       );

@@ -14,7 +14,8 @@ import {
 } from "../mod.ts";
 import { Runner } from "../src/engine/runner.ts";
 import { ConfigError } from "../src/errors.ts";
-import { type LlamaConfig, parseLlamaConfig } from "../src/models/config.ts";
+import { parseConfig } from "../src/models/families.ts";
+import { type LlamaConfig, parseLlamaConfig } from "../src/models/llama/config.ts";
 import { ropeFrequencies, ropeTable } from "../src/models/rope.ts";
 import { everyDevice } from "./devices.ts";
 
@@ -207,7 +208,7 @@ test("parseLlamaConfig fills in what older files leave out, by family", () => {
 
 /** Every way a config is refused: the changed fields, and the one the message must name. */
 const refused: readonly (readonly [Record<string, unknown>, RegExp])[] = [
-  [{ model_type: "gpt2" }, /"model_type" = "gpt2": supported are llama, mistral and qwen2/],
+  [{ model_type: "bert" }, /"model_type" = "bert": supported are llama, mistral, qwen2 and gpt2/],
   [{ model_type: undefined }, /"model_type"/],
   [{ hidden_act: "gelu" }, /"hidden_act" = "gelu"/],
   [{ num_attention_heads: 0 }, /"num_attention_heads" = 0/],
@@ -256,8 +257,8 @@ const refused: readonly (readonly [Record<string, unknown>, RegExp])[] = [
 ];
 
 for (const [changes, rule] of refused) {
-  test(`parseLlamaConfig refuses ${JSON.stringify(changes)}, by the field`, () => {
-    assert.throws(() => parseLlamaConfig({ ...fields("llama"), ...changes }), (error: Error) => {
+  test(`parseConfig refuses ${JSON.stringify(changes)}, by the field`, () => {
+    assert.throws(() => parseConfig({ ...fields("llama"), ...changes }), (error: Error) => {
       assert.ok(error instanceof ConfigError, `${error}`);
       assert.match(error.message, rule);
       return true;

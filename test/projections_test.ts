@@ -11,9 +11,9 @@ import type { Device } from "../src/device/device.ts";
 import { uniforms } from "../src/engine/random.ts";
 import { Runner } from "../src/engine/runner.ts";
 import { openCheckpoint } from "../src/models/checkpoint.ts";
-import { linearWeights, type LlamaModel, loadLlama, type WeightSource } from "../src/models/llama.ts";
-import { llamaPlan } from "../src/models/llama_plan.ts";
-import { readConfig } from "../src/open.ts";
+import { linearWeights, loadModel, type Model, type WeightSource } from "../src/models/model.ts";
+import { stepPlan } from "../src/models/step_plan.ts";
+import { readConfig } from "../src/models/families.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { type HostTensor, type Tensor, tensor } from "../src/tensor.ts";
 import { testDevices, testGpu } from "./devices.ts";
@@ -125,22 +125,22 @@ async function openTiny(
       return host;
     },
   };
-  const model = await loadLlama(device, { config: await readConfig(folder), source: kept });
+  const model = await loadModel(device, { config: await readConfig(folder), source: kept });
   await source.close();
   return { model, weights };
 }
 
 /** A linear's weight and bias as a CPU device holds them. */
-function held(model: LlamaModel, index: number): Record<string, number[]> {
+function held(model: Model, index: number): Record<string, number[]> {
   return Object.fromEntries(
     Object.entries(linearWeights(model, index)).map(([name, t]) => [name, [...(t as HostTensor).data]]),
   );
 }
 
-test("loadLlama puts linears of one input into one projection, and linearWeights finds each again", async () => {
+test("loadModel puts linears of one input into one projection, and linearWeights finds each again", async () => {
   const device = cpuDevice();
   const { model, weights } = await openTiny(device, "llama-bias-tied");
-  const { qkv, gateUp } = model.layers[1];
+  const [qkv, , gateUp] = model.projections.slice(4);
   assert.deepEqual(qkv.shape, { out: 24 + 12 + 12, in: 16 });
   assert.deepEqual(gateUp.shape, { out: 40, in: 16 });
   for (const [index, { path }] of model.linears.slice(0, -1).entries()) {
@@ -151,7 +151,7 @@ test("loadLlama puts linears of one input into one projection, and linearWeights
   }
 });
 
-test("loadLlama widens linears of unlike dtypes that share a projection", async () => {
+test("loadModel widens linears of unlike dtypes that share a projection", async () => {
   const device = cpuDevice();
   const halved = (source: WeightSource): WeightSource => ({
     ...source,
@@ -165,7 +165,7 @@ test("loadLlama widens linears of unlike dtypes that share a projection", async 
         : await source.read(name),
   });
   const { model, weights } = await openTiny(device, "llama", halved);
-  assert.equal((model.layers[1].qkv.weight as Tensor).dtype, "float32");
+  assert.equal((model.projections[4].weight as Tensor).dtype, "float32");
   assert.deepEqual(held(model, 8).weight, Array(8 * 16).fill(1));
   assert.deepEqual(held(model, 9).weight, [...weights.get("model.layers.1.self_attn.v_proj.weight")!.data]);
 });
@@ -180,13 +180,13 @@ test("linearWeights tells of a part that a GPU cannot bind", async () => {
   });
 });
 
-test("llamaPlan takes nine steps a layer, and four more for adapters of all its linears", async () => {
+test("stepPlan takes nine steps a layer, and four more for adapters of all its linears", async () => {
   const device = cpuDevice();
   const { model } = await openTiny(device, "llama");
   const { state } = new Runner(device, model, { banks: [], maxRows: 4, maxOutputs: 2, cacheRows: 8 });
   const count = (outputs: number, adapters: number): number => {
-    const [step] = llamaPlan(model, state, { rows: 1, outputs: 0, project: () => [] });
-    return llamaPlan(model, state, { rows: 3, outputs, project: () => Array(1 + adapters).fill(step) })
+    const [step] = stepPlan(model, state, { rows: 1, outputs: 0, project: () => [] });
+    return stepPlan(model, state, { rows: 3, outputs, project: () => Array(1 + adapters).fill(step) })
       .length;
   };
   assert.equal(count(0, 0), 2 + 2 * 9);

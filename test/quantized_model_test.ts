@@ -10,10 +10,10 @@ import { ConfigError } from "../src/errors.ts";
 import type { ReadableFolder, WritableFolder } from "../src/folder.ts";
 import { mergeFolder } from "../src/merge.ts";
 import { openCheckpoint } from "../src/models/checkpoint.ts";
-import { type LlamaModel, loadLlama, type WeightSource } from "../src/models/llama.ts";
+import { loadModel, type Model, type WeightSource } from "../src/models/model.ts";
 import { bitsOf, headBits, type QuantizeTo } from "../src/models/quantization.ts";
 import { isQuantized, quantizeTensor } from "../src/models/weights.ts";
-import { readConfig } from "../src/open.ts";
+import { readConfig } from "../src/models/families.ts";
 import { quantizeFolder } from "../src/quantize.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { bytesSource, fromTensor, parseSafetensors, writeSafetensors } from "../src/safetensors/mod.ts";
@@ -67,9 +67,9 @@ class MemoryFolder implements ReadableFolder, WritableFolder {
   }
 }
 
-async function load(device: Device, folder: ReadableFolder, quantize?: QuantizeTo): Promise<LlamaModel> {
+async function load(device: Device, folder: ReadableFolder, quantize?: QuantizeTo): Promise<Model> {
   const source = await openCheckpoint(folder);
-  return await loadLlama(device, { config: await readConfig(folder), source, quantize })
+  return await loadModel(device, { config: await readConfig(folder), source, quantize })
     .finally(() => source.close());
 }
 
@@ -80,7 +80,7 @@ async function quantized(name: string, to: QuantizeTo): Promise<MemoryFolder> {
 }
 
 /** The float model whose weights are what the quantised ones stand for. */
-async function loadRounded(device: Device, name: string, to: QuantizeTo): Promise<LlamaModel> {
+async function loadRounded(device: Device, name: string, to: QuantizeTo): Promise<Model> {
   const folder = await openFolder(fixture(name));
   const config = { ...await readConfig(folder), tieWordEmbeddings: false };
   const source = await openCheckpoint(folder);
@@ -97,11 +97,11 @@ async function loadRounded(device: Device, name: string, to: QuantizeTo): Promis
       return tensor(dequantize(arrays, { out, in: inSize, bits }), stored.shape);
     },
   };
-  return await loadLlama(device, { config, source: rounded }).finally(() => source.close());
+  return await loadModel(device, { config, source: rounded }).finally(() => source.close());
 }
 
 /** Logits of a prompt at all its positions. */
-async function logitsOf(device: Device, model: LlamaModel): Promise<number[]> {
+async function logitsOf(device: Device, model: Model): Promise<number[]> {
   const runner = new Runner(device, model, { banks: [], maxRows: 16, maxOutputs: 16, cacheRows: 64 });
   const rows = [3, 14, 15, 9, 2, 6].map((token, position) => ({ token, position, first: 32 }));
   await runner.step(rows, rows.map((_, row) => ({ row, temperature: 0, topP: 1, topK: 0, uniform: 0 })));
@@ -112,7 +112,7 @@ async function logitsOf(device: Device, model: LlamaModel): Promise<number[]> {
 
 for (const device of devices) {
   for (const name of ["tiny/llama-bias-tied", "tiny/mistral-sharded"]) {
-    test(`loadLlama quantising ${name} on ${device.kind}: logits are those of its weights rounded, near the float ones`, async () => {
+    test(`loadModel quantising ${name} on ${device.kind}: logits are those of its weights rounded, near the float ones`, async () => {
       const float = await logitsOf(device, await load(device, await openFolder(fixture(name))));
       // Half a step of a block's largest element: 1/256 of it, 1/16; errors add up over two layers.
       for (const [to, bound] of [["int8", 0.02], ["int4", 0.3]] as const) {
@@ -129,12 +129,7 @@ for (const device of devices) {
 }
 
 /** Everything of a model that is on the CPU, as numbers. */
-const numbersOf = ({ layers, head, embedding, norm }: LlamaModel) => ({
-  layers,
-  head,
-  embedding,
-  norm,
-});
+const numbersOf = ({ projections, head, weights }: Model) => ({ projections, head, weights });
 
 for (const name of ["tiny/llama", "tiny/llama-bias-tied", "tiny/qwen2", "tiny/mistral-sharded"]) {
   test(`quantizeFolder of ${name}: the folder opens to the very numbers that quantising at load makes`, async () => {
@@ -144,7 +139,7 @@ for (const name of ["tiny/llama", "tiny/llama-bias-tied", "tiny/qwen2", "tiny/mi
       const made = await load(device, await openFolder(fixture(name)), to);
       assert.deepEqual(numbersOf(saved), numbersOf(made));
       assert.ok(isQuantized(saved.head.weight) && saved.head.weight.bits === 8);
-      const { weight } = saved.layers[0].qkv;
+      const { weight } = saved.projections[0];
       assert.ok(isQuantized(weight) && weight.bits === bitsOf[to]);
     }
   });
@@ -237,7 +232,7 @@ test("weights are quantised once, from finite numbers, and not merged into after
   };
   const config = await readConfig(await openFolder(fixture("tiny/llama")));
   await refuses(
-    loadLlama(cpu, { config, source: spoilt, quantize: "int8" }),
+    loadModel(cpu, { config, source: spoilt, quantize: "int8" }),
     /"model\.layers\.1\.mlp\.up_proj": .* element 5 = NaN: it must be finite/,
   );
   await source.close();
@@ -262,7 +257,7 @@ function batch(): TrainingBatch {
 test("Trainer: gradients through quantised weights are those through the weights rounded", async () => {
   const device = cpuDevice({ wasm: false }); // WASM rounds x, too
   const adapter = await loadAdapter(await openFolder(fixture("training/fourierft/start")));
-  const gradients = async (model: LlamaModel) => {
+  const gradients = async (model: Model) => {
     const trainer = await Trainer.open(device, model, { ...adapter, rows: 16 });
     const found = await trainer.gradients(batch());
     trainer.release();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type BatchEngine, cpuDevice, openModel, perplexity } from "../mod.ts";
-import { parseLlamaConfig } from "../src/models/config.ts";
+import { parseLlamaConfig } from "../src/models/llama/config.ts";
 import {
   fixedRopeLength,
   ropeAttentionFactor,

@@ -5,8 +5,8 @@ import { fileURLToPath } from "node:url";
 import { loadAdapter } from "../src/adapters/peft.ts";
 import type { Device } from "../src/device/device.ts";
 import { openCheckpoint } from "../src/models/checkpoint.ts";
-import { type LlamaModel, loadLlama } from "../src/models/llama.ts";
-import { readConfig } from "../src/open.ts";
+import { loadModel, type Model } from "../src/models/model.ts";
+import { readConfig } from "../src/models/families.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
 import { noTarget, type TrainingBatch } from "../src/training/batch.ts";
@@ -57,15 +57,15 @@ function batchOf({ tokens, targets }: GoldenBatch): TrainingBatch {
   };
 }
 
-async function openTiny(device: Device): Promise<LlamaModel> {
+async function openTiny(device: Device): Promise<Model> {
   const folder = await openFolder(path("base"));
   const source = await openCheckpoint(folder);
-  return await loadLlama(device, { config: await readConfig(folder), source }).finally(() => source.close());
+  return await loadModel(device, { config: await readConfig(folder), source }).finally(() => source.close());
 }
 
 async function openTrainer(
   device: Device,
-  model: LlamaModel,
+  model: Model,
   method: string,
   layersPerSegment?: number,
 ): Promise<Trainer> {

@@ -126,11 +126,6 @@ export class Bank {
       false;
   }
 
-  /** Outputs of each linear of a group. */
-  outsOf({ first, count }: LinearGroup): number[] {
-    return this.options.linears.slice(first, first + count).map(({ shape }) => shape.out);
-  }
-
   /** Changes when steps do: a tensor was replaced, or more linears are adapted. Plans of an older revision are stale. */
   get revision(): number {
     const adapted = Object.values(this.#adapted).reduce((sum, { size }) => sum + size, 0);

@@ -47,7 +47,7 @@ export interface OwnAdapter {
 /** A new adapter as a caller describes one: by PEFT's names, or by its method. */
 export type NewAdapter =
   & {
-    /** Linears by PEFT's rule: a whole path, or the end of one from a dot on; by default the seven of every layer. */
+    /** Linears by PEFT's rule: a whole path, or the end of one from a dot on; by default all of the layers. */
     readonly targetModules?: readonly string[];
   }
   & (
@@ -61,20 +61,9 @@ export interface AdapterPlan {
   readonly method: TrainableMethod;
   /** By PEFT's names, each with a value. */
   readonly options: Readonly<Record<string, number>>;
-  /** Names of linears as PEFT takes them: a whole path, or the end of one from a dot on. */
-  readonly targetModules: readonly string[];
+  /** Names of linears as PEFT takes them: a whole path, or the end of one from a dot on; by default every linear's last. */
+  readonly targetModules?: readonly string[];
 }
-
-/** The linears that new adapters adapt unless told: those of Llama's layers. */
-export const defaultTargetModules: readonly string[] = [
-  "q_proj",
-  "k_proj",
-  "v_proj",
-  "o_proj",
-  "gate_proj",
-  "up_proj",
-  "down_proj",
-];
 
 const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
@@ -100,7 +89,7 @@ function namedMethod({ peftType, ...given }: Readonly<Record<string, unknown>>):
  *
  * @throws RangeError for a method that cannot be trained from its start, and for an option, by its name and rule.
  */
-export function adapterPlan({ targetModules = defaultTargetModules, ...asked }: NewAdapter): AdapterPlan {
+export function adapterPlan({ targetModules, ...asked }: NewAdapter): AdapterPlan {
   const { method, options = {} } = "method" in asked ? asked : namedMethod({ ...asked });
   if (!method.training) {
     throw new RangeError(`Cannot train a new adapter of ${method.name}: the method makes none`);
@@ -108,6 +97,11 @@ export function adapterPlan({ targetModules = defaultTargetModules, ...asked }: 
   const trainable = method as TrainableMethod;
   return { method: trainable, options: optionsOf(trainable, options), targetModules };
 }
+
+/** The last names of linears, e.g. `q_proj`, each once. */
+const lastNames = (linears: readonly Linear[]): string[] => [
+  ...new Set(linears.map(({ path }) => path.slice(path.lastIndexOf(".") + 1))),
+];
 
 const isNamed = (name: string) => ({ path }: Linear): boolean => path === name || path.endsWith(`.${name}`);
 
@@ -119,7 +113,7 @@ const isNamed = (name: string) => ({ path }: Linear): boolean => path === name |
  */
 export function createAdapter(
   linears: readonly Linear[],
-  { method, options, targetModules }: AdapterPlan,
+  { method, options, targetModules = lastNames(linears) }: AdapterPlan,
   random: () => number,
 ): Adapter {
   for (const name of targetModules) {

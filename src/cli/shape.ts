@@ -6,8 +6,7 @@
  */
 import type { AdapterModule, LinearShape } from "../adapters/method.ts";
 import { ConfigError } from "../errors.ts";
-import { llamaLinears } from "../models/llama.ts";
-import { readConfig } from "../open.ts";
+import { modelLinears, readConfig } from "../models/families.ts";
 import { openFolder } from "../runtime/file.ts";
 import { log, parseShape } from "./open.ts";
 
@@ -29,7 +28,7 @@ const text = ({ out, in: inFeatures }: LinearShape): string => `${out}x${inFeatu
 
 /** The shapes of a model's linears by path, from its config.json. */
 export async function modelShapes(folder: string): Promise<ReadonlyMap<string, LinearShape>> {
-  const linears = llamaLinears(await readConfig(await openFolder(folder)));
+  const linears = modelLinears(await readConfig(await openFolder(folder)));
   return new Map(linears.map(({ path, shape }) => [path, shape]));
 }
 

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { defaultTargetModules } from "../adapters/create.ts";
 import type { OptionSpec } from "../adapters/training.ts";
 import { methods } from "../adapters/methods/mod.ts";
 import { camelCase, type TrainableMethod, trainableMethods } from "../adapters/options.ts";
@@ -73,7 +72,7 @@ export const trainArgs = {
   out: { type: "string", required: true, description: "Adapter folder to write", valueHint: "DIR" },
   method: text(anyOf(trainable.map(wordOf)), "fourierft"),
   init: text("Adapter folder to go on training, in place of a new adapter"),
-  "target-modules": text("Names of the linears to adapt", defaultTargetModules),
+  "target-modules": text("Names of the linears to adapt; default: all of the layers"),
   ...methodArgs(),
   steps: text("Optimizer steps", trainDefaults.steps),
   "batch-size": text("Sequences of a micro-batch", trainDefaults.batchSize),
@@ -144,7 +143,9 @@ export async function adapterOf(a: TrainArgs): Promise<TrainOptions["adapter"]> 
   return {
     method,
     options: optionsOf(method, a),
-    targetModules: String(a["target-modules"]).split(",").map((name) => name.trim()),
+    targetModules: typeof a["target-modules"] === "string"
+      ? a["target-modules"].split(",").map((name) => name.trim())
+      : undefined,
   };
 }
 

@@ -7,7 +7,7 @@ import { baseLinears } from "../adapters/base.ts";
 import type { AdapterModule, BaseLinear, LinearShape, Method } from "../adapters/method.ts";
 import { type BaseOf, madeReady } from "../adapters/ready.ts";
 import type { Device } from "../device/device.ts";
-import type { LlamaModel, Projection } from "../models/llama.ts";
+import type { Model, Projection } from "../models/model.ts";
 import { linearStep, rowSquaresStep } from "../models/weights.ts";
 
 function basesOf(
@@ -24,10 +24,9 @@ function basesOf(
 }
 
 /** The base of each of a model's linears, by path. Nothing is computed before an adapter asks. */
-export function modelBase(device: Device, { layers, head, linears }: LlamaModel): BaseOf {
-  const projections = [...layers.flatMap(({ qkv, o, gateUp, down }) => [qkv, o, gateUp, down]), head];
+export function modelBase(device: Device, { projections, head, linears }: Model): BaseOf {
   const bases = new Map<string, BaseLinear>();
-  for (const projection of projections) {
+  for (const projection of new Set([...projections, head])) {
     const { first, count } = projection.linears;
     const group = linears.slice(first, first + count);
     const made = basesOf(device, projection, group.map(({ shape }) => shape));
@@ -39,6 +38,6 @@ export function modelBase(device: Device, { layers, head, linears }: LlamaModel)
 /** An adapter made ready with a model's weights; throws as {@linkcode madeReady}. */
 export async function readyFor<
   A extends { readonly method: Method; readonly modules: ReadonlyMap<string, AdapterModule> },
->(device: Device, model: LlamaModel, adapter: A): Promise<A> {
+>(device: Device, model: Model, adapter: A): Promise<A> {
   return await madeReady(device, adapter, modelBase(device, model));
 }

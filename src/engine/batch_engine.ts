@@ -9,7 +9,7 @@
  */
 import type { AdapterRegistry } from "../adapters/registry.ts";
 import type { Device, Trace } from "../device/device.ts";
-import type { LlamaModel } from "../models/llama.ts";
+import type { Model } from "../models/model.ts";
 import { breathe } from "../breathe.ts";
 import type { Engine, GenerateEvent, GenerateRequest } from "./generate.ts";
 import { Landing } from "./landing.ts";
@@ -70,7 +70,7 @@ export class BatchEngine implements Engine {
 
   constructor(
     private readonly device: Device,
-    model: LlamaModel,
+    model: Model,
     deps: { readonly registry: AdapterRegistry; readonly options: EngineOptions },
   ) {
     const { registry, options: { eosTokenIds, maxWaiting = 1024, merging } } = deps;

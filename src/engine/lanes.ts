@@ -4,7 +4,7 @@
  * @module
  */
 import type { Device } from "../device/device.ts";
-import type { LlamaModel } from "../models/llama.ts";
+import type { Model } from "../models/model.ts";
 import type { EngineOptions } from "./batch_engine.ts";
 import type { Room } from "./schedule.ts";
 
@@ -23,7 +23,7 @@ const [fewest, most] = [16, 256];
  * Sequences that run at once unless told: as many as have whole caches in `cacheBytes`, at least 16, at most 256. No device
  * says how much memory it has, so that the budget is a guess; what a tensor may hold is a limit in any case.
  */
-function defaultSequences(device: Device, { config, maxModelLen }: LlamaModel, cacheBytes: number): number {
+function defaultSequences(device: Device, { config, maxModelLen }: Model, cacheBytes: number): number {
   const { layers, kvHeads, headDim, vocabSize } = config;
   const tensorBytes = bytes * maxModelLen * kvHeads * headDim;
   const afforded = Math.floor(cacheBytes / (2 * layers * tensorBytes));
@@ -48,7 +48,7 @@ function checkCount(field: string, value: number): void {
  *
  * @throws RangeError for an option that is no positive integer.
  */
-export function sizesOf(device: Device, model: LlamaModel, options: EngineOptions): Sizes {
+export function sizesOf(device: Device, model: Model, options: EngineOptions): Sizes {
   const { maxModelLen, config } = model;
   const { maxStepTokens = 256, cacheBytes = defaultCacheBytes[device.kind] } = options;
   checkCount("cacheBytes", cacheBytes);

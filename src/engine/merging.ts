@@ -13,8 +13,9 @@ import { fill } from "../../kernels/fill.ts";
 import type { Bank } from "../adapters/bank.ts";
 import type { LinearShape } from "../adapters/method.ts";
 import type { Device, Program } from "../device/device.ts";
-import type { LayerWeights, LlamaModel, Projection } from "../models/llama.ts";
-import type { LlamaState, ProjectionIo } from "../models/llama_plan.ts";
+import type { ProjectionIo } from "../models/graph.ts";
+import type { Model } from "../models/model.ts";
+import type { Projection } from "../models/projection.ts";
 import { isQuantized, linearStep } from "../models/weights.ts";
 import { type Plan, type Step, step } from "../plan.ts";
 import { slice, type Tensor, tensor } from "../tensor.ts";
@@ -28,11 +29,10 @@ export interface OneAdapter {
   readonly slot: number;
 }
 
-/** A layer's projections: each has the same shape in every layer. */
-const kinds = ["qkv", "o", "gateUp", "down"] as const;
+/** Projections that take equally long: of one part in their layers, and of one shape. */
+export type ProjectionKind = string;
 
-/** Which of a layer's projections. */
-export type ProjectionKind = typeof kinds[number] & keyof LayerWeights;
+const kindOf = ({ kind, shape }: Projection): ProjectionKind => `${kind} ${shape.out}x${shape.in}`;
 
 /** Numbers of a matrix that is kept for it: there are three. Of larger weights, products take nearly all of the time. */
 const mostNumbers = 2 ** 24;
@@ -87,9 +87,8 @@ function fewestRows({ shape: { out, in: inSize } }: Projection, mode: MergingMod
 
 /** See the module's documentation. */
 export class Merging {
-  /** Projections that can be merged, by kind, and the kind of each layer's. */
-  readonly #mergeable: ReadonlyMap<ProjectionKind, Projection>;
-  readonly #kinds: ReadonlyMap<Projection, ProjectionKind>;
+  /** Projections that can be merged, by kind; the first of a kind stands for all when it is timed. */
+  readonly #mergeable: ReadonlyMap<ProjectionKind, readonly Projection[]>;
   readonly #fewestRows: number;
   /** By method, kind and rows. */
   readonly #answers = new Map<string, Promise<boolean>>();
@@ -98,17 +97,16 @@ export class Merging {
 
   constructor(
     private readonly device: Device,
-    private readonly model: LlamaModel,
-    private readonly options: { readonly state: LlamaState; readonly mode: MergingMode },
+    { projections }: Pick<Model, "projections">,
+    private readonly options: { readonly maxRows: number; readonly mode: MergingMode },
   ) {
-    const [layer] = options.mode === "never" ? [] : model.layers;
-    this.#mergeable = new Map(kinds.flatMap((kind) => {
-      const projection = layer?.[kind];
-      const can = projection && !isQuantized(projection.weight) && numbersOf(projection) <= mostNumbers;
-      return can ? [[kind, projection] as const] : [];
-    }));
-    this.#kinds = new Map(model.layers.flatMap((weights) => kinds.map((kind) => [weights[kind], kind])));
-    const fewest = [...this.#mergeable.values()].map((projection) => fewestRows(projection, options.mode));
+    const mergeable = projections.filter((projection) =>
+      options.mode !== "never" && !isQuantized(projection.weight) && numbersOf(projection) <= mostNumbers
+    );
+    this.#mergeable = new Map(
+      mergeable.map(kindOf).map((kind) => [kind, mergeable.filter((other) => kindOf(other) === kind)]),
+    );
+    const fewest = mergeable.map((projection) => fewestRows(projection, options.mode));
     this.#fewestRows = Math.min(...fewest);
   }
 
@@ -122,7 +120,7 @@ export class Merging {
     const { mode } = this.options;
     const power = 2 ** Math.floor(Math.log2(rows));
     const chosen = new Set<ProjectionKind>();
-    for (const [kind, projection] of this.#mergeable) {
+    for (const [kind, [projection]] of this.#mergeable) {
       const counted = mode === "always" ? rows : power;
       if (counted < fewestRows(projection, mode) || !this.#adaptsAll(kind, adapter)) continue;
       if (mode === "always" || await this.#wins(kind, power, adapter)) chosen.add(kind);
@@ -144,8 +142,7 @@ export class Merging {
     io: ProjectionIo,
     { kinds, bank }: { readonly kinds: ReadonlySet<ProjectionKind>; readonly bank: Bank },
   ): Plan | undefined {
-    const kind = this.#kinds.get(projection);
-    return kind && kinds.has(kind) ? this.#merged(projection, io, bank) : undefined;
+    return kinds.has(kindOf(projection)) ? this.#merged(projection, io, bank) : undefined;
   }
 
   #merged(projection: Projection, { x, y, ...sizes }: ProjectionIo, bank: Bank): Plan {
@@ -162,9 +159,9 @@ export class Merging {
 
   #working(): Scratch {
     if (this.#scratch) return this.#scratch;
-    const shapes = [...this.#mergeable.values()].map(({ shape }) => shape);
+    const shapes = [...this.#mergeable.values()].map(([{ shape }]) => shape);
     const most = Math.max(...shapes.map((shape) => shape.out * shape.in));
-    const rows = Math.max(this.options.state.maxRows, ...shapes.map((shape) => shape.in));
+    const rows = Math.max(this.options.maxRows, ...shapes.map((shape) => shape.in));
     return this.#scratch = {
       delta: this.device.alloc([most], "float32"),
       merged: this.device.alloc([most], "float32"),
@@ -183,12 +180,12 @@ export class Merging {
   }
 
   /**
-   * Whether an adapter adds to the kind in every layer: where it adds nothing, its own step costs nothing. Methods that act
-   * before or after the product are not merged: what they do to unit rows is no sum with W.
+   * Whether an adapter adds to every projection of the kind: where it adds nothing, its own step costs nothing. Methods that
+   * act before or after the product are not merged: what they do to unit rows is no sum with W.
    */
   #adaptsAll(kind: ProjectionKind, { bank, slot }: OneAdapter): boolean {
     return !bank.method.before && !bank.method.after &&
-      this.model.layers.every((layer) => bank.slotAdapts(slot, layer[kind].linears));
+      this.#mergeable.get(kind)!.every(({ linears }) => bank.slotAdapts(slot, linears));
   }
 
   /** Whether merging is clearly faster with so many rows. */
@@ -218,26 +215,28 @@ export class Merging {
     return wins;
   }
 
-  /** Runs both on the first layer. What they write is overwritten by every step before it is read. */
+  /** Runs both on the first projection of the kind, of zeros. */
   async #compare(kind: ProjectionKind, rows: number, adapter: OneAdapter): Promise<boolean> {
-    const projection = this.#mergeable.get(kind)!;
-    const { normed, qkv, attended, hidden, gateUp, gated } = this.options.state;
-    const [x, y, accumulate] = {
-      qkv: [normed, qkv, 0] as const,
-      o: [attended, hidden, 1] as const,
-      gateUp: [normed, gateUp, 0] as const,
-      down: [gated, hidden, 1] as const,
-    }[kind];
+    const [projection] = this.#mergeable.get(kind)!;
+    const { shape, linears } = projection;
     const { slots } = this.#working();
     this.use(adapter);
-    const times = await this.#times([
-      [
-        linearStep(projection, { x, y }, { rows, ...projection.shape, accumulate }),
-        adapter.bank.beside(projection.linears, { x, y, rows, slots }),
-      ],
-      this.#merged(projection, { x, y, rows, accumulate }, adapter.bank),
-    ]);
-    return times[1] < clearly * times[0];
+    const x = this.device.alloc([rows, shape.in], "float32"),
+      y = this.device.alloc([rows, shape.out], "float32");
+    const sizes = { rows, accumulate: 0 };
+    try {
+      const [apart, merged] = await this.#times([
+        [
+          linearStep(projection, { x, y }, { ...sizes, ...shape }),
+          adapter.bank.beside(linears, { x, y, rows, slots }),
+        ],
+        this.#merged(projection, { x, y, ...sizes }, adapter.bank),
+      ]);
+      return merged < clearly * apart;
+    } finally {
+      this.device.release(x);
+      this.device.release(y);
+    }
   }
 
   /** Microseconds of plans, run in turn. */

@@ -10,8 +10,8 @@ import { placeColumns } from "../../kernels/place_columns.ts";
 import type { Bank, LinearGroup } from "../adapters/bank.ts";
 import type { LinearShape, Phase } from "../adapters/method.ts";
 import type { Device } from "../device/device.ts";
-import type { Projection } from "../models/llama.ts";
-import type { ProjectionIo } from "../models/llama_plan.ts";
+import type { ProjectionIo } from "../models/graph.ts";
+import type { Projection } from "../models/projection.ts";
 import { linearStep, rowsOf, type Weight } from "../models/weights.ts";
 import { type Plan, step } from "../plan.ts";
 import { elements, type Tensor } from "../tensor.ts";
@@ -105,12 +105,8 @@ function boundRows(weight: Weight, place: { readonly at: number; readonly out: n
 
 /** The linear number `i` of a projection by itself: by its own rows of the weight, or, as a last resort, by all of them. */
 function partOf(
-  { weight, bias, linears, shape }: Projection,
-  { i, outs, scratch }: {
-    readonly i: number;
-    readonly outs: readonly number[];
-    readonly scratch: ProjectionScratch;
-  },
+  { weight, bias, linears, shape, outs }: Projection,
+  { i, scratch }: { readonly i: number; readonly scratch: ProjectionScratch },
 ): Side {
   const column = outs.slice(0, i).reduce((sum, out) => sum + out, 0), out = outs[i];
   const own = boundRows(weight, { at: column, out });
@@ -135,10 +131,10 @@ function partSteps(
   adapters: StepAdapters,
 ): Plan {
   const { banks, slotsOf, scratch } = adapters;
-  const { linears, shape: { in: inSize, out: stride } } = projection;
-  const outs = banks[0].outsOf(linears), only = outs.length === 1;
+  const { outs, shape: { in: inSize, out: stride } } = projection;
+  const only = outs.length === 1;
   return outs.flatMap((out, i) => {
-    const side = only ? wholeOf(projection) : partOf(projection, { i, outs, scratch });
+    const side = only ? wholeOf(projection) : partOf(projection, { i, scratch });
     const { linears: { first }, column } = side;
     const before = acting(banks, "before", side.linears);
     const input = before.length > 0 ? scratch.of("input", x.shape) : x;

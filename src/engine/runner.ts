@@ -5,9 +5,9 @@
  */
 import type { Bank } from "../adapters/bank.ts";
 import type { Device, Program, Trace } from "../device/device.ts";
-import type { LlamaModel } from "../models/llama.ts";
-import { llamaPlan, type LlamaState, llamaState, type Project } from "../models/llama_plan.ts";
-import { fixedRopeLength, RopeTurns } from "../models/rope.ts";
+import type { Model } from "../models/model.ts";
+import { RopeTurns } from "../models/rope.ts";
+import { type Project, stepPlan, type StepState, stepState, turnsOf } from "../models/step_plan.ts";
 import { Forbidding } from "./forbidding.ts";
 import { Merging, type MergingMode, type OneAdapter, type ProjectionKind } from "./merging.ts";
 import { adaptedProjection, ProjectionScratch } from "./projection.ts";
@@ -63,7 +63,7 @@ function roundedUp(count: number): number {
 
 /** See the module's documentation. */
 export class Runner {
-  readonly state: LlamaState;
+  readonly state: StepState;
   readonly #inputs: StepInputs;
   readonly #merging: Merging;
   readonly #forbidding: Forbidding;
@@ -73,7 +73,7 @@ export class Runner {
 
   constructor(
     private readonly device: Device,
-    private readonly model: LlamaModel,
+    private readonly model: Model,
     private readonly options: {
       readonly banks: readonly Bank[];
       readonly maxRows: number;
@@ -85,11 +85,11 @@ export class Runner {
       readonly merging?: MergingMode;
     },
   ) {
-    const turns = model.maxModelLen > fixedRopeLength(model.config) ? new RopeTurns(model.config) : undefined;
     this.#scratch = new ProjectionScratch(device);
-    this.#inputs = new StepInputs(device, { ...options, turns });
-    this.state = llamaState(device, model, { ...options, inputs: this.#inputs.tensors });
-    this.#merging = new Merging(device, model, { state: this.state, mode: options.merging ?? "auto" });
+    const rope = turnsOf(model);
+    this.#inputs = new StepInputs(device, { ...options, turns: rope && new RopeTurns(rope) });
+    this.state = stepState(device, model, { ...options, inputs: this.#inputs.tensors });
+    this.#merging = new Merging(device, model, { maxRows: options.maxRows, mode: options.merging ?? "auto" });
     this.#forbidding = new Forbidding(device, {
       logits: this.state.logits,
       vocabSize: model.config.vocabSize,
@@ -176,7 +176,7 @@ export class Runner {
   async #prepare(shape: Shape): Promise<void> {
     const revisions = shape.banks.map((bank) => bank.revision);
     const program = await this.device.prepare(
-      llamaPlan(this.model, this.state, {
+      stepPlan(this.model, this.state, {
         ...shape,
         project: this.#project(shape),
         around: (draw) => this.#forbidding.around(draw, shape.forbidden),

@@ -6,7 +6,7 @@
 import { noSlot } from "../../kernels/record.ts";
 import type { Bank } from "../adapters/bank.ts";
 import type { Device } from "../device/device.ts";
-import type { LlamaInputs } from "../models/llama_plan.ts";
+import type { StepTensors } from "../models/step_plan.ts";
 import type { RopeTurns } from "../models/rope.ts";
 import { asFloat32, slice, type Tensor } from "../tensor.ts";
 
@@ -55,13 +55,13 @@ interface SlotsAt {
 
 /** See the module's documentation. */
 export class StepInputs {
-  readonly tensors: LlamaInputs;
+  readonly tensors: StepTensors;
   readonly slots: ReadonlyMap<Bank, BankSlots>;
   readonly #words: Uint32Array;
   readonly #floats: Float32Array;
   readonly #all: Tensor;
   /** First words of the inputs. */
-  readonly #at: Readonly<Record<keyof LlamaInputs, number>>;
+  readonly #at: Readonly<Record<keyof StepTensors, number>>;
   readonly #slotsAt: ReadonlyMap<Bank, SlotsAt>;
   readonly #turns: RopeTurns | undefined;
 

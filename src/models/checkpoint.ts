@@ -175,16 +175,34 @@ async function closeAll(opened: ReadonlyMap<string, Shard>): Promise<void> {
   for (const { source } of opened.values()) await source.close?.();
 }
 
+/** How a family's weights are named and laid out in files. */
+export interface FileNames {
+  /** What names lack in a file that was saved from the model without its head, e.g. `model.`. */
+  readonly prefix: string;
+  /** What such names begin with, up to a dot. */
+  readonly parts: readonly string[];
+  /** The embedding's weight. */
+  readonly embedding: string;
+  /** The head's weight; a tied model's file may lack it. */
+  readonly head: string;
+  /** Whether a linear's weight is stored (in, out); by default none is. */
+  isTransposed?(path: string): boolean;
+}
+
 /**
  * Opens a model folder's weights; headers are read and checked, tensors are not. Close it after.
  *
+ * @param names How the model's family names weights; without it they are named as they are stored.
  * @throws ConfigError when files are missing or the index disagrees with them, SafetensorsError for a file that breaks
  * the format; both name the file.
  */
-export async function openCheckpoint(folder: ReadableFolder): Promise<Checkpoint> {
+export async function openCheckpoint(
+  folder: ReadableFolder,
+  names?: FileNames,
+): Promise<Checkpoint> {
   const opened = new Map<string, Shard>();
   try {
-    return checkpointOf(byModelName(await shardsOf(folder, opened)), () => closeAll(opened));
+    return checkpointOf(byModelName(await shardsOf(folder, opened), names), () => closeAll(opened));
   } catch (error) {
     await closeAll(opened);
     throw error;
@@ -197,11 +215,14 @@ interface Place {
   readonly stored: string;
 }
 
-/** Names as a causal model has them: a file saved from the model without its head lacks "model.", as transformers knows. */
-function byModelName(shardOf: ReadonlyMap<string, Shard>): ReadonlyMap<string, Place> {
+/** Names as a model with a head has them, as transformers knows. */
+function byModelName(
+  shardOf: ReadonlyMap<string, Shard>,
+  { prefix, parts }: Pick<FileNames, "prefix" | "parts"> = { prefix: "", parts: [] },
+): ReadonlyMap<string, Place> {
   const places = new Map<string, Place>();
   for (const [stored, shard] of shardOf) {
-    const name = /^(embed_tokens|layers|norm)\./.test(stored) ? `model.${stored}` : stored;
+    const name = parts.includes(stored.split(".", 1)[0]) ? prefix + stored : stored;
     const other = places.get(name);
     if (other) {
       throw new ConfigError(

@@ -9,8 +9,10 @@ import type { CopyFault } from "../adapters/copies.ts";
 import { ConfigError } from "../errors.ts";
 import type { ReadableFolder } from "../folder.ts";
 import type { DType, HostTensor } from "../tensor.ts";
-import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
+import { type Checkpoint, type FileNames, openCheckpoint } from "./checkpoint.ts";
+import { namesOf } from "./families.ts";
 import { quantizedNames } from "./quantization.ts";
+import { transposed } from "./transpose.ts";
 import { quantizeTensor } from "./weights.ts";
 
 /** A weight as a program had it that loaded it as `dtype`: rounded once, to nearest. */
@@ -23,14 +25,21 @@ function isEqual(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
   return true;
 }
 
+/** A model's weights, and how its family names them. */
+interface Weights {
+  readonly checkpoint: Checkpoint;
+  readonly fileNames?: FileNames;
+}
+
 const differs = "its numbers are not those of the model's weight: the base was changed with the adapter";
 
 /** The stored bits of a quantised weight are those of the copy, where it is a copy of the weight before. */
 async function quantizedFault(
-  checkpoint: Checkpoint,
+  { checkpoint, fileNames }: Weights,
   path: string,
-  copy: HostTensor,
+  stored: HostTensor,
 ): Promise<string | undefined> {
+  const copy = fileNames?.isTransposed?.(path) ? transposed(stored) : stored;
   const names = quantizedNames(path);
   const [words, scales] = [await checkpoint.read(names.words), await checkpoint.read(names.scales)];
   const bits = words.shape[1] === wordsOf({ in: copy.shape[1], bits: 8 }) ? 8 : 4;
@@ -43,16 +52,16 @@ async function quantizedFault(
  * float type: then it is what the weight is when rounded to it. A tied head's weight is the embedding.
  */
 export async function copyFaultOf(
-  checkpoint: Checkpoint,
+  weights: Weights,
   name: string,
   copy: HostTensor,
 ): Promise<string | undefined> {
-  const { names } = checkpoint;
+  const { checkpoint, fileNames } = weights, { names } = checkpoint;
   const path = name.replace(/\.weight$/, "");
   if (!names.includes(name) && names.includes(quantizedNames(path).words)) {
-    return await quantizedFault(checkpoint, path, copy);
+    return await quantizedFault(weights, path, copy);
   }
-  const source = name === "lm_head.weight" && !names.includes(name) ? "model.embed_tokens.weight" : name;
+  const source = name === fileNames?.head && !names.includes(name) ? fileNames.embedding : name;
   if (!names.includes(source)) return "the model has no such weight";
   const { shape } = checkpoint.info(source);
   if (!isEqual(shape, copy.shape)) {
@@ -65,9 +74,10 @@ export async function copyFaultOf(
 /** As {@linkcode copyFaultOf}, of a model's folder, whose weights are opened for each question. */
 export function copyFaults(folder: ReadableFolder): CopyFault {
   return async (name, copy) => {
-    const checkpoint = await openCheckpoint(folder);
+    const fileNames = await namesOf(folder);
+    const checkpoint = await openCheckpoint(folder, fileNames);
     try {
-      return await copyFaultOf(checkpoint, name, copy);
+      return await copyFaultOf({ checkpoint, fileNames }, name, copy);
     } catch (error) {
       if (error instanceof ConfigError) return error.message;
       throw error;

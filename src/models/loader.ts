@@ -3,18 +3,25 @@
  *
  * @module
  */
-import type { Linear, LinearGroup } from "../adapters/bank.ts";
-import type { LinearShape } from "../adapters/method.ts";
+import type { Linear } from "../adapters/bank.ts";
 import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
 import { type DType, elements, type HostTensor, newArray, type Tensor, tensor } from "../tensor.ts";
 import { widen } from "../../kernels/half.ts";
 import type { Bits } from "../../kernels/quantized/format.ts";
-import type { LlamaConfig } from "./config.ts";
-import { headOf, type LinearSpec } from "./llama_linears.ts";
+import type { Projection } from "./projection.ts";
 import { headBits, quantizedNames } from "./quantization.ts";
-import { plainFrequencies, ropeFrequencies } from "./rope.ts";
-import { isQuantized, type LinearWeights, quantizedShapes, quantizeTensor, type Weight } from "./weights.ts";
+import {
+  type HeadSpec,
+  layerLinears,
+  leavesOf,
+  type ProjectionSpec,
+  type Spec,
+  type SpecTree,
+  type TensorSpec,
+} from "./spec.ts";
+import { transposed } from "./transpose.ts";
+import { isQuantized, quantizedShapes, quantizeTensor, type Weight } from "./weights.ts";
 
 /** Weights by name, one at a time. */
 export interface WeightSource {
@@ -23,19 +30,7 @@ export interface WeightSource {
   read(name: string): Promise<HostTensor>;
 }
 
-/** Linears that share their input, as one: their weights and biases stand one after the other along `out`. */
-export interface Projection extends LinearWeights {
-  /** Which of the model's linears. */
-  readonly linears: LinearGroup;
-  /** Of the whole weight. */
-  readonly shape: LinearShape;
-}
-
-const embeddingName = "model.embed_tokens.weight";
-const headName = "lm_head.weight";
-
-/** Buffers of old files. */
-const inverseFrequencies = /(^|\.)rotary_emb\.inv_freq$/;
+const weightName = ({ path }: Pick<Linear, "path">): string => `${path}.weight`;
 
 const float32 = ({ data, dtype, shape }: HostTensor): HostTensor => tensor(widen(data, dtype), shape);
 
@@ -74,66 +69,121 @@ function sameNumbers(a: HostTensor, b: HostTensor): boolean {
 /** Reads each weight once, checks its shape, and remembers which were asked for. */
 export class Loader {
   readonly #used = new Set<string>();
+  readonly #uploaded: Tensor[] = [];
+  /** Numbers of the layers' linears by path. */
+  readonly #numbers: ReadonlyMap<string, number>;
+  /** Embeddings that a head may have its weight from, until it is loaded. */
+  readonly #embeddings = new Map<TensorSpec, { readonly host: HostTensor; readonly uploaded: Tensor }>();
 
   constructor(
     private readonly device: Device,
     private readonly source: WeightSource,
     private readonly options: {
+      readonly tree: SpecTree;
+      /** Whether a linear's weight is stored (in, out). */
+      readonly isTransposed: (path: string) => boolean;
+      readonly maxModelLen: number;
       /** Bits of the layers' linears in the folder. */
       readonly stored?: Bits;
       /** Bits that they are quantised to. */
       readonly bits?: Bits;
       readonly onWeight: (done: number, total: number) => void;
-      readonly log: (line: string) => void;
     },
-  ) {}
-
-  async load(name: string, shape: readonly number[]): Promise<Tensor> {
-    return this.device.upload(await this.#read(name, shape));
+  ) {
+    this.#numbers = new Map(layerLinears(options.tree).map(({ path }, i) => [path, i]));
   }
 
-  /** Linears of one input as one; the first is number `first` of the model's. */
-  async projection(specs: readonly LinearSpec[], first: number): Promise<Projection> {
+  /** Everything that is on the device, each tensor once. */
+  get uploaded(): readonly Tensor[] {
+    return this.#uploaded;
+  }
+
+  /** Loads a leaf of the tree. */
+  async load(spec: Spec): Promise<Tensor | Projection> {
+    switch (spec.kind) {
+      case "tensor":
+        return await this.#tensor(spec);
+      case "projection":
+        return await this.#projection(spec);
+      case "head":
+        return await this.#head(spec);
+      case "table":
+        return this.#put(spec.make(this.options.maxModelLen));
+    }
+  }
+
+  #put(host: HostTensor): Tensor {
+    const uploaded = this.device.upload(host);
+    this.#uploaded.push(uploaded);
+    return uploaded;
+  }
+
+  async #tensor(spec: TensorSpec): Promise<Tensor> {
+    const head = leavesOf(this.options.tree).find((leaf) => leaf.kind === "head" && leaf.embedding === spec);
+    if (head?.kind !== "head") return this.#put(await this.#read(spec.name, spec.shape));
+    const host = await this.#embedding(head);
+    const uploaded = this.#put(host);
+    if (head.tied) this.#embeddings.set(spec, { host, uploaded });
+    return uploaded;
+  }
+
+  /** Linears of one input as one. */
+  async #projection({ name, linears }: ProjectionSpec): Promise<Projection> {
     const { stored, bits } = this.options;
     const weights: Weight<HostTensor>[] = [];
     const biases: HostTensor[] = [];
-    for (const spec of specs) {
+    for (const spec of linears) {
       weights.push(await this.#weight(spec, { stored, bits }));
       if (spec.bias) biases.push(float32(await this.#read(`${spec.path}.bias`, [spec.shape.out])));
     }
-    const out = specs.reduce((sum, { shape }) => sum + shape.out, 0);
+    const outs = linears.map(({ shape }) => shape.out);
     const made: Projection = {
-      linears: { first, count: specs.length },
-      shape: { out, in: specs[0].shape.in },
+      kind: name,
+      linears: { first: this.#numbers.get(linears[0].path)!, count: linears.length },
+      outs,
+      shape: { out: outs.reduce((sum, out) => sum + out, 0), in: linears[0].shape.in },
       weight: this.#upload(stackedWeights(weights)),
     };
-    return biases.length === 0 ? made : { ...made, bias: this.device.upload(stacked(biases)) };
+    return biases.length === 0 ? made : { ...made, bias: this.#put(stacked(biases)) };
   }
 
-  /** The embedding, and the head's weight: the same tensor where they are tied and not quantised. */
-  async ends(config: LlamaConfig): Promise<{ readonly embedding: Tensor; readonly head: Weight }> {
+  /** The head: its weight is the embedding's tensor where they are tied and not quantised. */
+  async #head(spec: HeadSpec): Promise<Projection> {
+    const { linear: { shape } } = spec;
+    return {
+      kind: "head",
+      linears: { first: this.#numbers.size, count: 1 },
+      outs: [shape.out],
+      shape,
+      weight: await this.#headWeight(spec),
+    };
+  }
+
+  async #headWeight({ linear, embedding }: HeadSpec): Promise<Weight> {
     const { stored, bits } = this.options;
-    const host = await this.#embedding(config);
-    const embedding = this.device.upload(host);
-    if (config.tieWordEmbeddings && stored === undefined && !await this.#hasOwnHead(config, host)) {
-      if (bits === undefined) return { embedding, head: embedding };
-      return { embedding, head: this.#upload(quantizeTensor(host, { name: "lm_head", bits: headBits })) };
+    const tied = this.#embeddings.get(embedding);
+    this.#embeddings.delete(embedding);
+    if (tied && stored === undefined && !await this.#hasOwnHead(linear, tied.host)) {
+      if (bits === undefined) return tied.uploaded;
+      return this.#upload(quantizeTensor(tied.host, { name: linear.path, bits: headBits }));
     }
-    const head = await this.#weight(headOf(config), { stored: stored && headBits, bits: bits && headBits });
-    return { embedding, head: this.#upload(head) };
+    return this.#upload(
+      await this.#weight(linear, { stored: stored && headBits, bits: bits && headBits }),
+    );
   }
 
   /** A tied model's file may have the embedding under the head's name alone. */
-  async #embedding({ tieWordEmbeddings, vocabSize, hiddenSize }: LlamaConfig): Promise<HostTensor> {
-    const { names } = this.source;
-    const isHead = tieWordEmbeddings && !names.includes(embeddingName) && names.includes(headName);
-    return await this.#read(isHead ? headName : embeddingName, [vocabSize, hiddenSize]);
+  async #embedding({ tied, linear, embedding: { name, shape } }: HeadSpec): Promise<HostTensor> {
+    const { names } = this.source, headName = weightName(linear);
+    const isHead = tied && !names.includes(name) && names.includes(headName);
+    return await this.#read(isHead ? headName : name, shape);
   }
 
   /** Whether a tied model's file has a head that differs from its embedding: as in transformers, it is used. */
-  async #hasOwnHead({ vocabSize, hiddenSize }: LlamaConfig, embedding: HostTensor): Promise<boolean> {
-    if (!this.source.names.includes(headName)) return false;
-    return !sameNumbers(await this.#read(headName, [vocabSize, hiddenSize]), embedding);
+  async #hasOwnHead({ path, shape }: Linear, embedding: HostTensor): Promise<boolean> {
+    const name = weightName({ path });
+    if (!this.source.names.includes(name)) return false;
+    return !sameNumbers(await this.#read(name, [shape.out, shape.in]), embedding);
   }
 
   /** A linear's weight: as the folder has it, `stored` in so many bits, or quantised to `bits`. */
@@ -142,7 +192,7 @@ export class Loader {
     { stored, bits }: { readonly stored?: Bits; readonly bits?: Bits },
   ): Promise<Weight<HostTensor>> {
     if (stored === undefined) {
-      const host = await this.#read(`${path}.weight`, [shape.out, shape.in]);
+      const host = await this.#floats({ path, shape });
       return bits === undefined ? host : quantizeTensor(host, { name: path, bits });
     }
     const names = quantizedNames(path);
@@ -154,10 +204,18 @@ export class Loader {
     };
   }
 
+  /** A linear's weight of floats, (out, in). */
+  async #floats({ path, shape }: Linear): Promise<HostTensor> {
+    const name = weightName({ path });
+    return this.options.isTransposed(path)
+      ? transposed(await this.#read(name, [shape.in, shape.out]))
+      : await this.#read(name, [shape.out, shape.in]);
+  }
+
   #upload(weight: Weight<HostTensor>): Weight {
-    if (!isQuantized(weight)) return this.device.upload(weight);
+    if (!isQuantized(weight)) return this.#put(weight);
     const { bits, words, scales } = weight;
-    return { bits, words: this.device.upload(words), scales: this.device.upload(scales) };
+    return { bits, words: this.#put(words), scales: this.#put(scales) };
   }
 
   async #read(name: string, shape: readonly number[], dtype?: DType): Promise<HostTensor> {
@@ -183,34 +241,31 @@ export class Loader {
   }
 
   /**
-   * A weight nobody asked for means that the model computes something this code does not. Tensors without elements hold
-   * nothing. Old files have rotary frequencies, which transformers does not read: they are compared.
+   * Looks at what nobody asked for. A weight that no forward reads means that the model computes something this code does
+   * not, unless it is `known` to change nothing: then `differs` may have a line about it to log. The first line speaks for
+   * all. Tensors without elements hold nothing.
+   *
+   * @throws ConfigError that names the first weight that is not known.
    */
-  async finish(config: LlamaConfig): Promise<void> {
+  async finish(
+    known: RegExp,
+    differs: ((name: string, found: HostTensor) => string | undefined) | undefined,
+    log: (line: string) => void,
+  ): Promise<void> {
     const { names } = this.source;
     const unread = names.filter((name) =>
       !this.#used.has(name) && elements(this.source.info(name).shape) > 0
     );
-    const rest = unread.filter((name) => !inverseFrequencies.test(name));
-    if (rest.length === 0) return await this.#compareFrequencies(config, unread);
-    const more = rest.length > 1 ? ` and ${rest.length - 1} more` : "";
-    throw new ConfigError(
-      `Cannot use weight "${rest[0]}"${more}: a model of this config has none of that name`,
-    );
-  }
-
-  /** Files of models with scaling have the frequencies before it, or after. */
-  async #compareFrequencies(config: LlamaConfig, names: readonly string[]): Promise<void> {
-    const known = [ropeFrequencies(config), plainFrequencies(config)];
-    for (const name of names) {
-      const { data, dtype } = await this.source.read(name);
-      const found = widen(data, dtype);
-      const near = (f: number, i: number): boolean => Math.abs(f - found[i]) <= 1e-2 * f + 1e-6;
-      if (known.some((expected) => expected.length === found.length && expected.every(near))) continue;
-      this.options.log(
-        `weight "${name}" is not read: its frequencies differ from those of config.json, which are used`,
+    const rest = unread.filter((name) => !known.test(name));
+    if (rest.length > 0) {
+      const more = rest.length > 1 ? ` and ${rest.length - 1} more` : "";
+      throw new ConfigError(
+        `Cannot use weight "${rest[0]}"${more}: a model of this config has none of that name`,
       );
-      return;
+    }
+    for (const name of differs ? unread : []) {
+      const line = differs!(name, await this.source.read(name));
+      if (line !== undefined) return log(line);
     }
   }
 }

@@ -93,9 +93,14 @@ export function ropeAttentionFactor({ ropeScaling }: RopeConfig): number {
   return "attentionFactor" in ropeScaling ? ropeScaling.attentionFactor : 1;
 }
 
-/** The longest sequence in which a token's turn depends on its position alone; Infinity for most scalings. */
-export function fixedRopeLength({ ropeScaling: scaling }: RopeConfig): number {
-  return scaling.type === "dynamic" || scaling.type === "longrope" ? scaling.originalMaxPositions : Infinity;
+/**
+ * The longest sequence in which a token's turn depends on its position alone; Infinity for most scalings, and for models
+ * without rotary positions.
+ */
+export function fixedRopeLength({ ropeScaling: scaling }: Partial<RopeConfig>): number {
+  return scaling?.type === "dynamic" || scaling?.type === "longrope"
+    ? scaling.originalMaxPositions
+    : Infinity;
 }
 
 interface Turn {

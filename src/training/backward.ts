@@ -5,14 +5,12 @@
  */
 import { fill } from "../../kernels/fill.ts";
 import type { Device } from "../device/device.ts";
+import type { WholeStep } from "../models/graph.ts";
 import { type Step, step } from "../plan.ts";
 import { elements, type Tensor } from "../tensor.ts";
 
 /** A forward step that says itself how gradients pass it, in place of its kernel's own rule. */
-export interface TrainStep {
-  readonly forward: Step;
-  /** Tensors the backward reads under names that the forward does not bind. */
-  readonly also?: Readonly<Record<string, Tensor>>;
+export interface TrainStep extends WholeStep {
   /** For steps with parameters: writes their gradients, and adds to its inputs' through `tape`. */
   readonly backward?: (tape: Tape) => readonly Step[];
 }

@@ -5,11 +5,11 @@
  */
 import type { Device } from "../device/device.ts";
 import { readyFor } from "../engine/base.ts";
-import type { LlamaModel } from "../models/llama.ts";
+import type { Model } from "../models/model.ts";
 import { tensor } from "../tensor.ts";
 import type { TrainingBatch } from "./batch.ts";
-import { feed, sumOfLosses, trainingPlans } from "./llama.ts";
 import { type AdapterToPlace, placeModules } from "./modules.ts";
+import { feed, lossPlan, sumOfLosses } from "./plans.ts";
 
 /** A mean loss. */
 export interface Evaluation {
@@ -29,10 +29,10 @@ export interface EvaluateOptions {
   readonly onBatch?: (done: number) => void;
 }
 
-/** Activations of one layer at a time are kept, whatever the model's size. */
+/** Activations are kept only while they are used, whatever the model's size. */
 export async function evaluate(
   device: Device,
-  model: LlamaModel,
+  model: Model,
   { adapter, batches, rows, onBatch = () => {} }: EvaluateOptions,
 ): Promise<Evaluation> {
   const { trained, values, uploads } = placeModules(
@@ -42,15 +42,7 @@ export async function evaluate(
   );
   const params = device.upload(tensor(values));
   // Only a training step would write gradients.
-  const plans = trainingPlans({
-    device,
-    model,
-    trained,
-    params,
-    gradients: params,
-    rows,
-    layersPerSegment: 1,
-  });
+  const plans = lossPlan({ device, model, trained, params, gradients: params, rows });
   const program = await device.prepare(plans.evaluate);
   let sum = 0, targetCount = 0, done = 0;
   try {

@@ -5,7 +5,7 @@
  */
 import type { AdapterModule, Method } from "../adapters/method.ts";
 import type { Device } from "../device/device.ts";
-import type { LlamaModel } from "../models/llama.ts";
+import { layersLinears, type Model } from "../models/model.ts";
 import type { HostTensor, Tensor } from "../tensor.ts";
 import type { Trained } from "./projection.ts";
 
@@ -43,10 +43,10 @@ const alignment = 64;
  */
 export function placeModules(
   device: Device,
-  model: LlamaModel,
+  model: Model,
   adapter: AdapterToPlace | undefined,
 ): PlacedModules {
-  const layerOf = new Map(model.linears.slice(0, -1).map(({ path }, i) => [path, i]));
+  const layerOf = new Map(layersLinears(model).map(({ path }, i) => [path, i]));
   const spans: Span[] = [];
   const trained = new Map<number, Trained>();
   const uploads: Tensor[] = [];

@@ -11,12 +11,13 @@ import { sumOfSquares } from "../../kernels/sum_of_squares.ts";
 import type { AdapterModule, Method } from "../adapters/method.ts";
 import type { Device, Program } from "../device/device.ts";
 import { readyFor } from "../engine/base.ts";
-import type { LlamaModel } from "../models/llama.ts";
+import type { Model } from "../models/model.ts";
 import { step } from "../plan.ts";
 import { type HostTensor, type Tensor, tensor } from "../tensor.ts";
+import { activationsPerRow } from "./activations.ts";
 import type { TrainingBatch } from "./batch.ts";
-import { feed, sumOfLosses, type TrainingPlans, trainingPlans } from "./llama.ts";
 import { placeModules, type Span } from "./modules.ts";
+import { feed, sumOfLosses, type TrainingPlans, trainingPlans } from "./plans.ts";
 import type { Trained } from "./projection.ts";
 
 /** AdamW's numbers, by torch's names. */
@@ -59,14 +60,8 @@ export interface StepReport {
   readonly gradientNorm: number;
 }
 
-const activationBytes = ({ config }: LlamaModel, rows: number): number => {
-  const { hiddenSize, heads, kvHeads, headDim, intermediateSize } = config;
-  return 4 * rows * (5 * hiddenSize + 2 * (heads + kvHeads) * headDim + 3 * intermediateSize);
-};
-
-function defaultSegment(model: LlamaModel, rows: number): number {
-  const { layers } = model.config;
-  return layers * activationBytes(model, rows) <= 2 ** 31 ? layers : Math.ceil(Math.sqrt(layers));
+function defaultSegment({ config: { layers }, graph }: Model, rows: number): number {
+  return 4 * rows * activationsPerRow(graph) <= 2 ** 31 ? layers : Math.ceil(Math.sqrt(layers));
 }
 
 /** See the module's documentation. */
@@ -90,7 +85,7 @@ export class Trainer {
 
   private constructor(
     private readonly device: Device,
-    model: LlamaModel,
+    model: Model,
     private readonly options: TrainerOptions,
   ) {
     const { spans, trained, values, uploads } = placeModules(device, model, options);
@@ -123,7 +118,7 @@ export class Trainer {
    *
    * @throws RangeError for modules that do not fit the model; TypeError for methods that cannot be trained.
    */
-  static async open(device: Device, model: LlamaModel, options: TrainerOptions): Promise<Trainer> {
+  static async open(device: Device, model: Model, options: TrainerOptions): Promise<Trainer> {
     const trainer = new Trainer(device, model, await readyFor(device, model, options));
     trainer.#train = await device.prepare(trainer.#plans.train());
     trainer.#evaluate = await device.prepare(trainer.#plans.evaluate);

@@ -99,11 +99,11 @@ function fixedSplitter(pattern: RegExp, behavior: Behavior): PreTokenizer {
   return splitter(finderOf(pattern), { behavior });
 }
 
-const gpt2 = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`;
+const byteLevelWords = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`;
 
 function byteLevel(fields: Fields): PreTokenizer {
   const addsSpace = flag(fields, "add_prefix_space");
-  const find = flag(fields, "use_regex", true) ? finderOf(expression(gpt2)) : undefined;
+  const find = flag(fields, "use_regex", true) ? finderOf(expression(byteLevelWords)) : undefined;
   return {
     drops: false,
     *words({ text, first }) {

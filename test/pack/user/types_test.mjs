@@ -9,7 +9,7 @@ import { publint } from "publint";
 /** Fails to compile where a type of the package is lost: each `@ts-expect-error` is an error where nothing is wrong. */
 const user = `
 import {
-  type ChatMessage, deltaOf, type Device, fourierft, fourierModule, generateText, type LlamaModel, openModel,
+  type ChatMessage, deltaOf, type Device, fourierft, fourierModule, generateText, type Model, openModel,
   type ReadableFolder, type TextToken, type Tokenizer,
 } from "fourierft";
 import { adaptedLinearsRmsNorm, attention, type Kernel, kernels, normals, rmsNorm } from "fourierft/kernels";
@@ -19,7 +19,7 @@ import { createApp } from "fourierft/server";
 type IsAny<T> = 0 extends 1 & T ? true : false;
 const isTyped = <T>(_: T, any: IsAny<T>): void => void any;
 
-export async function check(device: Device, folder: ReadableFolder, message: ChatMessage): Promise<LlamaModel> {
+export async function check(device: Device, folder: ReadableFolder, message: ChatMessage): Promise<Model> {
   const module = fourierModule({ coefficients: new Float32Array(4), seed: 1, scaling: 2 });
   const delta = await deltaOf(device, { method: fourierft, module, shape: { out: 4, in: 4 } });
   // @ts-expect-error: a shape is made of numbers

@@ -3,23 +3,19 @@
  *
  * @module
  */
-import { count, fail, type Fields, flag, positive } from "./config_fields.ts";
-import { parseQuantization, type Quantization } from "./quantization.ts";
-import { isFiniteRope } from "./rope.ts";
-import { parseRope, type RopeScaling } from "./rope_config.ts";
+import { count, fail, type Fields, flag, positive } from "../config_fields.ts";
+import type { ModelConfig } from "../family.ts";
+import { parseQuantization } from "../quantization.ts";
+import { isFiniteRope } from "../rope.ts";
+import { parseRope, type RopeScaling } from "../rope_config.ts";
 
-export type { RopeScaling } from "./rope_config.ts";
+/** Values of `model_type`. */
+export const modelTypes = ["llama", "mistral", "qwen2"] as const;
 
 /** What a Llama-family decoder is built from. */
-export interface LlamaConfig {
-  readonly modelType: "llama" | "mistral" | "qwen2";
-  readonly vocabSize: number;
-  readonly hiddenSize: number;
+export interface LlamaConfig extends ModelConfig {
+  readonly modelType: typeof modelTypes[number];
   readonly intermediateSize: number;
-  readonly layers: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly headDim: number;
   readonly rmsNormEps: number;
   /**
    * Longest sequence: `max_position_embeddings`, what rotary scaling stretches it to, or a smaller sliding window, within
@@ -28,14 +24,11 @@ export interface LlamaConfig {
   readonly maxPositions: number;
   readonly ropeTheta: number;
   readonly ropeScaling: RopeScaling;
-  readonly tieWordEmbeddings: boolean;
   /** Biases of q, k and v. */
   readonly qkvBias: boolean;
   /** Bias of o. */
   readonly outputBias: boolean;
   readonly mlpBias: boolean;
-  /** Absent where the folder's weights are floats. */
-  readonly quantization?: Quantization;
 }
 
 type ModelType = LlamaConfig["modelType"];
@@ -85,10 +78,8 @@ function windowOf(fields: Fields, modelType: ModelType): number {
  * @throws ConfigError that names the field, its value and the rule.
  */
 export function parseLlamaConfig(fields: Fields): LlamaConfig {
-  const modelType = fields.model_type;
-  if (modelType !== "llama" && modelType !== "mistral" && modelType !== "qwen2") {
-    fail("model_type", modelType, "supported are llama, mistral and qwen2");
-  }
+  const modelType = modelTypes.find((known) => known === fields.model_type);
+  if (!modelType) fail("model_type", fields.model_type, `it must be ${modelTypes.join(" or ")}`);
   refuseOthers(fields);
   const heads = count(fields, "num_attention_heads");
   const kvHeads = kvHeadsOf(fields, modelType, heads);

@@ -1,0 +1,54 @@
+import { elementwise } from "./elementwise.ts";
+import { anyKernel, type Kernel, normals } from "./kernel.ts";
+
+/** Inputs from usual ones to those where the cube is large. */
+const cases = [1, 4, 100].map((scale, i) => ({
+  count: [251, 256, 257][i],
+  inputs: (random: () => number) => ({ x: normals([251, 256, 257][i], random, scale) }),
+}));
+
+/** sqrt(2 / pi), and the cube's part. */
+const root = Math.sqrt(2 / Math.PI), cubic = 0.044715;
+
+/** (1 + tanh(z / 2)) / 2 = 1 / (1 + exp(-z)) of z = 2 u(x). exp of a number <= 0 cannot overflow. */
+const sigmoid = `
+  let z = ${2 * root} * x[i] * (1 + ${cubic} * x[i] * x[i]);
+  let e = exp(-abs(z));
+  let sigmoid = select(e, T(1), z >= T(0)) / (1 + e);`;
+
+const sigmoidOf = (x: number): number => 1 / (1 + Math.exp(-2 * root * x * (1 + cubic * x * x)));
+
+/** The gradient of `gelu_new`. */
+export const geluNewBackward: Kernel<"dy" | "x" | "dx", "count"> = elementwise({
+  name: "gelu_new_backward",
+  doc:
+    "dx[i] = dy[i] (s + x[i] s (1 - s) z'), where z = 2 sqrt(2 / pi) (x[i] + 0.044715 x[i]^3) and s = 1 / (1 + exp(-z))",
+  buffers: { dy: "read", x: "read", dx: "write" },
+  wgsl: `${sigmoid}
+  let rest = select(T(1), e, z >= T(0)) / (1 + e);
+  let slope = ${2 * root} * (1 + ${3 * cubic} * x[i] * x[i]);
+  dx[i] = dy[i] * sigmoid * (1 + x[i] * rest * slope);`,
+  reference({ dy, x, dx }, { count }) {
+    for (let i = 0; i < count; i++) {
+      const s = sigmoidOf(x[i]);
+      dx[i] = dy[i] * (s + x[i] * s * (1 - s) * 2 * root * (1 + 3 * cubic * x[i] ** 2));
+    }
+  },
+  tolerance: 1e-5,
+  cases: [{ count: 1 }, ...cases],
+});
+
+/** The Gaussian error linear unit by a hyperbolic tangent: `gelu_new`, `gelu_pytorch_tanh`. */
+export const geluNew: Kernel<"x" | "y", "count"> = elementwise({
+  name: "gelu_new",
+  doc: "y[i] = x[i] (1 + tanh(sqrt(2 / pi) (x[i] + 0.044715 x[i]^3))) / 2",
+  buffers: { x: "read", y: "write" },
+  wgsl: `${sigmoid}
+  y[i] = x[i] * sigmoid;`,
+  reference({ x, y }, { count }) {
+    for (let i = 0; i < count; i++) y[i] = x[i] * sigmoidOf(x[i]);
+  },
+  gradient: anyKernel(geluNewBackward),
+  tolerance: 1e-5,
+  cases: [{ count: 1 }, ...cases],
+});

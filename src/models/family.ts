@@ -1,0 +1,61 @@
+/**
+ * What a family of models is: how its config.json is read, what its weights are, and its forward.
+ *
+ * @module
+ */
+import type { HostTensor } from "../tensor.ts";
+import type { FileNames } from "./checkpoint.ts";
+import type { Fields } from "./config_fields.ts";
+import type { Graph } from "./graph.ts";
+import type { Quantization } from "./quantization.ts";
+import type { RopeScaling } from "./rope_config.ts";
+import type { Loaded, SpecTree } from "./spec.ts";
+
+/** What every family's config says. */
+export interface ModelConfig {
+  /** config.json's `model_type`. */
+  readonly modelType: string;
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  /** Longest sequence. */
+  readonly maxPositions: number;
+  readonly tieWordEmbeddings: boolean;
+  /** Of models with rotary positions. */
+  readonly ropeScaling?: RopeScaling;
+  /** Absent where the folder's weights are floats. */
+  readonly quantization?: Quantization;
+}
+
+/** Tensors of files that no forward reads. */
+export interface UnreadTensors<C> {
+  readonly names: RegExp;
+  /** Looks at one: a line for the log where it says something else than the config, which holds. */
+  differs?(config: C, name: string, found: HostTensor): string | undefined;
+}
+
+/** A family: a folder under `models/`, and a line in `families.ts`. */
+export interface Family<C extends ModelConfig = ModelConfig, W extends SpecTree = SpecTree> {
+  /** Values of `model_type`. */
+  readonly modelTypes: readonly string[];
+  readonly names: FileNames;
+  /**
+   * Checks a parsed config.json whose `model_type` is one of the family's.
+   *
+   * @throws ConfigError that names the field, its value and the rule.
+   */
+  parse(fields: Fields): C;
+  /** The weights of a config's model. */
+  weights(config: C): W;
+  /** Records the forward. */
+  forward(graph: Graph, config: C, weights: Loaded<W>): void;
+  readonly unread: UnreadTensors<C>;
+}
+
+/** A family as the list holds it, its config's and weights' types forgotten. */
+export function anyFamily<C extends ModelConfig, W extends SpecTree>(family: Family<C, W>): Family {
+  return family as unknown as Family;
+}

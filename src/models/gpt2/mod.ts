@@ -1,0 +1,27 @@
+/**
+ * GPT-2, with its language model's head.
+ *
+ * @module
+ */
+import type { Family } from "../family.ts";
+import { type Gpt2Config, parseGpt2Config } from "./config.ts";
+import { gpt2Forward } from "./forward.ts";
+import { type Gpt2Weights, gpt2Weights } from "./weights.ts";
+
+/** See the module's documentation. */
+export const gpt2: Family<Gpt2Config, Gpt2Weights> = {
+  modelTypes: ["gpt2"],
+  names: {
+    prefix: "transformer.",
+    parts: ["wte", "wpe", "h", "ln_f"],
+    embedding: "transformer.wte.weight",
+    head: "lm_head.weight",
+    // All but the head are transformers' Conv1D.
+    isTransposed: (path) => /\.(c_attn|c_proj|c_fc)$/.test(path),
+  },
+  parse: parseGpt2Config,
+  weights: gpt2Weights,
+  forward: gpt2Forward,
+  // The causal mask of old files.
+  unread: { names: /\.attn\.(bias|masked_bias)$/ },
+};

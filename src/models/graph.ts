@@ -1,0 +1,190 @@
+/**
+ * A model's forward, recorded once as operations on values; planners make plans of it.
+ *
+ * A value is a table of numbers: a row for each token, so many columns. A family's forward calls functions of
+ * `operations/`; each records what it reads and makes, and how its kernels are bound in two kinds of plans:
+ *
+ * - a *step* plan takes rows of many sequences, whose earlier keys and values are in caches;
+ * - a *whole* plan takes whole sequences, and can be followed by its backward.
+ *
+ * @module
+ */
+import type { Plan, Step } from "../plan.ts";
+import type { Tensor } from "../tensor.ts";
+import type { Projection } from "./projection.ts";
+import type { RopeConfig } from "./rope_config.ts";
+
+/** Whether a value has a row for each of a step's rows, or for each row whose logits are wanted. */
+export type RowsOf = "rows" | "outputs";
+
+/** Numbers that a forward computes: so many columns for each row, float32. */
+export class Value {
+  constructor(readonly graph: Graph, readonly width: number, readonly of: RowsOf) {}
+}
+
+/** A rotary embedding: its settings, and the table of its turns by position. */
+export interface Rope {
+  readonly config: RopeConfig;
+  /** (positions, headDim / 2, 2): cosines and sines. */
+  readonly table: Tensor;
+}
+
+/** Rows of a step, and where their sequences are; see `StepInputs` of the engine. */
+export interface RowTensors {
+  /** (rows), uint32: the token. */
+  readonly tokens: Tensor;
+  /** (rows), uint32: its place in its sequence. */
+  readonly positions: Tensor;
+  /** (rows), uint32: where its sequence starts, in the caches or among the rows. */
+  readonly first: Tensor;
+}
+
+/** What a projection is run on: y = x W^T + b, or y += where `accumulate` is not 0. */
+export interface ProjectionIo {
+  readonly x: Tensor;
+  readonly y: Tensor;
+  readonly rows: number;
+  readonly accumulate: number;
+}
+
+/** What an operation binds its kernels to, in any plan. */
+export interface Io {
+  /** Rows of what the operation makes. */
+  readonly rows: number;
+  readonly inputs: RowTensors;
+  /** The tensor of a value that has one of its own. */
+  tensor(value: Value): Tensor;
+}
+
+/** What an operation binds its kernels to in a step plan. */
+export interface StepIo extends Io {
+  /** The tensor in which values stand side by side, in their order, and nothing else does. */
+  together(values: readonly Value[]): Tensor;
+  /** (rows), uint32: the row of the caches that each row's key and value go to. */
+  readonly cacheIndex: Tensor;
+  /** (outputs), uint32: rows whose logits are wanted. */
+  readonly outputs: Tensor;
+  /** Rows that a value of all rows has room for. */
+  readonly maxRows: number;
+  readonly cacheRows: number;
+  /** The operation's own caches. */
+  readonly keys: Tensor;
+  readonly values: Tensor;
+  /** Each row's turn: a table, and where in it. */
+  turns(rope: Rope): { readonly table: Tensor; readonly positions: Tensor };
+  project(projection: Projection, io: Omit<ProjectionIo, "rows">): Plan;
+}
+
+/** A step of a whole plan. */
+export interface WholeStep {
+  readonly forward: Step;
+  /** Tensors the backward reads under names that the forward does not bind. */
+  readonly also?: Readonly<Record<string, Tensor>>;
+}
+
+/** What an operation binds its kernels to in a whole plan; `S` is what the planner makes of a linear. */
+export interface WholeIo<S extends WholeStep = WholeStep> extends Io {
+  /** (rows), uint32: the row after the row's sequence. */
+  readonly last: Tensor;
+  /** One linear of a projection. */
+  project(projection: Projection, index: number, io: Omit<ProjectionIo, "rows">): readonly S[];
+}
+
+/** Outputs that are columns of the first input, from these on: no kernel runs. */
+export type Columns = readonly number[];
+
+/** One operation of a forward. */
+export interface Operation {
+  readonly name: string;
+  readonly reads: readonly Value[];
+  /** What it makes. In step plans all stand side by side in one tensor, in whole plans each has its own. */
+  readonly makes: readonly Value[];
+  /** What whole plans keep beside it, for the backward. */
+  readonly keeps?: readonly Value[];
+  /** What its one result is added to. The planner has it copied to the result's tensor, where that is another. */
+  readonly onto?: Value;
+  /** Values it writes over: nothing may read them after it. */
+  readonly overwrites?: readonly Value[];
+  /** The projection that it multiplies by. */
+  readonly projection?: Projection;
+  /** Columns of the caches of keys and of values that step plans have for it. */
+  readonly cacheWidth?: number;
+  readonly rope?: Rope;
+  readonly step: Columns | ((io: StepIo) => Plan);
+  readonly whole: Columns | (<S extends WholeStep>(io: WholeIo<S>) => readonly (S | WholeStep)[]);
+}
+
+/** An operation, and the layer it is in: -1 before the first, `layers` after the last. */
+export interface Recorded extends Operation {
+  readonly layer: number;
+}
+
+/** How a forward ends: logits = head(hidden). */
+export interface Ending {
+  /** A row for each output. */
+  readonly hidden: Value;
+  readonly head: Projection;
+}
+
+/** See the module's documentation. */
+export class Graph {
+  readonly operations: Recorded[] = [];
+  #layer = -1;
+  #ending: Ending | undefined;
+  readonly #overwritten = new Set<Value>();
+  /** What values that are columns of another one are columns of. */
+  readonly #sources = new Map<Value, Value>();
+
+  /** A new value, for an operation to make. */
+  value(width: number, of: RowsOf = "rows"): Value {
+    return new Value(this, width, of);
+  }
+
+  /** Goes through a model's layers: what is recorded meanwhile belongs to the layer. */
+  *layers<T>(layers: readonly T[]): Generator<T> {
+    for (const layer of layers) {
+      this.#layer++;
+      yield layer;
+    }
+    this.#layer++;
+  }
+
+  /**
+   * Adds an operation.
+   *
+   * @throws TypeError where it reads a value that is no longer there, or of another graph.
+   */
+  record(operation: Operation): void {
+    for (const value of [...operation.reads, ...operation.onto ? [operation.onto] : []]) {
+      if (value.graph !== this) {
+        throw new TypeError(`Cannot record "${operation.name}": it reads a value of another graph`);
+      }
+      if (this.#overwritten.has(value)) {
+        throw new TypeError(`Cannot record "${operation.name}": it reads a value that was written over`);
+      }
+    }
+    if (Array.isArray(operation.step)) {
+      for (const made of operation.makes) this.#sources.set(made, operation.reads[0]);
+    }
+    for (const value of operation.overwrites ?? []) {
+      for (let at: Value | undefined = value; at; at = this.#sources.get(at)) this.#overwritten.add(at);
+    }
+    this.operations.push({ ...operation, layer: this.#layer });
+  }
+
+  /** Says how the forward ends; nothing is recorded after it. */
+  end(ending: Ending): void {
+    this.#ending = ending;
+  }
+
+  /** How it ends. */
+  get ending(): Ending {
+    if (!this.#ending) throw new TypeError("Cannot plan a forward that does not end in logits");
+    return this.#ending;
+  }
+
+  /** The projections of the layers, in order. */
+  get projections(): readonly Projection[] {
+    return this.operations.flatMap(({ projection }) => projection ?? []);
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * The Llama family: Llama, Mistral and Qwen2.
+ *
+ * @module
+ */
+import { widen } from "../../../kernels/half.ts";
+import type { Family, UnreadTensors } from "../family.ts";
+import { plainFrequencies, ropeFrequencies } from "../rope.ts";
+import { type LlamaConfig, modelTypes, parseLlamaConfig } from "./config.ts";
+import { llamaForward } from "./forward.ts";
+import { type LlamaWeights, llamaWeights } from "./weights.ts";
+
+/**
+ * Old files have rotary frequencies, which transformers does not read: they are compared. Files of models with scaling have
+ * the frequencies before it, or after.
+ */
+const unread: UnreadTensors<LlamaConfig> = {
+  names: /(^|\.)rotary_emb\.inv_freq$/,
+  differs(config, name, { data, dtype }) {
+    const found = widen(data, dtype);
+    const near = (f: number, i: number): boolean => Math.abs(f - found[i]) <= 1e-2 * f + 1e-6;
+    const known = [ropeFrequencies(config), plainFrequencies(config)];
+    if (known.some((expected) => expected.length === found.length && expected.every(near))) return undefined;
+    return `weight "${name}" is not read: its frequencies differ from those of config.json, which are used`;
+  },
+};
+
+/** See the module's documentation. */
+export const llama: Family<LlamaConfig, LlamaWeights> = {
+  modelTypes,
+  names: {
+    prefix: "model.",
+    parts: ["embed_tokens", "layers", "norm"],
+    embedding: "model.embed_tokens.weight",
+    head: "lm_head.weight",
+  },
+  parse: parseLlamaConfig,
+  weights: llamaWeights,
+  forward: llamaForward,
+  unread,
+};

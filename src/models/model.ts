@@ -1,0 +1,115 @@
+/**
+ * A model of any family on a device: its weights, and its forward.
+ *
+ * @module
+ */
+import type { Linear } from "../adapters/bank.ts";
+import type { Device } from "../device/device.ts";
+import { ConfigError } from "../errors.ts";
+import type { Tensor } from "../tensor.ts";
+import type { Bits } from "../../kernels/quantized/format.ts";
+import { familyOf, isTransposed } from "./families.ts";
+import type { ModelConfig } from "./family.ts";
+import { Graph } from "./graph.ts";
+import { Loader, type WeightSource } from "./loader.ts";
+import { partOf, type Projection } from "./projection.ts";
+import { bitsOf, type QuantizeTo } from "./quantization.ts";
+import { linearsOf, loadTree } from "./spec.ts";
+import type { LinearWeights } from "./weights.ts";
+
+export type { WeightSource } from "./loader.ts";
+export type { Projection } from "./projection.ts";
+
+/** A model whose weights are on a device. */
+export interface Model {
+  readonly config: ModelConfig;
+  /** Longest sequence this model was opened for. */
+  readonly maxModelLen: number;
+  /** Every linear an adapter may adapt: those of the layers, then the head. */
+  readonly linears: readonly Linear[];
+  /** What the layers multiply by, in the order they do. */
+  readonly projections: readonly Projection[];
+  readonly head: Projection;
+  /** The forward, which plans are made of. */
+  readonly graph: Graph;
+  /** Everything on the device. */
+  readonly weights: readonly Tensor[];
+}
+
+function quantizedBits({ quantization }: ModelConfig, to: QuantizeTo | undefined): Bits | undefined {
+  if (to === undefined) return undefined;
+  if (!Object.hasOwn(bitsOf, to)) {
+    throw new RangeError(`Cannot quantize as "${to}": it must be ${Object.keys(bitsOf).join(" or ")}`);
+  }
+  if (!quantization) return bitsOf[to];
+  throw new ConfigError(
+    `Cannot quantize the model as ${to}: its folder has weights of ${quantization.bits} bits already`,
+  );
+}
+
+/**
+ * Loads a model's weights onto a device, one tensor at a time.
+ *
+ * @param options `quantize` quantises the linears' weights on the way: it changes the model's numbers a little, and the
+ * bytes that a step reads much.
+ * @throws ConfigError when a weight is missing, misshapen or unknown, or is to be quantised for a second time.
+ */
+export async function loadModel(
+  device: Device,
+  { config, source, maxModelLen = config.maxPositions, quantize, onWeight = () => {}, log = () => {} }: {
+    readonly config: ModelConfig;
+    readonly source: WeightSource;
+    readonly maxModelLen?: number;
+    readonly quantize?: QuantizeTo;
+    readonly onWeight?: (done: number, total: number) => void;
+    /** Told of what the folder says and nobody reads. */
+    readonly log?: (line: string) => void;
+  },
+): Promise<Model> {
+  const family = familyOf(config);
+  const tree = family.weights(config);
+  const loader = new Loader(device, source, {
+    tree,
+    isTransposed: (path) => isTransposed(config, path),
+    maxModelLen,
+    stored: config.quantization?.bits,
+    bits: quantizedBits(config, quantize),
+    onWeight,
+  });
+  const loaded = await loadTree(tree, (spec) => loader.load(spec));
+  const { names, differs } = family.unread;
+  await loader.finish(names, differs && ((name, found) => differs(config, name, found)), log);
+  const graph = new Graph();
+  family.forward(graph, config, loaded);
+  return {
+    config,
+    maxModelLen,
+    linears: linearsOf(tree),
+    projections: graph.projections,
+    head: graph.ending.head,
+    graph,
+    weights: loader.uploaded,
+  };
+}
+
+/** The linears of a model's layers: those that can be trained. */
+export function layersLinears({ linears, head }: Pick<Model, "linears" | "head">): readonly Linear[] {
+  return linears.slice(0, head.linears.first);
+}
+
+/**
+ * The weight and bias of a layer's linear by its number, as parts of its projection's, not copied.
+ *
+ * @throws RangeError where such a part does not begin at a multiple of 256 bytes, on a GPU; in real models it does.
+ */
+export function linearWeights({ projections }: Pick<Model, "projections">, index: number): LinearWeights {
+  const projection = projections.find(({ linears: { first, count } }) =>
+    index >= first && index < first + count
+  )!;
+  return partOf(projection, index - projection.linears.first);
+}
+
+/** Frees a model's weights. */
+export function releaseModel(device: Device, { weights }: Model): void {
+  for (const t of weights) device.release(t);
+}

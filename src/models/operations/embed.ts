@@ -1,0 +1,20 @@
+import { embedding } from "../../../kernels/embedding.ts";
+import { step } from "../../plan.ts";
+import type { Tensor } from "../../tensor.ts";
+import type { Graph, Io, Value } from "../graph.ts";
+
+/** Rows of a table (entries, width): of the rows' tokens, or of their positions. */
+export function embed(graph: Graph, table: Tensor, by: "tokens" | "positions" = "tokens"): Value {
+  const [vocab, dim] = table.shape;
+  const y = graph.value(dim);
+  const bound = ({ rows, inputs, tensor }: Io) =>
+    step(embedding, { ids: inputs[by], weight: table, y: tensor(y) }, { rows, dim, vocab });
+  graph.record({
+    name: "embed",
+    reads: [],
+    makes: [y],
+    step: (io) => [bound(io)],
+    whole: (io) => [{ forward: bound(io) }],
+  });
+  return y;
+}

@@ -1,0 +1,17 @@
+/**
+ * What forwards are written in: each operation records itself, and says how its kernels are bound in plans.
+ *
+ * A new operation is a file here. It needs a binding for step plans and one for whole plans; where models with it are to be
+ * trained, the kernels of the latter need a `backward`.
+ *
+ * @module
+ */
+export { activate, type Activation, activationNames } from "./activate.ts";
+export { add } from "./add.ts";
+export { attend, type Attention } from "./attend.ts";
+export { embed } from "./embed.ts";
+export { siluGated } from "./gate.ts";
+export { logits, outputsOf } from "./logits.ts";
+export { layerNorm, rmsNorm } from "./norm.ts";
+export { project, projectOnto } from "./project.ts";
+export { split } from "./split.ts";

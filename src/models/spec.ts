@@ -1,0 +1,92 @@
+/**
+ * What a model's weights are called in a file, and their shapes: a tree, which the loader gives back with tensors in place
+ * of the leaves.
+ *
+ * @module
+ */
+import type { Linear } from "../adapters/bank.ts";
+import type { HostTensor, Tensor } from "../tensor.ts";
+import type { Projection } from "./projection.ts";
+
+/** A tensor as a file has it. */
+export interface TensorSpec {
+  readonly kind: "tensor";
+  readonly name: string;
+  readonly shape: readonly number[];
+}
+
+/** A linear: weight `path.weight` (out, in), and bias `path.bias` (out). */
+export interface LinearSpec extends Linear {
+  readonly bias: boolean;
+}
+
+/** Linears of one input, loaded as one product. */
+export interface ProjectionSpec {
+  readonly kind: "projection";
+  /** See {@linkcode Projection}. */
+  readonly name: string;
+  readonly linears: readonly LinearSpec[];
+}
+
+/** The linear that makes logits. */
+export interface HeadSpec {
+  readonly kind: "head";
+  readonly linear: LinearSpec;
+  /** The embedding whose weight it has, where they are tied and the file has none of its own. */
+  readonly embedding: TensorSpec;
+  readonly tied: boolean;
+}
+
+/** A table that no file has. */
+export interface TableSpec {
+  readonly kind: "table";
+  /** For sequences of up to so many tokens. */
+  make(maxModelLen: number): HostTensor;
+}
+
+/** A leaf of a tree of weights. */
+export type Spec = TensorSpec | ProjectionSpec | HeadSpec | TableSpec;
+
+/** All weights of a model. */
+export type SpecTree = Spec | readonly SpecTree[] | { readonly [name: string]: SpecTree };
+
+/** A tree of weights with what was loaded in place of its leaves. */
+export type Loaded<T> = T extends TensorSpec | TableSpec ? Tensor
+  : T extends ProjectionSpec | HeadSpec ? Projection
+  : T extends readonly (infer Each)[] ? readonly Loaded<Each>[]
+  : { readonly [Name in keyof T]: Loaded<T[Name]> };
+
+const isSpec = (tree: SpecTree): tree is Spec => "kind" in tree && typeof tree.kind === "string";
+
+/** The leaves of a tree, in order. */
+export function leavesOf(tree: SpecTree): Spec[] {
+  return isSpec(tree) ? [tree] : Object.values<SpecTree>(tree).flatMap(leavesOf);
+}
+
+/** The tree with `load` of each leaf, one after the other. */
+export async function loadTree<T extends SpecTree>(
+  tree: T,
+  load: (spec: Spec) => Promise<Tensor | Projection>,
+): Promise<Loaded<T>> {
+  if (isSpec(tree)) return await load(tree) as Loaded<T>;
+  const loaded: [string, unknown][] = [];
+  for (const [name, part] of Object.entries<SpecTree>(tree)) loaded.push([name, await loadTree(part, load)]);
+  return (Array.isArray(tree) ? loaded.map(([, part]) => part) : Object.fromEntries(loaded)) as Loaded<T>;
+}
+
+/** The linears of the layers, in the order plans number them. */
+export function layerLinears(tree: SpecTree): LinearSpec[] {
+  return leavesOf(tree).flatMap((leaf) => leaf.kind === "projection" ? leaf.linears : []);
+}
+
+/** The head of a tree. */
+export function headOf(tree: SpecTree): HeadSpec {
+  const head = leavesOf(tree).find((leaf) => leaf.kind === "head");
+  if (!head) throw new TypeError("Cannot use a model's weights: there is no head among them");
+  return head;
+}
+
+/** All linears that adapters may adapt, in the order plans number them: those of the layers, then the head. */
+export function linearsOf(tree: SpecTree): Linear[] {
+  return [...layerLinears(tree), headOf(tree).linear].map(({ path, shape }) => ({ path, shape }));
+}
