@@ -2,12 +2,16 @@
  * fourierft: PEFT adapters at the edge. FourierFT's dW is applied without ever being built, on a GPU through WebGPU or
  * on the CPU. Each row of a batch may have its own adapter.
  *
+ * This door needs only what the web has, and bundles for pages and Workers as it is. `fourierft/node` has files, Dawn and
+ * ports; `fourierft/kernels`, `fourierft/safetensors`, `fourierft/server` and `fourierft/testing` are parts of their own.
+ *
  * - {@linkcode openDevice} chooses a device; {@linkcode webgpuDevice} takes the caller's own `GPUDevice`.
  * - {@linkcode fourierModule}, {@linkcode deltaOf}, {@linkcode applyModule}, {@linkcode merge} and {@linkcode unmerge}
  *   work on one adapted linear; {@linkcode loadAdapter} reads a PEFT folder.
  * - {@linkcode openModel} opens a model folder and answers requests, each with its own adapter.
  * - {@linkcode quantizeFolder} writes a model's weights in 8 or 4 bits; {@linkcode perplexity} tells what that costs.
- * - {@linkcode train} makes an adapter of a model folder and a text; {@linkcode openCheckpoints} keeps its way on a disk.
+ * - {@linkcode train} makes an adapter of a model folder and a text; `openCheckpoints` of
+ *   `fourierft/node` keeps its way on a disk.
  *
  * @module
  */
@@ -65,7 +69,7 @@ export type {
   TrainIo,
 } from "./src/adapters/training.ts";
 export { dora } from "./src/adapters/methods/dora.ts";
-export { fourierft, fourierModule, frequencies, type Spectrum } from "./src/adapters/methods/fourierft.ts";
+export { fourierft, fourierModule, type Spectrum } from "./src/adapters/methods/fourierft.ts";
 export { lora } from "./src/adapters/methods/lora.ts";
 export { methods } from "./src/adapters/methods/mod.ts";
 export { loadAdapter, type LoadedAdapter, type LoadOptions } from "./src/adapters/peft.ts";
@@ -82,7 +86,6 @@ export { refuseUnknown } from "./src/adapters/fields.ts";
 export { finiteFloats } from "./src/adapters/numbers.ts";
 export type { BaseOf } from "./src/adapters/ready.ts";
 export type { AdapterCard, AdapterService } from "./src/adapters/service.ts";
-export { randperm, type RandpermOptions } from "./src/adapters/torch_random.ts";
 export { cpuDevice, type CpuDeviceOptions } from "./src/device/cpu.ts";
 export {
   type Device,
@@ -93,6 +96,9 @@ export {
   type TracedLaunch,
 } from "./src/device/device.ts";
 export type { KnownWay } from "./src/device/known_ways.ts";
+export { openCpuDevice } from "./src/device/open_cpu.ts";
+export { openDevice, type OpenDeviceOptions } from "./src/device/open_device.ts";
+export { type OpenGpu, openGpu, type OpenGpuOptions } from "./src/device/open_gpu.ts";
 export type { Tuned, TuningOptions } from "./src/device/tuner.ts";
 export { type WebGpuDevice, webgpuDevice, type WebGpuDeviceOptions } from "./src/device/webgpu.ts";
 export { BatchEngine, type EngineOptions } from "./src/engine/batch_engine.ts";
@@ -112,7 +118,7 @@ export {
   type TextToken,
 } from "./src/engine/text.ts";
 export { ConfigError, NonFiniteError, NotFoundError, OverloadedError } from "./src/errors.ts";
-export { MissingFileError, type ReadableFolder, type WritableFolder } from "./src/folder.ts";
+export { MissingFileError, type ReadableFolder, readTextBy, type WritableFolder } from "./src/folder.ts";
 export { mergeFolder } from "./src/merge.ts";
 export type { ModelConfig } from "./src/models/family.ts";
 export type {
@@ -140,17 +146,6 @@ export { type OpenModel, openModel, type OpenModelOptions } from "./src/open.ts"
 export { type Perplexity, perplexity, type PerplexityOptions } from "./src/perplexity.ts";
 export { type Plan, type Step, step } from "./src/plan.ts";
 export { quantizeFolder } from "./src/quantize.ts";
-export {
-  openAdapterStore,
-  type OpenAdapterStoreOptions,
-  openSingleAdapter,
-} from "./src/runtime/adapter_store.ts";
-export { type CheckpointFolder, openCheckpoints } from "./src/runtime/checkpoints.ts";
-export { openFile, openFolder, type OpenFolderOptions } from "./src/runtime/file.ts";
-export { type GpuSource, type OpenGpu, openGpu, type OpenGpuOptions } from "./src/runtime/gpu.ts";
-export { openCpuDevice } from "./src/runtime/open_cpu.ts";
-export { openDevice, type OpenDeviceOptions } from "./src/runtime/open_device.ts";
-export { type FetchHandler, serveApp, type Served, type ServeOptions } from "./src/runtime/serve.ts";
 export type { ByteSource } from "./src/safetensors/mod.ts";
 export {
   type DeviceBuffer,

@@ -9,15 +9,8 @@
 import { readFile } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import process from "node:process";
-import {
-  generateText,
-  openAdapterStore,
-  openCheckpoints,
-  openDevice,
-  openFolder,
-  openModel,
-  train,
-} from "fourierft";
+import { generateText, openModel, train } from "fourierft";
+import { openAdapterStore, openCheckpoints, openDevice, openFolder } from "fourierft/node";
 
 const out = process.argv[2] ?? "dist/trained/jack";
 const device = await openDevice({ log: console.log });

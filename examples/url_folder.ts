@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ConfigError, MissingFileError, type ReadableFolder } from "fourierft";
+import { ConfigError, MissingFileError, type ReadableFolder, readTextBy } from "fourierft";
 import { bytesSource } from "fourierft/safetensors";
 
 /** The files under `base`, which ends in a slash. Each is fetched whole when it is opened. */
@@ -14,23 +14,15 @@ export function urlFolder(base: URL): ReadableFolder {
     }
     return await fetch(new URL(name, base), { method });
   };
-  const bytesOf = async (name: string): Promise<Uint8Array> => {
+  const open: ReadableFolder["open"] = async (name) => {
     const response = await get(name);
     if (response.status === 404) throw new MissingFileError(`Cannot fetch "${name}": there is no such file`);
     if (!response.ok) throw new ConfigError(`Cannot fetch "${name}": the server says ${response.status}`);
-    return new Uint8Array(await response.arrayBuffer());
+    return bytesSource(new Uint8Array(await response.arrayBuffer()));
   };
   return {
-    open: async (name) => bytesSource(await bytesOf(name)),
-    async readText(name, { maxBytes = 2 ** 26 } = {}) {
-      const bytes = await bytesOf(name);
-      if (bytes.length > maxBytes) {
-        throw new ConfigError(
-          `Cannot read "${name}": it has ${bytes.length} bytes, the limit is ${maxBytes}`,
-        );
-      }
-      return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-    },
+    open,
+    readText: (name, options) => readTextBy(open, name, options),
     exists: async (name) => (await get(name, "HEAD")).ok,
   };
 }

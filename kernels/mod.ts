@@ -1,5 +1,6 @@
 /**
- * The kernel library: every kernel once. Tests, benches, the CPU device and the docs' table loop over this list.
+ * The kernel library: every kernel once, as data, with what draws a PEFT adapter's frequencies, and a runner on a
+ * `GPUDevice` of one's own. Nothing here needs the rest of the package.
  *
  * @module
  */
@@ -141,6 +142,7 @@ export {
   inOrder,
   type TableAxes,
 } from "./fourier_table.ts";
+export { type Draw, frequencies } from "./frequencies.ts";
 export * from "./kernel.ts";
 export {
   type Bits,
@@ -152,6 +154,9 @@ export {
   type QuantizedShape,
 } from "./quantized/format.ts";
 export { bitsOf, floatOf, noSlot, recordWords } from "./record.ts";
+export { randperm, type RandpermOptions } from "./torch_random.ts";
+export type { BufferPart } from "./webgpu/buffers.ts";
+export { type KernelRunner, kernelRunner, type RunCall } from "./webgpu/runner.ts";
 
 /** Every kernel of the library. */
 export const kernels: readonly Kernel[] = [

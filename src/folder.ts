@@ -35,6 +35,37 @@ export function isPlainName(name: string): boolean {
   return name.length <= 255 && /^[^/\\:\x00-\x1f]+$/.test(name) && !/^\.+$/.test(name);
 }
 
+/** The default of {@linkcode ReadableFolder.readText}. */
+const maxTextBytes = 2 ** 26;
+
+/**
+ * {@linkcode ReadableFolder.readText} of a folder, by its `open`.
+ *
+ * @throws ConfigError when the file is longer than `maxBytes`, or not UTF-8; and what `open` throws.
+ */
+export async function readTextBy(
+  open: ReadableFolder["open"],
+  name: string,
+  { maxBytes = maxTextBytes }: { readonly maxBytes?: number } = {},
+): Promise<string> {
+  const refused = (why: string): ConfigError =>
+    new ConfigError(`Cannot open file ${JSON.stringify(name)}: ${why}`);
+  const source = await open(name);
+  try {
+    if (source.sizeBytes > maxBytes) {
+      throw refused(`it has ${source.sizeBytes} bytes, the limit is ${maxBytes}`);
+    }
+    const bytes = await source.read(0, source.sizeBytes);
+    try {
+      return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    } catch {
+      throw refused("it is not UTF-8");
+    }
+  } finally {
+    await source.close?.();
+  }
+}
+
 /** A folder being written: files appear under their names when they are complete. */
 export interface WritableFolder {
   /** Writes a file from parts, in order. */

@@ -7,14 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import {
-  AdapterRegistry,
-  ConfigError,
-  cpuDevice,
-  NotFoundError,
-  openAdapterStore,
-  openSingleAdapter,
-} from "../mod.ts";
+import { AdapterRegistry, ConfigError, cpuDevice, NotFoundError } from "../mod.ts";
+import { openAdapterStore, openSingleAdapter } from "../src/runtime/mod.ts";
 
 const demo = fileURLToPath(new URL("../examples/demo/adapters/", import.meta.url));
 const weights = "adapter_model.safetensors";

@@ -8,7 +8,6 @@ import {
   ConfigError,
   cpuDevice,
   deltaOf,
-  frequencies,
   loadAdapter,
   type LoadedAdapter,
   MissingFileError,
@@ -18,6 +17,7 @@ import {
   type StoredAdapter,
   tensor,
 } from "../mod.ts";
+import { frequencies } from "../kernels/mod.ts";
 import { bytesSource, SafetensorsError, type TensorView, writeSafetensors } from "../src/safetensors/mod.ts";
 import { distance } from "./kernel_contract.ts";
 import { naiveProduct } from "./naive.ts";

@@ -31,6 +31,8 @@ const rooms: Readonly<Record<string, Room>> = {
   errors: { uses: [] },
   breathe: { uses: [] },
   folder: { uses: ["errors"], types: ["safetensors"] },
+  // `safetensors` for the names of what is no JSON.
+  json: { uses: ["errors", "safetensors"] },
   tensor: { uses: [], types: ["kernels"] },
   plan: { uses: ["tensor"], types: ["kernels"] },
   device: { uses: [], types: ["kernels", "tensor", "plan"] },
@@ -38,20 +40,20 @@ const rooms: Readonly<Record<string, Room>> = {
   safetensors: { uses: ground },
   "adapters/methods": { uses: ["adapters", "plan", ...ground] },
   adapters: {
-    uses: ["adapters/methods", "safetensors", "folder", "plan", "breathe", ...ground],
+    uses: ["adapters/methods", "safetensors", "folder", "json", "plan", "breathe", ...ground],
     types: ["device"],
   },
   // Chat templates: a language of its own, which knows nothing of models.
   jinja: { uses: ["errors"] },
   models: {
-    uses: ["safetensors", "folder", "plan", "breathe", "jinja", ...ground],
+    uses: ["safetensors", "folder", "json", "plan", "breathe", "jinja", ...ground],
     types: ["adapters", "device"],
     packages: ["oniguruma-to-es"],
   },
   engine: { uses: ["models", "adapters", "plan", "breathe", ...ground], types: ["device"] },
   server: {
     // `device` for its error class: what went wrong becomes a status here.
-    uses: ["engine", "breathe", "safetensors", "device", ...ground],
+    uses: ["engine", "breathe", "safetensors", "json", "device", ...ground],
     types: ["adapters", "models"],
     packages: ["hono", "zod"],
   },
@@ -60,7 +62,7 @@ const rooms: Readonly<Record<string, Room>> = {
   merge: { uses: ["models", "adapters", "safetensors", "folder", ...ground], types: ["device"] },
   training: {
     // `jinja` for how it reads the numbers of JSON.
-    uses: ["engine", "models", "jinja", "safetensors", "folder", "plan", ...ground],
+    uses: ["engine", "models", "jinja", "safetensors", "folder", "json", "plan", ...ground],
     types: ["adapters", "device"],
   },
   train: {
@@ -70,6 +72,12 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   quantize: { uses: ["models", "safetensors", "folder", ...ground] },
   perplexity: { uses: ["training", "open", "models", "adapters"], types: ["device", "folder"] },
+  // For users' tests, too: nothing of the library may use it.
+  testing: {
+    uses: ["safetensors", "folder", ...ground],
+    types: ["adapters", "training"],
+    packages: ["fast-check"],
+  },
   // `adapters` for the rule of what a name may be; of the rest what a disk must offer.
   runtime: { uses: ["devices", "device", "adapters", "folder", "errors"], types: ["safetensors"] },
 };
@@ -223,6 +231,58 @@ test("families: a file that names one is found, unless in a comment or by a rota
   const file = (code: string): Source => ({ path: "src/engine/a.ts", code, imports: [] });
   assert.equal(namedFamilies([file("loadLlama();")], ["llama"]).length, 1);
   assert.equal(namedFamilies([file('case "llama3":')], ["llama"]).length, 0);
+});
+
+/** Doors that bundle for a page as they are: what they reach needs only what the web has. */
+const webDoors = [
+  "mod.ts",
+  "kernels/mod.ts",
+  "src/safetensors/mod.ts",
+  "src/server/mod.ts",
+  "src/testing/mod.ts",
+];
+
+/** Packages that run in a page. */
+const webPackages = ["fast-check", "hono", "oniguruma-to-es", "zod"];
+
+/** The ways by which a door reaches what a page has not, by imports that stay when types are stripped. */
+function beyondTheWeb(door: string, sources: readonly Source[]): string[] {
+  const byPath = new Map(sources.map((source) => [source.path, source]));
+  const from = new Map<string, string | undefined>([[door, undefined]]);
+  const way = (path: string): string => {
+    const before = from.get(path);
+    return before === undefined ? path : `${way(before)} -> ${path}`;
+  };
+  const found: string[] = [];
+  for (const path of from.keys()) {
+    for (const { target, local, typeOnly } of byPath.get(path)!.imports) {
+      if (typeOnly) continue;
+      const isOfTheWeb = local
+        ? !knowsRuntime.includes(roomOf(target))
+        : webPackages.includes(target.split("/")[0]);
+      if (!isOfTheWeb) found.push(`${way(path)} -> ${target}`);
+      else if (local && !from.has(target)) from.set(target, path);
+    }
+  }
+  return found;
+}
+
+for (const door of webDoors) {
+  test(`doors: ${door} reaches nothing that a page has not`, () => {
+    assert.deepEqual(beyondTheWeb(door, everything), []);
+  });
+}
+
+test("doors: a way to a runtime is found through other files, unless by types", () => {
+  const file = (path: string, code: string): Source => ({ path, code, imports: importsOf(path, code) });
+  const sources = [
+    file("mod.ts", 'export { a } from "./src/open.ts";'),
+    file("src/open.ts", 'import { f } from "./runtime/file.ts";\nimport type { G } from "./runtime/gpu.ts";'),
+  ];
+  assert.deepEqual(beyondTheWeb("mod.ts", sources), ["mod.ts -> src/open.ts -> src/runtime/file.ts"]);
+  assert.deepEqual(beyondTheWeb("mod.ts", [file("mod.ts", 'import { open } from "node:fs";')]), [
+    "mod.ts -> node:fs",
+  ]);
 });
 
 test("runtimes: nothing outside runtime/ and cli/ names one", () => {

@@ -2,14 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
-import {
-  AdapterRegistry,
-  BatchEngine,
-  cpuDevice,
-  type Device,
-  type GenerateEvent,
-  openFolder,
-} from "../mod.ts";
+import { AdapterRegistry, BatchEngine, cpuDevice, type Device, type GenerateEvent } from "../mod.ts";
+import { openFolder } from "../src/runtime/mod.ts";
 import type { GenerateRequest } from "../src/engine/generate.ts";
 import { openCheckpoint } from "../src/models/checkpoint.ts";
 import { loadModel, type Model } from "../src/models/model.ts";

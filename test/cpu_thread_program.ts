@@ -5,12 +5,12 @@
  * @module
  */
 import process from "node:process";
-import { openCpuDevice, step, tensor } from "../mod.ts";
+import { step, tensor } from "../mod.ts";
 import { add } from "../kernels/mod.ts";
 import { sharedModule } from "../src/device/shared_memory.ts";
 import { threadedCpuDevice } from "../src/device/threaded_cpu.ts";
-import { startCpuThread } from "../src/runtime/open_cpu.ts";
-import type { ModuleWorker } from "../src/runtime/worker.ts";
+import type { ModuleWorker } from "../src/device/worker.ts";
+import { openCpuDevice, startCpuThread } from "../src/runtime/open_cpu.ts";
 import { turn } from "./until.ts";
 
 interface Collecting {

@@ -15,10 +15,10 @@ import {
   type EngineOptions,
   type GenerateEvent,
   NonFiniteError,
-  openFolder,
   OverloadedError,
   tensor,
 } from "../mod.ts";
+import { openFolder } from "../src/runtime/mod.ts";
 import type { GenerateRequest } from "../src/engine/generate.ts";
 import { uniforms } from "../src/engine/random.ts";
 import { openCheckpoint } from "../src/models/checkpoint.ts";

@@ -9,7 +9,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { type Device, type Method, methods, openFolder, tensor } from "../mod.ts";
+import { type Device, type Method, methods, tensor } from "../mod.ts";
+import { openFolder } from "../src/runtime/mod.ts";
 import { Bank, type Linear } from "../src/adapters/bank.ts";
 import type { AdapterModule } from "../src/adapters/method.ts";
 import { uniforms } from "../src/engine/random.ts";

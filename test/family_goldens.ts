@@ -15,11 +15,10 @@ import {
   type HostTensor,
   loadAdapter,
   type LoadedAdapter,
-  openAdapterStore,
-  openFolder,
   openModel,
   tensor,
 } from "../mod.ts";
+import { openAdapterStore, openFolder } from "../src/runtime/mod.ts";
 import { Bank } from "../src/adapters/bank.ts";
 import { Runner } from "../src/engine/runner.ts";
 import { openWeights, readConfig } from "../src/models/families.ts";

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { cpuDevice, type Device, openAdapterStore, openCpuDevice, openFolder, openModel } from "../mod.ts";
+import { cpuDevice, type Device, openModel } from "../mod.ts";
+import { openAdapterStore, openCpuDevice, openFolder } from "../src/runtime/mod.ts";
 import { createApp } from "../src/server/mod.ts";
 import { everything, inEveryGpuCase, testGpu } from "./devices.ts";
 

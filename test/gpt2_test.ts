@@ -6,13 +6,13 @@ import {
   cpuDevice,
   loadAdapter,
   mergeFolder,
-  openFolder,
   openModel,
   perplexity,
   quantizeFolder,
   type ReadableFolder,
   train,
 } from "../mod.ts";
+import { openFolder } from "../src/runtime/mod.ts";
 import { Bank } from "../src/adapters/bank.ts";
 import { Runner } from "../src/engine/runner.ts";
 import { ConfigError } from "../src/errors.ts";

@@ -9,7 +9,6 @@ import {
   type Device,
   fourierft,
   fourierModule,
-  frequencies,
   type HostTensor,
   merge,
   step,
@@ -17,6 +16,7 @@ import {
   tensor,
   unmerge,
 } from "../mod.ts";
+import { frequencies } from "../kernels/mod.ts";
 import { parseSafetensors } from "../src/safetensors/mod.ts";
 import { devicesForLongTests } from "./devices.ts";
 import { distance } from "./kernel_contract.ts";

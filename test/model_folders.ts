@@ -5,15 +5,10 @@
  */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { MissingFileError, type ReadableFolder } from "../src/folder.ts";
-import {
-  bytesSource,
-  fromTensor,
-  parseSafetensors,
-  toTensor,
-  writeSafetensors,
-} from "../src/safetensors/mod.ts";
+import type { ReadableFolder } from "../src/folder.ts";
+import { fromTensor, parseSafetensors, toTensor, writeSafetensors } from "../src/safetensors/mod.ts";
 import type { HostTensor } from "../src/tensor.ts";
+import { memoryFolder as folderOf } from "../src/testing/mod.ts";
 
 /** Weights by name. */
 export type Weights = Record<string, HostTensor>;
@@ -28,18 +23,7 @@ export function fixtureBytes(path: string): Uint8Array {
 
 /** A folder in memory. */
 export function memoryFolder(files: Files): ReadableFolder {
-  const bytesOf = (name: string): Uint8Array => {
-    const content = files[name];
-    if (content === undefined) {
-      throw new MissingFileError(`Cannot open file "${name}": there is no such file`);
-    }
-    return typeof content === "string" ? new TextEncoder().encode(content) : content;
-  };
-  return {
-    open: (name) => Promise.resolve(bytesSource(bytesOf(name))),
-    readText: (name) => Promise.resolve(new TextDecoder().decode(bytesOf(name))),
-    exists: (name) => Promise.resolve(name in files),
-  };
+  return folderOf(new Map(Object.entries(files)));
 }
 
 /** A tiny model's weights. */

@@ -7,11 +7,11 @@ import {
   cpuDevice,
   type Device,
   type GenerateEvent,
-  openFolder,
   openModel,
   type ReadableFolder,
   type TokenLogprobs,
 } from "../mod.ts";
+import { openFolder } from "../src/runtime/mod.ts";
 import { Runner } from "../src/engine/runner.ts";
 import { ConfigError } from "../src/errors.ts";
 import { parseConfig } from "../src/models/families.ts";

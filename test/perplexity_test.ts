@@ -1,15 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import {
-  cpuDevice,
-  type Device,
-  openAdapterStore,
-  openFolder,
-  openModel,
-  perplexity,
-  type PerplexityOptions,
-} from "../mod.ts";
+import { cpuDevice, type Device, openModel, perplexity, type PerplexityOptions } from "../mod.ts";
+import { openAdapterStore, openFolder } from "../src/runtime/mod.ts";
 
 const path = (name: string): string => fileURLToPath(new URL(`../examples/demo/${name}`, import.meta.url));
 const content = "And the king said unto the woman, What aileth thee? And she answered him.";

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { cpuDevice, openFolder, openModel } from "../mod.ts";
+import { cpuDevice, openModel } from "../mod.ts";
+import { openFolder } from "../src/runtime/mod.ts";
 import { Bank } from "../src/adapters/bank.ts";
 import { lora } from "../src/adapters/methods/lora.ts";
 import type { Device } from "../src/device/device.ts";

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Hono } from "hono";
 import { basicAuth } from "hono/basic-auth";
+import { bearerAuth } from "hono/bearer-auth";
+import { except } from "hono/combine";
 import { HTTPException } from "hono/http-exception";
 import { fromTensor, writeSafetensors } from "../src/safetensors/mod.ts";
 import type { ServerDeps } from "../src/server/deps.ts";
@@ -138,6 +140,33 @@ test("createApp() answers what a middleware throws as OpenAI's object, with its 
   assert.equal(error.message, "Cannot go on: no credit");
   const preflight = await app.request("/health", { method: "OPTIONS", headers: { origin } });
   assert.equal(preflight.status, 204);
+});
+
+test("createApp() with Hono's bearerAuth answers those with the token, and others by OpenAI's object", async () => {
+  const middleware = [except(["/health", "/ready"], bearerAuth({ token: ["one", "two"] }))];
+  const app = setUp({ middleware });
+  for (const token of ["one", "two"]) {
+    const headers = { authorization: `Bearer ${token}` };
+    assert.equal((await app.request("/v1/models", { headers })).status, 200);
+    assert.equal((await complete(app, {}, headers)).status, 200);
+    const streamed = await complete(app, { stream: true }, headers);
+    assert.match(await streamed.text(), /data: \[DONE\]/);
+  }
+  const cases: readonly (readonly [Record<string, string>, 400 | 401, RegExp])[] = [
+    [{}, 401, /^Bearer /],
+    [{ authorization: "Bearer three" }, 401, /^Bearer .*error="invalid_token"/],
+    [{ authorization: "Bearer" }, 400, /^Bearer .*error="invalid_request"/],
+  ];
+  for (const [headers, status, authenticate] of cases) {
+    for (const response of [await app.request("/v1/models", { headers }), await complete(app, {}, headers)]) {
+      assert.match(response.headers.get("www-authenticate")!, authenticate);
+      assert.equal(response.headers.get("content-type"), "application/json");
+      const { type, message } = await refused(response, status);
+      assert.equal(type, status === 401 ? "authentication_error" : "invalid_request_error");
+      assert.ok(message.length > 0);
+    }
+  }
+  assert.equal((await app.request("/health")).status, 200);
 });
 
 const module = "model.layers.0.self_attn.q_proj";

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Hono } from "hono";
 import { chatShape } from "../src/server/chat.ts";
+import { longestRun } from "../src/server/long_runs.ts";
 import { completionShape } from "../src/server/completions.ts";
 import type { ServerDeps } from "../src/server/deps.ts";
 import { createApp } from "../src/server/mod.ts";
@@ -380,6 +381,22 @@ test("POST /v1/completions and chat refuse a text that cannot fit before it is t
   }
   assert.deepEqual(encoded, ["a"]);
   assert.equal((await ask(app, "completions", {}))[0], 200);
+});
+
+test("POST /v1/completions and chat refuse a word of a million letters before it is tokenised", async () => {
+  const never = () => assert.fail("it was tokenised");
+  const { app } = setUp({}, {
+    tokenizer: { ...tokenizer, fewestTokens: () => 1, encode: never, encodeAsync: never },
+  });
+  const word = "a".repeat(longestRun + 2 ** 15);
+  const refused = /it has more than 1048576 letters, digits, blanks or other signs in a row/;
+  const prompt = await ask(app, "completions", { prompt: word });
+  const messages = await ask(app, "chat/completions", { messages: [{ role: "user", content: word }] });
+  for (const [[status, { error }], param] of [[prompt, "prompt"], [messages, "messages"]] as const) {
+    assert.equal(status, 400);
+    assert.equal(error.param, param);
+    assert.match(error.message, refused);
+  }
 });
 
 test("POST /v1/completions refuses a list of ids by its length before it looks at each", async () => {

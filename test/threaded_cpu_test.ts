@@ -18,7 +18,8 @@ import { sharedModule } from "../src/device/shared_memory.ts";
 import { threadedCpuDevice } from "../src/device/threaded_cpu.ts";
 import { openCpuDevice, startCpuThread } from "../src/runtime/open_cpu.ts";
 import { openDevice } from "../src/runtime/open_device.ts";
-import { type ModuleWorker, startWorker } from "../src/runtime/worker.ts";
+import type { ModuleWorker } from "../src/device/worker.ts";
+import { startWorker } from "../src/runtime/worker.ts";
 import { type Plan, type Step, step } from "../src/plan.ts";
 import { type HostTensor, slice, type Tensor, tensor } from "../src/tensor.ts";
 
@@ -337,7 +338,7 @@ async function openDying(how: "exit" | "throw"): Promise<{ device: Device; threa
   let thread: ModuleWorker;
   const device = await threadedCpuDevice(sharedModule(), async (setup) => {
     const url = new URL("./dying_worker.ts", import.meta.url);
-    thread = await startWorker({ url, web: () => assert.fail("not in a browser") });
+    thread = await startWorker(url);
     thread.post({ ...setup, how });
     return thread;
   });
@@ -405,7 +406,7 @@ test("openCpuDevice leaves the calling thread free while it computes", async () 
 
 test("startWorker says of a module that cannot be loaded that it has ended", async () => {
   const url = new URL("./no_such_module.ts", import.meta.url);
-  const worker = await startWorker({ url, web: () => assert.fail("not in a browser") });
+  const worker = await startWorker(url);
   worker.keepAlive(true);
   assert.match(await new Promise((resolve) => worker.onEnd(resolve)), /its worker (failed|ended)/);
   worker.keepAlive(false);

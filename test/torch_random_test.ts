@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import fc from "fast-check";
-import { Mt19937, randperm } from "../src/adapters/torch_random.ts";
+import { Mt19937, randperm } from "../kernels/torch_random.ts";
 
 interface Case {
   readonly N: number;

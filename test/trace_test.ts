@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { openFolder, openModel } from "../mod.ts";
+import { openModel } from "../mod.ts";
+import { openFolder } from "../src/runtime/mod.ts";
 import { traceTable } from "../src/cli/trace.ts";
 import type { Device } from "../src/device/device.ts";
 import { webgpuDevice } from "../src/device/webgpu.ts";

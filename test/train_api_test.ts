@@ -9,7 +9,6 @@ import {
   loadAdapter,
   type Method,
   type NewAdapter,
-  openFolder,
   type ReadableFolder,
   type Tensor,
   train,
@@ -17,23 +16,15 @@ import {
   type TrainOptions,
   type TrainOutcome,
 } from "../mod.ts";
-import { bytesSource } from "../src/safetensors/mod.ts";
 import { lora as loraMethod } from "../src/adapters/methods/lora.ts";
+import { openFolder } from "../src/runtime/mod.ts";
+import { memoryFolder } from "../src/testing/mod.ts";
 import { devicesForLongTests } from "./devices.ts";
 import { ended, start, withTinyModel, wordsOf } from "./train_process.ts";
 
 const fourier: NewAdapter = { peftType: "FOURIERFT", nFrequency: 20, scaling: 30 };
 const lora: NewAdapter = { peftType: "LORA", r: 2, targetModules: ["v_proj", "o_proj"] };
 const settings = { steps: 6, batchSize: 2, contextLength: 8, lr: 0.02 } as const;
-
-/** Files in memory as a folder to read. */
-function folderOf(files: ReadonlyMap<string, Uint8Array>): ReadableFolder {
-  return {
-    open: (name) => Promise.resolve(bytesSource(files.get(name)!)),
-    readText: (name) => Promise.resolve(new TextDecoder().decode(files.get(name)!)),
-    exists: (name) => Promise.resolve(files.has(name)),
-  };
-}
 
 /** Checkpoints in memory; all are kept. */
 function memoryStore(): CheckpointStore & { readonly steps: number[] } {
@@ -89,7 +80,7 @@ for (const device of await devicesForLongTests()) {
       schedule: "constant",
     });
     assert.deepEqual([...files.keys()], ["adapter_config.json", "adapter_model.safetensors"]);
-    const loaded = await loadAdapter(folderOf(files));
+    const loaded = await loadAdapter(memoryFolder(files));
     assert.equal(loaded.method.peftType, "FOURIERFT");
     assert.equal(loaded.modules.size, 6);
     const losses = ofKind(events, "step").map(({ loss }) => loss);
@@ -141,7 +132,7 @@ test("train makes a DoRA adapter whose first loss is the base's, and goes on wit
   const plain = await run(device, { ...options, adapter: { ...lora, targetModules: ["q_proj"] } });
   assert.ok(Math.abs(losses[0] - ofKind(plain.events, "step")[0].loss) < 1e-5, "it starts as the base");
   assert.ok(losses[5] < losses[0], `losses ${losses}`);
-  const loaded = await loadAdapter(folderOf(first.files));
+  const loaded = await loadAdapter(memoryFolder(first.files));
   assert.equal(loaded.method.name, "DoRA");
   const second = await run(device, { ...options, adapter: { init: loaded }, steps: 1 });
   assert.ok(ofKind(second.events, "step")[0].loss < losses[5], "it goes on where it was");
@@ -230,12 +221,12 @@ test("train makes the bytes that the command line writes with the same options",
 
 test("train goes on with an adapter from its folder as with one that is loaded", async () => {
   const { files } = await run(device, { adapter: lora });
-  const loaded = await loadAdapter(folderOf(files));
+  const loaded = await loadAdapter(memoryFolder(files));
   const untouched = await run(device, { adapter: { init: loaded }, steps: 0 });
   assert.deepEqual(untouched.files.get("adapter_model.safetensors"), files.get("adapter_model.safetensors"));
   const [a, b] = [
     await run(device, { adapter: { init: loaded } }),
-    await run(device, { adapter: { init: folderOf(files) } }),
+    await run(device, { adapter: { init: memoryFolder(files) } }),
   ];
   assert.deepEqual(a.files, b.files);
   assert.notDeepEqual(a.files, files);

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chatFormatter } from "../src/models/chat_template.ts";
+import { chatFormatter, chatWriter } from "../src/models/chat_template.ts";
 import { bytesSource } from "../src/safetensors/mod.ts";
 import { type DataFormat, type LossOn, streamOf } from "../src/training/data.ts";
 import { readDocuments, type TextDocument } from "../src/training/documents.ts";
@@ -22,7 +22,7 @@ const tokenizer = { chatPrompt: chatFormatter(template, {}) };
 interface Reading {
   readonly format?: DataFormat;
   readonly lossOn?: LossOn;
-  readonly with?: typeof tokenizer;
+  readonly with?: Partial<ReturnType<typeof chatWriter>> & typeof tokenizer;
 }
 
 async function read(
@@ -241,4 +241,54 @@ test("json: a list of objects is read entry by entry, and anything else refused"
   await refuses({ data: list }, /its fields are "data"/, json);
   await refuses("text", /the file as training data: it must be a list of objects, it is a string/, json);
   await assert.rejects(read("[{", json), /Cannot read the file as JSON/);
+});
+
+/** Marks what the assistant says, without the mark that ends a turn. */
+const marking =
+  "{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' %}{% generation %}{{ m.content }}" +
+  "{% endgeneration %}{% else %}{{ m.content }}{% endif %};{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+const marked = { ...completion, with: chatWriter(marking, {}) };
+
+test("{% generation %} of the template says what of a conversation is learnt, as transformers' mask does", async () => {
+  const messages = [user, assistant, user, { ...assistant, content: "b" }];
+  assert.equal(await learnt({ messages }, marked), "<user>u;<assistant>{a};<user>u;<assistant>{b};");
+  assert.equal(
+    await learnt({ messages }, { ...marked, lossOn: "all" }),
+    "{<user>u;<assistant>a;<user>u;<assistant>b;}",
+  );
+  const some = [user, { ...assistant, weight: 0 }, user, { ...assistant, content: "b" }];
+  assert.equal(await learnt({ messages: some }, marked), "<user>u;<assistant>a;<user>u;<assistant>{b};");
+  const parted = { prompt: messages.slice(0, 3), completion: messages.slice(3) };
+  assert.equal(await learnt(parted, marked), "<user>u;<assistant>a;<user>u;<assistant>{b};");
+});
+
+test("{% generation %} is followed where a template writes earlier turns anew, and in loops and conditions", async () => {
+  const last = "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}" +
+    "{{ m.content if loop.last else '-' }}{%- endgeneration -%}{% endif %} {% endfor %}";
+  const messages = [assistant, user, assistant];
+  assert.equal(await learnt({ messages }, { ...marked, with: chatWriter(last, {}) }), "{-}  {a} ");
+});
+
+test("{% generation %} that marks nothing, too much, or a text without a place is refused", async () => {
+  const by = (template: string): Reading => ({ ...completion, with: chatWriter(template, {}) });
+  const messages = [user, assistant];
+  await refuses(
+    { messages },
+    /marks by \{% generation %\}, and it marks nothing/,
+    by("x{% if no %}{% generation %}{% endgeneration %}{% endif %}"),
+  );
+  const twice = by("{% generation %}a{% endgeneration %}b{% generation %}c{% endgeneration %}");
+  assert.equal(await learnt({ messages }, twice), "{a}b{c}");
+  await refuses(
+    { messages: [user, { ...assistant, weight: 0 }] },
+    /Cannot tell what to learn from line 1: .* marks 2 stretches by .* for 1 messages of the assistant/,
+    twice,
+  );
+  const caught = by("{% set x %}{% generation %}a{% endgeneration %}{% endset %}{{ x }}");
+  await assert.rejects(
+    learnt({ messages }, caught),
+    /Cannot follow \{% generation %\} of the model's chat template/,
+  );
+  // What is not asked for is not refused.
+  assert.equal(await learnt({ messages }, { ...caught, lossOn: "all" }), "{a}");
 });

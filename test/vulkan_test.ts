@@ -79,7 +79,7 @@ test("openDevice says in one line which device it chose, without a warning of Da
   // Emptied, not left out: Deno gives a child what its own environment has.
   const env = { ...process.env, LD_LIBRARY_PATH: "", VK_DRIVER_FILES: "", VK_ICD_FILENAMES: "" };
   const code =
-    'import { openDevice } from "./mod.ts"; (await openDevice({ log: console.log })).destroy(); process.exit(0)';
+    'import { openDevice } from "./src/runtime/mod.ts"; (await openDevice({ log: console.log })).destroy(); process.exit(0)';
   const args = "Deno" in globalThis ? ["eval", code] : ["-e", code];
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: root, encoding: "utf8", env });
   assert.equal(status, 0, stderr);

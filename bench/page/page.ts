@@ -5,7 +5,7 @@
  */
 import { kernels } from "../../kernels/mod.ts";
 import { webgpuDevice } from "../../src/device/webgpu.ts";
-import { openGpu } from "../../src/runtime/gpu.ts";
+import { openGpu } from "../../src/device/open_gpu.ts";
 import { copyRate } from "../cells.ts";
 import { timeKernel } from "../kernels.ts";
 import type { BenchContext, Measurement } from "../measurement.ts";

@@ -7,14 +7,14 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import process from "node:process";
-import { bundle, withoutRuntimes } from "../../test/browser/bundle.ts";
+import { bundle } from "../../test/browser/bundle.ts";
 
 /** The page's files by path. */
 export function pageFiles(): ReadonlyMap<string, { readonly type: string; readonly body: string }> {
   const here = import.meta.dirname!;
   return new Map([
     ["/", { type: "text/html", body: readFileSync(join(here, "index.html"), "utf8") }],
-    ["/page.js", { type: "text/javascript", body: withoutRuntimes(bundle(join(here, "page.ts"))) }],
+    ["/page.js", { type: "text/javascript", body: bundle(join(here, "page.ts")) }],
   ]);
 }
 

@@ -5,9 +5,9 @@
  */
 import { ConfigError } from "../errors.ts";
 import { MissingFileError, type ReadableFolder } from "../folder.ts";
+import { parseJsonObject } from "../json.ts";
 import {
   type ByteSource,
-  foreignKindOfText,
   parseSafetensors,
   type SafetensorsBytes,
   SafetensorsError,
@@ -48,21 +48,6 @@ const maxConfigBytes = 1 << 20;
 export const maxHeaderBytes = 16 << 20;
 /** Bytes of a weights file at most, unless the options say otherwise. */
 export const defaultMaxBytes = 2 ** 30;
-
-function parseConfig(text: string): Readonly<Record<string, unknown>> {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new ConfigError(
-      `Cannot read ${configName} as JSON: ${foreignKindOfText(text) ?? (error as Error).message}`,
-    );
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new ConfigError(`Cannot read ${configName}: it must be a JSON object`);
-  }
-  return value as Record<string, unknown>;
-}
 
 async function sha256(parts: readonly Uint8Array[]): Promise<string> {
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
@@ -159,7 +144,7 @@ export async function readConfig(
     throw new ConfigError(`Cannot find ${configName} in the adapter's folder`);
   }
   const text = await folder.readText(configName, { maxBytes: maxConfigBytes });
-  return { config: parseConfig(text), bytes: new TextEncoder().encode(text) };
+  return { config: parseJsonObject(text, configName), bytes: new TextEncoder().encode(text) };
 }
 
 /**

@@ -3,9 +3,7 @@
  *
  * @module
  */
-
-/** WebGPU's name of the feature, experimental as yet; Dawn offers it where unsafe APIs are allowed. */
-export const matrixUnitsFeature = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
+export { matrixUnitsFeature } from "../../kernels/webgpu/programs.ts";
 
 /** An adapter's matrix units as it reports them: newer than the types of WebGPU. */
 interface MatrixInfo {

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { Limits } from "../../kernels/kernel.ts";
+import { maxBufferBytes, storageBuffer } from "../../kernels/webgpu/buffers.ts";
+import { gpuLimits } from "../../kernels/webgpu/programs.ts";
 import type { Plan } from "../plan.ts";
 import {
   bytesPerElement,
@@ -15,12 +16,11 @@ import {
 } from "../tensor.ts";
 import { type Device, DeviceError, type Program, type Range, type Trace } from "./device.ts";
 import { joinNeighbours } from "./join.ts";
-import { matrixUnitsFeature } from "./matrix_units.ts";
 import { Readback } from "./readback.ts";
 import { timePasses, timePassesOnHost } from "./timestamps.ts";
 import { Tuner, type TuningOptions } from "./tuner.ts";
 import { wayTimer } from "./way_timer.ts";
-import { deviceBuffer, maxBufferBytes, storageBuffer, wordBytes } from "./webgpu_buffers.ts";
+import { deviceBuffer, wordBytes } from "./webgpu_buffers.ts";
 import { encodeAll, type GpuProgram, Launcher, type Ways } from "./webgpu_launcher.ts";
 
 /** The device, and the `GPUDevice` under it for callers that record their own passes. */
@@ -29,18 +29,6 @@ export interface WebGpuDevice extends Device {
   readonly gpu: GPUDevice;
   /** Records a program's dispatches into a compute pass of the caller. */
   encode(pass: GPUComputePassEncoder, program: Program): void;
-}
-
-function limitsOf(gpu: GPUDevice, matrixUnits: boolean): Limits {
-  const features = new Set<string>(gpu.features);
-  // Unless asked for, it is as if there were none: a product on them rounds, and not all are of our kernels' shape.
-  if (!matrixUnits) features.delete(matrixUnitsFeature);
-  return {
-    workgroupStorageBytes: gpu.limits.maxComputeWorkgroupStorageSize,
-    invocations: Math.min(gpu.limits.maxComputeInvocationsPerWorkgroup, gpu.limits.maxComputeWorkgroupSizeX),
-    workgroupsPerDimension: gpu.limits.maxComputeWorkgroupsPerDimension,
-    features,
-  };
 }
 
 /** How a device is made of a `GPUDevice`. */
@@ -65,7 +53,7 @@ export interface WebGpuDeviceOptions {
  * @param gpu Opened with the limits the caller wants used; tensors may be its own buffers (usage STORAGE).
  */
 export function webgpuDevice(gpu: GPUDevice, options: WebGpuDeviceOptions = {}): WebGpuDevice {
-  const limits = limitsOf(gpu, options.matrixUnits ?? false);
+  const limits = gpuLimits(gpu, options.matrixUnits);
   const launcher = new Launcher(gpu, limits);
   const readback = new Readback(gpu);
   let failure: string | undefined;

@@ -1,32 +1,10 @@
 /**
- * Buffers of a GPU that kernels read and write.
+ * Where tensors and scratch lie on a GPU.
  *
  * @module
  */
+import { roundUp, storageBuffer } from "../../kernels/webgpu/buffers.ts";
 import { bytesPerElement, type DeviceBuffer, elements, isHost, type Tensor } from "../tensor.ts";
-
-// WebGPU's flag values, by number: npm's Dawn brings no globals, and a caller's GPUDevice may come from there.
-const storageUsage = 0x80 | 0x8 | 0x4; // STORAGE | COPY_DST | COPY_SRC
-
-export const roundUp = (n: number, step: number): number => Math.ceil(n / step) * step;
-
-/** Bytes that one buffer may have, and be bound whole. */
-export function maxBufferBytes({ limits }: GPUDevice): number {
-  return Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize);
-}
-
-/**
- * A zeroed buffer.
- *
- * @throws RangeError for more than {@linkcode maxBufferBytes}.
- */
-export function storageBuffer(gpu: GPUDevice, sizeBytes: number): GPUBuffer {
-  const size = Math.max(16, roundUp(sizeBytes, 4)), most = maxBufferBytes(gpu);
-  if (size > most) {
-    throw new RangeError(`Cannot allocate ${size} bytes on the GPU: one buffer holds at most ${most}`);
-  }
-  return gpu.createBuffer({ size, usage: storageUsage });
-}
 
 /** Where a tensor lies. */
 export function deviceBuffer(t: Tensor): DeviceBuffer {

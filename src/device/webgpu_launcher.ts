@@ -4,14 +4,15 @@
  *
  * @module
  */
-import type { Binding, Dispatch, Kernel, Launch, Limits, Table, UniformType } from "../../kernels/kernel.ts";
+import type { Launch, Limits } from "../../kernels/kernel.ts";
+import { roundUp } from "../../kernels/webgpu/buffers.ts";
+import { Programs, uniformWords } from "../../kernels/webgpu/programs.ts";
 import { callOf, type Plan, type Step } from "../plan.ts";
 import { DeviceError, type Program } from "./device.ts";
-import { deviceBuffer, roundUp, Scratch, storageBuffer, wordBytes } from "./webgpu_buffers.ts";
+import { deviceBuffer, Scratch, wordBytes } from "./webgpu_buffers.ts";
 
 // WebGPU's flag values, by number: npm's Dawn brings no globals.
 const uniformUsage = 0x40 | 0x8; // UNIFORM | COPY_DST
-const computeStage = 0x4;
 
 /** A dispatch made ready. */
 export interface Launched {
@@ -52,24 +53,13 @@ export function encodeAll(pass: GPUComputePassEncoder, dispatches: readonly Laun
   }
 }
 
-function uniformWords(kernel: Kernel, uniforms: Readonly<Record<string, number>>): Uint32Array {
-  const types = Object.entries<UniformType>(kernel.uniforms);
-  const words = new DataView(new ArrayBuffer(Math.max(16, 4 * types.length)));
-  types.forEach(([name, type], i) => {
-    if (type === "u32") words.setUint32(4 * i, uniforms[name], true);
-    else words.setFloat32(4 * i, uniforms[name], true);
-  });
-  return new Uint32Array(words.buffer);
-}
-
 /** See the module's documentation. */
 export class Launcher {
-  readonly #layouts = new Map<string, GPUBindGroupLayout>();
-  readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
-  readonly #tables = new Map<string, GPUBuffer>();
+  readonly #programs: Programs;
   readonly #scratch: Scratch;
 
   constructor(private readonly gpu: GPUDevice, private readonly limits: Limits) {
+    this.#programs = new Programs(gpu, (message) => new DeviceError(message));
     this.#scratch = new Scratch(gpu);
   }
 
@@ -91,12 +81,12 @@ export class Launcher {
   /** Compiles a way of a step, and binds nothing. */
   async compile(step: Step, way: string): Promise<void> {
     const { dispatches } = step.kernel.launch(callOf(step), this.limits, way);
-    await Promise.all(dispatches.map((dispatch) => this.#pipeline(dispatch, step.kernel.name)));
+    await Promise.all(dispatches.map((dispatch) => this.#programs.pipeline(dispatch, step.kernel.name)));
   }
 
   /** Destroys tables and scratch. */
   destroy(): void {
-    for (const buffer of this.#tables.values()) buffer.destroy();
+    this.#programs.destroy();
     this.#scratch.destroy();
   }
 
@@ -132,79 +122,16 @@ export class Launcher {
       bound.set(name, { buffer, offset: offsetBytes, size: Math.max(4, wordBytes(t)) });
     }
     for (const [name, table] of Object.entries(launched.tables ?? {})) {
-      bound.set(name, { buffer: this.#table(table) });
+      bound.set(name, { buffer: this.#programs.table(table) });
     }
     for (const [name, size] of Object.entries(launched.scratch ?? {})) {
       bound.set(name, { buffer: scratch.buffer(name, size), size: roundUp(size, 4) });
     }
     return await Promise.all(launched.dispatches.map(async (dispatch) => ({
-      pipeline: await this.#pipeline(dispatch, step.kernel.name),
-      bindGroup: this.gpu.createBindGroup({
-        layout: this.#layout(dispatch.bindings),
-        entries: [
-          { binding: 0, resource: uniforms },
-          ...dispatch.bindings.map(({ name }, i) => ({ binding: i + 1, resource: bound.get(name)! })),
-        ],
-      }),
+      pipeline: await this.#programs.pipeline(dispatch, step.kernel.name),
+      bindGroup: this.#programs.bindGroup(dispatch, uniforms, bound),
       grid: dispatch.grid,
       label: step.kernel.name,
     })));
-  }
-
-  #pipeline(dispatch: Dispatch, label: string): Promise<GPUComputePipeline> {
-    const key = dispatch.wgsl + JSON.stringify(dispatch.constants ?? {});
-    const known = this.#pipelines.get(key);
-    if (known) return known;
-    const made = this.#compile(dispatch, label);
-    this.#pipelines.set(key, made);
-    return made;
-  }
-
-  async #compile(dispatch: Dispatch, label: string): Promise<GPUComputePipeline> {
-    const { gpu } = this;
-    gpu.pushErrorScope("validation");
-    const module = gpu.createShaderModule({ label, code: dispatch.wgsl });
-    const layout = gpu.createPipelineLayout({ bindGroupLayouts: [this.#layout(dispatch.bindings)] });
-    const invalid = gpu.popErrorScope();
-    const made = gpu.createComputePipelineAsync({
-      label,
-      layout,
-      compute: { module, entryPoint: "main", constants: dispatch.constants },
-    });
-    made.catch(() => {}); // reported below, after the module's own message
-    const error = await invalid;
-    if (error) throw new DeviceError(`Cannot compile kernel "${label}" for this GPU: ${error.message}`);
-    return made.catch((error) => {
-      throw new DeviceError(`Cannot compile kernel "${label}" for this GPU: ${error.message}`);
-    });
-  }
-
-  #layout(bindings: readonly Binding[]): GPUBindGroupLayout {
-    const key = bindings.map((b) => b.access).join();
-    const known = this.#layouts.get(key);
-    if (known) return known;
-    const layout = this.gpu.createBindGroupLayout({
-      entries: [
-        { binding: 0, visibility: computeStage, buffer: { type: "uniform" } },
-        ...bindings.map(({ access }, i) => ({
-          binding: i + 1,
-          visibility: computeStage,
-          buffer: { type: access === "read" ? "read-only-storage" as const : "storage" as const },
-        })),
-      ],
-    });
-    this.#layouts.set(key, layout);
-    return layout;
-  }
-
-  #table({ key, make }: Table): GPUBuffer {
-    let buffer = this.#tables.get(key);
-    if (!buffer) {
-      const data = make();
-      buffer = storageBuffer(this.gpu, data.byteLength);
-      this.gpu.queue.writeBuffer(buffer, 0, data as Float32Array<ArrayBuffer>);
-      this.#tables.set(key, buffer);
-    }
-    return buffer;
   }
 }

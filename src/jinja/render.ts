@@ -19,12 +19,31 @@ import { Iter, Namespace, textOf, type Value } from "./values.ts";
 /** How a body ended, where it did not reach its end. */
 type Jump = "break" | "continue" | undefined;
 
+/** A stretch of a template's text, in UTF-16 units. */
+export interface Stretch {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** What a template wrote. */
+export interface Rendered {
+  readonly text: string;
+  /** What its `{% generation %}` blocks wrote, in order. */
+  readonly generations: readonly Stretch[];
+  /** Whether such a block stands in a text that is caught first, by a macro or a filter: its place is not known. */
+  readonly hasLostGeneration: boolean;
+}
+
 /** Where text goes. */
 class Output {
   readonly #parts: string[] = [];
   #length = 0;
 
   constructor(readonly run: Run) {}
+
+  get length(): number {
+    return this.#length;
+  }
 
   write(text: string): void {
     this.#length += text.length;
@@ -41,10 +60,12 @@ class Output {
 export function renderBody(
   body: Body,
   { scopes, variables, run }: { scopes: Scopes; variables: ReadonlyMap<string, Value>; run: Run },
-): string {
+): Rendered {
   const output = new Output(run);
-  new Renderer(scopes, run).body(body, { frame: new Frame(scopes.root, variables), output });
-  return output.text();
+  const renderer = new Renderer(scopes, run, output);
+  renderer.body(body, { frame: new Frame(scopes.root, variables), output });
+  const { generations, hasLostGeneration } = renderer;
+  return { text: output.text(), generations, hasLostGeneration };
 }
 
 /** The scope a statement stands in, and where its text goes. */
@@ -56,10 +77,14 @@ interface Place {
 class Renderer {
   readonly #scopes: Scopes;
   readonly #run: Run;
+  readonly #whole: Output;
+  readonly generations: Stretch[] = [];
+  hasLostGeneration = false;
 
-  constructor(scopes: Scopes, run: Run) {
+  constructor(scopes: Scopes, run: Run, whole: Output) {
     this.#scopes = scopes;
     this.#run = run;
+    this.#whole = whole;
   }
 
   body(body: Body, place: Place): Jump {
@@ -95,8 +120,7 @@ class Renderer {
         output.write(str(this.#callBlock(statement, frame)));
         return;
       case "generation":
-        output.write(str(call(this.#macro(statement.caller, frame), noArguments, this.#run)));
-        return;
+        return this.#generation(statement, place);
       case "filter":
       case "with":
       case "setBlock":
@@ -104,6 +128,14 @@ class Renderer {
       default:
         return statement.kind;
     }
+  }
+
+  #generation({ caller }: Statement & { kind: "generation" }, { frame, output }: Place): undefined {
+    const text = str(call(this.#macro(caller, frame), noArguments, this.#run));
+    const start = output.length;
+    output.write(text);
+    if (output === this.#whole) this.generations.push({ start, end: output.length });
+    else this.hasLostGeneration = true;
   }
 
   #if({ branches, otherwise }: Statement & { kind: "if" }, place: Place): Jump {

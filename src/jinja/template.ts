@@ -11,13 +11,14 @@ import { globals } from "./globals.ts";
 import { library } from "./library.ts";
 import type { Body } from "./nodes.ts";
 import { parse } from "./parser.ts";
-import { renderBody } from "./render.ts";
+import { renderBody, type Rendered } from "./render.ts";
 import { Run } from "./run.ts";
 import { type Scopes, scopesOf } from "./scopes.ts";
 import type { Value } from "./values.ts";
 
 export { Float, parseJson } from "./convert.ts";
 export { TemplateError } from "./errors.ts";
+export type { Rendered, Stretch } from "./render.ts";
 
 /** A parsed template. */
 export class Template {
@@ -39,10 +40,15 @@ export class Template {
    * @param variables Values of JSON; fields that are undefined are left out.
    * @throws TemplateError where Jinja2 would raise, for what is not supported, and for what takes too much.
    */
-  render(
+  render(variables: Readonly<Record<string, unknown>>, options: { now?: () => Date } = {}): string {
+    return this.renderMarked(variables, options).text;
+  }
+
+  /** As {@linkcode Template.render}, with the stretches that `{% generation %}` blocks wrote. */
+  renderMarked(
     variables: Readonly<Record<string, unknown>>,
     { now = () => new Date() }: { now?: () => Date } = {},
-  ): string {
+  ): Rendered {
     const all = new Map<string, Value>(globals);
     try {
       for (const [name, value] of Object.entries(variables)) {

@@ -4,8 +4,8 @@
  * @module
  */
 import { ConfigError } from "../errors.ts";
-import { Template } from "../jinja/template.ts";
-import type { ChatOptions, Tokenizer } from "./tokenizer_types.ts";
+import { type Rendered, type Stretch, Template } from "../jinja/template.ts";
+import type { ChatMessage, ChatOptions, Tokenizer } from "./tokenizer_types.ts";
 
 /** What a template sees besides the messages, e.g. `bos_token`. */
 export type TemplateVariables = Readonly<Record<string, string>>;
@@ -55,21 +55,30 @@ function sourceOf(template: ChatTemplate | undefined, { tools }: ChatOptions): s
   );
 }
 
+/** Whether a template marks what the assistant writes; searched for as transformers does. */
+const marks = /\{%[-+]?\s*generation\s*[-+]?%\}/;
+
+function generationsOf({ generations, hasLostGeneration }: Rendered): readonly Stretch[] {
+  if (!hasLostGeneration) return generations.filter(({ start, end }) => end > start);
+  throw new ConfigError(
+    "Cannot follow {% generation %} of the model's chat template: it stands in a macro, a call, or another block whose text is caught first",
+  );
+}
+
 /**
- * A function from messages to the text of a prompt that asks for the assistant's next message, unless told not to.
+ * Functions from messages to the text of a prompt that asks for the assistant's next message, unless told not to.
  *
  * A template is parsed at its first use, so that a model with a broken one still completes text.
  *
  * @param now What `strftime_now` of a template reads, in local time.
  */
-export function chatFormatter(
+export function chatWriter(
   template: ChatTemplate | undefined,
   variables: TemplateVariables,
   { now }: { now?: () => Date } = {},
-): Tokenizer["chatPrompt"] {
+): Required<Pick<Tokenizer, "chatPrompt" | "chatGenerations">> {
   const parsed = new Map<string, Template>();
-  return (messages, options = {}) => {
-    const source = sourceOf(template, options);
+  const write = (source: string, messages: readonly ChatMessage[], options: ChatOptions): Rendered => {
     checkVariables(options.variables ?? {});
     try {
       const found = parsed.get(source) ?? new Template(source);
@@ -83,11 +92,23 @@ export function chatFormatter(
         documents: options.documents ?? null,
         add_generation_prompt: options.addGenerationPrompt ?? true,
       };
-      return found.render(given, { now });
+      return found.renderMarked(given, { now });
     } catch (error) {
       throw new ConfigError(
         `Cannot write a chat prompt by the model's template: ${(error as Error).message}`,
       );
     }
   };
+  return {
+    chatPrompt: (messages, options = {}) => write(sourceOf(template, options), messages, options).text,
+    chatGenerations(messages, options = {}) {
+      const source = sourceOf(template, options);
+      return marks.test(source) ? generationsOf(write(source, messages, options)) : undefined;
+    },
+  };
+}
+
+/** As {@linkcode chatWriter}, its `chatPrompt` alone. */
+export function chatFormatter(...args: Parameters<typeof chatWriter>): Tokenizer["chatPrompt"] {
+  return chatWriter(...args).chatPrompt;
 }

@@ -5,9 +5,9 @@
  */
 import { ConfigError } from "../errors.ts";
 import { isPlainName, type ReadableFolder } from "../folder.ts";
+import { isJsonObject, parseJsonObject } from "../json.ts";
 import {
   type ByteSource,
-  foreignKindOfText,
   openSafetensors,
   SafetensorsError,
   type SafetensorsFile,
@@ -73,10 +73,6 @@ async function openShard(folder: ReadableFolder, name: string): Promise<Shard> {
   }
 }
 
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 /** A shard's plain name; undefined for what may be in another folder. */
 function shardName(value: unknown): string | undefined {
   if (typeof value !== "string") return undefined;
@@ -86,16 +82,8 @@ function shardName(value: unknown): string | undefined {
 
 /** The index's `weight_map`: shard by tensor. */
 function parseWeightMap(text: string): ReadonlyMap<string, string> {
-  let index: unknown;
-  try {
-    index = JSON.parse(text);
-  } catch (error) {
-    throw new ConfigError(
-      `Cannot read ${indexName} as JSON: ${foreignKindOfText(text) ?? (error as Error).message}`,
-    );
-  }
-  const map = isObject(index) ? index.weight_map : undefined;
-  if (!isObject(map) || Object.keys(map).length === 0) {
+  const map = parseJsonObject(text, indexName).weight_map;
+  if (!isJsonObject(map) || Object.keys(map).length === 0) {
     throw new ConfigError(
       `Cannot read ${indexName}: the rule is an object "weight_map" of tensor names to file names`,
     );

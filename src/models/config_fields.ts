@@ -4,10 +4,10 @@
  * @module
  */
 import { ConfigError } from "../errors.ts";
-import { foreignKindOfText } from "../safetensors/mod.ts";
+import { type JsonObject, parseJsonObject } from "../json.ts";
 
 /** A parsed config.json, or an object in it. */
-export type Fields = Readonly<Record<string, unknown>>;
+export type Fields = JsonObject;
 
 const shown = (value: unknown): string => {
   const text = JSON.stringify(value) ?? "undefined";
@@ -19,23 +19,9 @@ export function fail(field: string, value: unknown, rule: string): never {
   throw new ConfigError(`Cannot read config.json field "${field}" = ${shown(value)}: ${rule}`);
 }
 
-/** Whether a parsed value is a JSON object. */
-export function isObject(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 /** Parses a config.json. Throws ConfigError for what is no JSON object, and tells what it is where that is known. */
 export function parseConfigText(text: string): Fields {
-  let fields: unknown;
-  try {
-    fields = JSON.parse(text);
-  } catch (error) {
-    throw new ConfigError(
-      `Cannot read config.json as JSON: ${foreignKindOfText(text) ?? (error as Error).message}`,
-    );
-  }
-  if (!isObject(fields)) throw new ConfigError("Cannot read config.json: it must be a JSON object");
-  return fields;
+  return parseJsonObject(text, "config.json");
 }
 
 /** A positive integer; `fallback` where the field is absent or null. */

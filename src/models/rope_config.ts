@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { count, fail, type Fields, flag, isObject, positive } from "./config_fields.ts";
+import { isJsonObject } from "../json.ts";
+import { count, fail, type Fields, flag, positive } from "./config_fields.ts";
 
 /** How rotary frequencies are stretched for long contexts; `originalMaxPositions` is the length the model learnt first. */
 export type RopeScaling =
@@ -77,7 +78,7 @@ function settingsOf(fields: Fields): Fields {
   for (const field of ["rope_scaling", "rope_parameters"]) {
     const value = fields[field];
     if (value === undefined || value === null || value === false) continue;
-    if (!isObject(value)) fail(field, value, "it must be an object");
+    if (!isJsonObject(value)) fail(field, value, "it must be an object");
     if (Object.keys(value).length > 0) return value;
   }
   return {};

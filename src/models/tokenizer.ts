@@ -5,8 +5,9 @@
  */
 import { ConfigError } from "../errors.ts";
 import type { ReadableFolder } from "../folder.ts";
+import { type JsonObject, parseJsonObject } from "../json.ts";
 import { foreignKindOfText } from "../safetensors/mod.ts";
-import { chatFormatter, type ChatTemplate, templateOf } from "./chat_template.ts";
+import { type ChatTemplate, chatWriter, templateOf } from "./chat_template.ts";
 import { namedTemplates } from "./checkpoint.ts";
 import { specialTokens } from "./special_tokens.ts";
 import { Encoder } from "./tokenizer/encoder.ts";
@@ -18,22 +19,10 @@ export interface TextFolder extends Pick<ReadableFolder, "readText" | "exists"> 
   folder?(name: string): Promise<Pick<ReadableFolder, "readText" | "exists"> | undefined>;
 }
 
-type Fields = Readonly<Record<string, unknown>>;
+type Fields = JsonObject;
 
 async function readFields(folder: TextFolder, name: string): Promise<Fields> {
-  const text = await folder.readText(name);
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new ConfigError(
-      `Cannot read ${name} as JSON: ${foreignKindOfText(text) ?? (error as Error).message}`,
-    );
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new ConfigError(`Cannot read ${name}: it must be a JSON object`);
-  }
-  return value as Fields;
+  return parseJsonObject(await folder.readText(name), name);
 }
 
 async function readOptional(folder: TextFolder, name: string): Promise<Fields> {
@@ -127,6 +116,6 @@ export async function openTokenizer(folder: TextFolder): Promise<Tokenizer> {
     decode: (ids, { skipSpecialTokens = true } = {}) => encoder.decode(ids, skipSpecialTokens),
     decodeBytes: (ids, { skipSpecialTokens = true } = {}) => encoder.decodeBytes(ids, skipSpecialTokens),
     eosTokenIds: [...eos],
-    chatPrompt: chatFormatter(await readTemplate(folder, config), special.variables),
+    ...chatWriter(await readTemplate(folder, config), special.variables),
   };
 }

@@ -55,4 +55,14 @@ export interface Tokenizer {
    * supported, and when it takes too many steps.
    */
   chatPrompt(messages: readonly ChatMessage[], options?: ChatOptions): string;
+  /**
+   * Stretches of that text, in UTF-16 units, which `{% generation %}` blocks of the template wrote: the assistant's own
+   * tokens, as transformers' `return_assistant_tokens_mask` has them. Undefined where the template has no such block.
+   *
+   * @throws ConfigError as `chatPrompt`, and where such a block stands in a macro or another text that is caught first.
+   */
+  chatGenerations?(
+    messages: readonly ChatMessage[],
+    options?: ChatOptions,
+  ): readonly { readonly start: number; readonly end: number }[] | undefined;
 }

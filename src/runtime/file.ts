@@ -6,14 +6,11 @@
 import { type FileHandle, open, realpath, stat } from "node:fs/promises";
 import { join, sep } from "node:path";
 import { ConfigError } from "../errors.ts";
-import { isPlainName, MissingFileError, type ReadableFolder } from "../folder.ts";
+import { isPlainName, MissingFileError, type ReadableFolder, readTextBy } from "../folder.ts";
 import type { ByteSource } from "../safetensors/mod.ts";
 
 /** Node refuses to read 2 GiB at once. */
 const maxReadBytes = 2 ** 30;
-
-/** The default of {@linkcode ReadableFolder.readText}. */
-const maxTextBytes = 2 ** 26;
 
 function refused(name: string, why: string): ConfigError {
   return new ConfigError(`Cannot open file ${JSON.stringify(name)}: ${why}`);
@@ -106,7 +103,7 @@ export async function openFolder(path: string, options: OpenFolderOptions = {}):
   const openNamed = async (name: string): Promise<ByteSource> => await openRegular(await locate(name), name);
   return {
     open: openNamed,
-    readText: (name, { maxBytes = maxTextBytes } = {}) => readText(openNamed, { name, maxBytes }),
+    readText: (name, options) => readTextBy(openNamed, name, options),
     async exists(name) {
       checkName(name);
       const found = await stat(join(root, name)).catch(() => undefined);
@@ -118,27 +115,4 @@ export async function openFolder(path: string, options: OpenFolderOptions = {}):
       return found?.isDirectory() ? await openFolder(await locate(name), options) : undefined;
     },
   };
-}
-
-async function readText(
-  openNamed: (name: string) => Promise<ByteSource>,
-  { name, maxBytes }: { name: string; maxBytes: number },
-): Promise<string> {
-  const source = await openNamed(name);
-  try {
-    if (source.sizeBytes > maxBytes) {
-      throw refused(name, `it has ${source.sizeBytes} bytes, the limit is ${maxBytes}`);
-    }
-    return decode(await source.read(0, source.sizeBytes), name);
-  } finally {
-    await source.close?.();
-  }
-}
-
-function decode(bytes: Uint8Array, name: string): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    throw refused(name, "it is not UTF-8");
-  }
 }

@@ -1,53 +1,35 @@
 /**
- * Opens a `GPUDevice` on any runtime: Dawn (npm `webgpu`) on Deno, Node and Bun, `navigator.gpu` elsewhere.
+ * Opens a `GPUDevice` on Deno, Bun and Node: Dawn (npm `webgpu`) first, then the runtime's own `navigator.gpu`.
  *
  * @module
  */
 import { DeviceError } from "../device/device.ts";
-import { hasMatrixUnits, matrixUnitsFeature } from "../device/matrix_units.ts";
+import {
+  type Implementation,
+  navigatorGpu,
+  type OpenGpu,
+  openGpuOf,
+  type OpenGpuOptions as GpuOptions,
+  reasonOf,
+} from "../device/open_gpu.ts";
 import { lookPatiently } from "./dawn_looks.ts";
 import { importOptional, runtimeName } from "./runtime.ts";
 import { missingForVulkan } from "./vulkan.ts";
+
+export type { OpenGpu } from "../device/open_gpu.ts";
 
 /** An implementation of WebGPU: Dawn from npm, or what the runtime itself brings. */
 export type GpuSource = "dawn" | "navigator";
 
 /** How to open a GPU. */
-export interface OpenGpuOptions {
-  /** The only implementation to try; by default Dawn first where it can run, then `navigator.gpu`. */
+export interface OpenGpuOptions extends GpuOptions {
+  /** The only implementation to try; by default Dawn first, then `navigator.gpu`. */
   readonly prefer?: GpuSource;
-  /** Features to request where the adapter has them; by default those that kernels use. */
-  readonly features?: readonly GPUFeatureName[];
-  /**
-   * Whether products by float16 weights of nine rows or more run on matrix units (tensor cores), where the GPU offers
-   * those of float16 with float32 sums: Dawn on NVIDIA does. They round x to float16, numbers beyond +-65504 to these,
-   * and what is not a number may become one: results differ from float32's by some 3e-4. Off by default. The feature is
-   * experimental, so Dawn is opened with its `allow_unsafe_apis`, and a browser needs its flag for unsafe WebGPU.
-   */
-  readonly matrixUnits?: boolean;
 }
-
-/** An open GPU. */
-export interface OpenGpu {
-  readonly device: GPUDevice;
-  /** Implementation and adapter, e.g. `Dawn: NVIDIA H100`, and whether matrix units are used if they were asked for. */
-  readonly description: string;
-  /** All that tells this GPU and its driver from others, as far as the implementation says. */
-  readonly identity: string;
-  /** Whether it was opened with matrix units: asked for, and there. For `webgpuDevice`. */
-  readonly matrixUnits: boolean;
-  /** Whether the adapter computes on the CPU (SwiftShader, llvmpipe): right, but slower than the CPU device. */
-  readonly software: boolean;
-  /** Destroys the device; a process with an open device may not end. */
-  destroy(): void;
-}
-
-/** Features that kernels use where they exist. */
-const usefulFeatures: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp-query"];
 
 /**
- * Dawn's instances, with and without matrix units, kept for the life of the process: when the object that `create()`
- * returns is collected while a device lives, Node hangs or aborts and Bun and Deno crash.
+ * Dawn's instances, with and without matrix units, kept for the life of the process. When an instance is collected while
+ * its device lives, Node hangs or aborts, and Bun and Deno crash.
  */
 const dawnInstances = new Map<boolean, GPU>();
 
@@ -71,80 +53,23 @@ async function importDawn(): Promise<DawnModule> {
   }
 }
 
-async function dawn({ matrixUnits = false }: OpenGpuOptions): Promise<GPU> {
-  let instance = dawnInstances.get(matrixUnits);
-  if (!instance) {
+async function dawn({ matrixUnits = false }: OpenGpuOptions): Promise<Implementation> {
+  let gpu = dawnInstances.get(matrixUnits);
+  if (!gpu) {
     const { create } = await importDawn();
     lookPatiently();
-    instance = dawnInstances.get(matrixUnits) ?? create(dawnFlags(matrixUnits));
-    dawnInstances.set(matrixUnits, instance);
+    gpu = dawnInstances.get(matrixUnits) ?? create(dawnFlags(matrixUnits));
+    dawnInstances.set(matrixUnits, gpu);
   }
-  return instance;
-}
-
-function navigatorGpu(): GPU {
-  if (typeof navigator === "undefined" || !navigator.gpu) {
-    throw new DeviceError("this runtime has no navigator.gpu");
-  }
-  return navigator.gpu;
-}
-
-/** The adapter's limits, all of them: a device opened without gets WebGPU's small defaults. */
-function numericLimits(adapter: GPUAdapter): Record<string, number> {
-  const limits: Record<string, number> = {};
-  for (const name in adapter.limits) {
-    const value = adapter.limits[name as keyof GPUSupportedLimits];
-    if (typeof value === "number") limits[name] = value;
-  }
-  return limits;
-}
-
-const softwareAdapter = /swiftshader|llvmpipe|lavapipe|microsoft basic render/i;
-
-function adapterName({ vendor, architecture, device, description }: GPUAdapterInfo): string {
-  return description || [vendor, architecture, device].filter(Boolean).join(" ") || "unnamed adapter";
-}
-
-async function openFrom(source: GpuSource, options: OpenGpuOptions): Promise<OpenGpu> {
-  const gpu = source === "dawn" ? await dawn(options) : navigatorGpu();
-  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
-  if (!adapter) throw new DeviceError("it found no adapter");
-  const matrixUnits = (options.matrixUnits ?? false) && adapter.features.has(matrixUnitsFeature) &&
-    hasMatrixUnits(adapter.info);
-  const usual = (options.features ?? usefulFeatures).filter((name) => adapter.features.has(name));
-  const device = await adapter.requestDevice({
-    requiredFeatures: matrixUnits ? [...usual, matrixUnitsFeature] : usual,
-    requiredLimits: numericLimits(adapter),
-  });
-  const name = adapterName(adapter.info);
-  const { vendor, architecture, device: model, description } = adapter.info;
-  const units = options.matrixUnits ? `, ${matrixUnits ? "with" : "without"} matrix units` : "";
-  const told = [source, vendor, architecture, model, description, matrixUnits && "matrix units"];
-  return {
-    device,
-    description: `${source === "dawn" ? "Dawn" : "navigator.gpu"}: ${name}${units}`,
-    matrixUnits,
-    identity: told.filter(Boolean).join(", "),
-    software: softwareAdapter.test(`${adapter.info.architecture} ${name}`),
-    destroy: () => device.destroy(),
-  };
+  return { gpu, name: "Dawn", id: "dawn" };
 }
 
 async function remedy(): Promise<string> {
-  if (runtimeName() === "browser") return "Use a browser with WebGPU, or the CPU device.";
   const missing = await missingForVulkan();
   const cause = missing ? `On this machine ${missing}. ` : "";
   return `${cause}Install the GPU's Vulkan driver, or point VK_DRIVER_FILES at a software one ` +
     "(SwiftShader's vk_swiftshader_icd.json) before the process starts, or use the CPU device.";
 }
-
-/** The first line of an error: native loaders append stacks of their own. */
-function reason(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n")[0];
-}
-
-const possibleSources = (): readonly GpuSource[] =>
-  runtimeName() === "browser" ? ["navigator"] : ["dawn", "navigator"];
 
 /** The first GPU that opens; what came of the others goes to `failures`. */
 async function openFirst(
@@ -154,9 +79,9 @@ async function openFirst(
 ): Promise<OpenGpu | undefined> {
   for (const source of sources) {
     try {
-      return await openFrom(source, options);
+      return await openGpuOf(source === "dawn" ? await dawn(options) : navigatorGpu(), options);
     } catch (error) {
-      failures.push(`${source === "dawn" ? "Dawn (npm webgpu)" : "navigator.gpu"}: ${reason(error)}`);
+      failures.push(`${source === "dawn" ? "Dawn (npm webgpu)" : "navigator.gpu"}: ${reasonOf(error)}`);
     }
   }
   return undefined;
@@ -169,20 +94,20 @@ async function openFirst(
  */
 export async function openGpu(options: OpenGpuOptions = {}): Promise<OpenGpu> {
   const failures: string[] = [];
-  const sources = options.prefer ? [options.prefer] : possibleSources();
+  const sources = options.prefer ? [options.prefer] : ["dawn", "navigator"] as const;
   const gpu = await openFirst(sources, options, { failures });
   if (gpu) return gpu;
   throw new DeviceError(`Cannot open a GPU: ${failures.join("; ")}. ${await remedy()}`);
 }
 
 /**
- * The same for those who can do without: Dawn is not loaded where the machine lacks what it needs, since it would write a
+ * The same for those who can do without. Dawn is not loaded where the machine lacks its drivers: Dawn would write a
  * warning of its own to standard error.
  *
  * @throws DeviceError as `openGpu`; where Dawn was not loaded and nothing else is there, the message says why alone.
  */
 export async function openLikelyGpu(options: OpenGpuOptions = {}): Promise<OpenGpu> {
-  const missing = options.prefer || runtimeName() === "browser" ? "" : await missingForVulkan();
+  const missing = options.prefer ? "" : await missingForVulkan();
   if (!missing) return await openGpu(options);
   const gpu = await openFirst(["navigator"], options, { failures: [] });
   if (gpu) return gpu;

@@ -4,6 +4,7 @@
  * @module
  */
 import { type KnownWay, withFound } from "../device/known_ways.ts";
+import { tunedLine } from "../device/open_device.ts";
 import type { TuningOptions } from "../device/tuner.ts";
 import { importOptional, runtimeGlobals, runtimeName } from "./runtime.ts";
 
@@ -132,12 +133,9 @@ export async function keptTuning(gpu: string, options: WayFileOptions): Promise<
   const file = await openWayFile(gpu, options);
   return {
     known: file?.known,
-    onTuned({ found, ms }) {
-      const path = file?.save(found);
-      const kept = path === undefined ? "" : `, kept in ${path}`;
-      options.log(
-        `tuned: kernels of ${found.length} size classes timed in ${(ms / 1000).toFixed(1)} s${kept}`,
-      );
+    onTuned(tuned) {
+      const path = file?.save(tuned.found);
+      options.log(tunedLine(tuned, path === undefined ? "" : `, kept in ${path}`));
     },
   };
 }

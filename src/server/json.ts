@@ -4,6 +4,7 @@
  * @module
  */
 import { breathe } from "../breathe.ts";
+import { type JsonObject, parseJsonObject } from "../json.ts";
 import { type BodyOptions, readBytes } from "./body.ts";
 import { shorten } from "./echo.ts";
 import { InvalidRequestError } from "./errors.ts";
@@ -12,34 +13,17 @@ import { checkBounds, exactSeed, type JsonBounds } from "./json_bounds.ts";
 /** Bytes that a parsed body takes for each of its own, about: two for text, the rest for values. */
 const parsedBytesPerByte = 3;
 
-/** An error as what is wrong with the body's JSON. */
-function notJson(error: unknown): InvalidRequestError {
-  return new InvalidRequestError(
-    `Cannot read the request's body as JSON: ${shorten((error as Error).message)}`,
-    { code: "invalid_json" },
-  );
-}
+/** Characters of a message about a body at most. */
+const mostMessage = 200;
 
-function parse(text: string): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw notJson(error);
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new InvalidRequestError("Cannot read the request's body: it must be a JSON object", {
-      code: "invalid_json",
-    });
-  }
-  return value as Record<string, unknown>;
-}
+const notJson = (message: string): InvalidRequestError =>
+  new InvalidRequestError(shorten(message, mostMessage), { code: "invalid_json" });
 
 function decode(bytes: Uint8Array): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (error) {
-    throw notJson(error);
+    throw notJson(`Cannot read the request's body as JSON: ${(error as Error).message}`);
   }
 }
 
@@ -51,7 +35,7 @@ function decode(bytes: Uint8Array): string {
 export async function readJson(
   request: Request,
   { bounds, ...options }: BodyOptions & { readonly bounds: JsonBounds },
-): Promise<Record<string, unknown>> {
+): Promise<JsonObject> {
   const bytes = await readBytes(request, options);
   const { hold, signal } = options;
   hold.take(parsedBytesPerByte * bytes.length);
@@ -61,11 +45,11 @@ export async function readJson(
   const text = decode(bytes);
   await breathe();
   signal.throwIfAborted();
-  const body = parse(text);
+  const body = parseJsonObject(text, "the request's body", notJson);
   if (typeof body.seed === "number" && !Number.isSafeInteger(body.seed)) {
     const exact = exactSeed(bytes);
     // A key written with escapes is not seen: the number is left, and refused.
-    if (Number(exact) === body.seed) body.seed = exact;
+    if (Number(exact) === body.seed) return { ...body, seed: exact };
   }
   return body;
 }

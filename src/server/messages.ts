@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { isJsonObject, type JsonObject } from "../json.ts";
 import type { ChatMessage } from "../models/tokenizer_types.ts";
 import { quoted, shorten } from "./echo.ts";
 import { refusal } from "./fields.ts";
@@ -12,15 +13,9 @@ const roles: ReadonlySet<unknown> = new Set(["system", "developer", "user", "ass
 /** Fields that a template may read, each a text. */
 const texts: ReadonlySet<string> = new Set(["name", "reasoning_content", "reasoning"]);
 
-type Fields = Readonly<Record<string, unknown>>;
-
-function isObject(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 /** Parts' fields beside `type` and `text` say how to cache them, and are left out. */
 function partText(part: unknown, path: string): string {
-  const { type, text } = isObject(part) ? part : {};
+  const { type, text } = isJsonObject(part) ? part : {};
   if (type !== "text") {
     throw refusal(path, "it must be a text or a list of text parts; only text is supported");
   }
@@ -28,7 +23,7 @@ function partText(part: unknown, path: string): string {
   return text;
 }
 
-function contentOf({ role, content }: Fields, path: string): string {
+function contentOf({ role, content }: JsonObject, path: string): string {
   if (typeof content === "string") return content;
   if (Array.isArray(content)) return content.map((part) => partText(part, path)).join("\n");
   // An assistant's message may have been a call: a history keeps no text then.
@@ -57,7 +52,7 @@ function isGiven(name: string, value: unknown, path: string): boolean {
 }
 
 function messageOf(value: unknown, path: string): ChatMessage {
-  if (!isObject(value)) throw refusal(path, "it must be an object");
+  if (!isJsonObject(value)) throw refusal(path, "it must be an object");
   const { role } = value;
   if (!roles.has(role)) {
     const found = typeof role === "string" ? `, it is ${quoted(role)}` : "";

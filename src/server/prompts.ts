@@ -8,6 +8,7 @@ import type { ServedModel } from "./deps.ts";
 import type { Hold } from "./budget.ts";
 import { InvalidRequestError } from "./errors.ts";
 import { refusal } from "./fields.ts";
+import { hasLongRun, longestRun } from "./long_runs.ts";
 
 const promptRule = "it must be a text, a list of texts, a list of token ids, or a list of such lists";
 
@@ -65,6 +66,9 @@ export async function encodeText(text: string, options: PromptOptions): Promise<
   if (fewest + (maxTokens ?? 1) > context) {
     const param = fewest >= context ? field : "max_tokens";
     throw tooLong(`at least ${fewest}`, { context, maxTokens, param });
+  }
+  if (await hasLongRun(text)) {
+    throw refusal(field, `it has more than ${longestRun} letters, digits, blanks or other signs in a row`);
   }
   const ids = await tokenizer.encodeAsync(text, { addSpecialTokens, signal });
   signal.throwIfAborted();

@@ -11,7 +11,7 @@ import type { TrainingRecord } from "./records.ts";
 type Chat = TrainingRecord & { readonly form: "chat" };
 
 interface Place {
-  readonly tokenizer: Pick<Tokenizer, "chatPrompt">;
+  readonly tokenizer: Pick<Tokenizer, "chatPrompt" | "chatGenerations">;
   readonly place: string;
   readonly lossOn: LossOn;
 }
@@ -48,9 +48,38 @@ function checkWritten(chat: Chat, { whole, tokenizer, place }: Place & { readonl
   }
 }
 
+/** The conversation, cut where the template's `{% generation %}` blocks begin and end that are learnt. */
+function markedSegments(
+  { turns }: Chat,
+  { whole, place, marked }: {
+    readonly whole: string;
+    readonly place: string;
+    readonly marked: readonly { readonly start: number; readonly end: number }[];
+  },
+): Segment[] {
+  const answers = turns.filter(({ message }) => message.role === "assistant");
+  const isLearnt = answers.map(({ role }) => role === "answer");
+  if (marked.length !== answers.length && isLearnt.includes(false)) {
+    throw new SyntaxError(
+      `Cannot tell what to learn from ${place}: the model's chat template marks ${marked.length} stretches by ` +
+        `{% generation %} for ${answers.length} messages of the assistant, and not all of them are to be learnt`,
+    );
+  }
+  const segments: Segment[] = [];
+  let done = 0;
+  for (const [index, { start, end }] of marked.entries()) {
+    if (isLearnt[index] === false) continue;
+    segments.push({ text: whole.slice(done, start), isTarget: false });
+    segments.push({ text: whole.slice(start, end), isTarget: true });
+    done = end;
+  }
+  return [...segments, { text: whole.slice(done), isTarget: false }];
+}
+
 /**
  * A conversation, cut where the assistant's turns begin and end that are learnt, or are not, unlike the rest: a turn
- * begins where the prompt that asks for it ends. Takes two renderings a cut.
+ * begins where the prompt that asks for it ends. Takes two renderings a cut. Where the loss is on the assistant's turns
+ * and the template marks its tokens by `{% generation %}`, the marks alone count, as in transformers.
  *
  * @throws SyntaxError where there is nothing to learn, where the template leaves out tools, documents or calls, or where the template writes what came before a turn anew.
  */
@@ -66,6 +95,13 @@ export function chatSegments(chat: Chat, { tokenizer, place, lossOn }: Place): S
       `Cannot learn from ${place}: the loss is on the assistant's turns, and it has none`,
     );
   }
+  const marked = isOnAll ? undefined : tokenizer.chatGenerations?.(messages, closed);
+  if (marked?.length === 0) {
+    throw new SyntaxError(
+      `Cannot learn from ${place}: the loss is on what the chat template marks by {% generation %}, and it marks nothing`,
+    );
+  }
+  if (marked) return markedSegments(chat, { whole, place, marked }).filter(({ text }) => text !== "");
   const segments: Segment[] = [];
   let done = 0;
   turns.forEach(({ role }, index) => {

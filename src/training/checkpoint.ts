@@ -15,7 +15,7 @@ export type Files = ReadonlyMap<string, Uint8Array>;
 export interface CheckpointStore {
   /** Keeps a step's files; when it resolves they are complete, and older ones may be gone. */
   save(step: number, files: Files): Promise<void>;
-  /** Files of the newest checkpoint; undefined when there is none. */
+  /** Files of the newest checkpoint, the one that was saved last; undefined when there is none. */
   latest(): Promise<Files | undefined>;
 }
 

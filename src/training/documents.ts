@@ -4,11 +4,12 @@
  * @module
  */
 import { parseJson } from "../jinja/template.ts";
+import { isJsonObject } from "../json.ts";
 import type { Tokenizer } from "../models/tokenizer_types.ts";
 import { chatSegments } from "./chat_segments.ts";
 import { type ByteStream, linesOf, longestText } from "./lines.ts";
 import { recordOf } from "./records.ts";
-import { isObject, kindOf } from "./turns.ts";
+import { kindOf } from "./turns.ts";
 
 /**
  * What a training file is.
@@ -46,7 +47,7 @@ export interface DocumentOptions {
   readonly format: DataFormat;
   /** Default `all`. */
   readonly lossOn?: LossOn;
-  readonly tokenizer: Pick<Tokenizer, "chatPrompt">;
+  readonly tokenizer: Pick<Tokenizer, "chatPrompt" | "chatGenerations">;
 }
 
 /** Tables and archives: their bytes are no text to learn. */
@@ -157,7 +158,7 @@ async function* arrayDocuments(
 function isLines(lines: readonly string[]): boolean {
   const first = lines.find((line) => /\S/.test(line)) ?? "";
   try {
-    return isObject(JSON.parse(first));
+    return isJsonObject(JSON.parse(first));
   } catch {
     return false;
   }
@@ -179,7 +180,7 @@ type RecordOptions = DocumentOptions & { readonly place: string };
 
 function* jsonDocument(value: unknown, options: RecordOptions): Generator<TextDocument> {
   const { place, lossOn = "all" } = options;
-  if (!isObject(value)) {
+  if (!isJsonObject(value)) {
     throw new SyntaxError(
       `Cannot read ${place} as a document: it must be a JSON object, it is ${kindOf(value)}`,
     );

@@ -6,8 +6,9 @@
  *
  * @module
  */
+import { isJsonObject } from "../json.ts";
 import type { ChatOptions } from "../models/tokenizer_types.ts";
-import { type Fields, isObject, kindOf, type Turn, turnsOf } from "./turns.ts";
+import { type Fields, kindOf, type Turn, turnsOf } from "./turns.ts";
 
 /** What a record says. */
 export type TrainingRecord =
@@ -116,7 +117,7 @@ function objects(
 ): readonly Fields[] | undefined {
   if (!isGiven(fields, field)) return undefined;
   const value = fields[field];
-  if (Array.isArray(value) && value.every(isObject)) return value;
+  if (Array.isArray(value) && value.every(isJsonObject)) return value;
   throw new SyntaxError(
     `Cannot read "${field}" of ${place}: it must be a list of objects, it is ${kindOf(value)}`,
   );
@@ -124,7 +125,7 @@ function objects(
 
 function chatOptions(fields: Fields, place: string): Pick<ChatOptions, "tools" | "documents" | "variables"> {
   const variables = fields.chat_template_kwargs ?? undefined;
-  if (variables !== undefined && !isObject(variables)) {
+  if (variables !== undefined && !isJsonObject(variables)) {
     throw new SyntaxError(
       `Cannot read "chat_template_kwargs" of ${place}: it must be an object, it is ${kindOf(variables)}`,
     );

@@ -3,10 +3,11 @@
  *
  * @module
  */
+import { isJsonObject, type JsonObject } from "../json.ts";
 import type { ChatMessage } from "../models/tokenizer_types.ts";
 
 /** A JSON object. */
-export type Fields = Readonly<Record<string, unknown>>;
+export type Fields = JsonObject;
 
 /** A message, and what it is to training. */
 export interface Turn {
@@ -22,11 +23,6 @@ export interface Turn {
 export function kindOf(value: unknown): string {
   if (value === null) return "null";
   return Array.isArray(value) ? "a list" : typeof value === "object" ? "an object" : `a ${typeof value}`;
-}
-
-/** Whether a value is a JSON object. */
-export function isObject(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 interface Place {
@@ -98,13 +94,13 @@ function isWeighted({ role, weight }: Fields, place: Place): boolean {
   if (weight === undefined || weight === null) return true;
   if (role !== "assistant") return fail(place, '"weight" is for messages of the assistant only');
   // A number that was written as 1.0 is an object that keeps how it was written.
-  const value = isObject(weight) ? weight.value : weight;
+  const value = isJsonObject(weight) ? weight.value : weight;
   if (value === 0 || value === 1) return value === 1;
   return fail(place, `"weight" must be 0 or 1, it is ${JSON.stringify(value) ?? kindOf(value)}`);
 }
 
 function turnOf(given: unknown, place: Place): Turn {
-  if (!isObject(given)) return fail(place, `it must be an object, it is ${kindOf(given)}`);
+  if (!isJsonObject(given)) return fail(place, `it must be an object, it is ${kindOf(given)}`);
   const message = named(given, place);
   for (const [field, remedy] of Object.entries(remedies)) {
     if (message[field] !== undefined && message[field] !== null) {

@@ -21,11 +21,3 @@ export function bundle(entry: string): string {
     rmSync(folder, { recursive: true });
   }
 }
-
-/** Imports of the runtimes' own modules as the package's `browser` field has them: of empty ones. */
-export function withoutRuntimes(code: string): string {
-  return code.replace(
-    /^import \{([^}]*)\} from "node:[^"]+";$/gm,
-    (_, names: string) => `const {${names.replaceAll(" as ", ": ")}} = {};`,
-  );
-}

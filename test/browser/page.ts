@@ -8,7 +8,7 @@ import { type Case, type Kernel, kernels } from "../../kernels/mod.ts";
 import { cpuDevice } from "../../src/device/cpu.ts";
 import type { Device } from "../../src/device/device.ts";
 import { webgpuDevice } from "../../src/device/webgpu.ts";
-import { openGpu } from "../../src/runtime/gpu.ts";
+import { openGpu } from "../../src/device/open_gpu.ts";
 import { checkCase, checkTexts } from "../kernel_contract.ts";
 
 /** What the page found. */

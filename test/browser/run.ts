@@ -9,7 +9,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { type Browser, chromium, type Route } from "playwright-core";
 import { checkBenchPage } from "./bench.ts";
-import { bundle, withoutRuntimes } from "./bundle.ts";
+import { bundle } from "./bundle.ts";
 import { chromiumFlags, findChromium } from "./chromium.ts";
 import type { PageReport } from "./page.ts";
 import { checkThread } from "./thread.ts";
@@ -52,7 +52,7 @@ const files = {
 };
 const browser = await chromium.launch({ ...findChromium(), args: chromiumFlags });
 try {
-  const trainingCode = withoutRuntimes(bundle(join(here, "../../examples/browser/train.ts")));
+  const trainingCode = bundle(join(here, "../../examples/browser/train.ts"));
   const pages = [
     ...await failuresOf("train.html", () => checkTrainingPage(browser, trainingCode)),
     ...await failuresOf("bench/page", () => checkBenchPage(browser)),

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { Browser } from "playwright-core";
-import { bundle, withoutRuntimes } from "./bundle.ts";
+import { bundle } from "./bundle.ts";
 import type { ThreadReport } from "./thread_page.ts";
 
 const isolating = {
@@ -36,8 +36,8 @@ async function report(
 /** The bundle names the worker's module as the sources do. */
 export async function checkThread(browser: Browser): Promise<void> {
   const here = import.meta.dirname!;
-  const page = withoutRuntimes(bundle(join(here, "thread_page.ts")));
-  const worker = withoutRuntimes(bundle(join(here, "../../src/runtime/cpu_worker.ts")));
+  const page = bundle(join(here, "thread_page.ts"));
+  const worker = bundle(join(here, "../../src/device/cpu_worker.ts"));
   const files = { "/page.js": page, "/cpu_worker.ts": worker };
   const isolated = await report(browser, { files, headers: isolating });
   assert.equal(isolated.description, "CPU (WASM SIMD, one thread of its own)");

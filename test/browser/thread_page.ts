@@ -5,7 +5,7 @@
  */
 import { add, anyKernel, linear } from "../../kernels/mod.ts";
 import { step } from "../../src/plan.ts";
-import { openCpuDevice } from "../../src/runtime/open_cpu.ts";
+import { openCpuDevice } from "../../src/device/open_cpu.ts";
 import { tensor } from "../../src/tensor.ts";
 
 /** What a page saw. */

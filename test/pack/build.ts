@@ -20,10 +20,13 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { wasmBytes } from "../../kernels/wasm_bytes.ts";
 import { root } from "../architecture.ts";
-import { compile, type Compiled } from "./compile.ts";
+import { compile } from "./compile.ts";
 
 /** Packages that the package works without: a GPU needs Dawn, the CPU device does not. */
 const optional = ["webgpu"];
+
+/** Packages that a door needs which most users never open: `fourierft/testing`. */
+const peers = ["fast-check"];
 
 /** The CPU device's WASM as a file: platforms that compile nothing at run time take it compiled from here. */
 const wasmFile = "./kernels.wasm";
@@ -41,6 +44,7 @@ interface Manifest {
   readonly license: string;
   readonly exports: Readonly<Record<string, string>>;
   readonly dependencies: Readonly<Record<string, string>>;
+  readonly devDependencies: Readonly<Record<string, string>>;
 }
 
 /** A door of the package: what it is in the sources, as a manifest names it. */
@@ -49,7 +53,8 @@ function door(source: string): Record<string, string> {
   return { types: `${file}.d.ts`, default: `${file}.js` };
 }
 
-function manifest(own: Manifest, { imports, started }: Compiled): Record<string, unknown> {
+/** @param started Modules that are started by their URL: bundlers must not drop them. */
+function manifest(own: Manifest, started: readonly string[]): Record<string, unknown> {
   const needed = Object.entries(own.dependencies).filter(([name]) => !optional.includes(name));
   return {
     name: own.name,
@@ -64,9 +69,10 @@ function manifest(own: Manifest, { imports, started }: Compiled): Record<string,
       [wasmFile]: { types: `${wasmFile}.d.ts`, default: wasmFile },
       "./package.json": "./package.json",
     },
-    imports,
     sideEffects: [`./${command}`, ...new Set(started.map((path) => `./${path}`))],
     dependencies: Object.fromEntries(needed.map(([name, version]) => [name, `^${version}`])),
+    peerDependencies: Object.fromEntries(peers.map((name) => [name, `^${own.devDependencies[name]}`])),
+    peerDependenciesMeta: Object.fromEntries(peers.map((name) => [name, { optional: true }])),
     optionalDependencies: Object.fromEntries(optional.map((name) => [name, own.dependencies[name]])),
   };
 }
@@ -83,8 +89,8 @@ export function buildPackage(): string {
   try {
     const inside = join(folder, "package");
     const own: Manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-    const compiled = compile(inside);
-    writeFileSync(join(inside, "package.json"), JSON.stringify(manifest(own, compiled), null, 2) + "\n");
+    const started = compile(inside);
+    writeFileSync(join(inside, "package.json"), JSON.stringify(manifest(own, started), null, 2) + "\n");
     writeFileSync(join(inside, wasmFile), wasmBytes());
     writeFileSync(join(inside, `${wasmFile}.d.ts`), wasmTypes);
     chmodSync(join(inside, command), 0o755);

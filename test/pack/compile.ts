@@ -5,7 +5,15 @@
  * @module
  */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import process from "node:process";
@@ -15,10 +23,18 @@ import { declareGlobals, globalTypes, globalTypesFile } from "./declarations.ts"
 /** Sources that are for this repository only. */
 const ours = ["src/cli/wgsl.ts"];
 
+/** Comments that bundlers read: a file that has one keeps its comments. */
+const forBundlers = /\/\* (?:@vite-ignore|webpackIgnore)/;
+
 /** Packages without types, used by the command line alone. */
 const untyped = ["cli-progress"];
 
-function options(out: string): Record<string, unknown> {
+/**
+ * Options of the compiler. Documentation stands in the declarations; code is published without comments.
+ *
+ * @param comments Whether to emit declarations, and code with its comments, in place of code alone.
+ */
+function options(out: string, comments: boolean): Record<string, unknown> {
   return {
     strict: true,
     noImplicitOverride: true,
@@ -32,12 +48,14 @@ function options(out: string): Record<string, unknown> {
     // Of packages, not ours: these are checked when the tarball is.
     skipLibCheck: true,
     rewriteRelativeImportExtensions: true,
-    declaration: true,
+    declaration: comments,
+    removeComments: !comments,
     rootDir: root,
     outDir: out,
   };
 }
 
+/** Runs the compiler once with comments, then once without; see {@linkcode options}. */
 function runCompiler(out: string): void {
   const folder = mkdtempSync(join(tmpdir(), "fourierft-compile-"));
   try {
@@ -48,15 +66,30 @@ function runCompiler(out: string): void {
     const sources = [...sourcesUnder("kernels"), ...sourcesUnder("src")].map(({ path }) => path)
       .filter((path) => !path.startsWith("kernels/assembly/") && !ours.includes(path));
     const files = [join(folder, "untyped.d.ts"), ...["mod.ts", ...sources].map((path) => join(root, path))];
-    const config = join(folder, "tsconfig.json");
-    writeFileSync(config, JSON.stringify({ compilerOptions: options(out), files }));
     const compiler = join(root, "node_modules/typescript/lib/tsc.js");
-    execFileSync(process.execPath, ["run", "-A", compiler, "-p", config], {
-      stdio: ["ignore", "inherit", "inherit"],
-    });
+    const run = (to: string, comments: boolean): void => {
+      const config = join(folder, "tsconfig.json");
+      writeFileSync(config, JSON.stringify({ compilerOptions: options(to, comments), files }));
+      execFileSync(process.execPath, ["run", "-A", compiler, "-p", config], {
+        stdio: ["ignore", "inherit", "inherit"],
+      });
+    };
+    const plain = join(folder, "plain");
+    run(out, true);
+    run(plain, false);
+    for (const path of filesUnder(out).filter((path) => path.endsWith(".js"))) {
+      if (forBundlers.test(readFileSync(join(out, path), "utf8"))) continue;
+      copyFileSync(join(plain, path), join(out, path));
+    }
   } finally {
     rmSync(folder, { recursive: true });
   }
+}
+
+/** Every file under a folder, by its path from there. */
+function filesUnder(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile()).map((entry) => relative(folder, join(entry.parentPath, entry.name)));
 }
 
 const relativeTs = /((?:\bfrom\s*|\bimport\s*\(?\s*|\bnew URL\(\s*)["']\.{1,2}\/[^"']+)\.ts(["'])/g;
@@ -65,31 +98,13 @@ const relativeTs = /((?:\bfrom\s*|\bimport\s*\(?\s*|\bnew URL\(\s*)["']\.{1,2}\/
 const helper = /^var __rewriteRelativeImportExtension = [\s\S]*?\n};\n/m;
 const helped = /__rewriteRelativeImportExtension\(([^()]*)\)/g;
 
-/** How a module of the runtime is named inside the package: a name with conditions in its manifest. */
-const runtimeName = (specifier: string): string => specifier.replace(/^node:/, "#node/");
-
-const runtimeImport = /^((?:import|export)\s+(?:\{([^}]*)\}|[^;"'{}]*?)\s*from\s*)"(node:[^"]+)"/gm;
-
-/** Names that modules import of the runtime's own modules. */
-export type RuntimeImports = ReadonlyMap<string, ReadonlySet<string>>;
-
-/** JavaScript as it is published; what it imports of the runtime's modules is noted. */
-function published(code: string, noted?: Map<string, Set<string>>): string {
+/** JavaScript as it is published. */
+function published(code: string): string {
   const text = code.replace(helper, "").replace(helped, "$1").replace(relativeTs, "$1.js$2");
   if (text.includes("__rewriteRelativeImportExtension") || /["']\.{1,2}\/[^"'\s]+\.ts["']/.test(text)) {
     throw new Error("Cannot publish a module: the name of a TypeScript file is left in it");
   }
-  if (!noted) return text;
-  return text.replace(runtimeImport, (_, before: string, names: string | undefined, from: string) => {
-    if (names === undefined) {
-      throw new Error(`Cannot replace the import of "${from}": only names in braces can be`);
-    }
-    const known = noted.get(from) ?? new Set();
-    for (const name of names.split(",")) known.add(name.trim().split(/\s+as\s+/)[0]);
-    known.delete("");
-    noted.set(from, known);
-    return `${before}"${runtimeName(from)}"`;
-  });
+  return text;
 }
 
 const withoutComments = (text: string): string =>
@@ -103,75 +118,35 @@ function publishedDeclarations(path: string, code: string): string {
   return text;
 }
 
-const fileOf = (specifier: string): string => `node/${specifier.slice("node:".length).replaceAll("/", "_")}`;
-
-/** ENOSYS is what systems say of a function that they do not have. */
-const refuse = (specifier: string): string =>
-  `function refuse(name) {
-  const error = new Error('Cannot call "' + name + '": this platform has no ${specifier}');
-  throw Object.assign(error, { code: "ENOSYS" });
-}
-`;
-
-/** The runtime's modules as files of the package: as they are, and in their place where there are none. */
-function runtimeFiles(imports: RuntimeImports): Record<string, string> {
-  return Object.fromEntries([...imports].flatMap(([specifier, all]) => {
-    const names = [...all].sort();
-    const refusals = names.map((name) => `export function ${name}() {\n  refuse("${name}");\n}\n`);
-    return [
-      [`${fileOf(specifier)}.js`, `export { ${names.join(", ")} } from "${specifier}";\n`],
-      [`${fileOf(specifier)}.none.js`, refuse(specifier) + refusals.join("")],
-    ];
-  }));
-}
-
-/** `imports` of the manifest: the runtime's modules by platform. */
-function conditions(imports: RuntimeImports): Record<string, unknown> {
-  return Object.fromEntries(
-    [...imports.keys()].sort().map((specifier) => {
-      const none = `./${fileOf(specifier)}.none.js`;
-      return [runtimeName(specifier), { workerd: none, browser: none, default: `./${fileOf(specifier)}.js` }];
-    }),
-  );
-}
-
-/** What the compiled package holds beside its files. */
-export interface Compiled {
-  /** For the manifest. */
-  readonly imports: Record<string, unknown>;
-  /** Modules that are started by their URL: bundlers must not drop them. */
-  readonly started: readonly string[];
-}
-
 function startedBy(path: string, code: string): string[] {
   return [...code.matchAll(/\bnew URL\("(\.{1,2}\/[^"]+\.js)",/g)].map(([, file]) =>
     join(dirname(path), file)
   );
 }
 
-/** Compiles the package's sources into a folder. */
-export function compile(out: string): Compiled {
+/**
+ * Compiles the package's sources into a folder.
+ *
+ * @returns modules that are started by their URL: bundlers must not drop them.
+ */
+export function compile(out: string): readonly string[] {
   runCompiler(out);
-  const noted = new Map<string, Set<string>>();
   const started: string[] = [];
   const write = (path: string, text: string): void => {
     mkdirSync(dirname(join(out, path)), { recursive: true });
     writeFileSync(join(out, path), text);
   };
-  const paths = readdirSync(out, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile()).map((entry) => relative(out, join(entry.parentPath, entry.name)));
-  for (const path of paths) {
+  for (const path of filesUnder(out)) {
     const code = readFileSync(join(out, path), "utf8");
     const command = path.startsWith("src/cli/");
     if (path.endsWith(".js")) {
-      const text = published(code, command ? undefined : noted);
+      const text = published(code);
       started.push(...startedBy(path, text));
       write(path, text);
     }
     if (path.endsWith(".d.ts") && command) rmSync(join(out, path));
     else if (path.endsWith(".d.ts")) write(path, publishedDeclarations(path, code));
   }
-  for (const [path, text] of Object.entries(runtimeFiles(noted))) write(path, text);
   write(globalTypesFile, globalTypes());
-  return { imports: conditions(noted), started };
+  return started;
 }

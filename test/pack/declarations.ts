@@ -13,6 +13,7 @@ import { dirname, relative } from "node:path";
 export const globalTypesFile = "platform_types.d.ts";
 
 const interfaces = [
+  "GPU",
   "GPUAdapter",
   "GPUAdapterInfo",
   "GPUBindGroup",
@@ -60,7 +61,8 @@ const withoutComments = (text: string): string =>
  */
 export function declareGlobals(path: string, code: string): string {
   const text = code.replace(/\bWebAssembly\.(Memory|Module|Instance)\b/g, "WebAssembly$1");
-  const used = [...new Set(withoutComments(text).match(/\b(GPU[A-Z]\w*|WebAssembly\w*)\b/g) ?? [])].sort();
+  const used = [...new Set(withoutComments(text).match(/\b(GPU(?:[A-Z]\w*)?|WebAssembly\w*)\b/g) ?? [])]
+    .sort();
   const unknown = used.find((name) => !known.includes(name));
   if (unknown) throw new Error(`Cannot publish "${path}": the platform's type ${unknown} has no declaration`);
   if (used.length === 0) return text;

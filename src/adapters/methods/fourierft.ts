@@ -8,12 +8,8 @@ import { fourierDelta } from "../../../kernels/fourier_delta.ts";
 import { fourierGradient } from "../../../kernels/fourier_gradient.ts";
 import { fourierLinear } from "../../../kernels/fourier_linear.ts";
 import { fourierLinears } from "../../../kernels/fourier_linears.ts";
-import {
-  type FourierTable,
-  fourierTable,
-  type Frequencies,
-  inOrder,
-} from "../../../kernels/fourier_table.ts";
+import { type FourierTable, fourierTable, inOrder } from "../../../kernels/fourier_table.ts";
+import { type Draw, frequencies } from "../../../kernels/frequencies.ts";
 import { bitsOf } from "../../../kernels/record.ts";
 import { ConfigError } from "../../errors.ts";
 import { step } from "../../plan.ts";
@@ -22,7 +18,6 @@ import { integerField, numberField, refuseUnknown } from "../fields.ts";
 import type { AdapterModule, LinearShape, Method, ReadOptions } from "../method.ts";
 import type { TrainableModule } from "../training.ts";
 import { checkReach, checkScale, finiteFloats } from "../numbers.ts";
-import { randperm } from "../torch_random.ts";
 
 const prefix = "base_model.model.";
 const suffix = ".fourierft_spectrum";
@@ -51,26 +46,6 @@ export interface Spectrum {
   readonly options?: ReadOptions;
 }
 
-/**
- * The n frequencies PEFT draws for an (out, in) weight: the first n of torch.randperm(out * in), row-major.
- *
- * @throws RangeError when n is more than out * in.
- */
-export function frequencies(
-  n: number,
-  shape: LinearShape,
-  draw: { seed: number; options?: ReadOptions },
-): Frequencies {
-  const flat = randperm(shape.out * shape.in, { seed: draw.seed, count: n, torch: draw.options?.torch });
-  const u = new Uint32Array(n);
-  const v = new Uint32Array(n);
-  for (let l = 0; l < n; l++) {
-    u[l] = Math.floor(flat[l] / shape.in);
-    v[l] = flat[l] % shape.in;
-  }
-  return { u, v };
-}
-
 /** Frequency tables by what determines them: adapters of one seed share theirs. Small: 4 (n + out / 2) bytes each. */
 const tableCache = new Map<string, FourierTable>();
 const tableCacheEntries = 1024;
@@ -91,7 +66,7 @@ export function fourierModule({ coefficients, seed, scaling, options = {} }: Spe
     `${seed}:${n}:${out}x${inFeatures}:${options.torch ?? ""}`;
   const forward = (shape: LinearShape): FourierTable =>
     cachedTable(key(shape), () => {
-      const { u, v } = frequencies(n, shape, { seed, options });
+      const { u, v } = frequencies(n, shape, { seed, ...options });
       return fourierTable({ destination: u, source: v }, { destination: shape.out, source: shape.in });
     });
   return {
@@ -119,7 +94,7 @@ export function fourierModule({ coefficients, seed, scaling, options = {} }: Spe
       };
     },
     deltaStep(shape, { upload, weight, mode, rows }) {
-      const { u, v } = frequencies(n, shape, { seed, options });
+      const { u, v } = frequencies(n, shape, { seed, ...options });
       const { table, order } = fourierTable({ destination: v, source: u }, {
         destination: shape.in,
         source: shape.out,
@@ -143,9 +118,9 @@ export function fourierModule({ coefficients, seed, scaling, options = {} }: Spe
         table: forward(shape),
         scaling,
         upload,
-        draw: { seed, options },
+        draw: { seed, ...options },
       }),
-    spectrum: (shape) => ({ ...frequencies(n, shape, { seed, options }), c: coefficients }),
+    spectrum: (shape) => ({ ...frequencies(n, shape, { seed, ...options }), c: coefficients }),
   };
 }
 
@@ -157,7 +132,7 @@ function trainableFourier(
     readonly table: FourierTable;
     readonly scaling: number;
     readonly upload: (t: HostTensor) => Tensor;
-    readonly draw: { seed: number; options?: ReadOptions };
+    readonly draw: Draw;
   },
 ): TrainableModule {
   const n = coefficients.length;

@@ -4,9 +4,10 @@
  * @module
  */
 import { ConfigError } from "../../errors.ts";
+import { isJsonObject, type JsonObject } from "../../json.ts";
 
 /** An object of tokenizer.json. */
-export type Fields = Readonly<Record<string, unknown>>;
+export type Fields = JsonObject;
 
 /** A field that breaks a rule. */
 export function refuse(name: string, value: unknown, rule: string): ConfigError {
@@ -23,14 +24,11 @@ function reader<T>(kind: string, holds: (value: unknown) => value is T) {
   };
 }
 
-const isObject = (value: unknown): value is Fields =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
 /** Each reads a field, or takes `absent` where it is null or missing. */
 export const text = reader("a text", (value): value is string => typeof value === "string");
 export const flag = reader("true or false", (value): value is boolean => typeof value === "boolean");
 export const list = reader("a list", (value): value is readonly unknown[] => Array.isArray(value));
-export const object = reader("an object", isObject);
+export const object = reader("an object", isJsonObject);
 export const count = reader(
   "a whole number",
   (value): value is number => Number.isSafeInteger(value) && (value as number) >= 0,
@@ -43,7 +41,7 @@ export const character = reader(
 /** The objects of a list. */
 export function objects(fields: Fields, name: string, absent?: readonly unknown[]): readonly Fields[] {
   return list(fields, name, absent).map((value) => {
-    if (!isObject(value)) throw refuse(name, value, "it must be a list of objects");
+    if (!isJsonObject(value)) throw refuse(name, value, "it must be a list of objects");
     return value;
   });
 }

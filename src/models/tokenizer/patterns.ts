@@ -31,11 +31,23 @@ export function expression(source: string): RegExp {
   }
 }
 
+/** @throws RangeError for a word that the runtime's own stack of a regular expression does not hold: millions of letters. */
+function found(regex: RegExp, text: string): RegExpExecArray | null {
+  try {
+    return regex.exec(text);
+  } catch (error) {
+    throw new RangeError(
+      `Cannot encode a text of ${text.length} characters: it has a word that is too long for this runtime's regular ` +
+        `expressions (${(error as Error).message})`,
+    );
+  }
+}
+
 /** The finder of a regular expression. */
 export function finderOf(regex: RegExp): Finder {
   return (text, from) => {
     regex.lastIndex = from;
-    const match = regex.exec(text);
+    const match = found(regex, text);
     return match ? { start: match.index, end: match.index + match[0].length } : undefined;
   };
 }

@@ -3,21 +3,12 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import {
-  applyModule,
-  cpuDevice,
-  deltaOf,
-  fourierft,
-  fourierModule,
-  frequencies,
-  openCpuDevice,
-  openDevice,
-  openFolder,
-  openModel,
-} from "fourierft";
-import { kernels, portableLimits } from "fourierft/kernels";
+import { applyModule, cpuDevice, deltaOf, fourierft, fourierModule, openModel } from "fourierft";
+import { openCpuDevice, openDevice, openFolder, openGpu } from "fourierft/node";
+import { frequencies, kernelRunner, kernels, portableLimits, scale } from "fourierft/kernels";
 import { parseSafetensors, writeSafetensors } from "fourierft/safetensors";
 import { createApp } from "fourierft/server";
+import { drawnProperties } from "fourierft/testing";
 
 const shape = { out: 6, in: 9 };
 const seed = 2024;
@@ -66,7 +57,7 @@ test("openCpuDevice: its thread has the definition's numbers", async () => {
 });
 
 test("openCpuDevice: a program that forgets its device ends", () => {
-  const program = `import { openCpuDevice } from "fourierft";
+  const program = `import { openCpuDevice } from "fourierft/node";
     const device = await openCpuDevice();
     console.log((await device.read(device.alloc([2], "float32"))).join());`;
   const options = { encoding: "utf8", timeout: 60_000 };
@@ -95,6 +86,28 @@ test("fourierft/kernels: every kernel prints its WGSL", () => {
     const launch = kernel.launch({ uniforms, dtypes: { ...usual, ...dtypes } }, portableLimits);
     for (const { wgsl } of launch.dispatches) assert.match(wgsl, /fn main\(/);
   }
+});
+
+test("fourierft/testing: the CPU device has every property of spectral reconstruction", async () => {
+  const device = cpuDevice();
+  for (const property of Object.values(drawnProperties)) {
+    await property(async (spectrum, shape) => {
+      const { data } = await deltaOf(device, { method: fourierft, module: fourierModule(spectrum), shape });
+      return data;
+    }, { drawn: true, numRuns: 10 });
+  }
+});
+
+test("fourierft/kernels: a kernel runs on a GPUDevice of the caller", async () => {
+  const gpu = await openGpu();
+  const runner = kernelRunner(gpu.device);
+  const buffers = {
+    y: runner.upload(Float32Array.of(1, -2, 3)),
+    factor: runner.upload(Float32Array.of(0.5)),
+  };
+  await runner.run(scale, { buffers, uniforms: { count: 3 } });
+  assert.deepEqual([...new Float32Array(await runner.read(buffers.y)).subarray(0, 3)], [0.5, -1, 1.5]);
+  gpu.destroy();
 });
 
 test("fourierft/safetensors: what is written is read", () => {

@@ -8,13 +8,12 @@ import {
   finiteFloats,
   loadAdapter,
   methods,
-  openAdapterStore,
-  openFolder,
   openModel,
   refuseUnknown,
   step,
   tensor,
 } from "fourierft";
+import { openAdapterStore, openFolder } from "fourierft/node";
 import { scaleOutputs } from "fourierft/kernels";
 import { fromTensor, writeSafetensors } from "fourierft/safetensors";
 

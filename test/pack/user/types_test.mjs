@@ -15,6 +15,7 @@ import {
 import { adaptedLinearsRmsNorm, attention, type Kernel, kernels, normals, rmsNorm } from "fourierft/kernels";
 import { parseSafetensors } from "fourierft/safetensors";
 import { createApp } from "fourierft/server";
+import { shapes, type SpectralReconstruction, spectralProperties } from "fourierft/testing";
 
 type IsAny<T> = 0 extends 1 & T ? true : false;
 const isTyped = <T>(_: T, any: IsAny<T>): void => void any;
@@ -30,6 +31,10 @@ export async function check(device: Device, folder: ReadableFolder, message: Cha
   isTyped(normals, false);
   isTyped(parseSafetensors, false);
   isTyped(createApp, false);
+  isTyped(shapes, false);
+  // @ts-expect-error: an implementation answers with numbers
+  const reconstruct: SpectralReconstruction = () => "dW";
+  void spectralProperties.linearity(reconstruct, { shapes: shapes({ longest: 8 }) });
   const kernel: Kernel = kernels[0];
   // @ts-expect-error: a kernel's buffers have names
   void rmsNorm.buffers.nothing;
@@ -50,7 +55,8 @@ export async function check(device: Device, folder: ReadableFolder, message: Cha
 
 /** For programs with the types of WebGPU: they are the package's own. */
 const userOfGpu = `
-import { type OpenGpu, openGpu, webgpuDevice } from "fourierft";
+import { type OpenGpu, webgpuDevice } from "fourierft";
+import { openGpu } from "fourierft/node";
 export async function open(own: GPUDevice, gpu: OpenGpu): Promise<void> {
   webgpuDevice(own).destroy();
   const device: GPUDevice = (await openGpu()).device;

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { build } from "esbuild";
-import { cpuDevice, deltaOf, fourierft, loadAdapter, openFolder } from "fourierft";
+import { cpuDevice, deltaOf, fourierft, loadAdapter } from "fourierft";
+import { openFolder } from "fourierft/node";
 import { parseSafetensors } from "fourierft/safetensors";
 import { Miniflare } from "miniflare";
 

@@ -1,0 +1,37 @@
+/**
+ * Buffers of a GPU that kernels read and write.
+ *
+ * @module
+ */
+
+// WebGPU's flag values, by number: npm's Dawn brings no globals, and a caller's GPUDevice may come from there.
+const storageUsage = 0x80 | 0x8 | 0x4; // STORAGE | COPY_DST | COPY_SRC
+
+/** A part of a buffer. */
+export interface BufferPart {
+  readonly buffer: GPUBuffer;
+  /** Bytes, a multiple of the GPU's `minStorageBufferOffsetAlignment` (256 at most); 0 where left out. */
+  readonly offset?: number;
+  /** Bytes, a multiple of 4; to the buffer's end where left out. */
+  readonly size?: number;
+}
+
+export const roundUp = (n: number, step: number): number => Math.ceil(n / step) * step;
+
+/** Bytes that one buffer may have, and be bound whole. */
+export function maxBufferBytes(gpu: GPUDevice): number {
+  return Math.min(gpu.limits.maxBufferSize, gpu.limits.maxStorageBufferBindingSize);
+}
+
+/**
+ * A zeroed buffer.
+ *
+ * @throws RangeError for more than {@linkcode maxBufferBytes}.
+ */
+export function storageBuffer(gpu: GPUDevice, sizeBytes: number): GPUBuffer {
+  const size = Math.max(16, roundUp(sizeBytes, 4)), most = maxBufferBytes(gpu);
+  if (size > most) {
+    throw new RangeError(`Cannot allocate ${size} bytes on the GPU: one buffer holds at most ${most}`);
+  }
+  return gpu.createBuffer({ size, usage: storageUsage });
+}
