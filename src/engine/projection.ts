@@ -7,6 +7,7 @@ import { add } from "../../kernels/add.ts";
 import { addBias } from "../../kernels/add_bias.ts";
 import { copy } from "../../kernels/copy.ts";
 import { placeColumns } from "../../kernels/place_columns.ts";
+import { takeColumns } from "../../kernels/take_columns.ts";
 import type { Bank, LinearGroup } from "../adapters/bank.ts";
 import type { LinearShape, Phase } from "../adapters/method.ts";
 import type { Device } from "../device/device.ts";
@@ -112,13 +113,13 @@ function partOf(
   const own = boundRows(weight, { at: column, out });
   return {
     ...{ linears: { first: linears.first + i, count: 1 }, shape: { out, in: shape.in }, bias, column },
-    product({ x, y, rows, accumulate }) {
-      if (own) return [linearStep({ weight: own }, { x, y }, { rows, out, in: shape.in, accumulate })];
+    // Nothing is added to what a part's tensor held.
+    product({ x, y, rows }) {
+      if (own) return [linearStep({ weight: own }, { x, y }, { rows, out, in: shape.in, accumulate: 0 })];
       const wide = scratch.of("wide", [x.shape[0], shape.out]);
-      const words = { rows, out, width: shape.out, from: column, stride: out, column: 0, accumulate };
       return [
         linearStep({ weight }, { x, y: wide }, { rows, ...shape, accumulate: 0 }),
-        step(placeColumns, { x: wide, y }, words),
+        step(takeColumns, { x: wide, y }, { rows, dim: out, stride: shape.out, at: column }),
       ];
     },
   };
@@ -139,7 +140,7 @@ function partSteps(
     const before = acting(banks, "before", side.linears);
     const input = before.length > 0 ? scratch.of("input", x.shape) : x;
     const part = only ? y : scratch.of("part", [y.shape[0], out]);
-    const words = { rows, out, width: out, from: 0, stride, column, accumulate };
+    const words = { rows, out, stride, column, accumulate };
     return [
       ...(before.length > 0 ? [step(copy, { x, y: input }, { count: rows * inSize })] : []),
       ...before.map((bank) => bank.before(first, { x: input, rows, slots: slotsOf(bank) })),
