@@ -39,22 +39,36 @@ export type {
 } from "./kernels/mod.ts";
 export { type AdaptedLinear, applyModule, deltaOf, merge, unmerge } from "./src/adapters/apply.ts";
 export { Bank, type Linear, type LinearGroup } from "./src/adapters/bank.ts";
-export type { NewAdapter } from "./src/adapters/create.ts";
+export { baseLinear } from "./src/adapters/base.ts";
+export type { FourierOptions, LoraOptions, NewAdapter, OwnAdapter } from "./src/adapters/create.ts";
 export type {
   AdapterFiles,
   AdapterModule,
-  BankStep,
+  AfterStep,
+  BankTensors,
+  BaseLinear,
+  BeforeStep,
+  BesideStep,
   DeltaIo,
   DeltaMode,
   DeltaRows,
   LinearShape,
   Method,
   Packed,
+  Phase,
   ReadOptions,
-  TrainableModule,
-  TrainingConfig,
-  TrainIo,
+  ReadyIo,
+  Workspace,
 } from "./src/adapters/method.ts";
+export type {
+  MethodTraining,
+  OptionSpec,
+  TrainableModule,
+  TrainablePhase,
+  TrainAfterIo,
+  TrainIo,
+} from "./src/adapters/training.ts";
+export { dora } from "./src/adapters/methods/dora.ts";
 export { fourierft, fourierModule, type Spectrum } from "./src/adapters/methods/fourierft.ts";
 export { lora } from "./src/adapters/methods/lora.ts";
 export { methods } from "./src/adapters/methods/mod.ts";
@@ -68,6 +82,9 @@ export {
   type RegistryOptions,
   type StoredAdapter,
 } from "./src/adapters/registry.ts";
+export { refuseUnknown } from "./src/adapters/fields.ts";
+export { finiteFloats } from "./src/adapters/numbers.ts";
+export type { BaseOf } from "./src/adapters/ready.ts";
 export type { AdapterCard, AdapterService } from "./src/adapters/service.ts";
 export { cpuDevice, type CpuDeviceOptions } from "./src/device/cpu.ts";
 export {

@@ -10,11 +10,13 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import { create } from "webgpu";
 import { Bank } from "../src/adapters/bank.ts";
-import type { AdapterModule, Method } from "../src/adapters/method.ts";
+import type { Method } from "../src/adapters/method.ts";
 import { methods } from "../src/adapters/methods/mod.ts";
+import { newModule } from "../test/new_module.ts";
 import type { Device } from "../src/device/device.ts";
 import { type WebGpuDevice, webgpuDevice } from "../src/device/webgpu.ts";
 import { uniforms } from "../src/engine/random.ts";
+import { readyFor } from "../src/engine/base.ts";
 import { Runner } from "../src/engine/runner.ts";
 import { type LlamaConfig, parseLlamaConfig } from "../src/models/llama/config.ts";
 import { loadModel, type Model } from "../src/models/model.ts";
@@ -93,11 +95,18 @@ async function report(name: string, layers: number, method?: Method): Promise<vo
   };
   const loaded = await model(device, layers);
   const banks = method ? [new Bank(device, method, { linears: loaded.linears, capacity: 64 })] : [];
-  const fields = { random: uniforms(1), nFrequency: 100 };
+  const random = uniforms(1);
   const linears = loaded.linears.slice(0, -1);
-  const modules = (method: Method): Map<string, AdapterModule> =>
-    new Map(linears.map(({ path, shape }) => [path, method.create!(shape, fields)]));
-  const [adapter] = banks.map((bank) => ({ bank, slot: bank.load(modules(bank.method))! }));
+  const adapterOf = async (bank: Bank): Promise<{ readonly bank: Bank; readonly slot: number }> => {
+    const modules = new Map(
+      linears.map(({ path, shape }) =>
+        [path, newModule(bank.method, shape, { n_frequency: 100 }, random)] as const
+      ),
+    );
+    const ready = await readyFor(device, loaded, { method: bank.method, modules });
+    return { bank, slot: bank.load(ready.modules)! };
+  };
+  const [adapter] = await Promise.all(banks.map(adapterOf));
   const runner = new Runner(device, loaded, { banks, maxRows: 256, maxOutputs: 64, cacheRows });
   const batch = (rows: number, step: number): Promise<unknown> =>
     runner.step(
@@ -109,7 +118,7 @@ async function report(name: string, layers: number, method?: Method): Promise<vo
     writes = 0;
     const us = await time(steps, (i) => batch(rows, i));
     console.log(
-      `${name.padEnd(26)} ${(method?.peftType ?? "no adapter").padEnd(11)} ${`${rows} rows`.padEnd(8)} ` +
+      `${name.padEnd(26)} ${(method?.name ?? "no adapter").padEnd(11)} ${`${rows} rows`.padEnd(8)} ` +
         `${us.toFixed(0).padStart(5)} us a step; ${launches} dispatches, ${writes / steps} writes`,
     );
   }

@@ -11,6 +11,7 @@ import { linearTransposed } from "../kernels/linear_transposed.ts";
 import type { AdapterModule } from "../src/adapters/method.ts";
 import { fourierft } from "../src/adapters/methods/fourierft.ts";
 import { lora } from "../src/adapters/methods/lora.ts";
+import { newModule } from "../test/new_module.ts";
 import { type WebGpuDevice, webgpuDevice } from "../src/device/webgpu.ts";
 import { uniforms } from "../src/engine/random.ts";
 import { type Plan, type Step, step } from "../src/plan.ts";
@@ -22,7 +23,7 @@ import { timePrograms, type Timing } from "./timer.ts";
 
 const table = "training";
 const [nFrequency, rank] = [1000, 16];
-const config = { nFrequency, r: rank, loraAlpha: rank, random: uniforms(2) };
+const random = uniforms(2);
 
 /** The layer's own tensors, which base and adapters work on. */
 interface Layer {
@@ -54,7 +55,7 @@ function basePlan({ d, rows, weight, x, y, dy, dx }: Layer): Plan {
 }
 
 interface AdapterSteps {
-  readonly forward: Step;
+  readonly forward: readonly Step[];
   readonly backward: readonly Step[];
   /** Tensors of the adapter's own. */
   readonly made: readonly Tensor[];
@@ -83,7 +84,8 @@ function adapterSteps(
     at: 0,
   };
   const trainable = module.trainable!(shape, (t) => kept(device.upload(t)));
-  return { forward: trainable.forward(io), backward: trainable.backward({ ...io, dy, dx }), made };
+  const { forward, backward } = trainable.beside!;
+  return { forward: forward(io), backward: backward({ ...io, dy, dx }), made };
 }
 
 /** A device of its own for each adapter, so that no scratch of another one is shared. */
@@ -95,7 +97,7 @@ async function* timeAdapter(
   const device = webgpuDevice(gpu);
   const { result: { forward, backward, made }, use } = await meterBuffers(gpu, async () => {
     const steps = adapterSteps(device, { module, layer });
-    device.run(await device.prepare([steps.forward, ...steps.backward]));
+    device.run(await device.prepare([...steps.forward, ...steps.backward]));
     await gpu.queue.onSubmittedWorkDone();
     return steps;
   });
@@ -104,7 +106,7 @@ async function* timeAdapter(
     const us = { median: medianUs, minimum: minimumUs, slowest: slowestUs, runs };
     return { table, row, column: `${name}: ${column}`, unit: "us", ...us };
   };
-  const forwardTiming = await timePlan(device, [forward], context);
+  const forwardTiming = await timePlan(device, forward, context);
   const backwardTiming = await timePlan(device, backward, context);
   yield cell("forward adds", forwardTiming);
   yield cell("backward adds", backwardTiming);
@@ -118,7 +120,7 @@ async function* timeAdapter(
   const mib = (bytes: number): number => bytes / 2 ** 20;
   yield { table, row, column: `${name}: peak`, unit: "MiB", median: mib(use.peakBytes) };
   yield { table, row, column: `${name}: largest buffer`, unit: "MiB", median: mib(use.largestBytes) };
-  for (const [i, one] of [forward, ...backward].entries()) {
+  for (const [i, one] of [...forward, ...backward].entries()) {
     const call = `${i === 0 ? "forward" : `backward ${i}`}, ${one.kernel.name}`;
     const part = { table: "training-kernels", row: `${row}, ${name}, ${call}`, unit: "us" };
     const { medianUs, runs } = await timePlan(device, [one], context);
@@ -139,8 +141,8 @@ export const trainingBench: Bench = {
     for (const d of context.quick ? [64] : [4096, 8192]) {
       const shape = { out: d, in: d };
       const modules = {
-        [`FourierFT n = ${nFrequency}`]: fourierft.create!(shape, config),
-        [`LoRA r = ${rank}`]: lora.create!(shape, config),
+        [`FourierFT n = ${nFrequency}`]: newModule(fourierft, shape, { n_frequency: nFrequency }, random),
+        [`LoRA r = ${rank}`]: newModule(lora, shape, { r: rank }, random),
       };
       for (const rows of context.quick ? [8] : [512, 4096]) {
         const layer = layerOf(device, { d, rows });

@@ -6,6 +6,7 @@
 import type { Method } from "../src/adapters/method.ts";
 import { fourierft } from "../src/adapters/methods/fourierft.ts";
 import { lora } from "../src/adapters/methods/lora.ts";
+import { newModule } from "../test/new_module.ts";
 import type { Program } from "../src/device/device.ts";
 import type { WebGpuDevice } from "../src/device/webgpu.ts";
 import { uniforms } from "../src/engine/random.ts";
@@ -81,9 +82,9 @@ async function openTrainer(
       return device.prepare(plan);
     },
   };
-  const config = { nFrequency: 1000, r: 8, random: uniforms(2) };
+  const random = uniforms(2);
   const modules = new Map(
-    model.linears.slice(0, -1).map(({ path, shape }) => [path, method.create!(shape, config)]),
+    model.linears.slice(0, -1).map(({ path, shape }) => [path, newModule(method, shape, {}, random)]),
   );
   const rows = sizes.batch * sizes.context;
   const trainer = await Trainer.open(recording, model, { method, modules, rows, layersPerSegment });

@@ -10,6 +10,7 @@ import { adaptedLinearsRmsNorm } from "./adapted_linears_rms_norm.ts";
 import { adaptedLinearsRopeCache } from "./adapted_linears_rope_cache.ts";
 import { adaptedLinearsSiluGateUp } from "./adapted_linears_silu_gate_up.ts";
 import { add } from "./add.ts";
+import { addBias } from "./add_bias.ts";
 import { addTransposed } from "./add_transposed.ts";
 import { attention } from "./attention.ts";
 import { causalAttention } from "./causal_attention.ts";
@@ -36,21 +37,28 @@ import { linearBias } from "./linear_bias.ts";
 import { linearTransposed } from "./linear_transposed.ts";
 import { loraBackward } from "./lora_backward.ts";
 import { loraLinear } from "./lora_linear.ts";
+import { loraNorms } from "./lora_norms.ts";
 import { loraProduct } from "./lora_product.ts";
+import { magnitude } from "./magnitude.ts";
+import { magnitudeBackward } from "./magnitude_backward.ts";
 import { nextTokens } from "./next_tokens.ts";
+import { placeColumns } from "./place_columns.ts";
 import { quantizedCrossEntropyHead } from "./quantized_cross_entropy_head.ts";
 import { quantizedCrossEntropyLoss } from "./quantized_cross_entropy_loss.ts";
 import { quantizedLinear } from "./quantized_linear.ts";
 import { quantizedLinearBias } from "./quantized_linear_bias.ts";
 import { quantizedLinearTransposed } from "./quantized_linear_transposed.ts";
+import { quantizedRowSquares } from "./quantized_row_squares.ts";
 import { relu, reluBackward } from "./relu.ts";
 import { rmsNorm } from "./rms_norm.ts";
 import { rmsNormBackward } from "./rms_norm_backward.ts";
 import { rope } from "./rope.ts";
 import { ropeBackward } from "./rope_backward.ts";
 import { ropeCache } from "./rope_cache.ts";
+import { rowSquares } from "./row_squares.ts";
 import { sample } from "./sample.ts";
 import { scale } from "./scale.ts";
+import { scaleOutputs } from "./scale_outputs.ts";
 import { silu, siluBackward } from "./silu.ts";
 import { siluGate, siluGateBackward } from "./silu_gate.ts";
 import { siluGateUp } from "./silu_gate_up.ts";
@@ -65,6 +73,7 @@ export {
   adaptedLinearsRopeCache,
   adaptedLinearsSiluGateUp,
   add,
+  addBias,
   addTransposed,
   attention,
   causalAttention,
@@ -92,13 +101,18 @@ export {
   linearTransposed,
   loraBackward,
   loraLinear,
+  loraNorms,
   loraProduct,
+  magnitude,
+  magnitudeBackward,
   nextTokens,
+  placeColumns,
   quantizedCrossEntropyHead,
   quantizedCrossEntropyLoss,
   quantizedLinear,
   quantizedLinearBias,
   quantizedLinearTransposed,
+  quantizedRowSquares,
   relu,
   reluBackward,
   rmsNorm,
@@ -106,8 +120,10 @@ export {
   rope,
   ropeBackward,
   ropeCache,
+  rowSquares,
   sample,
   scale,
+  scaleOutputs,
   silu,
   siluBackward,
   siluGate,
@@ -153,20 +169,27 @@ export const kernels: readonly Kernel[] = [
   adaptedLinearsRopeCache,
   adaptedLinearsSiluGateUp,
   loraLinear,
+  loraNorms,
   loraProduct,
+  magnitude,
+  magnitudeBackward,
   linear,
   linearBias,
   nextTokens,
+  placeColumns,
   quantizedLinear,
   quantizedLinearBias,
   quantizedLinearTransposed,
+  quantizedRowSquares,
   embedding,
   rmsNorm,
   layerNorm,
   rope,
   ropeCache,
+  rowSquares,
   kvCache,
   scale,
+  scaleOutputs,
   attention,
   siluGate,
   siluGateUp,
@@ -175,6 +198,7 @@ export const kernels: readonly Kernel[] = [
   relu,
   silu,
   add,
+  addBias,
   addTransposed,
   sample,
   exchange,

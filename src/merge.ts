@@ -3,7 +3,9 @@
  *
  * @module
  */
-import { deltaOf } from "./adapters/apply.ts";
+import { isSum } from "./adapters/alone.ts";
+import { type AdaptedLinear, deltaOf } from "./adapters/apply.ts";
+import { baseLinear } from "./adapters/base.ts";
 import { withoutCopies } from "./adapters/copies.ts";
 import type { LinearShape } from "./adapters/method.ts";
 import type { LoadedAdapter } from "./adapters/peft.ts";
@@ -70,8 +72,17 @@ export async function mergeFolder(
     const turns = isTransposed(path);
     const linear = turns ? transposed(weight) : weight;
     const shape = shapeOf(name, weight.shape, turns);
-    const sum = added(linear, await deltaOf(device, { method: adapter.method, module, shape }));
+    const sum = added(linear, await changeOf({ method: adapter.method, module, shape }, linear));
     return turns ? transposed(sum) : sum;
+  }
+  async function changeOf(linear: AdaptedLinear, weight: HostTensor): Promise<HostTensor> {
+    if (isSum(linear.method)) return await deltaOf(device, linear);
+    const onDevice = device.upload(weight);
+    try {
+      return await deltaOf(device, { ...linear, base: baseLinear(device, onDevice) });
+    } finally {
+      device.release(onDevice);
+    }
   }
   try {
     await out.write("model.safetensors", parts());
@@ -85,12 +96,17 @@ export async function mergeFolder(
 /** Which weight each module's dW is added to. */
 function weightPaths(
   names: readonly string[],
-  { modules }: LoadedAdapter,
+  { method, modules }: LoadedAdapter,
   fileNames: FileNames | undefined,
 ): Map<string, string> {
   const pathOf = new Map<string, string>();
   for (const path of modules.keys()) {
-    const name = `${path}.weight`;
+    const name = `${path}.weight`, bias = `${path}.bias`;
+    if (method.changesBias && names.includes(bias)) {
+      throw new ConfigError(
+        `Cannot merge module "${path}" into the model's "${name}": ${method.name} changes its "${bias}", too`,
+      );
+    }
     if (!names.includes(name)) {
       const reason = names.includes(quantizedNames(path).words)
         ? "it is quantized; merge into the float model, and quantize what comes out"

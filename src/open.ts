@@ -5,6 +5,7 @@
  */
 import { AdapterRegistry, type AdapterStore, type RegistryOptions } from "./adapters/registry.ts";
 import type { Device } from "./device/device.ts";
+import { modelBase } from "./engine/base.ts";
 import { BatchEngine, type EngineOptions } from "./engine/batch_engine.ts";
 import type { ReadableFolder } from "./folder.ts";
 import { copyFaults } from "./models/copies.ts";
@@ -25,7 +26,7 @@ export interface OpenModelOptions {
   /** Quantises the linears' weights on their way to the device; not for a folder whose weights are quantised already. */
   readonly quantize?: QuantizeTo;
   readonly engine?: Omit<EngineOptions, "eosTokenIds">;
-  readonly registry?: Omit<RegistryOptions, "linears" | "copyFault">;
+  readonly registry?: Omit<RegistryOptions, "linears" | "base" | "copyFault">;
   /** Called after each weight. */
   readonly onWeight?: (done: number, total: number) => void;
 }
@@ -70,6 +71,7 @@ export async function openModel(device: Device, options: OpenModelOptions): Prom
   const registry = new AdapterRegistry(device, options.adapters ?? noAdapters, {
     ...options.registry,
     linears: model.linears,
+    base: modelBase(device, model),
     copyFault: copyFaults(folder),
   });
   const engine = new BatchEngine(device, model, {

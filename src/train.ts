@@ -7,8 +7,8 @@
  *
  * @module
  */
-import { type Adapter, createAdapter, methodToTrain } from "./adapters/create.ts";
-import type { Linear } from "./adapters/bank.ts";
+import { type Adapter, adapterPlan, createAdapter } from "./adapters/create.ts";
+import type { Method } from "./adapters/method.ts";
 import { withoutCopies } from "./adapters/copies.ts";
 import { loadAdapter } from "./adapters/peft.ts";
 import type { Device } from "./device/device.ts";
@@ -24,13 +24,7 @@ import { defaultMaxModelLen } from "./open.ts";
 import { adapterFiles, checkpointToFiles, type Files, numbersFromFiles } from "./training/checkpoint.ts";
 import { fileOf } from "./training/content.ts";
 import { type DataCounts, readTrainingSet, type TrainingSet } from "./training/data.ts";
-import {
-  defaultContextLength,
-  defaultRate,
-  newAdapterOf,
-  settingsOf,
-  type TrainRunOptions,
-} from "./training/options.ts";
+import { defaultContextLength, settingsOf, type TrainRunOptions } from "./training/options.ts";
 import { learningRateFactor } from "./training/schedule.ts";
 import { type RunEvent, runTraining } from "./training/train.ts";
 import { Trainer } from "./training/trainer.ts";
@@ -80,10 +74,7 @@ type Settings = ReturnType<typeof settingsOf>;
 /** What can be checked before a file is read. */
 function checked(options: TrainOptions) {
   const { adapter, data, evaluation } = options;
-  if (!("init" in adapter)) {
-    methodToTrain(adapter.peftType);
-    newAdapterOf(adapter);
-  }
+  if (!("init" in adapter)) adapterPlan(adapter);
   if (options.resume && !options.checkpoints) {
     throw new RangeError("Cannot resume without checkpoints: pass those of the run to go on with");
   }
@@ -124,24 +115,26 @@ async function openBase(
 async function adapterFor(
   model: Model,
   adapter: TrainRunOptions["adapter"],
-  { seed, folder }: { readonly seed: number } & Pick<TrainOptions, "folder">,
+  { seed, folder, methods }: { readonly seed: number } & Pick<TrainOptions, "folder" | "methods">,
 ): Promise<Adapter> {
   if ("init" in adapter) {
     const { init } = adapter;
-    return await withoutCopies("modules" in init ? init : await loadAdapter(init), copyFaults(folder));
+    return await withoutCopies(
+      "modules" in init ? init : await loadAdapter(init, { methods }),
+      copyFaults(folder),
+    );
   }
-  const linears = layersLinears(model);
-  const { targetModules = lastNames(linears), ...settings } = newAdapterOf(adapter);
-  const made = createAdapter(linears, { ...settings, targetModules, random: uniforms(seed) });
+  const made = createAdapter(layersLinears(model), adapterPlan(adapter), uniforms(seed));
   // PEFT's word for weights that are stored (in, out).
   const turned = [...made.modules.keys()].every((path) => isTransposed(model.config, path));
   return { ...made, config: { ...made.config, fan_in_fan_out: turned } };
 }
 
-/** What linears are called in every layer, e.g. `q_proj`. */
-const lastNames = (linears: readonly Linear[]): string[] => [
-  ...new Set(linears.map(({ path }) => path.slice(path.lastIndexOf(".") + 1))),
-];
+/** The learning rate of a method unless told. */
+function rateOf({ name, training }: Method): number {
+  if (training) return training.learningRate;
+  throw new RangeError(`Cannot train a ${name} adapter without lr: the method has no default`);
+}
 
 /** What must be the same for a resumption to be the same run. */
 function identityOf(settings: Settings, { config, lr, set }: {
@@ -197,8 +190,9 @@ async function trainOn(
   const { method, modules, config } = await adapterFor(model, options.adapter, {
     seed: settings.seed,
     folder: options.folder,
+    methods: options.methods,
   });
-  const { lr = defaultRate(method.peftType), schedule, steps, warmupSteps } = settings;
+  const { lr = rateOf(method), schedule, steps, warmupSteps } = settings;
   const { weightDecay, maxNorm, layersPerSegment } = settings;
   const rows = set.batch(0).tokens.length;
   const trainer = await Trainer.open(device, model, {

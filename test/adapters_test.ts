@@ -84,6 +84,12 @@ const loraFiles = (
   tensors: readonly TensorView[] = loraTensors,
 ): Files => files({ ...loraConfig, ...config }, tensors);
 
+const doraFiles = (
+  config: Record<string, unknown> = {},
+  magnitudes: readonly number[] = [1, 2, 3, 4],
+  name = `base_model.model.${q}.lora_magnitude_vector`,
+): Files => loraFiles({ use_dora: true, ...config }, [...loraTensors, view(name, magnitudes)]);
+
 function load(given: Files): Promise<LoadedAdapter> {
   return loadAdapter(folderOf(given));
 }
@@ -142,7 +148,23 @@ const refusals: readonly (readonly [string, Files, ...RegExp[]])[] = [
     { ...fourierFiles(), [weightsName]: "garbage!" },
     /safetensors|header/i,
   ],
-  ["DoRA", loraFiles({ use_dora: true }), /"use_dora" = true: DoRA is not supported yet/],
+  [
+    "DoRA without magnitudes",
+    loraFiles({ use_dora: true }),
+    /Cannot find .*lora_magnitude_vector": DoRA needs it/,
+  ],
+  [
+    "DoRA with magnitudes of another size",
+    doraFiles({}, [1, 1, 1]),
+    /lora_magnitude_vector": its shape must be \[4\], it is \[3\]/,
+  ],
+  [
+    "DoRA with a magnitude that is no number",
+    doraFiles({}, [1, NaN, 1, 1]),
+    /magnitude_vector": element 1 is NaN/,
+  ],
+  ["DoRA with biases of B", doraFiles({ lora_bias: true }), /"lora_bias" = true: biases of B/],
+  ["use_dora that is no flag", loraFiles({ use_dora: "yes" }), /"use_dora" as true or false/],
   [
     "DoRA's magnitudes",
     loraFiles({}, [...loraTensors, view(`base_model.model.${q}.lora_magnitude_vector`, [1, 1, 1, 1])]),

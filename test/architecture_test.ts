@@ -40,7 +40,7 @@ const rooms: Readonly<Record<string, Room>> = {
   safetensors: { uses: ground },
   "adapters/methods": { uses: ["adapters", "plan", ...ground] },
   adapters: {
-    uses: ["adapters/methods", "safetensors", "folder", "json", "plan", ...ground],
+    uses: ["adapters/methods", "safetensors", "folder", "json", "plan", "breathe", ...ground],
     types: ["device"],
   },
   // Chat templates: a language of its own, which knows nothing of models.

@@ -72,7 +72,7 @@ async function added(device: Device, bank: Bank, group: { first: number; count: 
     y: device.upload(tensor(new Float32Array(shapes.reduce((sum, { out }) => sum + out, 0)))),
     slots: device.upload(tensor(Uint32Array.of(slot))),
   };
-  device.run(await device.prepare([bank.step(group, { ...buffers, rows: 1 })]));
+  device.run(await device.prepare([bank.beside(group, { ...buffers, rows: 1 })]));
   return await device.read(buffers.y);
 }
 

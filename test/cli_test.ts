@@ -101,6 +101,26 @@ test("inspect tells what an adapter holds, a line for each kind of module", asyn
   assert.match(lora.stdout, /mlp\.down_proj: r = 8, scale 2$/m);
 });
 
+test("delta of a DoRA adapter is that of its base's weights, and is refused without them", async () => {
+  await inFolder(async (folder) => {
+    const out = join(folder, "delta.safetensors"), dora = join(adapters, "dora-kjv-r2");
+    const args = ["delta", "--adapter", dora, "--module", q, "--out", out, "--device", "cpu"];
+    await fails(/Cannot tell what a DoRA adapter adds to a weight without that weight/, ...args);
+    await succeeds(...args, "--model", model);
+    const { read } = parseSafetensors(new Uint8Array(await readFile(out)));
+    const base = parseSafetensors(new Uint8Array(await readFile(join(model, "model.safetensors"))));
+    const own = parseSafetensors(new Uint8Array(await readFile(join(dora, "adapter_model.safetensors"))));
+    const weight = toFloat32(base.read(`${q}.weight`)), delta = toFloat32(read("delta_weight"));
+    const magnitudes = toFloat32(own.read(`base_model.model.${q}.lora_magnitude_vector`));
+    // Each row of W + dW has the magnitude as its norm.
+    magnitudes.forEach((magnitude, row) => {
+      let square = 0;
+      for (let i = 256 * row; i < 256 * (row + 1); i++) square += (weight[i] + delta[i]) ** 2;
+      assert.ok(Math.abs(Math.sqrt(square) - Math.abs(magnitude)) < 1e-5 * Math.abs(magnitude), `row ${row}`);
+    });
+  });
+});
+
 test("inspect --out draws the spectrum and dW as PNG files that decode to the pictures", async () => {
   await inFolder(async (folder) => {
     const out = join(folder, "pictures");
@@ -305,7 +325,7 @@ test("serve answers over HTTP on a free port, refuses a port in use, and ends in
     const { data } = await (await fetch(`${address}/v1/models`)).json() as { data: { id: string }[] };
     const ids = data.map(({ id }) => id);
     assert.ok(
-      ids.includes("demo") && ids.includes("fourierft-kjv") && !ids.includes("dora-kjv-r2"),
+      ids.includes("demo") && ids.includes("fourierft-kjv") && ids.includes("dora-kjv-r2"),
       `${ids}`,
     );
     const { prompt, text } = goldenOf("fourierft-kjv");
@@ -324,7 +344,6 @@ test("serve answers over HTTP on a free port, refuses a port in use, and ends in
   }
   const { code, stderr } = await end;
   assert.equal(code, 0, stderr);
-  assert.match(stderr, /adapter "dora-kjv-r2" is left out: .*DoRA is not supported yet/);
   assert.match(stderr, /stopping/);
 });
 

@@ -21,6 +21,8 @@ import { noTarget, type TrainingBatch } from "../src/training/batch.ts";
 import { evaluate } from "../src/training/evaluate.ts";
 import { placeModules } from "../src/training/modules.ts";
 import { feed, lossPlan, trainingPlans } from "../src/training/plans.ts";
+import { modelBase, readyFor } from "../src/engine/base.ts";
+import { randomFiles } from "./new_module.ts";
 
 /** A family's smallest model: a folder under `fixtures/`. */
 export interface FamilyCase {
@@ -55,16 +57,22 @@ function batchFor({ config: { vocabSize } }: Model): TrainingBatch {
   };
 }
 
-/** An adapter of some linears, its numbers drawn. */
-function adapterOf(method: Method, linears: readonly Linear[]): ReadonlyMap<string, AdapterModule> {
-  const random = uniforms(linears.length);
-  return new Map(linears.map(({ path, shape }) => {
-    const made = method.create!(shape, { nFrequency: 16, scaling: 40, r: 2, random });
-    // A new adapter adds nothing: give it numbers, the same at each call.
-    const values = Float32Array.from(made.pack(shape).values, () => 2 * random() - 1);
-    const pack: typeof made.pack = (of) => ({ ...made.pack(of), values });
-    return [path, { ...made, pack }];
-  }));
+/** An adapter of some linears, its numbers drawn, the same ones at each call. */
+async function adapterOf(
+  device: Device,
+  { model, method, linears }: {
+    readonly model: Model;
+    readonly method: Method;
+    readonly linears: readonly Linear[];
+  },
+): Promise<Adapted> {
+  const { config, tensors } = await randomFiles(device, method, {
+    linears,
+    given: { n_frequency: 16, scaling: 40, r: 2 },
+    random: uniforms(linears.length),
+    baseOf: modelBase(device, model),
+  });
+  return await readyFor(device, model, { method, modules: method.read({ config, tensors, options: {} }) });
 }
 
 interface Adapted {
@@ -155,14 +163,14 @@ export function familyContract(device: Device, family: FamilyCase): void {
     assert.ok(Math.abs(loss - bySteps.reduce((a, b) => a + b) / (rows - sequences)) <= 2e-5);
   });
 
-  for (const method of methods.filter(({ create }) => create)) {
-    test(`${where}: ${method.peftType} adapts every linear of the layers, in steps as in whole plans`, async () => {
+  for (const method of methods.filter(({ training }) => training)) {
+    test(`${where}: ${method.name} adapts every linear of the layers, in steps as in whole plans`, async () => {
       const model = await openFamily(device, family);
       const base = await lossesBySteps(device, model);
       const linears = layersLinears(model);
       const groups = device.kind === "cpu" ? linears.map((linear) => [linear]) : [];
       for (const group of [...groups, linears]) {
-        const adapter = { method, modules: adapterOf(method, group) };
+        const adapter = await adapterOf(device, { model, method, linears: group });
         const adapted = await lossesBySteps(device, model, adapter);
         const name = group.length === 1 ? group[0].path : "all";
         assert.ok(largestGap(adapted, base) > 1e-4, `${name}: the adapter changes nothing`);

@@ -21,8 +21,6 @@ const demo = (path: string): string => fileURLToPath(new URL(`../examples/demo/$
 const golden: { readonly max_tokens: number; readonly cases: readonly GoldenCase[] } = JSON.parse(
   readFileSync(demo("golden.json"), "utf8"),
 );
-const isDora = ({ adapter }: GoldenCase): boolean => adapter?.startsWith("dora") ?? false;
-const supported = golden.cases.filter((one) => !isDora(one));
 
 type App = ReturnType<typeof createApp>;
 
@@ -91,27 +89,26 @@ async function holds(app: App, one: GoldenCase, maxTokens = golden.max_tokens): 
 
 /** A case of the base and of each adapter method and seed. */
 function oneOfEachKind(): GoldenCase[] {
-  const names = [null, "fourierft-kjv", "fourierft-kjv-qv", "lora-kjv"];
-  return names.map((name) => supported.find(({ adapter }) => adapter === name)!);
+  const names = [null, "fourierft-kjv", "fourierft-kjv-qv", "lora-kjv", "dora-kjv-r2"];
+  return names.map((name) => golden.cases.find(({ adapter }) => adapter === name)!);
 }
 
-test("golden data: five prompts of nine models, of which one is DoRA's", () => {
+test("golden data: five prompts of nine models", () => {
   assert.equal(golden.cases.length, 45);
   assert.equal(new Set(golden.cases.map(({ adapter }) => adapter)).size, 9);
-  assert.equal(supported.length, 40);
-  assert.ok(new Set(supported.map(({ text }) => text)).size > 30);
+  assert.ok(new Set(golden.cases.map(({ text }) => text)).size > 30);
 });
 
 test("completions on cpu: all golden cases, asked at once, are transformers' and PEFT's to the token", async () => {
   const app = await served("cpu");
-  await Promise.all(supported.map((one) => holds(app, one)));
+  await Promise.all(golden.cases.map((one) => holds(app, one)));
 });
 
 test("completions on cpu in a thread of its own: all golden cases, at once and one at a time, are the same", async () => {
   const device = await openCpuDevice();
   assert.match(device.description, /thread of its own/);
   const app = await openApp(device);
-  await Promise.all(supported.map((one) => holds(app, one)));
+  await Promise.all(golden.cases.map((one) => holds(app, one)));
   for (const one of oneOfEachKind()) await holds(app, one);
   device.destroy();
 });
@@ -121,24 +118,7 @@ test("completions on cpu: one at a time, they are the same as in a mixed batch",
   for (const one of oneOfEachKind()) await holds(app, one);
 });
 
-test("completions on cpu: a DoRA adapter is refused by name while others are served", async () => {
-  const app = await served("cpu");
-  const dora = golden.cases.filter(isDora);
-  assert.equal(dora.length, 5);
-  const [good, ...answers] = await Promise.all([
-    holds(app, supported[0], 5),
-    ...dora.map((one) => post(app, "/v1/completions", requestOf(one))),
-  ]);
-  assert.equal(good, undefined);
-  for (const response of answers as Response[]) {
-    assert.equal(response.status, 422);
-    const { error }: Json = await response.json();
-    assert.match(error.message, /"use_dora" = true: DoRA is not supported yet/);
-    assert.equal(error.code, "broken_adapter");
-  }
-});
-
-test("completions on webgpu: base, FourierFT of two seeds and LoRA in one batch are the golden ones", {
+test("completions on webgpu: base, FourierFT of two seeds, LoRA and DoRA in one batch are the golden ones", {
   skip: inEveryGpuCase.skip, // a minute on a software GPU
 }, async () => {
   const app = await served("webgpu");
@@ -149,12 +129,12 @@ test("completions on webgpu: all golden cases, asked at once, are transformers' 
   skip: everything ? false : "set FOURIERFT_TEST_ALL=1: minutes on a software GPU",
 }, async () => {
   const app = await served("webgpu");
-  await Promise.all(supported.map((one) => holds(app, one)));
+  await Promise.all(golden.cases.map((one) => holds(app, one)));
 });
 
 test("streaming on cpu: the pieces of a stream make the golden text and ids", async () => {
   const app = await served("cpu");
-  const one = supported.find(({ adapter }) => adapter === "fourierft-sotu")!;
+  const one = golden.cases.find(({ adapter }) => adapter === "fourierft-sotu")!;
   const response = await post(app, "/v1/completions", { ...requestOf(one), stream: true });
   assert.equal(response.status, 200);
   const events = (await response.text()).split("\n\n").filter(Boolean);
@@ -169,7 +149,7 @@ test("streaming on cpu: the pieces of a stream make the golden text and ids", as
 
 test("chat on cpu: a message alone is continued as its text is, in the adapter's voice", async () => {
   const app = await served("cpu");
-  const one = supported.find(({ adapter }) => adapter === "fourierft-kjv")!;
+  const one = golden.cases.find(({ adapter }) => adapter === "fourierft-kjv")!;
   const { choices: [choice], usage } = await ask(app, "/v1/chat/completions", {
     model: `demo:${one.adapter}`,
     messages: [{ role: "user", content: one.prompt }],
@@ -188,7 +168,7 @@ test("sampling on cpu: equal seeds give equal texts in any company, other seeds 
     return (await ask(app, "/v1/completions", body)).choices[0].text;
   };
   const alone = await sampled(7);
-  const [again, other] = await Promise.all([sampled(7), sampled(8), holds(app, supported[0], 12)]);
+  const [again, other] = await Promise.all([sampled(7), sampled(8), holds(app, golden.cases[0], 12)]);
   assert.equal(again, alone);
   assert.notEqual(other, alone);
 });

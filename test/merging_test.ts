@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { normals } from "../kernels/kernel.ts";
 import { cpuDevice, openModel } from "../mod.ts";
 import { openFolder } from "../src/runtime/mod.ts";
 import { Bank } from "../src/adapters/bank.ts";
 import type { Method } from "../src/adapters/method.ts";
-import { fourierft } from "../src/adapters/methods/fourierft.ts";
+import { fourierft, fourierModule } from "../src/adapters/methods/fourierft.ts";
 import { lora } from "../src/adapters/methods/lora.ts";
 import type { Device, Program } from "../src/device/device.ts";
 import { Merging, type MergingMode } from "../src/engine/merging.ts";
@@ -16,6 +17,7 @@ import type { Model } from "../src/models/model.ts";
 import type { Plan } from "../src/plan.ts";
 import { devicesForLongTests } from "./devices.ts";
 import { distance } from "./kernel_contract.ts";
+import { newModule } from "./new_module.ts";
 
 const rows = 24;
 
@@ -32,7 +34,7 @@ async function openTiny(
     const linears = model.linears.filter(({ path }) => paths.test(path));
     return bank.load(
       new Map(linears.map(({ path, shape }) => {
-        const made = method.create!(shape, { nFrequency: 40, scaling: 9, r: 3, random });
+        const made = newModule(method, shape, { n_frequency: 40, scaling: 9, r: 3 }, random);
         const values = Float32Array.from(made.pack(shape).values, () => random() - 0.5);
         return [path, { ...made, pack: (of) => ({ ...made.pack(of), values }) }];
       })),
@@ -119,9 +121,9 @@ test("Runner merges two adapters in turn, each by its own numbers", async () => 
   const { model, bank, all } = await openTiny(device);
   const other = bank.load(
     new Map(
-      model.linears.slice(0, -1).map(({ path, shape }) => [
+      model.linears.slice(0, -1).map(({ path }) => [
         path,
-        fourierft.create!(shape, { nFrequency: 7, scaling: 90, random: uniforms(8) }),
+        fourierModule({ coefficients: normals(7, uniforms(8)), seed: 777, scaling: 90 }),
       ]),
     ),
   )!;
@@ -218,6 +220,16 @@ test("Merging leaves a projection apart that cannot be timed", async () => {
   assert.deepEqual([...await merging.kindsFor(256, adapter)], []);
   assert.deepEqual([...await merging.kindsFor(256, adapter)], []);
   assert.equal(timed(), 2);
+});
+
+test("Merging leaves a method apart that acts after the product", async () => {
+  const device = cpuDevice();
+  const acting: Method = { ...fourierft, after: () => assert.fail("nothing is run") };
+  for (const [method, kinds] of [[fourierft, 4], [acting, 0]] as const) {
+    const { model, bank, all } = await openTiny(device, { method });
+    const merging = new Merging(device, model, { maxRows: 600, mode: "always" });
+    assert.equal((await merging.kindsFor(600, { bank, slot: all })).size, kinds);
+  }
 });
 
 test("Merging takes no quantised weights", async () => {

@@ -211,7 +211,7 @@ async function runStep(
     y: device.upload(tensor(y, [rows, y.length / rows])),
     slots: device.upload(tensor(Uint32Array.from(slots))),
   };
-  const program = await device.prepare([bank.step({ first: layer, count: 1 }, { ...buffers, rows })]);
+  const program = await device.prepare([bank.beside({ first: layer, count: 1 }, { ...buffers, rows })]);
   device.run(program);
   const result = await device.read(buffers.y) as Float32Array;
   program.release();

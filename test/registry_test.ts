@@ -115,7 +115,7 @@ async function added({ bank, slot }: Pick<Lease, "bank" | "slot">): Promise<numb
     const x = device.upload(tensor(Float32Array.of(1, -2, 3, 0.5)));
     const y = device.upload(tensor(new Float32Array(shape.out)));
     const slots = device.upload(tensor(Uint32Array.of(slot)));
-    device.run(await device.prepare([bank.step({ first, count: 1 }, { x, y, slots, rows: 1 })]));
+    device.run(await device.prepare([bank.beside({ first, count: 1 }, { x, y, slots, rows: 1 })]));
     return [...await device.read(y)];
   }));
 }

@@ -10,6 +10,7 @@ import { uniforms } from "../src/engine/random.ts";
 import { Runner } from "../src/engine/runner.ts";
 import type { Output, Row } from "../src/engine/step_inputs.ts";
 import { testGpu } from "./devices.ts";
+import { newModule } from "./new_module.ts";
 
 const sizes = { maxRows: 21, maxOutputs: 11, cacheRows: 48 };
 
@@ -20,7 +21,7 @@ async function openRunner(device: Device) {
   const bank = new Bank(device, lora, { linears: model.linears, capacity: 2 });
   const random = uniforms(3);
   const { path, shape } = model.linears[1];
-  const made = lora.create!(shape, { r: 2, random });
+  const made = newModule(lora, shape, { r: 2 }, random);
   const values = Float32Array.from(made.pack(shape).values, () => random() - 0.5);
   const slot = bank.load(new Map([[path, { ...made, pack: (of) => ({ ...made.pack(of), values }) }]]))!;
   return { runner: new Runner(device, model, { ...sizes, banks: [bank] }), adapter: { bank, slot } };

@@ -7,6 +7,7 @@ import {
   cpuDevice,
   type Device,
   loadAdapter,
+  type Method,
   type NewAdapter,
   type ReadableFolder,
   type Tensor,
@@ -15,6 +16,7 @@ import {
   type TrainOptions,
   type TrainOutcome,
 } from "../mod.ts";
+import { lora as loraMethod } from "../src/adapters/methods/lora.ts";
 import { openFolder } from "../src/runtime/mod.ts";
 import { memoryFolder } from "../src/testing/mod.ts";
 import { devicesForLongTests } from "./devices.ts";
@@ -112,6 +114,41 @@ for (const device of await devicesForLongTests()) {
 }
 
 const device = cpuDevice();
+
+test("train makes a DoRA adapter whose first loss is the base's, and goes on with one", async () => {
+  const content = "w5 w9 w2 w31 w7 w3 w20 w11 ".repeat(40);
+  const options = { data: { content }, lr: 0.02, schedule: "constant" } as const;
+  const adapter = {
+    peftType: "LORA",
+    useDora: true,
+    r: 2,
+    loraAlpha: 4,
+    targetModules: ["q_proj", "o_proj"],
+  } as const;
+  const first = await run(device, { ...options, adapter });
+  const config = JSON.parse(new TextDecoder().decode(first.files.get("adapter_config.json")!));
+  assert.deepEqual([config.peft_type, config.use_dora, config.r, config.lora_alpha], ["LORA", true, 2, 4]);
+  const losses = ofKind(first.events, "step").map(({ loss }) => loss);
+  const plain = await run(device, { ...options, adapter: { ...lora, targetModules: ["q_proj"] } });
+  assert.ok(Math.abs(losses[0] - ofKind(plain.events, "step")[0].loss) < 1e-5, "it starts as the base");
+  assert.ok(losses[5] < losses[0], `losses ${losses}`);
+  const loaded = await loadAdapter(memoryFolder(first.files));
+  assert.equal(loaded.method.name, "DoRA");
+  const second = await run(device, { ...options, adapter: { init: loaded }, steps: 1 });
+  assert.ok(ofKind(second.events, "step")[0].loss < losses[5], "it goes on where it was");
+});
+
+test("train makes an adapter of a method that is given as a value, by the method's own options", async () => {
+  const steep: Method = {
+    ...loraMethod,
+    name: "Steep",
+    training: { ...loraMethod.training!, learningRate: 0.5 },
+  };
+  const adapter = { method: steep, options: { r: 3 }, targetModules: ["v_proj"] };
+  const { events, files } = await run(device, { adapter, lr: undefined, schedule: "constant", steps: 1 });
+  assert.equal(ofKind(events, "step")[0].lr, 0.5);
+  assert.match(new TextDecoder().decode(files.get("adapter_config.json")!), /"r": 3,\s+"lora_alpha": 16/);
+});
 
 test("train makes the bytes that the command line writes with the same options", async () => {
   await withTinyModel(async (path) => {

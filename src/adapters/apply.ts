@@ -1,44 +1,30 @@
 /**
  * One adapted linear on a device: dW, forward, merge and unmerge, without a model.
  *
+ * Where a method has no faster way, its phases of unit rows make dW: the change of row i's output is column i of dW.
+ *
  * @module
  */
+import { add } from "../../kernels/add.ts";
 import type { Device } from "../device/device.ts";
-import type { Plan } from "../plan.ts";
-import { type HostTensor, type Tensor, tensor, type TypedArray } from "../tensor.ts";
-import { Bank } from "./bank.ts";
-import type { AdapterModule, DeltaIo, DeltaRows, LinearShape, Method } from "./method.ts";
+import { step } from "../plan.ts";
+import { elements, type HostTensor, type Tensor, tensor, type TypedArray } from "../tensor.ts";
+import { type AdaptedLinear, alone } from "./alone.ts";
+import { baseLinear } from "./base.ts";
+import type { DeltaMode, DeltaRows } from "./method.ts";
+import { inWorkspace, runOnce } from "./workspace.ts";
 
-/** A module, the method that knows it, and the shape of its linear's weight. */
-export interface AdaptedLinear {
-  readonly method: Method;
-  readonly module: AdapterModule;
-  readonly shape: LinearShape;
-}
+export type { AdaptedLinear } from "./alone.ts";
 
-async function runOnce(device: Device, plan: Plan): Promise<void> {
-  const program = await device.prepare(plan);
-  device.run(program);
-  program.release();
-}
-
-/** Runs the module's delta step onto `weight`, rows of the linear's own; temporaries are released once the device has read them. */
+/** Runs the module's delta step onto `weight`, rows of the linear's own. */
 async function deltaOnto(
   device: Device,
   { module, shape }: AdaptedLinear,
-  { weight, mode, rows }: Omit<DeltaIo, "upload">,
+  onto: { readonly weight: Tensor; readonly mode: DeltaMode; readonly rows: DeltaRows },
 ): Promise<void> {
-  const temporaries: Tensor[] = [];
-  const upload = (t: HostTensor): Tensor => {
-    const uploaded = device.upload(t);
-    temporaries.push(uploaded);
-    return uploaded;
-  };
-  try {
-    await runOnce(device, [module.deltaStep(shape, { upload, weight, mode, rows })]);
-  } finally {
-    for (const t of temporaries) device.release(t);
-  }
+  await inWorkspace(device, async ({ upload }) => {
+    await runOnce(device, [module.deltaStep!(shape, { upload, ...onto })]);
+  });
 }
 
 /**
@@ -70,8 +56,8 @@ async function deltaRows(
   }
 }
 
-/** dW (out, in), float32, on the host; built in pieces where it is larger than a tensor of the device. */
-export async function deltaOf(device: Device, linear: AdaptedLinear): Promise<HostTensor> {
+/** dW by the module's own step; built in pieces where it is larger than a tensor of the device. */
+async function deltaBySteps(device: Device, linear: AdaptedLinear): Promise<HostTensor> {
   const { out, in: inFeatures } = linear.shape;
   const most = Math.max(1, Math.floor(device.maxTensorBytes / (4 * inFeatures)));
   const [whole, ...others] = deltaPieces(out, most);
@@ -86,28 +72,86 @@ export async function deltaOf(device: Device, linear: AdaptedLinear): Promise<Ho
   return tensor(delta, [out, inFeatures]);
 }
 
+/** Numbers that the products of unit rows may come to at once. */
+const mostNumbers = 2 ** 24;
+
+/** dW by its method's phases of unit rows, some at a time. */
+async function deltaByPhases(device: Device, linear: AdaptedLinear): Promise<HostTensor> {
+  const { shape: { out, in: inSize }, base } = linear;
+  const width = base?.shapes.reduce((sum, one) => sum + one.out, 0) ?? out;
+  const most = Math.min(device.maxTensorBytes / 4, mostNumbers) / Math.max(inSize, width);
+  const size = Math.max(1, Math.min(inSize, Math.floor(most)));
+  const delta = new Float32Array(out * inSize);
+  const unit = await alone(device, linear);
+  try {
+    for (let first = 0; first < inSize; first += size) {
+      const rows = Math.min(size, inSize - first);
+      const x = new Float32Array(rows * inSize);
+      for (let r = 0; r < rows; r++) x[r * inSize + first + r] = 1;
+      const changed = await unit.change(x, rows);
+      for (let r = 0; r < rows; r++) {
+        for (let o = 0; o < out; o++) delta[o * inSize + first + r] = changed[r * out + o];
+      }
+    }
+  } finally {
+    unit.release();
+  }
+  return tensor(delta, [out, inSize]);
+}
+
+/**
+ * dW (out, in), float32, on the host: what the adapter adds to the weight that the linear multiplies by.
+ *
+ * @throws ConfigError without the base's weight, where the method needs it.
+ */
+export async function deltaOf(device: Device, linear: AdaptedLinear): Promise<HostTensor> {
+  return await (linear.module.deltaStep ? deltaBySteps(device, linear) : deltaByPhases(device, linear));
+}
+
 function checkWeight({ shape }: AdaptedLinear, weight: Tensor): void {
   if (weight.shape.length !== 2 || weight.shape[0] !== shape.out || weight.shape[1] !== shape.in) {
     throw new RangeError(
       `Cannot merge into a weight of shape [${weight.shape}]: the adapted linear is (${shape.out}, ${shape.in})`,
     );
   }
+  if (weight.dtype !== "float32") {
+    throw new TypeError(`Cannot merge into a weight of ${weight.dtype}: it must be float32`);
+  }
+}
+
+async function sumOnto(device: Device, linear: AdaptedLinear, weight: Tensor, sign: 1 | -1): Promise<void> {
+  const { out } = linear.shape;
+  if (linear.module.deltaStep) {
+    const mode = sign === 1 ? "add" : "subtract";
+    return await deltaOnto(device, linear, { weight, mode, rows: { first: 0, count: out } });
+  }
+  const delta = await deltaByPhases(device, linear);
+  if (sign < 0) delta.data.forEach((value, i) => delta.data[i] = -value);
+  await inWorkspace(device, async ({ upload }) => {
+    await runOnce(device, [step(add, { x: upload(delta), y: weight }, { count: elements(weight.shape) })]);
+  });
 }
 
 /**
- * Adds dW to a weight (out, in), float32, on the device, in place.
+ * Adds dW to a weight (out, in), float32, on the device, in place. For methods that act on the base's weight, this weight is
+ * the base unless `linear.base` says another.
  *
  * @throws RangeError when the weight's shape is not the linear's; TypeError when it is not float32.
  */
 export async function merge(device: Device, linear: AdaptedLinear, weight: Tensor): Promise<void> {
   checkWeight(linear, weight);
-  await deltaOnto(device, linear, { weight, mode: "add", rows: { first: 0, count: linear.shape.out } });
+  const { base = baseLinear(device, weight) } = linear;
+  await sumOnto(device, { ...linear, base }, weight, 1);
 }
 
-/** Takes a merged dW out of a weight again, within float32 rounding; throws as {@linkcode merge}. */
+/**
+ * Takes a merged dW out of a weight again, within float32 rounding.
+ *
+ * @throws as {@linkcode merge}; ConfigError without `linear.base` where dW depends on the base's weight.
+ */
 export async function unmerge(device: Device, linear: AdaptedLinear, weight: Tensor): Promise<void> {
   checkWeight(linear, weight);
-  await deltaOnto(device, linear, { weight, mode: "subtract", rows: { first: 0, count: linear.shape.out } });
+  await sumOnto(device, linear, weight, -1);
 }
 
 function checkRows(name: string, t: HostTensor, features: number): number {
@@ -118,29 +162,26 @@ function checkRows(name: string, t: HostTensor, features: number): number {
   return t.shape[0];
 }
 
-/** `y + x dW^T` (or without y): x (rows, in), y and result (rows, out), float32, on the host. */
+/**
+ * `y + x dW^T` (or without y): x (rows, in), y and result (rows, out), float32, on the host.
+ *
+ * @throws ConfigError without the base's weight, where the method needs it.
+ */
 export async function applyModule(
   device: Device,
-  { method, module, shape }: AdaptedLinear,
+  linear: AdaptedLinear,
   { x, y }: { readonly x: HostTensor; readonly y?: HostTensor },
 ): Promise<HostTensor> {
-  const rows = checkRows("x", x, shape.in);
-  if (y && checkRows("y", y, shape.out) !== rows) {
+  const { out, in: inSize } = linear.shape;
+  const rows = checkRows("x", x, inSize);
+  if (y && checkRows("y", y, out) !== rows) {
     throw new RangeError(`Cannot add to "y" of ${y.shape[0]} rows: "x" has ${rows}`);
   }
-  if (rows === 0) return tensor(new Float32Array(0), [0, shape.out]);
-  const bank = new Bank(device, method, { linears: [{ path: "linear", shape }], capacity: 1 });
-  const slot = bank.load(new Map([["linear", module]]))!;
-  const buffers = {
-    x: device.upload(x),
-    y: y ? device.upload(y) : device.alloc([rows, shape.out], "float32"),
-    slots: device.upload(tensor(new Uint32Array(rows).fill(slot))),
-  };
+  if (rows === 0) return tensor(new Float32Array(0), [0, out]);
+  const unit = await alone(device, linear);
   try {
-    await runOnce(device, [bank.step({ first: 0, count: 1 }, { ...buffers, rows })]);
-    return tensor(await device.read(buffers.y), [rows, shape.out]);
+    return tensor(await unit.change(x.data, rows, y?.data), [rows, out]);
   } finally {
-    for (const t of Object.values(buffers)) device.release(t);
-    bank.release();
+    unit.release();
   }
 }

@@ -11,7 +11,7 @@ import type { Device } from "../device/device.ts";
 import type { Step } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";
 import { Arena } from "./arena.ts";
-import type { AdapterModule, LinearShape, Method, Packed } from "./method.ts";
+import type { AdapterModule, BankTensors, LinearShape, Method, Packed, Phase } from "./method.ts";
 import { type SharedTable, SharedTables } from "./shared_tables.ts";
 
 /** A linear layer that adapters may adapt. */
@@ -35,7 +35,7 @@ interface Stored {
 
 interface Resident {
   readonly slot: number;
-  readonly layers: number[];
+  readonly linears: number[];
   readonly values: Stored[];
   readonly tables: SharedTable[];
 }
@@ -43,7 +43,11 @@ interface Resident {
 /** Modules of an adapter whose values share an arena. */
 interface Part {
   readonly arena: Arena;
-  readonly modules: { readonly layer: number; readonly packed: Packed }[];
+  readonly modules: {
+    readonly linear: number;
+    readonly packed: Packed;
+    readonly phases: readonly Phase[];
+  }[];
 }
 
 /** One arena for each run of linears of one input size, by linear. */
@@ -67,6 +71,11 @@ function joined({ modules }: Part): Float32Array {
   return values;
 }
 
+/** The phases of a method, in their order. */
+export function phasesOf(method: Method): Phase[] {
+  return (["before", "beside", "after"] as const).filter((phase) => method[phase] !== undefined);
+}
+
 /** Slots for adapters of one method over a fixed list of linears. */
 export class Bank {
   /** Of each linear; some are the same. */
@@ -76,9 +85,13 @@ export class Bank {
   readonly #records: Tensor;
   readonly #residents = new Map<number, Resident>();
   readonly #freeSlots: number[];
-  readonly #layers: ReadonlyMap<string, number>;
-  /** Layers that any adapter has adapted so far. */
-  readonly #adapted = new Set<number>();
+  readonly #numbers: ReadonlyMap<string, number>;
+  /** Linears that any adapter has acted on so far, by phase. */
+  readonly #adapted: Readonly<Record<Phase, Set<number>>> = {
+    before: new Set(),
+    beside: new Set(),
+    after: new Set(),
+  };
 
   constructor(
     private readonly device: Device,
@@ -91,7 +104,7 @@ export class Bank {
     this.#arenas = [...new Set(this.#values), this.#tables.arena];
     this.#records = device.alloc([linears.length, capacity, recordWords], "uint32");
     this.#freeSlots = Array.from({ length: capacity }, (_, i) => capacity - 1 - i);
-    this.#layers = new Map(linears.map(({ path }, i) => [path, i]));
+    this.#numbers = new Map(linears.map(({ path }, i) => [path, i]));
   }
 
   /** Adapters resident now. */
@@ -99,23 +112,24 @@ export class Bank {
     return this.#residents.size;
   }
 
-  /** Whether any adapter so far adapted any linear of a group. An unloaded one still counts: plans stay as they are. */
-  adapts({ first, count }: LinearGroup): boolean {
-    for (let layer = first; layer < first + count; layer++) {
-      if (this.#adapted.has(layer)) return true;
+  /** Whether any adapter so far acted on a linear of a group in a phase. An unloaded one still counts: plans stay as they are. */
+  acts(phase: Phase, { first, count }: LinearGroup): boolean {
+    for (let linear = first; linear < first + count; linear++) {
+      if (this.#adapted[phase].has(linear)) return true;
     }
     return false;
   }
 
   /** Whether the adapter in a slot adapts any linear of a group. */
   slotAdapts(slot: number, { first, count }: LinearGroup): boolean {
-    return this.#residents.get(slot)?.layers.some((layer) => layer >= first && layer < first + count) ??
+    return this.#residents.get(slot)?.linears.some((linear) => linear >= first && linear < first + count) ??
       false;
   }
 
-  /** Changes when steps do: a tensor was replaced, or more layers are adapted. Plans of an older revision are stale. */
+  /** Changes when steps do: a tensor was replaced, or more linears are adapted. Plans of an older revision are stale. */
   get revision(): number {
-    return this.#arenas.reduce((sum, { generation }) => sum + generation, this.#adapted.size);
+    const adapted = Object.values(this.#adapted).reduce((sum, { size }) => sum + size, 0);
+    return this.#arenas.reduce((sum, { generation }) => sum + generation, adapted);
   }
 
   /**
@@ -126,7 +140,7 @@ export class Bank {
   load(modules: ReadonlyMap<string, AdapterModule>): number | undefined {
     const slot = this.#freeSlots.at(-1);
     if (slot === undefined) return undefined;
-    const resident: Resident = { slot, layers: [], values: [], tables: [] };
+    const resident: Resident = { slot, linears: [], values: [], tables: [] };
     try {
       if (!this.#parts(modules).every((part) => this.#store(part, resident))) {
         this.#free(resident);
@@ -150,15 +164,37 @@ export class Bank {
     this.#free(resident);
   }
 
+  /** The step that changes x of each row before the product of one linear. */
+  before(linear: number, { x, ...io }: Pick<BankTensors, "slots" | "rows"> & { readonly x: Tensor }): Step {
+    return this.method.before!({ ...this.#tensors({ first: linear, count: 1 }, io), x });
+  }
+
   /**
    * The step that adds each row's adapter to the linears of a group, whose outputs stand side by side in y.
    *
    * @throws RangeError when the linears differ in their input's size, or are more than three.
    */
-  step(
-    { first, count }: LinearGroup,
-    io: { readonly x: Tensor; readonly y: Tensor; readonly slots: Tensor; readonly rows: number },
+  beside(
+    group: LinearGroup,
+    { x, y, ...io }: Pick<BankTensors, "slots" | "rows"> & { readonly x: Tensor; readonly y: Tensor },
   ): Step {
+    return this.method.beside!({ ...this.#tensors(group, io), x, y });
+  }
+
+  /** The step that changes each row's outputs, y, of the linears of a group; throws as {@linkcode beside}. */
+  after(
+    group: LinearGroup,
+    { y, ...io }: Pick<BankTensors, "slots" | "rows"> & { readonly y: Tensor },
+  ): Step {
+    return this.method.after!({ ...this.#tensors(group, io), y });
+  }
+
+  release(): void {
+    for (const arena of this.#arenas) arena.release();
+    this.device.release(this.#records);
+  }
+
+  #tensors({ first, count }: LinearGroup, { slots, rows }: Pick<BankTensors, "slots" | "rows">): BankTensors {
     const shapes = this.options.linears.slice(first, first + count).map(({ shape }) => shape);
     const [{ in: inFeatures, out }, second, third] = shapes;
     if (count > 3 || shapes.some((shape) => shape.in !== inFeatures)) {
@@ -168,32 +204,28 @@ export class Bank {
         } in one step: up to three may share one`,
       );
     }
-    return this.method.step({
-      ...io,
-      layer: first,
+    return {
+      slots,
+      rows,
       records: this.#records,
       tables: this.#tables.tensor,
       values: this.#values[first].tensor,
       in: inFeatures,
       outs: [out, second?.out ?? 0, third?.out ?? 0],
+      linear: first,
       capacity: this.options.capacity,
-    });
-  }
-
-  release(): void {
-    for (const arena of this.#arenas) arena.release();
-    this.device.release(this.#records);
+    };
   }
 
   /** An adapter's modules by arena, packed. */
   #parts(modules: ReadonlyMap<string, AdapterModule>): Part[] {
     const parts = new Map<Arena, Part>();
     for (const [path, module] of modules) {
-      const layer = this.#layers.get(path)!;
-      const packed = module.pack(this.options.linears[layer].shape);
-      const arena = this.#values[layer];
+      const linear = this.#numbers.get(path)!;
+      const packed = module.pack(this.options.linears[linear].shape);
+      const arena = this.#values[linear];
       const part = parts.get(arena) ?? { arena, modules: [] };
-      part.modules.push({ layer, packed });
+      part.modules.push({ linear, packed, phases: module.phases ?? phasesOf(this.method) });
       parts.set(arena, part);
     }
     for (const { arena, modules } of parts.values()) {
@@ -208,32 +240,32 @@ export class Bank {
   }
 
   /** Stores modules and notes in `resident` what they took; false when there is no room. */
-  #store(part: Part, { slot, layers, values, tables }: Resident): boolean {
+  #store(part: Part, { slot, linears, values, tables }: Resident): boolean {
     const words = joined(part);
     const at = part.arena.put(words);
     if (at === undefined) return false;
     values.push({ arena: part.arena, at, count: words.length });
     let first = at;
-    for (const { layer, packed } of part.modules) {
+    for (const { linear, packed, phases } of part.modules) {
       const table = packed.table && this.#tables.take(packed.table);
       if (packed.table && !table) return false;
       if (table) tables.push(table);
-      this.#adapted.add(layer);
-      layers.push(layer);
-      this.#writeRecord(layer, slot, [table?.at ?? 0, first, packed.count, bitsOf(packed.scale)]);
+      for (const phase of phases) this.#adapted[phase].add(linear);
+      linears.push(linear);
+      this.#writeRecord(linear, slot, [table?.at ?? 0, first, packed.count, bitsOf(packed.scale)]);
       first += packed.values.length;
     }
     return true;
   }
 
-  #free({ slot, layers, values, tables }: Resident): void {
-    for (const layer of layers) this.#writeRecord(layer, slot, [0, 0, 0, 0]);
+  #free({ slot, linears, values, tables }: Resident): void {
+    for (const linear of linears) this.#writeRecord(linear, slot, [0, 0, 0, 0]);
     for (const { arena, at, count } of values) arena.free(at, count);
     for (const table of tables) this.#tables.leave(table);
   }
 
-  #writeRecord(layer: number, slot: number, words: readonly number[]): void {
-    const at = (layer * this.options.capacity + slot) * recordWords;
+  #writeRecord(linear: number, slot: number, words: readonly number[]): void {
+    const at = (linear * this.options.capacity + slot) * recordWords;
     this.device.write(this.#records, new Uint32Array(words), at);
   }
 }

@@ -5,8 +5,10 @@
  */
 import { ConfigError } from "../errors.ts";
 import type { Linear } from "./bank.ts";
-import type { AdapterModule, Method, TrainingConfig } from "./method.ts";
-import { methods } from "./methods/mod.ts";
+import type { AdapterModule, Method } from "./method.ts";
+import { candidatesOf, methodOf } from "./method_list.ts";
+import { methods as everyMethod } from "./methods/mod.ts";
+import { optionsOf, type TrainableMethod, trainableMethods } from "./options.ts";
 
 /** A method, its modules by path, and the fields of their adapter_config.json. */
 export interface Adapter {
@@ -15,66 +17,116 @@ export interface Adapter {
   readonly config: Readonly<Record<string, unknown>>;
 }
 
-/** A new adapter by PEFT's names, as a caller asks for it. */
+/** What a FourierFT adapter is made with. */
+export interface FourierOptions {
+  /** Coefficients a module, or all there are; default 1000. */
+  readonly nFrequency?: number;
+  /** Default 150. */
+  readonly scaling?: number;
+  /** Seed of the frequencies; default 777. */
+  readonly randomLocSeed?: number;
+}
+
+/** What a LoRA or DoRA adapter is made with. */
+export interface LoraOptions {
+  /** Rank; default 8. */
+  readonly r?: number;
+  /** Default 16. */
+  readonly loraAlpha?: number;
+  /** Whether it is DoRA: a magnitude is trained for each output. */
+  readonly useDora?: boolean;
+}
+
+/** A new adapter of a method, maybe one of the caller's own. */
+export interface OwnAdapter {
+  readonly method: Method;
+  /** The method's options, `nFrequency` for PEFT's `n_frequency`; each has a default. */
+  readonly options?: Readonly<Record<string, number | undefined>>;
+}
+
+/** A new adapter as a caller describes one: by PEFT's names, or by its method. */
 export type NewAdapter =
   & {
     /** Linears by PEFT's rule: a whole path, or the end of one from a dot on; by default all of the layers. */
     readonly targetModules?: readonly string[];
   }
   & (
-    | { readonly peftType: "FOURIERFT" } & Pick<TrainingConfig, "nFrequency" | "scaling" | "randomLocSeed">
-    | { readonly peftType: "LORA" } & Pick<TrainingConfig, "r" | "loraAlpha">
+    | { readonly peftType: "FOURIERFT" } & FourierOptions
+    | { readonly peftType: "LORA" } & LoraOptions
+    | OwnAdapter
   );
 
-/** What a new adapter is made of. */
-export interface CreateOptions extends TrainingConfig {
-  readonly peftType: string;
-  /** Names of linears as PEFT takes them: a whole path, or the end of one from a dot on. */
-  readonly targetModules: readonly string[];
+/** What a new adapter is made of, checked. */
+export interface AdapterPlan {
+  readonly method: TrainableMethod;
+  /** By PEFT's names, each with a value. */
+  readonly options: Readonly<Record<string, number>>;
+  /** Names of linears as PEFT takes them: a whole path, or the end of one from a dot on; by default every linear's last. */
+  readonly targetModules?: readonly string[];
 }
 
-type TrainableMethod = Method & Required<Pick<Method, "create" | "configFields">>;
+const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
-const isTrainable = (method: Method): method is TrainableMethod => method.create !== undefined;
-
-/** PEFT's names of the methods that can be trained from their start. */
-export function trainableTypes(): string[] {
-  return methods.filter(isTrainable).map(({ peftType }) => peftType);
+/** The method that PEFT's names ask for, and its options: a flag (`useDora`) only tells which method it is. */
+function namedMethod({ peftType, ...given }: Readonly<Record<string, unknown>>): Required<OwnAdapter> {
+  const fields = Object.entries(given).map(([name, value]) => [snakeCase(name), value]);
+  const config = { peft_type: peftType, ...Object.fromEntries(fields) };
+  const trainable = trainableMethods(everyMethod);
+  if (!trainable.some((method) => method.peftType === peftType)) {
+    throw new RangeError(
+      `Cannot train an adapter of peftType "${peftType}": it must be ${
+        [...new Set(trainable.map((method) => method.peftType))].join(" or ")
+      }`,
+    );
+  }
+  const method = methodOf(candidatesOf(trainable, config), config, []);
+  const options = Object.entries(given).filter(([, value]) => typeof value !== "boolean");
+  return { method, options: Object.fromEntries(options) as OwnAdapter["options"] & object };
 }
 
 /**
- * The method of a new adapter.
+ * A new adapter's method and options.
  *
- * @throws RangeError when there is none of that name, or it cannot be trained from its start.
+ * @throws RangeError for a method that cannot be trained from its start, and for an option, by its name and rule.
  */
-export function methodToTrain(peftType: string): TrainableMethod {
-  const method = methods.filter(isTrainable).find((one) => one.peftType === peftType);
-  if (method) return method;
-  throw new RangeError(
-    `Cannot train an adapter of peftType "${peftType}": it must be ${trainableTypes().join(" or ")}`,
-  );
+export function adapterPlan({ targetModules, ...asked }: NewAdapter): AdapterPlan {
+  const { method, options = {} } = "method" in asked ? asked : namedMethod({ ...asked });
+  if (!method.training) {
+    throw new RangeError(`Cannot train a new adapter of ${method.name}: the method makes none`);
+  }
+  const trainable = method as TrainableMethod;
+  return { method: trainable, options: optionsOf(trainable, options), targetModules };
 }
+
+/** The last names of linears, e.g. `q_proj`, each once. */
+const lastNames = (linears: readonly Linear[]): string[] => [
+  ...new Set(linears.map(({ path }) => path.slice(path.lastIndexOf(".") + 1))),
+];
 
 const isNamed = (name: string) => ({ path }: Linear): boolean => path === name || path.endsWith(`.${name}`);
 
 /**
  * Makes an adapter that adds nothing yet, for the linears that `targetModules` names.
  *
- * @throws RangeError for a method that cannot be trained; ConfigError for a name that no linear has.
+ * @param random Uniform random numbers in [0, 1) for first values.
+ * @throws ConfigError for a name that no linear has.
  */
-export function createAdapter(linears: readonly Linear[], options: CreateOptions): Adapter {
-  const { peftType, targetModules } = options;
-  const method = methodToTrain(peftType);
+export function createAdapter(
+  linears: readonly Linear[],
+  { method, options, targetModules = lastNames(linears) }: AdapterPlan,
+  random: () => number,
+): Adapter {
   for (const name of targetModules) {
     if (linears.some(isNamed(name))) continue;
     throw new ConfigError(
       `Cannot train target module "${name}": no linear of the model's layers has that name`,
     );
   }
+  const { training } = method;
   const chosen = linears.filter((linear) => targetModules.some((name) => isNamed(name)(linear)));
   return {
     method,
-    modules: new Map(chosen.map(({ path, shape }) => [path, method.create(shape, options)])),
+    modules: new Map(chosen.map(({ path, shape }) => [path, training.create(shape, options, random)])),
     config: {
       peft_type: method.peftType,
       task_type: "CAUSAL_LM",
@@ -85,7 +137,7 @@ export function createAdapter(linears: readonly Linear[], options: CreateOptions
       layers_to_transform: null,
       layers_pattern: null,
       exclude_modules: null,
-      ...method.configFields(options),
+      ...training.configFields(options),
     },
   };
 }

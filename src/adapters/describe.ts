@@ -7,11 +7,13 @@ import { ConfigError } from "../errors.ts";
 import type { ReadableFolder } from "../folder.ts";
 import { openSafetensors } from "../safetensors/mod.ts";
 import type { Method } from "./method.ts";
+import { copiedWeight } from "./copies.ts";
+import { candidatesOf, checkedMethods, methodOf } from "./method_list.ts";
+import { methods as everyMethod } from "./methods/mod.ts";
 import {
   defaultMaxBytes,
   type LoadOptions,
   maxHeaderBytes,
-  methodOf,
   openWeights,
   readConfig,
   weightsName,
@@ -32,15 +34,17 @@ export interface AdapterFacts {
  */
 export async function describeAdapter(
   folder: ReadableFolder,
-  { maxBytes = defaultMaxBytes }: LoadOptions = {},
+  { maxBytes = defaultMaxBytes, methods = everyMethod }: LoadOptions = {},
 ): Promise<AdapterFacts> {
   const { config, bytes } = await readConfig(folder);
-  const method = methodOf(config);
-  method.checkConfig(config);
+  candidatesOf(checkedMethods(methods), config);
   const weights = await openWeights(folder, maxBytes);
   try {
     const { tensors } = await openSafetensors(weights, { maxHeaderBytes });
     if (tensors.size === 0) throw new ConfigError(`Cannot use ${weightsName}: it holds no tensor`);
+    const own = [...tensors.keys()].filter((name) => copiedWeight(name) === undefined);
+    const method = methodOf(methods, config, own);
+    method.checkConfig(config);
     return { method, sizeBytes: bytes.length + weights.sizeBytes };
   } finally {
     await weights.close?.();

@@ -1,11 +1,12 @@
 /**
- * What an adapter method is to the rest of the house: how its files are read, what it keeps on a device, and which step
- * adds it to a linear layer. A new method is one file in `methods/` and one line in its list.
+ * What an adapter method is to the rest of the house. A method says how its files are read, what it keeps on a device, and
+ * which steps act on a linear. A new method is one file in `methods/` and one line in its list, or a value of a caller's own.
  *
  * @module
  */
-import type { Step } from "../plan.ts";
+import type { Plan, Step } from "../plan.ts";
 import type { HostTensor, Tensor } from "../tensor.ts";
+import type { MethodTraining, TrainableModule } from "./training.ts";
 
 /** Sizes of a linear layer's weight (out, in). */
 export interface LinearShape {
@@ -37,11 +38,17 @@ export interface Packed {
   readonly scale: number;
 }
 
+/**
+ * When a method acts on a linear t = x W^T: on x before the product, beside it (t += x dW^T), or on t after it.
+ *
+ * A phase is one step for a whole batch. Rows without an adapter of the method stay as they are, so adapters of any
+ * methods share a batch.
+ */
+export type Phase = "before" | "beside" | "after";
+
 /** The tensors and words of a step over a bank of adapters, for one to three linears that share x. */
-export interface BankStep {
-  readonly x: Tensor;
-  /** (rows, sum of outs): the linears' outputs stand side by side. */
-  readonly y: Tensor;
+export interface BankTensors {
+  /** (rows), uint32: each row's slot in the bank, or `noSlot`. */
   readonly slots: Tensor;
   readonly records: Tensor;
   readonly tables: Tensor;
@@ -50,9 +57,27 @@ export interface BankStep {
   readonly in: number;
   /** 0 for a second and third linear that is not there. */
   readonly outs: readonly [number, number, number];
-  /** The first linear's index in the bank; the others follow it. */
-  readonly layer: number;
+  /** The first linear's number in the bank; the others follow it. */
+  readonly linear: number;
   readonly capacity: number;
+}
+
+/** A step before the product: it changes x (rows, in) in place, for one linear alone. */
+export interface BeforeStep extends BankTensors {
+  readonly x: Tensor;
+}
+
+/** A step beside the product. */
+export interface BesideStep extends BankTensors {
+  readonly x: Tensor;
+  /** (rows, sum of outs), added to: the linears' outputs stand side by side. */
+  readonly y: Tensor;
+}
+
+/** A step after the product. */
+export interface AfterStep extends BankTensors {
+  /** (rows, sum of outs), changed in place: products with everything beside them. */
+  readonly y: Tensor;
 }
 
 /** What happens to a weight that dW meets. */
@@ -72,27 +97,36 @@ export interface DeltaIo {
   readonly rows: DeltaRows;
 }
 
-/** Where a module's numbers lie while it is trained, and the tensors of its linear. */
-export interface TrainIo {
-  readonly x: Tensor;
-  readonly y: Tensor;
-  readonly rows: number;
-  /** (rows), uint32 zeros: every row has the one adapter. */
-  readonly slots: Tensor;
-  /** All trained numbers, and their gradients, of all modules; this module's start at element `at`. */
-  readonly params: Tensor;
-  readonly gradients: Tensor;
-  readonly at: number;
+/**
+ * The weight of one of the base model's linears, for methods that act on it. Linears that share an input are one product,
+ * whose outputs stand side by side.
+ */
+export interface BaseLinear {
+  /** Those linears' shapes, and which of them it is. */
+  readonly shapes: readonly LinearShape[];
+  readonly index: number;
+  /** y (rows, sum of outs) = x W^T, or += where `accumulate` is true; no bias. */
+  product(
+    io: { readonly x: Tensor; readonly y: Tensor; readonly rows: number; readonly accumulate?: boolean },
+  ): Step;
+  /** (out), float32: the sum of squares of each of the linear's own rows. */
+  squares(): Promise<Float32Array>;
 }
 
-/** A module being trained; its numbers are in the order of `pack().values`. */
-export interface TrainableModule {
-  /** y += x dW^T. */
-  forward(io: TrainIo): Step;
-  /** Adds to the module's gradients and to dx; dy is only read. `dx` is already zeroed or holds other parts. */
-  backward(io: TrainIo & { readonly dy: Tensor; readonly dx: Tensor }): readonly Step[];
-  /** PEFT's tensors of the numbers, by what follows the module's path. */
-  tensors(values: Float32Array): ReadonlyMap<string, HostTensor>;
+/** A device for work that ends: whoever lent it frees the tensors made on it. */
+export interface Workspace {
+  upload(t: HostTensor): Tensor;
+  alloc(shape: readonly number[]): Tensor;
+  /** Runs a plan, then reads a tensor. */
+  read(plan: Plan, t: Tensor): Promise<Float32Array>;
+}
+
+/** What a module is made ready with. */
+export interface ReadyIo {
+  /** The module's path, for messages. */
+  readonly path: string;
+  readonly base: BaseLinear;
+  readonly workspace: Workspace;
 }
 
 /** One adapted module, as its method read it; only the method looks inside. */
@@ -110,12 +144,19 @@ export interface AdapterModule {
   check(path: string, shape: LinearShape): void;
   /** What a bank stores for a linear of this shape. */
   pack(shape: LinearShape): Packed;
+  /** The phases that the module takes part in; by default all of its method's. */
+  readonly phases?: readonly Phase[];
   /**
-   * The step that writes rows of dW (out, in), float32, to `weight`, or adds or subtracts them there.
+   * The module made ready with its base's weight; absent where it needs none. Only what comes back can be packed.
    *
-   * `upload` copies a host tensor to the device that will run the step.
+   * @throws ConfigError that names the module and the rule, where the two do not go together.
    */
-  deltaStep(shape: LinearShape, io: DeltaIo): Step;
+  ready?(io: ReadyIo): Promise<AdapterModule>;
+  /**
+   * A faster way to dW than the method's phases of unit rows. The step writes rows of dW (out, in), float32, to `weight`,
+   * or adds or subtracts them there. `upload` copies a host tensor to the device that will run the step.
+   */
+  deltaStep?(shape: LinearShape, io: DeltaIo): Step;
   /** The module made ready to train on the device that `upload` copies to; absent for methods that cannot be trained. */
   trainable?(shape: LinearShape, upload: (t: HostTensor) => Tensor): TrainableModule;
   /** The frequencies and coefficients of a spectral method, for pictures; absent for others. */
@@ -124,26 +165,17 @@ export interface AdapterModule {
   ): { readonly u: Uint32Array; readonly v: Uint32Array; readonly c: Float32Array };
 }
 
-/** What a new adapter is made of, by PEFT's names. */
-export interface TrainingConfig {
-  /** FourierFT: coefficients a module, default 1000 (or all there are). */
-  readonly nFrequency?: number;
-  /** FourierFT: default 150. */
-  readonly scaling?: number;
-  /** FourierFT: seed of the frequencies, default 777. */
-  readonly randomLocSeed?: number;
-  /** LoRA: rank, default 8. */
-  readonly r?: number;
-  /** LoRA: default 8. */
-  readonly loraAlpha?: number;
-  /** Uniform random numbers in [0, 1) for first values. */
-  readonly random: () => number;
-}
-
 /** An adapter method. */
 export interface Method {
-  /** PEFT's `peft_type`. */
+  /** What it is called: in messages, and in lower case on the command line. No two of a list have one name. */
+  readonly name: string;
+  /** PEFT's `peft_type`; others may share it. */
   readonly peftType: string;
+  /**
+   * Whether an adapter of the `peft_type` is this method's, by its config and the names of its tensors; by default every
+   * one is. Of several methods that claim one, the last of the list has it.
+   */
+  claims?(config: Readonly<Record<string, unknown>>, tensors: readonly string[]): boolean;
   /**
    * Checks what a config alone can be wrong in, so that lists need not read tensors.
    *
@@ -156,10 +188,14 @@ export interface Method {
    * @throws ConfigError that names the field or tensor and the rule.
    */
   read(files: AdapterFiles): ReadonlyMap<string, AdapterModule>;
-  /** A new module for a linear, to be trained from its start; `options` are the fields of PEFT's config. */
-  create?(shape: LinearShape, options: TrainingConfig): AdapterModule;
-  /** The config fields beside PEFT's common ones that `create` used. */
-  configFields?(options: TrainingConfig): Readonly<Record<string, unknown>>;
+  /** How new adapters are made; absent for a method that is only applied. */
+  readonly training?: MethodTraining;
+  /** Changes each row's x before the product. */
+  before?(bank: BeforeStep): Step;
   /** `y += x dW^T` of each row's adapter, for each linear in its columns of y. */
-  step(bank: BankStep): Step;
+  beside?(bank: BesideStep): Step;
+  /** Changes each row's product. Rows that also go to a residual meet it later. */
+  after?(bank: AfterStep): Step;
+  /** Whether the bias is part of what `after` changes (IA3); it is added afterwards unless this is true (DoRA). */
+  readonly changesBias?: boolean;
 }

@@ -33,7 +33,7 @@ export function checkReach(reach: number, what: string): void {
 }
 
 /** Widens a float tensor; refuses other dtypes, NaN and infinity by the tensor's name. */
-export function toFloat32(name: string, { data, dtype }: HostTensor): Float32Array {
+export function finiteFloats(name: string, { data, dtype }: HostTensor): Float32Array {
   if (dtype === "uint32" || dtype === "int32") {
     throw new ConfigError(`Cannot read adapter tensor "${name}": it must hold floats, it holds ${dtype}`);
   }

@@ -16,7 +16,8 @@ import {
 import type { HostTensor } from "../tensor.ts";
 import { copiedWeight } from "./copies.ts";
 import type { AdapterModule, Method, ReadOptions } from "./method.ts";
-import { methods } from "./methods/mod.ts";
+import { candidatesOf, checkedMethods, methodOf } from "./method_list.ts";
+import { methods as everyMethod } from "./methods/mod.ts";
 
 /** An adapter read from its folder, on the host. */
 export interface LoadedAdapter {
@@ -32,8 +33,10 @@ export interface LoadedAdapter {
   readonly digest: string;
 }
 
-/** Caps on what is read before anything is believed. */
+/** Which adapters are read, and caps on what is read before anything is believed. */
 export interface LoadOptions extends ReadOptions {
+  /** The methods that adapters may be of, with those of the caller's own; by default those of this package. */
+  readonly methods?: readonly Method[];
   /** Bytes of adapter_model.safetensors at most; default 1 GiB. */
   readonly maxBytes?: number;
 }
@@ -45,20 +48,6 @@ const maxConfigBytes = 1 << 20;
 export const maxHeaderBytes = 16 << 20;
 /** Bytes of a weights file at most, unless the options say otherwise. */
 export const defaultMaxBytes = 2 ** 30;
-
-/** The method a config names. */
-export function methodOf(config: Readonly<Record<string, unknown>>): Method {
-  const method = methods.find(({ peftType }) => peftType === config.peft_type);
-  if (!method) {
-    const known = methods.map(({ peftType }) => peftType).join(", ");
-    throw new ConfigError(
-      `Cannot read ${configName} field "peft_type" = ${
-        JSON.stringify(config.peft_type)
-      }: supported are ${known}`,
-    );
-  }
-  return method;
-}
 
 async function sha256(parts: readonly Uint8Array[]): Promise<string> {
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
@@ -164,11 +153,13 @@ export async function readConfig(
  * @throws ConfigError that names the file, the field or tensor, and the rule it breaks.
  */
 export async function loadAdapter(folder: ReadableFolder, options: LoadOptions = {}): Promise<LoadedAdapter> {
+  const { methods = everyMethod, maxBytes = defaultMaxBytes, ...reading } = options;
   const { config, bytes: configBytes } = await readConfig(folder);
-  const method = methodOf(config);
-  const bytes = await readWeights(folder, options.maxBytes ?? defaultMaxBytes);
+  candidatesOf(checkedMethods(methods), config);
+  const bytes = await readWeights(folder, maxBytes);
   const { tensors, copies } = readTensors(parseWeights(bytes));
-  const modules = method.read({ config, tensors, options });
+  const method = methodOf(methods, config, [...tensors.keys()]);
+  const modules = method.read({ config, tensors, options: reading });
   if (modules.size === 0) throw new ConfigError(`Cannot use ${weightsName}: it holds no tensor`);
   return {
     method,

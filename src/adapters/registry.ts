@@ -7,14 +7,16 @@ import type { Device } from "../device/device.ts";
 import { ConfigError, NotFoundError, OverloadedError } from "../errors.ts";
 import type { HostTensor } from "../tensor.ts";
 import { orAborted } from "./abandon.ts";
-import { applyModule, deltaOf } from "./apply.ts";
+import { type AdaptedLinear, applyModule, deltaOf } from "./apply.ts";
 import type { Bank, Linear } from "./bank.ts";
 import { Catalog, type Listed } from "./catalog.ts";
 import { type CopyFault, withoutCopies } from "./copies.ts";
 import { FoundAdapter } from "./found.ts";
-import type { AdapterModule, LinearShape, Method } from "./method.ts";
+import type { AdapterModule, LinearShape } from "./method.ts";
+import { methods as everyMethod } from "./methods/mod.ts";
 import { normalName } from "./names.ts";
 import type { LoadedAdapter, LoadOptions } from "./peft.ts";
+import { type BaseOf, madeReady } from "./ready.ts";
 import { type Lease, Residents } from "./residents.ts";
 import type { AdapterCard, AdapterService } from "./service.ts";
 import type { AdapterStore } from "./store.ts";
@@ -27,12 +29,16 @@ export type { AdapterStore, LeftOut, StoredAdapter } from "./store.ts";
 export interface RegistryOptions extends LoadOptions {
   /** The base model's linears; empty for a registry that only applies single modules. */
   readonly linears?: readonly Linear[];
+  /** The base model's linears as products, for adapters that act on its weights; without it those are refused. */
+  readonly base?: BaseOf;
   /** Compares copies of base weights in adapters' files; without it they are not looked at. */
   readonly copyFault?: CopyFault;
   /** Adapters of one method on the device at most; default 256. */
   readonly capacity?: number;
   readonly log?: (line: string) => void;
 }
+
+const noCopies: CopyFault = () => Promise.resolve(undefined);
 
 /** A stored adapter that does not fit its base is a broken one, whoever asks, and no fault of a request. */
 function checkFit(module: AdapterModule, path: string, shape: LinearShape): void {
@@ -49,17 +55,21 @@ export class AdapterRegistry implements AdapterService {
   readonly #catalog: Catalog;
   readonly #residents: Residents;
   readonly #linears: ReadonlyMap<string, LinearShape>;
+  readonly #base: BaseOf;
 
   constructor(private readonly device: Device, store: AdapterStore, options: RegistryOptions = {}) {
-    const { linears = [], capacity = 256, log, copyFault = () => Promise.resolve(undefined), ...load } =
+    const { linears = [], base = () => undefined, capacity = 256, log, copyFault = noCopies, ...load } =
       options;
+    const { methods = everyMethod } = load;
     this.#linears = new Map(linears.map(({ path, shape }) => [path, shape]));
-    this.#residents = new Residents(device, { linears, capacity });
+    this.#residents = new Residents(device, { methods, linears, capacity });
+    this.#base = base;
     this.#catalog = new Catalog(store, {
       load,
-      check: (adapter) => {
+      check: async (adapter) => {
         this.#check(adapter);
-        return withoutCopies(adapter, copyFault);
+        const own = await withoutCopies(adapter, copyFault);
+        return linears.length === 0 ? own : await madeReady(device, own, base);
       },
       log,
     });
@@ -165,7 +175,7 @@ export class AdapterRegistry implements AdapterService {
   async #module(
     id: string,
     { path, shape }: { path: string; shape?: LinearShape },
-  ): Promise<{ method: Method; module: AdapterModule; shape: LinearShape }> {
+  ): Promise<AdaptedLinear> {
     const adapter = await this.load(id);
     const module = adapter.modules.get(path);
     if (!module) throw new NotFoundError(`Cannot find module "${path}" in adapter "${id}"`);
@@ -180,6 +190,6 @@ export class AdapterRegistry implements AdapterService {
       throw new RangeError(`Cannot tell the shape of module "${path}": no base model is loaded, give OUTxIN`);
     }
     module.check(path, used);
-    return { method: adapter.method, module, shape: used };
+    return { method: adapter.method, module, shape: used, base: this.#base(path) };
   }
 }

@@ -7,7 +7,7 @@ import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
 import { Bank, type Linear } from "./bank.ts";
 import type { Method } from "./method.ts";
-import { methods } from "./methods/mod.ts";
+import { checkedMethods } from "./method_list.ts";
 import type { LoadedAdapter } from "./peft.ts";
 
 /** An adapter held on the device; its slot stays its own until `release`. */
@@ -34,12 +34,16 @@ export class Residents {
 
   constructor(
     device: Device,
-    { linears, capacity }: { readonly linears: readonly Linear[]; readonly capacity: number },
+    { methods, linears, capacity }: {
+      readonly methods: readonly Method[];
+      readonly linears: readonly Linear[];
+      readonly capacity: number;
+    },
   ) {
     this.#banks = new Map(
       linears.length === 0
         ? []
-        : methods.map((method) => [method, new Bank(device, method, { linears, capacity })]),
+        : checkedMethods(methods).map((method) => [method, new Bank(device, method, { linears, capacity })]),
     );
   }
 

@@ -10,6 +10,7 @@ import { loadAdapter } from "../adapters/peft.ts";
 import { NotFoundError } from "../errors.ts";
 import { openFolder } from "../runtime/file.ts";
 import { fromTensor, writeSafetensors } from "../safetensors/mod.ts";
+import { baseOfModule } from "./base.ts";
 import { deviceArgs, log, openNamedDevice } from "./open.ts";
 import { shapeArgs, shapeOfModule } from "./shape.ts";
 
@@ -42,7 +43,8 @@ export const delta = defineCommand({
     const shape = await shapeOfModule({ path: args.module, module }, args);
     const device = await openNamedDevice(args.device);
     try {
-      const weight = await deltaOf(device, { method, module, shape });
+      const base = await baseOfModule(device, { method, path: args.module }, args.model);
+      const weight = await deltaOf(device, { method, module, shape, base });
       await writeFile(args.out, writeSafetensors([fromTensor("delta_weight", weight)]));
       log(`${args.out}: delta_weight (${shape.out}, ${shape.in}), float32`);
     } finally {

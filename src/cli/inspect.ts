@@ -13,9 +13,12 @@ import { loadAdapter } from "../adapters/peft.ts";
 import { cpuDevice } from "../device/cpu.ts";
 import { NotFoundError } from "../errors.ts";
 import { openFolder } from "../runtime/file.ts";
+import { baseOfModule } from "./base.ts";
 import { log } from "./open.ts";
 import { deltaPicture, type Picture, spectrumPicture } from "./pictures.ts";
 import { modelShapes, shapeArgs, shapeInModel, shapeOfModule } from "./shape.ts";
+
+const device = cpuDevice();
 
 /** Modules whose names differ only in the layer, told as one line; with their shapes, where a model says them. */
 function grouped(
@@ -85,11 +88,14 @@ export const inspect = defineCommand({
     console.log(`sha256      ${digest}`);
     console.log(`modules     ${modules.size}`);
     for (const [line, count] of groups) console.log(`  ${String(count).padStart(4)}  ${line}`);
-    if (drawn && args.out !== undefined) await drawTo(args.out, { method, ...drawn });
+    if (drawn && args.out !== undefined) {
+      const base = await baseOfModule(device, { method, ...drawn }, args.model);
+      await drawTo(args.out, { method, ...drawn, base });
+    }
   },
 });
 
-async function drawTo(out: string, drawn: Drawn & Pick<AdaptedLinear, "method">): Promise<void> {
+async function drawTo(out: string, drawn: Drawn & Pick<AdaptedLinear, "method" | "base">): Promise<void> {
   await mkdir(out, { recursive: true });
   for (const [name, picture] of Object.entries(await draw(drawn))) {
     const file = join(out, name);
@@ -98,8 +104,9 @@ async function drawTo(out: string, drawn: Drawn & Pick<AdaptedLinear, "method">)
   }
 }
 
-async function draw({ method, module, shape }: AdaptedLinear): Promise<Record<string, Picture>> {
-  const delta = await deltaOf(cpuDevice(), { method, module, shape });
+async function draw(linear: AdaptedLinear): Promise<Record<string, Picture>> {
+  const { module, shape } = linear;
+  const delta = await deltaOf(device, linear);
   const pictures: Record<string, Picture> = { "delta.png": deltaPicture(delta.data as Float32Array, shape) };
   const spectrum = module.spectrum?.(shape);
   if (spectrum) pictures["spectrum.png"] = spectrumPicture(spectrum, shape);

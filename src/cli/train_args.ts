@@ -3,16 +3,12 @@
  *
  * @module
  */
-import { type NewAdapter, trainableTypes } from "../adapters/create.ts";
+import type { OptionSpec } from "../adapters/training.ts";
+import { methods } from "../adapters/methods/mod.ts";
+import { camelCase, type TrainableMethod, trainableMethods } from "../adapters/options.ts";
 import { openFolder } from "../runtime/file.ts";
 import type { TrainOptions } from "../train.ts";
-import {
-  adapterDefaults,
-  lossOnNames,
-  packingNames,
-  trainDefaults,
-  type TrainSettings,
-} from "../training/options.ts";
+import { lossOnNames, packingNames, trainDefaults, type TrainSettings } from "../training/options.ts";
 import { scheduleNames } from "../training/schedule.ts";
 import { deviceArgs, parseCount, parseNumber } from "./open.ts";
 
@@ -24,6 +20,46 @@ const text = (description: string, fallback?: unknown) =>
     valueHint: "X",
   }) as const;
 
+const trainable = trainableMethods(methods);
+
+/** A method's name on the command line. */
+const wordOf = ({ name }: TrainableMethod): string => name.toLowerCase();
+
+/** Words as a sentence has them: `a, b or c`. */
+const anyOf = (words: readonly string[]): string => words.join(", ").replace(/, ([^,]*)$/, " or $1");
+
+const flagOf = (field: string): string => field.replaceAll("_", "-");
+
+/** The options of a method by their flags. */
+const flagsOf = ({ training }: TrainableMethod): [flag: string, field: string, spec: OptionSpec][] =>
+  Object.entries(training.options).map(([field, spec]) => [flagOf(field), field, spec]);
+
+/** The flags of all methods' options; methods with an option of one name share its flag. */
+function methodArgs() {
+  const owners = new Map<string, { readonly names: string[]; readonly spec: OptionSpec }>();
+  for (const method of trainable) {
+    for (const [flag, , spec] of flagsOf(method)) {
+      const known = owners.get(flag);
+      if (known) known.names.push(method.name);
+      else owners.set(flag, { names: [method.name], spec });
+    }
+  }
+  return Object.fromEntries(
+    [...owners].map((
+      [flag, { names, spec }],
+    ) => [flag, text(`${names.join(", ")}: ${spec.doc}`, spec.default)]),
+  );
+}
+
+/** The methods' learning rates, those of one rate together. */
+function rates(): string {
+  const each = [...new Set(trainable.map(({ training }) => training.learningRate))].map((rate) => {
+    const words = trainable.filter(({ training }) => training.learningRate === rate).map(wordOf);
+    return `${rate} for ${words.join(" and ")}`;
+  });
+  return each.join(", ");
+}
+
 /** See the module's documentation. */
 export const trainArgs = {
   model: { type: "string", required: true, description: "Hugging Face model folder", valueHint: "DIR" },
@@ -34,19 +70,15 @@ export const trainArgs = {
     valueHint: "FILE",
   },
   out: { type: "string", required: true, description: "Adapter folder to write", valueHint: "DIR" },
-  method: text("fourierft or lora", "fourierft"),
+  method: text(anyOf(trainable.map(wordOf)), "fourierft"),
   init: text("Adapter folder to go on training, in place of a new adapter"),
   "target-modules": text("Names of the linears to adapt; default: all of the layers"),
-  "n-frequency": text("FourierFT: coefficients a linear", adapterDefaults.nFrequency),
-  scaling: text("FourierFT: scaling", adapterDefaults.scaling),
-  "random-loc-seed": text("FourierFT: seed of the frequencies", adapterDefaults.randomLocSeed),
-  r: text("LoRA: rank", adapterDefaults.r),
-  "lora-alpha": text("LoRA: alpha", adapterDefaults.loraAlpha),
+  ...methodArgs(),
   steps: text("Optimizer steps", trainDefaults.steps),
   "batch-size": text("Sequences of a micro-batch", trainDefaults.batchSize),
   "context-length": text("Tokens of a sequence; default: the model's, at most 512"),
   "gradient-accumulation": text("Micro-batches of a step", trainDefaults.gradientAccumulation),
-  lr: text("Learning rate; default 0.05 for fourierft, 0.001 for lora"),
+  lr: text(`Learning rate; default ${rates()}`),
   schedule: text("constant, linear or cosine", trainDefaults.schedule),
   "warmup-steps": text("Steps in which the rate rises", trainDefaults.warmupSteps),
   "weight-decay": text("AdamW's weight decay", trainDefaults.weightDecay),
@@ -64,9 +96,7 @@ export const trainArgs = {
 } as const;
 
 /** The values of {@linkcode trainArgs}. */
-export type TrainArgs = { readonly [Name in keyof typeof trainArgs]?: string | boolean };
-
-type Name = keyof TrainArgs & string;
+export type TrainArgs = Readonly<Record<string, string | boolean | undefined>>;
 
 function named<T extends string>(name: string, value: string, known: readonly T[]): T {
   const found = known.find((one) => one === value);
@@ -74,20 +104,15 @@ function named<T extends string>(name: string, value: string, known: readonly T[
   return found;
 }
 
-/** Arguments that a new adapter of one method is made of, and nothing else reads. */
-const methodArgs: Readonly<Record<string, readonly Name[]>> = {
-  fourierft: ["n-frequency", "scaling", "random-loc-seed"],
-  lora: ["r", "lora-alpha"],
-};
-
 /** Sentences about arguments that were given, and that this run does not read. */
-export function unreadArgs(a: TrainArgs, given: (name: Name) => boolean): string[] {
+export function unreadArgs(a: TrainArgs, given: (name: string) => boolean): string[] {
   const init = typeof a.init === "string";
-  const others = Object.entries(methodArgs).filter(([method]) => init || method !== a.method);
+  const chosen = trainable.find((method) => !init && wordOf(method) === a.method);
+  const read = new Set(chosen && flagsOf(chosen).map(([flag]) => flag));
   const unread = [
-    ...others.flatMap(([, names]) => names),
-    ...(init ? ["method", "target-modules"] as const : []),
-    ...(typeof a["eval-data"] === "string" ? ["held-out"] as const : []),
+    ...Object.keys(methodArgs()).filter((flag) => !read.has(flag)),
+    ...(init ? ["method", "target-modules"] : []),
+    ...(typeof a["eval-data"] === "string" ? ["held-out"] : []),
   ].filter(given);
   return unread.map((name) => {
     const why = name === "held-out" ? "--eval-data is given" : init ? "--init is given" : `not ${a.method}'s`;
@@ -95,31 +120,39 @@ export function unreadArgs(a: TrainArgs, given: (name: Name) => boolean): string
   });
 }
 
+/** A method's options, by their names in `train()`. */
+function optionsOf(method: TrainableMethod, a: TrainArgs): Record<string, number> {
+  return Object.fromEntries(
+    flagsOf(method).map(([flag, field, { kind, least, default: usual }]) => {
+      const parse = kind === "count" ? parseCount : parseNumber;
+      return [camelCase(field), parse(flag, String(a[flag] ?? usual), { least })];
+    }),
+  );
+}
+
 /** The adapter that the arguments ask for. */
 export async function adapterOf(a: TrainArgs): Promise<TrainOptions["adapter"]> {
   if (typeof a.init === "string") return { init: await openFolder(a.init) };
-  const peftType = trainableTypes().find((type) => type === String(a.method).toUpperCase());
-  if (!peftType) {
-    const known = trainableTypes().map((type) => type.toLowerCase());
-    throw new RangeError(`Cannot train method "${a.method}": it must be ${known.join(" or ")}`);
+  // What is wrong is told of arguments, too, that another method would read.
+  for (const one of trainable) optionsOf(one, a);
+  const word = String(a.method).toLowerCase();
+  const method = trainable.find((one) => wordOf(one) === word);
+  if (!method) {
+    throw new RangeError(`Cannot train method "${a.method}": it must be ${anyOf(trainable.map(wordOf))}`);
   }
   return {
-    peftType,
+    method,
+    options: optionsOf(method, a),
     targetModules: typeof a["target-modules"] === "string"
       ? a["target-modules"].split(",").map((name) => name.trim())
       : undefined,
-    nFrequency: parseCount("n-frequency", String(a["n-frequency"]), { least: 1 }),
-    scaling: parseNumber("scaling", String(a.scaling)),
-    randomLocSeed: parseCount("random-loc-seed", String(a["random-loc-seed"])),
-    r: parseCount("r", String(a.r), { least: 1 }),
-    loraAlpha: parseNumber("lora-alpha", String(a["lora-alpha"])),
-  } as NewAdapter;
+  };
 }
 
 /** The settings that the arguments say. */
 export function settingsOf(a: TrainArgs) {
-  const count = (name: Name, least = 0): number => parseCount(name, String(a[name]), { least });
-  const measure = (name: Name): number => parseNumber(name, String(a[name]));
+  const count = (name: string, least = 0): number => parseCount(name, String(a[name]), { least });
+  const measure = (name: string): number => parseNumber(name, String(a[name]));
   return {
     steps: count("steps"),
     batchSize: count("batch-size", 1),

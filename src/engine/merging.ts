@@ -150,7 +150,7 @@ export class Merging {
     const { out, in: inSize } = shape;
     const { slots, ...scratch } = this.#working();
     const delta = slice(scratch.delta, 0, [inSize, out]), merged = slice(scratch.merged, 0, [out, inSize]);
-    const ofUnits = bank.step(linears, { x: this.#units(inSize), y: delta, slots, rows: inSize });
+    const ofUnits = bank.beside(linears, { x: this.#units(inSize), y: delta, slots, rows: inSize });
     return [
       ...mergeSteps({ shape, weight: weight as Tensor, delta, merged, ofUnits }),
       linearStep({ weight: merged, bias }, { x, y }, { ...sizes, ...shape }),
@@ -179,14 +179,18 @@ export class Merging {
     return made;
   }
 
-  /** Whether an adapter adapts every projection of the kind: where it adds nothing, its own step costs nothing. */
+  /**
+   * Whether an adapter adds to every projection of the kind: where it adds nothing, its own step costs nothing. Methods that
+   * act before or after the product are not merged: what they do to unit rows is no sum with W.
+   */
   #adaptsAll(kind: ProjectionKind, { bank, slot }: OneAdapter): boolean {
-    return this.#mergeable.get(kind)!.every(({ linears }) => bank.slotAdapts(slot, linears));
+    return !bank.method.before && !bank.method.after &&
+      this.#mergeable.get(kind)!.every(({ linears }) => bank.slotAdapts(slot, linears));
   }
 
   /** Whether merging is clearly faster with so many rows. */
   #wins(kind: ProjectionKind, rows: number, adapter: OneAdapter): Promise<boolean> {
-    const key = `${adapter.bank.method.peftType}:${kind}:${rows}`;
+    const key = `${adapter.bank.method.name}:${kind}:${rows}`;
     let answer = this.#answers.get(key);
     if (!answer) {
       answer = this.#answer(key, { kind, rows, adapter });
@@ -224,7 +228,7 @@ export class Merging {
       const [apart, merged] = await this.#times([
         [
           linearStep(projection, { x, y }, { ...sizes, ...shape }),
-          adapter.bank.step(linears, { x, y, rows, slots }),
+          adapter.bank.beside(linears, { x, y, rows, slots }),
         ],
         this.#merged(projection, { x, y, ...sizes }, adapter.bank),
       ]);

@@ -1,26 +1,158 @@
 /**
- * A projection in a step's plan: its product, and what its rows' adapters do to it.
+ * A projection in a step's plan: its product, and what its rows' adapters do before, beside and after it.
  *
  * @module
  */
-import type { Bank } from "../adapters/bank.ts";
-import type { Projection } from "../models/projection.ts";
+import { add } from "../../kernels/add.ts";
+import { addBias } from "../../kernels/add_bias.ts";
+import { copy } from "../../kernels/copy.ts";
+import { placeColumns } from "../../kernels/place_columns.ts";
+import { takeColumns } from "../../kernels/take_columns.ts";
+import type { Bank, LinearGroup } from "../adapters/bank.ts";
+import type { LinearShape, Phase } from "../adapters/method.ts";
+import type { Device } from "../device/device.ts";
 import type { ProjectionIo } from "../models/graph.ts";
-import { linearStep } from "../models/weights.ts";
-import type { Plan } from "../plan.ts";
-import type { Tensor } from "../tensor.ts";
+import type { Projection } from "../models/projection.ts";
+import { linearStep, rowsOf, type Weight } from "../models/weights.ts";
+import { type Plan, step } from "../plan.ts";
+import { elements, type Tensor } from "../tensor.ts";
 
-/** y = or += x W^T + b, with each row's own adapter of the banks. */
-export function adaptedProjection(
-  projection: Projection,
-  { x, y, ...sizes }: ProjectionIo,
-  banks: readonly Bank[],
-  slotsOf: (bank: Bank) => Tensor,
-): Plan {
-  const { linears, shape } = projection;
-  const adapted = banks.filter((bank) => bank.adapts(linears));
+/** Tensors that projections work in, made when an adapter first needs them; steps run one after the other and share them. */
+export class ProjectionScratch {
+  readonly #made = new Map<string, Tensor>();
+
+  constructor(private readonly device: Pick<Device, "alloc">) {}
+
+  /** A float32 tensor of a shape, the same one for a role and as many elements. */
+  of(role: "input" | "product" | "part" | "wide", shape: readonly number[]): Tensor {
+    const key = `${role}:${elements(shape)}`;
+    let made = this.#made.get(key);
+    if (!made) this.#made.set(key, made = this.device.alloc(shape, "float32"));
+    return made;
+  }
+}
+
+/** The adapters that a step's rows may have. */
+export interface StepAdapters {
+  readonly banks: readonly Bank[];
+  /** (rows), uint32: each row's slot in a bank. */
+  readonly slotsOf: (bank: Bank) => Tensor;
+  readonly scratch: ProjectionScratch;
+}
+
+/** A linear, or several side by side, with the numbers that banks know them by. */
+interface Side {
+  readonly linears: LinearGroup;
+  readonly shape: LinearShape;
+  /** The projection's, and where the side's own begins. */
+  readonly bias?: Tensor;
+  readonly column: number;
+  /** y = or += x W^T. */
+  product(io: ProjectionIo): Plan;
+  /** The same with the bias in one step; left out where there is no such step. */
+  productAndBias?(io: ProjectionIo): Plan;
+}
+
+const acting = (banks: readonly Bank[], phase: Phase, linears: LinearGroup): Bank[] =>
+  banks.filter((bank) => bank.acts(phase, linears));
+
+/**
+ * The product of x as it is, with each row's adapter beside and after it. The residual is added last. The bias is added after
+ * the methods that leave it alone (DoRA), and before those that change it, too (IA3).
+ */
+function sideSteps(side: Side, { x, y, rows, accumulate }: ProjectionIo, adapters: StepAdapters): Plan {
+  const { banks, slotsOf, scratch } = adapters;
+  const { bias, column, shape: { out }, linears } = side;
+  const after = acting(banks, "after", linears);
+  const biasLast = after.filter(({ method }) => !method.changesBias);
+  const biasFirst = after.filter(({ method }) => method.changesBias);
+  const apart = after.length > 0 && accumulate !== 0;
+  const t = apart ? scratch.of("product", y.shape) : y;
+  const io = { x, y: t, rows, accumulate: apart ? 0 : accumulate };
+  const change = (bank: Bank) => bank.after(linears, { y: t, rows, slots: slotsOf(bank) });
+  const biased = bias ? [step(addBias, { bias, y: t }, { rows, out, column })] : [];
+  const begins = side.productAndBias ?? ((io) => [...side.product(io), ...biased]);
   return [
-    linearStep(projection, { x, y }, { ...sizes, ...shape }),
-    ...adapted.map((bank) => bank.step(linears, { x, y, rows: sizes.rows, slots: slotsOf(bank) })),
+    ...(biasLast.length > 0 ? side.product(io) : begins(io)),
+    ...acting(banks, "beside", linears).map((bank) =>
+      bank.beside(linears, { x, y: t, rows, slots: slotsOf(bank) })
+    ),
+    ...biasLast.map(change),
+    ...(biasLast.length > 0 ? biased : []),
+    ...biasFirst.map(change),
+    ...(apart ? [step(add, { x: t, y }, { count: rows * out })] : []),
   ];
+}
+
+/** All linears of a projection. */
+function wholeOf({ weight, bias, shape, linears }: Projection): Side {
+  const sizes = ({ rows, accumulate }: ProjectionIo) => ({ rows, ...shape, accumulate });
+  return {
+    ...{ linears, shape, bias, column: 0 },
+    product: (io) => [linearStep({ weight }, io, sizes(io))],
+    productAndBias: (io) => [linearStep({ weight, bias }, io, sizes(io))],
+  };
+}
+
+/** Rows of a weight, not copied; undefined where a GPU cannot bind a tensor that begins there. */
+function boundRows(weight: Weight, place: { readonly at: number; readonly out: number }): Weight | undefined {
+  try {
+    return rowsOf(weight, place);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
+/** The linear number `i` of a projection by itself: by its own rows of the weight, or, as a last resort, by all of them. */
+function partOf(
+  { weight, bias, linears, shape, outs }: Projection,
+  { i, scratch }: { readonly i: number; readonly scratch: ProjectionScratch },
+): Side {
+  const column = outs.slice(0, i).reduce((sum, out) => sum + out, 0), out = outs[i];
+  const own = boundRows(weight, { at: column, out });
+  return {
+    ...{ linears: { first: linears.first + i, count: 1 }, shape: { out, in: shape.in }, bias, column },
+    // Nothing is added to what a part's tensor held.
+    product({ x, y, rows }) {
+      if (own) return [linearStep({ weight: own }, { x, y }, { rows, out, in: shape.in, accumulate: 0 })];
+      const wide = scratch.of("wide", [x.shape[0], shape.out]);
+      return [
+        linearStep({ weight }, { x, y: wide }, { rows, ...shape, accumulate: 0 }),
+        step(takeColumns, { x: wide, y }, { rows, dim: out, stride: shape.out, at: column }),
+      ];
+    },
+  };
+}
+
+/** Each linear by itself, for adapters change x differently for each. */
+function partSteps(
+  projection: Projection,
+  { x, y, rows, accumulate }: ProjectionIo,
+  adapters: StepAdapters,
+): Plan {
+  const { banks, slotsOf, scratch } = adapters;
+  const { outs, shape: { in: inSize, out: stride } } = projection;
+  const only = outs.length === 1;
+  return outs.flatMap((out, i) => {
+    const side = only ? wholeOf(projection) : partOf(projection, { i, scratch });
+    const { linears: { first }, column } = side;
+    const before = acting(banks, "before", side.linears);
+    const input = before.length > 0 ? scratch.of("input", x.shape) : x;
+    const part = only ? y : scratch.of("part", [y.shape[0], out]);
+    const words = { rows, out, stride, column, accumulate };
+    return [
+      ...(before.length > 0 ? [step(copy, { x, y: input }, { count: rows * inSize })] : []),
+      ...before.map((bank) => bank.before(first, { x: input, rows, slots: slotsOf(bank) })),
+      ...sideSteps(side, { x: input, y: part, rows, accumulate: only ? accumulate : 0 }, adapters),
+      ...(only ? [] : [step(placeColumns, { x: part, y }, words)]),
+    ];
+  });
+}
+
+/** y = or += x W^T + b, with each row's own adapter of the banks. A phase is there only where an adapter needs it. */
+export function adaptedProjection(projection: Projection, io: ProjectionIo, adapters: StepAdapters): Plan {
+  return acting(adapters.banks, "before", projection.linears).length > 0
+    ? partSteps(projection, io, adapters)
+    : sideSteps(wholeOf(projection), io, adapters);
 }

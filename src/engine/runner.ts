@@ -10,7 +10,7 @@ import { RopeTurns } from "../models/rope.ts";
 import { type Project, stepPlan, type StepState, stepState, turnsOf } from "../models/step_plan.ts";
 import { Forbidding } from "./forbidding.ts";
 import { Merging, type MergingMode, type OneAdapter, type ProjectionKind } from "./merging.ts";
-import { adaptedProjection } from "./projection.ts";
+import { adaptedProjection, ProjectionScratch } from "./projection.ts";
 import { type Output, type Row, StepInputs } from "./step_inputs.ts";
 
 /** Rows and outputs of a step. */
@@ -39,7 +39,7 @@ interface Prepared {
 const maxPrograms = 64;
 
 const keyOf = ({ rows, outputs, banks, merged, forbidden }: Shape): string =>
-  `${rows}:${outputs}:${banks.map(({ method }) => method.peftType)}:${[...merged]}:${forbidden}`;
+  `${rows}:${outputs}:${banks.map(({ method }) => method.name)}:${[...merged]}:${forbidden}`;
 
 const nothing: ReadonlySet<never> = new Set();
 
@@ -68,6 +68,7 @@ export class Runner {
   readonly #merging: Merging;
   readonly #forbidding: Forbidding;
   readonly #programs = new Map<string, Prepared>();
+  readonly #scratch: ProjectionScratch;
   #last: Program | undefined;
 
   constructor(
@@ -84,6 +85,7 @@ export class Runner {
       readonly merging?: MergingMode;
     },
   ) {
+    this.#scratch = new ProjectionScratch(device);
     const rope = turnsOf(model);
     this.#inputs = new StepInputs(device, { ...options, turns: rope && new RopeTurns(rope) });
     this.state = stepState(device, model, { ...options, inputs: this.#inputs.tensors });
@@ -195,7 +197,8 @@ export class Runner {
     return (projection, { of, ...io }) => {
       const whole = this.#merging.steps(projection, io, { kinds: merged, bank: banks[0] });
       if (whole) return whole;
-      return adaptedProjection(projection, io, banks, (bank) => this.#inputs.slots.get(bank)![of]);
+      const slotsOf = (bank: Bank) => this.#inputs.slots.get(bank)![of];
+      return adaptedProjection(projection, io, { banks, slotsOf, scratch: this.#scratch });
     };
   }
 }

@@ -5,8 +5,8 @@
  */
 import type { LinearGroup } from "../adapters/bank.ts";
 import type { LinearShape } from "../adapters/method.ts";
-import { slice, type Tensor } from "../tensor.ts";
-import { isQuantized, type LinearWeights, type Weight } from "./weights.ts";
+import { slice } from "../tensor.ts";
+import { type LinearWeights, rowsOf } from "./weights.ts";
 
 /** Linears of one input: their weights and biases stand one after the other along `out`. */
 export interface Projection extends LinearWeights {
@@ -18,13 +18,6 @@ export interface Projection extends LinearWeights {
   readonly outs: readonly number[];
   /** Of the whole weight. */
   readonly shape: LinearShape;
-}
-
-/** `out` rows of a weight from row `at` on, not copied. */
-function rowsOf(weight: Weight, { at, out }: { readonly at: number; readonly out: number }): Weight {
-  const part = (t: Tensor): Tensor => slice(t, at * t.shape[1], [out, t.shape[1]]);
-  if (!isQuantized(weight)) return part(weight);
-  return { bits: weight.bits, words: part(weight.words), scales: part(weight.scales) };
 }
 
 /**

@@ -9,9 +9,11 @@ import { linearBias } from "../../kernels/linear_bias.ts";
 import { type Bits, blocksOf, quantize, wordsOf } from "../../kernels/quantized/format.ts";
 import { quantizedLinear } from "../../kernels/quantized_linear.ts";
 import { quantizedLinearBias } from "../../kernels/quantized_linear_bias.ts";
+import { quantizedRowSquares } from "../../kernels/quantized_row_squares.ts";
+import { rowSquares } from "../../kernels/row_squares.ts";
 import { ConfigError } from "../errors.ts";
 import { type Step, step } from "../plan.ts";
-import { type HostTensor, type Tensor, tensor } from "../tensor.ts";
+import { type HostTensor, slice, type Tensor, tensor } from "../tensor.ts";
 
 /** A weight (out, in) of whole numbers of 8 or 4 bits and their scales: see the kernels' format. */
 export interface QuantizedWeight<T extends Tensor = Tensor> {
@@ -78,6 +80,13 @@ export function quantizeTensor(
   };
 }
 
+/** `out` rows of a weight from row `at` on, not copied. */
+export function rowsOf(weight: Weight, { at, out }: { readonly at: number; readonly out: number }): Weight {
+  const part = (t: Tensor): Tensor => slice(t, at * t.shape[1], [out, t.shape[1]]);
+  if (!isQuantized(weight)) return part(weight);
+  return { bits: weight.bits, words: part(weight.words), scales: part(weight.scales) };
+}
+
 /** y = or += x W^T (+ b). */
 export function linearStep(
   { weight, bias }: LinearWeights,
@@ -91,4 +100,15 @@ export function linearStep(
       : step(quantizedLinear, { x, ...weights, y }, { ...sizes, bits });
   }
   return bias ? step(linearBias, { x, weight, bias, y }, sizes) : step(linear, { x, weight, y }, sizes);
+}
+
+/** squares (out) = the sum of squares of each row of W. */
+export function rowSquaresStep(
+  weight: Weight,
+  squares: Tensor,
+  { out, in: inSize }: { readonly out: number; readonly in: number },
+): Step {
+  if (!isQuantized(weight)) return step(rowSquares, { weight, squares }, { rows: out, dim: inSize });
+  const { bits, ...weights } = weight;
+  return step(quantizedRowSquares, { ...weights, squares }, { rows: out, dim: inSize, bits });
 }

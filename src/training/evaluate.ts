@@ -4,6 +4,7 @@
  * @module
  */
 import type { Device } from "../device/device.ts";
+import { readyFor } from "../engine/base.ts";
 import type { Model } from "../models/model.ts";
 import { tensor } from "../tensor.ts";
 import type { TrainingBatch } from "./batch.ts";
@@ -34,7 +35,11 @@ export async function evaluate(
   model: Model,
   { adapter, batches, rows, onBatch = () => {} }: EvaluateOptions,
 ): Promise<Evaluation> {
-  const { trained, values, uploads } = placeModules(device, model, adapter);
+  const { trained, values, uploads } = placeModules(
+    device,
+    model,
+    adapter && await readyFor(device, model, adapter),
+  );
   const params = device.upload(tensor(values));
   // Only a training step would write gradients.
   const plans = lossPlan({ device, model, trained, params, gradients: params, rows });

@@ -68,14 +68,14 @@ export function placeModules(
     module.check(path, shape);
     if (!module.trainable) {
       throw new TypeError(
-        `Cannot train or evaluate module "${path}": ${adapter!.method.peftType} has no backward`,
+        `Cannot train or evaluate module "${path}": ${adapter!.method.name} has no backward`,
       );
     }
-    const packed = module.pack(shape).values;
-    trained.set(layer, { module: module.trainable(shape, upload), at: size });
-    spans.push({ path, at: size, count: packed.length });
-    packs.push(packed);
-    size += Math.ceil(packed.length / alignment) * alignment;
+    const trainable = module.trainable(shape, upload), { values } = trainable;
+    trained.set(layer, { module: trainable, at: size });
+    spans.push({ path, at: size, count: values.length });
+    packs.push(values);
+    size += Math.ceil(values.length / alignment) * alignment;
   }
   const values = new Float32Array(size);
   spans.forEach(({ at }, i) => values.set(packs[i], at));

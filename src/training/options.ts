@@ -4,6 +4,7 @@
  * @module
  */
 import type { NewAdapter } from "../adapters/create.ts";
+import type { Method } from "../adapters/method.ts";
 import type { LoadedAdapter } from "../adapters/peft.ts";
 import type { ReadableFolder } from "../folder.ts";
 import type { CheckpointStore } from "./checkpoint.ts";
@@ -28,7 +29,7 @@ export interface TrainSettings {
   readonly contextLength?: number;
   /** Micro-batches of a step. */
   readonly gradientAccumulation?: number;
-  /** Highest learning rate; by default 0.05 for FourierFT and 0.001 for LoRA. */
+  /** Highest learning rate; by default the method's: 0.05 for FourierFT, 0.001 for LoRA and DoRA. */
   readonly lr?: number;
   /** How the rate goes on after the warm-up. */
   readonly schedule?: ScheduleName;
@@ -63,6 +64,8 @@ export interface TrainRunOptions extends TrainSettings {
   /** What the run is evaluated with: a fraction of the documents, kept from training, or a text; nothing by default. */
   readonly evaluation?: number | TrainingText;
   readonly adapter: NewAdapter | AdapterToContinue;
+  /** The methods that a folder to go on from may be of; by default those of this package. */
+  readonly methods?: readonly Method[];
   /** Where checkpoints go and come from: `openCheckpoints` for a folder on a disk. */
   readonly checkpoints?: CheckpointStore;
   /** Goes on from the newest checkpoint; the run must be the same. */
@@ -87,24 +90,6 @@ export const trainDefaults = {
 
 /** Tokens of a sequence unless told, where the model has positions for more. */
 export const defaultContextLength = 512;
-
-/** What a new adapter is made of unless told; of the linears, those of the model's layers. */
-export const adapterDefaults = {
-  nFrequency: 1000,
-  scaling: 150,
-  randomLocSeed: 777,
-  r: 8,
-  loraAlpha: 16,
-} as const;
-
-const defaultRates: Readonly<Record<string, number>> = { FOURIERFT: 0.05, LORA: 0.001 };
-
-/** The learning rate of a method unless told. */
-export function defaultRate(peftType: string): number {
-  const rate = defaultRates[peftType];
-  if (rate === undefined) throw new RangeError(`Cannot train ${peftType} without lr: it has no default`);
-  return rate;
-}
 
 /** The packings' names. */
 export const packingNames: readonly Packing[] = ["concatenate", "documents"];
@@ -165,19 +150,5 @@ export function settingsOf(options: TrainSettings) {
   checkName("schedule", settings.schedule, scheduleNames);
   checkName("packing", settings.packing, packingNames);
   checkName("lossOn", settings.lossOn, lossOnNames);
-  return settings;
-}
-
-/**
- * A new adapter's settings, each with a value but `targetModules`, whose default the model decides.
- *
- * @throws RangeError that names the field and the rule it breaks.
- */
-export function newAdapterOf(adapter: NewAdapter) {
-  const settings = { ...adapterDefaults, ...given(adapter) };
-  const { nFrequency, r, randomLocSeed, scaling, loraAlpha } = settings;
-  for (const [name, value] of Object.entries({ nFrequency, r })) checkCount(name, value, 1);
-  checkCount("randomLocSeed", randomLocSeed, 0);
-  for (const [name, value] of Object.entries({ scaling, loraAlpha })) checkMeasure(name, value);
   return settings;
 }

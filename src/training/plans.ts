@@ -18,7 +18,7 @@ import { partOf, type Projection } from "../models/projection.ts";
 import { wholeSteps, type WholeTensors } from "../models/whole_plan.ts";
 import { isQuantized } from "../models/weights.ts";
 import { type Plan, type Step, step } from "../plan.ts";
-import { type Tensor, tensor, type TypedArray } from "../tensor.ts";
+import { elements, type Tensor, tensor, type TypedArray } from "../tensor.ts";
 import { placeActivations, segmentsOf } from "./activations.ts";
 import type { TrainingBatch } from "./batch.ts";
 import { backward, Tape, type TrainStep } from "./backward.ts";
@@ -108,6 +108,7 @@ class Working {
   readonly state: TrainingState;
   readonly #made: Tensor[] = [];
   readonly #slots: Tensor;
+  readonly #scratches = new Map<number, Tensor>();
 
   constructor(private readonly setup: WholeSetup) {
     const { device, rows } = setup;
@@ -131,6 +132,14 @@ class Working {
     return made;
   }
 
+  /** The same tensor for each shape of as many elements: what a linear that is trained works in. */
+  #scratch(shape: readonly number[]): Tensor {
+    const count = elements(shape), known = this.#scratches.get(count);
+    const made = known ?? this.#alloc(shape, "float32");
+    this.#scratches.set(count, made);
+    return made;
+  }
+
   /** (rows, width), float32. */
   activation(width: number): Tensor {
     return this.#alloc([this.setup.rows, width], "float32");
@@ -149,7 +158,7 @@ class Working {
           { weights: partOf(projection, index), shape: { out: outs[index], in: inSize } },
           { ...io, accumulate: accumulate !== 0 },
           trained.get(first + index),
-          { slots: this.#slots, params, gradients },
+          { slots: this.#slots, params, gradients, scratch: (shape) => this.#scratch(shape) },
         );
       },
     };

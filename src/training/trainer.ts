@@ -10,6 +10,7 @@ import { scale } from "../../kernels/scale.ts";
 import { sumOfSquares } from "../../kernels/sum_of_squares.ts";
 import type { AdapterModule, Method } from "../adapters/method.ts";
 import type { Device, Program } from "../device/device.ts";
+import { readyFor } from "../engine/base.ts";
 import type { Model } from "../models/model.ts";
 import { step } from "../plan.ts";
 import { type HostTensor, type Tensor, tensor } from "../tensor.ts";
@@ -118,7 +119,7 @@ export class Trainer {
    * @throws RangeError for modules that do not fit the model; TypeError for methods that cannot be trained.
    */
   static async open(device: Device, model: Model, options: TrainerOptions): Promise<Trainer> {
-    const trainer = new Trainer(device, model, options);
+    const trainer = new Trainer(device, model, await readyFor(device, model, options));
     trainer.#train = await device.prepare(trainer.#plans.train());
     trainer.#evaluate = await device.prepare(trainer.#plans.evaluate);
     trainer.#optimize = await device.prepare(trainer.#optimizePlan());

@@ -15,8 +15,9 @@ import { ConfigError } from "../../errors.ts";
 import { step } from "../../plan.ts";
 import { elements, type HostTensor, slice, type Tensor, tensor } from "../../tensor.ts";
 import { integerField, numberField, refuseUnknown } from "../fields.ts";
-import type { AdapterModule, LinearShape, Method, ReadOptions, TrainableModule } from "../method.ts";
-import { checkReach, checkScale, toFloat32 } from "../numbers.ts";
+import type { AdapterModule, LinearShape, Method, ReadOptions } from "../method.ts";
+import type { TrainableModule } from "../training.ts";
+import { checkReach, checkScale, finiteFloats } from "../numbers.ts";
 
 const prefix = "base_model.model.";
 const suffix = ".fourierft_spectrum";
@@ -125,7 +126,7 @@ export function fourierModule({ coefficients, seed, scaling, options = {} }: Spe
 
 /** The input gradient is the forward with u and v exchanged, the coefficients' gradient a kernel of its own. */
 function trainableFourier(
-  { length: n }: Float32Array,
+  coefficients: Float32Array,
   { shape, table, scaling, upload, draw }: {
     readonly shape: LinearShape;
     readonly table: FourierTable;
@@ -134,6 +135,7 @@ function trainableFourier(
     readonly draw: Draw;
   },
 ): TrainableModule {
+  const n = coefficients.length;
   const { u, v } = frequencies(n, shape, draw);
   const turned = fourierTable({ destination: v, source: u }, { destination: shape.in, source: shape.out });
   const place = new Uint32Array(n);
@@ -149,48 +151,52 @@ function trainableFourier(
   const frequencyPairs = upload(tensor(pairs, [n, 2]));
   const words = { layer: 0, capacity: 1 };
   return {
-    forward: ({ x, y, rows, slots, params, at }) =>
-      step(fourierLinear, {
-        x,
-        slots,
-        records: upload(tensor(Uint32Array.of(0, at, n, bitsOf(scale)))),
-        tables,
-        values: params,
-        y,
-      }, {
-        rows,
-        in: shape.in,
-        out: shape.out,
-        ...words,
-      }),
-    backward: ({ x, dy, dx, rows, slots, params, gradients, at }) => [
-      step(fourierGradient, { x, dy, frequencies: frequencyPairs, gradient: slice(gradients, at, n) }, {
-        rows,
-        in: shape.in,
-        out: shape.out,
-        count: n,
-        scale,
-        accumulate: 1,
-      }),
-      step(embedding, { ids: turnedPlaces, weight: slice(params, at, n), y: turnedValues }, {
-        rows: n,
-        dim: 1,
-        vocab: n,
-      }),
-      step(fourierLinear, {
-        x: dy,
-        slots,
-        records: turnedRecords,
-        tables: turnedTables,
-        values: turnedValues,
-        y: dx,
-      }, {
-        rows,
-        in: shape.out,
-        out: shape.in,
-        ...words,
-      }),
-    ],
+    values: inOrder(coefficients, table.order),
+    beside: {
+      forward: ({ x, y, rows, slots, params, at }) => [
+        step(fourierLinear, {
+          x,
+          slots,
+          records: upload(tensor(Uint32Array.of(0, at, n, bitsOf(scale)))),
+          tables,
+          values: params,
+          y,
+        }, {
+          rows,
+          in: shape.in,
+          out: shape.out,
+          ...words,
+        }),
+      ],
+      backward: ({ x, dy, dx, rows, slots, params, gradients, at }) => [
+        step(fourierGradient, { x, dy, frequencies: frequencyPairs, gradient: slice(gradients, at, n) }, {
+          rows,
+          in: shape.in,
+          out: shape.out,
+          count: n,
+          scale,
+          accumulate: 1,
+        }),
+        step(embedding, { ids: turnedPlaces, weight: slice(params, at, n), y: turnedValues }, {
+          rows: n,
+          dim: 1,
+          vocab: n,
+        }),
+        step(fourierLinear, {
+          x: dy,
+          slots,
+          records: turnedRecords,
+          tables: turnedTables,
+          values: turnedValues,
+          y: dx,
+        }, {
+          rows,
+          in: shape.out,
+          out: shape.in,
+          ...words,
+        }),
+      ],
+    },
     tensors: (values) => {
       const spectrum = new Float32Array(n);
       table.order.forEach((l, e) => spectrum[l] = values[e]);
@@ -199,10 +205,9 @@ function trainableFourier(
   };
 }
 
-const trainingDefaults = { nFrequency: 1000, scaling: 150, randomLocSeed: 777 };
-
 /** See the module's documentation. */
 export const fourierft: Method = {
+  name: "FourierFT",
   peftType: "FOURIERFT",
   checkConfig(config) {
     refuseUnknown(config, {
@@ -235,7 +240,7 @@ export const fourierft: Method = {
           `Cannot read adapter tensor "${name}": its shape must be [n] with n > 0, it is [${t.shape}]`,
         );
       }
-      const coefficients = toFloat32(name, t);
+      const coefficients = finiteFloats(name, t);
       checkReach(sumOfMagnitudes(coefficients), `the sum of adapter tensor "${name}"`);
       modules.set(
         name.slice(prefix.length, -suffix.length),
@@ -244,25 +249,32 @@ export const fourierft: Method = {
     }
     return modules;
   },
-  create(shape, options) {
-    const { nFrequency, scaling, randomLocSeed } = { ...trainingDefaults, ...options };
-    // Zeros, as PEFT's init_weights = true: the model starts as its base.
-    const coefficients = new Float32Array(Math.min(nFrequency, shape.out * shape.in));
-    return fourierModule({ coefficients, seed: randomLocSeed, scaling });
-  },
-  configFields(options) {
-    const { nFrequency, scaling, randomLocSeed } = { ...trainingDefaults, ...options };
-    return {
-      n_frequency: nFrequency,
+  training: {
+    options: {
+      n_frequency: { kind: "count", least: 1, default: 1000, doc: "coefficients a linear" },
+      scaling: { kind: "number", default: 150, doc: "scaling" },
+      random_loc_seed: { kind: "count", default: 777, doc: "seed of the frequencies" },
+    },
+    learningRate: 0.05,
+    create(shape, { n_frequency: n, scaling, random_loc_seed: seed }) {
+      // Zeros, as PEFT's init_weights = true: the model starts as its base.
+      return fourierModule({
+        coefficients: new Float32Array(Math.min(n, shape.out * shape.in)),
+        seed,
+        scaling,
+      });
+    },
+    configFields: ({ n_frequency, scaling, random_loc_seed }) => ({
+      n_frequency,
       n_frequency_pattern: {},
       scaling,
-      random_loc_seed: randomLocSeed,
+      random_loc_seed,
       fan_in_fan_out: false,
       init_weights: true,
       bias: "none",
-    };
+    }),
   },
-  step({ x, y, slots, records, tables, values, rows, in: inFeatures, outs, layer, capacity }) {
+  beside({ x, y, slots, records, tables, values, rows, in: inFeatures, outs, linear: layer, capacity }) {
     const [out0, out1, out2] = outs;
     return step(fourierLinears, { x, slots, records, tables, values, y }, {
       rows,

@@ -4,8 +4,9 @@
  * @module
  */
 import type { Method } from "../method.ts";
+import { dora } from "./dora.ts";
 import { fourierft } from "./fourierft.ts";
 import { lora } from "./lora.ts";
 
-/** The methods an adapter folder's `peft_type` may name. */
-export const methods: readonly Method[] = [fourierft, lora];
+/** The methods that adapters may be of; of two that claim one, the later has it. */
+export const methods: readonly Method[] = [fourierft, lora, dora];

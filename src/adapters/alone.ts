@@ -1,0 +1,106 @@
+/**
+ * One adapted linear on a device, by its method's phases.
+ *
+ * @module
+ */
+import { copy } from "../../kernels/copy.ts";
+import type { Device } from "../device/device.ts";
+import { ConfigError } from "../errors.ts";
+import { type Plan, step } from "../plan.ts";
+import { type Tensor, tensor, type TypedArray } from "../tensor.ts";
+import { Bank } from "./bank.ts";
+import type { AdapterModule, BaseLinear, LinearShape, Method } from "./method.ts";
+import { readyModule } from "./ready.ts";
+import { inWorkspace } from "./workspace.ts";
+
+/** A module, the method that knows it, and the shape of its linear's weight. */
+export interface AdaptedLinear {
+  readonly method: Method;
+  readonly module: AdapterModule;
+  readonly shape: LinearShape;
+  /** The weight that is adapted ({@linkcode baseLinear}): needed by methods that act before or after the product (DoRA). */
+  readonly base?: BaseLinear;
+}
+
+/** Whether dW depends on the module's own numbers alone. */
+export const isSum = ({ before, after }: Method): boolean => !before && !after;
+
+/** A module on a device, alone in a bank of its linear and those that share the linear's input. */
+export interface Alone {
+  /** x dW^T (rows, out) of x (rows, in), added to y if there is one; no bias. */
+  change(x: TypedArray, rows: number, y?: TypedArray): Promise<Float32Array>;
+  release(): void;
+}
+
+/** Where a module stands among the linears of a product: alone where dW is the module's own. */
+function placeOf({ method, shape, base }: AdaptedLinear) {
+  const [shapes, index] = base && !isSum(method) ? [base.shapes, base.index] : [[shape], 0];
+  const outs = shapes.map(({ out }) => out);
+  const sum = (parts: readonly number[]): number => parts.reduce((all, out) => all + out, 0);
+  return { shapes, index, width: sum(outs), column: sum(outs.slice(0, index)) };
+}
+
+/** The steps that turn y, zeros, into the change of products of x: W x with every phase, less W x. */
+function changeSteps(
+  { bank, base, index }: { readonly bank: Bank; readonly base: BaseLinear; readonly index: number },
+  { x, turned, minus, y, slots, rows }: Readonly<Record<"x" | "turned" | "minus" | "y" | "slots", Tensor>> & {
+    readonly rows: number;
+  },
+): Plan {
+  const group = { first: 0, count: base.shapes.length }, io = { slots, rows };
+  const before = bank.acts("before", group)
+    ? [
+      step(copy, { x, y: turned }, { count: rows * base.shapes[index].in }),
+      bank.before(index, { ...io, x: turned }),
+    ]
+    : [];
+  const input = before.length > 0 ? turned : x;
+  return [
+    ...before,
+    base.product({ x: input, y, rows }),
+    ...(bank.acts("beside", group) ? [bank.beside(group, { ...io, x: input, y })] : []),
+    ...(bank.acts("after", group) ? [bank.after(group, { ...io, y })] : []),
+    base.product({ x: minus, y, rows, accumulate: true }),
+  ];
+}
+
+/**
+ * Puts a module on a device.
+ *
+ * @throws ConfigError without the base's weight, where the method needs it.
+ */
+export async function alone(device: Device, linear: AdaptedLinear): Promise<Alone> {
+  const { method, module, shape: { out, in: inSize }, base } = linear;
+  if (!isSum(method) && !base) {
+    throw new ConfigError(
+      `Cannot tell what a ${method.name} adapter adds to a weight without that weight: the method acts on the product`,
+    );
+  }
+  const ready = await readyModule(device, { path: "linear", module, method, base });
+  const { shapes, index, width, column } = placeOf(linear);
+  const linears = shapes.map((shape, i) => ({ path: i === index ? "linear" : `beside ${i}`, shape }));
+  const bank = new Bank(device, method, { linears, capacity: 1 });
+  bank.load(new Map([["linear", ready]]));
+  return {
+    release: () => bank.release(),
+    change: (x, rows, y) =>
+      inWorkspace(device, async ({ upload, alloc, read }) => {
+        const given = upload(tensor(x, [rows, inSize])), slots = upload(tensor(new Uint32Array(rows)));
+        if (isSum(method)) {
+          const sum = y ? upload(tensor(y, [rows, out])) : alloc([rows, out]);
+          return await read([bank.beside({ first: 0, count: 1 }, { x: given, y: sum, slots, rows })], sum);
+        }
+        const wide = alloc([rows, width]), turned = alloc([rows, inSize]);
+        const minus = upload(tensor(x.map((value) => -value), [rows, inSize]));
+        const all = await read(
+          changeSteps({ bank, base: base!, index }, { x: given, turned, minus, y: wide, slots, rows }),
+          wide,
+        );
+        const sum = y ? Float32Array.from(y) : new Float32Array(rows * out);
+        for (let r = 0; r < rows; r++) {
+          for (let o = 0; o < out; o++) sum[r * out + o] += all[r * width + column + o];
+        }
+        return sum;
+      }),
+  };
+}

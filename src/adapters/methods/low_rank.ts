@@ -1,0 +1,254 @@
+/**
+ * Low-rank factors as PEFT writes them for LoRA and what builds on it: B (out, r) and A (r, in), and a scale.
+ *
+ * @module
+ */
+import { ConfigError } from "../../errors.ts";
+import { type HostTensor, tensor } from "../../tensor.ts";
+import { flagField, numberField, patternField, refuseUnknown } from "../fields.ts";
+import type { AdapterFiles, LinearShape } from "../method.ts";
+import type { OptionSpec } from "../training.ts";
+import { checkReach, checkScale, finiteFloats } from "../numbers.ts";
+
+const prefix = "base_model.model.";
+
+const known = [
+  "alpha_pattern",
+  "fan_in_fan_out", // only turns a stored weight at a merge
+  "init_lora_weights",
+  "lora_alpha",
+  "lora_dropout", // training only
+  "megatron_core",
+  "qalora_group_size", // read with use_qalora alone
+  "r", // the tensors say it
+  "rank_pattern",
+  "use_rslora",
+  "ensure_weight_tying",
+  "eva_config", // a way to choose the first A
+  "loftq_config", // read with init_lora_weights "loftq" alone, which is refused
+];
+
+const reasons = {
+  lora_bias: "biases of B are not supported",
+  bias: "trained biases are not supported",
+  modules_to_save: "whole saved modules are not supported, only linear layers' A and B",
+  alora_invocation_tokens: "activated LoRA is not supported",
+  trainable_token_indices: "trained token embeddings are not supported",
+};
+
+/** Initialisations that leave the base weights as they are. */
+const plainInits: readonly unknown[] = [true, false, null, undefined, "gaussian", "eva", "orthogonal"];
+
+/** The number a config has for a module, and the field that says it. */
+interface Setting {
+  readonly field: string;
+  readonly value: number;
+}
+
+/** The factors of one linear: dW = scale B A. */
+export interface Factors {
+  /** (rank, in), row-major. */
+  readonly a: Float32Array;
+  /** (out, rank), row-major. */
+  readonly b: Float32Array;
+  readonly rank: number;
+  readonly in: number;
+  readonly out: number;
+  readonly scale: number;
+}
+
+/** Options of new factors, by PEFT's names. */
+export const factorOptions: Readonly<Record<"r" | "lora_alpha", OptionSpec>> = {
+  r: { kind: "count", least: 1, default: 8, doc: "rank" },
+  lora_alpha: { kind: "number", default: 16, doc: "alpha" },
+};
+
+/** What PEFT's config says of new factors beside their options. */
+export const factorConfig = {
+  lora_dropout: 0,
+  use_rslora: false,
+  use_dora: false,
+  init_lora_weights: true,
+  fan_in_fan_out: false,
+  bias: "none",
+} as const;
+
+const isModuleName = (key: string): boolean => /^[A-Za-z0-9_.]+$/.test(key);
+const fits = (key: string, path: string): boolean => path === key || path.endsWith(`.${key}`);
+
+/**
+ * PEFT's pattern keys are regular expressions; literal module names are all that is accepted from a file. All keys are
+ * looked at, and the first that fits is taken.
+ */
+function patternValue(pattern: ReadonlyMap<string, number>, path: string): Setting | undefined {
+  let found: Setting | undefined;
+  for (const [key, value] of pattern) {
+    if (!isModuleName(key)) {
+      throw new ConfigError(
+        `Cannot read adapter_config.json field "alpha_pattern" key "${key}": only module names are accepted, not regular expressions`,
+      );
+    }
+    if (fits(key, path)) found ??= { field: `alpha_pattern.${key}`, value };
+  }
+  return found;
+}
+
+/**
+ * The tensors say a module's rank. PEFT builds the layer by the first key that fits, and then cannot load other tensors.
+ * A regular expression may fit any module: from there on the tensors alone are asked.
+ */
+function checkRank(pattern: ReadonlyMap<string, number>, path: string, rank: number): void {
+  for (const [key, value] of pattern) {
+    if (!isModuleName(key)) return;
+    if (!fits(key, path)) continue;
+    if (value === rank) return;
+    throw new ConfigError(
+      `Cannot read adapter_config.json field "rank_pattern.${key}" = ${value}: the factors of module "${path}" have rank ${rank}`,
+    );
+  }
+}
+
+/** No element of B A, or of scale B A, is greater. */
+function reachOf({ a, b, rank, in: inFeatures, scale }: Factors): number {
+  const most = Float64Array.from(
+    { length: rank },
+    (_, r) =>
+      a.subarray(r * inFeatures, (r + 1) * inFeatures).reduce(
+        (so, value) => Math.max(so, Math.abs(value)),
+        0,
+      ),
+  );
+  let reach = 0;
+  for (let at = 0; at < b.length; at += rank) {
+    let sum = 0;
+    for (let r = 0; r < rank; r++) sum += Math.abs(b[at + r]) * most[r];
+    reach = Math.max(reach, sum);
+  }
+  return reach * Math.max(1, Math.abs(scale));
+}
+
+/**
+ * Checks a config of factors, and refuses fields that nobody reads.
+ *
+ * @param own Fields that the method reads beside those of all factors.
+ * @throws ConfigError that names the field and the rule.
+ */
+export function checkFactorsConfig(
+  config: Readonly<Record<string, unknown>>,
+  own: readonly string[] = [],
+): void {
+  refuseUnknown(config, { known: [...known, ...own], reasons });
+  if (!plainInits.includes(config.init_lora_weights)) {
+    throw new ConfigError(
+      `Cannot read adapter_config.json field "init_lora_weights" = ${
+        JSON.stringify(config.init_lora_weights)
+      }: ` +
+        "it changed the base weights; convert the adapter to plain LoRA first (PEFT: path_initial_model_for_weight_conversion)",
+    );
+  }
+  numberField(config, "lora_alpha", 8);
+  patternField(config, "alpha_pattern");
+  patternField(config, "rank_pattern");
+  flagField(config, "use_rslora");
+}
+
+/** The factors of one module. */
+function factorsOf(
+  { config, tensors }: AdapterFiles,
+  { path, needs }: { readonly path: string; readonly needs: string },
+): Factors {
+  const nameA = `${prefix}${path}.lora_A.weight`;
+  const nameB = `${prefix}${path}.lora_B.weight`;
+  const a = tensors.get(nameA);
+  const b = tensors.get(nameB);
+  if (!a || !b) {
+    throw new ConfigError(`Cannot find adapter tensor "${a ? nameB : nameA}": "${needs}" needs it`);
+  }
+  if (a.shape.length !== 2 || b.shape.length !== 2 || a.shape[0] !== b.shape[1] || a.shape[0] === 0) {
+    throw new ConfigError(
+      `Cannot use adapter tensors of module "${path}": lora_A must be (r, in) and lora_B (out, r) with one r > 0, ` +
+        `they are (${a.shape}) and (${b.shape})`,
+    );
+  }
+  const rank = a.shape[0];
+  checkRank(patternField(config, "rank_pattern"), path, rank);
+  const from = patternValue(patternField(config, "alpha_pattern"), path) ??
+    { field: "lora_alpha", value: numberField(config, "lora_alpha", 8) };
+  const scale = from.value / (flagField(config, "use_rslora") ? Math.sqrt(rank) : rank);
+  checkScale(scale, from);
+  const factors = {
+    a: finiteFloats(nameA, a),
+    b: finiteFloats(nameB, b),
+    rank,
+    in: a.shape[1],
+    out: b.shape[0],
+    scale,
+  };
+  checkReach(reachOf(factors), `the product of adapter tensors "${nameB}" and "${nameA}"`);
+  return factors;
+}
+
+/**
+ * Reads the factors of every module, by path, in the file's order.
+ *
+ * @param own Matches the names of the method's other tensors, with the module's path as its first group.
+ * @throws ConfigError that names the tensor and the rule.
+ */
+export function readFactors(
+  files: AdapterFiles,
+  { method, own }: { readonly method: string; readonly own?: RegExp },
+): Map<string, Factors> {
+  const modules = new Map<string, Factors>();
+  for (const name of files.tensors.keys()) {
+    const [, path] = /^base_model\.model\.(.+)\.lora_[AB]\.weight$/.exec(name) ?? own?.exec(name) ?? [];
+    if (path === undefined) {
+      throw new ConfigError(
+        `Cannot read adapter tensor "${name}" as ${method}: only ${prefix}<module>.lora_A.weight and .lora_B.weight are supported`,
+      );
+    }
+    if (!modules.has(path)) modules.set(path, factorsOf(files, { path, needs: name }));
+  }
+  return modules;
+}
+
+/** New factors: A as torch's kaiming_uniform_(a = sqrt(5)), B zeros, so that the model starts as its base. */
+export function newFactors(
+  shape: LinearShape,
+  { r, lora_alpha: alpha }: Readonly<Record<string, number>>,
+  random: () => number,
+): Factors {
+  const bound = 1 / Math.sqrt(shape.in);
+  const a = Float32Array.from({ length: r * shape.in }, () => bound * (2 * random() - 1));
+  return { a, b: new Float32Array(shape.out * r), rank: r, in: shape.in, out: shape.out, scale: alpha / r };
+}
+
+/** Throws RangeError when factors are not those of a linear of this shape. */
+export function checkFactors(factors: Factors, path: string, shape: LinearShape): void {
+  if (factors.in === shape.in && factors.out === shape.out) return;
+  throw new RangeError(
+    `Cannot use module "${path}": its factors make a (${factors.out}, ${factors.in}) update, the weight is ` +
+      `(${shape.out}, ${shape.in})`,
+  );
+}
+
+/** Numbers one after the other. */
+export function joined(...parts: readonly Float32Array[]): Float32Array {
+  const values = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    values.set(part, at);
+    at += part.length;
+  }
+  return values;
+}
+
+/** PEFT's tensors of factors that stand at the begin of `values`: A, then B. */
+export function factorTensors(
+  { a, b, rank, in: inFeatures, out }: Factors,
+  values: Float32Array,
+): [name: string, t: HostTensor][] {
+  return [
+    [".lora_A.weight", tensor(values.slice(0, a.length), [rank, inFeatures])],
+    [".lora_B.weight", tensor(values.slice(a.length, a.length + b.length), [out, rank])],
+  ];
+}

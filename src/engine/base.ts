@@ -1,0 +1,43 @@
+/**
+ * A model's linears as the base of adapters that act on its weights.
+ *
+ * @module
+ */
+import { baseLinears } from "../adapters/base.ts";
+import type { AdapterModule, BaseLinear, LinearShape, Method } from "../adapters/method.ts";
+import { type BaseOf, madeReady } from "../adapters/ready.ts";
+import type { Device } from "../device/device.ts";
+import type { Model, Projection } from "../models/model.ts";
+import { linearStep, rowSquaresStep } from "../models/weights.ts";
+
+function basesOf(
+  device: Device,
+  { weight, shape }: Projection,
+  shapes: readonly LinearShape[],
+): BaseLinear[] {
+  return baseLinears(device, {
+    shapes,
+    product: ({ x, y, rows, accumulate = false }) =>
+      linearStep({ weight }, { x, y }, { rows, ...shape, accumulate: Number(accumulate) }),
+    squaresStep: (squares) => rowSquaresStep(weight, squares, shape),
+  });
+}
+
+/** The base of each of a model's linears, by path. Nothing is computed before an adapter asks. */
+export function modelBase(device: Device, { projections, head, linears }: Model): BaseOf {
+  const bases = new Map<string, BaseLinear>();
+  for (const projection of new Set([...projections, head])) {
+    const { first, count } = projection.linears;
+    const group = linears.slice(first, first + count);
+    const made = basesOf(device, projection, group.map(({ shape }) => shape));
+    group.forEach(({ path }, i) => bases.set(path, made[i]));
+  }
+  return (path) => bases.get(path);
+}
+
+/** An adapter made ready with a model's weights; throws as {@linkcode madeReady}. */
+export async function readyFor<
+  A extends { readonly method: Method; readonly modules: ReadonlyMap<string, AdapterModule> },
+>(device: Device, model: Model, adapter: A): Promise<A> {
+  return await madeReady(device, adapter, modelBase(device, model));
+}

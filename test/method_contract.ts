@@ -1,0 +1,430 @@
+/**
+ * What every adapter method must do, on every device. A step of mixed rows is each row's own weight, by dW. A merge can be
+ * taken back, and slots leave nothing behind. Gradients are the loss's. PEFT's files give the same adapter again.
+ */
+import assert from "node:assert/strict";
+import { normals } from "../kernels/kernel.ts";
+import { noSlot } from "../kernels/record.ts";
+import { type AdaptedLinear, deltaOf, merge, unmerge } from "../src/adapters/apply.ts";
+import { Bank, type Linear } from "../src/adapters/bank.ts";
+import { baseLinear, baseLinears } from "../src/adapters/base.ts";
+import type { AdapterModule, Method } from "../src/adapters/method.ts";
+import type { TrainableModule } from "../src/adapters/training.ts";
+import { methods as ownMethods } from "../src/adapters/methods/mod.ts";
+import { loadAdapter, type LoadedAdapter } from "../src/adapters/peft.ts";
+import { type BaseOf, madeReady } from "../src/adapters/ready.ts";
+import { cpuDevice } from "../src/device/cpu.ts";
+import type { Device } from "../src/device/device.ts";
+import { adaptedProjection, ProjectionScratch } from "../src/engine/projection.ts";
+import { uniforms } from "../src/engine/random.ts";
+import type { ReadableFolder } from "../src/folder.ts";
+import type { Projection } from "../src/models/projection.ts";
+import { linearStep, rowSquaresStep, type Weight } from "../src/models/weights.ts";
+import type { Plan } from "../src/plan.ts";
+import { bytesSource, fromTensor, writeSafetensors } from "../src/safetensors/mod.ts";
+import { type HostTensor, type Tensor, tensor } from "../src/tensor.ts";
+import { backward, Tape } from "../src/training/backward.ts";
+import { adapterFiles } from "../src/training/checkpoint.ts";
+import { projectionSteps } from "../src/training/projection.ts";
+import { distance } from "./kernel_contract.ts";
+import { randomFiles } from "./new_module.ts";
+
+/** Three linears that share an input. Of their weights a GPU cannot bind the second's or the third's rows alone. */
+const inSize = 40;
+export const linears: readonly Linear[] = [20, 33, 9].map((out, i) => ({
+  path: `model.layers.0.l${i}`,
+  shape: { out, in: inSize },
+}));
+export const width = 62;
+
+/** A method, and how its modules are trained where not every gradient is the loss's derivative. */
+export interface Subject {
+  readonly method: Method;
+  /** Adapters of a method that makes none itself: PEFT's config and tensors, by a seed. */
+  readonly files?: (paths: readonly Linear[], seed: number) => {
+    readonly config: Readonly<Record<string, unknown>>;
+    readonly tensors: ReadonlyMap<string, HostTensor>;
+  };
+  /** Endings of tensors whose gradients hold something constant that depends on them. */
+  readonly constantIn?: readonly string[];
+}
+
+/** The weight of the three linears, its floats, and the base that adapters are made ready with. */
+export interface Base {
+  readonly projection: Projection;
+  readonly floats: Float32Array;
+  readonly bias: Float32Array;
+  readonly baseOf: BaseOf;
+}
+
+/** A base of floats, or of what `stored` makes of them: a weight on the device, and its numbers. */
+export function baseOn(
+  device: Device,
+  stored: (floats: Float32Array) => { readonly weight: Weight; readonly floats: Float32Array } = (
+    floats,
+  ) => ({
+    weight: device.upload(tensor(floats, [width, inSize])),
+    floats,
+  }),
+): Base {
+  const random = uniforms(1);
+  const { weight, floats } = stored(normals(width * inSize, random, 1 / Math.sqrt(inSize)));
+  const bias = normals(width, random);
+  const shape = { out: width, in: inSize };
+  const bases = baseLinears(device, {
+    shapes: linears.map((one) => one.shape),
+    product: ({ x, y, rows, accumulate = false }) =>
+      linearStep({ weight }, { x, y }, { rows, ...shape, accumulate: Number(accumulate) }),
+    squaresStep: (squares) => rowSquaresStep(weight, squares, shape),
+  });
+  return {
+    projection: {
+      kind: "three",
+      linears: { first: 0, count: 3 },
+      outs: linears.map((one) => one.shape.out),
+      shape,
+      weight,
+      bias: device.upload(tensor(bias)),
+    },
+    floats,
+    bias,
+    baseOf: (path) => bases[linears.findIndex((one) => one.path === path)],
+  };
+}
+
+function folderOf(files: ReadonlyMap<string, Uint8Array>): ReadableFolder {
+  return {
+    open: (name) => Promise.resolve(bytesSource(files.get(name)!)),
+    readText: (name) => Promise.resolve(new TextDecoder().decode(files.get(name)!)),
+    exists: (name) => Promise.resolve(files.has(name)),
+  };
+}
+
+/** An adapter with random numbers, as PEFT's files. */
+async function filesOf(
+  device: Device,
+  { method, files }: Subject,
+  { chosen, seed, baseOf }: {
+    readonly chosen: readonly Linear[];
+    readonly seed: number;
+    readonly baseOf: BaseOf;
+  },
+): Promise<Map<string, Uint8Array>> {
+  const given = { n_frequency: 30, scaling: 40, random_loc_seed: seed, r: 3, lora_alpha: 4 };
+  const { config, tensors } = files?.(chosen, seed) ??
+    await randomFiles(device, method, { linears: chosen, given, random: uniforms(seed), baseOf });
+  return adapterFiles(config, tensors);
+}
+
+/** A random adapter of some linears, read from PEFT's files and made ready. */
+export async function randomAdapter(
+  device: Device,
+  subject: Subject,
+  { adapted, seed, baseOf }: {
+    readonly adapted: readonly number[];
+    readonly seed: number;
+    readonly baseOf: BaseOf;
+  },
+): Promise<LoadedAdapter> {
+  const chosen = adapted.map((i) => linears[i]);
+  const files = await filesOf(device, subject, { chosen, seed, baseOf });
+  const loaded = await loadAdapter(folderOf(files), {
+    methods: [...ownMethods.filter((m) => m !== subject.method), subject.method],
+  });
+  assert.equal(loaded.method, subject.method);
+  assert.deepEqual([...loaded.modules.keys()], chosen.map(({ path }) => path));
+  return await madeReady(device, loaded, baseOf);
+}
+
+/** An adapter in a bank. */
+export interface Placed {
+  readonly bank: Bank;
+  readonly slot: number;
+  readonly adapter: LoadedAdapter;
+}
+
+/** Runs the projection for rows, each with its adapter or none; y starts as `before` where it is accumulated. */
+async function projected(
+  device: Device,
+  { projection }: Base,
+  { rows, x, before }: {
+    readonly rows: readonly (Placed | undefined)[];
+    readonly x: Float32Array;
+    readonly before?: Float32Array;
+  },
+): Promise<Float32Array> {
+  const banks = [...new Set(rows.flatMap((row) => row?.bank ?? []))];
+  const slots = new Map(banks.map((bank) => [
+    bank,
+    device.upload(tensor(Uint32Array.from(rows, (row) => row?.bank === bank ? row.slot : noSlot))),
+  ]));
+  const io = {
+    x: device.upload(tensor(x, [rows.length, inSize])),
+    y: device.upload(tensor(before ?? new Float32Array(rows.length * width).fill(NaN), [rows.length, width])),
+  };
+  const plan = adaptedProjection(projection, { ...io, rows: rows.length, accumulate: before ? 1 : 0 }, {
+    banks,
+    slotsOf: (bank) => slots.get(bank)!,
+    scratch: new ProjectionScratch(device),
+  });
+  return await ran(device, plan, io.y);
+}
+
+async function ran(device: Device, plan: Plan, y: Tensor): Promise<Float32Array> {
+  const program = await device.prepare(plan);
+  device.run(program);
+  const result = await device.read(y) as Float32Array;
+  program.release();
+  return result;
+}
+
+/** W + dW of all linears, and the bias, for an adapter; IA3 and its like change the bias as a whole row of outputs. */
+async function weightOf(
+  device: Device,
+  { floats, baseOf }: Base,
+  adapter: LoadedAdapter | undefined,
+): Promise<Float64Array> {
+  const weight = Float64Array.from(floats);
+  let at = 0;
+  for (const { path, shape } of linears) {
+    const module = adapter?.modules.get(path);
+    if (module) {
+      const linear = { method: adapter!.method, module, shape, base: baseOf(path) };
+      const { data } = await deltaOf(device, linear);
+      data.forEach((value, i) => weight[at * inSize + i] += value);
+    }
+    at += shape.out;
+  }
+  return weight;
+}
+
+/** A step of rows of several methods, some of none, gives each row x (W + dW)^T + b, alone or in any company. */
+export async function mixedRows(
+  device: Device,
+  base: Base,
+  { subjects, limit = 2e-6 }: { readonly subjects: readonly Subject[]; readonly limit?: number },
+): Promise<void> {
+  const placed: Placed[] = [];
+  for (const subject of subjects) {
+    const bank = new Bank(device, subject.method, { linears, capacity: 3 });
+    for (const [i, adapted] of [[0, 2], [1]].entries()) {
+      const adapter = await randomAdapter(device, subject, { adapted, seed: 10 + i, baseOf: base.baseOf });
+      placed.push({ bank, slot: bank.load(adapter.modules)!, adapter });
+    }
+  }
+  // Padded rows have no adapter; the last row repeats the first.
+  const rows = [...placed, undefined, placed[0]];
+  const x = normals(rows.length * inSize, uniforms(2)), before = normals(rows.length * width, uniforms(3));
+  const withBias = (method: Method | undefined): boolean => !method?.changesBias;
+  for (const y of [undefined, before]) {
+    const together = await projected(device, base, { rows, x, before: y });
+    for (const [r, row] of rows.entries()) {
+      const what = `row ${r}, ${row?.adapter.method.name ?? "no adapter"}${y ? ", accumulated" : ""}`;
+      const found = together.subarray(r * width, (r + 1) * width),
+        own = x.subarray(r * inSize, (r + 1) * inSize);
+      const start = y?.subarray(r * width, (r + 1) * width);
+      const alone = await projected(device, base, { rows: [row], x: own.slice(), before: start?.slice() });
+      assert.ok(distance(found, alone) < limit, `${what} alone: ${distance(found, alone)}`);
+      if (!withBias(row?.adapter.method)) continue;
+      const weight = await weightOf(device, base, row?.adapter);
+      const expected = Float64Array.from({ length: width }, (_, o) => {
+        let sum = base.bias[o] + (start?.[o] ?? 0);
+        for (let k = 0; k < inSize; k++) sum += own[k] * weight[o * inSize + k];
+        return sum;
+      });
+      assert.ok(distance(found, expected) < limit, `${what}: ${distance(found, expected)}`);
+    }
+  }
+  for (const bank of new Set(placed.map((one) => one.bank))) bank.release();
+}
+
+/** What is merged is W + dW, and what is taken out again is W. */
+export async function mergedAndBack(device: Device, base: Base, subject: Subject): Promise<void> {
+  const adapter = await randomAdapter(device, subject, { adapted: [0], seed: 4, baseOf: base.baseOf });
+  const [{ path, shape }] = linears;
+  const own = base.floats.slice(0, shape.out * inSize);
+  const weight = device.upload(tensor(own, [shape.out, inSize]));
+  const linear: AdaptedLinear = {
+    method: subject.method,
+    module: adapter.modules.get(path)!,
+    shape,
+    base: baseLinear(device, device.upload(tensor(own, [shape.out, inSize]))),
+  };
+  const delta = await deltaOf(device, linear);
+  assert.ok(distance(delta.data, new Float32Array(delta.data.length)) > 1, "the adapter changes the weight");
+  await merge(device, linear, weight);
+  const expected = own.map((value, i) => value + delta.data[i]);
+  const merged = await device.read(weight);
+  assert.ok(distance(merged, expected) < 1e-6, `${distance(merged, expected)}`);
+  await unmerge(device, linear, weight);
+  assert.ok(distance(await device.read(weight), own) < 2e-6);
+  device.release(weight);
+}
+
+/** A slot that another adapter had leaves nothing of it, and a free one nothing at all. */
+export async function slotsLeaveNothing(device: Device, base: Base, subject: Subject): Promise<void> {
+  const bank = new Bank(device, subject.method, { linears, capacity: 1 });
+  const [all, one] = [
+    await randomAdapter(device, subject, { adapted: [0, 1, 2], seed: 5, baseOf: base.baseOf }),
+    await randomAdapter(device, subject, { adapted: [1], seed: 6, baseOf: base.baseOf }),
+  ];
+  const x = normals(inSize, uniforms(7));
+  const of = (adapter: LoadedAdapter, slot: number) =>
+    projected(device, base, { rows: [{ bank, slot, adapter }], x });
+  const plain = await projected(device, base, { rows: [undefined], x });
+  const first = bank.load(all.modules)!;
+  const before = await of(all, first);
+  assert.ok(distance(before, plain) > 0.01, "it changes something");
+  bank.unload(first);
+  assert.ok(distance(await of(all, first), plain) < 1e-6, "a free slot changes nothing");
+  const again = bank.load(one.modules)!;
+  assert.equal(again, first);
+  const reused = await of(one, again);
+  const alone = new Bank(device, subject.method, { linears, capacity: 1 });
+  const fresh = await projected(device, base, {
+    rows: [{ bank: alone, slot: alone.load(one.modules)!, adapter: one }],
+    x,
+  });
+  assert.ok(distance(reused, fresh) < 1e-6, "another adapter in the slot is itself");
+  bank.release();
+  alone.release();
+}
+
+/** PEFT's files that a module's numbers become are read as the same module. */
+export async function filesGiveItBack(device: Device, base: Base, subject: Subject): Promise<void> {
+  const once = await randomAdapter(device, subject, { adapted: [0, 2], seed: 8, baseOf: base.baseOf });
+  const tensors = new Map<string, HostTensor>();
+  for (const [path, module] of once.modules) {
+    const { shape } = linears.find((one) => one.path === path)!;
+    const trained = module.trainable!(shape, (t) => device.upload(t));
+    assert.equal(module.parameters, trained.values.length);
+    for (const [suffix, t] of trained.tensors(trained.values)) {
+      tensors.set(`base_model.model.${path}${suffix}`, t);
+    }
+  }
+  const files = folderOf(adapterFiles(once.config, tensors));
+  const twice = await madeReady(device, await loadAdapter(files), base.baseOf);
+  assert.equal(twice.method, subject.method);
+  assert.deepEqual(twice.digest, once.digest);
+  for (const [path, module] of once.modules) {
+    const { shape } = linears.find((one) => one.path === path)!;
+    assert.deepEqual(twice.modules.get(path)!.pack(shape).values, module.pack(shape).values);
+  }
+}
+
+/** A wrong shape, and numbers that are none, are refused by name. */
+export async function refuses(device: Device, base: Base, subject: Subject): Promise<void> {
+  const adapter = await randomAdapter(device, subject, { adapted: [0], seed: 9, baseOf: base.baseOf });
+  const module = adapter.modules.get(linears[0].path)!;
+  assert.throws(() => module.check("a.b", { out: 1, in: 1 }), (error: Error) => {
+    assert.ok(error instanceof RangeError);
+    assert.match(error.message, /^Cannot .*"a\.b"|^Cannot .*module/);
+    return true;
+  });
+  const chosen = [linears[0]];
+  const files = await filesOf(device, subject, { chosen, seed: 9, baseOf: base.baseOf });
+  const { parseSafetensors, toFloat32 } = await import("../src/safetensors/mod.ts");
+  const file = parseSafetensors(files.get("adapter_model.safetensors")!);
+  for (const name of file.tensors.keys()) {
+    const views = [...file.tensors.keys()].map((one) => {
+      const values = toFloat32(file.read(one)).slice();
+      if (one === name) values[values.length - 1] = Infinity;
+      return fromTensor(one, tensor(values, file.tensors.get(one)!.shape));
+    });
+    const broken = new Map([...files, ["adapter_model.safetensors", writeSafetensors(views)]]);
+    await assert.rejects(loadAdapter(folderOf(broken), { methods: [subject.method] }), (error: Error) => {
+      assert.equal(error.name, "ConfigError");
+      assert.ok(error.message.includes(`"${name}"`), error.message);
+      return true;
+    });
+  }
+}
+
+/** One linear being trained: its loss, sum of c y, and gradients by projectionSteps. */
+function trainedLinear(device: Device, base: Base, module: TrainableModule, accumulate: boolean) {
+  const [{ shape }] = linears, rows = 3, random = uniforms(11);
+  const upload = (values: Float32Array, dims: readonly number[]): Tensor =>
+    device.upload(tensor(values, dims));
+  const weight = upload(base.floats.slice(0, shape.out * inSize), [shape.out, inSize]);
+  const bias = upload(base.bias.slice(0, shape.out), [shape.out]);
+  const x = normals(rows * inSize, random), c = normals(rows * shape.out, random);
+  const start = accumulate ? normals(rows * shape.out, random) : new Float32Array(rows * shape.out);
+  const tensors = {
+    x: upload(x, [rows, inSize]),
+    y: upload(start, [rows, shape.out]),
+    params: upload(module.values, [module.values.length]),
+    gradients: device.alloc([module.values.length], "float32"),
+  };
+  const steps = projectionSteps(
+    { weights: { weight, bias }, shape },
+    { x: tensors.x, y: tensors.y, rows, accumulate },
+    { module, at: 0 },
+    {
+      slots: device.upload(tensor(new Uint32Array(rows))),
+      params: tensors.params,
+      gradients: tensors.gradients,
+      scratch: (dims) => device.alloc(dims, "float32"),
+    },
+  );
+  const forward = steps.map((one) => one.forward);
+  async function loss(values: Float32Array, input: Float32Array): Promise<number> {
+    device.write(tensors.params, values);
+    device.write(tensors.x, input);
+    device.write(tensors.y, start);
+    const y = await ran(device, forward, tensors.y);
+    return y.reduce((sum, value, i) => sum + c[i] * value, 0);
+  }
+  async function gradients(): Promise<{ params: Float32Array; x: Float32Array }> {
+    const tape = new Tape(device);
+    device.write(tensors.y, start);
+    const { gradient: dy } = tape.target(tensors.y);
+    const { gradient: dx, steps: zero } = tape.sum(tensors.x);
+    device.write(dy, c);
+    const params = await ran(device, [...zero, ...forward, ...backward(steps, tape)], tensors.gradients);
+    return { params, x: await device.read(dx) as Float32Array };
+  }
+  return { x, loss, gradients };
+}
+
+/** Which of a module's numbers stand in tensors of certain endings. */
+function numbersIn(module: TrainableModule, endings: readonly string[]): Set<number> {
+  const { length } = module.values;
+  const found = new Set<number>();
+  for (let i = 0; i < length; i++) {
+    const unit = new Float32Array(length);
+    unit[i] = 1;
+    const [[suffix]] = [...module.tensors(unit)].filter(([, { data }]) => data.some((value) => value === 1));
+    if (endings.some((ending) => suffix.endsWith(ending))) found.add(i);
+  }
+  return found;
+}
+
+/** Gradients are central differences, which are exact: y is linear in each number. */
+export async function gradientsAreTheLoss(base: Base, subject: Subject): Promise<void> {
+  const device = cpuDevice({ wasm: false });
+  const adapter = await randomAdapter(device, subject, { adapted: [0], seed: 12, baseOf: base.baseOf });
+  const [{ path, shape }] = linears;
+  const module = (adapter.modules.get(path) as AdapterModule).trainable!(shape, (t) => device.upload(t));
+  const constant = numbersIn(module, subject.constantIn ?? []);
+  for (const accumulate of [false, true]) {
+    const { x, loss, gradients } = trainedLinear(device, base, module, accumulate);
+    const found = await gradients();
+    const slope = async (of: Float32Array, i: number, at: (moved: Float32Array) => Promise<number>) => {
+      const moved = (by: number) => of.map((value, j) => j === i ? value + by : value);
+      return (await at(moved(0.5)) - await at(moved(-0.5)));
+    };
+    const differences = new Float32Array(inSize);
+    for (let i = 0; i < inSize; i++) {
+      differences[i] = await slope(x, i, (moved) => loss(module.values, moved));
+    }
+    assert.ok(distance(found.x.subarray(0, inSize), differences) < 1e-4, "dx");
+    const numbers = [...module.values.keys()].filter((i) => !constant.has(i) && i % 7 === 0);
+    assert.ok(numbers.length > 0);
+    const expected: number[] = [];
+    for (const i of numbers) expected.push(await slope(module.values, i, (moved) => loss(moved, x)));
+    assert.ok(
+      distance(numbers.map((i) => found.params[i]), expected) < 1e-4,
+      `${subject.method.name}${accumulate ? ", accumulated" : ""}`,
+    );
+  }
+}

@@ -1,0 +1,349 @@
+/**
+ * PEFT's adapters of every method, by float64's numbers: logits, greedy tokens, single modules, gradients and training.
+ */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { ia3 } from "../examples/ia3.ts";
+import { applyModule } from "../src/adapters/apply.ts";
+import { methods as ownMethods } from "../src/adapters/methods/mod.ts";
+import { loadAdapter } from "../src/adapters/peft.ts";
+import type { Lease } from "../src/adapters/registry.ts";
+import { cpuDevice } from "../src/device/cpu.ts";
+import type { Device } from "../src/device/device.ts";
+import { modelBase } from "../src/engine/base.ts";
+import { Runner } from "../src/engine/runner.ts";
+import type { Output, Row } from "../src/engine/step_inputs.ts";
+import type { ReadableFolder, WritableFolder } from "../src/folder.ts";
+import { mergeFolder } from "../src/merge.ts";
+import { openCheckpoint } from "../src/models/checkpoint.ts";
+import { openWeights, readConfig } from "../src/models/families.ts";
+import { layersLinears, loadModel } from "../src/models/model.ts";
+import { headBits } from "../src/models/quantization.ts";
+import { quantizeTensor } from "../src/models/weights.ts";
+import { dequantize } from "../kernels/quantized/format.ts";
+import { bfloat16ToFloat32 } from "../kernels/half.ts";
+import { type OpenModel, openModel } from "../src/open.ts";
+import { openAdapterStore } from "../src/runtime/adapter_store.ts";
+import { openFolder } from "../src/runtime/file.ts";
+import { fromTensor, parseSafetensors, toFloat32, writeSafetensors } from "../src/safetensors/mod.ts";
+import { bytesSource } from "../src/safetensors/mod.ts";
+import { type HostTensor, tensor } from "../src/tensor.ts";
+import { noTarget, type TrainingBatch } from "../src/training/batch.ts";
+import { Trainer } from "../src/training/trainer.ts";
+import { newModule } from "./new_module.ts";
+import { uniforms } from "../src/engine/random.ts";
+import { dora } from "../src/adapters/methods/dora.ts";
+import { devicesForLongTests } from "./devices.ts";
+import { distance } from "./kernel_contract.ts";
+
+const path = (name: string): string => fileURLToPath(new URL(`fixtures/methods/${name}`, import.meta.url));
+
+interface Golden {
+  readonly cases: readonly {
+    readonly prompt: readonly number[];
+    readonly greedy: readonly number[];
+    readonly last_logits: string;
+  }[];
+  readonly modules: readonly { readonly path: string; readonly x: string; readonly y: string }[];
+}
+
+const names = ["dora", "dora-pattern", "fourierft", "lora", "ia3", "ia3-all"];
+/** With one of a caller's own, which acts before and after products, and on the bias. */
+const methods = [...ownMethods, ia3];
+const read = <T>(name: string): T => JSON.parse(readFileSync(path(name), "utf8")) as T;
+const goldens = new Map(names.map((name) => [name, read<Golden>(`golden/${name}.json`)]));
+
+function tensorsOf(name: string): Map<string, Float32Array> {
+  const file = parseSafetensors(new Uint8Array(readFileSync(path(name))));
+  return new Map([...file.tensors.keys()].map((one) => [one, toFloat32(file.read(one))]));
+}
+
+async function open(device: Device, folder?: ReadableFolder, quantize?: "int8" | "int4"): Promise<OpenModel> {
+  return await openModel(device, {
+    folder: folder ?? await openFolder(path("base")),
+    adapters: await openAdapterStore(path("")),
+    quantize,
+    registry: { methods },
+    engine: { maxSequences: 18 },
+  });
+}
+
+/** The logits after prompts, all in one step, each with its own adapter. */
+async function logitsAfter(
+  device: Device,
+  { model, registry }: OpenModel,
+  prompts: readonly { readonly prompt: readonly number[]; readonly lease?: Lease }[],
+): Promise<Float32Array[]> {
+  const length = 32;
+  const runner = new Runner(device, model, {
+    banks: registry.banks,
+    maxRows: length * prompts.length,
+    maxOutputs: prompts.length,
+    cacheRows: length * prompts.length,
+  });
+  const rows: Row[] = [], outputs: Output[] = [];
+  prompts.forEach(({ prompt, lease }, i) => {
+    prompt.forEach((token, position) => rows.push({ token, position, first: length * i, adapter: lease }));
+    outputs.push({ row: rows.length - 1, temperature: 0, topP: 1, topK: 0, uniform: 0 });
+  });
+  await runner.step(rows, outputs);
+  return await Promise.all(prompts.map((_, i) => runner.logits(i)));
+}
+
+const off = (found: ArrayLike<number>, expected: ArrayLike<number>): number =>
+  Math.max(...Array.from(expected, (value, i) => Math.abs(value - found[i])));
+
+const prompts = names.flatMap((name) => goldens.get(name)!.cases.map((one) => ({ name, ...one })));
+
+for (const device of await devicesForLongTests()) {
+  test(`engine on ${device.kind}: one step of every method's adapters has float64's logits`, async () => {
+    const opened = await open(device);
+    const leases = new Map<string, Lease>();
+    for (const name of names) leases.set(name, await opened.registry.acquire(name));
+    const found = await logitsAfter(
+      device,
+      opened,
+      prompts.map(({ prompt, name }) => ({ prompt, lease: leases.get(name) })),
+    );
+    for (const [i, { name, last_logits }] of prompts.entries()) {
+      const error = off(found[i], tensorsOf(`golden/${name}.safetensors`).get(last_logits)!);
+      assert.ok(error < 1e-4, `${name}, ${last_logits}: ${error}`);
+    }
+  });
+}
+
+test("engine: adapters of every method side by side give float64's greedy tokens", async () => {
+  const { engine } = await open(cpuDevice());
+  const answers = await Promise.all(prompts.map(async ({ name, prompt, greedy }) => {
+    const ids: number[] = [];
+    for await (
+      const event of engine.generate({
+        promptTokenIds: [...prompt],
+        adapter: name,
+        maxTokens: greedy.length,
+        sampling: { temperature: 0, topP: 1, topK: 0 },
+        ignoreEos: true,
+      })
+    ) {
+      if (event.kind === "token") ids.push(event.tokenId);
+    }
+    return ids;
+  }));
+  assert.deepEqual(answers, prompts.map(({ greedy }) => greedy));
+});
+
+test("applyModule: a module beside its base's product and bias is float64's module", async () => {
+  const device = cpuDevice();
+  const { model } = await open(device);
+  const base = modelBase(device, model);
+  const weights = tensorsOf("base/model.safetensors");
+  // What IA3 does to the bias is no part of dW.
+  for (const name of names.filter((one) => !one.startsWith("ia3"))) {
+    const { method, modules } = await loadAdapter(await openFolder(path(name)), { methods });
+    const truth = tensorsOf(`golden/${name}.safetensors`);
+    for (const golden of goldens.get(name)!.modules) {
+      const { shape } = model.linears.find((one) => one.path === golden.path)!;
+      const x = tensor(truth.get(golden.x)!, [2, shape.in]);
+      const weight = weights.get(`${golden.path}.weight`)!, bias = weights.get(`${golden.path}.bias`);
+      const y = Float32Array.from({ length: 2 * shape.out }, (_, i) => {
+        const row = Math.floor(i / shape.out), o = i % shape.out;
+        let sum = bias?.[o] ?? 0;
+        for (let k = 0; k < shape.in; k++) sum += x.data[row * shape.in + k] * weight[o * shape.in + k];
+        return sum;
+      });
+      const found = await applyModule(device, {
+        method,
+        module: modules.get(golden.path)!,
+        shape,
+        base: base(golden.path),
+      }, { x, y: tensor(y, [2, shape.out]) });
+      const error = distance(found.data, truth.get(golden.y)!);
+      assert.ok(error < 2e-6, `${name}, ${golden.path}: ${error}`);
+    }
+  }
+});
+
+/** What is written to it, as a folder to read. */
+function memoryFolder(): ReadableFolder & WritableFolder {
+  const files = new Map<string, Uint8Array>();
+  return {
+    async write(name, parts) {
+      const pieces: Uint8Array[] = [];
+      for await (const piece of parts) pieces.push(piece.slice());
+      files.set(name, new Uint8Array(await new Blob(pieces as BlobPart[]).arrayBuffer()));
+    },
+    open: (name) => Promise.resolve(bytesSource(files.get(name)!)),
+    readText: (name) => Promise.resolve(new TextDecoder().decode(files.get(name)!)),
+    exists: (name) => Promise.resolve(files.has(name)),
+  };
+}
+
+test("mergeFolder: a model with a DoRA adapter merged in has float64's logits", async () => {
+  const device = cpuDevice();
+  for (const name of ["dora", "dora-pattern"]) {
+    const out = memoryFolder();
+    await mergeFolder(device, {
+      model: await openFolder(path("base")),
+      adapter: await loadAdapter(await openFolder(path(name))),
+      out,
+    });
+    const { cases } = goldens.get(name)!;
+    const found = await logitsAfter(device, await open(device, out), cases);
+    for (const [i, { last_logits }] of cases.entries()) {
+      const error = off(found[i], tensorsOf(`golden/${name}.safetensors`).get(last_logits)!);
+      assert.ok(error < 1e-4, `${name}, ${last_logits}: ${error}`);
+    }
+  }
+});
+
+test("mergeFolder refuses a method that changes a linear's bias, by name", async () => {
+  await assert.rejects(
+    mergeFolder(cpuDevice(), {
+      model: await openFolder(path("base")),
+      adapter: await loadAdapter(await openFolder(path("ia3")), { methods }),
+      out: memoryFolder(),
+    }),
+    /^ConfigError: Cannot merge module ".*_proj" into the model's ".*": IA3 changes its ".*\.bias", too/,
+  );
+});
+
+/** The base with each linear's weight as its quantised form says it. */
+async function dequantized(bits: 8 | 4): Promise<ReadableFolder> {
+  const folder = await openFolder(path("base"));
+  const source = await openCheckpoint(folder);
+  const views = await Promise.all(source.names.map(async (name) => {
+    const weight = await source.read(name) as HostTensor;
+    if (!/_proj\.weight$|lm_head/.test(name)) return fromTensor(name, weight);
+    const [out, inSize] = weight.shape, own = name.startsWith("lm_head") ? headBits : bits;
+    const { words, scales } = quantizeTensor(weight, { name, bits: own });
+    const exact = dequantize({
+      words: words.data as Uint32Array,
+      scales: bfloat16ToFloat32(scales.data as Uint16Array),
+    }, { out, in: inSize, bits: own });
+    return fromTensor(name, tensor(exact, weight.shape));
+  }));
+  await source.close();
+  const bytes = writeSafetensors(views);
+  return {
+    ...folder,
+    open: (name) => name === "model.safetensors" ? Promise.resolve(bytesSource(bytes)) : folder.open(name),
+    readText: (name, options) => folder.readText(name, options),
+    exists: (name) => folder.exists(name),
+  };
+}
+
+for (const tested of await devicesForLongTests()) {
+  // Without WASM, whose quantised products round x.
+  const device = tested.kind === "cpu" ? cpuDevice({ wasm: false }) : tested;
+  for (const [quantize, bits] of [["int8", 8], ["int4", 4]] as const) {
+    test(`engine on ${device.kind}: adapters on ${quantize} weights are those on the numbers that they stand for`, async () => {
+      const folder = await dequantized(bits);
+      const logits = await Promise.all(
+        [await open(device, undefined, quantize), await open(device, folder)].map(
+          async (opened) => {
+            const leases = [
+              await opened.registry.acquire("dora"),
+              await opened.registry.acquire("fourierft"),
+            ];
+            return await logitsAfter(
+              device,
+              opened,
+              prompts.slice(0, 4).map(({ prompt }, i) => ({ prompt, lease: leases[i % 2] })),
+            );
+          },
+        ),
+      );
+      const limit = device.kind === "cpu" ? 1e-5 : 1e-4;
+      for (const [i, found] of logits[0].entries()) {
+        const error = distance(found, logits[1][i]);
+        assert.ok(error < limit, `prompt ${i}: ${error}`);
+      }
+    });
+  }
+}
+
+const training = read<
+  { readonly input_ids: readonly (readonly number[])[]; readonly losses: readonly number[] }
+>(
+  "training/dora.json",
+);
+
+function trainingBatch(): TrainingBatch {
+  const [{ length }] = training.input_ids, rows = 2 * length;
+  const tokens = Uint32Array.from(training.input_ids.flat());
+  const last = (row: number): boolean => row % length === length - 1;
+  const start = (row: number): number => row - row % length;
+  return {
+    tokens,
+    targets: tokens.map((_, row) => last(row) ? noTarget : tokens[row + 1]),
+    positions: Uint32Array.from({ length: rows }, (_, row) => row % length),
+    first: Uint32Array.from({ length: rows }, (_, row) => start(row)),
+    last: Uint32Array.from({ length: rows }, (_, row) => start(row) + length),
+    targetCount: 2 * (length - 1),
+  };
+}
+
+{
+  // A GPU cannot bind parts of so small a model.
+  const device = cpuDevice();
+  for (const layersPerSegment of [undefined, 1]) {
+    const how = layersPerSegment ? ", a layer at a time" : "";
+    test(`Trainer on ${device.kind}: DoRA's gradients and ten steps' losses are float64's${how}`, async () => {
+      const folder = await openFolder(path("base"));
+      const config = await readConfig(folder), source = await openWeights(folder, config);
+      const model = await loadModel(device, { config, source });
+      await source.close();
+      const adapter = await loadAdapter(await openFolder(path("dora")));
+      const batch = trainingBatch(), rows = batch.tokens.length;
+      const trainer = await Trainer.open(device, model, { ...adapter, rows, layersPerSegment, maxNorm: 0 });
+      const { loss, tensors } = await trainer.gradients(batch);
+      assert.ok(Math.abs(loss - training.losses[0]) < 1e-5, `loss ${loss}`);
+      const truth = [...tensorsOf("training/dora.safetensors")].filter(([name]) => name.startsWith("grad."));
+      assert.equal(truth.length, tensors.size);
+      for (const [name, gradient] of truth) {
+        const error = distance(tensors.get(name.slice("grad.".length))!.data, gradient);
+        assert.ok(error < 1e-4, `${name}: ${error}`);
+      }
+      for (const expected of training.losses.slice(0, 10)) {
+        const { loss } = await trainer.submit([batch], 0.01);
+        assert.ok(Math.abs(loss - expected) < 1e-4, `${loss}, not ${expected}`);
+      }
+      assert.ok(Math.abs((await trainer.evaluate([batch])).loss - training.losses[10]) < 1e-4);
+      trainer.release();
+    });
+  }
+}
+
+for (const device of await devicesForLongTests()) {
+  if (device.kind === "cpu") continue;
+  test("Trainer on webgpu: DoRA learns what it learns on a CPU", async () => {
+    const folder = await openFolder(fileURLToPath(new URL("fixtures/training/base", import.meta.url)));
+    const [{ length }] = training.input_ids, batch = trainingBatch();
+    const tokens = batch.tokens.map((id) => id % 32),
+      targets = batch.targets.map((id) => id === noTarget ? id : id % 32);
+    const results = await Promise.all([device, cpuDevice()].map(async (on) => {
+      const config = await readConfig(folder), source = await openWeights(folder, config);
+      const model = await loadModel(on, { config, source });
+      await source.close();
+      const modules = new Map(
+        layersLinears(model).map(({ path, shape }) =>
+          [path, newModule(dora, shape, { r: 2 }, uniforms(path.length))] as const
+        ),
+      );
+      const trainer = await Trainer.open(on, model, { method: dora, modules, rows: 2 * length });
+      const losses: number[] = [];
+      for (let i = 0; i < 4; i++) {
+        losses.push((await trainer.submit([{ ...batch, tokens, targets }], 0.02)).loss);
+      }
+      return { losses, tensors: await trainer.tensors() };
+    }));
+    assert.ok(off(results[0].losses, results[1].losses) < 1e-4, `${results[0].losses}, ${results[1].losses}`);
+    assert.ok(results[0].losses[3] < results[0].losses[0] - 0.05, `${results[0].losses}`);
+    for (const [name, { data }] of results[0].tensors) {
+      const error = distance(data, results[1].tensors.get(name)!.data);
+      assert.ok(error < 2e-3, `${name}: ${error}`);
+    }
+  });
+}

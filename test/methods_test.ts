@@ -1,0 +1,146 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { methods as exported } from "../mod.ts";
+import { ia3 } from "../examples/ia3.ts";
+import { normals } from "../kernels/kernel.ts";
+import { bfloat16ToFloat32 } from "../kernels/half.ts";
+import { dequantize } from "../kernels/quantized/format.ts";
+import { deltaOf } from "../src/adapters/apply.ts";
+import { methodOf } from "../src/adapters/method_list.ts";
+import { dora } from "../src/adapters/methods/dora.ts";
+import { lora } from "../src/adapters/methods/lora.ts";
+import { AdapterRegistry } from "../src/adapters/registry.ts";
+import { cpuDevice } from "../src/device/cpu.ts";
+import type { Device } from "../src/device/device.ts";
+import { uniforms } from "../src/engine/random.ts";
+import { quantizeTensor } from "../src/models/weights.ts";
+import { tensor } from "../src/tensor.ts";
+import { devicesForLongTests } from "./devices.ts";
+import {
+  baseOn,
+  filesGiveItBack,
+  gradientsAreTheLoss,
+  linears,
+  mergedAndBack,
+  mixedRows,
+  randomAdapter,
+  refuses,
+  slotsLeaveNothing,
+  type Subject,
+  width,
+} from "./method_contract.ts";
+
+/** A method of a caller's own: it scales inputs of even linears, and outputs with their bias of odd ones. */
+const own: Subject = {
+  method: ia3,
+  files: (chosen, seed) => ({
+    config: { peft_type: "IA3" },
+    tensors: new Map(chosen.map(({ path, shape }) => {
+      const inputs = /[02]$/.test(path), size = inputs ? shape.in : shape.out;
+      const values = normals(size, uniforms(seed));
+      return [`base_model.model.${path}.ia3_l`, tensor(values, inputs ? [1, size] : [size, 1])];
+    })),
+  }),
+};
+
+/** Every method of the package, and that one. */
+const subjects: readonly Subject[] = [
+  ...exported.map((method) =>
+    method === dora
+      // The norms are constants in the backward: A and B have the gradients of PEFT, which fixtures hold.
+      ? { method, constantIn: [".lora_A.weight", ".lora_B.weight"] }
+      : { method }
+  ),
+  own,
+];
+
+/** Weights as 8 or 4 bits, and the numbers that they stand for. */
+function quantized(device: Device, bits: 8 | 4) {
+  return baseOn(device, (floats) => {
+    const shape = [width, 40] as const;
+    const { words, scales } = quantizeTensor(tensor(floats, shape), { name: "w", bits });
+    const numbers = dequantize({
+      words: words.data as Uint32Array,
+      scales: bfloat16ToFloat32(scales.data as Uint16Array),
+    }, { out: width, in: 40, bits });
+    return { weight: { bits, words: device.upload(words), scales: device.upload(scales) }, floats: numbers };
+  });
+}
+
+for (const device of [...await devicesForLongTests(), cpuDevice({ wasm: false })]) {
+  test(`methods on ${device.description}: rows of all of them in one step are each row's own weight`, async () => {
+    await mixedRows(device, baseOn(device), { subjects });
+  });
+}
+
+for (
+  const device of [...await devicesForLongTests()].filter(({ kind }) => kind !== "cpu").concat(
+    cpuDevice({ wasm: false }),
+  )
+) {
+  for (const bits of [8, 4] as const) {
+    test(`methods on ${device.kind}: the same on weights of ${bits} bits`, async () => {
+      // On a GPU, quantised products of few rows and of many round in other places.
+      await mixedRows(device, quantized(device, bits), {
+        subjects,
+        limit: device.kind === "cpu" ? 2e-6 : 2e-5,
+      });
+    });
+  }
+}
+
+const device = cpuDevice();
+for (const subject of subjects) {
+  const { method: { name, training } } = subject;
+  test(`${name}: what is merged is W + dW, and can be taken out again`, async () => {
+    await mergedAndBack(device, baseOn(device), subject);
+  });
+  test(`${name}: a slot that was freed leaves nothing`, async () => {
+    await slotsLeaveNothing(device, baseOn(device), subject);
+  });
+  test(`${name}: a wrong shape and numbers that are none are refused by name`, async () => {
+    await refuses(device, baseOn(device), subject);
+  });
+  if (!training) continue;
+  test(`${name}: PEFT's files give the same adapter again`, async () => {
+    await filesGiveItBack(device, baseOn(device), subject);
+  });
+  test(`${name}: gradients are those of the loss`, async () => {
+    await gradientsAreTheLoss(baseOn(cpuDevice({ wasm: false })), subject);
+  });
+}
+
+test("deltaOf refuses a method that acts on the product without the base's weight", async () => {
+  const { baseOf } = baseOn(device);
+  const adapter = await randomAdapter(device, { method: dora }, { adapted: [0], seed: 1, baseOf });
+  const [{ path, shape }] = linears;
+  await assert.rejects(
+    deltaOf(device, { method: dora, module: adapter.modules.get(path)!, shape }),
+    /^ConfigError: Cannot tell what a DoRA adapter adds to a weight without that weight/,
+  );
+});
+
+test("methodOf takes the last method of a list that claims an adapter", () => {
+  const config = { peft_type: "LORA" };
+  assert.equal(methodOf(exported, config, []), lora);
+  assert.equal(methodOf(exported, { ...config, use_dora: true }, []), dora);
+  const mine = {
+    ...lora,
+    name: "mine",
+    claims: (_: unknown, names: readonly string[]) => names.includes("x"),
+  };
+  assert.equal(methodOf([...exported, mine], config, ["x"]), mine);
+  assert.equal(methodOf([...exported, mine], config, ["y"]), lora);
+  assert.throws(
+    () => methodOf([mine], config, ["y"]),
+    /^ConfigError: Cannot read an adapter of peft_type "LORA": it is none of mine/,
+  );
+});
+
+test("AdapterRegistry refuses two methods of one name", () => {
+  const store = { list: () => Promise.resolve([]), open: () => Promise.resolve(undefined) };
+  assert.throws(
+    () => new AdapterRegistry(device, store, { methods: [lora, { ...dora, name: "lora" }], linears }),
+    /^RangeError: Cannot use a list with two adapter methods of the name "lora"/,
+  );
+});
