@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { isDeepStrictEqual } from "node:util";
 
 /** One turn of the event loop: pending messages, input and timers have run. */
 export function turn(): Promise<void> {
@@ -17,4 +18,9 @@ export async function turns(count: number): Promise<void> {
 /** Resolves once a condition holds; it is looked at once a turn, and the runner's own limit ends a test that hangs. */
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await turn();
+}
+
+/** Resolves once what is asked for again and again is as it must be. */
+export async function untilEqual<T>(ask: () => Promise<T>, expected: T): Promise<void> {
+  while (!isDeepStrictEqual(await ask(), expected)) await turn();
 }
