@@ -31,10 +31,64 @@ function added(weight: HostTensor, delta: HostTensor): HostTensor {
   return { ...weight, data: sum };
 }
 
+/** What is merged: a model's weights, by the names its family gives them, and an adapter. */
+interface Merge {
+  readonly checkpoint: Awaited<ReturnType<typeof openCheckpoint>>;
+  readonly fileNames: FileNames | undefined;
+  readonly adapter: LoadedAdapter;
+  readonly onWeight: (done: number, total: number) => void;
+}
+
+/** dW of a linear whose weight, (out, in), is on the host. */
+async function changeOf(device: Device, linear: AdaptedLinear, weight: HostTensor): Promise<HostTensor> {
+  if (isSum(linear.method)) return await deltaOf(device, linear);
+  const onDevice = device.upload(weight);
+  try {
+    return await deltaOf(device, { ...linear, base: baseLinear(device, onDevice) });
+  } finally {
+    device.release(onDevice);
+  }
+}
+
+/** The parts of the merged weights' file; everything is checked before the first. */
+function mergedParts(
+  device: Device,
+  { checkpoint, fileNames, adapter: { method, ...adapter }, onWeight }: Merge,
+): AsyncIterable<Uint8Array> {
+  const pathOf = weightPaths(checkpoint.names, { method, ...adapter }, fileNames);
+  const isTransposed = (path: string): boolean => fileNames?.isTransposed?.(path) ?? false;
+  for (const [name, path] of pathOf) {
+    adapter.modules.get(path)!.check(path, shapeOf(name, checkpoint.info(name).shape, isTransposed(path)));
+  }
+  const specs = checkpoint.names.map((name) => {
+    const { dtype, shape } = checkpoint.info(name);
+    return { name, dtype, shape };
+  });
+  const layout = layoutSafetensors(specs, { metadata: { format: "pt" } });
+  async function merged(weight: HostTensor, name: string, path: string): Promise<HostTensor> {
+    const turns = isTransposed(path), module = adapter.modules.get(path)!;
+    const linear = turns ? transposed(weight) : weight;
+    const shape = shapeOf(name, weight.shape, turns);
+    const sum = added(linear, await changeOf(device, { method, module, shape }, linear));
+    return turns ? transposed(sum) : sum;
+  }
+  async function* parts(): AsyncGenerator<Uint8Array> {
+    yield layout.header;
+    for (const [i, { name }] of layout.tensors.entries()) {
+      const weight = await checkpoint.read(name);
+      const path = pathOf.get(name);
+      yield fromTensor(name, path === undefined ? weight : await merged(weight, name, path)).bytes;
+      onWeight(i + 1, layout.tensors.length);
+    }
+  }
+  return parts();
+}
+
 /**
  * Merges an adapter into a copy of a model folder. The weights go into one `model.safetensors`.
  *
- * @throws ConfigError when the model lacks a module's weight, and for a copy of a base weight that is none; RangeError when its shape is not the module's.
+ * @throws ConfigError when the model lacks a module's weight, for a copy of a base weight that is none, and for a method that
+ * changes a bias; RangeError when a shape is not the module's.
  */
 export async function mergeFolder(
   device: Device,
@@ -47,45 +101,9 @@ export async function mergeFolder(
 ): Promise<void> {
   const fileNames = await namesOf(model);
   const checkpoint = await openCheckpoint(model, fileNames);
-  await withoutCopies(adapter, (name, copy) => copyFaultOf({ checkpoint, fileNames }, name, copy));
-  const pathOf = weightPaths(checkpoint.names, adapter, fileNames);
-  const isTransposed = (path: string): boolean => fileNames?.isTransposed?.(path) ?? false;
-  for (const [name, path] of pathOf) {
-    adapter.modules.get(path)!.check(path, shapeOf(name, checkpoint.info(name).shape, isTransposed(path)));
-  }
-  const specs = checkpoint.names.map((name) => {
-    const { dtype, shape } = checkpoint.info(name);
-    return { name, dtype, shape };
-  });
-  const layout = layoutSafetensors(specs, { metadata: { format: "pt" } });
-  async function* parts(): AsyncGenerator<Uint8Array> {
-    yield layout.header;
-    for (const [i, { name }] of layout.tensors.entries()) {
-      const weight = await checkpoint.read(name);
-      const path = pathOf.get(name);
-      yield fromTensor(name, path === undefined ? weight : await merged(weight, name, path)).bytes;
-      onWeight(i + 1, layout.tensors.length);
-    }
-  }
-  async function merged(weight: HostTensor, name: string, path: string): Promise<HostTensor> {
-    const module = adapter.modules.get(path)!;
-    const turns = isTransposed(path);
-    const linear = turns ? transposed(weight) : weight;
-    const shape = shapeOf(name, weight.shape, turns);
-    const sum = added(linear, await changeOf({ method: adapter.method, module, shape }, linear));
-    return turns ? transposed(sum) : sum;
-  }
-  async function changeOf(linear: AdaptedLinear, weight: HostTensor): Promise<HostTensor> {
-    if (isSum(linear.method)) return await deltaOf(device, linear);
-    const onDevice = device.upload(weight);
-    try {
-      return await deltaOf(device, { ...linear, base: baseLinear(device, onDevice) });
-    } finally {
-      device.release(onDevice);
-    }
-  }
   try {
-    await out.write("model.safetensors", parts());
+    await withoutCopies(adapter, (name, copy) => copyFaultOf({ checkpoint, fileNames }, name, copy));
+    await out.write("model.safetensors", mergedParts(device, { checkpoint, fileNames, adapter, onWeight }));
   } finally {
     await checkpoint.close();
   }

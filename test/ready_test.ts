@@ -150,3 +150,16 @@ test("AdapterRegistry refuses a DoRA adapter without its base, and one whose row
     /^ConfigError: Cannot use module "model\.layers\.0\.q_proj" as DoRA: row 0 of W \+ scale B A has a norm of NaN/,
   );
 });
+
+test("a DoRA module that is ready is made ready anew with another base", async () => {
+  const { own, device } = opened();
+  const other = baseLinear(device, device.upload(tensor(normals(24, uniforms(9)), [6, 4])));
+  const loaded = await loadAdapter(folderOf(1));
+  const [first, second, direct] = [
+    await madeReady(device, loaded, () => own),
+    await madeReady(device, await madeReady(device, loaded, () => own), () => other),
+    await madeReady(device, loaded, () => other),
+  ].map(({ modules }) => modules.get(path)!.pack(shape).values);
+  assert.notDeepEqual(second, first);
+  assert.deepEqual(second, direct);
+});

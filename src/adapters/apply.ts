@@ -163,7 +163,8 @@ function checkRows(name: string, t: HostTensor, features: number): number {
 }
 
 /**
- * `y + x dW^T` (or without y): x (rows, in), y and result (rows, out), float32, on the host.
+ * `y + x dW^T` (or without y): x (rows, in), y and result (rows, out), float32, on the host. What a method does to the bias
+ * (`changesBias`) is no part of dW.
  *
  * @throws ConfigError without the base's weight, where the method needs it.
  */

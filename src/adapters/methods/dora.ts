@@ -118,7 +118,7 @@ function doraModule(factors: Factors, magnitudes?: Float32Array, known?: Norms):
     summary: `r = ${rank}, scale ${scale}, DoRA`,
     shape: { out, in: inSize },
     check: (path, shape) => checkFactors(factors, path, shape),
-    ready: known ? undefined : async (io) => {
+    ready: async (io) => {
       const found = await normsOf(factors, io);
       return doraModule(factors, magnitudes ?? found.norms, found);
     },
