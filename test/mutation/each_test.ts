@@ -1,6 +1,7 @@
 /**
  * Loaded before a test file. MUTATION_RECORD names a file to write what each test reaches and how long it takes to;
- * MUTATION_TESTS is a list of the tests to run, as JSON, and MUTATION_LEFT_OUT a pattern of names of tests not to run.
+ * MUTATION_TESTS is a list of the tests to run, as JSON, and MUTATION_LEFT_OUT a pattern of names of those
+ * that are recorded without a run.
  *
  * @module
  */
@@ -50,6 +51,7 @@ function eachTest({ fn, ...options }: TestOptions): void {
       reached = always;
     }
   };
+  if (recordFile && leftOut.test(name)) tests.push({ name, ms: 0, reached: new Set() });
   const ignore = options.ignore || names?.has(name) === false || leftOut.test(name);
   register({ ...options, ignore, fn: recordFile ? timed : fn });
 }

@@ -48,6 +48,11 @@ interface Found {
 const coverHelper = /^function stryCov_9fa48\(\) \{$.*?^\}$/ms;
 const quickCover = "const stryCov_9fa48 = globalThis.reach ?? (() => {});";
 
+/** A pattern that nothing matches. */
+const none = "(?!)";
+/** For how long a test is taken that is not timed. */
+const slowMs = 30_000;
+
 const oneLine = (text: string): string => text.replace(/\s+/g, " ").slice(0, 160);
 
 function originalText(lines: readonly string[], { start, end }: Found["location"]): string {
@@ -86,20 +91,31 @@ async function instrument(area: Area, source: string): Promise<Omit<Mutant, "tes
 }
 
 /** Runs an area's tests with no fault: how long each takes, and the ids it reaches. */
-async function dryRun(area: Area, folder: string): Promise<(Test & { readonly reached: Set<string> })[]> {
+async function dryRun(
+  area: Area,
+  { folder, found }: { readonly folder: string; readonly found: readonly Omit<Mutant, "tests">[] },
+): Promise<(Test & { readonly reached: Set<string> })[]> {
+  const { slow } = area;
+  const below = found.filter(({ file }) => slow && file.startsWith(slow.reach)).map(({ id }) => id);
   const tree = join(folder, "tree"), record = resolve(folder, "reached.json");
   await makeTree(tree, join(folder, "source"));
   const measured = [];
   for (const file of area.tests.map((name) => `test/${name}_test.ts`)) {
     const { outcome, printed } = await runTests(tree, file, {
       MUTATION_RECORD: record,
-      MUTATION_LEFT_OUT: area.leftOut?.source ?? "(?!)",
+      MUTATION_LEFT_OUT: slow?.tests.source ?? none,
     });
     if (outcome !== "passed") throw new Error(`Cannot plan with ${file}: it fails\n${printed}`);
     const tests: readonly Recorded[] = JSON.parse(await readFile(record, "utf8"));
     const ms = tests.reduce((sum, test) => sum + test.ms, 0);
     console.error(`${file}: ${ms} ms, reaches ${new Set(tests.flatMap(({ reached }) => reached)).size}`);
-    measured.push(...tests.map((test) => ({ ...test, file, reached: new Set(test.reached) })));
+    measured.push(
+      ...tests.map(({ name, ms, reached }) =>
+        slow?.tests.test(name)
+          ? { file, name, ms: slowMs, reached: new Set(below) }
+          : { file, name, ms, reached: new Set(reached) }
+      ),
+    );
   }
   return measured;
 }
@@ -115,7 +131,7 @@ if (!Object.hasOwn(areas, name ?? "")) {
 const folder = `dist/mutation/${name}`, planFile = `${folder}/plan.json`;
 if (!existsSync(folder)) await mkdir(folder, { recursive: true });
 const found = await instrument(areas[name], `${folder}/source`);
-const measured = await dryRun(areas[name], folder);
+const measured = await dryRun(areas[name], { folder, found });
 const plan: Plan = {
   area: name,
   tests: measured.map(({ file, name, ms }) => ({ file, name, ms })),
