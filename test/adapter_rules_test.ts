@@ -3,8 +3,10 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import fc from "fast-check";
 import { normals } from "../kernels/kernel.ts";
 import {
+  AdapterRegistry,
   applyModule,
   Bank,
   cpuDevice,
@@ -17,6 +19,7 @@ import {
   tensor,
   train,
 } from "../mod.ts";
+import { Arena } from "../src/adapters/arena.ts";
 import { createAdapter, methodToTrain } from "../src/adapters/create.ts";
 import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
 import type { HostTensor } from "../src/tensor.ts";
@@ -353,4 +356,101 @@ test("Bank tells which groups its slots adapt, and remembers of unloaded ones th
   // A slot that is unloaded twice is free once.
   const slots = [1, 2, 3].map(() => bank.load(new Map([["b", module]])));
   assert.deepEqual([new Set(slots.slice(0, 2)).size, slots[2]], [2, undefined]);
+});
+
+test("Arena gives out ranges that never meet, and finds all of its room again, in whatever order they are freed", () => {
+  const device = cpuDevice();
+  const request = fc.oneof(
+    fc.record({ put: fc.integer({ min: 1, max: 9 }) }),
+    fc.record({ free: fc.nat() }),
+  );
+  fc.assert(fc.property(fc.array(request, { maxLength: 60 }), (requests) => {
+    const arena = new Arena({ ...device, maxTensorBytes: 4 * 32 }, "uint32", 8);
+    const ranges: { at: number; count: number }[] = [];
+    for (const one of requests) {
+      if ("put" in one) {
+        const at = arena.put(new Uint32Array(one.put));
+        const used = ranges.reduce((sum, { count }) => sum + count, 0);
+        // Where nothing is taken there is room.
+        if (at === undefined) assert.ok(used > 0);
+        else ranges.push({ at, count: one.put });
+      } else if (ranges.length > 0) {
+        const [{ at, count }] = ranges.splice(one.free % ranges.length, 1);
+        arena.free(at, count);
+      }
+      const taken = ranges.flatMap(({ at, count }) => Array.from({ length: count }, (_, i) => at + i));
+      assert.equal(new Set(taken).size, taken.length);
+      assert.ok(taken.every((place) => place < arena.tensor.shape[0]));
+    }
+    for (const { at, count } of ranges) arena.free(at, count);
+    assert.equal(arena.put(new Uint32Array(32)), 0);
+    assert.equal(arena.put(new Uint32Array(1)), undefined);
+    assert.equal(arena.put(new Uint32Array(0)), 0);
+  }));
+});
+
+test("Arena grows to twice its size or to what is needed, at most to what the device holds", () => {
+  const sizeAfter = (...puts: number[]): number => {
+    const arena = new Arena({ ...cpuDevice(), maxTensorBytes: 4 * 40 }, "float32", 8);
+    for (const count of puts) assert.notEqual(arena.put(new Float32Array(count)), undefined);
+    return arena.tensor.shape[0];
+  };
+  assert.equal(sizeAfter(8), 8);
+  assert.equal(sizeAfter(8, 1), 16);
+  assert.equal(sizeAfter(6, 12), 18);
+  assert.equal(sizeAfter(8, 8, 8), 32);
+  assert.equal(sizeAfter(8, 8, 8, 9), 40);
+  assert.equal(sizeAfter(40), 40);
+  const arena = new Arena({ ...cpuDevice(), maxTensorBytes: 4 * 40 }, "float32", 100);
+  assert.equal(arena.tensor.shape[0], 40);
+  assert.deepEqual([arena.holds(40), arena.holds(41)], [true, false]);
+});
+
+test("Bank.revision is another one when a load both adapts a linear for the first time and moves its numbers", () => {
+  const shape = { out: 64, in: 64 };
+  const bank = new Bank(cpuDevice(), fourierft, { linears: [{ path: "a", shape }], capacity: 4 });
+  const before = bank.revision;
+  const module = fourierModule({ coefficients: normals(1100, randomSource(1)), seed: 1, scaling: 9 });
+  bank.load(new Map([["a", module]]));
+  assert.ok(bank.revision > before);
+  const { revision } = bank;
+  bank.load(new Map([["a", module]]));
+  assert.ok(bank.revision > revision);
+});
+
+test("check refuses LoRA's factors of another width alone, and of another height alone", async () => {
+  const { modules } = await loadAdapter(folderOf({ peft_type: "LORA" }, factors(ones(2, 3), ones(4, 2))));
+  modules.get(q)!.check(q, { out: 4, in: 3 });
+  for (const shape of [{ out: 4, in: 2 }, { out: 5, in: 3 }]) {
+    assert.throws(() => modules.get(q)!.check(q, shape), {
+      name: "RangeError",
+      message:
+        `Cannot use module "${q}": its factors make a (4, 3) update, the weight is (${shape.out}, ${shape.in})`,
+    });
+  }
+});
+
+test("FoundAdapter needs reading until it is read or on the device, and puts nothing into a bank that is full", async () => {
+  const folder = folderOf({ peft_type: "FOURIERFT" }, spectrum);
+  const store = {
+    list: () => Promise.resolve(["x"]),
+    open: () => Promise.resolve({ folder, version: "1", modifiedUnixSeconds: 1 }),
+  };
+  const registry = new AdapterRegistry(cpuDevice(), store, {
+    linears: [{ path: q, shape: { out: 4, in: 3 } }],
+    capacity: 1,
+  });
+  const found = await registry.find("x");
+  assert.equal(found.needsReading, true);
+  assert.equal(found.hold(), "unread");
+  await found.read();
+  assert.equal(found.needsReading, false);
+  const full = new Set(registry.banks);
+  assert.equal(found.hold(full), "full");
+  const again = await registry.find("x");
+  assert.equal(again.needsReading, true);
+  (await registry.acquire("x")).release();
+  assert.equal(again.needsReading, false);
+  const lease = again.hold(full);
+  assert.ok(typeof lease === "object" && lease.id === "x");
 });
