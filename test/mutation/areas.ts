@@ -19,6 +19,7 @@ export const areas: Readonly<Record<string, Area>> = {
     tests: [
       "adapter_catalog",
       "adapter_files",
+      "adapter_rules",
       "adapter_store",
       "adapters",
       "bank",
@@ -76,6 +77,6 @@ export const areas: Readonly<Record<string, Area>> = {
   },
   server: {
     folder: "src/server",
-    tests: ["server_access", "server_fields", "server_limits", "server", "logprobs"],
+    tests: ["server_access", "server_edges", "server_fields", "server_limits", "server", "logprobs"],
   },
 };
