@@ -39,6 +39,7 @@ export const areas: Readonly<Record<string, Area>> = {
     tests: [
       "batch_engine",
       "engine_adapters",
+      "engine_rules",
       "logprobs",
       "merging",
       "models",
