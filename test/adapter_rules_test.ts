@@ -21,10 +21,12 @@ import {
 } from "../mod.ts";
 import { Arena } from "../src/adapters/arena.ts";
 import { createAdapter, methodToTrain } from "../src/adapters/create.ts";
+import { describeAdapter } from "../src/adapters/describe.ts";
 import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
 import type { HostTensor } from "../src/tensor.ts";
 import { randomSource } from "./kernel_contract.ts";
 import { memoryFolder, tinyFolder, type Weights, weightsFile } from "./model_folders.ts";
+import { turns } from "./until.ts";
 
 const q = "model.layers.0.self_attn.q_proj";
 
@@ -453,4 +455,177 @@ test("FoundAdapter needs reading until it is read or on the device, and puts not
   assert.equal(again.needsReading, false);
   const lease = again.hold(full);
   assert.ok(typeof lease === "object" && lease.id === "x");
+});
+
+test("loadAdapter says what a config is that is no object, and that one is missing", async () => {
+  const weights = weightsFile(spectrum);
+  for (const text of ["3", "null", '"x"', "[]", "true"]) {
+    const folder = memoryFolder({ "adapter_config.json": text, "adapter_model.safetensors": weights });
+    await assert.rejects(loadAdapter(folder), {
+      name: "ConfigError",
+      message: "Cannot read adapter_config.json: it must be a JSON object",
+    });
+  }
+  await assert.rejects(loadAdapter(memoryFolder({ "adapter_model.safetensors": weights })), {
+    name: "ConfigError",
+    message: "Cannot find adapter_config.json in the adapter's folder",
+  });
+});
+
+test("loadAdapter keeps what a weights file's fault comes of, and bounds its header", async () => {
+  const fourier = JSON.stringify({ peft_type: "FOURIERFT" });
+  const bytes = new Uint8Array(2 ** 24 + 16);
+  new DataView(bytes.buffer).setUint32(0, 2 ** 24 + 8, true);
+  const folder = memoryFolder({ "adapter_config.json": fourier, "adapter_model.safetensors": bytes });
+  const isFault = (error: Error): boolean => {
+    assert.match(error.message, /16777216/);
+    return true;
+  };
+  await assert.rejects(loadAdapter(folder), (error: Error) => {
+    assert.equal((error.cause as Error).name, "SafetensorsError");
+    return isFault(error);
+  });
+  await assert.rejects(describeAdapter(folder), isFault);
+  const bits = folderOf({ peft_type: "FOURIERFT" }, {
+    [`base_model.model.${q}.fourierft_spectrum`]: tensor(new Uint32Array(2)),
+  });
+  await assert.rejects(loadAdapter(bits), /it must hold floats, it holds uint32/);
+});
+
+test("describeAdapter closes the weights, and takes as many bytes as it may", async () => {
+  let open = 0;
+  const folder = folderOf({ peft_type: "FOURIERFT" }, spectrum);
+  const watched: ReadableFolder = {
+    ...folder,
+    async open(name) {
+      const source = await folder.open(name);
+      open++;
+      return { ...source, close: () => Promise.resolve(void open--) };
+    },
+  };
+  const { length } = weightsFile(spectrum);
+  const { sizeBytes, digest } = await describeAdapter(watched, { maxBytes: length });
+  assert.deepEqual([sizeBytes, digest], [length + 25, undefined]);
+  await assert.rejects(describeAdapter(watched, { maxBytes: length - 1 }), /are accepted/);
+  assert.equal(open, 0);
+});
+
+test("loadAdapter takes every way to initialise LoRA that leaves the base as it is", async () => {
+  for (const init of [true, false, null, "gaussian", "eva", "orthogonal", undefined]) {
+    const { modules } = await loadAdapter(
+      folderOf({ peft_type: "LORA", init_lora_weights: init }, factors(ones(2, 3), ones(4, 2))),
+    );
+    const { parameters, shape } = modules.get(q)!;
+    assert.deepEqual([parameters, shape], [14, { out: 4, in: 3 }]);
+  }
+});
+
+test("loadAdapter takes factors up to the last that float32 holds, and refuses the next", async () => {
+  const least = 2 ** -126, greatest = 2 ** 128 - 2 ** 104;
+  const one = { out: 1, in: 1 };
+  const name = "base_model.model.a.fourierft_spectrum";
+  const checks = async (scaling: number, value = 1): Promise<void> => {
+    const weights = { [name]: tensor(Float32Array.of(value)) };
+    const { modules } = await loadAdapter(folderOf({ peft_type: "FOURIERFT", scaling }, weights));
+    modules.get("a")!.check("a", one);
+  };
+  await checks(least);
+  await checks(-least);
+  await checks(greatest);
+  await checks(1, greatest);
+  await checks(0);
+  for (const scaling of [least / 2, greatest * 1.001, -greatest * 1.001]) {
+    await assert.rejects(checks(scaling), { name: "ConfigError", message: /field "scaling"/ });
+  }
+  await assert.rejects(checks(2, greatest), /it may come to/);
+  // Half of the least float64 is 0, though its field is not.
+  await refusesLora({ lora_alpha: 5e-324 }, factors(ones(2, 3), ones(4, 2)), /field "lora_alpha" = 5e-324/);
+});
+
+test("loadAdapter finds by each row of A whether LoRA's product is past float32", async () => {
+  const rows = (first: number, second: number): HostTensor =>
+    tensor(Float32Array.of(1, first, 1, second, 1, 1), [2, 3]);
+  const columns = (first: number, second: number): HostTensor =>
+    tensor(Float32Array.of(1, 1, first, second), [2, 2]);
+  const config = { peft_type: "LORA", lora_alpha: 2 };
+  await loadAdapter(folderOf(config, factors(rows(1e20, 1), columns(1, 1e20))));
+  await loadAdapter(folderOf(config, factors(rows(1, 1e20), columns(1e20, 1))));
+  await refusesLora(config, factors(rows(1e20, 1), columns(1e20, 1)), /product of adapter tensors/);
+  await refusesLora(config, factors(rows(1, -1e20), columns(1, 1e20)), /product of adapter tensors/);
+  // A scale below 1 does not make the product itself smaller.
+  await refusesLora(
+    { lora_alpha: 1e-9 },
+    factors(rows(1e20, 1), columns(1e20, 1)),
+    /product of adapter tensors/,
+  );
+});
+
+const stored = (folders: Readonly<Record<string, ReadableFolder>>) => ({
+  list: () => Promise.resolve(Object.keys(folders)),
+  open: (id: string) =>
+    Promise.resolve(
+      Object.hasOwn(folders, id) ? { folder: folders[id], version: "1", modifiedUnixSeconds: 1 } : undefined,
+    ),
+});
+
+test("AdapterRegistry makes room in the bank of an adapter's own method, and leaves others' adapters", async () => {
+  const fourier = (value: number): ReadableFolder =>
+    folderOf({ peft_type: "FOURIERFT" }, {
+      [`base_model.model.${q}.fourierft_spectrum`]: tensor(Float32Array.of(value, 1, 1)),
+    });
+  const store = stored({
+    lora: folderOf({ peft_type: "LORA" }, factors(ones(2, 3), ones(4, 2))),
+    one: fourier(1),
+    two: fourier(2),
+  });
+  const shape = { out: 4, in: 3 };
+  const registry = new AdapterRegistry(cpuDevice(), store, { linears: [{ path: q, shape }], capacity: 1 });
+  for (const id of ["lora", "one", "two"]) (await registry.acquire(id)).release();
+  const resident: boolean[] = [];
+  for (const id of ["lora", "one", "two"]) resident.push((await registry.card(id)).resident);
+  assert.deepEqual(resident, [true, false, true]);
+  assert.deepEqual(registry.banks.map(({ size }) => size), [1, 1]);
+});
+
+test("AdapterRegistry.load reads files once, however often it is asked", async () => {
+  let opened = 0;
+  const folder = folderOf({ peft_type: "FOURIERFT" }, spectrum);
+  const counted = { ...folder, open: (name: string) => (opened++, folder.open(name)) };
+  const registry = new AdapterRegistry(cpuDevice(), stored({ x: counted }));
+  const first = await registry.load("x");
+  assert.equal(await registry.load("x"), first);
+  assert.equal(opened, 1);
+});
+
+test("AdapterRegistry.list has an adapter that was read whole while its description failed", async () => {
+  const folder = folderOf({ peft_type: "FOURIERFT" }, spectrum);
+  let opens = 0, fail = (): void => {};
+  const broken = new Promise<never>((_, reject) => fail = () => reject(new Error("gone")));
+  const registry = new AdapterRegistry(
+    cpuDevice(),
+    stored({ x: { ...folder, open: (name) => opens++ === 0 ? broken : folder.open(name) } }),
+  );
+  const listed = registry.list();
+  while (opens === 0) await turns(1);
+  const { digest } = await registry.load("x");
+  fail();
+  assert.deepEqual((await listed).map((card) => card.digest), [digest]);
+});
+
+test("AdapterRegistry.acquire leaves nothing on the signal that could have ended it", async () => {
+  const registry = new AdapterRegistry(
+    cpuDevice(),
+    stored({ x: folderOf({ peft_type: "FOURIERFT" }, spectrum) }),
+    {
+      linears: [{ path: q, shape: { out: 4, in: 3 } }],
+    },
+  );
+  const { signal } = new AbortController();
+  const listeners = new Set<unknown>();
+  Object.assign(signal, {
+    addEventListener: (_: string, listener: unknown) => listeners.add(listener),
+    removeEventListener: (_: string, listener: unknown) => listeners.delete(listener),
+  });
+  (await registry.acquire("x", { signal })).release();
+  assert.equal(listeners.size, 0);
 });
