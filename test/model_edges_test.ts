@@ -25,7 +25,7 @@ for (const name of ["llama", "llama-bias-tied", "qwen2", "llama3-rope"]) {
     test(`perplexity of ${name} as ${quantize ?? "it is"} leaves no tensor on the device`, async () => {
       const { device, tensors } = counting();
       const folder = tinyFolder(name, { fields: { eos_token_id: 1 } });
-      await perplexity(device, { folder, quantize, data: { name: "a.txt", content: "w1 w2 w3 w4" } });
+      await perplexity(device, { folder, quantize, data: { content: "w1 w2 w3 w4" } });
       assert.equal(tensors(), 0);
     });
   }
