@@ -38,6 +38,7 @@ export const areas: Readonly<Record<string, Area>> = {
     folder: "src/engine",
     tests: [
       "batch_engine",
+      "detokenizer_bytes",
       "engine_adapters",
       "engine_rules",
       "logprobs",
@@ -79,6 +80,14 @@ export const areas: Readonly<Record<string, Area>> = {
   },
   server: {
     folder: "src/server",
-    tests: ["server_access", "server_edges", "server_fields", "server_limits", "server", "logprobs"],
+    tests: [
+      "server_access",
+      "server_edges",
+      "server_fields",
+      "server_limits",
+      "server_rules",
+      "server",
+      "logprobs",
+    ],
   },
 };
