@@ -41,6 +41,7 @@ export const areas: Readonly<Record<string, Area>> = {
       "detokenizer_bytes",
       "engine_adapters",
       "engine_rules",
+      "engine_sequences",
       "logprobs",
       "merging",
       "models",
