@@ -67,6 +67,7 @@ export const areas: Readonly<Record<string, Area>> = {
       "special_tokens",
       "text",
       "tokenizer",
+      "tokenizer_bounds",
       "tokenizer_parts",
       "tokenizers_golden",
     ],
