@@ -20,6 +20,12 @@ export const everything = process.env.FOURIERFT_TEST_ALL === "1";
 export const everyGpuCase = everything ||
   !("Bun" in globalThis || process.env.FOURIERFT_GPU === "navigator");
 
+/** Whether FOURIERFT_TEST_GPU=none leaves tests the CPU alone, as mutation runs do: they have thousands of processes. */
+const withoutGpu = process.env.FOURIERFT_TEST_GPU === "none";
+
+/** Options of a test that opens a GPU by itself. */
+export const onGpu = { skip: withoutGpu ? "FOURIERFT_TEST_GPU=none" : false };
+
 /** Options of a test for Dawn on Deno alone. */
 export const inEveryGpuCase = {
   skip: everyGpuCase ? false : "set FOURIERFT_TEST_ALL=1: Deno's tests by Dawn run it",
@@ -68,9 +74,9 @@ export function testGpuWithMatrixUnits(): Promise<WebGpuDevice> {
   return matrixUnits ??= open({ matrixUnits: true });
 }
 
-/** A device of each kind, as users get it. */
+/** A device of each kind that tests have, as users get it. */
 export async function testDevices(): Promise<Device[]> {
-  return [cpuDevice(), await testGpu()];
+  return withoutGpu ? [cpuDevice()] : [cpuDevice(), await testGpu()];
 }
 
 /** The same, for tests that give a GPU dozens of texts which others have tested: it is there where every case is. */
@@ -80,11 +86,11 @@ export async function devicesForLongTests(): Promise<Device[]> {
 
 /** Every way there is to run a kernel, by its name: on the CPU with WASM and without, here and in a thread of its own. */
 export async function everyDevice(): Promise<ReadonlyMap<string, Device>> {
-  return new Map([
+  const onCpu: [string, Device][] = [
     ["cpu", cpuDevice()],
     ["cpu without WASM", cpuDevice({ wasm: false })],
     ["cpu in a thread of its own", await openCpuDevice()],
     ["cpu in a thread of its own without WASM", await openCpuDevice({ wasm: false })],
-    ["webgpu", await testGpu()],
-  ]);
+  ];
+  return new Map(withoutGpu ? onCpu : [...onCpu, ["webgpu", await testGpu()]]);
 }

@@ -149,6 +149,7 @@ test("Runner merges nothing into rows of several adapters, of none here and ther
   assert.equal(await merged(prompt(bank, (row) => row === 23 ? undefined : all)), 0);
   assert.equal(await merged(prompt(bank, () => first)), 0, "it adds nothing to the second layer");
   assert.equal(await merged(prompt(bank, () => all, 20)), 6, "down_proj has twenty inputs");
+  assert.equal(await merged(prompt(bank, () => all, 17)), 6, "one row more than inputs");
   assert.equal(await merged(prompt(bank, () => all, 16)), 0);
 });
 
@@ -200,6 +201,29 @@ test("Merging times a shape once for each power of two of rows, and says what is
   assert.deepEqual(await chosen(1024), [], "by two in a hundred it may be the clock");
   assert.deepEqual(await chosen(700), []);
   assert.equal(timed(), 6);
+  clock.merged = 97;
+  assert.deepEqual(await chosen(2048), []);
+});
+
+test("Merging keeps no answer that was timed while a bank's steps changed", async () => {
+  let grow = (): void => {};
+  const { merging, adapter, timed } = await openTimed(() => {
+    grow();
+    return 1;
+  });
+  // The first adapter of a linear changes its bank's steps.
+  const head = fourierModule({ coefficients: new Float32Array(3), seed: 1, scaling: 1 });
+  const modules = new Map([["lm_head", head]]);
+  grow = () => void adapter.bank.load(modules);
+  const { revision } = adapter.bank;
+  await merging.kindsFor(256, adapter);
+  assert.notEqual(adapter.bank.revision, revision);
+  grow = () => {};
+  assert.equal(timed(), 2);
+  await merging.kindsFor(256, adapter);
+  assert.equal(timed(), 4);
+  await merging.kindsFor(256, adapter);
+  assert.equal(timed(), 4);
 });
 
 test("Merging times nothing that fewer rows than inputs, or a short product, could not gain by", async () => {

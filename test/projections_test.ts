@@ -16,7 +16,7 @@ import { stepPlan } from "../src/models/step_plan.ts";
 import { readConfig } from "../src/models/families.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { type HostTensor, type Tensor, tensor } from "../src/tensor.ts";
-import { testDevices, testGpu } from "./devices.ts";
+import { onGpu, testDevices, testGpu } from "./devices.ts";
 import { distance } from "./kernel_contract.ts";
 import { newModule } from "./new_module.ts";
 
@@ -170,7 +170,7 @@ test("loadModel widens linears of unlike dtypes that share a projection", async 
   assert.deepEqual(held(model, 9).weight, [...weights.get("model.layers.1.self_attn.v_proj.weight")!.data]);
 });
 
-test("linearWeights tells of a part that a GPU cannot bind", async () => {
+test("linearWeights tells of a part that a GPU cannot bind", onGpu, async () => {
   const { model } = await openTiny(await testGpu(), "mistral-sharded");
   linearWeights(model, 0);
   linearWeights(model, 1);

@@ -9,7 +9,7 @@ import type { Device } from "../src/device/device.ts";
 import { uniforms } from "../src/engine/random.ts";
 import { Runner } from "../src/engine/runner.ts";
 import type { Output, Row } from "../src/engine/step_inputs.ts";
-import { testGpu } from "./devices.ts";
+import { onGpu, testGpu } from "./devices.ts";
 import { newModule } from "./new_module.ts";
 
 const sizes = { maxRows: 21, maxOutputs: 11, cacheRows: 48 };
@@ -90,7 +90,7 @@ async function calls<T extends object>(
   return counts;
 }
 
-test("Runner.step of a size it had makes nothing on a GPU: one write, one submit", async () => {
+test("Runner.step of a size it had makes nothing on a GPU: one write, one submit", onGpu, async () => {
   const device = await testGpu();
   const { runner } = await openRunner(device);
   const step = (token: number) =>

@@ -149,8 +149,7 @@ function checkCount(prompt: unknown, n: number, most: number): void {
 export const completionJob: JobMaker = async (body, { serving, hold, signal }) => {
   const checked = checkBody(body, { schema: completionBody, unsupported: unsupportedInCompletions });
   checkStreaming(checked);
-  const most = serving.limits.maxSequencesPerRequest;
-  checkCount(checked.prompt, checked.n, most);
+  checkCount(checked.prompt, checked.n, serving.limits.maxSequencesPerRequest);
   const target = await resolveModel(checked.model, serving);
   signal.throwIfAborted();
   const { max_tokens: maxTokens, logprobs, echo } = checked;
@@ -160,7 +159,6 @@ export const completionJob: JobMaker = async (body, { serving, hold, signal }) =
     maxTokens,
     hold,
     signal,
-    most,
   });
   return jobOf(checked, target, { field: "prompt", prompts, maxTokens, logprobs, echo });
 };

@@ -115,12 +115,9 @@ function listed(prompt: unknown): readonly unknown[] {
  */
 export async function promptsOf(
   prompt: unknown,
-  { most, ...options }: PromptOptions & { readonly most: number },
+  options: PromptOptions,
 ): Promise<readonly (readonly number[])[]> {
   const entries = listed(prompt);
-  if (entries.length > most) {
-    throw refusal("prompt", `it must have at most ${most} prompts, it has ${entries.length}`);
-  }
   const kind = typeof entries[0];
   const single = !Array.isArray(prompt) || typeof prompt[0] === "number";
   // Of one kind, before the first is tokenised.

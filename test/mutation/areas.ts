@@ -4,16 +4,92 @@
  * @module
  */
 
-/** Files to change, and tests to run for each change: quick ones, that need no GPU. */
+/** A folder to change, and the tests that may notice: quick files, that need no GPU. */
 export interface Area {
-  readonly mutate: readonly string[];
+  readonly folder: string;
   readonly tests: readonly string[];
+  /** Tests that take too long to run for every fault: only what no other notices, in files below `reach`, is left to them. */
+  readonly slow?: { readonly tests: RegExp; readonly reach: string };
 }
 
 /** By the folder's name. */
 export const areas: Readonly<Record<string, Area>> = {
+  adapters: {
+    folder: "src/adapters",
+    tests: [
+      "adapter_catalog",
+      "adapter_files",
+      "adapter_rules",
+      "adapter_store",
+      "adapters",
+      "bank",
+      "engine_adapters",
+      "merging",
+      "one_linear",
+      "registry",
+      "torch_random",
+      "train_api",
+      "training",
+      "training_round_trip",
+    ],
+    slow: { tests: /^randperm (gives every list|follows torch)/, reach: "src/adapters/torch_random.ts" },
+  },
+  engine: {
+    folder: "src/engine",
+    tests: [
+      "batch_engine",
+      "detokenizer_bytes",
+      "engine_adapters",
+      "engine_rules",
+      "engine_sequences",
+      "logprobs",
+      "merging",
+      "models",
+      "rope",
+      "runner",
+      "step_schedule",
+      "text",
+      "trace",
+    ],
+  },
+  models: {
+    folder: "src/models",
+    tests: [
+      "adapter_files",
+      "checkpoint",
+      "engine_adapters",
+      "model_edges",
+      "model_files",
+      "models",
+      "projections",
+      "quantized_model",
+      "rope",
+      "special_tokens",
+      "text",
+      "tokenizer",
+      "tokenizer_bounds",
+      "tokenizer_parts",
+      "tokenizers_golden",
+    ],
+    slow: {
+      tests: /^(fewestTokens\(\) is never above|encode\(\) of a long text)/,
+      reach: "src/models/tokenizer/",
+    },
+  },
   safetensors: {
-    mutate: ["src/safetensors/*.ts"],
-    tests: ["test/safetensors_edges_test.ts", "test/safetensors_test.ts"],
+    folder: "src/safetensors",
+    tests: ["safetensors_edges", "safetensors"],
+  },
+  server: {
+    folder: "src/server",
+    tests: [
+      "server_access",
+      "server_edges",
+      "server_fields",
+      "server_limits",
+      "server_rules",
+      "server",
+      "logprobs",
+    ],
   },
 };

@@ -1,0 +1,318 @@
+/**
+ * An engine's parts at their edges: sizes, the queue, log-probabilities, and tokens that may not be drawn.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { cpuDevice, type Device, openFolder, openModel, OverloadedError } from "../mod.ts";
+import type { FoundAdapter } from "../src/adapters/registry.ts";
+import { generateText, type TextEvent } from "../src/engine/text.ts";
+import type { GenerateEvent, GenerateRequest } from "../src/engine/generate.ts";
+import { sizesOf } from "../src/engine/lanes.ts";
+import { logprobsOf } from "../src/engine/logprobs.ts";
+import { type Capacity, checkRequest } from "../src/engine/request.ts";
+import { Runner } from "../src/engine/runner.ts";
+import type { Sequence } from "../src/engine/schedule.ts";
+import { Waiting } from "../src/engine/waiting.ts";
+import type { LlamaModel } from "../src/models/llama.ts";
+import { demoTokenizer } from "./demo_model.ts";
+import { turns } from "./until.ts";
+
+/** A model of which sizes alone are looked at: a cache of 512 bytes a sequence, tensors of 128. */
+const sized = (vocabSize = 32): LlamaModel =>
+  ({ maxModelLen: 8, config: { layers: 2, kvHeads: 1, headDim: 4, vocabSize } }) as unknown as LlamaModel;
+
+test("sizesOf gives steps their rows and outputs by sequences, tokens and logits", () => {
+  const device = cpuDevice();
+  const sizes = (options: object, vocabSize?: number) =>
+    sizesOf(device, sized(vocabSize), { eosTokenIds: [], ...options });
+  assert.deepEqual(sizes({ maxSequences: 3, maxStepTokens: 10 }), {
+    maxSequences: 3,
+    cacheRows: 24,
+    maxRows: 10,
+    maxOutputs: 10,
+    maxModelLen: 8,
+    promptRows: 3,
+    usualRows: 10,
+  });
+  // A quarter of a step beside a row for each sequence.
+  const many = sizes({ maxSequences: 20, maxStepTokens: 9 });
+  assert.deepEqual([many.maxRows, many.promptRows, many.maxOutputs], [23, 3, 23]);
+  // No more rows than the caches have.
+  assert.equal(sizes({ maxSequences: 1, maxStepTokens: 9 }).maxRows, 8);
+  // Logits of 2^24 numbers, but one for each sequence.
+  assert.equal(sizes({ maxSequences: 3, maxStepTokens: 10 }, 2 ** 22).maxOutputs, 4);
+  assert.equal(sizes({ maxSequences: 3, maxStepTokens: 10 }, 2 ** 23).maxOutputs, 3);
+  assert.equal(sizes({ maxSequences: 3 }).usualRows, 256);
+});
+
+test("sizesOf opens as many sequences as caches fit into their bytes and into a tensor, one at the least", () => {
+  const cpu = cpuDevice();
+  const sequences = (device: Device, cacheBytes?: number, vocabSize?: number): number =>
+    sizesOf(device, sized(vocabSize), { eosTokenIds: [], cacheBytes }).maxSequences;
+  assert.equal(sequences(cpu, 512 * 20), 20);
+  assert.equal(sequences(cpu, 512 * 21 - 1), 20);
+  assert.equal(sequences(cpu, 512 * 15), 16);
+  assert.equal(sequences(cpu, 512 * 257), 256);
+  assert.equal(sequences({ ...cpu, maxTensorBytes: 128 * 7 + 127 }, 512 * 20), 7);
+  assert.equal(sequences({ ...cpu, maxTensorBytes: 4 * 100 * 5 }, 512 * 20, 100), 5);
+  assert.equal(sequences({ ...cpu, maxTensorBytes: 1 }, 512 * 20), 1);
+  for (const cacheBytes of [0, -1, 1.5, NaN]) {
+    assert.throws(() => sequences(cpu, cacheBytes), {
+      name: "RangeError",
+      message: `Cannot open an engine with cacheBytes ${cacheBytes}: it must be an integer of 1 or more`,
+    });
+  }
+});
+
+test("logprobsOf gives the likeliest tokens in order, of equal ones the lower id, and none twice", () => {
+  const logits = Float32Array.of(1, 3, 2, 3, -Infinity, 2);
+  const sum = Math.log([1, 3, 2, 3, 2].reduce((total, value) => total + Math.exp(value), 0));
+  const close = (a: number, b: number): void =>
+    assert.ok(a === b || Math.abs(a - b) < 1e-12, `${a}, not ${b}`);
+  for (let count = 0; count <= 7; count++) {
+    const { logprob, top } = logprobsOf(logits, 2, count);
+    close(logprob, 2 - sum);
+    assert.deepEqual(top.map(({ tokenId }) => tokenId), [1, 3, 2, 5, 0, 4].slice(0, count));
+    for (const { tokenId, logprob } of top) close(logprob, logits[tokenId] - sum);
+  }
+  // Great logits do not overflow.
+  close(logprobsOf(Float32Array.of(1e4, 1e4), 0, 0).logprob, -Math.log(2));
+});
+
+const capacity: Capacity = { maxModelLen: 10, vocabSize: 6, eosTokenIds: [5] };
+const sampling = { temperature: 0.5, topP: 0.5, topK: 3 };
+const valid: GenerateRequest = { promptTokenIds: [0, 5], maxTokens: 4, sampling };
+
+test("checkRequest takes values at their limits, and refuses the next ones by field, value and rule", () => {
+  const taken: Partial<GenerateRequest>[] = [
+    { promptTokenIds: Array(10).fill(0) },
+    { maxTokens: 0 },
+    { maxTokens: Number.MAX_SAFE_INTEGER },
+    { sampling: { ...sampling, temperature: 0 } },
+    { sampling: { ...sampling, topP: 1 } },
+    { sampling: { ...sampling, topK: 0 } },
+    { sampling: { ...sampling, seed: -(2n ** 63n) } },
+    { sampling: { ...sampling, seed: -(2 ** 53) + 1 } },
+    { logprobs: 0, promptLogprobs: true },
+    { logprobs: 20 },
+    { minTokens: 4 },
+    { stopTokenIds: Array(128).fill(0) },
+    { stopTokenIds: [0, 1, 2, 3, 4], ignoreEos: true, minTokens: 1 },
+    { stopTokenIds: [0, 1, 2, 3, 4] },
+  ];
+  for (const more of taken) checkRequest({ ...valid, ...more }, capacity);
+  const refused: [Partial<GenerateRequest>, string][] = [
+    [{ promptTokenIds: [] }, "Cannot generate from an empty prompt: it needs at least one token"],
+    [{ promptTokenIds: Array(11).fill(0) }, "Cannot generate from 11 tokens: the context holds 10"],
+    [{ promptTokenIds: [6] }, "Cannot use token id 6 of promptTokenIds: ids are integers in 0..5"],
+    [
+      { promptTokenIds: [undefined!] },
+      "Cannot use token id undefined of promptTokenIds: ids are integers in 0..5",
+    ],
+    [{ maxTokens: 0.5 }, "Cannot generate 0.5 tokens: the count must be an integer of 0 or more"],
+    [
+      { sampling: { ...sampling, topP: "0.5" as never } },
+      "Cannot generate with topP 0.5: it must be more than 0, and at most 1",
+    ],
+    [
+      { sampling: { ...sampling, seed: 2n ** 64n } },
+      "Cannot generate with seed 18446744073709551616n: it must be a safe integer, or a bigint of at most 64 bits",
+    ],
+    [
+      { sampling: { ...sampling, topK: "x".repeat(100) as never } },
+      `Cannot generate with topK ${"x".repeat(80)}: it must be an integer of 0 or more`,
+    ],
+    [
+      { promptLogprobs: true },
+      "Cannot generate with promptLogprobs true: it must be asked for with logprobs",
+    ],
+    [{ minTokens: 5 }, "Cannot generate with minTokens 5: it must be an integer in 0..4 (maxTokens)"],
+    [
+      { stopTokenIds: [0, 1, 2, 3, 4], minTokens: 1 },
+      "Cannot generate with minTokens 1: it must be 0 where every token is an end token",
+    ],
+  ];
+  for (const [more, message] of refused) {
+    assert.throws(() => checkRequest({ ...valid, ...more }, capacity), { name: "RangeError", message });
+  }
+});
+
+test("Runner.step refuses more tokens that may not be drawn than it has room for, and draws none of the others", async () => {
+  const device = cpuDevice();
+  const folder = await openFolder(fileURLToPath(new URL("fixtures/tiny/llama", import.meta.url)));
+  const { model } = await openModel(device, { folder, engine: { maxSequences: 1 } });
+  const { vocabSize } = model.config;
+  const sizes = { maxRows: 4, maxOutputs: 2, cacheRows: 16, banks: [], maxForbidden: 2 * (vocabSize - 1) };
+  const runner = new Runner(device, model, sizes);
+  const rows = [{ token: 1, position: 0, first: 0 }, { token: 2, position: 1, first: 0 }];
+  const output = { temperature: 0, topP: 1, topK: 0, uniform: 0 };
+  const allBut = (...kept: number[]): ReadonlySet<number> =>
+    new Set(Array.from({ length: vocabSize }, (_, id) => id).filter((id) => !kept.includes(id)));
+  const drawn = await runner.step(rows, [
+    { ...output, row: 0, forbidden: allBut(7) },
+    { ...output, row: 1, forbidden: allBut(9) },
+  ]);
+  assert.deepEqual([...drawn], [7, 9]);
+  // The logits are those that they were.
+  const free = await runner.step(rows, [{ ...output, row: 0 }, { ...output, row: 1 }]);
+  const logits = await runner.logits(1);
+  assert.equal(free[1], logits.indexOf(Math.max(...logits)));
+  await assert.rejects(
+    runner.step(rows, [{ ...output, row: 0, forbidden: allBut() }, {
+      ...output,
+      row: 1,
+      forbidden: allBut(1),
+    }]),
+    {
+      name: "RangeError",
+      message: `Cannot forbid ${2 * vocabSize - 1} tokens in a step: it has room for ${2 * (vocabSize - 1)}`,
+    },
+  );
+});
+
+test("Runner.trace refuses before the first step", async () => {
+  const device = cpuDevice();
+  const folder = await openFolder(fileURLToPath(new URL("fixtures/tiny/llama", import.meta.url)));
+  const { model } = await openModel(device, { folder, engine: { maxSequences: 1 } });
+  const runner = new Runner(device, model, { maxRows: 1, maxOutputs: 1, cacheRows: 8, banks: [] });
+  await assert.rejects(runner.trace(), { name: "RangeError", message: "Cannot trace a step: none was run" });
+});
+
+/** A sequence that waits, with an adapter or without. */
+const waitingFor = (adapter?: string): Sequence =>
+  ({ request: { adapter }, passed: 0, lane: -1 }) as unknown as Sequence;
+
+/** A queue whose adapters' readings end when they are told to. */
+function queueOf(most = 100) {
+  const readings: { readonly id: string; readonly end: (error?: Error) => void }[] = [];
+  const failed: unknown[] = [];
+  let wakes = 0;
+  const find = (id: string): Promise<FoundAdapter> => {
+    if (id === "none") return Promise.reject(new Error("no such adapter"));
+    let read = false;
+    return Promise.resolve({
+      id,
+      get needsReading() {
+        return !read;
+      },
+      read: () =>
+        new Promise<void>((resolve, reject) =>
+          readings.push({
+            id,
+            end: (error) => error ? reject(error) : resolve(void (read = true)),
+          })
+        ),
+      hold: () => read ? { id, release: () => {} } : "unread",
+    } as unknown as FoundAdapter);
+  };
+  const waiting = new Waiting({
+    registry: { find },
+    most,
+    wake: () => void wakes++,
+    fail(sequence, error) {
+      failed.push(error);
+      waiting.remove(sequence);
+    },
+  });
+  return { waiting, readings, failed, wakes: () => wakes };
+}
+
+test("Waiting takes as many as it may hold, and admits in order those that need no adapter", () => {
+  const { waiting } = queueOf(3);
+  const sequences = [1, 2, 3].map(() => waitingFor());
+  for (const one of sequences) waiting.push(one);
+  assert.throws(() => waiting.push(waitingFor()), (error: Error) => {
+    assert.ok(error instanceof OverloadedError);
+    assert.equal(error.message, "Cannot queue another sequence: 3 are waiting already");
+    return true;
+  });
+  assert.deepEqual(waiting.admit(0, { holding: false }), []);
+  assert.deepEqual(waiting.admit(2, { holding: false }), sequences.slice(0, 2));
+  assert.equal(waiting.length, 1);
+  waiting.remove(sequences[0]);
+  waiting.remove(sequences[2]);
+  assert.equal(waiting.length, 0);
+});
+
+test("Waiting reads the adapters of the first sixteen ahead, each once, also while no lane is free", async () => {
+  const { waiting, readings, wakes } = queueOf();
+  const sequences = Array.from({ length: 40 }, (_, i) => waitingFor(`${i}`));
+  for (const one of sequences) waiting.push(one);
+  assert.deepEqual(waiting.admit(40, { holding: false }), [], "none is looked up yet");
+  await turns(2);
+  assert.equal(wakes(), 40);
+  for (const lanes of [0, 0, 40]) waiting.admit(lanes, { holding: false });
+  assert.deepEqual(readings.map(({ id }) => Number(id)), Array.from({ length: 16 }, (_, i) => i));
+  readings[3].end();
+  readings[20 - 16].end();
+  await turns(2);
+  assert.equal(wakes(), 42);
+  assert.deepEqual(waiting.admit(1, { holding: false }), [sequences[3]]);
+  assert.deepEqual(waiting.admit(9, { holding: false }), [sequences[4]]);
+  // Two more are among the first sixteen now.
+  waiting.admit(0, { holding: false });
+  assert.deepEqual(readings.slice(16).map(({ id }) => id), ["16", "17"]);
+});
+
+test("Waiting fails a sequence whose adapter is not found or cannot be read, and no other", async () => {
+  const { waiting, readings, failed } = queueOf();
+  const [none, broken, good] = ["none", "broken", "good"].map(waitingFor);
+  for (const one of [none, broken, good]) waiting.push(one);
+  await turns(2);
+  assert.deepEqual(failed.map(String), ["Error: no such adapter"]);
+  waiting.admit(3, { holding: false });
+  for (const { id, end } of readings) end(id === "broken" ? new Error("broken file") : undefined);
+  await turns(2);
+  assert.deepEqual(failed.map(String), ["Error: no such adapter", "Error: broken file"]);
+  assert.deepEqual(waiting.admit(3, { holding: false }), [good]);
+  assert.equal(good.lease?.id, "good");
+  assert.equal(waiting.length, 0);
+});
+
+const tokenizer = await demoTokenizer();
+
+/** Text events of an engine that says `ids`, and ends so. */
+async function textOf(
+  ids: readonly number[],
+  end: Extract<GenerateEvent, { kind: "end" }>,
+  more: { readonly stop?: string[]; readonly includeStop?: boolean; readonly minTokens?: number } = {},
+): Promise<TextEvent[]> {
+  const engine = {
+    async *generate(): AsyncGenerator<GenerateEvent> {
+      for (const tokenId of ids) yield await Promise.resolve({ kind: "token", tokenId } as const);
+      yield end;
+    },
+  };
+  const { minTokens, ...options } = more;
+  const request = { promptTokenIds: [1], maxTokens: 50, sampling, stopTokenIds: [33], minTokens };
+  return await Array.fromAsync(generateText(engine, request, { tokenizer, ...options }));
+}
+
+test("generateText() holds back what may begin a stop string, and gives it out at any end", async () => {
+  const ids = tokenizer.encode("one two", { addSpecialTokens: false });
+  const length = { kind: "end", finishReason: "length" } as const;
+  const told = async (...args: Parameters<typeof textOf>): Promise<[string, string | undefined, unknown]> => {
+    const events = await textOf(...args);
+    const last = events.at(-1)!;
+    assert.equal(last.kind, "end");
+    return [
+      events.map(({ text }) => text).join(""),
+      last.kind === "end" ? last.finishReason : undefined,
+      last.kind === "end" ? last.stopReason : undefined,
+    ];
+  };
+  assert.deepEqual(await told(ids, length), ["one two", "length", undefined]);
+  assert.deepEqual(await told(ids, length, { stop: ["two three"] }), ["one two", "length", undefined]);
+  assert.deepEqual(await told(ids, length, { stop: ["two"] }), ["one ", "stop", "two"]);
+  assert.deepEqual(await told(ids, length, { stop: ["two"], includeStop: true }), ["one two", "stop", "two"]);
+  assert.deepEqual(await told(ids, length, { stop: ["two"], minTokens: ids.length }), [
+    "one two",
+    "length",
+    undefined,
+  ]);
+  const stop = { kind: "end", finishReason: "stop", stopToken: { tokenId: 33 } } as const;
+  assert.deepEqual(await told(ids, stop, { stop: ["two three"] }), ["one two", "stop", 33]);
+  const shown = tokenizer.decode([...ids, 33]);
+  assert.deepEqual(await told(ids, stop, { stop: ["two three"], includeStop: true }), [shown, "stop", 33]);
+});

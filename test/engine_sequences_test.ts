@@ -1,0 +1,285 @@
+/**
+ * Sequences of an engine from their first step to their last: what they are told, and what they leave.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { noToken } from "../kernels/sample.ts";
+import {
+  AdapterRegistry,
+  Bank,
+  BatchEngine,
+  cpuDevice,
+  type Device,
+  type GenerateEvent,
+  loadAdapter,
+  NonFiniteError,
+  openFolder,
+  openModel,
+} from "../mod.ts";
+import type { GenerateRequest } from "../src/engine/generate.ts";
+import { Landing } from "../src/engine/landing.ts";
+import { uniforms } from "../src/engine/random.ts";
+import { endsOf } from "../src/engine/request.ts";
+import { Runner } from "../src/engine/runner.ts";
+import { schedule, type Sequence } from "../src/engine/schedule.ts";
+import { tensor } from "../src/tensor.ts";
+import { memoryFolder, weightsFile } from "./model_folders.ts";
+import { turns } from "./until.ts";
+
+const device = cpuDevice();
+const folder = await openFolder(fileURLToPath(new URL("fixtures/tiny/llama", import.meta.url)));
+const { model } = await openModel(device, { folder, engine: { maxSequences: 1 } });
+const { vocabSize } = model.config;
+
+function engineOf(maxSequences = 2): BatchEngine {
+  const store = { list: () => Promise.resolve([]), open: () => Promise.resolve(undefined) };
+  return new BatchEngine(device, model, {
+    registry: new AdapterRegistry(device, store),
+    options: { eosTokenIds: [], maxSequences, maxStepTokens: 8 },
+  });
+}
+
+const asked = (more: Partial<GenerateRequest> = {}): GenerateRequest => ({
+  promptTokenIds: [1, 2, 3],
+  maxTokens: 4,
+  sampling: { temperature: 0, topP: 1, topK: 0 },
+  ...more,
+});
+
+const eventsOf = (request: GenerateRequest): Promise<GenerateEvent[]> =>
+  Array.fromAsync(engineOf().generate(request));
+
+test("BatchEngine tells of the prompt once, of each token, and of one end", async () => {
+  const kinds = async (request: GenerateRequest): Promise<string[]> =>
+    (await eventsOf(request)).map(({ kind }) => kind);
+  assert.deepEqual(await kinds(asked()), ["token", "token", "token", "token", "end"]);
+  const scored = { logprobs: 1, promptLogprobs: true };
+  assert.deepEqual(await kinds(asked(scored)), ["prompt", "token", "token", "token", "token", "end"]);
+  assert.deepEqual(await kinds(asked({ ...scored, maxTokens: 1 })), ["prompt", "token", "end"]);
+});
+
+test("BatchEngine scores a prompt without a new token, longer than its steps, too", async () => {
+  const promptTokenIds = Array.from({ length: 20 }, (_, i) => i % vocabSize);
+  const request = asked({ promptTokenIds, logprobs: 2, promptLogprobs: true, maxTokens: 0 });
+  const [prompt, ...rest] = await eventsOf(request);
+  assert.deepEqual(rest, [{ kind: "end", finishReason: "length" }]);
+  assert.ok(prompt.kind === "prompt");
+  assert.equal(prompt.logprobs.length, 20);
+  assert.equal(prompt.logprobs[0], null);
+  assert.ok(prompt.logprobs.slice(1).every((one) => one!.logprob < 0 && one!.top.length === 2));
+  assert.deepEqual(await eventsOf(asked({ maxTokens: 0 })), [{ kind: "end", finishReason: "length" }]);
+});
+
+test("BatchEngine counts who runs and who waits, and forgets who has left at once", async () => {
+  const engine = engineOf(2);
+  const readers = [1, 2, 3].map(() => engine.generate(asked({ maxTokens: 100 })));
+  await Promise.all(readers.slice(0, 2).map((reader) => reader.next()));
+  void readers[2].next();
+  assert.deepEqual(engine.load, { running: 2, waiting: 1 });
+  await readers[0].return();
+  assert.equal(engine.load.running, 1);
+  while (engine.load.waiting > 0) await turns(1);
+  assert.deepEqual(engine.load, { running: 2, waiting: 0 });
+  await readers[1].return();
+  const rest = await Array.fromAsync(readers[2]);
+  assert.equal(rest.at(-1)?.kind, "end");
+  assert.deepEqual(engine.load, { running: 0, waiting: 0 });
+});
+
+test("BatchEngine leaves nothing on a request's signal", async () => {
+  const { signal } = new AbortController();
+  const listeners = new Set<unknown>();
+  Object.assign(signal, {
+    addEventListener: (_: string, listener: unknown) => listeners.add(listener),
+    removeEventListener: (_: string, listener: unknown) => listeners.delete(listener),
+  });
+  await eventsOf(asked({ signal }));
+  assert.equal(listeners.size, 0);
+});
+
+/** A sequence whose prompt's first `cached` tokens are in the cache. */
+function sequenceOf(
+  prompt: number,
+  { cached = 0, ...more }: Partial<GenerateRequest & { cached: number }> = {},
+) {
+  const request = asked({ promptTokenIds: Array(prompt).fill(1), maxTokens: 3, ...more });
+  const ends = endsOf(request, { maxModelLen: 99, vocabSize, eosTokenIds: [7] });
+  const sequence: Sequence = {
+    request,
+    passed: 0,
+    ends,
+    uniform: () => 0.5,
+    mostNew: request.maxTokens,
+    tokens: [...request.promptTokenIds],
+    cached,
+    lane: 0,
+    promptLogprobs: [],
+    events: [],
+    finished: false,
+    wake: () => {},
+  };
+  return sequence;
+}
+
+test("schedule gives the oldest prompt its half, then short prompts before long ones, and no empty share", () => {
+  const room = { maxRows: 12, promptRows: 3, usualRows: 12, maxOutputs: 12, maxModelLen: 99 };
+  const lengths = [20, 9, 2, 3];
+  const sequences = lengths.map((length) => sequenceOf(length));
+  const { shares } = schedule(sequences, room);
+  assert.deepEqual(shares.map(({ sequence, count }) => [sequence.tokens.length, count]), [[20, 6], [2, 2], [
+    3,
+    3,
+  ], [
+    9,
+    1,
+  ]]);
+  const full = schedule(lengths.map((length) => sequenceOf(length)), { ...room, maxRows: 4, usualRows: 4 });
+  assert.deepEqual(full.shares.map(({ count }) => count), [2, 2]);
+  // Scored prompts take no more rows than there are outputs.
+  const scored = schedule([sequenceOf(9, { logprobs: 0, promptLogprobs: true })], { ...room, maxOutputs: 4 });
+  assert.deepEqual(scored.shares.map(({ count, outputs, samples }) => [count, outputs, samples]), [[
+    4,
+    4,
+    false,
+  ]]);
+  assert.equal(scored.outputs.length, 4);
+});
+
+const landingOf = (logits: () => Promise<Float32Array> = () => Promise.resolve(new Float32Array(4))) => {
+  const told: string[] = [];
+  const landing = new Landing({
+    logits,
+    finish: (sequence) => void (told.push("finish"), sequence.finished = true),
+    fail: (_, error) => void told.push(String(error)),
+  });
+  return { landing, told };
+};
+
+const shareOf = (sequence: Sequence) => ({
+  sequence,
+  begin: 0,
+  count: sequence.tokens.length,
+  firstOutput: 0,
+  outputs: sequence.request.promptLogprobs ? sequence.tokens.length : 1,
+  samples: true,
+});
+
+test("Landing fails a sequence whose logits are not finite, and names whose numbers they were", async () => {
+  for (const [adapter, who] of [[undefined, "the base model"], ["x", 'adapter "x"']] as const) {
+    const { landing, told } = landingOf();
+    await landing.take(shareOf(sequenceOf(2, { adapter })), Uint32Array.of(noToken));
+    const message = `Cannot generate with ${who}: its numbers overflow, a step's logits are not finite`;
+    assert.deepEqual(told, [String(new NonFiniteError(message))]);
+  }
+});
+
+test("Landing says nothing of a sequence that ended before, or while its logits were read", async () => {
+  const { landing, told } = landingOf();
+  const before = { ...sequenceOf(2), finished: true };
+  await landing.take(shareOf(before), Uint32Array.of(noToken));
+  await landing.take(shareOf(before), Uint32Array.of(3));
+  for (const promptLogprobs of [true, false]) {
+    const sequence = sequenceOf(3, { logprobs: 0, promptLogprobs });
+    let reads = 0;
+    const reading = landingOf(() => {
+      reads++;
+      sequence.finished = true;
+      return Promise.resolve(new Float32Array(4));
+    });
+    await reading.landing.take(shareOf(sequence), Uint32Array.of(1, 1, 3));
+    assert.deepEqual([sequence.events, sequence.promptLogprobs, sequence.tokens.length], [[], [], 3]);
+    assert.deepEqual([reads, reading.told], [1, []]);
+  }
+  assert.deepEqual([before.events, told], [[], []]);
+});
+
+/** The first 24 bits of streams: what a seed has given must not change. */
+const pinned = [[6578768, 14270585, 11482670], [14993725, 16448222, 3130722], [11068225, 15224354, 1620833], [
+  12948416,
+  16184424,
+  2908697,
+], [11068225, 15224354, 1620833]];
+
+test("uniforms gives the streams that it always gave, all of them from 0 on and below 1", () => {
+  const first = (seed: number | bigint): number[] => {
+    const random = uniforms(seed);
+    return [random(), random(), random()].map((value) => value * 2 ** 24);
+  };
+  assert.deepEqual([0, 7, -1, 2 ** 33 + 5, 2n ** 64n - 1n].map(first), pinned);
+  for (const seed of [3, -3, 2 ** 40, 2n ** 63n]) {
+    const random = uniforms(seed);
+    for (let i = 0; i < 1000; i++) {
+      const value = random();
+      assert.ok(value >= 0 && value < 1 && Number.isInteger(value * 2 ** 24), `${value}`);
+    }
+  }
+});
+
+test("Runner gives the head's adapter to the outputs of its own rows, wherever they stand in a step", async () => {
+  const head = model.linears.find(({ path }) => path === "lm_head")!;
+  const { method, modules } = await loadAdapter(memoryFolder({
+    "adapter_config.json": JSON.stringify({ peft_type: "LORA", lora_alpha: 1 }),
+    "adapter_model.safetensors": weightsFile({
+      "base_model.model.lm_head.lora_A.weight": tensor(new Float32Array(head.shape.in).fill(1), [
+        1,
+        head.shape.in,
+      ]),
+      "base_model.model.lm_head.lora_B.weight": tensor(
+        Float32Array.from({ length: head.shape.out }, (_, i) => i),
+        [head.shape.out, 1],
+      ),
+    }),
+  }));
+  const bank = new Bank(device, method, { linears: model.linears, capacity: 2 });
+  const adapter = { bank, slot: bank.load(modules)! };
+  const runner = new Runner(device, model, { banks: [bank], maxRows: 4, maxOutputs: 3, cacheRows: 32 });
+  const logits = async (adapted: readonly boolean[], outputs: readonly number[]): Promise<Float32Array[]> => {
+    const rows = adapted.map((is, lane) => ({
+      token: 5 + lane,
+      position: 0,
+      first: 8 * lane,
+      adapter: is ? adapter : undefined,
+    }));
+    await runner.step(rows, outputs.map((row) => ({ row, temperature: 0, topP: 1, topK: 0, uniform: 0 })));
+    const found: Float32Array[] = [];
+    for (const output of outputs.keys()) found.push(await runner.logits(output));
+    return found;
+  };
+  const base = await logits([false, false, false, false], [1, 2, 3]);
+  const adapted = await logits([false, false, true, false], [1, 2, 3]);
+  assert.deepEqual([adapted[0], adapted[2]], [base[0], base[2]]);
+  // Row i of dW is i times the sum of the hidden state.
+  const sum = adapted[1][1] - base[1][1];
+  assert.ok(Math.abs(sum) > 1e-3);
+  adapted[1].forEach((value, i) => assert.ok(Math.abs(value - base[1][i] - i * sum) < 1e-3, `${i}`));
+  const moved = await logits([false, true, false, true], [3, 2, 1]);
+  assert.deepEqual(moved[1], base[1]);
+  assert.notDeepEqual(moved[0], base[2]);
+  assert.notDeepEqual(moved[2], base[0]);
+});
+
+test("Runner takes one size for up to 8 rows by powers of two, to 32 by eights, and beyond by sixty-fours", async () => {
+  let prepared = 0;
+  const few: Device = {
+    ...device,
+    prefersFewSizes: true,
+    prepare: (plan) => (prepared++, device.prepare(plan)),
+  };
+  const runner = new Runner(few, model, { banks: [], maxRows: 130, maxOutputs: 2, cacheRows: 260 });
+  const newSizes = async (...counts: number[]): Promise<number> => {
+    const before = prepared;
+    for (const count of counts) {
+      const rows = Array.from({ length: count }, (_, i) => ({ token: 1, position: 0, first: 2 * i }));
+      await runner.step(rows, [{ row: 0, temperature: 0, topP: 1, topK: 0, uniform: 0 }]);
+    }
+    return prepared - before;
+  };
+  assert.equal(await newSizes(5, 6, 7, 8), 1);
+  assert.equal(await newSizes(9, 16), 1);
+  assert.equal(await newSizes(17, 24), 1);
+  assert.equal(await newSizes(25, 32), 1);
+  assert.equal(await newSizes(33, 40, 64), 1);
+  assert.equal(await newSizes(65, 128), 1);
+  assert.equal(await newSizes(129, 130), 1);
+});
