@@ -14,9 +14,9 @@ import {
   type GenerateEvent,
   loadAdapter,
   NonFiniteError,
-  openFolder,
   openModel,
 } from "../mod.ts";
+import { openFolder } from "../src/runtime/mod.ts";
 import type { GenerateRequest } from "../src/engine/generate.ts";
 import { Landing } from "../src/engine/landing.ts";
 import { uniforms } from "../src/engine/random.ts";
