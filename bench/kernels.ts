@@ -67,9 +67,9 @@ export async function* timeKernel(
   }
 }
 
-/** Whether a kernel multiplies by a dense weight, of any storage: those are in the table of products. */
+/** Whether a kernel multiplies by a weight, of any format: those are in the table of products. */
 export function isProduct({ name }: Kernel): boolean {
-  return /^(quantized_)?linear/.test(name);
+  return name.startsWith("linear");
 }
 
 /** Whether a kernel is of the FourierFT family, which has tables of its own. */

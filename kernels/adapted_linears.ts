@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { dense } from "./formats/dense.ts";
 import { besideLaunch, type Finish, runsBeside } from "./fourier/beside.ts";
 import { launchLinears, type Linears, type LinearsBuffer, shapeOf } from "./fourier/linears.ts";
 import { mixedArrays, mixedBank, type MixedSize } from "./fourier/linears_case.ts";
@@ -86,7 +87,10 @@ function launch(words: AdaptedWords, weight: DType, limits: Limits): Launch {
   const linears = linearsOf(words);
   const beside = adaptedLaunch(linears, weight, { limits });
   if (beside) return beside;
-  const product = linearLaunch(words, { weight, bias: false }, { limits });
+  const product = linearLaunch(words, {
+    weight: { format: dense, types: { weight } },
+    bias: false,
+  }, { limits });
   const adapters = launchLinears(linears, { uniforms, limits });
   return {
     dispatches: [...product.dispatches, ...adapters.dispatches],

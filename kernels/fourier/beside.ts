@@ -7,6 +7,8 @@
  *
  * @module
  */
+import { dense as floats } from "../formats/dense.ts";
+import { stepsOf as stepsOfWeight, type WeightSteps } from "../formats/format.ts";
 import { index } from "../fft/layout.ts";
 import type { TransformPlan } from "../fft/plan.ts";
 import { elementType } from "../fft/real.ts";
@@ -24,7 +26,6 @@ import {
   workgroupIndex,
 } from "../kernel.ts";
 import { addDot, walkText } from "../linear/matvec.ts";
-import { wideMatvec } from "../linear/wgsl.ts";
 import { type FusedText, fusedText, type Target } from "./fused.ts";
 import { binding, type Shape, types } from "./shape.ts";
 
@@ -42,6 +43,9 @@ export interface Dense {
   readonly in: number;
   readonly dtype: DType;
 }
+
+const stepsOf = ({ in: inSize, dtype }: Dense): WeightSteps =>
+  stepsOfWeight({ format: floats, types: { weight: dtype } }, inSize);
 
 /**
  * Whether the two had better run side by side, and can: one row, whole quads of inputs, and transforms that fit one
@@ -70,8 +74,8 @@ function planeTarget({ rows, columns }: Shape, threads: number): Target {
 }
 
 /** A workgroup's part of the product: its teams make four columns each. */
-function productText({ columns }: Shape, { in: inSize, dtype }: Dense, threads: number): string {
-  const weight = wideMatvec(dtype, inSize);
+function productText({ columns }: Shape, dense: Dense, threads: number): string {
+  const weight = stepsOf(dense);
   const lanes = Math.min(threads, teamThreads), teams = threads / lanes, pairs = teams * walk.columns / 2;
   return `
   let first_column = id * ${teams * walk.columns};
@@ -117,7 +121,7 @@ function bothPlanes(shape: Shape, dense: Dense, limits: Limits): Dispatch {
     ...["x", "weight", "slots", "records", "tables", "values", "twiddles"].map(binding),
     { name: "sums", access: "read_write" },
   ];
-  const { type } = wideMatvec(dense.dtype, dense.in);
+  const { types: [type] } = stepsOf(dense);
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
 ${declareBindings(bindings, { ...types, x: "vec4f", weight: type, sums: "f32" })}

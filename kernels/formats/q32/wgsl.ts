@@ -1,5 +1,5 @@
 /**
- * WGSL that reads quantised weights: see format.ts for where their bits are.
+ * WGSL that reads quantised weights: see blocks.ts for where their bits are.
  *
  * A number becomes a float in two operations: its bits, made unsigned by turning the highest one, are laid into the
  * fraction of 2^23, and what that is too large by is subtracted. Both are exact. Two of four numbers stay at the higher
@@ -8,9 +8,9 @@
  *
  * @module
  */
-import { loader } from "../half.ts";
-import type { DType } from "../kernel.ts";
-import type { Bits } from "./format.ts";
+import { loader } from "../../half.ts";
+import type { DType } from "../../kernel.ts";
+import type { Bits } from "./blocks.ts";
 
 /** Of the quads of four numbers in a word, in the order of their elements: the lowest bit of the first number. */
 export const quadsOfWord: Readonly<Record<Bits, readonly number[]>> = { 8: [0], 4: [0, 4] };
