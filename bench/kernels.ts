@@ -8,6 +8,7 @@ import { kernels } from "../kernels/mod.ts";
 import { uniforms } from "../src/engine/random.ts";
 import { copyRate, rates, times, type Work } from "./cells.ts";
 import { prepareCase } from "./data.ts";
+import { timeJoins } from "./joins.ts";
 import type { Bench, BenchContext, Measurement } from "./measurement.ts";
 import { timePrograms } from "./timer.ts";
 
@@ -86,5 +87,6 @@ export const kernelsBench: Bench = {
     for (const kernel of kernels.filter((kernel) => !isProduct(kernel) && !isFourier(kernel))) {
       yield* timeKernel(context, { kernel, table: "kernels" });
     }
+    yield* timeJoins(context, "kernels");
   },
 };

@@ -10,7 +10,6 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { joins } from "../kernels/joins.ts";
 import type { BufferSpec, Kernel } from "../kernels/kernel.ts";
 import { dense, formats, kernels, type OfFormats, type WeightFormat } from "../kernels/mod.ts";
 
@@ -73,15 +72,15 @@ function formatSection({ name, doc, buffers }: WeightFormat): string {
 }
 
 function section(kernel: Kernel): string {
-  const { name, doc, buffers, uniforms, wasm, tolerance } = kernel;
+  const { name, doc, buffers, uniforms, wasm, tolerance, produce, consume } = kernel;
   const others = inOtherFormats(kernel).map(({ name }) => `\`${name}\``);
   const words = Object.entries(uniforms).map(([word, type]) => `\`${word}\` ${type}`).join(", ");
   const source = sourceOf(kernel);
-  const join = joins.find((one) => one.kernel === kernel);
   const facts = [
     `Uniforms: ${words}.`,
     ...(others.length > 0 ? [`By a weight of another format: ${others.join(", ")}.`] : []),
-    ...(join ? [`Joins ${linked(join.first)} and ${linked(join.second)}.`] : []),
+    ...(produce ? [`Joins the ${linked(produce.after)} before it.`] : []),
+    ...(consume ? [`Joins the call that makes \`${consume.buffer}\`.`] : []),
     ...gradientOf(kernel).map((gradient) => `Gradient: ${linked(gradient)}.`),
     `CPU: ${wasm ? "WebAssembly" : "TypeScript"}.`,
     `Tolerance: ${tolerance === 0 ? 0 : tolerance.toExponential()}.`,

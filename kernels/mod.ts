@@ -5,10 +5,6 @@
  * @module
  */
 import { adamw } from "./adamw.ts";
-import { adaptedLinears } from "./adapted_linears.ts";
-import { adaptedLinearsRmsNorm } from "./adapted_linears_rms_norm.ts";
-import { adaptedLinearsRopeCache } from "./adapted_linears_rope_cache.ts";
-import { adaptedLinearsSiluGateUp } from "./adapted_linears_silu_gate_up.ts";
 import { add } from "./add.ts";
 import { addBias } from "./add_bias.ts";
 import { addTransposed } from "./add_transposed.ts";
@@ -64,10 +60,6 @@ import { takeColumnsBackward } from "./take_columns_backward.ts";
 
 export {
   adamw,
-  adaptedLinears,
-  adaptedLinearsRmsNorm,
-  adaptedLinearsRopeCache,
-  adaptedLinearsSiluGateUp,
   add,
   addBias,
   addTransposed,
@@ -134,6 +126,7 @@ export {
 } from "./fourier_table.ts";
 export { type Draw, frequencies } from "./frequencies.ts";
 export * from "./kernel.ts";
+export type { Consume, Parts, Produce, ReadSource, ReadUnit } from "./parts.ts";
 export * from "./formats/format.ts";
 export { dense, formats, q4_32, q8_32 };
 export type { BlockBuffers } from "./formats/q32.ts";
@@ -152,10 +145,6 @@ export const kernels: readonly Kernel[] = [
   fourierGradient,
   fourierLinear,
   fourierLinears,
-  adaptedLinears,
-  adaptedLinearsRmsNorm,
-  adaptedLinearsRopeCache,
-  adaptedLinearsSiluGateUp,
   loraLinear,
   loraNorms,
   loraProduct,

@@ -41,7 +41,7 @@ export function step<B extends string, U extends string>(
 }
 
 /** What a step's launch depends on. */
-export function callOf({ uniforms, buffers }: Step): Call {
+export function callOf({ uniforms, buffers }: Omit<Step, "kernel">): Call {
   return {
     uniforms,
     dtypes: Object.fromEntries(Object.entries(buffers).map(([name, { dtype }]) => [name, dtype])),
