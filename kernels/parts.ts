@@ -1,8 +1,8 @@
 /**
  * Joins by parts: a call leaves its result in scratch, in parts, and the call that reads the result adds them up.
  *
- * A kernel that can leave its result so offers `produce`, one that can read so offers `consume`, and a GPU's device joins
- * any two that do where a plan has them one after the other. One dispatch less comes between them.
+ * A kernel that can leave its result so offers `produce`, and a kernel that can read so offers `consume`. A GPU's device
+ * joins any two that do, where a plan has one after the other: one dispatch less comes between them.
  *
  * @module
  */
@@ -49,8 +49,8 @@ export interface Parts {
   /** The dispatches that make the parts, and the scratch that the parts are in. */
   readonly launch: Launch;
   /**
-   * How the result is read by a kernel that calls its buffer `name`: a read adds the parts up and stores the sum to the
-   * buffer. So every element has to be read, and read once.
+   * How a kernel reads the result that calls its buffer `name`. A read adds the parts up and stores the sum to the buffer:
+   * so every element has to be read, and read once.
    */
   readonly source: (name: string) => ReadSource;
 }

@@ -7,6 +7,8 @@ import { bfloat16ToFloat32 } from "../kernels/half.ts";
 import { anyKernel, type Kernel, portableLimits } from "../kernels/kernel.ts";
 import { kernels } from "../kernels/mod.ts";
 import { everyDevice } from "./devices.ts";
+import { step } from "../src/plan.ts";
+import { tensor } from "../src/tensor.ts";
 import { checkHost, checkRefusals, kernelsOf } from "./format_contract.ts";
 import { checkCase, randomSource } from "./kernel_contract.ts";
 
@@ -172,6 +174,16 @@ test("dense refuses the bits of 16-bit floats where it would take them for numbe
   const types = { weight: "bfloat16" } as const, shape = { out: 1, in: 2 };
   const packed = dense.pack(Float32Array.of(1, 2), shape, types);
   assert.throws(() => dense.rows(packed, shape), /16-bit patterns on a host: widen it to float32 first/);
+});
+
+test("step refuses a weight's tensors that are not those of the kernel's format", () => {
+  const x = tensor(new Float32Array(4), [1, 4]), y = tensor(new Float32Array(2), [1, 2]);
+  const weight = tensor(new Float32Array(8), [2, 4]), sizes = { rows: 1, in: 4, out: 2, accumulate: 0 };
+  const kernel: Kernel = anyKernel(kernelsOf(q8_32)[0]);
+  assert.throws(() => step(kernel, { x, weight, y }, sizes), {
+    name: "TypeError",
+    message: 'Cannot run linear_q8_32 without its buffer "words"',
+  });
 });
 
 test("products of few rows of short loads are offered more loads at once than those of long ones", () => {

@@ -39,8 +39,8 @@ export function variantOf(format: WeightFormat, variant = 0): WeightTypes {
 }
 
 /**
- * A case's name: its sizes, those of its weight's element types that are not the same for all of its format (`float16`,
- * `bfloat16 scales`), and what else there is to say.
+ * A case's name: its sizes, the element types of its weight (`float16`, `bfloat16 scales`), and what else there is to say.
+ * Types that all weights of the format have are left out.
  */
 export function nameOf(
   size: string,

@@ -18,7 +18,7 @@ export function ofFormats<B extends string, U extends string>(
   name: string,
   make: (format: WeightFormat, name: string) => Kernel<string, U>,
 ): OfFormats<B, U> {
-  const made = new Map<WeightFormat, Kernel<string, U>>();
+  const made = new WeakMap<WeightFormat, Kernel<string, U>>();
   function of(format: WeightFormat): Kernel<string, U> {
     const known = made.get(format);
     if (known) return known;

@@ -1,9 +1,9 @@
 /**
  * A dense product of one row and what the row's adapter adds to it, side by side in one dispatch.
  *
- * One after the other, the adapters' few workgroups have the GPU to themselves and wait for memory most of their time: 12
- * us each in a step of Llama-3.2-1B on an H100, a third of the whole step. Both need x, and neither the other's result, so
- * here they run at once. Each puts its part into a plane of `sums`, which the dispatch that reads the result adds up.
+ * One after the other, the adapters' few workgroups have the GPU to themselves and wait for memory most of their time. In a
+ * step of Llama-3.2-1B on an H100 that is 12 us each, a third of the whole step. Both need x, and neither the other's
+ * result, so here they run at once. Each puts its part into a plane of `sums`, which the dispatch that reads the result adds up.
  *
  * @module
  */
@@ -50,9 +50,9 @@ const stepsOf = ({ in: inSize, dtype }: Dense): WeightSteps =>
   stepsOfWeight({ format: floats, types: { weight: dtype } }, inSize);
 
 /**
- * Whether the two had better run side by side, and can: one row, whole quads of inputs, and transforms that fit one
- * workgroup's memory. Of more rows the product asks more of its few threads: on an H100 four by (2048, 2048) still gain a
- * fourth, by (16384, 2048) they lose two fifths, and each number of rows would be a text of its own to compile.
+ * Whether it pays to run the two side by side: one row, whole quads of inputs, and transforms that fit one workgroup's
+ * memory. With more rows the product asks more of its few threads. On an H100 four rows by (2048, 2048) still gain a
+ * fourth; by (16384, 2048) they lose two fifths. Each number of rows would be a text of its own to compile, too.
  */
 function runsBeside({ rows, input, segments }: Shape): boolean {
   const plans = [input, ...segments.map(({ plan }) => plan)];

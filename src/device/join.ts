@@ -1,6 +1,6 @@
 /**
- * Neighbours in a plan that a GPU runs in fewer launches: two calls that make one result in parts, and the call that
- * reads the result, which adds the parts up; see kernels/parts.ts.
+ * Joins neighbours of a plan, which a GPU then runs in fewer launches. Two calls make one result in parts; the call that
+ * reads the result adds the parts up. See kernels/parts.ts.
  *
  * @module
  */

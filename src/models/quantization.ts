@@ -1,9 +1,9 @@
 /**
  * Which of a model's weights are quantised, to what format, and what they are called in a folder.
  *
- * The linears of the layers take the format asked for, and the head, which small models read as many bytes of, takes 8
- * bits: its errors go to the logits as they are. A head that is tied to the embedding becomes a weight of its own beside
- * it. Embedding, norms and biases stay what they are.
+ * The linears of the layers take the format asked for. The head, which is half of a small model's bytes, takes 8 bits: its
+ * errors go to the logits as they are. A head that is tied to the embedding becomes a weight of its own beside it.
+ * Embedding, norms and biases stay what they are.
  *
  * In a folder, config.json has `quantization_config` = {"quant_method": "fourierft", "bits": 8 or 4, "group_size": 32},
  * and `X.weight_packed` (uint32) and `X.weight_scale` (bfloat16) stand in place of `X.weight`.

@@ -4,15 +4,15 @@
  * A weight (out, in) has `blocks` = ceil(in / 32) blocks a row; the last is filled up with zeros. It is stored as
  *
  * - `words` (out, blocks * bits) uint32: the numbers q, two's complement, from the lowest bits on. With 8 bits, byte i
- *   of word w is element 4 w + i of its row. With 4 bits, byte i of word w has element 8 w + i in its low half and
- *   element 8 w + 4 + i in its high half: two quads a word, each at a multiple of 8 bits after one mask.
- * - `scales` (out, blocks) bfloat16: an element is q times its block's scale. bfloat16, for it takes the bytes of
- *   float16 and has float32's range: a float16 scale of weights below 0.008 would be subnormal, which a GPU may read as
+ *   of word w is element 4 w + i of its row. With 4 bits, byte i of word w has element 8 w + i in its low half,
+ *   and four elements on in its high half. So a word has two quads, each at a multiple of 8 bits after one mask.
+ * - `scales` (out, blocks) bfloat16: an element is q times its block's scale. bfloat16 takes the bytes of
+ *   float16 and has float32's range. A float16 scale of weights below 0.008 would be subnormal, which a GPU may read as
  *   zero. Its few digits cost nothing, since the numbers are rounded for the scale as it is stored.
  *
- * The element of the largest magnitude becomes about -128 or -8 (the scale has the opposite sign), so that all 256 or 16
- * values are used, and a step is an eighth smaller than it would be from -7 to 7. Every element is rounded to the
- * nearest value: it is off by half a scale at most, or by one where it lies opposite to the largest, beyond 127.5 or 7.5.
+ * The element of the largest magnitude becomes about -128 or -8; the scale has the opposite sign. So all 256 or 16 values
+ * are used, and a step is an eighth smaller than from -7 to 7. Every element is rounded to the nearest value, and off by
+ * half a scale at most. An element that lies opposite to the largest, beyond 127.5 or 7.5, is off by one scale at most.
  *
  * @module
  */
