@@ -22,20 +22,35 @@ export type {
   BackwardStep,
   Bench,
   Binding,
-  Bits,
   BufferSpec,
   Call,
   Case,
   Choice,
+  Consume,
   Dispatch,
   Frequencies,
   GradientTarget,
   Kernel,
   Launch,
   Limits,
+  LineText,
+  Parts,
+  Produce,
+  ProductSizes,
+  QuadText,
+  ReadSource,
+  ReadUnit,
+  RowProduct,
   Table,
+  TextSize,
   UniformType,
   WasmCall,
+  WeightArrays,
+  WeightFormat,
+  WeightRows,
+  WeightShape,
+  WeightSteps,
+  WeightTypes,
 } from "./kernels/mod.ts";
 export { type AdaptedLinear, applyModule, deltaOf, merge, unmerge } from "./src/adapters/apply.ts";
 export { Bank, type Linear, type LinearGroup } from "./src/adapters/bank.ts";
@@ -139,7 +154,7 @@ export type {
 } from "./src/models/graph.ts";
 export type { Model, Projection } from "./src/models/model.ts";
 export type { RopeConfig, RopeScaling } from "./src/models/rope_config.ts";
-export type { LinearWeights, QuantizedWeight, Weight } from "./src/models/weights.ts";
+export type { LinearWeights, Weight } from "./src/models/weights.ts";
 export type { Quantization, QuantizeTo } from "./src/models/quantization.ts";
 export type { ChatMessage, Tokenizer } from "./src/models/tokenizer_types.ts";
 export { type OpenModel, openModel, type OpenModelOptions } from "./src/open.ts";

@@ -8,6 +8,7 @@ import { kernels } from "../kernels/mod.ts";
 import { uniforms } from "../src/engine/random.ts";
 import { copyRate, rates, times, type Work } from "./cells.ts";
 import { prepareCase } from "./data.ts";
+import { timeJoins } from "./joins.ts";
 import type { Bench, BenchContext, Measurement } from "./measurement.ts";
 import { timePrograms } from "./timer.ts";
 
@@ -67,9 +68,9 @@ export async function* timeKernel(
   }
 }
 
-/** Whether a kernel multiplies by a dense weight, of any storage: those are in the table of products. */
+/** Whether a kernel multiplies by a weight, of any format: those are in the table of products. */
 export function isProduct({ name }: Kernel): boolean {
-  return /^(quantized_)?linear/.test(name);
+  return name.startsWith("linear");
 }
 
 /** Whether a kernel is of the FourierFT family, which has tables of its own. */
@@ -86,5 +87,6 @@ export const kernelsBench: Bench = {
     for (const kernel of kernels.filter((kernel) => !isProduct(kernel) && !isFourier(kernel))) {
       yield* timeKernel(context, { kernel, table: "kernels" });
     }
+    yield* timeJoins(context, "kernels");
   },
 };

@@ -1,18 +1,18 @@
 /**
- * Products by weights of float32, 16 bits, and 8 and 4 bits. They have one row, where only reading the weight counts,
- * a batch's rows, or many. Each is timed as the device runs it; those of 16 bits and more also in each of the kernel's
- * ways.
+ * Products by weights of every format. They have one row, where only reading the weight counts, a batch's rows, or many.
+ * Each is timed as the device runs it; those of 16 bits and more also in each of the kernel's ways.
  *
  * @module
  */
 import { linear } from "../kernels/linear.ts";
 import { anyKernel, type Call, type DType, inWay, type Kernel } from "../kernels/kernel.ts";
 import { kernels } from "../kernels/mod.ts";
-import { type Bits, blocksOf, wordsOf } from "../kernels/quantized/format.ts";
-import { quantizedLinear } from "../kernels/quantized_linear.ts";
+import { nameOf, variantOf, weightBytes } from "../kernels/formats/cases.ts";
+import type { WeightFormat } from "../kernels/formats/format.ts";
+import { dense, formats } from "../kernels/formats/mod.ts";
 import { step } from "../src/plan.ts";
 import { matrixUnitsFeature } from "../src/device/matrix_units.ts";
-import { bytesPerElement, type Tensor } from "../src/tensor.ts";
+import type { Tensor } from "../src/tensor.ts";
 import { copyRate, rates, times } from "./cells.ts";
 import { coldBytes, normalTensor, prepareInTurn, randomWords } from "./data.ts";
 import { isProduct, timeKernel } from "./kernels.ts";
@@ -26,12 +26,19 @@ interface Product {
   readonly rows: number;
   readonly in: number;
   readonly out: number;
-  /** The weight's element type, or its bits. */
-  readonly weight: DType | Bits;
+  readonly weight: StoredAs;
 }
 
+/** A weight's format, and the element types of its buffers. */
+interface StoredAs {
+  readonly format: WeightFormat;
+  readonly types: Readonly<Record<string, DType>>;
+}
+
+const floats = (weight: DType): StoredAs => ({ format: dense, types: { weight } });
+
 /** Sizes as `rows x in by out`. */
-function products(weight: Product["weight"], sizes: readonly string[]): Product[] {
+function products(weight: StoredAs, sizes: readonly string[]): Product[] {
   return sizes.map((size) => {
     const [rows, inSize, out] = size.split(/ x | by /).map(Number);
     return { rows, in: inSize, out, weight };
@@ -41,14 +48,14 @@ function products(weight: Product["weight"], sizes: readonly string[]): Product[
 function sizes({ device, quick }: BenchContext): Product[] {
   if (quick) {
     return [
-      ...products("float32", ["64 x 64 by 64"]),
-      ...products("float16", ["1 x 256 by 256"]),
+      ...products(floats("float32"), ["64 x 64 by 64"]),
+      ...products(floats("float16"), ["1 x 256 by 256"]),
     ];
   }
-  if (device.kind === "cpu") return products("float32", ["512 x 512 by 512", "1 x 4096 by 4096"]);
+  if (device.kind === "cpu") return products(floats("float32"), ["512 x 512 by 512", "1 x 4096 by 4096"]);
   const all: Product[] = [
-    ...products("float32", ["4096 x 4096 by 4096", "1 x 8192 by 28672"]),
-    ...products("float16", [
+    ...products(floats("float32"), ["4096 x 4096 by 4096", "1 x 8192 by 28672"]),
+    ...products(floats("float16"), [
       "4096 x 4096 by 4096",
       ...[1, 8, 16, 64, 256].map((rows) => `${rows} x 8192 by 28672`),
       // The linears of a decode step of Llama-3.2-1B's shape, gate and up together, and one as large as many have.
@@ -67,47 +74,37 @@ function sizes({ device, quick }: BenchContext): Product[] {
     ]),
   ];
   return device.limits.features.has(matrixUnitsFeature)
-    ? all.filter(({ rows, weight }) => rows > 8 && weight === "float16")
+    ? all.filter(({ rows, weight }) => rows > 8 && weight.types.weight === "float16")
     : all;
 }
 
 /** The product's kernel, its row's name as {@linkcode timeKernel} gives it, and what it is called with. */
 function callOf(
-  { rows, in: inSize, out, weight }: Product,
+  { rows, in: inSize, out, weight: { format, types } }: Product,
   { device }: BenchContext,
 ): { readonly kernel: Kernel; readonly row: string; readonly call: Call; readonly weightBytes: number } {
-  const size = `${rows} x ${inSize} by ${out}`, uniforms = { rows, in: inSize, out, accumulate: 0 };
-  const activations = { x: "float32", y: "float32" } as const;
-  if (typeof weight === "number") {
-    return {
-      kernel: anyKernel(quantizedLinear),
-      row: `${quantizedLinear.name}, ${size}, ${weight} bits`,
-      call: {
-        uniforms: { ...uniforms, bits: weight },
-        dtypes: { ...activations, words: "uint32", scales: "bfloat16" },
-      },
-      weightBytes: out * (4 * wordsOf({ in: inSize, bits: weight }) + 2 * blocksOf(inSize)),
-    };
-  }
-  const held: DType = device.kind === "cpu" ? "float32" : weight;
+  const uniforms = { rows, in: inSize, out, accumulate: 0 };
+  // A CPU holds floats of 16 bits as float32.
+  const held = device.kind === "cpu" && format === dense ? { weight: "float32" as const } : types;
+  const kernel = anyKernel(linear.of(format));
   return {
-    kernel: anyKernel(linear),
-    row: `${linear.name}, ${size}, ${held}`,
-    call: { uniforms, dtypes: { ...activations, weight: held } },
-    weightBytes: inSize * out * bytesPerElement[held],
+    kernel,
+    row: `${kernel.name}, ${nameOf(`${rows} x ${inSize} by ${out}`, format, held)}`,
+    call: { uniforms, dtypes: { x: "float32", y: "float32", ...held } },
+    weightBytes: weightBytes({ format, shape: { in: inSize, out }, types: held }),
   };
 }
 
 /** A weight of any numbers, in the buffers of the product's kernel. */
 function weightTensors(
   { device }: BenchContext,
-  { in: inSize, out, weight }: Product,
+  { in: inSize, out, weight: { format, types } }: Product,
 ): Record<string, Tensor> {
-  if (typeof weight !== "number") return { weight: normalTensor(device, [out, inSize], weight) };
-  return {
-    words: randomWords(device, [out, wordsOf({ in: inSize, bits: weight })]),
-    scales: normalTensor(device, [out, blocksOf(inSize)], "bfloat16"),
-  };
+  const made = Object.entries(format.rowElements(inSize)).map(([name, count]) => {
+    const shape = [out, count], dtype = types[name];
+    return [name, dtype === "uint32" ? randomWords(device, shape) : normalTensor(device, shape, dtype)];
+  });
+  return Object.fromEntries(made);
 }
 
 /** A way that rounds x to float16 first, without that dispatch: what it left in scratch before is multiplied. */
@@ -181,7 +178,7 @@ export const productsBench: Bench = {
 
 const quantizedTable = "quantized";
 
-/** Sizes at which products by 8 and 4 bits are compared with those by float16. */
+/** Sizes at which products by weights in blocks are compared with those by float16. */
 function quantizedSizes({ device, quick }: BenchContext): string[] {
   if (quick) return ["1 x 256 by 256"];
   if (device.kind === "cpu") return ["1 x 4096 by 4096"];
@@ -198,11 +195,13 @@ function quantizedSizes({ device, quick }: BenchContext): string[] {
 /** See the module's documentation. */
 export const quantizedBench: Bench = {
   name: "quantized",
-  doc: "products by weights of 8 and 4 bits, beside those of float16",
+  doc: "products by weights of every other format, beside those of float16",
   async *measure(context) {
+    const packed = formats.filter((format) => format !== dense);
+    const weights = [floats("float16"), ...packed.map((format) => ({ format, types: variantOf(format) }))];
     for (const size of quantizedSizes(context)) {
       let wideUs: number | undefined;
-      for (const weight of ["float16", 8, 4] as const) {
+      for (const weight of weights) {
         const [product] = products(weight, [size]);
         const cells = await Array.fromAsync(
           timeProduct(context, product, { inTable: quantizedTable, everyWay: false }),

@@ -10,9 +10,8 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { joins } from "../kernels/joins.ts";
 import type { BufferSpec, Kernel } from "../kernels/kernel.ts";
-import { kernels } from "../kernels/mod.ts";
+import { dense, formats, kernels, type OfFormats, type WeightFormat } from "../kernels/mod.ts";
 
 const folder = dirname(fileURLToPath(import.meta.url));
 const file = join(folder, "kernels.md");
@@ -51,14 +50,37 @@ function bufferRow([name, { access, dtypes, doc }]: [string, BufferSpec]): strin
   return `| \`${name}\` | ${use} | ${dtypes.join(", ")} | ${escaped(doc)} |`;
 }
 
+/** The kernel by a weight of each other format, where it multiplies by one. */
+function inOtherFormats(kernel: Kernel): readonly Kernel[] {
+  if (!("of" in kernel)) return [];
+  const { of } = kernel as OfFormats<string, string>;
+  return formats.filter((format) => format !== dense).map((format) => of(format));
+}
+
+function formatSection({ name, doc, buffers }: WeightFormat): string {
+  return [
+    `### ${name}`,
+    `A weight of ${doc}.`,
+    [
+      "| buffer | dtypes | shape and meaning |",
+      "| --- | --- | --- |",
+      ...Object.entries(buffers).map(([name, { dtypes, doc }]) =>
+        `| \`${name}\` | ${dtypes.join(", ")} | ${escaped(doc)} |`
+      ),
+    ].join("\n"),
+  ].join("\n\n");
+}
+
 function section(kernel: Kernel): string {
-  const { name, doc, buffers, uniforms, wasm, tolerance } = kernel;
+  const { name, doc, buffers, uniforms, wasm, tolerance, produce, consume } = kernel;
+  const others = inOtherFormats(kernel).map(({ name }) => `\`${name}\``);
   const words = Object.entries(uniforms).map(([word, type]) => `\`${word}\` ${type}`).join(", ");
   const source = sourceOf(kernel);
-  const join = joins.find((one) => one.kernel === kernel);
   const facts = [
     `Uniforms: ${words}.`,
-    ...(join ? [`Joins ${linked(join.first)} and ${linked(join.second)}.`] : []),
+    ...(others.length > 0 ? [`By a weight of another format: ${others.join(", ")}.`] : []),
+    ...(produce ? [`Joins the ${linked(produce.after)} before it.`] : []),
+    ...(consume ? [`Joins the call that makes \`${consume.buffer}\`.`] : []),
     ...gradientOf(kernel).map((gradient) => `Gradient: ${linked(gradient)}.`),
     `CPU: ${wasm ? "WebAssembly" : "TypeScript"}.`,
     `Tolerance: ${tolerance === 0 ? 0 : tolerance.toExponential()}.`,
@@ -76,11 +98,17 @@ function section(kernel: Kernel): string {
   ].join("\n\n");
 }
 
-/** The reference: every kernel once, by name. */
+/** The reference: every kernel once, by name, then every weight format. */
 export function reference(listed: readonly Kernel[] = kernels): string {
-  const sorted = [...listed].sort((a, b) => a.name < b.name ? -1 : 1);
+  const told = new Set(listed.flatMap(inOtherFormats));
+  const sorted = listed.filter((kernel) => !told.has(kernel)).sort((a, b) => a.name < b.name ? -1 : 1);
   const index = sorted.map(({ name }) => linked(name)).join(", ");
-  return [`${sorted.length} kernels: ${index}.`, ...sorted.map(section)].join("\n\n");
+  const ofFormats = formats.map(({ name }) => linked(name)).join(", ");
+  return [
+    `${sorted.length} kernels: ${index}. Weight formats: ${ofFormats}.`,
+    ...sorted.map(section),
+    ...formats.map(formatSection),
+  ].join("\n\n");
 }
 
 /**

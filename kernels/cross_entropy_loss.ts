@@ -1,47 +1,44 @@
-import { type Case, defineKernel, type Kernel } from "./kernel.ts";
-import { crossEntropyHead } from "./cross_entropy_head.ts";
 import { crossEntropyCpu, crossEntropyReference } from "./cross_entropy/cpu.ts";
 import { crossEntropyLaunch, type Uniforms, uniforms } from "./cross_entropy/launch.ts";
-
-type Buffers = "hidden" | "weight" | "targets" | "losses";
+import { crossEntropyHead } from "./cross_entropy_head.ts";
+import type { WeightFormat } from "./formats/format.ts";
+import { type OfFormats, ofFormats } from "./formats/of.ts";
+import { type Case, defineKernel, type Kernel } from "./kernel.ts";
 
 /** A case of the kernel with the gradient, without it. */
-function withoutGradient({ name, uniforms, dtypes, make }: typeof crossEntropyHead.cases[number]): Case<
-  Buffers,
-  Uniforms
-> {
+function withoutGradient({ make, ...rest }: Case<string, Uniforms>): Case<string, Uniforms> {
   return {
-    name,
-    uniforms,
-    dtypes,
+    ...rest,
     make(random) {
-      const { hidden, weight, targets, losses } = make(random);
-      return { hidden, weight, targets, losses };
+      const { dhidden: _, ...arrays } = make(random);
+      return arrays;
     },
   };
 }
 
-const { hidden, weight, targets, losses } = crossEntropyHead.buffers;
+function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> {
+  const head = crossEntropyHead.of(format), { dhidden: _, ...buffers } = head.buffers;
+  return defineKernel<string, Uniforms>({
+    name,
+    doc: `losses as of ${head.name}, without the gradient; scale is not used`,
+    buffers,
+    uniforms,
+    launch: ({ uniforms: sizes, dtypes: types }, limits) =>
+      crossEntropyLaunch(sizes, { weight: { format, types }, gradient: false }, limits),
+    reference: (arrays, sizes) => crossEntropyReference(format, arrays, sizes),
+    cpu: (arrays, sizes) => crossEntropyCpu(format, arrays, sizes),
+    tolerance: head.tolerance,
+    cases: head.cases.map(withoutGradient),
+    benches: head.benches.map(({ bytes, flops, ...rest }) => ({
+      ...withoutGradient(rest),
+      bytes: bytes / 2,
+      flops: flops! / 2,
+    })),
+  });
+}
 
 /** Output projection and cross-entropy alone, to evaluate. */
-export const crossEntropyLoss: Kernel<Buffers, Uniforms> = defineKernel({
-  name: "cross_entropy_loss",
-  doc: "losses as of cross_entropy_head, without the gradient; scale is not used",
-  buffers: { hidden, weight, targets, losses },
-  uniforms,
-  launch: ({ uniforms: sizes, dtypes }, limits) =>
-    crossEntropyLaunch(sizes, {
-      uniforms,
-      weight: { name: "weight", dtype: dtypes.weight },
-      gradient: false,
-    }, limits),
-  reference: crossEntropyReference,
-  cpu: crossEntropyCpu,
-  tolerance: 1e-5,
-  cases: crossEntropyHead.cases.map(withoutGradient),
-  benches: crossEntropyHead.benches.map(({ bytes, flops, ...rest }) => ({
-    ...withoutGradient(rest),
-    bytes: bytes / 2,
-    flops: flops! / 2,
-  })),
-});
+export const crossEntropyLoss: OfFormats<"hidden" | "targets" | "losses", Uniforms> = ofFormats(
+  "cross_entropy_loss",
+  ofFormat,
+);

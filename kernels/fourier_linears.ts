@@ -3,8 +3,9 @@
  *
  * @module
  */
+import { besideParts } from "./fourier/beside.ts";
 import { cpuLinears, referenceLinears } from "./fourier/linears_cpu.ts";
-import { launchLinears, type Linears, type LinearsBuffer } from "./fourier/linears.ts";
+import { launchLinears, type Linears, type LinearsBuffer, shapeOf } from "./fourier/linears.ts";
 import { wasmLinears } from "./fourier/linears_wasm.ts";
 import { mixedArrays, mixedBank, type MixedSize } from "./fourier/linears_case.ts";
 import { fourierLinear } from "./fourier_linear.ts";
@@ -63,6 +64,19 @@ export const fourierLinears: Kernel<LinearsBuffer, keyof typeof uniforms> = defi
   },
   uniforms,
   launch: (call, limits) => launchLinears(linearsOf(call.uniforms), { uniforms, limits }),
+  produce: {
+    after: "linear",
+    same: [["x", "x"], ["y", "y"]],
+    takes: ["weight"],
+    result: "y",
+    parts(before, { uniforms: words }, limits) {
+      const linears = linearsOf(words), shape = shapeOf(linears, { uniforms, limits });
+      const { rows, in: inSize, out, accumulate } = before.uniforms;
+      if (rows !== words.rows || inSize !== words.in || out !== shape.columns) return undefined;
+      const weight = { in: inSize, dtype: before.dtypes.weight };
+      return besideParts(shape, weight, { accumulate: accumulate !== 0, limits });
+    },
+  },
   reference: (arrays, words) => referenceLinears(arrays, linearsOf(words)),
   cpu: (arrays, words) => cpuLinears(arrays, linearsOf(words)),
   wasm: (words) => wasmLinears(linearsOf(words)),

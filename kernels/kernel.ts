@@ -7,6 +7,8 @@
  * @module
  */
 
+import type { Consume, Produce } from "./parts.ts";
+
 /** Element types a kernel's buffers may hold. `float16` and `bfloat16` are carried as raw 16-bit patterns. */
 export type DType = "float32" | "float16" | "bfloat16" | "uint32" | "int32";
 
@@ -153,20 +155,6 @@ export interface Backward {
   readonly overwritten: readonly string[];
 }
 
-/** Two adjacent calls that a GPU does better as one call of another kernel. */
-export interface Join {
-  /** Names of the two kernels. */
-  readonly first: string;
-  readonly second: string;
-  /** Buffers of the first and of the second that must be the same. */
-  readonly same: readonly (readonly [first: string, second: string])[];
-  readonly kernel: Kernel;
-  /** Which of whose buffers each buffer of the kernel is. */
-  readonly buffers: Readonly<Record<string, readonly [call: 0 | 1, name: string]>>;
-  /** Its uniform words; undefined where the two had better stay two. */
-  uniforms(first: Call, second: Call, limits: Limits): Readonly<Record<string, number>> | undefined;
-}
-
 /** A kernel: numbers in, numbers out. See the module's documentation. */
 export interface Kernel<B extends string = string, U extends string = string> {
   readonly name: string;
@@ -189,6 +177,10 @@ export interface Kernel<B extends string = string, U extends string = string> {
    * take. Left out where no speed is asked for.
    */
   wasm?(uniforms: Readonly<Record<U, number>>): WasmCall | undefined;
+  /** How a GPU joins a call with the one before it. */
+  readonly produce?: Produce<B, U>;
+  /** How a GPU joins a call with those whose result it reads. */
+  readonly consume?: Consume<B, U>;
   /** How gradients pass a call, where they do; a frozen weight gets none. */
   backward?(uniforms: Readonly<Record<U, number>>): Backward;
   /** Largest accepted relative (Frobenius) distance of a float output from the reference; integers must be equal. */

@@ -1,116 +1,137 @@
-import { linearTransposed } from "./linear_transposed.ts";
 import {
-  anyKernel,
-  type Bench,
-  type Case,
-  defineKernel,
-  type DType,
-  type Kernel,
-  nans,
-  normals,
-} from "./kernel.ts";
-import { narrow } from "./half.ts";
-import { product } from "./linear/cpu.ts";
+  anyWeight,
+  casesOf,
+  nameOf,
+  randomWeight,
+  variantOf,
+  weightBytes,
+  type WeightCase,
+} from "./formats/cases.ts";
+import { dense } from "./formats/dense.ts";
+import type { WeightFormat } from "./formats/format.ts";
+import { type OfFormats, ofFormats } from "./formats/of.ts";
+import { anyKernel, type Bench, type Case, defineKernel, type Kernel, nans, normals } from "./kernel.ts";
 import { linearLaunch, linearWays } from "./linear/launch.ts";
+import { multiply } from "./linear/weight_cpu.ts";
 import { uniforms } from "./linear/wgsl.ts";
+import { linearTransposed } from "./linear_transposed.ts";
 
-type Buffers = "x" | "weight" | "y";
 type Uniforms = keyof typeof uniforms;
 
-interface Sizes {
+interface Sizes extends WeightCase {
   readonly rows: number;
   readonly in: number;
   readonly out: number;
-  readonly dtype?: DType;
   readonly accumulate?: number;
 }
 
-function sized({ rows, in: inSize, out, dtype = "float32", accumulate = 0 }: Sizes): Case<Buffers, Uniforms> {
+const madeOf = (format: WeightFormat, { in: inSize, out, variant }: Sizes) => ({
+  ...{ format, shape: { in: inSize, out }, types: variantOf(format, variant), scale: 1 / Math.sqrt(inSize) },
+});
+
+function sized(format: WeightFormat, sizes: Sizes): Case<string, Uniforms> {
+  const { rows, in: inSize, out, accumulate = 0 } = sizes, weight = madeOf(format, sizes);
   return {
-    name: `${rows} x ${inSize} by ${out}, ${dtype}${accumulate ? ", accumulated" : ""}`,
+    name: nameOf(`${rows} x ${inSize} by ${out}`, format, weight.types, accumulate !== 0 && "accumulated"),
     uniforms: { rows, in: inSize, out, accumulate },
-    dtypes: { weight: dtype },
+    dtypes: weight.types,
     make: (random) => ({
       x: normals(rows * inSize, random),
-      weight: narrow(normals(out * inSize, random, 1 / Math.sqrt(inSize)), dtype),
+      ...randomWeight(weight, random),
       y: accumulate ? normals(rows * out, random) : nans(rows * out),
     }),
   };
 }
 
-function bench(sizes: Sizes): Bench<Buffers, Uniforms> {
-  const { rows, in: inSize, out, dtype = "float32" } = sizes;
-  const weightBytes = inSize * out * (dtype === "float32" ? 4 : 2);
+function bench(format: WeightFormat, sizes: Sizes): Bench<string, Uniforms> {
+  const { rows, in: inSize, out } = sizes, weight = madeOf(format, sizes);
   return {
-    ...sized(sizes),
-    bytes: weightBytes + 4 * rows * (inSize + out),
+    ...sized(format, sizes),
+    make: (random) => ({
+      x: normals(rows * inSize, random),
+      ...anyWeight(weight, random),
+      y: nans(rows * out),
+    }),
+    bytes: weightBytes(weight) + 4 * rows * (inSize + out),
     flops: 2 * rows * inSize * out,
   };
 }
 
-/** The dense layer without bias. */
-export const linear: Kernel<Buffers, Uniforms> = defineKernel({
-  name: "linear",
-  doc: "y = x W^T, or y += x W^T where accumulate is not 0",
-  buffers: {
-    x: { access: "read", dtypes: ["float32"], doc: "(rows, in), row-major" },
-    weight: { access: "read", dtypes: ["float32", "float16", "bfloat16"], doc: "(out, in), row-major" },
-    y: { access: "read_write", dtypes: ["float32"], doc: "(rows, out), row-major" },
-  },
-  uniforms,
-  launch: ({ uniforms, dtypes }, limits, way) =>
-    linearLaunch(uniforms, { weight: dtypes.weight, bias: false }, { limits, way }),
-  ways: ({ uniforms, dtypes }, limits) => linearWays(uniforms, dtypes.weight, limits),
-  reference({ x, weight, y }, { rows, in: inSize, out, accumulate }) {
-    for (let r = 0; r < rows; r++) {
-      for (let o = 0; o < out; o++) {
-        let sum = accumulate ? y[r * out + o] : 0;
-        for (let k = 0; k < inSize; k++) sum += x[r * inSize + k] * weight[o * inSize + k];
-        y[r * out + o] = sum;
+const cases: readonly Sizes[] = [
+  { rows: 1, in: 1, out: 1 },
+  { rows: 1, in: 31, out: 7, variant: 1 },
+  { rows: 1, in: 516, out: 9, accumulate: 1, floats: true },
+  { rows: 1, in: 768, out: 9, accumulate: 1 },
+  { rows: 2, in: 257, out: 5, variant: 2 },
+  { rows: 2, in: 1064, out: 13, variant: 1, accumulate: 1, floats: true },
+  { rows: 2, in: 2337, out: 9 },
+  { rows: 3, in: 64, out: 33, variant: 1, accumulate: 1 },
+  { rows: 7, in: 576, out: 66 },
+  { rows: 8, in: 128, out: 64, floats: true },
+  { rows: 9, in: 132, out: 30, variant: 2, accumulate: 1 },
+  { rows: 33, in: 16, out: 64, floats: true },
+  { rows: 65, in: 37, out: 63, variant: 1 },
+  { rows: 64, in: 36, out: 65, variant: 2, accumulate: 1, floats: true },
+  { rows: 66, in: 1024, out: 36, accumulate: 1 },
+  { rows: 129, in: 20, out: 6400, floats: true },
+  { rows: 128, in: 19, out: 12673, accumulate: 1, floats: true },
+];
+
+/** Sizes that are timed of floats, and of what takes fewer bytes. */
+const denseBenches: readonly Sizes[] = [
+  { rows: 1, in: 4096, out: 4096 },
+  { rows: 8, in: 4096, out: 4096, variant: 1 },
+  { rows: 32, in: 4096, out: 4096, variant: 1 },
+  { rows: 512, in: 4096, out: 4096 },
+  { rows: 4096, in: 4096, out: 4096 },
+];
+const packedBenches: readonly Sizes[] = [
+  { rows: 1, in: 8192, out: 28672 },
+  { rows: 1, in: 4096, out: 4096 },
+  { rows: 8, in: 4096, out: 14336 },
+  { rows: 512, in: 4096, out: 4096 },
+];
+
+function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> {
+  return defineKernel<string, Uniforms>({
+    name,
+    doc: `y = x W^T, or y += x W^T where accumulate is not 0, with W of ${format.doc}`,
+    buffers: {
+      x: { access: "read", dtypes: ["float32"], doc: "(rows, in), row-major" },
+      ...format.buffers,
+      y: { access: "read_write", dtypes: ["float32"], doc: "(rows, out), row-major" },
+    },
+    uniforms,
+    launch: ({ uniforms, dtypes: types }, limits, way) =>
+      linearLaunch(uniforms, { weight: { format, types }, bias: false }, { limits, way }),
+    ways: ({ uniforms, dtypes: types }, limits) => linearWays(uniforms, { format, types }, limits),
+    reference({ x, y, ...arrays }, { rows, in: inSize, out, accumulate }) {
+      const weight = format.rows(arrays, { in: inSize, out });
+      for (let r = 0; r < rows; r++) {
+        for (let o = 0; o < out; o++) {
+          let sum = accumulate ? y[r * out + o] : 0;
+          for (let k = 0; k < inSize; k++) sum += x[r * inSize + k] * weight[o * inSize + k];
+          y[r * out + o] = sum;
+        }
       }
-    }
-  },
-  cpu({ x, weight, y }, { rows, in: inSize, out, accumulate }) {
-    product(
-      { x: x as Float32Array, weight: weight as Float32Array, y: y as Float32Array },
-      { rows, inSize, outSize: out, accumulate: accumulate !== 0 },
-    );
-  },
-  wasm: ({ rows, in: inSize, out, accumulate }) => ({
-    function: "linear",
-    args: ["x", inSize, "weight", inSize, 0, "y", out, rows, inSize, out, accumulate],
-  }),
-  backward: ({ rows, in: inSize, out, accumulate }) => ({
-    steps: [{
-      kernel: anyKernel(linearTransposed),
-      values: { weight: "weight" },
-      gradients: { dy: "y" },
-      targets: { dx: { of: "x", mode: "accumulate" } },
-      uniforms: { rows, in: inSize, out, accumulate: 1 },
-    }],
-    overwritten: accumulate ? [] : ["y"],
-  }),
-  tolerance: 1e-5,
-  cases: [
-    sized({ rows: 1, in: 1, out: 1 }),
-    sized({ rows: 1, in: 31, out: 7, dtype: "float16" }),
-    sized({ rows: 1, in: 516, out: 9, accumulate: 1 }),
-    sized({ rows: 2, in: 257, out: 5, dtype: "bfloat16" }),
-    sized({ rows: 2, in: 1064, out: 13, dtype: "float16", accumulate: 1 }),
-    sized({ rows: 3, in: 64, out: 33, dtype: "float16", accumulate: 1 }),
-    sized({ rows: 8, in: 128, out: 64 }),
-    sized({ rows: 9, in: 132, out: 30, dtype: "bfloat16", accumulate: 1 }),
-    sized({ rows: 33, in: 16, out: 64 }),
-    sized({ rows: 65, in: 37, out: 63, dtype: "float16" }),
-    sized({ rows: 64, in: 36, out: 65, dtype: "bfloat16", accumulate: 1 }),
-    sized({ rows: 129, in: 20, out: 6400 }),
-    sized({ rows: 128, in: 19, out: 12673, accumulate: 1 }),
-  ],
-  benches: [
-    bench({ rows: 1, in: 4096, out: 4096 }),
-    bench({ rows: 8, in: 4096, out: 4096, dtype: "float16" }),
-    bench({ rows: 32, in: 4096, out: 4096, dtype: "float16" }),
-    bench({ rows: 512, in: 4096, out: 4096 }),
-    bench({ rows: 4096, in: 4096, out: 4096 }),
-  ],
-});
+    },
+    cpu: ({ x, y, ...weight }, sizes) => multiply(format, { x, y, ...weight }, sizes),
+    wasm: format.wasm && ((sizes) => format.wasm!(sizes, 0)),
+    backward: ({ rows, in: inSize, out, accumulate }) => ({
+      steps: [{
+        kernel: anyKernel(linearTransposed.of(format)),
+        values: Object.fromEntries(Object.keys(format.buffers).map((name) => [name, name])),
+        gradients: { dy: "y" },
+        targets: { dx: { of: "x", mode: "accumulate" } },
+        uniforms: { rows, in: inSize, out, accumulate: 1 },
+      }],
+      overwritten: accumulate ? [] : ["y"],
+    }),
+    tolerance: 1e-5,
+    cases: casesOf(format, cases).map((sizes) => sized(format, sizes)),
+    benches: (format === dense ? denseBenches : packedBenches).map((sizes) => bench(format, sizes)),
+  });
+}
+
+/** The linear layer without bias. */
+export const linear: OfFormats<"x" | "y", Uniforms> = ofFormats("linear", ofFormat);

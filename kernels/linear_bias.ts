@@ -1,83 +1,79 @@
-import { linearTransposed } from "./linear_transposed.ts";
-import { anyKernel, type Case, defineKernel, type DType, type Kernel, nans, normals } from "./kernel.ts";
-import { narrow } from "./half.ts";
+import { casesOf, nameOf, randomWeight, variantOf, type WeightCase } from "./formats/cases.ts";
+import type { WeightFormat } from "./formats/format.ts";
+import { type OfFormats, ofFormats } from "./formats/of.ts";
+import { type Case, defineKernel, type Kernel, nans, normals } from "./kernel.ts";
 import { linear } from "./linear.ts";
 import { linearLaunch, linearWays } from "./linear/launch.ts";
 import { uniforms } from "./linear/wgsl.ts";
 
-type Buffers = "x" | "weight" | "bias" | "y";
 type Uniforms = keyof typeof uniforms;
-type Run = Kernel<Buffers, Uniforms>["reference"];
+type Run = Kernel<string, Uniforms>["reference"];
 
-interface Sizes {
+interface Sizes extends WeightCase {
   readonly rows: number;
   readonly in: number;
   readonly out: number;
-  readonly dtype?: DType;
   readonly accumulate?: number;
 }
 
-function sized({ rows, in: inSize, out, dtype = "float32", accumulate = 0 }: Sizes): Case<Buffers, Uniforms> {
+function sized(format: WeightFormat, sizes: Sizes): Case<string, Uniforms> {
+  const { rows, in: inSize, out, accumulate = 0, variant } = sizes;
+  const shape = { in: inSize, out }, types = variantOf(format, variant), scale = 1 / Math.sqrt(inSize);
   return {
-    name: `${rows} x ${inSize} by ${out}, ${dtype}${accumulate ? ", accumulated" : ""}`,
+    name: nameOf(`${rows} x ${inSize} by ${out}`, format, types, accumulate !== 0 && "accumulated"),
     uniforms: { rows, in: inSize, out, accumulate },
-    dtypes: { weight: dtype },
+    dtypes: types,
     make: (random) => ({
       x: normals(rows * inSize, random),
-      weight: narrow(normals(out * inSize, random, 1 / Math.sqrt(inSize)), dtype),
+      ...randomWeight({ format, shape, types, scale }, random),
       bias: normals(out, random),
       y: accumulate ? normals(rows * out, random) : nans(rows * out),
     }),
   };
 }
 
+const cases: readonly Sizes[] = [
+  { rows: 1, in: 1, out: 1 },
+  { rows: 5, in: 64, out: 31, variant: 2 },
+  { rows: 3, in: 67, out: 13, variant: 1, accumulate: 1 },
+  { rows: 65, in: 33, out: 65, accumulate: 1 },
+  { rows: 127, in: 32, out: 129, variant: 1, floats: true },
+  { rows: 34, in: 272, out: 68, variant: 1, accumulate: 1, floats: true },
+];
+
 /** Starts y with the bias, or adds it to what y holds; the product is then accumulated. */
-const biasThen = (multiply: typeof linear.reference): Run => ({ x, weight, bias, y }, uniforms) => {
-  const { rows, out, accumulate } = uniforms;
+const biasThen = (multiply: Run): Run => ({ bias, ...arrays }, uniforms) => {
+  const { rows, out, accumulate } = uniforms, { y } = arrays;
   for (let r = 0; r < rows; r++) {
     for (let o = 0; o < out; o++) y[r * out + o] = bias[o] + (accumulate ? y[r * out + o] : 0);
   }
-  multiply({ x, weight, y }, { ...uniforms, accumulate: 1 });
+  multiply(arrays, { ...uniforms, accumulate: 1 });
 };
 
-/** The dense layer with bias. */
-export const linearBias: Kernel<Buffers, Uniforms> = defineKernel({
-  name: "linear_bias",
-  doc: "y = x W^T + bias, or y += x W^T + bias where accumulate is not 0",
-  buffers: {
-    x: { access: "read", dtypes: ["float32"], doc: "(rows, in), row-major" },
-    weight: { access: "read", dtypes: ["float32", "float16", "bfloat16"], doc: "(out, in), row-major" },
-    bias: { access: "read", dtypes: ["float32"], doc: "(out)" },
-    y: { access: "read_write", dtypes: ["float32"], doc: "(rows, out), row-major" },
-  },
-  uniforms,
-  launch: ({ uniforms, dtypes }, limits, way) =>
-    linearLaunch(uniforms, { weight: dtypes.weight, bias: true }, { limits, way }),
-  ways: ({ uniforms, dtypes }, limits) => linearWays(uniforms, dtypes.weight, limits),
-  reference: biasThen(linear.reference),
-  cpu: biasThen(linear.cpu!),
-  wasm: ({ rows, in: inSize, out, accumulate }) => ({
-    function: "linear",
-    args: ["x", inSize, "weight", inSize, "bias", "y", out, rows, inSize, out, accumulate],
-  }),
-  backward: ({ rows, in: inSize, out, accumulate }) => ({
-    steps: [{
-      kernel: anyKernel(linearTransposed),
-      values: { weight: "weight" },
-      gradients: { dy: "y" },
-      targets: { dx: { of: "x", mode: "accumulate" } },
-      uniforms: { rows, in: inSize, out, accumulate: 1 },
-    }],
-    overwritten: accumulate ? [] : ["y"],
-  }),
-  tolerance: 1e-5,
-  cases: [
-    sized({ rows: 1, in: 1, out: 1 }),
-    sized({ rows: 5, in: 64, out: 31, dtype: "bfloat16" }),
-    sized({ rows: 3, in: 67, out: 13, dtype: "float16", accumulate: 1 }),
-    sized({ rows: 65, in: 33, out: 65, accumulate: 1 }),
-    sized({ rows: 127, in: 32, out: 129, dtype: "float16" }),
-    sized({ rows: 34, in: 272, out: 68, dtype: "float16", accumulate: 1 }),
-  ],
-  benches: [],
-});
+function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> {
+  const plain = linear.of(format);
+  return defineKernel<string, Uniforms>({
+    name,
+    doc: `y = x W^T + bias, or y += x W^T + bias where accumulate is not 0, with W of ${format.doc}`,
+    buffers: {
+      x: plain.buffers.x,
+      ...format.buffers,
+      bias: { access: "read", dtypes: ["float32"], doc: "(out)" },
+      y: plain.buffers.y,
+    },
+    uniforms,
+    launch: ({ uniforms, dtypes: types }, limits, way) =>
+      linearLaunch(uniforms, { weight: { format, types }, bias: true }, { limits, way }),
+    ways: ({ uniforms, dtypes: types }, limits) => linearWays(uniforms, { format, types }, limits),
+    reference: biasThen(plain.reference),
+    cpu: biasThen(plain.cpu!),
+    wasm: format.wasm && ((sizes) => format.wasm!(sizes, "bias")),
+    backward: plain.backward,
+    tolerance: plain.tolerance,
+    cases: casesOf(format, cases).map((sizes) => sized(format, sizes)),
+    benches: [],
+  });
+}
+
+/** The linear layer with bias. */
+export const linearBias: OfFormats<"x" | "bias" | "y", Uniforms> = ofFormats("linear_bias", ofFormat);

@@ -1,6 +1,7 @@
+import type { TextSize } from "./formats/format.ts";
 import { type Case, defineKernel, type Kernel, type Launch, type Limits, normals } from "./kernel.ts";
 import { product } from "./linear/cpu.ts";
-import { type Operand, partialScratch, productLaunch, type Size } from "./linear/product.ts";
+import { floats, type Operand, partialScratch, productLaunch } from "./linear/product.ts";
 import type { Along } from "./linear/tiled.ts";
 import { transposedProduct } from "./linear/transposed_cpu.ts";
 
@@ -12,14 +13,12 @@ const uniforms = { rows: "u32", in: "u32", out: "u32", rank: "u32", offset: "u32
 
 /** Five products: A x and dy B of each row, then the gradients of A, of B and of x. */
 function launch(u: Sizes, limits: Limits): Launch {
-  const size = (name: Uniforms): Size => ({ count: u[name], text: `uniforms.${name}` });
+  const size = (name: Uniforms): TextSize => ({ count: u[name], text: `uniforms.${name}` });
   const rows = size("rows"), inSize = size("in"), out = size("out"), rank = size("rank");
-  const matrix = (name: string, along: Along, shape: Operand["shape"], base?: Size): Operand => ({
-    name,
-    dtype: "float32",
+  const matrix = (name: string, along: Along, shape: Operand["shape"], base?: TextSize): Operand => ({
+    stored: floats({ name, base }),
     along,
     shape,
-    base,
   });
   const a = (along: Along): Operand => matrix("values", along, [rank, inSize], size("offset"));
   const bBase = { count: u.offset + u.rank * u.in, text: "uniforms.offset + uniforms.rank * uniforms.in" };

@@ -1,6 +1,7 @@
+import type { TextSize } from "./formats/format.ts";
 import { type Case, defineKernel, type Kernel, type Launch, type Limits, normals } from "./kernel.ts";
 import { product } from "./linear/cpu.ts";
-import { type Operand, partialScratch, productLaunch, type Size } from "./linear/product.ts";
+import { floats, type Operand, partialScratch, productLaunch } from "./linear/product.ts";
 
 type Buffers = "x" | "values" | "y";
 type Uniforms = keyof typeof uniforms;
@@ -10,14 +11,12 @@ const uniforms = { rows: "u32", in: "u32", out: "u32", rank: "u32", offset: "u32
 
 /** Two products: A x of each row, then B of that. */
 function launch(u: Sizes, limits: Limits): Launch {
-  const size = (name: Uniforms): Size => ({ count: u[name], text: `uniforms.${name}` });
+  const size = (name: Uniforms): TextSize => ({ count: u[name], text: `uniforms.${name}` });
   const rows = size("rows"), inSize = size("in"), out = size("out"), rank = size("rank");
-  const matrix = (name: string, shape: Operand["shape"], base?: Size): Operand => ({
-    name,
-    dtype: "float32",
+  const matrix = (name: string, shape: Operand["shape"], base?: TextSize): Operand => ({
+    stored: floats({ name, base }),
     along: "inner",
     shape,
-    base,
   });
   const bBase = { count: u.offset + u.rank * u.in, text: "uniforms.offset + uniforms.rank * uniforms.in" };
   const products = [

@@ -5,10 +5,6 @@
  * @module
  */
 import { adamw } from "./adamw.ts";
-import { adaptedLinears } from "./adapted_linears.ts";
-import { adaptedLinearsRmsNorm } from "./adapted_linears_rms_norm.ts";
-import { adaptedLinearsRopeCache } from "./adapted_linears_rope_cache.ts";
-import { adaptedLinearsSiluGateUp } from "./adapted_linears_silu_gate_up.ts";
 import { add } from "./add.ts";
 import { addBias } from "./add_bias.ts";
 import { addTransposed } from "./add_transposed.ts";
@@ -28,6 +24,8 @@ import { fourierLinear } from "./fourier_linear.ts";
 import { fourierLinears } from "./fourier_linears.ts";
 import { gelu, geluBackward } from "./gelu.ts";
 import { geluNew, geluNewBackward } from "./gelu_new.ts";
+import { dense, formats, q4_32, q8_32 } from "./formats/mod.ts";
+import type { OfFormats } from "./formats/of.ts";
 import type { Kernel } from "./kernel.ts";
 import { kvCache } from "./kv_cache.ts";
 import { layerNorm } from "./layer_norm.ts";
@@ -43,12 +41,6 @@ import { magnitude } from "./magnitude.ts";
 import { magnitudeBackward } from "./magnitude_backward.ts";
 import { nextTokens } from "./next_tokens.ts";
 import { placeColumns } from "./place_columns.ts";
-import { quantizedCrossEntropyHead } from "./quantized_cross_entropy_head.ts";
-import { quantizedCrossEntropyLoss } from "./quantized_cross_entropy_loss.ts";
-import { quantizedLinear } from "./quantized_linear.ts";
-import { quantizedLinearBias } from "./quantized_linear_bias.ts";
-import { quantizedLinearTransposed } from "./quantized_linear_transposed.ts";
-import { quantizedRowSquares } from "./quantized_row_squares.ts";
 import { relu, reluBackward } from "./relu.ts";
 import { rmsNorm } from "./rms_norm.ts";
 import { rmsNormBackward } from "./rms_norm_backward.ts";
@@ -68,10 +60,6 @@ import { takeColumnsBackward } from "./take_columns_backward.ts";
 
 export {
   adamw,
-  adaptedLinears,
-  adaptedLinearsRmsNorm,
-  adaptedLinearsRopeCache,
-  adaptedLinearsSiluGateUp,
   add,
   addBias,
   addTransposed,
@@ -107,12 +95,6 @@ export {
   magnitudeBackward,
   nextTokens,
   placeColumns,
-  quantizedCrossEntropyHead,
-  quantizedCrossEntropyLoss,
-  quantizedLinear,
-  quantizedLinearBias,
-  quantizedLinearTransposed,
-  quantizedRowSquares,
   relu,
   reluBackward,
   rmsNorm,
@@ -144,19 +126,18 @@ export {
 } from "./fourier_table.ts";
 export { type Draw, frequencies } from "./frequencies.ts";
 export * from "./kernel.ts";
-export {
-  type Bits,
-  blockSize,
-  dequantize,
-  quantize,
-  type Quantized,
-  type QuantizedArrays,
-  type QuantizedShape,
-} from "./quantized/format.ts";
+export type { Consume, Parts, Produce, ReadSource, ReadUnit } from "./parts.ts";
+export * from "./formats/format.ts";
+export { dense, formats, q4_32, q8_32 };
+export type { BlockBuffers } from "./formats/q32.ts";
+export type { OfFormats };
 export { bitsOf, floatOf, noSlot, recordWords } from "./record.ts";
 export { randperm, type RandpermOptions } from "./torch_random.ts";
 export type { BufferPart } from "./webgpu/buffers.ts";
 export { type KernelRunner, kernelRunner, type RunCall } from "./webgpu/runner.ts";
+
+/** Kernels that read a weight: one of each for every format. */
+const ofWeights = [linear, linearBias, linearTransposed, crossEntropyHead, crossEntropyLoss, rowSquares];
 
 /** Every kernel of the library. */
 export const kernels: readonly Kernel[] = [
@@ -164,29 +145,19 @@ export const kernels: readonly Kernel[] = [
   fourierGradient,
   fourierLinear,
   fourierLinears,
-  adaptedLinears,
-  adaptedLinearsRmsNorm,
-  adaptedLinearsRopeCache,
-  adaptedLinearsSiluGateUp,
   loraLinear,
   loraNorms,
   loraProduct,
   magnitude,
   magnitudeBackward,
-  linear,
-  linearBias,
-  nextTokens,
   placeColumns,
-  quantizedLinear,
-  quantizedLinearBias,
-  quantizedLinearTransposed,
-  quantizedRowSquares,
+  ...formats.flatMap((format) => ofWeights.map((kernel) => (kernel as OfFormats<string, string>).of(format))),
+  nextTokens,
   embedding,
   rmsNorm,
   layerNorm,
   rope,
   ropeCache,
-  rowSquares,
   kvCache,
   scale,
   scaleOutputs,
@@ -202,7 +173,6 @@ export const kernels: readonly Kernel[] = [
   addTransposed,
   sample,
   exchange,
-  linearTransposed,
   rmsNormBackward,
   ropeBackward,
   siluGateBackward,
@@ -215,10 +185,6 @@ export const kernels: readonly Kernel[] = [
   takeColumnsBackward,
   causalAttention,
   causalAttentionBackward,
-  crossEntropyHead,
-  crossEntropyLoss,
-  quantizedCrossEntropyHead,
-  quantizedCrossEntropyLoss,
   loraBackward,
   fill,
   copy,

@@ -2,41 +2,38 @@ import { rmsNormBackward } from "./rms_norm_backward.ts";
 import {
   anyKernel,
   type Binding,
+  type Call,
   type Case,
   declareBindings,
   defineKernel,
   type DType,
   grid,
   type Kernel,
+  type Launch,
   type Limits,
   nans,
   normals,
   uniformStruct,
-  type UniformType,
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
 import { loader, narrow, storageType } from "./half.ts";
+import { held, type ReadSource } from "./parts.ts";
 
 type Buffers = "x" | "weight" | "y";
 type Uniforms = "rows" | "dim" | "eps";
 
 const uniforms = { rows: "u32", dim: "u32", eps: "f32" } as const;
 
-/** Where the text has rows from, and what it calls its other buffers. */
-export interface RmsNormText {
+/** What the text depends on. */
+interface RmsNormText {
   readonly dim: number;
   /** Element type of the weight. */
   readonly dtype: DType;
   readonly limits: Limits;
-  readonly uniforms: Readonly<Record<string, UniformType>>;
+  /** Where the text has rows from. */
+  readonly source: ReadSource;
   readonly bindings: readonly Binding[];
-  /** Names of the weight and of what is written, both among the bindings; element types of the others. */
-  readonly weight: string;
-  readonly y: string;
-  readonly types: (unit: "f32" | "vec4f") => Readonly<Record<string, string>>;
-  /** Statements that put the row's unit at `i` of all into `name`, a variable that they declare. */
-  readonly read: (name: string, i: string, unit: "f32" | "vec4f") => string;
 }
 
 /** What a thread reads at once: four neighbours where every row starts at a multiple of four, else one element. */
@@ -50,14 +47,14 @@ interface Unit {
   readonly squares: string;
 }
 
-function unitOf({ dim, dtype, weight }: Pick<RmsNormText, "dim" | "dtype" | "weight">): Unit {
+function unitOf({ dim, dtype }: RmsNormText): Unit {
   const stored = storageType(dtype);
   if (dim % 4 !== 0) {
-    return { size: 1, type: "f32", stored, weight: `${weight}_at(i)`, squares: "value * value" };
+    return { size: 1, type: "f32", stored, weight: "weight_at(i)", squares: "value * value" };
   }
   const wide = { size: 4, type: "vec4f", squares: "dot(value, value)" } as const;
-  if (dtype === "float32") return { ...wide, stored: "vec4f", weight: `${weight}[i]` };
-  return { ...wide, stored, weight: `vec4f(${weight}_pair(2 * i), ${weight}_pair(2 * i + 1))` };
+  if (dtype === "float32") return { ...wide, stored: "vec4f", weight: "weight[i]" };
+  return { ...wide, stored, weight: "vec4f(weight_pair(2 * i), weight_pair(2 * i + 1))" };
 }
 
 /** Most units of a row that a thread holds between the two passes. */
@@ -71,7 +68,7 @@ function threadsFor(units: number, { invocations }: Limits): number {
 /** Reads a row and its weights once, all before the first is used, and holds them. */
 function heldText(
   { type, weight, squares }: Unit,
-  { read, y }: RmsNormText,
+  { read }: ReadSource,
   { held, threads }: { readonly held: number; readonly threads: number },
 ): Record<"sum" | "store", string> {
   const each = (text: (n: number) => string): string =>
@@ -91,7 +88,7 @@ function heldText(
     }
 ${each((n) => `  { let value = value${n}; sum += ${squares}; }`)}`,
     store: each((n) =>
-      `  if (local + ${n * threads} < units) { ${y}[begin + local + ${
+      `  if (local + ${n * threads} < units) { y[begin + local + ${
         n * threads
       }] = value${n} * factor * weight${n}; }`
     ),
@@ -101,18 +98,18 @@ ${each((n) => `  { let value = value${n}; sum += ${squares}; }`)}`,
 /** Reads a row twice, however long it is. */
 function twiceText(
   { type, weight, squares }: Unit,
-  { read, y }: RmsNormText,
+  { read }: ReadSource,
   threads: number,
 ): Record<"sum" | "store", string> {
   const walk = (body: string): string => `  for (var i = local; i < units; i += ${threads}) { ${body} }`;
   return {
     sum: walk(`${read("value", "(begin + i)", type)} sum += ${squares};`),
-    store: walk(`${read("value", "(begin + i)", type)} ${y}[begin + i] = value * factor * ${weight};`),
+    store: walk(`${read("value", "(begin + i)", type)} y[begin + i] = value * factor * ${weight};`),
   };
 }
 
 /** Whether a thread holds its part of a row, and reads it once. */
-export function readsOnce(dim: number, limits: Limits): boolean {
+function readsOnce(dim: number, limits: Limits): boolean {
   const units = dim % 4 === 0 ? dim / 4 : dim;
   return Math.ceil(units / threadsFor(units, limits)) <= mostHeld;
 }
@@ -120,17 +117,17 @@ export function readsOnce(dim: number, limits: Limits): boolean {
 /**
  * One workgroup a row. Its sum takes two steps: 16 threads add every sixteenth number, and each thread their sums.
  */
-export function rmsNormWgsl(text: RmsNormText): string {
-  const { dim, dtype, limits, bindings } = text;
+function rmsNormWgsl(text: RmsNormText): string {
+  const { dim, dtype, limits, source, bindings } = text;
   const unit = unitOf(text), units = dim / unit.size;
   const threads = threadsFor(units, limits), held = Math.ceil(units / threads);
   const { sum, store } = readsOnce(dim, limits)
-    ? heldText(unit, text, { held, threads })
-    : twiceText(unit, text, threads);
+    ? heldText(unit, source, { held, threads })
+    : twiceText(unit, source, threads);
   return /* wgsl */ `
-${uniformStruct(text.uniforms)}
-${declareBindings(bindings, { ...text.types(unit.type), [text.weight]: unit.stored, [text.y]: unit.type })}
-${unit.stored === "vec4f" ? "" : loader(text.weight, dtype)}
+${uniformStruct(uniforms)}
+${declareBindings(bindings, { ...source.types(unit.type), weight: unit.stored, y: unit.type })}
+${unit.stored === "vec4f" ? "" : loader("weight", dtype)}
 var<workgroup> squares: array<f32, ${threads}>;
 var<workgroup> parts: array<f32, 16>;
 
@@ -173,6 +170,20 @@ function sized(rows: number, dim: number, dtype: DType = "float32"): Case<Buffer
   };
 }
 
+function launchFrom(
+  source: ReadSource,
+  { uniforms: { rows, dim }, dtypes }: Call<Buffers, Uniforms>,
+  limits: Limits,
+): Launch {
+  const bindings: Binding[] = [
+    ...source.bindings,
+    { name: "weight", access: "read" },
+    { name: "y", access: "read_write" },
+  ];
+  const wgsl = rmsNormWgsl({ dim, dtype: dtypes.weight, limits, source, bindings });
+  return { dispatches: [{ wgsl, bindings, grid: grid(rows, limits) }] };
+}
+
 /** Root-mean-square normalisation of each row. */
 export const rmsNorm: Kernel<Buffers, Uniforms> = defineKernel({
   name: "rms_norm",
@@ -185,18 +196,16 @@ export const rmsNorm: Kernel<Buffers, Uniforms> = defineKernel({
     y: { access: "read_write", dtypes: ["float32"], doc: "(rows, dim), row-major" },
   },
   uniforms,
-  launch: ({ uniforms: { rows, dim }, dtypes }, limits) => {
-    const bindings = [
-      { name: "x", access: "read" },
-      { name: "weight", access: "read" },
-      { name: "y", access: "read_write" },
-    ] as const;
-    const wgsl = rmsNormWgsl({
-      ...{ dim, dtype: dtypes.weight, limits, uniforms, bindings, weight: "weight", y: "y" },
-      types: (unit) => ({ x: unit }),
-      read: (name, i) => `let ${name} = x[${i}];`,
-    });
-    return { dispatches: [{ wgsl, bindings, grid: grid(rows, limits) }] };
+  launch: (call, limits) => launchFrom(held("x"), call, limits),
+  consume: {
+    buffer: "x",
+    // A thread that read its part of a row twice would add it up twice.
+    launch: (call, limits, parts) => {
+      const { rows, dim } = call.uniforms;
+      return parts.count === rows * dim && readsOnce(dim, limits)
+        ? launchFrom(parts.source("x"), call, limits)
+        : undefined;
+    },
   },
   reference({ x, weight, y }, { rows, dim, eps }) {
     for (let r = 0; r < rows; r++) {

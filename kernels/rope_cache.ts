@@ -1,16 +1,19 @@
 import {
   type Binding,
+  type Call,
   type Case,
   declareBindings,
   defineKernel,
   grid,
   type Kernel,
+  type Launch,
+  type Limits,
   normals,
   uniformStruct,
-  type UniformType,
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
+import { held, type ReadSource } from "./parts.ts";
 import { turns } from "./rope.ts";
 
 type Buffers = "qkv" | "table" | "positions" | "index" | "keys" | "values";
@@ -18,25 +21,16 @@ type Uniforms = "rows" | "heads" | "kvHeads" | "headDim" | "cacheRows";
 
 const uniforms = { rows: "u32", heads: "u32", kvHeads: "u32", headDim: "u32", cacheRows: "u32" } as const;
 
-/** Where the text has the rows of q, k and v from, and what it calls its buffers. */
-export interface RopeCacheText {
-  readonly uniforms: Readonly<Record<string, UniformType>>;
-  readonly bindings: readonly Binding[];
-  readonly types: Readonly<Record<string, string>>;
-  /** Names of the buffers that are read and written; `qkv` gets the turned queries. */
-  readonly qkv: string;
-  readonly keys: string;
-  readonly values: string;
-  /** Statements that put element `i` of the rows into `name`, a variable that they declare. */
-  readonly read: (name: string, i: string) => string;
-}
-
 /** One thread for two elements of a head that turn together, or that are copied. */
-export function ropeCacheWgsl(text: RopeCacheText): string {
-  const { bindings, types, qkv, keys, values, read } = text;
+function wgslOf({ types, read }: ReadSource, bindings: readonly Binding[]): string {
   return /* wgsl */ `
-${uniformStruct(text.uniforms)}
-${declareBindings(bindings, { ...types, table: "vec2f", positions: "u32", index: "u32" })}
+${uniformStruct(uniforms)}
+${
+    declareBindings(bindings, {
+      ...types("f32"),
+      ...{ table: "vec2f", positions: "u32", index: "u32", keys: "f32", values: "f32" },
+    })
+  }
 
 @compute @workgroup_size(256)
 fn main(${workgroupBuiltins}) {
@@ -50,24 +44,24 @@ fn main(${workgroupBuiltins}) {
   let at = (i / half) * uniforms.headDim + pair;
   // Read beside the rest: the GPU waits once for what is not at hand.
   let cache_row = index[row];
-  ${read("a", "at")}
-  ${read("b", "(at + half)")}
+  ${read("a", "at", "f32")}
+  ${read("b", "(at + half)", "f32")}
   let turn = table[positions[row] * half + pair];
   let turned = vec2f(a * turn.x - b * turn.y, b * turn.x + a * turn.y);
   if (head < uniforms.heads) {
-    ${qkv}[at] = turned.x;
-    ${qkv}[at + half] = turned.y;
+    qkv[at] = turned.x;
+    qkv[at + half] = turned.y;
     return;
   }
   if (cache_row >= uniforms.cacheRows) { return; }
   let kv_head = head - uniforms.heads;
   let target_at = (cache_row * uniforms.kvHeads + kv_head % uniforms.kvHeads) * uniforms.headDim + pair;
   if (kv_head < uniforms.kvHeads) {
-    ${keys}[target_at] = turned.x;
-    ${keys}[target_at + half] = turned.y;
+    keys[target_at] = turned.x;
+    keys[target_at + half] = turned.y;
   } else {
-    ${values}[target_at] = a;
-    ${values}[target_at + half] = b;
+    values[target_at] = a;
+    values[target_at + half] = b;
   }
 }
 `;
@@ -78,11 +72,6 @@ interface Heads {
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
-}
-
-/** Workgroups of the text. */
-export function ropeCacheGroups({ rows, heads, kvHeads, headDim }: Heads): number {
-  return Math.ceil(rows * (heads + 2 * kvHeads) * headDim / 512);
 }
 
 interface Sizes extends Heads {
@@ -108,6 +97,23 @@ function sized({ skipped = 0, ...sizes }: Sizes): Case<Buffers, Uniforms> {
   };
 }
 
+function launchFrom(
+  source: ReadSource,
+  { uniforms: { rows, heads, kvHeads, headDim } }: Call<Buffers, Uniforms>,
+  limits: Limits,
+): Launch {
+  const bindings: Binding[] = [
+    ...source.bindings,
+    { name: "table", access: "read" },
+    { name: "positions", access: "read" },
+    { name: "index", access: "read" },
+    { name: "keys", access: "read_write" },
+    { name: "values", access: "read_write" },
+  ];
+  const groups = Math.ceil(rows * (heads + 2 * kvHeads) * headDim / 512);
+  return { dispatches: [{ wgsl: wgslOf(source, bindings), bindings, grid: grid(groups, limits) }] };
+}
+
 /** What lies between the projections and attention: positions into q and k, and k and v into the cache. */
 export const ropeCache: Kernel<Buffers, Uniforms> = defineKernel({
   name: "rope_cache",
@@ -127,25 +133,21 @@ export const ropeCache: Kernel<Buffers, Uniforms> = defineKernel({
     values: { access: "read_write", dtypes: ["float32"], doc: "(cacheRows, kvHeads, headDim), row-major" },
   },
   uniforms,
-  launch({ uniforms: words }, limits) {
-    const { headDim } = words;
+  launch(call, limits) {
+    const { headDim } = call.uniforms;
     if (headDim % 2 !== 0 || headDim === 0) {
       throw new RangeError(`Cannot rotate heads of ${headDim}: the size must be even and positive`);
     }
-    const bindings = [
-      { name: "qkv", access: "read_write" },
-      { name: "table", access: "read" },
-      { name: "positions", access: "read" },
-      { name: "index", access: "read" },
-      { name: "keys", access: "read_write" },
-      { name: "values", access: "read_write" },
-    ] as const;
-    const wgsl = ropeCacheWgsl({
-      ...{ uniforms, bindings, qkv: "qkv", keys: "keys", values: "values" },
-      types: { qkv: "f32", keys: "f32", values: "f32" },
-      read: (name, i) => `let ${name} = qkv[${i}];`,
-    });
-    return { dispatches: [{ wgsl, bindings, grid: grid(ropeCacheGroups(words), limits) }] };
+    return launchFrom(held("qkv", "read_write"), call, limits);
+  },
+  consume: {
+    buffer: "qkv",
+    launch(call, limits, parts) {
+      const { rows, heads, kvHeads, headDim } = call.uniforms;
+      return parts.count === rows * (heads + 2 * kvHeads) * headDim && headDim % 2 === 0
+        ? launchFrom(parts.source("qkv"), call, limits)
+        : undefined;
+    },
   },
   reference({ qkv, table, positions, index, keys, values }, { rows, heads, kvHeads, headDim, cacheRows }) {
     const half = headDim / 2, width = kvHeads * headDim;

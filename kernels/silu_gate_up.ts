@@ -1,49 +1,42 @@
 import {
   type Binding,
+  type Call,
   type Case,
   declareBindings,
   defineKernel,
   grid,
   type Kernel,
+  type Launch,
+  type Limits,
   nans,
   normals,
   uniformStruct,
-  type UniformType,
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
+import { held, type ReadSource } from "./parts.ts";
 
 type Buffers = "gateUp" | "y";
 type Uniforms = "rows" | "dim";
 
 const uniforms = { rows: "u32", dim: "u32" } as const;
 
-/** Where the text has gates and what they gate from, and what it calls what it writes. */
-export interface SiluGateUpText {
-  readonly uniforms: Readonly<Record<string, UniformType>>;
-  readonly bindings: readonly Binding[];
-  readonly types: Readonly<Record<string, string>>;
-  readonly y: string;
-  /** Statements that put element `i` of the rows into `name`, a variable that they declare. */
-  readonly read: (name: string, i: string) => string;
-}
-
 /** One thread an element of the result. */
-export function siluGateUpWgsl({ bindings, types, y, read, ...text }: SiluGateUpText): string {
+function wgslOf({ types, read }: ReadSource, bindings: readonly Binding[]): string {
   return /* wgsl */ `
-${uniformStruct(text.uniforms)}
-${declareBindings(bindings, types)}
+${uniformStruct(uniforms)}
+${declareBindings(bindings, { ...types("f32"), y: "f32" })}
 
 @compute @workgroup_size(256)
 fn main(${workgroupBuiltins}) {
   let i = (${workgroupIndex}) * 256 + local;
   if (i >= uniforms.rows * uniforms.dim) { return; }
   let at = i + (i / uniforms.dim) * uniforms.dim;
-  ${read("g", "at")}
-  ${read("up", "(at + uniforms.dim)")}
+  ${read("g", "at", "f32")}
+  ${read("up", "(at + uniforms.dim)", "f32")}
   // exp of a number <= 0 cannot overflow.
   let e = exp(-abs(g));
-  ${y}[i] = g * select(e, 1.0, g >= 0) / (1 + e) * up;
+  y[i] = g * select(e, 1.0, g >= 0) / (1 + e) * up;
 }
 `;
 }
@@ -59,6 +52,16 @@ function sized(rows: number, dim: number, scale = 1): Case<Buffers, Uniforms> {
   };
 }
 
+function launchFrom(
+  source: ReadSource,
+  { uniforms: { rows, dim } }: Call<Buffers, Uniforms>,
+  limits: Limits,
+): Launch {
+  const bindings: Binding[] = [...source.bindings, { name: "y", access: "read_write" }];
+  const wgsl = wgslOf(source, bindings);
+  return { dispatches: [{ wgsl, bindings, grid: grid(Math.ceil(rows * dim / 256), limits) }] };
+}
+
 /** The gated unit of a feed-forward layer, on rows that one product made. */
 export const siluGateUp: Kernel<Buffers, Uniforms> = defineKernel({
   name: "silu_gate_up",
@@ -72,14 +75,13 @@ export const siluGateUp: Kernel<Buffers, Uniforms> = defineKernel({
     y: { access: "read_write", dtypes: ["float32"], doc: "(rows, dim), row-major" },
   },
   uniforms,
-  launch: ({ uniforms: { rows, dim } }, limits) => {
-    const bindings = [{ name: "gateUp", access: "read" }, { name: "y", access: "read_write" }] as const;
-    const wgsl = siluGateUpWgsl({
-      ...{ uniforms, bindings, y: "y" },
-      types: { gateUp: "f32", y: "f32" },
-      read: (name, i) => `let ${name} = gateUp[${i}];`,
-    });
-    return { dispatches: [{ wgsl, bindings, grid: grid(Math.ceil(rows * dim / 256), limits) }] };
+  launch: (call, limits) => launchFrom(held("gateUp"), call, limits),
+  consume: {
+    buffer: "gateUp",
+    launch: (call, limits, parts) =>
+      parts.count === 2 * call.uniforms.rows * call.uniforms.dim
+        ? launchFrom(parts.source("gateUp"), call, limits)
+        : undefined,
   },
   reference({ gateUp, y }, { rows, dim }) {
     for (let r = 0; r < rows; r++) {

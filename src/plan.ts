@@ -19,7 +19,7 @@ export type Plan = readonly Step[];
 /**
  * A step, with its buffer and uniform names checked against the kernel by the compiler.
  *
- * @throws TypeError when a tensor's dtype is not one the kernel accepts.
+ * @throws TypeError when a tensor is missing, or its dtype is not one the kernel accepts.
  */
 export function step<B extends string, U extends string>(
   kernel: Kernel<B, U>,
@@ -28,6 +28,7 @@ export function step<B extends string, U extends string>(
 ): Step {
   for (const name in kernel.buffers) {
     const accepted = kernel.buffers[name].dtypes;
+    if (!buffers[name]) throw new TypeError(`Cannot run ${kernel.name} without its buffer "${name}"`);
     if (!accepted.includes(buffers[name].dtype)) {
       throw new TypeError(
         `Cannot bind "${name}" of ${kernel.name} as ${buffers[name].dtype}: it takes ${
@@ -40,7 +41,7 @@ export function step<B extends string, U extends string>(
 }
 
 /** What a step's launch depends on. */
-export function callOf({ uniforms, buffers }: Step): Call {
+export function callOf({ uniforms, buffers }: Omit<Step, "kernel">): Call {
   return {
     uniforms,
     dtypes: Object.fromEntries(Object.entries(buffers).map(([name, { dtype }]) => [name, dtype])),

@@ -3,23 +3,24 @@
  *
  * @module
  */
-import type { Bits } from "../kernels/quantized/format.ts";
+import type { WeightFormat } from "../kernels/formats/format.ts";
 import { ConfigError } from "./errors.ts";
 import { copyFiles, copyInnerFiles, type ReadableFolder, type WritableFolder } from "./folder.ts";
 import { type Checkpoint, filesBesideWeights, namedTemplates } from "./models/checkpoint.ts";
 import { isTransposed, openWeights, parseConfig, readConfigFields, weightsOf } from "./models/families.ts";
 import type { ModelConfig } from "./models/family.ts";
 import {
-  bitsOf,
-  headBits,
+  formatOf,
+  headFormat,
   quantizationFields,
   quantizedNames,
   type QuantizeTo,
 } from "./models/quantization.ts";
 import { headOf, linearsOf, type LinearSpec } from "./models/spec.ts";
 import { transposed } from "./models/transpose.ts";
-import { quantizedShapes, quantizeTensor } from "./models/weights.ts";
+import { quantizeTensor, tensorShapes } from "./models/weights.ts";
 import { fromTensor, layoutSafetensors, type TensorSpec } from "./safetensors/mod.ts";
+import { codes } from "./safetensors/tensors.ts";
 import type { HostTensor } from "./tensor.ts";
 
 /** A tensor of the new file, and how it is made. */
@@ -28,34 +29,32 @@ interface Part {
   make(): Promise<HostTensor>;
 }
 
-/** The two tensors of a quantised weight. Words come first in a file, by their dtype: the scales wait for their turn. */
+/** The tensors of a quantised weight, which the first that is asked for makes: the others wait for their turn. */
 function quantizedParts(
   checkpoint: Checkpoint,
-  { path, from, shape: { out, in: inSize }, turns, bits }: Pick<LinearSpec, "path" | "shape"> & {
+  { path, from, shape, turns, format }: Pick<LinearSpec, "path" | "shape"> & {
     readonly from: string;
     /** Whether it is stored (in, out). */
     readonly turns: boolean;
-    readonly bits: Bits;
+    readonly format: WeightFormat;
   },
 ): Part[] {
-  const names = quantizedNames(path), shapes = quantizedShapes([out, inSize], bits);
-  let scales: HostTensor | undefined;
-  async function quantized() {
-    const stored = await checkpoint.read(from);
-    const made = quantizeTensor(turns ? transposed(stored) : stored, { name: from, bits });
-    scales = made.scales;
+  const names = quantizedNames(path), shapes = tensorShapes(format, shape);
+  const waiting = new Map<string, HostTensor>();
+  async function make(buffer: string): Promise<HostTensor> {
+    if (!waiting.has(buffer)) {
+      const stored = await checkpoint.read(from);
+      const { tensors } = quantizeTensor(turns ? transposed(stored) : stored, { name: from, format });
+      for (const [name, made] of Object.entries(tensors)) waiting.set(name, made);
+    }
+    const made = waiting.get(buffer)!;
+    waiting.delete(buffer);
     return made;
   }
-  return [
-    {
-      spec: { name: names.words, dtype: "U32", shape: shapes.words },
-      make: async () => (await quantized()).words,
-    },
-    {
-      spec: { name: names.scales, dtype: "BF16", shape: shapes.scales },
-      make: async () => scales ?? (await quantized()).scales,
-    },
-  ];
+  return Object.entries(format.buffers).map(([buffer, { dtypes: [dtype] }]) => ({
+    spec: { name: names[buffer], dtype: codes[dtype], shape: shapes[buffer] },
+    make: () => make(buffer),
+  }));
 }
 
 /** Every tensor of the new file, in no order. */
@@ -81,8 +80,8 @@ function partsOf(checkpoint: Checkpoint, config: ModelConfig, to: QuantizeTo): P
         `Cannot use weight "${from}" of shape [${found}]: config.json makes it [${rows},${cols}]`,
       );
     }
-    const bits = path === head.path ? headBits : bitsOf[to];
-    return quantizedParts(checkpoint, { path, shape, from, turns, bits });
+    const format = path === head.path ? headFormat : formatOf[to];
+    return quantizedParts(checkpoint, { path, shape, from, turns, format });
   }).concat(kept);
 }
 
@@ -122,7 +121,7 @@ export async function quantizeFolder(
   const config = parseConfig(fields);
   if (config.quantization) {
     throw new ConfigError(
-      `Cannot quantize the model as ${to}: its folder has weights of ${config.quantization.bits} bits already`,
+      `Cannot quantize the model as ${to}: its folder has weights of ${config.quantization.format.name} already`,
     );
   }
   const checkpoint = await openWeights(model, config);
@@ -133,6 +132,6 @@ export async function quantizeFolder(
   }
   await copyFiles(model, out, filesBesideWeights);
   await copyInnerFiles(model, out, namedTemplates);
-  const quantized = { ...fields, quantization_config: quantizationFields({ bits: bitsOf[to] }) };
+  const quantized = { ...fields, quantization_config: quantizationFields({ format: formatOf[to] }) };
   await out.write("config.json", only(`${JSON.stringify(quantized, null, 2)}\n`));
 }

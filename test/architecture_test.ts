@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { kernels } from "../kernels/mod.ts";
+import { formats, kernels, type OfFormats } from "../kernels/mod.ts";
 import { importsOf, root, type Source, sourceAt, sourcesUnder } from "./architecture.ts";
 
 interface Room {
@@ -311,7 +311,9 @@ test("kernels: every kernel of a file in kernels/ is in mod.ts once, under its f
       assert.ok(kernel, `kernels/${file} has a kernel that kernels/mod.ts does not list`);
       // An elementwise kernel's gradient may stand in its file.
       assert.equal(`${kernel.name.replace(/_backward$/, "")}.ts`, file.replace(/_backward\.ts$/, ".ts"));
-      found.push(kernel.name);
+      // A kernel that multiplies by a weight is there once for each format.
+      const all = "of" in value ? formats.map((value as OfFormats<string, string>).of) : [kernel];
+      found.push(...all.map(({ name }) => name));
     }
   }
   assert.deepEqual(kernels.map(({ name }) => name).sort(), found.sort());

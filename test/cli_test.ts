@@ -297,7 +297,7 @@ test("quantize writes a folder that says what the model says when it is quantize
     assert.match(saved, /^loss +\d\.\d{4}\nperplexity +\d+\.\d{3}\n$/);
     assert.equal(await told(model, "--quantize", "int4"), saved);
     assert.notEqual(await told(model), saved);
-    await fails(/of 4 bits already/, "quantize", "--model", out, "--out", join(folder, "x"), "--bits", "8");
+    await fails(/of q4_32 already/, "quantize", "--model", out, "--out", join(folder, "x"), "--bits", "8");
     await fails(/Cannot read --bits "3"/, "quantize", "--model", model, "--out", out, "--bits", "3");
     await fails(/Cannot read --quantize "fp8"/, "serve", "--model", model, "--quantize", "fp8");
   });

@@ -8,12 +8,14 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { readReference, reference, withReference } from "../docs/kernels.ts";
-import { kernels } from "../kernels/mod.ts";
+import { formats, kernels, type OfFormats } from "../kernels/mod.ts";
 import { commands } from "../src/cli/commands.ts";
 import { defaultLimits } from "../src/server/limits.ts";
 import { root } from "./architecture.ts";
 
 const textOf = (name: string): string => readFileSync(join(root, "docs", name), "utf8");
+
+type Of = OfFormats<string, string>["of"];
 
 /** The text under a heading, up to the next one of its level. */
 function under(document: string, heading: string): string {
@@ -29,8 +31,14 @@ test("docs/kernels.md is what `deno task docs:kernels` makes", () => {
 
 test("docs/kernels.ts: the reference has every buffer and uniform word of every kernel", () => {
   const sections = new Map(reference().split(/^### /m).slice(1).map((s) => [s.split("\n")[0], s]));
-  assert.deepEqual([...sections.keys()], kernels.map(({ name }) => name).sort());
-  for (const { name, buffers, uniforms } of kernels) {
+  const others = kernels.flatMap((kernel) => "of" in kernel ? formats.slice(1).map(kernel.of as Of) : []);
+  const own = kernels.filter((kernel) => !others.includes(kernel));
+  assert.deepEqual(
+    [...sections.keys()],
+    [...own.map(({ name }) => name).sort(), ...formats.map(({ name }) => name)],
+  );
+  for (const { name } of others) assert.ok(reference().includes(`\`${name}\``), name);
+  for (const { name, buffers, uniforms } of own) {
     for (const [buffer, { dtypes }] of Object.entries(buffers)) {
       assert.match(
         sections.get(name)!,

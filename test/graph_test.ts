@@ -21,7 +21,7 @@ import type { Projection } from "../src/models/projection.ts";
 import type { RopeConfig } from "../src/models/rope_config.ts";
 import { stepPlan, stepState, turnsOf } from "../src/models/step_plan.ts";
 import { wholeSteps } from "../src/models/whole_plan.ts";
-import { linearStep } from "../src/models/weights.ts";
+import { denseWeight, linearStep } from "../src/models/weights.ts";
 import { type HostTensor, type Tensor, tensor } from "../src/tensor.ts";
 import { distance } from "./kernel_contract.ts";
 
@@ -44,7 +44,7 @@ const head: Projection = {
   linears: { first: 0, count: 1 },
   outs: [width],
   shape: { out: width, in: width },
-  weight: device.upload(tensor(identity, [width, width])),
+  weight: denseWeight(device.upload(tensor(identity, [width, width]))),
 };
 
 /** What a forward does next, to values by their numbers, counted from the newest. */

@@ -1,22 +1,24 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { mixedArrays, mixedBank } from "../kernels/fourier/linears_case.ts";
+import { narrow } from "../kernels/half.ts";
+import { anyKernel, type DType, type Kernel, nans, normals, type TypedArray } from "../kernels/kernel.ts";
 import {
-  adaptedLinears,
-  adaptedLinearsRmsNorm,
-  anyKernel,
   fourierLinears,
+  kernels,
   linear,
   portableLimits,
   rmsNorm,
   ropeCache,
   siluGateUp,
 } from "../kernels/mod.ts";
-import { joins } from "../kernels/joins.ts";
+import { turns } from "../kernels/rope.ts";
+import type { Device } from "../src/device/device.ts";
 import { joinNeighbours } from "../src/device/join.ts";
-import { uniforms } from "../src/engine/random.ts";
-import { type Plan, step } from "../src/plan.ts";
-import { elements, tensor } from "../src/tensor.ts";
-import { testDevices } from "./devices.ts";
+import { callOf, type Plan, type Step, step } from "../src/plan.ts";
+import { tensor } from "../src/tensor.ts";
+import { everyGpuCase, testDevices } from "./devices.ts";
+import { distance, randomSource } from "./kernel_contract.ts";
 
 const [cpu, gpu] = await testDevices();
 
@@ -34,9 +36,20 @@ function projection(rows: number) {
 
 const norm = (x: ReturnType<typeof zeros>, rows: number) =>
   step(rmsNorm, { x, weight: zeros(32), y: zeros(rows, 32) }, { rows, dim: 32, eps: 1e-5 });
-const names = (plan: Plan): string[] => joinNeighbours(plan, portableLimits).map(({ kernel }) => kernel.name);
 
-test("joinNeighbours makes one step of a product, its adapters, and what reads both", () => {
+/** Every launch of a plan: its step's name, and `of sums` where it reads a result in parts. */
+function launches(plan: Plan): string[] {
+  return joinNeighbours(plan, portableLimits).flatMap((joined) =>
+    joined.kernel.launch(callOf(joined), portableLimits).dispatches.map(({ bindings }) => {
+      const reads = bindings.some(({ name, access }) => name === "sums" && access === "read");
+      return joined.kernel.name + (reads ? " of sums" : "");
+    })
+  );
+}
+
+const made = "linear + fourier_linears";
+
+test("joinNeighbours makes a product and its adapters one launch, whose sum is taken by what reads the result", () => {
   const { y, product, adapted } = projection(1);
   const [kv, positions, index] = [zeros(4, 8), words(1), words(1)];
   const turned = step(
@@ -45,88 +58,151 @@ test("joinNeighbours makes one step of a product, its adapters, and what reads b
     { rows: 1, heads: 2, kvHeads: 1, headDim: 8, cacheRows: 4 },
   );
   const gated = step(siluGateUp, { gateUp: y, y: zeros(1, 16) }, { rows: 1, dim: 16 });
-  assert.deepEqual(names([product, adapted]), ["adapted_linears"]);
-  assert.deepEqual(names([product, adapted, norm(y, 1), product]), ["adapted_linears_rms_norm", "linear"]);
-  assert.deepEqual(names([product, adapted, turned]), ["adapted_linears_rope_cache"]);
-  assert.deepEqual(names([product, adapted, gated]), ["adapted_linears_silu_gate_up"]);
+  assert.deepEqual(launches([product, adapted]), [made, `${made} of sums`]);
+  assert.deepEqual(launches([product, adapted, norm(y, 1), product]), [made, "rms_norm of sums", "linear"]);
+  assert.deepEqual(launches([product, adapted, turned]), [made, "rope_cache of sums"]);
+  assert.deepEqual(launches([product, adapted, gated]), [made, "silu_gate_up of sums"]);
+  const twice = launches([product, adapted, product, adapted, norm(y, 1)]);
+  assert.deepEqual(twice, [made, `${made} of sums`, made, "rms_norm of sums"]);
 });
 
 test("joinNeighbours leaves apart what works on other tensors, or gains nothing together", () => {
   const { y, product, adapted } = projection(1);
   const other = projection(1);
-  assert.deepEqual(names([product, other.adapted]), ["linear", "fourier_linears"]);
-  assert.deepEqual(names([adapted, product]), ["fourier_linears", "linear"]);
-  assert.deepEqual(names([product, adapted, norm(other.y, 1)]), ["adapted_linears", "rms_norm"]);
-  assert.deepEqual(names([product, norm(y, 1)]), ["linear", "rms_norm"]);
+  assert.deepEqual(launches([product, other.adapted]), ["linear", "fourier_linears"]);
+  assert.deepEqual(launches([adapted, product]), ["fourier_linears", "linear"]);
+  assert.deepEqual(launches([product, adapted, norm(other.y, 1)]), [made, `${made} of sums`, "rms_norm"]);
+  assert.deepEqual(launches([product, norm(y, 1)]), ["linear", "rms_norm"]);
   const nothing = projection(0);
-  assert.deepEqual(names([nothing.product, nothing.adapted]), ["linear", "fourier_linears"]);
+  assert.deepEqual(launches([nothing.product, nothing.adapted]), ["linear", "fourier_linears"]);
   const many = projection(2);
-  assert.deepEqual(names([many.product, many.adapted]), ["linear", "fourier_linears"]);
-  // By itself it may have as many rows as it likes, and then has a dispatch of its own for each part.
-  const { buffers: { x, weight, y: sum }, uniforms: own } = many.product;
-  const { slots, records, tables, values } = many.adapted.buffers;
-  const both = step(adaptedLinears, { x, weight, y: sum, slots, records, tables, values }, {
-    ...own as Record<"rows" | "in" | "out" | "accumulate", number>,
-    ...many.adapted.uniforms as Record<"out0" | "out1" | "out2" | "layer" | "capacity", number>,
-  });
-  assert.deepEqual(names([both, norm(many.y, 2)]), ["adapted_linears", "rms_norm"]);
+  assert.deepEqual(launches([many.product, many.adapted]), ["linear", "fourier_linears"]);
 });
 
-test("joins name buffers that their kernels have, all of them", () => {
-  const known = new Map(
-    [linear, fourierLinears, rmsNorm, ropeCache, siluGateUp].map((kernel) =>
-      [kernel.name, anyKernel(kernel as never)] as const
-    ),
-  );
-  for (const { kernel } of joins) known.set(kernel.name, kernel);
-  for (const { first, second, same, kernel, buffers } of joins) {
-    const of = [first, second].map((name) => known.get(name)!.buffers);
-    assert.deepEqual(Object.keys(buffers).sort(), Object.keys(kernel.buffers).sort(), kernel.name);
-    for (const [call, name] of Object.values(buffers)) assert.ok(of[call][name], `${kernel.name}: ${name}`);
-    for (const [a, b] of same) assert.ok(of[0][a] && of[1][b], `${kernel.name}: ${a} and ${b}`);
-  }
+test("a reader that does not read every element of the result once gets it stored", () => {
+  const { y, product, adapted } = projection(1);
+  const part = step(rmsNorm, { x: y, weight: zeros(16), y: zeros(1, 16) }, { rows: 1, dim: 16, eps: 1e-5 });
+  assert.deepEqual(launches([product, adapted, part]), [made, `${made} of sums`, "rms_norm"]);
+  const less = step(siluGateUp, { gateUp: y, y: zeros(1, 8) }, { rows: 1, dim: 8 });
+  assert.deepEqual(launches([product, adapted, less]), [made, `${made} of sums`, "silu_gate_up"]);
 });
 
-test("adapted_linears_rms_norm has a text for each type of the norm's weight", () => {
-  const { uniforms: words } = adaptedLinearsRmsNorm.cases[0];
-  const dtypes = Object.fromEntries(
-    Object.keys(adaptedLinearsRmsNorm.buffers).map((name) => [name, "float32" as const]),
-  );
-  const texts = (["float32", "float16", "bfloat16"] as const).map((normWeight) =>
-    adaptedLinearsRmsNorm.launch({ uniforms: words, dtypes: { ...dtypes, normWeight } }, portableLimits)
-      .dispatches[1].wgsl
-  );
-  assert.equal(new Set(texts).size, 3);
+/** A call of a kernel that reads a result. */
+interface Reader {
+  readonly kernel: Kernel;
+  readonly words: Readonly<Record<string, number>>;
+  /** Its other buffers. */
+  readonly arrays: (random: () => number) => Readonly<Record<string, TypedArray>>;
+  readonly dtypes?: Readonly<Record<string, DType>>;
+}
+
+/** Sizes of a product with FourierFT adapters, and what reads the result. */
+interface Joined {
+  readonly in: number;
+  readonly outs: readonly number[];
+  /** Coefficients of each adapter. */
+  readonly adapters: readonly number[];
+  readonly weight?: DType;
+  readonly accumulate?: number;
+  readonly reader?: Reader;
+}
+
+const normOf = (dim: number, weight: DType = "float32"): Reader => ({
+  kernel: anyKernel(rmsNorm),
+  words: { rows: 1, dim, eps: 1e-5 },
+  arrays: (random) => ({ weight: narrow(normals(dim, random), weight), y: nans(dim) }),
+  dtypes: { weight },
 });
 
-test("a WebGPU device gives a joined plan's numbers in the joined kernel's launches", async () => {
-  const testCase = adaptedLinearsRmsNorm.cases[0];
-  const { rows, in: inSize, out, accumulate, dim, eps, ...adapters } = testCase.uniforms;
-  const arrays = testCase.make(uniforms(5));
-  const results = [];
-  for (const device of [cpu, gpu]) {
-    const held = Object.fromEntries(
-      Object.entries(arrays).map(([name, data]) => [name, device.upload(tensor(data.slice()))]),
-    );
-    const { x, weight, y, slots, records, tables, values, normWeight, normed } = held;
-    const program = await device.prepare([
-      step(linear, { x, weight, y }, { rows, in: inSize, out, accumulate }),
-      step(fourierLinears, { x, slots, records, tables, values, y }, {
-        ...adapters as Record<"out0" | "out1" | "out2" | "layer" | "capacity", number>,
-        rows,
-        in: inSize,
+const cases: readonly Joined[] = [
+  { in: 16, outs: [12], adapters: [0] },
+  { in: 12, outs: [7, 16, 6], adapters: [30], accumulate: 1 },
+  { in: 256, outs: [256, 64, 64], adapters: [3], weight: "float16" },
+  { in: 256, outs: [768, 768], adapters: [200], weight: "bfloat16" },
+  { in: 2048, outs: [260], adapters: [1000], weight: "float16", accumulate: 1 },
+  { in: 24, outs: [256], adapters: [30], accumulate: 1, reader: normOf(256) },
+  { in: 24, outs: [64], adapters: [30], reader: normOf(64, "bfloat16") },
+  { in: 24, outs: [37], adapters: [9], reader: normOf(37, "float16") },
+  {
+    ...{ in: 24, outs: [64, 64], adapters: [30] },
+    reader: { kernel: anyKernel(siluGateUp), words: { rows: 1, dim: 64 }, arrays: () => ({ y: nans(64) }) },
+  },
+  {
+    ...{ in: 24, outs: [32, 16, 16], adapters: [30] },
+    reader: {
+      kernel: anyKernel(ropeCache),
+      words: { rows: 1, heads: 4, kvHeads: 2, headDim: 8, cacheRows: 5 },
+      arrays: (random) => ({
+        table: turns(9, 8),
+        positions: Uint32Array.of(7),
+        index: Uint32Array.of(4),
+        keys: normals(80, random),
+        values: normals(80, random),
       }),
-      step(rmsNorm, { x: y, weight: normWeight, y: normed }, { rows, dim, eps }),
-    ]);
-    assert.equal(program.launches, device.kind === "cpu" ? 3 : 2);
-    device.run(program);
-    results.push(await device.read(normed), await device.read(y));
-    assert.equal(results.at(-1)!.length, elements(y.shape));
-  }
-  const [normed, y, gpuNormed, gpuY] = results;
-  for (const [want, got] of [[normed, gpuNormed], [y, gpuY]]) {
-    for (let i = 0; i < want.length; i++) {
-      assert.ok(Math.abs(want[i] - got[i]) < 1e-4, `${i}: ${want[i]}, ${got[i]}`);
+    },
+  },
+];
+
+/** A case's plan on a device. */
+function planOf(device: Device, { reader, ...size }: Joined): Step[] {
+  const { in: inSize, outs, weight: dtype = "float32", accumulate = 0 } = size, random = randomSource(3);
+  const out = outs.reduce((sum, one) => sum + one, 0), [out0, out1 = 0, out2 = 0] = outs;
+  const upload = (data: TypedArray, dtype?: DType) => device.upload(tensor(data, [data.length], { dtype }));
+  const { x, y, ...adapters } = Object.fromEntries(
+    Object.entries(mixedArrays({ ...size, rows: 1 }, random)).map(([name, data]) => [name, upload(data)]),
+  );
+  const weight = upload(narrow(normals(out * inSize, random, 1 / Math.sqrt(inSize)), dtype), dtype);
+  const { slots, records, tables, values } = adapters;
+  const sizes = { rows: 1, in: inSize, out0, out1, out2, ...mixedBank({ ...size, rows: 1 }) };
+  const plan = [
+    step(linear, { x, weight, y }, { rows: 1, in: inSize, out, accumulate }),
+    step(fourierLinears, { x, slots, records, tables, values, y }, sizes),
+  ];
+  if (!reader) return plan;
+  const { kernel, words, arrays, dtypes } = reader;
+  const own = Object.entries(arrays(random)).map(([name, data]) => [name, upload(data, dtypes?.[name])]);
+  return [...plan, step(kernel, { [kernel.consume!.buffer]: y, ...Object.fromEntries(own) }, words)];
+}
+
+/** What a plan's last step, and the product before it, leave in the buffers that they write. */
+async function results(device: Device, plan: readonly Step[]): Promise<[string, TypedArray][]> {
+  const program = await device.prepare(plan);
+  assert.equal(program.launches, device.kind === "cpu" ? plan.length : 2);
+  device.run(program);
+  const { kernel, buffers } = plan.at(-1)!;
+  const written = Object.keys(kernel.buffers).filter((name) => kernel.buffers[name].access !== "read");
+  const read: [string, TypedArray][] = [["the product's y", await device.read(plan[0].buffers.y)]];
+  for (const name of written) read.push([`${kernel.name}'s ${name}`, await device.read(buffers[name])]);
+  program.release();
+  return read;
+}
+
+for (const testCase of everyGpuCase ? cases : cases.slice(-2)) {
+  const { in: inSize, outs, weight = "float32", reader } = testCase;
+  const name = `${inSize} to ${outs}, ${weight}${reader ? `, then ${reader.kernel.name}` : ""}`;
+  test(`a GPU's two launches of a joined plan give the numbers of its kernels: ${name}`, async () => {
+    const expected = await results(cpu, planOf(cpu, testCase));
+    const found = await results(gpu, planOf(gpu, testCase));
+    assert.deepEqual(found.map(([name]) => name), expected.map(([name]) => name));
+    expected.forEach(([name, numbers], i) => {
+      const off = distance(found[i][1], numbers);
+      assert.ok(off <= 1e-5, `${name}: ${off}`);
+    });
+  });
+}
+
+test("every kernel that offers to be joined is joined in a case, by names that its kernel has", () => {
+  const offering = (offer: "produce" | "consume") => kernels.filter((kernel) => kernel[offer]);
+  const readers = new Set(cases.flatMap(({ reader }) => reader ? [reader.kernel] : []));
+  assert.deepEqual(offering("consume").filter((kernel) => !readers.has(kernel)), []);
+  assert.deepEqual(offering("produce"), [anyKernel(fourierLinears)]);
+  for (const { name, buffers, produce } of offering("produce")) {
+    const before = kernels.find((kernel) => kernel.name === produce!.after)!;
+    for (const [a, b] of produce!.same) assert.ok(before.buffers[a] && buffers[b], `${name}: ${a} and ${b}`);
+    for (const taken of produce!.takes) {
+      assert.ok(before.buffers[taken] && !buffers[taken], `${name}: ${taken}`);
     }
+    assert.ok(buffers[produce!.result], `${name}: ${produce!.result}`);
   }
+  for (const { name, buffers, consume } of offering("consume")) assert.ok(buffers[consume!.buffer], name);
 });

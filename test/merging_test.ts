@@ -14,6 +14,7 @@ import { uniforms } from "../src/engine/random.ts";
 import { Runner } from "../src/engine/runner.ts";
 import type { Output, Row } from "../src/engine/step_inputs.ts";
 import type { Model } from "../src/models/model.ts";
+import { denseWeight } from "../src/models/weights.ts";
 import type { Plan } from "../src/plan.ts";
 import { devicesForLongTests } from "./devices.ts";
 import { distance } from "./kernel_contract.ts";
@@ -159,7 +160,7 @@ const isMerged = (plan: Plan): boolean => plan.some(({ kernel }) => kernel.name 
 async function openTimed(times: (way: "merged" | "apart") => number, shape = { out: 1024, in: 128 }) {
   const cpu = cpuDevice();
   const { model, bank, all } = await openTiny(cpu);
-  const weight = cpu.alloc([shape.out, shape.in], "float32");
+  const weight = denseWeight(cpu.alloc([shape.out, shape.in], "float32"));
   const projections = model.projections.map((one) => one.kind === "o" ? { ...one, shape, weight } : one);
   const plans = new Map<Program, Plan>();
   const released: Program[] = [];

@@ -19,7 +19,7 @@ import { adaptedProjection, ProjectionScratch } from "../src/engine/projection.t
 import { uniforms } from "../src/engine/random.ts";
 import type { ReadableFolder } from "../src/folder.ts";
 import type { Projection } from "../src/models/projection.ts";
-import { linearStep, rowSquaresStep, type Weight } from "../src/models/weights.ts";
+import { denseWeight, linearStep, rowSquaresStep, type Weight } from "../src/models/weights.ts";
 import type { Plan } from "../src/plan.ts";
 import { bytesSource, fromTensor, writeSafetensors } from "../src/safetensors/mod.ts";
 import { type HostTensor, type Tensor, tensor } from "../src/tensor.ts";
@@ -63,7 +63,7 @@ export function baseOn(
   stored: (floats: Float32Array) => { readonly weight: Weight; readonly floats: Float32Array } = (
     floats,
   ) => ({
-    weight: device.upload(tensor(floats, [width, inSize])),
+    weight: denseWeight(device.upload(tensor(floats, [width, inSize]))),
     floats,
   }),
 ): Base {
@@ -356,7 +356,7 @@ function trainedLinear(device: Device, base: Base, module: TrainableModule, accu
     gradients: device.alloc([module.values.length], "float32"),
   };
   const steps = projectionSteps(
-    { weights: { weight, bias }, shape },
+    { weights: { weight: denseWeight(weight), bias }, shape },
     { x: tensors.x, y: tensors.y, rows, accumulate },
     { module, at: 0 },
     {

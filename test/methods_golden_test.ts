@@ -20,10 +20,10 @@ import { mergeFolder } from "../src/merge.ts";
 import { openCheckpoint } from "../src/models/checkpoint.ts";
 import { openWeights, readConfig } from "../src/models/families.ts";
 import { layersLinears, loadModel } from "../src/models/model.ts";
-import { headBits } from "../src/models/quantization.ts";
+import { formatOf, headFormat } from "../src/models/quantization.ts";
 import { quantizeTensor } from "../src/models/weights.ts";
-import { dequantize } from "../kernels/quantized/format.ts";
-import { bfloat16ToFloat32 } from "../kernels/half.ts";
+import type { WeightFormat } from "../kernels/formats/format.ts";
+import { widen } from "../kernels/half.ts";
 import { type OpenModel, openModel } from "../src/open.ts";
 import { openAdapterStore } from "../src/runtime/adapter_store.ts";
 import { openFolder } from "../src/runtime/file.ts";
@@ -210,18 +210,15 @@ test("mergeFolder refuses a method that changes a linear's bias, by name", async
 });
 
 /** The base with each linear's weight as its quantised form says it. */
-async function dequantized(bits: 8 | 4): Promise<ReadableFolder> {
+async function dequantized(format: WeightFormat): Promise<ReadableFolder> {
   const folder = await openFolder(path("base"));
   const source = await openCheckpoint(folder);
   const views = await Promise.all(source.names.map(async (name) => {
     const weight = await source.read(name) as HostTensor;
     if (!/_proj\.weight$|lm_head/.test(name)) return fromTensor(name, weight);
-    const [out, inSize] = weight.shape, own = name.startsWith("lm_head") ? headBits : bits;
-    const { words, scales } = quantizeTensor(weight, { name, bits: own });
-    const exact = dequantize({
-      words: words.data as Uint32Array,
-      scales: bfloat16ToFloat32(scales.data as Uint16Array),
-    }, { out, in: inSize, bits: own });
+    const own = name.startsWith("lm_head") ? headFormat : format;
+    const { shape, tensors: { words, scales } } = quantizeTensor(weight, { name, format: own });
+    const exact = own.rows({ words: words.data, scales: widen(scales.data, scales.dtype) }, shape);
     return fromTensor(name, tensor(exact, weight.shape));
   }));
   await source.close();
@@ -234,11 +231,11 @@ async function dequantized(bits: 8 | 4): Promise<ReadableFolder> {
   };
 }
 
-for (const [quantize, bits] of [["int8", 8], ["int4", 4]] as const) {
+for (const quantize of ["int8", "int4"] as const) {
   test(`engine: adapters on ${quantize} weights are those on the numbers that they stand for`, async () => {
     // Without WASM, whose quantised products round x.
     const device = cpuDevice({ wasm: false });
-    const folder = await dequantized(bits);
+    const folder = await dequantized(formatOf[quantize]);
     const logits = await Promise.all(
       [await open(device, undefined, quantize), await open(device, folder)].map(async (opened) => {
         const leases = [await opened.registry.acquire("dora"), await opened.registry.acquire("fourierft")];

@@ -3,8 +3,9 @@ import { test } from "node:test";
 import { methods as exported } from "../mod.ts";
 import { ia3 } from "../examples/ia3.ts";
 import { normals } from "../kernels/kernel.ts";
-import { bfloat16ToFloat32 } from "../kernels/half.ts";
-import { dequantize } from "../kernels/quantized/format.ts";
+import type { WeightFormat } from "../kernels/formats/format.ts";
+import { q4_32, q8_32 } from "../kernels/formats/mod.ts";
+import { widen } from "../kernels/half.ts";
 import { deltaOf } from "../src/adapters/apply.ts";
 import { methodOf } from "../src/adapters/method_list.ts";
 import { dora } from "../src/adapters/methods/dora.ts";
@@ -13,7 +14,7 @@ import { AdapterRegistry } from "../src/adapters/registry.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
 import { uniforms } from "../src/engine/random.ts";
-import { quantizeTensor } from "../src/models/weights.ts";
+import { quantizeTensor, withTensors } from "../src/models/weights.ts";
 import { tensor } from "../src/tensor.ts";
 import { devicesForLongTests } from "./devices.ts";
 import {
@@ -54,16 +55,16 @@ const subjects: readonly Subject[] = [
   own,
 ];
 
-/** Weights as 8 or 4 bits, and the numbers that they stand for. */
-function quantized(device: Device, bits: 8 | 4) {
+/** Weights in a format, and the numbers that they stand for. */
+function quantized(device: Device, format: WeightFormat) {
   return baseOn(device, (floats) => {
-    const shape = [width, 40] as const;
-    const { words, scales } = quantizeTensor(tensor(floats, shape), { name: "w", bits });
-    const numbers = dequantize({
-      words: words.data as Uint32Array,
-      scales: bfloat16ToFloat32(scales.data as Uint16Array),
-    }, { out: width, in: 40, bits });
-    return { weight: { bits, words: device.upload(words), scales: device.upload(scales) }, floats: numbers };
+    const weight = quantizeTensor(tensor(floats, [width, 40]), { name: "w", format });
+    const { words, scales } = weight.tensors;
+    const numbers = format.rows(
+      { words: words.data, scales: widen(scales.data, scales.dtype) },
+      weight.shape,
+    );
+    return { weight: withTensors(weight, (t) => device.upload(t)), floats: numbers };
   });
 }
 
@@ -78,10 +79,10 @@ for (
     cpuDevice({ wasm: false }),
   )
 ) {
-  for (const bits of [8, 4] as const) {
-    test(`methods on ${device.kind}: the same on weights of ${bits} bits`, async () => {
+  for (const format of [q8_32, q4_32]) {
+    test(`methods on ${device.kind}: the same on weights of ${format.name}`, async () => {
       // On a GPU, quantised products of few rows and of many round in other places.
-      await mixedRows(device, quantized(device, bits), {
+      await mixedRows(device, quantized(device, format), {
         subjects,
         limit: device.kind === "cpu" ? 2e-6 : 2e-5,
       });

@@ -13,9 +13,10 @@ import { Runner } from "../src/engine/runner.ts";
 import { openCheckpoint } from "../src/models/checkpoint.ts";
 import { linearWeights, loadModel, type Model, type WeightSource } from "../src/models/model.ts";
 import { stepPlan } from "../src/models/step_plan.ts";
+import { floatsOf } from "../src/models/weights.ts";
 import { readConfig } from "../src/models/families.ts";
 import { openFolder } from "../src/runtime/file.ts";
-import { type HostTensor, type Tensor, tensor } from "../src/tensor.ts";
+import { type HostTensor, tensor } from "../src/tensor.ts";
 import { onGpu, testDevices, testGpu } from "./devices.ts";
 import { distance } from "./kernel_contract.ts";
 import { newModule } from "./new_module.ts";
@@ -132,8 +133,10 @@ async function openTiny(
 
 /** A linear's weight and bias as a CPU device holds them. */
 function held(model: Model, index: number): Record<string, number[]> {
+  const { weight, bias } = linearWeights(model, index);
   return Object.fromEntries(
-    Object.entries(linearWeights(model, index)).map(([name, t]) => [name, [...(t as HostTensor).data]]),
+    Object.entries({ weight: floatsOf(weight)!, ...(bias && { bias }) })
+      .map(([name, t]) => [name, [...(t as HostTensor).data]]),
   );
 }
 
@@ -165,7 +168,7 @@ test("loadModel widens linears of unlike dtypes that share a projection", async 
         : await source.read(name),
   });
   const { model, weights } = await openTiny(device, "llama", halved);
-  assert.equal((model.projections[4].weight as Tensor).dtype, "float32");
+  assert.equal(floatsOf(model.projections[4].weight)?.dtype, "float32");
   assert.deepEqual(held(model, 8).weight, Array(8 * 16).fill(1));
   assert.deepEqual(held(model, 9).weight, [...weights.get("model.layers.1.self_attn.v_proj.weight")!.data]);
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { dequantize } from "../kernels/quantized/format.ts";
+import { widen } from "../kernels/half.ts";
 import { loadAdapter } from "../src/adapters/peft.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
@@ -11,8 +11,8 @@ import type { ReadableFolder, WritableFolder } from "../src/folder.ts";
 import { mergeFolder } from "../src/merge.ts";
 import { openCheckpoint } from "../src/models/checkpoint.ts";
 import { loadModel, type Model, type WeightSource } from "../src/models/model.ts";
-import { bitsOf, headBits, type QuantizeTo } from "../src/models/quantization.ts";
-import { isQuantized, quantizeTensor } from "../src/models/weights.ts";
+import { formatOf, headFormat, type QuantizeTo } from "../src/models/quantization.ts";
+import { quantizeTensor } from "../src/models/weights.ts";
 import { readConfig } from "../src/models/families.ts";
 import { quantizeFolder } from "../src/quantize.ts";
 import { openFolder } from "../src/runtime/file.ts";
@@ -90,11 +90,12 @@ async function loadRounded(device: Device, name: string, to: QuantizeTo): Promis
     async read(name) {
       const stored = await source.read(source.names.includes(name) ? name : "model.embed_tokens.weight");
       if (!/(_proj|lm_head)\.weight$/.test(name)) return stored;
-      const bits = name === "lm_head.weight" ? headBits : bitsOf[to];
-      const { words, scales } = quantizeTensor(stored, { name, bits });
-      const [out, inSize] = stored.shape;
-      const arrays = { words: words.data as Uint32Array, scales: scales.data as Uint16Array };
-      return tensor(dequantize(arrays, { out, in: inSize, bits }), stored.shape);
+      const format = name === "lm_head.weight" ? headFormat : formatOf[to];
+      const { shape, tensors: { words, scales } } = quantizeTensor(stored, { name, format });
+      return tensor(
+        format.rows({ words: words.data, scales: widen(scales.data, scales.dtype) }, shape),
+        stored.shape,
+      );
     },
   };
   return await loadModel(device, { config, source: rounded }).finally(() => source.close());
@@ -138,9 +139,9 @@ for (const name of ["tiny/llama", "tiny/llama-bias-tied", "tiny/qwen2", "tiny/mi
       const saved = await load(device, await quantized(name, to));
       const made = await load(device, await openFolder(fixture(name)), to);
       assert.deepEqual(numbersOf(saved), numbersOf(made));
-      assert.ok(isQuantized(saved.head.weight) && saved.head.weight.bits === 8);
+      assert.equal(saved.head.weight.format, headFormat);
       const { weight } = saved.projections[0];
-      assert.ok(isQuantized(weight) && weight.bits === bitsOf[to]);
+      assert.equal(weight.format, formatOf[to]);
     }
   });
 }
@@ -211,9 +212,9 @@ test("weights are quantised once, from finite numbers, and not merged into after
   const folder = await quantized("tiny/llama", "int8");
   await refuses(
     load(cpu, folder, "int4"),
-    /Cannot quantize the model as int4: its folder has weights of 8 bits/,
+    /Cannot quantize the model as int4: its folder has weights of q8_32 already/,
   );
-  await refuses(quantizeFolder({ model: folder, to: "int8", out: new MemoryFolder() }), /of 8 bits already/);
+  await refuses(quantizeFolder({ model: folder, to: "int8", out: new MemoryFolder() }), /of q8_32 already/);
   await assert.rejects(load(cpu, await openFolder(fixture("tiny/llama")), "int2" as QuantizeTo), RangeError);
   const adapter = await loadAdapter(await openFolder(fixture("training/lora/start")));
   await refuses(

@@ -1,4 +1,4 @@
-// y = or += x W^T (+ bias) by a weight in blocks of 32 numbers of 8 or 4 bits (see kernels/quantized/format.ts).
+// y = or += x W^T (+ bias) by a weight in blocks of 32 numbers of 8 or 4 bits (see kernels/formats/q32/blocks.ts).
 //
 // Each block of x is rounded to 16 bits by a scale of its own, so that products of a block are exact integers, eight to
 // an instruction: off by 2^-16 of the block's largest element, where the weight is off by 2^-8 of its own.

@@ -3,23 +3,16 @@
  *
  * @module
  */
-import type { TypedArray } from "../kernel.ts";
+import type { WeightFormat } from "../formats/format.ts";
+import type { Arrays } from "../kernel.ts";
 import { product } from "../linear/cpu.ts";
 import { transposedProduct } from "../linear/transposed_cpu.ts";
 import type { Sizes } from "./launch.ts";
 
-/** Arrays of a call; without `dhidden`, losses alone are wanted. */
-export interface CrossEntropyArrays {
-  readonly hidden: TypedArray;
-  readonly weight: TypedArray;
-  readonly targets: TypedArray;
-  readonly losses: TypedArray;
-  readonly dhidden?: TypedArray;
-}
-
-/** One row at a time by its definition. */
-export function crossEntropyReference(arrays: CrossEntropyArrays, { rows, dim, vocab, scale }: Sizes): void {
-  const { hidden, weight, targets, losses, dhidden } = arrays;
+/** One row at a time by its definition; without an array `dhidden`, losses alone. */
+export function crossEntropyReference(format: WeightFormat, arrays: Arrays, sizes: Sizes): void {
+  const { hidden, targets, losses, dhidden, ...stored } = arrays, { rows, dim, vocab, scale } = sizes;
+  const weight = format.rows(stored, { in: dim, out: vocab });
   for (let r = 0; r < rows; r++) {
     const logits = Array.from({ length: vocab }, (_, token) => {
       let sum = 0;
@@ -56,10 +49,10 @@ function rowLoss(logits: Float32Array, token: number): number {
   return loss + Math.log(sum);
 }
 
-/** Rows with a target only, some at a time, gathered. */
-export function crossEntropyCpu(arrays: CrossEntropyArrays, { rows, dim, vocab, scale }: Sizes): void {
-  const { targets, losses, dhidden } = arrays;
-  const hidden = arrays.hidden as Float32Array, weight = arrays.weight as Float32Array;
+/** Rows with a target only, some at a time, gathered; without an array `dhidden`, losses alone. */
+export function crossEntropyCpu(format: WeightFormat, arrays: Arrays, sizes: Sizes): void {
+  const { hidden: from, targets, losses, dhidden, ...stored } = arrays, { rows, dim, vocab, scale } = sizes;
+  const hidden = from as Float32Array, weight = format.rows(stored, { in: dim, out: vocab });
   losses.fill(0, 0, rows);
   dhidden?.fill(0, 0, rows * dim);
   const wanted = Array.from({ length: rows }, (_, r) => r).filter((r) => targets[r] < vocab);

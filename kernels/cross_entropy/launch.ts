@@ -11,11 +11,11 @@ import {
   type Limits,
   type Table,
   uniformStruct,
-  type UniformType,
   workgroupBuiltins,
   workgroupIndex,
 } from "../kernel.ts";
-import { type Operand, partialScratch, productLaunch, type Size } from "../linear/product.ts";
+import type { StoredWeight, TextSize } from "../formats/format.ts";
+import { floats, ofWeight, partialScratch, productLaunch } from "../linear/product.ts";
 
 /** Uniform words of the cross-entropy kernels. */
 export const uniforms = { rows: "u32", dim: "u32", vocab: "u32", scale: "f32" } as const;
@@ -107,8 +107,6 @@ ${
 }
 `;
 
-const float32 = (operand: Omit<Operand, "dtype">): Operand => ({ ...operand, dtype: "float32" });
-
 /** Binds the chunk's own table as `start`. */
 const startingAt = (first: number) => (dispatch: Dispatch): Dispatch => ({
   ...dispatch,
@@ -129,37 +127,29 @@ function softmax(rows: number, options: { gradient: boolean; chunk: number }, li
   };
 }
 
-/** The head's weight (vocab, dim) as the operand of a product. */
-export type HeadWeight = Pick<Operand, "name" | "dtype" | "quantized">;
-
-/** The launch for losses alone, or with the gradient of the hidden states. */
+/**
+ * The launch for losses alone, or with the gradient of the hidden states; the head's weight is (vocab, dim).
+ *
+ * @throws RangeError for a weight that its format cannot have.
+ */
 export function crossEntropyLaunch(
   u: Sizes,
-  { uniforms, weight, gradient }: {
-    /** The kernel's uniform words; {@linkcode uniforms} come first. */
-    readonly uniforms: Readonly<Record<string, UniformType>>;
-    readonly weight: HeadWeight;
-    readonly gradient: boolean;
-  },
+  { weight, gradient }: { readonly weight: StoredWeight; readonly gradient: boolean },
   limits: Limits,
 ): Launch {
-  if (u.dim < 1 || u.vocab < 1) {
-    throw new RangeError(
-      `Cannot multiply by a weight of (${u.vocab}, ${u.dim}): both sizes must be positive`,
-    );
-  }
+  weight.format.check({ out: u.vocab, in: u.dim });
   const chunk = chunkRows(u.vocab);
   const dim = { count: u.dim, text: "uniforms.dim" }, vocab = { count: u.vocab, text: "uniforms.vocab" };
   const dispatches: Dispatch[] = [], tables: Record<string, Table> = {};
   let partials: Record<string, number> = {};
   for (let first = 0; first < u.rows; first += chunk) {
-    const rows: Size = { count: Math.min(chunk, u.rows - first), text: rowsHere };
+    const rows: TextSize = { count: Math.min(chunk, u.rows - first), text: rowsHere };
     const common = { uniforms, rows, also: ["start"], constants: { chunk } };
     const base = { count: first * u.dim, text: "u32(start[0]) * uniforms.dim" };
     const products = [productLaunch({
       ...common,
-      x: float32({ name: "hidden", along: "inner", shape: [rows, dim], base }),
-      weight: { ...weight, along: "inner", shape: [vocab, dim] },
+      x: { stored: floats({ name: "hidden", base }), along: "inner", shape: [rows, dim] },
+      weight: { stored: ofWeight(weight), along: "inner", shape: [vocab, dim] },
       y: { name: "logits", put: "logits[row * uniforms.vocab + column] = value;" },
       columns: vocab,
       inner: dim,
@@ -167,8 +157,8 @@ export function crossEntropyLaunch(
     if (gradient) {
       products.push(productLaunch({
         ...common,
-        x: float32({ name: "logits", along: "inner", shape: [rows, vocab] }),
-        weight: { ...weight, along: "outer", shape: [vocab, dim] },
+        x: { stored: floats({ name: "logits" }), along: "inner", shape: [rows, vocab] },
+        weight: { stored: ofWeight(weight), along: "outer", shape: [vocab, dim] },
         y: {
           name: "dhidden",
           put: `dhidden[${base.text} + row * uniforms.dim + column] = uniforms.scale * value;`,

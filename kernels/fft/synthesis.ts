@@ -8,12 +8,13 @@
  *
  * @module
  */
-import type { Limits } from "../kernel.ts";
 import { index, type Place } from "./layout.ts";
+import { Pairs } from "./pairs.ts";
 import type { TransformPlan } from "./plan.ts";
-import { type Ahead, aheadOfTurns, eachTurn, type Held } from "./stages.ts";
+import type { Products } from "./products.ts";
+import { type Ahead, aheadOfTurns, type Held } from "./stages.ts";
 import type { Twiddles } from "./twiddles.ts";
-import { expose, type Round, roundsOf, transform, workBytes } from "./wgsl.ts";
+import { expose, type Round, roundsOf, transform } from "./wgsl.ts";
 
 /** Workgroups a synthesis of one row takes. */
 export const synthesisGroups = (plan: TransformPlan): number => plan.residues;
@@ -49,96 +50,6 @@ export interface Synthesis {
   readonly run: string;
   /** The row then, as elements of `elementType`. */
   readonly row: Held;
-}
-
-/** Coefficients that an adapter usually has at most: memory is made for their products, even beside short rows. */
-const usualEntries = 1024;
-/** Entries of a row that products are made of at most, and of those an invocation's. */
-const mostEntries = 2048;
-const mostOfInvocation = 8;
-/** Entries that an invocation reads long before they are used, so that memory is not waited for. */
-const readAhead = 2;
-
-/**
- * Entries whose products fit `work`, where all `plans` share it; 0 when that is too few to pay. Each entry is then
- * multiplied once, by neighbouring invocations, before the bins sum what is theirs.
- */
-export function productCount(plans: readonly TransformPlan[], limits: Limits): number {
-  if (plans.every(({ mode, size }) => mode !== "half" || size < 64)) return 0;
-  const [{ threads }] = plans;
-  const bytes = Math.max(workBytes(plans), Math.min(8 * usualEntries, limits.workgroupStorageBytes));
-  const most = Math.min(bytes / 8, mostEntries, mostOfInvocation * threads);
-  return Math.floor(most / threads) * threads;
-}
-
-/**
- * The products of a row's entries, made by neighbouring invocations. They take the place of what `work` holds, so each
- * invocation keeps its own until all are made: workgroups with less memory are more at a time.
- */
-export interface Products {
-  /** Most entries of a row that is summed from products. */
-  readonly most: number;
-  readonly declare: string;
-  /** Statements that read each invocation's first entries. */
-  readonly fetch: string;
-  /** Statements that put the products of all entries, up to `most`, in place of what `work` holds. */
-  multiply(round: Round): string;
-  /** WGSL expression of an entry's product. */
-  readonly at: (entry: string) => string;
-}
-
-/** What products are made of. */
-export interface ProductsOf {
-  /** Of {@linkcode productCount}. */
-  readonly most: number;
-  readonly plan: TransformPlan;
-  /** WGSL expression of the number of a row's entries. */
-  readonly count: string;
-  /** Whether entries are read from `work`. */
-  readonly fromWork: boolean;
-  /** Whether invocations read all of their entries, and of bins in `work` the turns, before `work` holds these. */
-  readonly ahead?: boolean;
-}
-
-/** Products of up to `most` entries; undefined where there is no room. */
-export function entryProducts(
-  { most, plan, count, fromWork, ahead = false }: ProductsOf,
-): Products | undefined {
-  if (most === 0) return undefined;
-  const { threads, parts } = plan;
-  const early = ahead ? most / threads : readAhead;
-  const each = (end: number, body: (b: number, e: string) => string): string =>
-    Array.from(
-      { length: Math.min(end, most / threads) },
-      (_, b) => body(b, b === 0 ? "local" : `local + ${b * threads}u`),
-    ).join("\n") + "\n";
-  const put = (e: string, value: string): string =>
-    parts ? `work[2 * (${e})] = ${value}.x; work[2 * (${e}) + 1] = ${value}.y;` : `work[${e}] = ${value};`;
-  const product = (b: number, e: string, suffix: string): string =>
-    ahead
-      ? `coefficient_${b} * turned_spectrum${suffix}(source_${b}, turn_${b})`
-      : `product${suffix}(${
-        b < early ? `source_${b}, coefficient_${b}` : `source(${e}), coefficient(${e})`
-      })`;
-  return {
-    most,
-    declare: each(
-      early,
-      (b) => `var source_${b} = 0u; var coefficient_${b} = 0.0;${ahead ? ` var turn_${b} = vec2f();` : ""}`,
-    ),
-    fetch: each(
-      early,
-      (b, e) => `if (${e} < ${count}) { source_${b} = source(${e}); coefficient_${b} = coefficient(${e}); }`,
-    ) + (ahead ? each(early, (b) => `turn_${b} = turn_of(source_${b});`) : ""),
-    multiply: ({ suffix }) =>
-      each(
-        Infinity,
-        (b, e) =>
-          `var product_${b} = vec2f(); if (${e} < ${count}) { product_${b} = ${product(b, e, suffix)}; }`,
-      ) + (fromWork ? "workgroupBarrier();\n" : "") +
-      each(Infinity, (b, e) => `if (${e} < ${count}) { ${put(e, `product_${b}`)} }`),
-    at: (e) => parts ? `vec2f(work[2 * ${e}], work[2 * ${e} + 1])` : `work[${e}]`,
-  };
 }
 
 /** WGSL functions that all of a kernel's syntheses share. */
@@ -271,102 +182,8 @@ ${hi(b)} = conj(s - t);
     ahead: ahead ? [...turns, ...text.ahead] : [],
     offsetsAhead: pairs.offsetsAhead,
     declare: pairs.declare,
-    sums: (round) => products ? produced(of.count, { products, pairs, round }) : pulled(pairs, round),
+    sums: (round) => pairs.gather(round, products && { products, count: of.count }),
     run: pack + text.declare + run,
     row: output,
   };
-}
-
-/** Bins of an invocation that pack with each other: k and size - k, and the middle one alone. */
-class Pairs {
-  readonly mid: string;
-  readonly turns: { readonly count: number; readonly threads: number };
-  private readonly suffix: string;
-  /** Whether `offsetsAhead` reads where each bin's entries begin and end. */
-  private readonly ahead: boolean;
-
-  constructor(readonly plan: TransformPlan, { suffix, ahead }: { suffix: string; ahead: boolean }) {
-    this.suffix = suffix;
-    this.ahead = ahead;
-    this.mid = `mid${suffix}`;
-    this.turns = { count: Math.floor((plan.size - 1) / 2) + 1, threads: plan.threads };
-  }
-
-  readonly lo = (b: number): string => `lo${this.suffix}_${b}`;
-  readonly hi = (b: number): string => `hi${this.suffix}_${b}`;
-
-  get declare(): string {
-    const turns = Math.ceil(this.turns.count / this.turns.threads);
-    return Array.from(
-      { length: turns },
-      (_, b) => `var ${this.lo(b)} = vec2f(); var ${this.hi(b)} = vec2f();\n`,
-    )
-      .join("") + `var ${this.mid} = vec2f();\n`;
-  }
-
-  /** `body` for each of an invocation's pairs, bin `j` in scope. */
-  each(body: (b: number) => string): string {
-    return eachTurn(this.turns, body);
-  }
-
-  /** `code` where there is a middle bin, by the invocation that has it. */
-  middle(code: string): string {
-    const { size } = this.plan;
-    return size > 1 && size % 2 === 0 ? `if (local == 0) { ${code} }\n` : "";
-  }
-
-  /** Where the entries of each bin begin and end, to be read ahead. */
-  get offsetsAhead(): Ahead[] {
-    if (!this.ahead) return [];
-    const { size } = this.plan;
-    const ends = (variable: string, bin: string): Ahead[] => [
-      { variable: `${variable}_begin`, type: "u32", value: `offset(${bin})` },
-      { variable: `${variable}_end`, type: "u32", value: `offset(${bin} + 1)` },
-    ];
-    return [
-      ...aheadOfTurns(
-        this.turns,
-        (b, j) => [...ends(this.lo(b), j), ...ends(this.hi(b), `(${size}u - ${j})`)],
-      ),
-      ...(size % 2 === 0 ? ends(this.mid, `${size / 2}u`) : []),
-    ];
-  }
-
-  /** `sum` of every bin into its variable, given where its entries begin and end. */
-  sums(sum: (variable: string, entries: { bin: string; begin: string; end: string }) => string): string {
-    const { size } = this.plan;
-    const one = (variable: string, bin: string): string =>
-      this.ahead
-        ? sum(variable, { bin, begin: `${variable}_begin`, end: `${variable}_end` })
-        : sum(variable, { bin, begin: `offset(${bin})`, end: `offset(${bin} + 1)` });
-    return this.each((b) => one(this.lo(b), "j") + one(this.hi(b), `${size}u - j`)) +
-      this.middle(one(this.mid, `${size / 2}u`));
-  }
-}
-
-/** Sums each bin from its entries' own function. */
-function pulled(pairs: Pairs, { suffix }: Round): string {
-  return pairs.sums((variable, { bin }) => `${variable} += gather${suffix}(${bin});\n`);
-}
-
-/** Sums each bin from products; rows of more entries than fit are summed from the entries themselves. */
-function produced(
-  count: string,
-  { products, pairs, round }: {
-    readonly products: Products;
-    readonly pairs: Pairs;
-    readonly round: Round;
-  },
-): string {
-  const sum = (variable: string, { begin, end }: { begin: string; end: string }): string =>
-    `{ let end = ${end}; for (var e = ${begin}; e < end; e++) { ${variable} += ${products.at("e")}; } }\n`;
-  return /* wgsl */ `
-if (${count} <= ${products.most}u) {
-  ${products.multiply(round)}
-  workgroupBarrier();
-  ${pairs.sums(sum)}
-} else {
-  ${pulled(pairs, round)}
-}
-`;
 }

@@ -1,12 +1,14 @@
 /**
  * A dense product of one row and what the row's adapter adds to it, side by side in one dispatch.
  *
- * One after the other, the adapters' few workgroups have the GPU to themselves and wait for memory most of their time: 12
- * us each in a step of Llama-3.2-1B on an H100, a third of the whole step. Both need x, and neither the other's result, so
- * here they run at once. Each puts its part into a plane of `sums`, which a second dispatch adds up.
+ * One after the other, the adapters' few workgroups have the GPU to themselves and wait for memory most of their time. In a
+ * step of Llama-3.2-1B on an H100 that is 12 us each, a third of the whole step. Both need x, and neither the other's
+ * result, so here they run at once. Each puts its part into a plane of `sums`, which the dispatch that reads the result adds up.
  *
  * @module
  */
+import { dense as floats } from "../formats/dense.ts";
+import { stepsOf as stepsOfWeight, type WeightSteps } from "../formats/format.ts";
 import { index } from "../fft/layout.ts";
 import type { TransformPlan } from "../fft/plan.ts";
 import { elementType } from "../fft/real.ts";
@@ -23,8 +25,9 @@ import {
   workgroupBuiltins,
   workgroupIndex,
 } from "../kernel.ts";
+import { Kept } from "../kept.ts";
 import { addDot, walkText } from "../linear/matvec.ts";
-import { wideMatvec } from "../linear/wgsl.ts";
+import type { Parts, ReadSource } from "../parts.ts";
 import { type FusedText, fusedText, type Target } from "./fused.ts";
 import { binding, type Shape, types } from "./shape.ts";
 
@@ -43,12 +46,15 @@ export interface Dense {
   readonly dtype: DType;
 }
 
+const stepsOf = ({ in: inSize, dtype }: Dense): WeightSteps =>
+  stepsOfWeight({ format: floats, types: { weight: dtype } }, inSize);
+
 /**
- * Whether the two had better run side by side, and can: one row, whole quads of inputs, and transforms that fit one
- * workgroup's memory. Of more rows the product asks more of its few threads: on an H100 four by (2048, 2048) still gain a
- * fourth, by (16384, 2048) they lose two fifths, and each number of rows would be a text of its own to compile.
+ * Whether it pays to run the two side by side: one row, whole quads of inputs, and transforms that fit one workgroup's
+ * memory. With more rows the product asks more of its few threads. On an H100 four rows by (2048, 2048) still gain a
+ * fourth; by (16384, 2048) they lose two fifths. Each number of rows would be a text of its own to compile, too.
  */
-export function runsBeside({ rows, input, segments }: Shape): boolean {
+function runsBeside({ rows, input, segments }: Shape): boolean {
   const plans = [input, ...segments.map(({ plan }) => plan)];
   return rows === 1 && input.length % 4 === 0 && input.mode === "half" &&
     plans.every(({ residues, parts }) => residues === 1 && !parts);
@@ -70,8 +76,8 @@ function planeTarget({ rows, columns }: Shape, threads: number): Target {
 }
 
 /** A workgroup's part of the product: its teams make four columns each. */
-function productText({ columns }: Shape, { in: inSize, dtype }: Dense, threads: number): string {
-  const weight = wideMatvec(dtype, inSize);
+function productText({ columns }: Shape, dense: Dense, threads: number): string {
+  const weight = stepsOf(dense);
   const lanes = Math.min(threads, teamThreads), teams = threads / lanes, pairs = teams * walk.columns / 2;
   return `
   let first_column = id * ${teams * walk.columns};
@@ -117,7 +123,7 @@ function bothPlanes(shape: Shape, dense: Dense, limits: Limits): Dispatch {
     ...["x", "weight", "slots", "records", "tables", "values", "twiddles"].map(binding),
     { name: "sums", access: "read_write" },
   ];
-  const { type } = wideMatvec(dense.dtype, dense.in);
+  const { types: [type] } = stepsOf(dense);
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
 ${declareBindings(bindings, { ...types, x: "vec4f", weight: type, sums: "f32" })}
@@ -151,50 +157,38 @@ ${productText(shape, dense, threads)}
   return { wgsl, bindings, grid: grid(text.groups + Math.ceil(columns / atOnce), limits) };
 }
 
-/**
- * Statements that put element `i` of the sum of both planes, and of what y holds if that is added to, into y and a new
- * variable `name`; the planes and y have elements of `type`.
- */
-export function totalText({ rows, columns }: Shape, type: "f32" | "vec4f", name: string, i: string): string {
-  const plane = rows * columns / (type === "f32" ? 1 : 4);
-  return `var ${name} = sums[${i}] + sums[${plane} + ${i}];
-  if (uniforms.accumulate != 0) { ${name} += y[${i}]; }
-  y[${i}] = ${name};`;
+/** How a reader that calls the result `result` reads the sum of both planes, and of what it holds if that is added to. */
+function planes({ rows, columns }: Shape, accumulate: boolean, result: string): ReadSource {
+  return {
+    bindings: [{ name: "sums", access: "read" }, { name: result, access: "read_write" }],
+    types: (unit) => ({ sums: unit, [result]: unit }),
+    read(name, i, unit) {
+      const plane = rows * columns / (unit === "f32" ? 1 : 4);
+      const all = `sums[${i}] + sums[${plane} + ${i}]${accumulate ? ` + ${result}[${i}]` : ""}`;
+      return `let ${name} = ${all};\n  ${result}[${i}] = ${name};`;
+    },
+  };
 }
 
-/** The dispatch that reads the planes. */
-export type Finish = (shape: Shape, limits: Limits) => Dispatch;
-
-/** Only adds them up. */
-const addPlanes: Finish = (shape, limits) => {
-  const bindings = ["sums", "y"].map(binding);
-  const count = shape.rows * shape.columns;
-  const wgsl = /* wgsl */ `
-${uniformStruct(shape.uniforms)}
-${declareBindings(bindings, { sums: "f32", y: "f32" })}
-@compute @workgroup_size(256)
-fn main(${workgroupBuiltins}) {
-  let i = (${workgroupIndex}) * 256 + local;
-  if (i >= ${count}) { return; }
-  ${totalText(shape, "f32", "total", "i")}
-}
-`;
-  return { wgsl, bindings, grid: grid(Math.ceil(count / 256), limits) };
-};
+const launches = new Kept<Launch>();
 
 /**
- * The launch of y = or += x W^T + x dW^T, and of what `finish` makes of y; see {@linkcode runsBeside}.
+ * y = x W^T + x dW^T, or y += it, as two planes; undefined for what does not run side by side.
  *
- * @param shape Its uniforms have `accumulate` and `in`, and those of `fourier_linears`.
+ * @param shape Its uniforms are those of `fourier_linears`.
  */
-export function besideLaunch(
+export function besideParts(
   shape: Shape,
   dense: Dense,
-  { limits, finish = addPlanes }: { readonly limits: Limits; readonly finish?: Finish },
-): Launch {
-  return {
-    dispatches: [bothPlanes(shape, dense, limits), finish(shape, limits)],
+  { accumulate, limits }: { readonly accumulate: boolean; readonly limits: Limits },
+): Parts | undefined {
+  if (!runsBeside(shape)) return undefined;
+  const { rows, segments, columns } = shape;
+  const key = `${rows}:${dense.in}:${segments.map(({ plan }) => plan.length)}:${dense.dtype}`;
+  const launch = launches.get(limits, key, () => ({
+    dispatches: [bothPlanes(shape, dense, limits)],
     tables: { twiddles: shape.tables.table },
-    scratch: { sums: 8 * shape.rows * shape.columns },
-  };
+    scratch: { sums: 8 * rows * columns },
+  }));
+  return { count: rows * columns, launch, source: (result) => planes(shape, accumulate, result) };
 }

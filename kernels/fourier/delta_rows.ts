@@ -8,15 +8,8 @@ import type { LongPlan } from "../fft/long_plan.ts";
 import { longSynthesis } from "../fft/long_synthesis.ts";
 import { alone, planTransform } from "../fft/plan.ts";
 import { elementType, halfBins, rowElements } from "../fft/real.ts";
-import {
-  entryProducts,
-  gatherFunctions,
-  productCount,
-  putReversed,
-  synthesis,
-  synthesisGroups,
-  wholeRounds,
-} from "../fft/synthesis.ts";
+import { entryProducts, productCount } from "../fft/products.ts";
+import { gatherFunctions, putReversed, synthesis, synthesisGroups, wholeRounds } from "../fft/synthesis.ts";
 import { termsDispatch } from "../fft/terms.ts";
 import type { TwiddleTables } from "../fft/twiddles.ts";
 import { fftFunctions, workMemory } from "../fft/wgsl.ts";

@@ -13,14 +13,8 @@ import {
   rowElements,
   spectrumFunctions,
 } from "../fft/real.ts";
-import {
-  entryProducts,
-  gatherFunctions,
-  productCount,
-  type Products,
-  type Synthesis,
-  synthesis,
-} from "../fft/synthesis.ts";
+import { entryProducts, productCount, type Products } from "../fft/products.ts";
+import { gatherFunctions, type Synthesis, synthesis } from "../fft/synthesis.ts";
 import { readAhead } from "../fft/stages.ts";
 import { expose, fftFunctions, type Round, roundsOf, workMemory } from "../fft/wgsl.ts";
 import {

@@ -6,14 +6,8 @@
 import { analysisDispatch, type Part, partDeclaration, partsOf } from "../fft/analysis_dispatch.ts";
 import { planTransform } from "../fft/plan.ts";
 import { halfBins } from "../fft/real.ts";
-import {
-  entryProducts,
-  gatherFunctions,
-  productCount,
-  synthesis,
-  synthesisGroups,
-  wholeRounds,
-} from "../fft/synthesis.ts";
+import { entryProducts, productCount } from "../fft/products.ts";
+import { gatherFunctions, synthesis, synthesisGroups, wholeRounds } from "../fft/synthesis.ts";
 import { twiddleTables } from "../fft/twiddles.ts";
 import { fftFunctions, workMemory } from "../fft/wgsl.ts";
 import {

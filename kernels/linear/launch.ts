@@ -3,21 +3,15 @@
  *
  * @module
  */
-import {
-  type Binding,
-  type Choice,
-  type Dispatch,
-  type DType,
-  grid,
-  type Launch,
-  type Limits,
-} from "../kernel.ts";
-import { columnsOf, type Matvec, matvecThreads, matvecWgsl, rowBlock } from "./matvec.ts";
+import { dense } from "../formats/dense.ts";
+import { stepsOf, type StoredWeight } from "../formats/format.ts";
+import { type Binding, type Choice, type Dispatch, grid, type Launch, type Limits } from "../kernel.ts";
+import { columnsOf, matvecThreads, matvecWgsl, rowBlock } from "./matvec.ts";
 import { matrixLaunch, matrixTiles, matrixWays, takesMatrixUnits } from "./matrix_launch.ts";
-import { type Operand, partialScratch, type Product, productLaunch } from "./product.ts";
+import { floats, ofWeight, partialScratch, productLaunch } from "./product.ts";
 import type { Tile } from "./tiled.ts";
 import { productWays, type Walk, wayOf } from "./ways.ts";
-import { denseMatvec, elementsOfStep, putBody, putQuadBody, uniforms } from "./wgsl.ts";
+import { matvecPrelude, putBody, putQuadBody, uniforms } from "./wgsl.ts";
 
 interface Sizes {
   readonly rows: number;
@@ -25,46 +19,36 @@ interface Sizes {
   readonly out: number;
 }
 
-/** What of a dense product is not a size. */
+/** What of a product is not a size. */
 interface Kind {
-  readonly weight: DType;
+  readonly weight: StoredWeight;
   readonly bias: boolean;
 }
 
-/** A weight (out, in): its binding, and how elements are read. */
-type WeightOperand = Omit<Operand, "along" | "shape" | "base">;
-
-/** A product for few rows; `reads` are its bindings from x to the one before y, `steps` those of a row. */
-export function matvecDispatch(
-  weight: Matvec,
-  { sizes: { rows, out }, reads, steps, walk }: {
-    readonly sizes: Sizes;
-    readonly reads: readonly string[];
-    readonly steps: number;
-    readonly walk: Walk;
-  },
-  limits: Limits,
+/** A product for few rows. */
+function matvecDispatch(
+  { rows, in: inSize, out }: Sizes,
+  { weight, bias }: Kind,
+  { walk, limits }: { readonly walk: Walk; readonly limits: Limits },
 ): Dispatch {
-  const block = rowBlock(rows, weight.quads.length);
-  const threads = walk.subgroups ? 128 : matvecThreads(steps);
+  const names = Object.keys(weight.format.buffers), steps = stepsOf(weight, inSize);
+  const block = rowBlock(rows, steps.quads.length);
+  const threads = walk.subgroups ? 128 : matvecThreads(steps.count);
+  const reads = ["x", ...names, ...(bias ? ["bias"] : [])];
   const bindings: Binding[] = reads.map((name) => ({ name, access: "read" }));
+  const prelude = matvecPrelude({ names, steps, bias, inSize });
   return {
-    wgsl: matvecWgsl(weight, { block, threads, walk }),
+    wgsl: matvecWgsl({ ...steps, prelude }, { block, threads, walk }),
     bindings: [...bindings, { name: "y", access: "read_write" }],
     grid: grid(Math.ceil(rows / block) * Math.ceil(out / columnsOf(walk)), limits),
   };
 }
 
-/** The launch of y = or += x W^T (+ bias) in tiles; `uniforms` have the words of the linear kernels among them. */
-export function tiledLaunch(
-  weight: WeightOperand,
-  { sizes, bias, uniforms, tile }: {
-    readonly sizes: Sizes;
-    readonly bias: boolean;
-    readonly uniforms: Product["uniforms"];
-    readonly tile: Tile;
-  },
-  limits: Limits,
+/** A product in tiles. */
+function tiledLaunch(
+  sizes: Sizes,
+  { weight, bias }: Kind,
+  { tile, limits }: { readonly tile: Tile; readonly limits: Limits },
 ): Launch {
   const rows = { count: sizes.rows, text: "uniforms.rows" };
   const inner = { count: sizes.in, text: "uniforms.in" };
@@ -72,8 +56,8 @@ export function tiledLaunch(
   const made = productLaunch(
     {
       uniforms,
-      x: { name: "x", dtype: "float32", along: "inner", shape: [rows, inner] },
-      weight: { ...weight, along: "inner", shape: [columns, inner] },
+      x: { stored: floats({ name: "x" }), along: "inner", shape: [rows, inner] },
+      weight: { stored: ofWeight(weight), along: "inner", shape: [columns, inner] },
       y: { name: "y", put: putBody(bias), putQuad: putQuadBody(bias) },
       rows,
       columns,
@@ -86,19 +70,20 @@ export function tiledLaunch(
   return { dispatches: made.dispatches, scratch: partialScratch([made]) };
 }
 
-/** The launch of dx = or += dy W, in tiles; `uniforms` as {@linkcode tiledLaunch} takes them. */
-export function transposedLaunch(
-  weight: WeightOperand,
-  { sizes, uniforms }: { readonly sizes: Sizes; readonly uniforms: Product["uniforms"] },
-  limits: Limits,
-): Launch {
+/**
+ * The launch of dx = or += dy W, in tiles.
+ *
+ * @throws RangeError for a weight that its format cannot have.
+ */
+export function transposedLaunch(sizes: Sizes, weight: StoredWeight, limits: Limits): Launch {
+  weight.format.check(sizes);
   const rows = { count: sizes.rows, text: "uniforms.rows" };
   const inner = { count: sizes.out, text: "uniforms.out" };
   const columns = { count: sizes.in, text: "uniforms.in" };
   const made = productLaunch({
     uniforms,
-    x: { name: "dy", dtype: "float32", along: "inner", shape: [rows, inner] },
-    weight: { ...weight, along: "outer", shape: [inner, columns] },
+    x: { stored: floats({ name: "dy" }), along: "inner", shape: [rows, inner] },
+    weight: { stored: ofWeight(weight), along: "outer", shape: [inner, columns] },
     y: {
       name: "dx",
       put: `let i = row * uniforms.in + column;
@@ -113,11 +98,18 @@ export function transposedLaunch(
   return { dispatches: made.dispatches, scratch: partialScratch([made]) };
 }
 
+/** Whether matrix units, which multiply float16, can multiply by a weight as it is stored. */
+function suitsMatrixUnits({ format, types }: StoredWeight, sizes: Sizes, limits: Limits): boolean {
+  return format === dense && types.weight === "float16" && takesMatrixUnits(sizes, limits);
+}
+
 /** The ways of y = or += x W^T (+ bias): tiles on matrix units where there are such, and plain arithmetic. */
-export function linearWays(sizes: Sizes, weight: DType, limits: Limits): Choice {
+export function linearWays(sizes: Sizes, weight: StoredWeight, limits: Limits): Choice {
   const { rows, in: inner, out: columns } = sizes;
-  const plain = productWays({ rows, columns, inner, weight }, limits);
-  if (weight !== "float16" || !takesMatrixUnits(sizes, limits)) return plain;
+  const { buffers, stepBytes } = weight.format;
+  const stored = Object.keys(buffers).map((name) => weight.types[name]).join(" and ");
+  const plain = productWays({ rows, columns, inner, weight: stored, stepBytes }, limits);
+  if (!suitsMatrixUnits(weight, sizes, limits)) return plain;
   const { key, ways } = matrixWays(sizes);
   // With many rows, plain arithmetic is never as fast.
   return { key, ways: rows <= 128 ? [...ways, plain.ways[0]] : ways };
@@ -126,31 +118,23 @@ export function linearWays(sizes: Sizes, weight: DType, limits: Limits): Choice 
 /**
  * The launch of y = or += x W^T (+ bias).
  *
- * @throws RangeError for an empty weight, and for a way that there is not.
+ * @throws RangeError for a weight that its format cannot have, and for a way that there is not.
  */
 export function linearLaunch(
   sizes: Sizes,
-  { weight, bias }: Kind,
-  { limits, way = linearWays(sizes, weight, limits).ways[0] }: {
+  kind: Kind,
+  { limits, way = linearWays(sizes, kind.weight, limits).ways[0] }: {
     readonly limits: Limits;
     readonly way?: string;
   },
 ): Launch {
-  const { in: inSize, out } = sizes;
-  if (inSize < 1 || out < 1) {
-    throw new RangeError(`Cannot multiply by a weight of (${out}, ${inSize}): both sizes must be positive`);
-  }
+  const { weight, bias } = kind;
+  weight.format.check(sizes);
   const matrixTile = matrixTiles[way];
-  if (matrixTile && weight === "float16" && takesMatrixUnits(sizes, limits)) {
+  if (matrixTile && suitsMatrixUnits(weight, sizes, limits)) {
     return matrixLaunch(sizes, { tile: matrixTile, bias }, limits);
   }
   const chosen = wayOf(way);
-  if ("walk" in chosen) {
-    const reads = ["x", "weight", ...(bias ? ["bias"] : [])];
-    const steps = inSize / elementsOfStep(weight, inSize);
-    const matvec = denseMatvec(weight, { inSize, bias });
-    return { dispatches: [matvecDispatch(matvec, { sizes, reads, steps, walk: chosen.walk }, limits)] };
-  }
-  const operand = { name: "weight", dtype: weight };
-  return tiledLaunch(operand, { sizes, bias, uniforms, tile: chosen.tile }, limits);
+  if ("tile" in chosen) return tiledLaunch(sizes, kind, { tile: chosen.tile, limits });
+  return { dispatches: [matvecDispatch(sizes, kind, { walk: chosen.walk, limits })] };
 }

@@ -3,29 +3,13 @@
  *
  * @module
  */
+import type { WeightSteps } from "../formats/format.ts";
 import { workgroupBuiltins, workgroupIndex } from "../kernel.ts";
 import type { Walk } from "./ways.ts";
 
-/** How a weight is read along its rows, in steps of one load each. */
-export interface Matvec {
-  /** Declares the uniforms, what is read, `x_quad(row, quad)`, and `put(row, column, value)`. */
+/** A weight, and the declarations that its text stands under: see `matvecPrelude` of wgsl.ts. */
+export interface Matvec extends WeightSteps {
   readonly prelude: string;
-  /** WGSL expression of the steps of a row. */
-  readonly steps: string;
-  /** WGSL expression of where the row of the weight of a column begins. */
-  readonly begin: (column: string) => string;
-  /** WGSL expression of what step `k` reads of such a row. */
-  readonly load: (begin: string, k: string) => string;
-  /** WGSL expressions of the quads in what was read. */
-  readonly quads: readonly ((loaded: string) => string)[];
-  /** What a quantised weight needs as well. */
-  readonly scaled?: {
-    /** WGSL expression of a step's scale. */
-    readonly scale: (begin: string, k: string) => string;
-    /** The order of a quad's numbers, as a swizzle of x's, and what each is too large by. */
-    readonly order: string;
-    readonly offset: number;
-  };
 }
 
 /** Rows of x that one workgroup takes: named accumulators, so a small power of two. */
@@ -62,7 +46,7 @@ const lines = <T>(items: readonly T[], line: (item: T) => string): string => ite
 
 /** Adds up steps `k`, `k + stride`, ..., all read before the first is used. */
 function stepsText(
-  { begin: _, ...weight }: Omit<Matvec, "prelude">,
+  { begin: _, ...weight }: WeightSteps,
   { block, walk }: Shape,
   at: readonly string[],
 ): string {
@@ -107,7 +91,7 @@ const mostRead = 8;
 
 /** `sum<row>_<column>`: all steps of one thread; what is left after the last whole number of `walk.steps` goes one by one. */
 export function walkText(
-  weight: Omit<Matvec, "prelude">,
+  weight: WeightSteps,
   shape: Shape,
   { lane, stride }: { lane: string; stride: string },
 ): string {

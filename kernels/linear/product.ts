@@ -8,7 +8,6 @@
 import {
   type Binding,
   type Dispatch,
-  type DType,
   grid,
   type Limits,
   uniformStruct,
@@ -16,36 +15,33 @@ import {
   workgroupBuiltins,
   workgroupIndex,
 } from "../kernel.ts";
-import { loader, storageType } from "../half.ts";
-import {
-  numbersFunctions,
-  quadBody,
-  type QuantizedText,
-  rowBegin,
-  scaleFunction,
-} from "../quantized/wgsl.ts";
+import { floatQuads, type Floats } from "../formats/dense.ts";
+import type { LineText, QuadText, StoredWeight, TextSize } from "../formats/format.ts";
 import { type Along, sidesOf, threadsOf, type Tile, tiledWgsl } from "./tiled.ts";
 import { usualTile } from "./ways.ts";
-import { wideWeight } from "./wgsl.ts";
 
-/** A size as a number, for the grid, and as WGSL, for the text, which then serves all sizes. */
-export interface Size {
-  readonly count: number;
-  readonly text: string;
+/** What a matrix is stored in: its bindings, and how they are read. */
+interface Stored {
+  readonly names: readonly string[];
+  readonly quads: (line: LineText) => QuadText;
 }
 
-/** A row-major matrix in a buffer. */
+/** A row-major matrix. */
 export interface Operand {
-  /** The binding's name. */
-  readonly name: string;
-  readonly dtype: DType;
+  readonly stored: Stored;
   readonly along: Along;
   /** Lines, and elements of a line. */
-  readonly shape: readonly [lines: Size, length: Size];
-  /** First element in the buffer, 0 if missing. */
-  readonly base?: Size;
-  /** Of a quantised weight, whose words are the operand's buffer: the binding of its scales; it has no base. */
-  readonly quantized?: Pick<QuantizedText, "scales" | "scaleType" | "bits">;
+  readonly shape: readonly [lines: TextSize, length: TextSize];
+}
+
+/** A matrix of float32. */
+export function floats(of: Omit<Floats, "dtype">): Stored {
+  return { names: [of.name], quads: (line) => floatQuads({ ...of, dtype: "float32" }, line) };
+}
+
+/** A weight of some format. */
+export function ofWeight({ format, types }: StoredWeight): Stored {
+  return { names: Object.keys(format.buffers), quads: (line) => format.quads(line, types) };
 }
 
 /** y (rows, columns) from x times weight, summed over `inner`. */
@@ -64,9 +60,9 @@ export interface Product {
      */
     readonly putQuad?: string;
   };
-  readonly rows: Size;
-  readonly columns: Size;
-  readonly inner: Size;
+  readonly rows: TextSize;
+  readonly columns: TextSize;
+  readonly inner: TextSize;
   /** float32 buffers that sizes and stores read. */
   readonly also?: readonly string[];
   readonly constants?: Readonly<Record<string, number>>;
@@ -82,55 +78,9 @@ export interface ProductLaunch {
 const manyThreads = 2 ** 16;
 const shortestSlice = 128;
 
-/** What {@linkcode quadLoader} reads of a quantised operand. */
-function quantizedText({ name, quantized, shape: [, length] }: Operand): QuantizedText | undefined {
-  return quantized && { ...quantized, words: name, length: length.text };
-}
-
-/** Whether four neighbours of a line are one element of the buffer. */
-function isWide({ shape: [, length], base }: Operand): boolean {
-  return length.count % 4 === 0 && (base?.count ?? 0) % 4 === 0;
-}
-
-/**
- * `fn <role>_begin(line)`: where a line begins, and `fn <role>_quad(begin, quad)`: its elements 4 quad to 4 quad + 3. Of
- * a line along the inner index, elements past its end are zeros.
- */
-function quadLoader(role: string, operand: Operand): string {
-  const { name, dtype, along, shape: [, length], base } = operand;
-  const start = base ? `${base.text} + ` : "";
-  const functions = (begin: string, quad: string): string =>
-    `fn ${role}_begin(line: u32) -> u32 { return ${begin}; }
-fn ${role}_quad(begin: u32, quad: u32) -> vec4f {
-  ${quad}
-}`;
-  const outside = along === "inner" && length.count % 16 !== 0
-    ? `if (4 * quad >= ${length.text}) { return vec4f(); }\n  `
-    : "";
-  const packed = quantizedText(operand);
-  if (packed) {
-    return `${scaleFunction(packed, { pairs: false })}\n${numbersFunctions(packed.bits)}\n${
-      functions(rowBegin(packed, "line"), quadBody(packed))
-    }`;
-  }
-  if (isWide(operand)) {
-    const load = wideWeight[dtype as keyof typeof wideWeight].replaceAll("weight[", `${name}[`);
-    return functions(`(${start}line * ${length.text}) / 4`, `${outside}let i = begin + quad;\n  ${load}`);
-  }
-  return `${loader(name, dtype)}
-${
-    functions(
-      `${start}line * ${length.text}`,
-      `var value = vec4f();
-  for (var k = 4 * quad; k < min(4 * quad + 4, ${length.text}); k++) { value[k % 4] = ${name}_at(begin + k); }
-  return value;`,
-    )
-  }`;
-}
-
-function elementType(operand: Operand): string {
-  if (operand.quantized || !isWide(operand)) return storageType(operand.dtype);
-  return operand.dtype === "float32" ? "vec4f" : "vec2u";
+/** How an operand is read. Of a line along the inner index, elements past its end are zeros. */
+function quadsOf(role: string, { stored, along, shape: [, length] }: Operand): QuadText {
+  return stored.quads({ role, length, padded: along === "inner" && length.count % 16 !== 0 });
 }
 
 const declare = (names: readonly string[], types: readonly string[]): string =>
@@ -226,20 +176,17 @@ export function productLaunch(
   const slices = slicesOf(product, tiles, tile);
   const target = slices > 1 ? "partials" : product.y.name;
   const store = slices > 1 ? sliceStore(product) : yStore(product);
-  const scales = weight.quantized ? [weight.quantized] : [];
-  const names = [x.name, weight.name, ...scales.map((q) => q.scales), ...also, target];
+  const read = [quadsOf("x", x), quadsOf("weight", weight)];
+  const names = [...x.stored.names, ...weight.stored.names, ...also, target];
   const types = [
-    elementType(x),
-    elementType(weight),
-    ...scales.map((q) => storageType(q.scaleType)),
+    ...read.flatMap((operand) => operand.types),
     ...also.map(() => "f32"),
     store.quads ? "vec4f" : "f32",
   ];
   const prelude = `${uniformStruct(product.uniforms)}
 ${overrides(constants)}
 ${declare(names, types)}
-${quadLoader("x", x)}
-${quadLoader("weight", weight)}
+${read.map(({ functions }) => functions).join("\n")}
 ${putFunctions(product, store)}`;
   const wgsl = tiledWgsl({
     tile,

@@ -70,13 +70,16 @@ function tileNames({ rows, columns }: Sizes): (keyof typeof tiles)[] {
   return columns <= 64 ? ["64x64", "64x128"] : ["64x128", "64x64", "32x128"];
 }
 
+/** Bytes of a step that is not short. */
+const longStep = 16;
+
 /**
- * With more rows, x and the arithmetic take the time in which more of the weight would be read ahead. A quantised weight's
- * steps are half as long: more of them have to be under way.
+ * With more rows, x and the arithmetic take the time in which more of the weight would be read ahead. Of short steps more
+ * have to be under way.
  */
-function walkNames(rows: number, quantized: boolean): (keyof typeof walks)[] {
+function walkNames(rows: number, stepBytes: number): (keyof typeof walks)[] {
   if (rows > 2) return ["4 columns", "8 columns", "2 columns a subgroup"];
-  return quantized
+  return stepBytes < longStep
     ? ["4 columns", "8 columns, two steps", "4 columns, four steps", "16 columns"]
     : ["4 columns", "4 columns, two steps", "8 columns", "2 columns a subgroup"];
 }
@@ -92,21 +95,18 @@ function runs(way: Way, { workgroupStorageBytes, features }: Limits): boolean {
   return !(walks[way as keyof typeof walks] as Walk).subgroups || features.has("subgroups");
 }
 
-/** What a product's ways depend on: `weight` names how the weight is stored. */
+/** What a product's ways depend on: `weight` names the element types that the weight is stored in. */
 interface Product extends Sizes {
   readonly inner: number;
   readonly weight: string;
-  readonly quantized?: boolean;
+  readonly stepBytes: number;
 }
 
 /** The ways of y (rows, columns) from `inner` inputs. */
-export function productWays(
-  { rows, columns, inner, weight, quantized = false }: Product,
-  limits: Limits,
-): Choice {
+export function productWays({ rows, columns, inner, weight, stepBytes }: Product, limits: Limits): Choice {
   const rowsTo = rowsClass(rows);
   const names: Way[] = rowsTo <= fewRows
-    ? walkNames(rowsTo, quantized)
+    ? walkNames(rowsTo, stepBytes)
     : [...tileNames({ rows: rowsTo, columns }), ...(rowsTo <= 32 ? ["8 columns" as const] : [])];
   return {
     key: `up to ${rowsTo} rows, ${inner} by ${columns}, ${weight}`,

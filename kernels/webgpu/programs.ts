@@ -30,7 +30,10 @@ export function gpuLimits(gpu: GPUDevice, matrixUnits = false): Limits {
 }
 
 /** A kernel's uniform words in their declared order, as binding 0 holds them: 16 bytes at least. */
-export function uniformWords(kernel: Kernel, uniforms: Readonly<Record<string, number>>): Uint32Array {
+export function uniformWords(
+  kernel: Pick<Kernel, "uniforms">,
+  uniforms: Readonly<Record<string, number>>,
+): Uint32Array {
   const types = Object.entries<UniformType>(kernel.uniforms);
   const words = new DataView(new ArrayBuffer(Math.max(16, 4 * types.length)));
   types.forEach(([name, type], i) => {

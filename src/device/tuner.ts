@@ -9,7 +9,8 @@
  * @module
  */
 import type { Choice, Limits } from "../../kernels/kernel.ts";
-import { callOf, type Plan, type Step } from "../plan.ts";
+import { callOf } from "../plan.ts";
+import type { GpuStep } from "./join.ts";
 import { idOf, type KnownWay, nameOf } from "./known_ways.ts";
 
 /** The result of a round of timing. */
@@ -30,9 +31,9 @@ export interface TuningOptions {
 /** Times ways. */
 export interface WayTimer {
   /** Compiles a way of a step. It may fail: then the way is out. */
-  compile(step: Step, way: string): Promise<void>;
+  compile(step: GpuStep, way: string): Promise<void>;
   /** Microseconds a launch of each way, none below 0; infinite for a way that cannot be run. Leaves the steps' outputs as they are. */
-  time(steps: readonly Step[], ways: readonly string[]): Promise<readonly number[]>;
+  time(steps: readonly GpuStep[], ways: readonly string[]): Promise<readonly number[]>;
 }
 
 /** A way must be faster than the usual one by this factor, or it may be the clock's doing. */
@@ -41,7 +42,7 @@ const clearly = 0.97;
 /** The steps of a plan between whose ways there is one answer. */
 interface Contest {
   readonly choice: Choice;
-  readonly steps: Step[];
+  readonly steps: GpuStep[];
 }
 
 /** FNV-1a of 32 bits: who collides is slow, not wrong. */
@@ -87,7 +88,7 @@ export class Tuner {
   }
 
   /** The way of each step of a plan; undefined where there is but one. Times what is not known yet, and never fails by it. */
-  async ways(plan: Plan): Promise<readonly (string | undefined)[]> {
+  async ways(plan: readonly GpuStep[]): Promise<readonly (string | undefined)[]> {
     const contests = new Map<string, Contest>();
     const names = plan.map((step) => {
       const choice = step.kernel.ways?.(callOf(step), this.limits);

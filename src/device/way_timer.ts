@@ -9,7 +9,8 @@
  * @module
  */
 import type { Limits } from "../../kernels/kernel.ts";
-import { callOf, type Step } from "../plan.ts";
+import { callOf } from "../plan.ts";
+import type { GpuStep } from "./join.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Program } from "./device.ts";
 import { spans, timePasses } from "./timestamps.ts";
@@ -20,9 +21,9 @@ import { Scratch } from "./webgpu_buffers.ts";
 export interface TimedDevice {
   readonly gpu: GPUDevice;
   readonly limits: Limits;
-  compile(step: Step, way: string): Promise<void>;
+  compile(step: GpuStep, way: string): Promise<void>;
   /** A step by one way, made ready to work in this scratch. */
-  prepare(step: Step, by: { readonly way: string; readonly scratch: Scratch }): Promise<Program>;
+  prepare(step: GpuStep, by: { readonly way: string; readonly scratch: Scratch }): Promise<Program>;
   encode(pass: GPUComputePassEncoder, program: Program): void;
   alloc(shape: readonly number[], dtype: Tensor["dtype"]): Tensor;
   release(t: Tensor): void;
@@ -108,7 +109,7 @@ export function wayTimer(device: TimedDevice): WayTimer {
   }
 
   /** The same steps with outputs of their own, which all share. */
-  async function withOutputs(steps: readonly Step[], outputs: Map<string, Tensor>): Promise<Step[]> {
+  async function withOutputs(steps: readonly GpuStep[], outputs: Map<string, Tensor>): Promise<GpuStep[]> {
     return await unlessRefused("out-of-memory", () =>
       steps.map((step) => {
         const buffers = { ...step.buffers };
@@ -124,7 +125,7 @@ export function wayTimer(device: TimedDevice): WayTimer {
   }
 
   /** Whether there is room for what a way works in: to bind a buffer that was refused would be the end of the device. */
-  async function checkRoom(step: Step, way: string): Promise<void> {
+  async function checkRoom(step: GpuStep, way: string): Promise<void> {
     const { scratch = {} } = step.kernel.launch(callOf(step), device.limits, way);
     const tried: Tensor[] = [];
     try {
@@ -137,7 +138,7 @@ export function wayTimer(device: TimedDevice): WayTimer {
   }
 
   async function entrantOf(
-    steps: readonly Step[],
+    steps: readonly GpuStep[],
     by: { readonly way: string; readonly scratch: Scratch },
   ): Promise<Entrant | undefined> {
     const prepared = await Promise.allSettled(steps.map((step) => device.prepare(step, by)));

@@ -15,7 +15,7 @@ import {
   type TypedArray,
 } from "../tensor.ts";
 import { type Device, DeviceError, type Program, type Range, type Trace } from "./device.ts";
-import { joinNeighbours } from "./join.ts";
+import { type GpuStep, joinNeighbours } from "./join.ts";
 import { Readback } from "./readback.ts";
 import { timePasses, timePassesOnHost } from "./timestamps.ts";
 import { Tuner, type TuningOptions } from "./tuner.ts";
@@ -82,7 +82,7 @@ export function webgpuDevice(gpu: GPUDevice, options: WebGpuDeviceOptions = {}):
   }
 
   /** A plan made ready in ways that were chosen. */
-  async function prepareBy(plan: Plan, ways: Ways): Promise<Program> {
+  async function prepareBy(plan: readonly GpuStep[], ways: Ways): Promise<Program> {
     const program = await launcher.prepare(plan, ways);
     checkAlive();
     return program;

@@ -7,8 +7,9 @@
 import type { Launch, Limits } from "../../kernels/kernel.ts";
 import { roundUp } from "../../kernels/webgpu/buffers.ts";
 import { Programs, uniformWords } from "../../kernels/webgpu/programs.ts";
-import { callOf, type Plan, type Step } from "../plan.ts";
+import { callOf } from "../plan.ts";
 import { DeviceError, type Program } from "./device.ts";
+import type { GpuStep } from "./join.ts";
 import { deviceBuffer, Scratch, wordBytes } from "./webgpu_buffers.ts";
 
 // WebGPU's flag values, by number: npm's Dawn brings no globals.
@@ -64,7 +65,7 @@ export class Launcher {
   }
 
   /** A plan made ready, each step in a way of its kernel. */
-  async prepare(plan: Plan, { ways, scratch = this.#scratch }: Ways): Promise<GpuProgram> {
+  async prepare(plan: readonly GpuStep[], { ways, scratch = this.#scratch }: Ways): Promise<GpuProgram> {
     const { buffer, bindings } = this.#uniforms(plan);
     try {
       const dispatches = await Promise.all(plan.map((step, i) => {
@@ -79,7 +80,7 @@ export class Launcher {
   }
 
   /** Compiles a way of a step, and binds nothing. */
-  async compile(step: Step, way: string): Promise<void> {
+  async compile(step: GpuStep, way: string): Promise<void> {
     const { dispatches } = step.kernel.launch(callOf(step), this.limits, way);
     await Promise.all(dispatches.map((dispatch) => this.#programs.pipeline(dispatch, step.kernel.name)));
   }
@@ -91,7 +92,9 @@ export class Launcher {
   }
 
   /** The uniform words of all steps in one buffer. */
-  #uniforms(plan: Plan): { readonly buffer: GPUBuffer; readonly bindings: readonly GPUBufferBinding[] } {
+  #uniforms(
+    plan: readonly GpuStep[],
+  ): { readonly buffer: GPUBuffer; readonly bindings: readonly GPUBufferBinding[] } {
     const stride = this.gpu.limits.minUniformBufferOffsetAlignment;
     const words = plan.map(({ kernel, uniforms }) => uniformWords(kernel, uniforms));
     const offsets = words.map(() => 0);
@@ -112,7 +115,7 @@ export class Launcher {
   }
 
   async #launch(
-    step: Step,
+    step: GpuStep,
     launched: Launch,
     { uniforms, scratch }: { readonly uniforms: GPUBufferBinding; readonly scratch: Scratch },
   ): Promise<Launched[]> {

@@ -16,7 +16,7 @@ import type { Device, Program } from "../device/device.ts";
 import type { ProjectionIo } from "../models/graph.ts";
 import type { Model } from "../models/model.ts";
 import type { Projection } from "../models/projection.ts";
-import { isQuantized, linearStep } from "../models/weights.ts";
+import { denseWeight, floatsOf, linearStep } from "../models/weights.ts";
 import { type Plan, type Step, step } from "../plan.ts";
 import { slice, type Tensor, tensor } from "../tensor.ts";
 
@@ -101,7 +101,7 @@ export class Merging {
     private readonly options: { readonly maxRows: number; readonly mode: MergingMode },
   ) {
     const mergeable = projections.filter((projection) =>
-      options.mode !== "never" && !isQuantized(projection.weight) && numbersOf(projection) <= mostNumbers
+      options.mode !== "never" && floatsOf(projection.weight) && numbersOf(projection) <= mostNumbers
     );
     this.#mergeable = new Map(
       mergeable.map(kindOf).map((kind) => [kind, mergeable.filter((other) => kindOf(other) === kind)]),
@@ -152,8 +152,8 @@ export class Merging {
     const delta = slice(scratch.delta, 0, [inSize, out]), merged = slice(scratch.merged, 0, [out, inSize]);
     const ofUnits = bank.beside(linears, { x: this.#units(inSize), y: delta, slots, rows: inSize });
     return [
-      ...mergeSteps({ shape, weight: weight as Tensor, delta, merged, ofUnits }),
-      linearStep({ weight: merged, bias }, { x, y }, { ...sizes, ...shape }),
+      ...mergeSteps({ shape, weight: floatsOf(weight)!, delta, merged, ofUnits }),
+      linearStep({ weight: denseWeight(merged), bias }, { x, y }, { ...sizes, ...shape }),
     ];
   }
 

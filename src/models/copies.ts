@@ -4,16 +4,15 @@
  * @module
  */
 import { narrow, widen } from "../../kernels/half.ts";
-import { wordsOf } from "../../kernels/quantized/format.ts";
 import type { CopyFault } from "../adapters/copies.ts";
 import { ConfigError } from "../errors.ts";
 import type { ReadableFolder } from "../folder.ts";
 import type { DType, HostTensor } from "../tensor.ts";
 import { type Checkpoint, type FileNames, openCheckpoint } from "./checkpoint.ts";
 import { namesOf } from "./families.ts";
-import { quantizedNames } from "./quantization.ts";
+import { folderFormats, quantizedNames } from "./quantization.ts";
 import { transposed } from "./transpose.ts";
-import { quantizeTensor } from "./weights.ts";
+import { quantizeTensor, tensorShapes } from "./weights.ts";
 
 /** A weight as a program had it that loaded it as `dtype`: rounded once, to nearest. */
 const asDtype = ({ data, dtype: from }: HostTensor, dtype: DType): ArrayLike<number> =>
@@ -40,11 +39,18 @@ async function quantizedFault(
   stored: HostTensor,
 ): Promise<string | undefined> {
   const copy = fileNames?.isTransposed?.(path) ? transposed(stored) : stored;
-  const names = quantizedNames(path);
-  const [words, scales] = [await checkpoint.read(names.words), await checkpoint.read(names.scales)];
-  const bits = words.shape[1] === wordsOf({ in: copy.shape[1], bits: 8 }) ? 8 : 4;
-  const made = quantizeTensor(copy, { name: path, bits });
-  return isEqual(made.words.data, words.data) && isEqual(made.scales.data, scales.data) ? undefined : differs;
+  const names = quantizedNames(path), [out, inSize] = copy.shape;
+  for (const format of folderFormats) {
+    const shapes = Object.entries(tensorShapes(format, { out, in: inSize }));
+    const fits = shapes.every(([name, shape]) => isEqual(checkpoint.info(names[name]).shape, shape));
+    if (!fits) continue;
+    const made = quantizeTensor(copy, { name: path, format });
+    for (const [name, { data }] of Object.entries(made.tensors)) {
+      if (!isEqual(data, (await checkpoint.read(names[name])).data)) return differs;
+    }
+    return undefined;
+  }
+  return differs;
 }
 
 /**

@@ -8,9 +8,9 @@ import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
 import { type DType, elements, type HostTensor, newArray, type Tensor, tensor } from "../tensor.ts";
 import { widen } from "../../kernels/half.ts";
-import type { Bits } from "../../kernels/quantized/format.ts";
+import type { WeightFormat } from "../../kernels/formats/format.ts";
 import type { Projection } from "./projection.ts";
-import { headBits, quantizedNames } from "./quantization.ts";
+import { headFormat, quantizedNames } from "./quantization.ts";
 import {
   type HeadSpec,
   layerLinears,
@@ -21,7 +21,7 @@ import {
   type TensorSpec,
 } from "./spec.ts";
 import { transposed } from "./transpose.ts";
-import { isQuantized, quantizedShapes, quantizeTensor, type Weight } from "./weights.ts";
+import { denseWeight, quantizeTensor, tensorShapes, type Weight, withTensors } from "./weights.ts";
 
 /** Weights by name, one at a time. */
 export interface WeightSource {
@@ -49,14 +49,16 @@ function stacked(parts: readonly HostTensor[]): HostTensor {
   return tensor(data, shape, { dtype });
 }
 
-/** Weights one after the other along `out`; all are quantised, or none is. */
+/** Weights of one format, one after the other along `out`. */
 function stackedWeights(parts: readonly Weight<HostTensor>[]): Weight<HostTensor> {
-  const quantized = parts.filter(isQuantized);
-  if (quantized.length === 0) return stacked(parts as readonly HostTensor[]);
+  const [{ format, shape, tensors }] = parts;
+  const names = Object.keys(tensors);
   return {
-    bits: quantized[0].bits,
-    words: stacked(quantized.map(({ words }) => words)),
-    scales: stacked(quantized.map(({ scales }) => scales)),
+    format,
+    shape: { ...shape, out: parts.reduce((sum, part) => sum + part.shape.out, 0) },
+    tensors: Object.fromEntries(
+      names.map((name) => [name, stacked(parts.map((part) => part.tensors[name]))]),
+    ),
   };
 }
 
@@ -83,10 +85,10 @@ export class Loader {
       /** Whether a linear's weight is stored (in, out). */
       readonly isTransposed: (path: string) => boolean;
       readonly maxModelLen: number;
-      /** Bits of the layers' linears in the folder. */
-      readonly stored?: Bits;
-      /** Bits that they are quantised to. */
-      readonly bits?: Bits;
+      /** The format of the layers' linears in the folder, where they are quantised. */
+      readonly stored?: WeightFormat;
+      /** The format that they are quantised to. */
+      readonly format?: WeightFormat;
       readonly onWeight: (done: number, total: number) => void;
     },
   ) {
@@ -129,20 +131,20 @@ export class Loader {
 
   /** Linears of one input as one. */
   async #projection({ name, linears }: ProjectionSpec): Promise<Projection> {
-    const { stored, bits } = this.options;
+    const { stored, format } = this.options;
     const weights: Weight<HostTensor>[] = [];
     const biases: HostTensor[] = [];
     for (const spec of linears) {
-      weights.push(await this.#weight(spec, { stored, bits }));
+      weights.push(await this.#weight(spec, { stored, format }));
       if (spec.bias) biases.push(float32(await this.#read(`${spec.path}.bias`, [spec.shape.out])));
     }
-    const outs = linears.map(({ shape }) => shape.out);
+    const outs = linears.map(({ shape }) => shape.out), weight = this.#upload(stackedWeights(weights));
     const made: Projection = {
       kind: name,
       linears: { first: this.#numbers.get(linears[0].path)!, count: linears.length },
       outs,
-      shape: { out: outs.reduce((sum, out) => sum + out, 0), in: linears[0].shape.in },
-      weight: this.#upload(stackedWeights(weights)),
+      shape: weight.shape,
+      weight,
     };
     return biases.length === 0 ? made : { ...made, bias: this.#put(stacked(biases)) };
   }
@@ -160,15 +162,15 @@ export class Loader {
   }
 
   async #headWeight({ linear, embedding }: HeadSpec): Promise<Weight> {
-    const { stored, bits } = this.options;
+    const { stored, format } = this.options;
     const tied = this.#embeddings.get(embedding);
     this.#embeddings.delete(embedding);
     if (tied && stored === undefined && !await this.#hasOwnHead(linear, tied.host)) {
-      if (bits === undefined) return tied.uploaded;
-      return this.#upload(quantizeTensor(tied.host, { name: linear.path, bits: headBits }));
+      if (format === undefined) return denseWeight(tied.uploaded);
+      return this.#upload(quantizeTensor(tied.host, { name: linear.path, format: headFormat }));
     }
     return this.#upload(
-      await this.#weight(linear, { stored: stored && headBits, bits: bits && headBits }),
+      await this.#weight(linear, { stored: stored && headFormat, format: format && headFormat }),
     );
   }
 
@@ -186,22 +188,21 @@ export class Loader {
     return !sameNumbers(await this.#read(name, [shape.out, shape.in]), embedding);
   }
 
-  /** A linear's weight: as the folder has it, `stored` in so many bits, or quantised to `bits`. */
+  /** A linear's weight: as the folder has it, in format `stored` or floats, or quantised to `format`. */
   async #weight(
     { path, shape }: Linear,
-    { stored, bits }: { readonly stored?: Bits; readonly bits?: Bits },
+    { stored, format }: { readonly stored?: WeightFormat; readonly format?: WeightFormat },
   ): Promise<Weight<HostTensor>> {
     if (stored === undefined) {
       const host = await this.#floats({ path, shape });
-      return bits === undefined ? host : quantizeTensor(host, { name: path, bits });
+      return format === undefined ? denseWeight(host) : quantizeTensor(host, { name: path, format });
     }
-    const names = quantizedNames(path);
-    const shapes = quantizedShapes([shape.out, shape.in], stored);
-    return {
-      bits: stored,
-      words: await this.#read(names.words, shapes.words, "uint32"),
-      scales: await this.#read(names.scales, shapes.scales, "bfloat16"),
-    };
+    const names = quantizedNames(path), shapes = tensorShapes(stored, shape);
+    const tensors: Record<string, HostTensor> = {};
+    for (const [buffer, { dtypes: [dtype] }] of Object.entries(stored.buffers)) {
+      tensors[buffer] = await this.#read(names[buffer], shapes[buffer], dtype);
+    }
+    return { format: stored, shape, tensors };
   }
 
   /** A linear's weight of floats, (out, in). */
@@ -213,9 +214,7 @@ export class Loader {
   }
 
   #upload(weight: Weight<HostTensor>): Weight {
-    if (!isQuantized(weight)) return this.#put(weight);
-    const { bits, words, scales } = weight;
-    return { bits, words: this.#put(words), scales: this.#put(scales) };
+    return withTensors(weight, (t) => this.#put(t));
   }
 
   async #read(name: string, shape: readonly number[], dtype?: DType): Promise<HostTensor> {

@@ -7,13 +7,13 @@ import type { Linear } from "../adapters/bank.ts";
 import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
-import type { Bits } from "../../kernels/quantized/format.ts";
+import type { WeightFormat } from "../../kernels/formats/format.ts";
 import { familyOf, isTransposed } from "./families.ts";
 import type { ModelConfig } from "./family.ts";
 import { Graph } from "./graph.ts";
 import { Loader, type WeightSource } from "./loader.ts";
 import { partOf, type Projection } from "./projection.ts";
-import { bitsOf, type QuantizeTo } from "./quantization.ts";
+import { formatOf, type QuantizeTo } from "./quantization.ts";
 import { linearsOf, loadTree } from "./spec.ts";
 import type { LinearWeights } from "./weights.ts";
 
@@ -36,14 +36,14 @@ export interface Model {
   readonly weights: readonly Tensor[];
 }
 
-function quantizedBits({ quantization }: ModelConfig, to: QuantizeTo | undefined): Bits | undefined {
+function formatTo({ quantization }: ModelConfig, to: QuantizeTo | undefined): WeightFormat | undefined {
   if (to === undefined) return undefined;
-  if (!Object.hasOwn(bitsOf, to)) {
-    throw new RangeError(`Cannot quantize as "${to}": it must be ${Object.keys(bitsOf).join(" or ")}`);
+  if (!Object.hasOwn(formatOf, to)) {
+    throw new RangeError(`Cannot quantize as "${to}": it must be ${Object.keys(formatOf).join(" or ")}`);
   }
-  if (!quantization) return bitsOf[to];
+  if (!quantization) return formatOf[to];
   throw new ConfigError(
-    `Cannot quantize the model as ${to}: its folder has weights of ${quantization.bits} bits already`,
+    `Cannot quantize the model as ${to}: its folder has weights of ${quantization.format.name} already`,
   );
 }
 
@@ -72,8 +72,8 @@ export async function loadModel(
     tree,
     isTransposed: (path) => isTransposed(config, path),
     maxModelLen,
-    stored: config.quantization?.bits,
-    bits: quantizedBits(config, quantize),
+    stored: config.quantization?.format,
+    format: formatTo(config, quantize),
     onWeight,
   });
   const loaded = await loadTree(tree, (spec) => loader.load(spec));

@@ -1,7 +1,7 @@
 /**
- * Which of a model's weights are quantised, to how many bits, and what they are called in a folder.
+ * Which of a model's weights are quantised, to what format, and what they are called in a folder.
  *
- * The linears of the layers take the bits asked for, and the head, which small models read as many bytes of, takes 8: its
+ * The linears of the layers take the format asked for. The head, which is half of a small model's bytes, takes 8 bits: its
  * errors go to the logits as they are. A head that is tied to the embedding becomes a weight of its own beside it.
  * Embedding, norms and biases stay what they are.
  *
@@ -10,30 +10,39 @@
  *
  * @module
  */
-import { type Bits, blockSize } from "../../kernels/quantized/format.ts";
+import { q4_32, q8_32 } from "../../kernels/formats/mod.ts";
+import type { WeightFormat } from "../../kernels/formats/format.ts";
 
 /** What a model's linears can be quantised to, by the names of the command line. */
 export type QuantizeTo = "int8" | "int4";
 
-/** Bits of an element of the linears of the layers. */
-export const bitsOf: Readonly<Record<QuantizeTo, Bits>> = { int8: 8, int4: 4 };
+/** The format of the linears of the layers. */
+export const formatOf: Readonly<Record<QuantizeTo, WeightFormat>> = { int8: q8_32, int4: q4_32 };
 
-/** Bits of the head. */
-export const headBits: Bits = 8;
+/** The format of the head. */
+export const headFormat: WeightFormat = q8_32;
+
+/** Formats that a folder may have, by the bits that its config names. */
+const formatOfBits = new Map<unknown, WeightFormat>([[8, q8_32], [4, q4_32]]);
+
+/** The formats of a folder's weights that are quantised. */
+export const folderFormats: readonly WeightFormat[] = [...formatOfBits.values()];
 
 /** How a folder's weights are quantised. */
 export interface Quantization {
-  readonly bits: Bits;
+  /** Of the linears of the layers. */
+  readonly format: WeightFormat;
 }
 
-/** The names of a quantised weight's tensors in a folder, `path` being the linear's. */
-export function quantizedNames(path: string): { readonly words: string; readonly scales: string } {
+/** The names of a quantised weight's tensors in a folder by its format's buffers, `path` being the linear's. */
+export function quantizedNames(path: string): Readonly<Record<string, string>> {
   return { words: `${path}.weight_packed`, scales: `${path}.weight_scale` };
 }
 
 /** The value of config.json's `quantization_config`. */
-export function quantizationFields({ bits }: Quantization): Readonly<Record<string, unknown>> {
-  return { quant_method: "fourierft", bits, group_size: blockSize };
+export function quantizationFields({ format }: Quantization): Readonly<Record<string, unknown>> {
+  const [bits] = [...formatOfBits].find(([, known]) => known === format)!;
+  return { quant_method: "fourierft", bits, group_size: format.block };
 }
 
 /**
@@ -55,7 +64,10 @@ export function parseQuantization(
         "load the float ones",
     );
   }
-  if (bits !== 8 && bits !== 4) fail("quantization_config.bits", bits, "it must be 8 or 4");
-  if (groupSize !== blockSize) fail("quantization_config.group_size", groupSize, `it must be ${blockSize}`);
-  return { bits };
+  const format = formatOfBits.get(bits);
+  if (!format) return fail("quantization_config.bits", bits, "it must be 8 or 4");
+  if (groupSize !== format.block) {
+    fail("quantization_config.group_size", groupSize, `it must be ${format.block}`);
+  }
+  return { format };
 }

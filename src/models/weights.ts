@@ -1,31 +1,25 @@
 /**
- * A linear's weight on a device, as it is stored or quantised, and the steps that multiply by it.
+ * A linear's weight, of any format, on a device or a host, and the steps that multiply by it.
  *
  * @module
  */
+import { dense } from "../../kernels/formats/mod.ts";
+import type { WeightFormat } from "../../kernels/formats/format.ts";
 import { widen } from "../../kernels/half.ts";
 import { linear } from "../../kernels/linear.ts";
 import { linearBias } from "../../kernels/linear_bias.ts";
-import { type Bits, blocksOf, quantize, wordsOf } from "../../kernels/quantized/format.ts";
-import { quantizedLinear } from "../../kernels/quantized_linear.ts";
-import { quantizedLinearBias } from "../../kernels/quantized_linear_bias.ts";
-import { quantizedRowSquares } from "../../kernels/quantized_row_squares.ts";
 import { rowSquares } from "../../kernels/row_squares.ts";
+import type { LinearShape } from "../adapters/method.ts";
 import { ConfigError } from "../errors.ts";
 import { type Step, step } from "../plan.ts";
 import { type HostTensor, slice, type Tensor, tensor } from "../tensor.ts";
 
-/** A weight (out, in) of whole numbers of 8 or 4 bits and their scales: see the kernels' format. */
-export interface QuantizedWeight<T extends Tensor = Tensor> {
-  readonly bits: Bits;
-  /** (out, ceil(in / 32) * bits), uint32. */
-  readonly words: T;
-  /** (out, ceil(in / 32)), bfloat16; float32 on a CPU. */
-  readonly scales: T;
+/** A weight (out, in): its format, and the tensors of its format's buffers, each with `out` lines. */
+export interface Weight<T extends Tensor = Tensor> {
+  readonly format: WeightFormat;
+  readonly shape: LinearShape;
+  readonly tensors: Readonly<Record<string, T>>;
 }
-
-/** A weight (out, in): floats, or quantised. */
-export type Weight<T extends Tensor = Tensor> = T | QuantizedWeight<T>;
 
 /** What a linear multiplies by, and adds. */
 export interface LinearWeights {
@@ -33,82 +27,75 @@ export interface LinearWeights {
   readonly bias?: Tensor;
 }
 
-/** Whether a weight is quantised. */
-export function isQuantized<T extends Tensor>(weight: Weight<T>): weight is QuantizedWeight<T> {
-  return "words" in weight;
+/** A tensor (out, in) of floats as a weight. */
+export function denseWeight<T extends Tensor>(weight: T): Weight<T> {
+  const [out, inSize] = weight.shape;
+  return { format: dense, shape: { out, in: inSize }, tensors: { weight } };
 }
 
-/** The tensors of a linear, to be freed. */
-export function tensorsOf({ weight, bias }: LinearWeights): Tensor[] {
-  const tensors = isQuantized(weight) ? [weight.words, weight.scales] : [weight];
-  return bias ? [...tensors, bias] : tensors;
+/** The tensor (out, in) of a weight of floats; undefined for other formats. */
+export function floatsOf<T extends Tensor>({ format, tensors }: Weight<T>): T | undefined {
+  return format === dense ? tensors.weight : undefined;
 }
 
-/** The shapes of the two tensors of a quantised weight (out, in). */
-export function quantizedShapes(
-  [out, inSize]: readonly [out: number, inSize: number],
-  bits: Bits,
-): { readonly words: readonly number[]; readonly scales: readonly number[] } {
-  return { words: [out, wordsOf({ in: inSize, bits })], scales: [out, blocksOf(inSize)] };
+/** Shapes of the tensors of a weight. */
+export function tensorShapes(
+  format: WeightFormat,
+  { out, in: inSize }: LinearShape,
+): Readonly<Record<string, readonly number[]>> {
+  const elements = Object.entries(format.rowElements(inSize));
+  return Object.fromEntries(elements.map(([name, count]) => [name, [out, count]]));
 }
 
-function named<T>(name: string, make: () => T): T {
+/** A weight with other tensors in place of its own. */
+export function withTensors<T extends Tensor, U extends Tensor>(
+  { format, shape, tensors }: Weight<T>,
+  make: (t: T) => U,
+): Weight<U> {
+  const made = Object.entries(tensors).map(([name, t]) => [name, make(t)]);
+  return { format, shape, tensors: Object.fromEntries(made) };
+}
+
+/** `out` rows of a weight from row `at` on, not copied. */
+export function rowsOf(weight: Weight, { at, out }: { readonly at: number; readonly out: number }): Weight {
+  const part = withTensors(weight, (t) => slice(t, at * t.shape[1], [out, t.shape[1]]));
+  return { ...part, shape: { ...weight.shape, out } };
+}
+
+/**
+ * A weight (out, in) of floats in another format.
+ *
+ * @throws ConfigError where an element is NaN or infinite.
+ */
+export function quantizeTensor(
+  { data, dtype, shape: [out, inSize] }: HostTensor,
+  { name, format }: { readonly name: string; readonly format: WeightFormat },
+): Weight<HostTensor> {
+  const shape = { out, in: inSize }, shapes = tensorShapes(format, shape);
   try {
-    return make();
+    const packed = Object.entries(format.pack(widen(data, dtype), shape));
+    const tensors = packed.map(([name, numbers]) =>
+      [name, tensor(numbers, shapes[name], { dtype: format.buffers[name].dtypes[0] })] as const
+    );
+    return { format, shape, tensors: Object.fromEntries(tensors) };
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new ConfigError(`Cannot use weight "${name}": ${error.message}`, { cause: error });
   }
 }
 
-/**
- * Quantises a weight (out, in) of floats.
- *
- * @throws ConfigError where an element is NaN or infinite.
- */
-export function quantizeTensor(
-  { data, dtype, shape }: HostTensor,
-  { name, bits }: { readonly name: string; readonly bits: Bits },
-): QuantizedWeight<HostTensor> {
-  const [out, inSize] = shape;
-  const { words, scales } = named(name, () => quantize(widen(data, dtype), { out, in: inSize, bits }));
-  const shapes = quantizedShapes([out, inSize], bits);
-  return {
-    bits,
-    words: tensor(words, shapes.words),
-    scales: tensor(scales, shapes.scales, { dtype: "bfloat16" }),
-  };
-}
-
-/** `out` rows of a weight from row `at` on, not copied. */
-export function rowsOf(weight: Weight, { at, out }: { readonly at: number; readonly out: number }): Weight {
-  const part = (t: Tensor): Tensor => slice(t, at * t.shape[1], [out, t.shape[1]]);
-  if (!isQuantized(weight)) return part(weight);
-  return { bits: weight.bits, words: part(weight.words), scales: part(weight.scales) };
-}
-
 /** y = or += x W^T (+ b). */
 export function linearStep(
-  { weight, bias }: LinearWeights,
+  { weight: { format, tensors }, bias }: LinearWeights,
   { x, y }: { readonly x: Tensor; readonly y: Tensor },
   sizes: { readonly rows: number; readonly in: number; readonly out: number; readonly accumulate: number },
 ): Step {
-  if (isQuantized(weight)) {
-    const { bits, ...weights } = weight;
-    return bias
-      ? step(quantizedLinearBias, { x, ...weights, bias, y }, { ...sizes, bits })
-      : step(quantizedLinear, { x, ...weights, y }, { ...sizes, bits });
-  }
-  return bias ? step(linearBias, { x, weight, bias, y }, sizes) : step(linear, { x, weight, y }, sizes);
+  return bias
+    ? step(linearBias.of(format), { x, ...tensors, bias, y }, sizes)
+    : step(linear.of(format), { x, ...tensors, y }, sizes);
 }
 
 /** squares (out) = the sum of squares of each row of W. */
-export function rowSquaresStep(
-  weight: Weight,
-  squares: Tensor,
-  { out, in: inSize }: { readonly out: number; readonly in: number },
-): Step {
-  if (!isQuantized(weight)) return step(rowSquares, { weight, squares }, { rows: out, dim: inSize });
-  const { bits, ...weights } = weight;
-  return step(quantizedRowSquares, { ...weights, squares }, { rows: out, dim: inSize, bits });
+export function rowSquaresStep({ format, tensors }: Weight, squares: Tensor, shape: LinearShape): Step {
+  return step(rowSquares.of(format), { ...tensors, squares }, { rows: shape.out, dim: shape.in });
 }

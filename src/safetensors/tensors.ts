@@ -20,7 +20,8 @@ const carried: Readonly<Partial<Record<SafetensorsDtype, readonly [DType, Elemen
   U32: ["uint32", Uint32Array],
 };
 
-const codes: Readonly<Record<DType, SafetensorsDtype>> = {
+/** The format's codes of element types. */
+export const codes: Readonly<Record<DType, SafetensorsDtype>> = {
   float32: "F32",
   float16: "F16",
   bfloat16: "BF16",

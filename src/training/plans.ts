@@ -8,15 +8,12 @@
  */
 import { crossEntropyHead } from "../../kernels/cross_entropy_head.ts";
 import { crossEntropyLoss } from "../../kernels/cross_entropy_loss.ts";
-import { quantizedCrossEntropyHead } from "../../kernels/quantized_cross_entropy_head.ts";
-import { quantizedCrossEntropyLoss } from "../../kernels/quantized_cross_entropy_loss.ts";
 import type { Device } from "../device/device.ts";
 import type { ProjectionIo, Value } from "../models/graph.ts";
 import type { Model } from "../models/model.ts";
 import { placeValues } from "../models/placing.ts";
 import { partOf, type Projection } from "../models/projection.ts";
 import { wholeSteps, type WholeTensors } from "../models/whole_plan.ts";
-import { isQuantized } from "../models/weights.ts";
 import { type Plan, type Step, step } from "../plan.ts";
 import { elements, type Tensor, tensor, type TypedArray } from "../tensor.ts";
 import { placeActivations, segmentsOf } from "./activations.ts";
@@ -69,18 +66,11 @@ function headSteps(
   { config: { hiddenSize: dim, vocabSize: vocab }, head: { weight } }: Model,
   { hidden, state: { rows, targets, losses } }: { readonly hidden: Tensor; readonly state: TrainingState },
 ): { readonly evaluate: Step; train(dhidden: Tensor): Step } {
-  const io = { hidden, targets, losses };
-  const words = { rows, dim, vocab, scale: 1 };
-  if (isQuantized(weight)) {
-    const { bits, ...weights } = weight;
-    return {
-      evaluate: step(quantizedCrossEntropyLoss, { ...io, ...weights }, { ...words, bits }),
-      train: (dhidden) => step(quantizedCrossEntropyHead, { ...io, ...weights, dhidden }, { ...words, bits }),
-    };
-  }
+  const { format, tensors } = weight;
+  const io = { hidden, targets, losses, ...tensors }, words = { rows, dim, vocab, scale: 1 };
   return {
-    evaluate: step(crossEntropyLoss, { ...io, weight }, words),
-    train: (dhidden) => step(crossEntropyHead, { ...io, weight, dhidden }, words),
+    evaluate: step(crossEntropyLoss.of(format), io, words),
+    train: (dhidden) => step(crossEntropyHead.of(format), { ...io, dhidden }, words),
   };
 }
 

@@ -4,19 +4,20 @@
  * A weight (out, in) has `blocks` = ceil(in / 32) blocks a row; the last is filled up with zeros. It is stored as
  *
  * - `words` (out, blocks * bits) uint32: the numbers q, two's complement, from the lowest bits on. With 8 bits, byte i
- *   of word w is element 4 w + i of its row. With 4 bits, byte i of word w has element 8 w + i in its low half and
- *   element 8 w + 4 + i in its high half: two quads a word, each at a multiple of 8 bits after one mask.
- * - `scales` (out, blocks) bfloat16: an element is q times its block's scale. bfloat16, for it takes the bytes of
- *   float16 and has float32's range: a float16 scale of weights below 0.008 would be subnormal, which a GPU may read as
+ *   of word w is element 4 w + i of its row. With 4 bits, byte i of word w has element 8 w + i in its low half,
+ *   and four elements on in its high half. So a word has two quads, each at a multiple of 8 bits after one mask.
+ * - `scales` (out, blocks) bfloat16: an element is q times its block's scale. bfloat16 takes the bytes of
+ *   float16 and has float32's range. A float16 scale of weights below 0.008 would be subnormal, which a GPU may read as
  *   zero. Its few digits cost nothing, since the numbers are rounded for the scale as it is stored.
  *
- * The element of the largest magnitude becomes about -128 or -8 (the scale has the opposite sign), so that all 256 or 16
- * values are used, and a step is an eighth smaller than it would be from -7 to 7. Every element is rounded to the
- * nearest value: it is off by half a scale at most, or by one where it lies opposite to the largest, beyond 127.5 or 7.5.
+ * The element of the largest magnitude becomes about -128 or -8; the scale has the opposite sign. So all 256 or 16 values
+ * are used, and a step is an eighth smaller than from -7 to 7. Every element is rounded to the nearest value, and off by
+ * half a scale at most. An element that lies opposite to the largest, beyond 127.5 or 7.5, is off by one scale at most.
  *
  * @module
  */
-import { bfloat16ToFloat32 } from "../half.ts";
+import { bfloat16ToFloat32 } from "../../half.ts";
+import { checkCount, type WeightArrays, type WeightRows, type WeightShape } from "../format.ts";
 
 /** Elements that share a scale. */
 export const blockSize = 32;
@@ -25,14 +26,12 @@ export const blockSize = 32;
 export type Bits = 8 | 4;
 
 /** A weight's shape, and how it is quantised. */
-export interface QuantizedShape {
-  readonly out: number;
-  readonly in: number;
+interface QuantizedShape extends WeightShape {
   readonly bits: Bits;
 }
 
 /** A quantised weight on the host: see the module's documentation. */
-export interface Quantized {
+interface Quantized {
   readonly words: Uint32Array;
   /** bfloat16 bits. */
   readonly scales: Uint16Array;
@@ -105,12 +104,9 @@ function pack(
  * @param weight (out, in), row-major.
  * @throws RangeError for an element that is NaN or infinite, and for a weight of another size.
  */
-export function quantize(weight: Float32Array, { out, in: inSize, bits }: QuantizedShape): Quantized {
-  if (weight.length !== out * inSize) {
-    throw new RangeError(
-      `Cannot quantize ${weight.length} elements as a weight of (${out}, ${inSize}): it has ${out * inSize}`,
-    );
-  }
+export function quantize(weight: Float32Array, shape: QuantizedShape): Quantized {
+  checkCount(weight, shape);
+  const { out, in: inSize, bits } = shape;
   const blocks = blocksOf(inSize), levels = 2 ** (bits - 1);
   const words = new Uint32Array(out * blocks * bits), bytes = new Uint8Array(words.buffer);
   const scales = new Uint16Array(out * blocks);
@@ -122,12 +118,6 @@ export function quantize(weight: Float32Array, { out, in: inSize, bits }: Quanti
     if (float32[0] !== 0) pack(weight, { begin, end, scale: float32[0] }, { bytes, at: 4 * bits * b, bits });
   }
   return { words, scales };
-}
-
-/** A quantised weight as kernels' host arrays have it: scales may be widened to float32. */
-export interface QuantizedArrays {
-  readonly words: Uint32Array;
-  readonly scales: Uint16Array | Float32Array;
 }
 
 /** The numbers of a whole block whose bytes begin at `at`, times its scale, to `into` from `to` on. */
@@ -150,18 +140,14 @@ const block: Readonly<Record<Bits, Block>> = {
   },
 };
 
-/**
- * Rows `begin` to `end` of a quantised weight as float32, exactly: 8 bits times 8 bits fit its 24.
- *
- * @param rows `into` takes (end - begin, in) or more, row-major; by default it is a new array.
- */
+/** Rows of a quantised weight as float32, exactly: 8 bits times 8 bits fit its 24. */
 export function dequantize(
-  { words, scales }: QuantizedArrays,
+  { words, scales }: WeightArrays<"words" | "scales">,
   { out, in: inSize, bits }: QuantizedShape,
-  rows: { readonly begin?: number; readonly end?: number; readonly into?: Float32Array } = {},
+  rows: WeightRows = {},
 ): Float32Array {
   const { begin = 0, end = out, into = new Float32Array((end - begin) * inSize) } = rows;
-  const wide = scales instanceof Float32Array ? scales : bfloat16ToFloat32(scales);
+  const wide = scales instanceof Uint16Array ? bfloat16ToFloat32(scales) : scales;
   const bytes = new Int8Array(words.buffer, words.byteOffset, words.byteLength);
   const blocks = blocksOf(inSize), whole = Math.floor(inSize / blockSize);
   const widen = block[bits];

@@ -1,37 +1,10 @@
 /**
- * Products by a quantised weight on the host: the specification, and one core in plain TypeScript.
+ * One row's product by a weight in blocks on the host, with the numbers as they are stored.
  *
  * @module
  */
-import type { TypedArray } from "../kernel.ts";
-import { product } from "../linear/cpu.ts";
-import {
-  type Bits,
-  blockSize,
-  blocksOf,
-  dequantize,
-  type QuantizedArrays,
-  type QuantizedShape,
-} from "./format.ts";
-import { shapeOf, type Sizes } from "./launch.ts";
-
-/** Arrays of a call; the scales are float32 on a host. */
-export interface QuantizedLinearArrays {
-  readonly x: TypedArray;
-  readonly words: TypedArray;
-  readonly scales: TypedArray;
-  readonly y: TypedArray;
-}
-
-/** The weight's arrays with their types. */
-export function weightArrays(
-  { words, scales }: Pick<QuantizedLinearArrays, "words" | "scales">,
-): QuantizedArrays {
-  return { words: words as Uint32Array, scales: scales as Float32Array };
-}
-
-/** Up to here rows are multiplied one by one with the numbers as they are stored. */
-const fewRows = 3;
+import type { RowProduct, WeightArrays, WeightShape } from "../format.ts";
+import { type Bits, blockSize, blocksOf } from "./blocks.ts";
 
 /** What a byte stands for: with 8 bits the number, with 4 the one of its low half. */
 const low: Readonly<Record<Bits, Float64Array>> = {
@@ -91,13 +64,13 @@ const blockDots: Readonly<Record<Bits, BlockDots>> = {
   },
 };
 
-/** One row of x, filled up with zeros to whole blocks; four outputs at once, a quarter of them apart. */
-function oneRow(
-  { x, y, ...weight }: { x: Float32Array; y: TypedArray; words: TypedArray; scales: TypedArray },
-  { in: inSize, out, bits }: QuantizedShape,
-  { at, accumulate }: { readonly at: number; readonly accumulate: boolean },
+/** Four outputs at once, a quarter of them apart. */
+export function multiplyRow(
+  { x, y, at, accumulate }: RowProduct,
+  { words, scales }: WeightArrays<"words" | "scales">,
+  { in: inSize, out, bits }: WeightShape & { readonly bits: Bits },
 ): void {
-  const { words, scales } = weight, bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+  const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
   const blocks = blocksOf(inSize), quarter = Math.ceil(out / 4), dot = blockDots[bits];
   const dots = new Float64Array(4), four: Four = { k: 0, w0: 0, w1: 0, w2: 0, w3: 0 };
   for (let o = 0; o < quarter; o++) {
@@ -121,44 +94,6 @@ function oneRow(
     for (let i = 0; i < 4 && o + i * quarter < out; i++) {
       const to = at + o + i * quarter;
       y[to] = sums[i] + (accumulate ? y[to] : 0);
-    }
-  }
-}
-
-/** Rows of the weight that are made float32 at once: few enough for the first cache. */
-const linesAtOnce = (inSize: number): number => Math.max(4, Math.min(64, 4 * Math.floor(2048 / inSize)));
-
-/** y (rows, out) = or += x (rows, in) W^T. */
-export function quantizedProduct(arrays: QuantizedLinearArrays, sizes: Sizes): void {
-  if (sizes.rows > fewRows) return manyRows(arrays, sizes);
-  const { rows, in: inSize, out, accumulate } = sizes;
-  const x = new Float32Array(blocksOf(inSize) * blockSize);
-  for (let r = 0; r < rows; r++) {
-    x.set(arrays.x.subarray(r * inSize, (r + 1) * inSize));
-    oneRow({ ...arrays, x }, shapeOf(sizes), { at: r * out, accumulate: accumulate !== 0 });
-  }
-}
-
-/** Some rows of the weight are made float32, and serve all rows of x. */
-function manyRows({ x, y, ...weight }: QuantizedLinearArrays, sizes: Sizes): void {
-  const shape = shapeOf(sizes), arrays = weightArrays(weight);
-  const { rows, in: inSize, out, accumulate } = sizes;
-  const most = Math.min(out, linesAtOnce(inSize));
-  const lines = new Float32Array(most * inSize), part = new Float32Array(rows * most);
-  for (let begin = 0; begin < out; begin += most) {
-    const end = Math.min(out, begin + most), count = end - begin;
-    dequantize(arrays, shape, { begin, end, into: lines });
-    product({ x: x as Float32Array, weight: lines, y: part }, {
-      rows,
-      inSize,
-      outSize: count,
-      accumulate: false,
-    });
-    for (let r = 0; r < rows; r++) {
-      for (let o = 0; o < count; o++) {
-        const i = r * out + begin + o;
-        y[i] = part[r * count + o] + (accumulate ? y[i] : 0);
-      }
     }
   }
 }

@@ -1,16 +1,16 @@
 /**
- * WGSL that reads quantised weights: see format.ts for where their bits are.
+ * WGSL that reads quantised weights: see blocks.ts for where their bits are.
  *
- * A number becomes a float in two operations: its bits, made unsigned by turning the highest one, are laid into the
- * fraction of 2^23, and what that is too large by is subtracted. Both are exact. Two of four numbers stay at the higher
- * byte of 16 bits, and come out as 256 times what they are; those of the higher halves of bytes, as 16 times. These
- * units are divided out later, of x or of the scale: they are powers of two.
+ * A number becomes a float in two exact operations. Its bits, made unsigned by turning the highest one, are laid into the
+ * fraction of 2^23; then the excess is subtracted. Two of four numbers stay at the higher byte of 16 bits, and come out
+ * 256 times too large. Numbers in the higher halves of bytes come out 16 times too large. These units are divided out
+ * later, of x or of the scale: they are powers of two.
  *
  * @module
  */
-import { loader } from "../half.ts";
-import type { DType } from "../kernel.ts";
-import type { Bits } from "./format.ts";
+import { loader } from "../../half.ts";
+import type { DType } from "../../kernel.ts";
+import type { Bits } from "./blocks.ts";
 
 /** Of the quads of four numbers in a word, in the order of their elements: the lowest bit of the first number. */
 export const quadsOfWord: Readonly<Record<Bits, readonly number[]>> = { 8: [0], 4: [0, 4] };
@@ -49,7 +49,7 @@ function unpackFunction(bits: Bits, shift: number): string {
 
 /**
  * `fn <words>_scale(begin, block) -> f32` of a block of the row that begins at a word. Where rows are known to begin with
- * pairs of scales, which half of its pair a block's scale is in is the same for all rows, and is worked out once.
+ * pairs of scales, a block's scale is in the same half of its pair in all rows.
  */
 export function scaleFunction(
   { words, scales, scaleType, bits }: QuantizedText,
@@ -73,10 +73,10 @@ export function numbersFunctions(bits: Bits): string {
 
 /**
  * `fn halves_<shift>(word) -> vec4f` of each quad: its numbers in the order 0, 2, 1, 3, each with {@linkcode halvesOffset}
- * added. A pair of numbers becomes two floats by one operation that lays their bits into fractions of float16, with the
- * highest bit turned, and one each that widens them. Taking the offset away again costs one product a step, for it is the
- * same for all columns: of the sum of x. Of an x that is a thousand times the others it costs digits, some 1e-5 to 1e-4 of
- * the sum: less than the rounding of the weight.
+ * added. One operation lays the bits of a pair of numbers into fractions of float16, with the highest bit turned. One
+ * more for each number widens it. Taking the offset away again costs one product a step, of the sum of x, which is the
+ * same for all columns. An x that is a thousand times the others costs digits, some 1e-5 to 1e-4 of the sum. That is less
+ * than the rounding of the weight.
  */
 export function halvesFunctions(bits: Bits): string {
   const pairs: Readonly<Record<Bits, Readonly<Record<number, readonly [string, string]>>>> = {

@@ -1,0 +1,100 @@
+/**
+ * Joins by parts: a call leaves its result in scratch, in parts, and the call that reads the result adds them up.
+ *
+ * A kernel that can leave its result so offers `produce`, and a kernel that can read so offers `consume`. A GPU's device
+ * joins any two that do, where a plan has one after the other: one dispatch less comes between them.
+ *
+ * @module
+ */
+import {
+  type Binding,
+  type Call,
+  declareBindings,
+  type Dispatch,
+  grid,
+  type Launch,
+  type Limits,
+  uniformStruct,
+  type UniformType,
+  workgroupBuiltins,
+  workgroupIndex,
+} from "./kernel.ts";
+
+/** What a text reads at once: one element, or four neighbours. */
+export type ReadUnit = "f32" | "vec4f";
+
+/** How a text reads one of its kernel's buffers. */
+export interface ReadSource {
+  /** What it binds in place of the buffer. */
+  readonly bindings: readonly Binding[];
+  /** WGSL element types of those bindings. */
+  readonly types: (unit: ReadUnit) => Readonly<Record<string, string>>;
+  /** Statements that put the unit at `i` of all into a new variable `name`. */
+  readonly read: (name: string, i: string, unit: ReadUnit) => string;
+}
+
+/** A buffer that holds what is read. */
+export function held(name: string, access: Binding["access"] = "read"): ReadSource {
+  return {
+    bindings: [{ name, access }],
+    types: (unit) => ({ [name]: unit }),
+    read: (variable, i) => `let ${variable} = ${name}[${i}];`,
+  };
+}
+
+/** A result that is left in parts. */
+export interface Parts {
+  /** Elements of the result. */
+  readonly count: number;
+  /** The dispatches that make the parts, and the scratch that the parts are in. */
+  readonly launch: Launch;
+  /**
+   * How a kernel reads the result that calls its buffer `name`. A read adds the parts up and stores the sum to the buffer:
+   * so every element has to be read, and read once.
+   */
+  readonly source: (name: string) => ReadSource;
+}
+
+/** How a call and the one before it, onto whose result it adds, make that result in parts. */
+export interface Produce<B extends string = string, U extends string = string> {
+  /** The name of the kernel before. */
+  readonly after: string;
+  /** Buffers of the call before and of this one that must be the same. */
+  readonly same: readonly (readonly [before: string, own: string])[];
+  /** Buffers of the call before that the parts are made of as well; this kernel has none of these names. */
+  readonly takes: readonly string[];
+  /** The buffer that gets the result. */
+  readonly result: string;
+  /** The parts, whose dispatches have this call's uniforms; undefined where two launches are as good. */
+  parts(before: Call, own: Call<B, U>, limits: Limits): Parts | undefined;
+}
+
+/** How a call reads one of its buffers in parts. */
+export interface Consume<B extends string = string, U extends string = string> {
+  readonly buffer: string;
+  /** The launch with that source; undefined where its text does not take the sizes. */
+  launch(call: Call<B, U>, limits: Limits, parts: Parts): Launch | undefined;
+}
+
+/** The dispatch that stores a result which no call reads in parts. */
+export function storeParts(
+  { count, source }: Parts,
+  result: string,
+  { uniforms, limits }: {
+    readonly uniforms: Readonly<Record<string, UniformType>>;
+    readonly limits: Limits;
+  },
+): Dispatch {
+  const { bindings, types, read } = source(result);
+  const wgsl = /* wgsl */ `
+${uniformStruct(uniforms)}
+${declareBindings(bindings, types("f32"))}
+@compute @workgroup_size(256)
+fn main(${workgroupBuiltins}) {
+  let i = (${workgroupIndex}) * 256 + local;
+  if (i >= ${count}) { return; }
+  ${read("total", "i", "f32")}
+}
+`;
+  return { wgsl, bindings, grid: grid(Math.ceil(count / 256), limits) };
+}
