@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { cpuDevice, type Device, openFolder, openModel, OverloadedError } from "../mod.ts";
+import { cpuDevice, type Device, openModel, OverloadedError } from "../mod.ts";
 import type { FoundAdapter } from "../src/adapters/registry.ts";
 import { generateText, type TextEvent } from "../src/engine/text.ts";
 import type { GenerateEvent, GenerateRequest } from "../src/engine/generate.ts";
@@ -14,13 +14,14 @@ import { type Capacity, checkRequest } from "../src/engine/request.ts";
 import { Runner } from "../src/engine/runner.ts";
 import type { Sequence } from "../src/engine/schedule.ts";
 import { Waiting } from "../src/engine/waiting.ts";
-import type { LlamaModel } from "../src/models/llama.ts";
+import type { Model } from "../src/models/model.ts";
+import { openFolder } from "../src/runtime/mod.ts";
 import { demoTokenizer } from "./demo_model.ts";
 import { turns } from "./until.ts";
 
 /** A model of which sizes alone are looked at: a cache of 512 bytes a sequence, tensors of 128. */
-const sized = (vocabSize = 32): LlamaModel =>
-  ({ maxModelLen: 8, config: { layers: 2, kvHeads: 1, headDim: 4, vocabSize } }) as unknown as LlamaModel;
+const sized = (vocabSize = 32): Model =>
+  ({ maxModelLen: 8, config: { layers: 2, kvHeads: 1, headDim: 4, vocabSize } }) as unknown as Model;
 
 test("sizesOf gives steps their rows and outputs by sequences, tokens and logits", () => {
   const device = cpuDevice();

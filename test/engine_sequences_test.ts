@@ -14,7 +14,6 @@ import {
   type GenerateEvent,
   loadAdapter,
   NonFiniteError,
-  openFolder,
   openModel,
 } from "../mod.ts";
 import type { GenerateRequest } from "../src/engine/generate.ts";
@@ -23,6 +22,7 @@ import { uniforms } from "../src/engine/random.ts";
 import { endsOf } from "../src/engine/request.ts";
 import { Runner } from "../src/engine/runner.ts";
 import { schedule, type Sequence } from "../src/engine/schedule.ts";
+import { openFolder } from "../src/runtime/mod.ts";
 import { tensor } from "../src/tensor.ts";
 import { memoryFolder, weightsFile } from "./model_folders.ts";
 import { turns } from "./until.ts";

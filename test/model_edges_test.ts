@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cpuDevice, type Device, openModel, perplexity } from "../mod.ts";
-import { parseLlamaConfig } from "../src/models/config.ts";
+import { parseLlamaConfig } from "../src/models/llama/config.ts";
 import { tinyFields, tinyFolder } from "./model_folders.ts";
 
 /** A CPU that counts the tensors that are there. */

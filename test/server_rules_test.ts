@@ -10,7 +10,7 @@ import { fromTensor, writeSafetensors } from "../src/safetensors/mod.ts";
 import { readBytes } from "../src/server/body.ts";
 import { MemoryBudget } from "../src/server/budget.ts";
 import { answerTo, InvalidRequestError, TooSlowError } from "../src/server/errors.ts";
-import { longSeed } from "../src/server/json_bounds.ts";
+import { exactSeed } from "../src/server/json_bounds.ts";
 import { limitsOf } from "../src/server/limits.ts";
 import { merge, started } from "../src/server/merge.ts";
 import { messagesOf } from "../src/server/messages.ts";
@@ -35,9 +35,9 @@ async function complete(body: Record<string, unknown> | string, to = app): Promi
   return [response.status, told?.param, told?.message];
 }
 
-test("longSeed() reads no other text, key or depth than the seed of the outermost object", () => {
+test("exactSeed() reads no other text, key or depth than the seed of the outermost object", () => {
   const seed = "1152921504606846977";
-  const seedIn = (text: string): bigint | undefined => longSeed(bytesOf(text));
+  const seedIn = (text: string): bigint | undefined => exactSeed(bytesOf(text));
   for (
     const before of ["", '"a":[1,{"b":[]}],', '"a":{"b":{}},', '"seed":[2],', '"a":"\\"{[",', '"a":[[]],']
   ) {
@@ -53,12 +53,23 @@ test("longSeed() reads no other text, key or depth than the seed of the outermos
       `{"seed":"x:${seed}}"}`,
       `{"a":"seed","b":${seed}}`,
       `{"seed":[${seed}]}`,
-      `{"seed":${seed}e1}`,
-      `{"seed":123456789012345}`,
+      `{"seed":${seed}.5}`,
+      `{"seed":${seed}e-1}`,
+      `{"seed":${seed}e1x}`,
     ]
   ) {
     assert.equal(seedIn(text), undefined, text);
   }
+});
+
+test("exactSeed() reads integers that are written with a point or an exponent", () => {
+  const seedIn = (text: string): bigint | undefined => exactSeed(bytesOf(`{"seed":${text}}`));
+  assert.equal(seedIn("1152921504606846977e1"), 11529215046068469770n);
+  assert.equal(seedIn("-11529215046068469.77E+2"), -1152921504606846977n);
+  assert.equal(seedIn("115292150460684697.70e1"), 1152921504606846977n);
+  assert.equal(seedIn("7.000"), 7n);
+  assert.equal(seedIn("1.25e1"), undefined);
+  assert.equal(seedIn("1.25e2"), 125n);
 });
 
 test("POST /v1/completions reads the seed again only where it was rounded", async () => {
