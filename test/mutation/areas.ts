@@ -30,12 +30,10 @@ export const areas: Readonly<Record<string, Area>> = {
       "one_linear",
       "phases",
       "registry",
-      "torch_random",
       "train_api",
       "training",
       "training_round_trip",
     ],
-    slow: { tests: /^randperm (gives every list|follows torch)/, reach: "src/adapters/torch_random.ts" },
   },
   engine: {
     folder: "src/engine",
