@@ -20,7 +20,7 @@ import {
   train,
 } from "../mod.ts";
 import { Arena } from "../src/adapters/arena.ts";
-import { adapterPlan, createAdapter, type NewAdapter } from "../src/adapters/create.ts";
+import { adapterPlan, createAdapter } from "../src/adapters/create.ts";
 import { describeAdapter } from "../src/adapters/describe.ts";
 import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
 import type { HostTensor } from "../src/tensor.ts";
@@ -193,13 +193,11 @@ test("createAdapter takes target modules as PEFT does: a whole path, or its end 
 
 test("createAdapter makes adapters that add nothing yet, with PEFT's fields", async () => {
   const random = randomSource(4);
-  const asked: readonly (NewAdapter & { readonly peftType: string })[] = [
-    { peftType: "LORA", r: 3, loraAlpha: 6 },
-    { peftType: "FOURIERFT", nFrequency: 100, scaling: 20, randomLocSeed: 11 },
-  ];
-  for (const { peftType, ...options } of asked) {
-    const plan = adapterPlan({ peftType, ...options, targetModules: ["k_proj"] } as NewAdapter);
-    const adapter = createAdapter(linears, plan, random);
+  for (const peftType of ["LORA", "FOURIERFT"]) {
+    const options = peftType === "LORA"
+      ? { peftType, r: 3, loraAlpha: 6 } as const
+      : { peftType: "FOURIERFT", nFrequency: 100, scaling: 20, randomLocSeed: 11 } as const;
+    const adapter = createAdapter(linears, adapterPlan({ ...options, targetModules: ["k_proj"] }), random);
     const module = adapter.modules.get("layers.0.k_proj")!, { shape } = linears[1];
     const { data } = await deltaOf(cpuDevice(), { method: adapter.method, module, shape });
     assert.deepEqual(data, new Float32Array(12));
@@ -252,33 +250,10 @@ test("createAdapter draws LoRA's A evenly from -1 / sqrt(in) to 1 / sqrt(in)", (
 });
 
 test("adapterPlan refuses a method that is unknown, and says which there are", () => {
-  assert.equal(adapterPlan({ peftType: "LORA" }).method.name, "LoRA");
-  assert.equal(adapterPlan({ peftType: "LORA", useDora: true }).method.name, "DoRA");
-  assert.throws(() => adapterPlan({ peftType: "IA3" } as unknown as NewAdapter), {
+  assert.equal(adapterPlan({ peftType: "LORA" }).method.peftType, "LORA");
+  assert.throws(() => adapterPlan({ peftType: "IA3" as "LORA" }), {
     name: "RangeError",
-    message: /^Cannot train an adapter of peftType "IA3": it must be .*FOURIERFT.*LORA/,
-  });
-});
-
-test("adapterPlan refuses an option that the method has not, and one that breaks its rule, by name", () => {
-  assert.throws(() => adapterPlan({ peftType: "LORA", nFrequency: 5 } as unknown as NewAdapter), {
-    name: "RangeError",
-    message: 'Cannot make a new LoRA adapter with option "nFrequency": its options are r, loraAlpha',
-  });
-  for (const [r, rule] of [[0, 1], [1.5, 1], [NaN, 1]] as const) {
-    assert.throws(() => adapterPlan({ peftType: "LORA", r }), {
-      name: "RangeError",
-      message: `Cannot use r ${r}: it must be a whole number of ${rule} or more`,
-    });
-  }
-  assert.throws(() => adapterPlan({ peftType: "FOURIERFT", scaling: -1 }), {
-    name: "RangeError",
-    message: "Cannot use scaling -1: it must be a number of 0 or more",
-  });
-  assert.deepEqual(adapterPlan({ peftType: "FOURIERFT", scaling: undefined }).options, {
-    n_frequency: 1000,
-    scaling: 150,
-    random_loc_seed: 777,
+    message: 'Cannot train an adapter of peftType "IA3": it must be FOURIERFT or LORA',
   });
 });
 
@@ -599,7 +574,7 @@ test("AdapterRegistry makes room in the bank of an adapter's own method, and lea
   const resident: boolean[] = [];
   for (const id of ["lora", "one", "two"]) resident.push((await registry.card(id)).resident);
   assert.deepEqual(resident, [true, false, true]);
-  assert.deepEqual(registry.banks.map(({ size }) => size), [1, 1, 0]);
+  assert.deepEqual(registry.banks.map(({ size }) => size).filter(Boolean), [1, 1]);
 });
 
 test("AdapterRegistry.load reads files once, however often it is asked", async () => {

@@ -20,11 +20,11 @@ export const everything = process.env.FOURIERFT_TEST_ALL === "1";
 export const everyGpuCase = everything ||
   !("Bun" in globalThis || process.env.FOURIERFT_GPU === "navigator");
 
-/** Whether FOURIERFT_TEST_GPU=none leaves tests the CPU alone, as mutation runs do: they have thousands of processes. */
-const withoutGpu = process.env.FOURIERFT_TEST_GPU === "none";
+/** Whether FOURIERFT_TEST_GPU=none leaves tests the CPU of this thread alone, as mutation runs do in thousands of processes. */
+const alone = process.env.FOURIERFT_TEST_GPU === "none";
 
 /** Options of a test that opens a GPU by itself. */
-export const onGpu = { skip: withoutGpu ? "FOURIERFT_TEST_GPU=none" : false };
+export const onGpu = { skip: alone ? "FOURIERFT_TEST_GPU=none" : false };
 
 /** Options of a test for Dawn on Deno alone. */
 export const inEveryGpuCase = {
@@ -76,7 +76,7 @@ export function testGpuWithMatrixUnits(): Promise<WebGpuDevice> {
 
 /** A device of each kind that tests have, as users get it. */
 export async function testDevices(): Promise<Device[]> {
-  return withoutGpu ? [cpuDevice()] : [cpuDevice(), await testGpu()];
+  return alone ? [cpuDevice()] : [cpuDevice(), await testGpu()];
 }
 
 /** The same, for tests that give a GPU dozens of texts which others have tested: it is there where every case is. */
@@ -86,11 +86,15 @@ export async function devicesForLongTests(): Promise<Device[]> {
 
 /** Every way there is to run a kernel, by its name: on the CPU with WASM and without, here and in a thread of its own. */
 export async function everyDevice(): Promise<ReadonlyMap<string, Device>> {
-  const onCpu: [string, Device][] = [
+  const here: [string, Device][] = [
     ["cpu", cpuDevice()],
     ["cpu without WASM", cpuDevice({ wasm: false })],
+  ];
+  if (alone) return new Map(here);
+  return new Map([
+    ...here,
     ["cpu in a thread of its own", await openCpuDevice()],
     ["cpu in a thread of its own without WASM", await openCpuDevice({ wasm: false })],
-  ];
-  return new Map(withoutGpu ? onCpu : [...onCpu, ["webgpu", await testGpu()]]);
+    ["webgpu", await testGpu()],
+  ]);
 }

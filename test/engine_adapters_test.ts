@@ -203,7 +203,9 @@ test("BatchEngine reads an adapter while others run, and lets pass who needs non
 });
 
 test("BatchEngine lets only so many pass a sequence that waits for a slot", async () => {
-  const { engine } = engineOf({ capacity: 1, maxSequences: 3 });
+  const { engine, registry } = engineOf({ capacity: 1, maxSequences: 3 });
+  // Kept, so that it waits for a slot alone: while it is read any number may pass.
+  const kept = await registry.load("2");
   const ends: string[] = [];
   const ask = async (name: string, maxTokens = 20): Promise<void> => {
     await all(engine, request(name, { maxTokens }));
@@ -222,6 +224,7 @@ test("BatchEngine lets only so many pass a sequence that waits for a slot", asyn
   more = 0;
   await Promise.all(chains);
   assert.ok(before < 200, `${before} were answered before`);
+  assert.equal(kept.modules.size, 1);
 });
 
 test("BatchEngine fails a sequence for which there is no room though none of its own holds any", async () => {

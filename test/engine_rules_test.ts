@@ -5,7 +5,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { cpuDevice, type Device, openModel, OverloadedError } from "../mod.ts";
-import { openFolder } from "../src/runtime/mod.ts";
 import type { FoundAdapter } from "../src/adapters/registry.ts";
 import { generateText, type TextEvent } from "../src/engine/text.ts";
 import type { GenerateEvent, GenerateRequest } from "../src/engine/generate.ts";
@@ -16,6 +15,7 @@ import { Runner } from "../src/engine/runner.ts";
 import type { Sequence } from "../src/engine/schedule.ts";
 import { Waiting } from "../src/engine/waiting.ts";
 import type { Model } from "../src/models/model.ts";
+import { openFolder } from "../src/runtime/mod.ts";
 import { demoTokenizer } from "./demo_model.ts";
 import { turns } from "./until.ts";
 

@@ -53,11 +53,23 @@ test("exactSeed() reads no other text, key or depth than the seed of the outermo
       `{"seed":"x:${seed}}"}`,
       `{"a":"seed","b":${seed}}`,
       `{"seed":[${seed}]}`,
+      `{"seed":${seed}.5}`,
       `{"seed":${seed}e-1}`,
+      `{"seed":${seed}e1x}`,
     ]
   ) {
     assert.equal(seedIn(text), undefined, text);
   }
+});
+
+test("exactSeed() reads integers that are written with a point or an exponent", () => {
+  const seedIn = (text: string): bigint | undefined => exactSeed(bytesOf(`{"seed":${text}}`));
+  assert.equal(seedIn("1152921504606846977e1"), 11529215046068469770n);
+  assert.equal(seedIn("-11529215046068469.77E+2"), -1152921504606846977n);
+  assert.equal(seedIn("115292150460684697.70e1"), 1152921504606846977n);
+  assert.equal(seedIn("7.000"), 7n);
+  assert.equal(seedIn("1.25e1"), undefined);
+  assert.equal(seedIn("1.25e2"), 125n);
 });
 
 test("POST /v1/completions reads the seed again only where it was rounded", async () => {

@@ -16,7 +16,7 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import { type Area, areas } from "./areas.ts";
 import { execute, flags, optionsOf } from "./execute.ts";
-import type { Recorded } from "./each_test.ts";
+import type { Recorded } from "./preload.ts";
 import type { Mutant, Plan, Test } from "./plan.ts";
 import { makeTree, runTests } from "./tree.ts";
 

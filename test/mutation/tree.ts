@@ -33,7 +33,7 @@ export interface Ended {
   readonly printed: string;
 }
 
-/** Runs a test file of a tree on the CPU alone; each_test.ts reads its part of `env`. */
+/** Runs a test file of a tree on the CPU alone; preload.ts reads its part of `env`. */
 export function runTests(
   tree: string,
   file: string,
@@ -46,7 +46,7 @@ export function runTests(
     "--cached-only",
     "--fail-fast",
     "--preload",
-    "test/mutation/each_test.ts",
+    "test/mutation/preload.ts",
   ];
   const child = spawn(process.execPath, ["test", ...options, "--v8-flags=--max-old-space-size=1024", file], {
     cwd: tree,
