@@ -87,6 +87,7 @@ export { dora } from "./src/adapters/methods/dora.ts";
 export { fourierft, fourierModule, type Spectrum } from "./src/adapters/methods/fourierft.ts";
 export { lora } from "./src/adapters/methods/lora.ts";
 export { methods } from "./src/adapters/methods/mod.ts";
+export { vblora } from "./src/adapters/methods/vblora.ts";
 export { loadAdapter, type LoadedAdapter, type LoadOptions } from "./src/adapters/peft.ts";
 export {
   AdapterRegistry,

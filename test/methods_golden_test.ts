@@ -49,7 +49,16 @@ interface Golden {
   readonly modules: readonly { readonly path: string; readonly x: string; readonly y: string }[];
 }
 
-const names = ["dora", "dora-pattern", "fourierft", "lora", "ia3", "ia3-all"];
+const names = [
+  "dora",
+  "dora-pattern",
+  "fourierft",
+  "lora",
+  "ia3",
+  "ia3-all",
+  "vblora",
+  "vblora-topk",
+];
 /** With one of a caller's own, which acts before and after products, and on the bias. */
 const methods = [...ownMethods, ia3];
 const read = <T>(name: string): T => JSON.parse(readFileSync(path(name), "utf8")) as T;
@@ -66,7 +75,7 @@ async function open(device: Device, folder?: ReadableFolder, quantize?: "int8" |
     adapters: await openAdapterStore(path("")),
     quantize,
     registry: { methods },
-    engine: { maxSequences: 18 },
+    engine: { maxSequences: 3 * names.length },
   });
 }
 

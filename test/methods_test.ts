@@ -17,6 +17,7 @@ import { uniforms } from "../src/engine/random.ts";
 import { quantizeTensor, withTensors } from "../src/models/weights.ts";
 import { tensor } from "../src/tensor.ts";
 import { devicesForLongTests } from "./devices.ts";
+import { foldedSubjects } from "./folded_subjects.ts";
 import {
   baseOn,
   filesGiveItBack,
@@ -46,12 +47,13 @@ const own: Subject = {
 
 /** Every method of the package, and that one. */
 const subjects: readonly Subject[] = [
-  ...exported.map((method) =>
+  ...exported.filter((method) => !foldedSubjects.some((one) => one.method === method)).map((method) =>
     method === dora
       // The norms are constants in the backward: A and B have the gradients of PEFT, which fixtures hold.
       ? { method, constantIn: [".lora_A.weight", ".lora_B.weight"] }
       : { method }
   ),
+  ...foldedSubjects,
   own,
 ];
 

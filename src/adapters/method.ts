@@ -177,6 +177,8 @@ export interface Method {
    * one is. Of several methods that claim one, the last of the list has it.
    */
   claims?(config: Readonly<Record<string, unknown>>, tensors: readonly string[]): boolean;
+  /** Matches the names of tensors that hold integers: `read` has them as int32. All others are floats. */
+  readonly integers?: RegExp;
   /**
    * Checks what a config alone can be wrong in, so that lists need not read tensors.
    *

@@ -11,9 +11,10 @@ import {
   parseSafetensors,
   type SafetensorsBytes,
   SafetensorsError,
+  toInt32,
   toTensor,
 } from "../safetensors/mod.ts";
-import type { HostTensor } from "../tensor.ts";
+import { type HostTensor, tensor } from "../tensor.ts";
 import { copiedWeight } from "./copies.ts";
 import type { AdapterModule, Method, ReadOptions } from "./method.ts";
 import { candidatesOf, checkedMethods, methodOf } from "./method_list.ts";
@@ -102,16 +103,16 @@ function parseWeights(bytes: Uint8Array): SafetensorsBytes {
   }
 }
 
-function readTensor(file: SafetensorsBytes, name: string): HostTensor {
+function readTensor(file: SafetensorsBytes, name: string, integers: boolean): HostTensor {
+  const view = file.read(name);
   try {
-    return toTensor(file.read(name));
+    return integers ? tensor(toInt32(view), view.shape) : toTensor(view);
   } catch (error) {
+    if (error instanceof RangeError) throw new ConfigError(error.message, { cause: error });
     if (!(error instanceof TypeError)) throw error;
-    const { dtype } = file.tensors.get(name)!;
+    const rule = integers ? "U8, I16, I32 or I64" : "F32, F16 or BF16";
     throw new ConfigError(
-      `Cannot read adapter tensor ${
-        JSON.stringify(name)
-      }: its dtype is ${dtype}, the rule is F32, F16 or BF16`,
+      `Cannot read adapter tensor ${JSON.stringify(name)}: its dtype is ${view.dtype}, the rule is ${rule}`,
       { cause: error },
     );
   }
@@ -120,11 +121,12 @@ function readTensor(file: SafetensorsBytes, name: string): HostTensor {
 /** The adapter's own tensors, and copies of the base's weights. */
 function readTensors(
   file: SafetensorsBytes,
+  { integers }: Method,
 ): { readonly tensors: ReadonlyMap<string, HostTensor> } & Pick<LoadedAdapter, "copies"> {
   const tensors = new Map<string, HostTensor>();
   const copies = new Map<string, { tensor: string; data: HostTensor }>();
   for (const name of file.tensors.keys()) {
-    const data = readTensor(file, name);
+    const data = readTensor(file, name, integers?.test(name) ?? false);
     const weight = copiedWeight(name);
     if (weight === undefined) tensors.set(name, data);
     else if (!copies.has(weight)) copies.set(weight, { tensor: name, data });
@@ -157,8 +159,10 @@ export async function loadAdapter(folder: ReadableFolder, options: LoadOptions =
   const { config, bytes: configBytes } = await readConfig(folder);
   candidatesOf(checkedMethods(methods), config);
   const bytes = await readWeights(folder, maxBytes);
-  const { tensors, copies } = readTensors(parseWeights(bytes));
-  const method = methodOf(methods, config, [...tensors.keys()]);
+  const file = parseWeights(bytes);
+  const own = [...file.tensors.keys()].filter((name) => copiedWeight(name) === undefined);
+  const method = methodOf(methods, config, own);
+  const { tensors, copies } = readTensors(file, method);
   const modules = method.read({ config, tensors, options: reading });
   if (modules.size === 0) throw new ConfigError(`Cannot use ${weightsName}: it holds no tensor`);
   return {

@@ -30,7 +30,7 @@ export {
   type SafetensorsFile,
   type TensorView,
 } from "./reader.ts";
-export { fromTensor, toFloat32, toTensor } from "./tensors.ts";
+export { fromTensor, toFloat32, toInt32, toTensor } from "./tensors.ts";
 export {
   layoutSafetensors,
   type SafetensorsLayout,

@@ -82,6 +82,46 @@ export function toFloat32(view: TensorView): Float32Array {
   }
 }
 
+/**
+ * A view's integers as int32, exactly.
+ *
+ * @throws TypeError for a dtype that is no integer; RangeError for an integer past int32.
+ */
+export function toInt32(view: TensorView): Int32Array {
+  switch (view.dtype) {
+    case "U8":
+      return Int32Array.from(view.bytes);
+    case "I8":
+      return Int32Array.from(over(Int8Array, view, 1));
+    case "I16":
+      return Int32Array.from(over(Int16Array, view, 2));
+    case "U16":
+      return Int32Array.from(over(Uint16Array, view, 2));
+    case "I32":
+      return over(Int32Array, view, 4);
+    case "U32":
+      return narrowed(view, over(Uint32Array, view, 4));
+    case "I64":
+      return narrowed(view, over(BigInt64Array, view, 8));
+    default:
+      throw new TypeError(
+        `Cannot read tensor ${
+          quoted(view.name)
+        } as int32: its dtype is ${view.dtype}, supported are U8, I8, U16, I16, U32, I32, I64`,
+      );
+  }
+}
+
+function narrowed({ name }: TensorView, values: Uint32Array | BigInt64Array): Int32Array {
+  const result = new Int32Array(values.length);
+  for (let i = 0; i < values.length; i++) {
+    result[i] = Number(values[i]);
+    if (result[i] == values[i]) continue;
+    throw new RangeError(`Cannot read tensor ${quoted(name)} as int32: element ${i} is ${values[i]}`);
+  }
+  return result;
+}
+
 /** A host tensor as a view to write, its bytes not copied. */
 export function fromTensor(name: string, { dtype, shape, data }: HostTensor): TensorView {
   return {

@@ -31,19 +31,13 @@ function transposed(a: Float32Array, { rank, in: inFeatures }: Factors): Float32
   return result;
 }
 
-function loraModule(factors: Factors): AdapterModule {
+/** What any module of factors does, however the factors came to be. */
+export function factorsModule(
+  factors: Factors,
+): Pick<AdapterModule, "pack"> & Required<Pick<AdapterModule, "deltaStep">> {
   const { a, b, rank, scale } = factors;
   return {
-    parameters: a.length + b.length,
-    summary: `r = ${rank}, scale ${scale}`,
-    shape: { out: factors.out, in: factors.in },
-    check: (path, shape) => checkFactors(factors, path, shape),
     pack: () => ({ values: joined(a, b), count: rank, scale }),
-    trainable: () => ({
-      values: joined(a, b),
-      beside: trainableFactors(factors),
-      tensors: (values) => new Map(factorTensors(factors, values)),
-    }),
     deltaStep(shape, { upload, weight, mode, rows: { first, count } }) {
       const factor = mode === "subtract" ? -scale : scale;
       const rows = new Float32Array(count * rank);
@@ -58,6 +52,22 @@ function loraModule(factors: Factors): AdapterModule {
         { rows: count, in: rank, out: shape.in, accumulate: Number(mode !== "write") },
       );
     },
+  };
+}
+
+function loraModule(factors: Factors): AdapterModule {
+  const { a, b, rank, scale } = factors;
+  return {
+    ...factorsModule(factors),
+    parameters: a.length + b.length,
+    summary: `r = ${rank}, scale ${scale}`,
+    shape: { out: factors.out, in: factors.in },
+    check: (path, shape) => checkFactors(factors, path, shape),
+    trainable: () => ({
+      values: joined(a, b),
+      beside: trainableFactors(factors),
+      tensors: (values) => new Map(factorTensors(factors, values)),
+    }),
   };
 }
 

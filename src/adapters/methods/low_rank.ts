@@ -109,7 +109,7 @@ function checkRank(pattern: ReadonlyMap<string, number>, path: string, rank: num
 }
 
 /** No element of B A, or of scale B A, is greater. */
-function reachOf({ a, b, rank, in: inFeatures, scale }: Factors): number {
+export function reachOf({ a, b, rank, in: inFeatures, scale }: Factors): number {
   const most = Float64Array.from(
     { length: rank },
     (_, r) =>
@@ -223,7 +223,7 @@ export function newFactors(
 }
 
 /** Throws RangeError when factors are not those of a linear of this shape. */
-export function checkFactors(factors: Factors, path: string, shape: LinearShape): void {
+export function checkFactors(factors: LinearShape, path: string, shape: LinearShape): void {
   if (factors.in === shape.in && factors.out === shape.out) return;
   throw new RangeError(
     `Cannot use module "${path}": its factors make a (${factors.out}, ${factors.in}) update, the weight is ` +

@@ -1,0 +1,74 @@
+/**
+ * Methods whose dW is a product of two factors that are made of smaller tensors. The factors are folded once, in float64,
+ * and each number is rounded once to float32. LoRA's kernels serve them, so that no method needs kernels of its own.
+ *
+ * A module of rank r takes 4 r (in + out) bytes on the device, however small its file is.
+ *
+ * @module
+ */
+import { ConfigError } from "../../errors.ts";
+import type { AdapterModule, LinearShape } from "../method.ts";
+import { checkReach } from "../numbers.ts";
+import { factorsModule } from "./lora.ts";
+import { checkFactors, type Factors, reachOf } from "./low_rank.ts";
+
+/** Numbers of one module's factors at most: a file of few bytes may ask for many. */
+export const mostNumbers = 2 ** 26;
+
+/** A module whose factors are folded for its linear. */
+export interface Folding {
+  readonly path: string;
+  /** Trained numbers; those that modules share count with the first. */
+  readonly parameters: number;
+  readonly summary: string;
+  readonly rank: number;
+  /** The factor of dW = scale B A; 1 unless told. */
+  readonly scale?: number;
+  /** The linear's shape, or the part of it that the file says. */
+  readonly shape: Partial<LinearShape>;
+  /** Throws RangeError where a shape of the right sizes does not fit all the same. */
+  checkShape?(path: string, shape: LinearShape): void;
+  /** A (rank, in) and B (out, rank), each number computed in float64 and rounded once. */
+  fold(shape: LinearShape): Pick<Factors, "a" | "b">;
+}
+
+const isWhole = (shape: Partial<LinearShape>): shape is LinearShape =>
+  shape.out !== undefined && shape.in !== undefined;
+
+/** A module that is served as factors. They are folded when the linear's shape is known, and kept. */
+export function foldedModule(folding: Folding): AdapterModule {
+  const { path: own, parameters, summary, rank, scale = 1, shape: said } = folding;
+  if (rank < 1) {
+    throw new ConfigError(`Cannot use adapter module "${own}": its rank is ${rank}, the rule is 1 or more`);
+  }
+  let made: Factors | undefined;
+  const factorsOf = ({ out, in: inSize }: LinearShape): Factors => {
+    if (made?.out !== out || made.in !== inSize) {
+      made = { ...folding.fold({ out, in: inSize }), rank, out, in: inSize, scale };
+    }
+    return made;
+  };
+  return {
+    parameters,
+    summary,
+    ...(isWhole(said) ? { shape: said } : {}),
+    check(path, shape) {
+      checkFactors({ ...shape, ...said }, path, shape);
+      folding.checkShape?.(path, shape);
+      const numbers = rank * (shape.in + shape.out);
+      if (numbers > mostNumbers) {
+        throw new RangeError(
+          `Cannot use module "${path}": factors of rank ${rank} have ${numbers} numbers, at most ${mostNumbers} are accepted`,
+        );
+      }
+      checkReach(reachOf(factorsOf(shape)), `module "${path}": an element of its dW`);
+    },
+    pack: (shape) => factorsModule(factorsOf(shape)).pack(shape),
+    deltaStep: (shape, io) => factorsModule(factorsOf(shape)).deltaStep(shape, io),
+  };
+}
+
+/** The path of each module, and its module. */
+export function foldedModules(foldings: readonly Folding[]): Map<string, AdapterModule> {
+  return new Map(foldings.map((one) => [one.path, foldedModule(one)]));
+}

@@ -1,0 +1,169 @@
+/**
+ * VB-LoRA (Li et al. 2024, arXiv 2405.15179) as PEFT writes it: both factors are cut into vectors of one length. Each vector
+ * is a mixture of a few vectors of a bank that all modules share. The weights are a softmax of the greatest logits.
+ *
+ * A file has all logits, or only the indices and weights of the greatest (`save_only_topk_weights`).
+ *
+ * @module
+ */
+import { ConfigError } from "../../errors.ts";
+import { flagField, integerField, refuseUnknown } from "../fields.ts";
+import type { Method } from "../method.ts";
+import { foldedModules, type Folding } from "./folded.ts";
+import { factorsStep } from "./lora.ts";
+import { type ModuleTensors, tensorsByModule } from "./tensors_by_module.ts";
+
+const known = [
+  "r", // the tensors say it
+  "num_vectors", // the bank says it
+  "vector_length",
+  "topk",
+  "save_only_topk_weights",
+  "vblora_dropout", // training only
+  "init_logits_std",
+  "init_vector_bank_bound",
+  "fan_in_fan_out", // only turns a stored weight at a merge
+];
+
+const own = (name: string, first: string, second: string) => ({
+  [name]: [first, second, "vectors"],
+  [`${name}_topk_indices`]: [first, second, "topk"],
+  [`${name}_topk_weights`]: [first, second, "topk - 1"],
+});
+
+const names = {
+  method: "VB-LoRA",
+  own: { ...own("vblora_logits_A", "r", "tiles_in"), ...own("vblora_logits_B", "tiles_out", "r") },
+  shared: { vblora_vector_bank: ["vectors", "length"] },
+};
+
+/** What a factor's vectors are made of: for each, `topk` indices into the bank, and their weights. */
+interface Mixtures {
+  readonly indices: Int32Array;
+  readonly weights: Float64Array;
+}
+
+/** The places of the greatest logits, the first of equal ones, and their softmax. */
+function mixturesOfLogits(logits: Float32Array, vectors: number, topk: number): Mixtures {
+  const count = logits.length / vectors;
+  const indices = new Int32Array(count * topk), weights = new Float64Array(count * topk);
+  for (let i = 0; i < count; i++) {
+    const here = logits.subarray(i * vectors, (i + 1) * vectors);
+    const best: number[] = [];
+    here.forEach((value, j) => {
+      let at = best.length;
+      while (at > 0 && value > here[best[at - 1]]) at--;
+      if (at === topk) return;
+      best.splice(at, 0, j);
+      best.length = Math.min(best.length, topk);
+    });
+    const powers = best.map((j) => Math.exp(here[j] - here[best[0]]));
+    const sum = powers.reduce((so, power) => so + power, 0);
+    indices.set(best, i * topk);
+    weights.set(powers.map((power) => power / sum), i * topk);
+  }
+  return { indices, weights };
+}
+
+/** The file has every weight but the last, which makes the sum 1. */
+function mixturesOfFile(tensors: ModuleTensors, name: string, topk: number): Mixtures {
+  const indices = tensors.integers(`${name}_topk_indices`), given = tensors.floats(`${name}_topk_weights`);
+  const vectors = tensors.size("vectors", "vblora_vector_bank");
+  const weights = new Float64Array(indices.length);
+  const fail = (why: string) => {
+    throw new ConfigError(
+      `Cannot use adapter tensor "${name}_topk_indices" of module "${tensors.path}": ${why}`,
+    );
+  };
+  for (let i = 0; i < indices.length; i++) {
+    const begin = i - i % topk, before = weights.subarray(begin, i);
+    weights[i] = before.length < topk - 1
+      ? given[begin / topk * (topk - 1) + before.length]
+      : 1 - before.reduce((sum, weight) => sum + weight, 0);
+    if (indices[i] < 0 || indices[i] >= vectors) {
+      fail(`element ${i} is ${indices[i]}, the bank has ${vectors} vectors`);
+    }
+    if (indices.subarray(begin, i).includes(indices[i])) fail(`element ${i}, ${indices[i]}, comes twice`);
+    // The others' sum may be a float32 rounding past 1.
+    if (weights[i] < -1e-6 || weights[i] > 1) {
+      fail(`the weight of element ${i} is ${weights[i]}, not in 0 to 1`);
+    }
+  }
+  return { indices, weights };
+}
+
+/** What the config says of the mixtures. */
+interface Settings {
+  readonly topk: number;
+  readonly onlyTopk: boolean;
+}
+
+function settingsOf(config: Readonly<Record<string, unknown>>): Settings {
+  refuseUnknown(config, { known });
+  const topk = integerField(config, "topk", 2), onlyTopk = flagField(config, "save_only_topk_weights");
+  if (topk >= 1) return { topk, onlyTopk };
+  throw new ConfigError(`Cannot read adapter_config.json field "topk" = ${topk}: the rule is 1 or more`);
+}
+
+function mixtures(tensors: ModuleTensors, name: string, { topk, onlyTopk }: Settings): Mixtures {
+  const vectors = tensors.size("vectors", "vblora_vector_bank");
+  const most = onlyTopk ? tensors.size("topk", `${name}_topk_indices`) : vectors;
+  if (
+    onlyTopk ? topk !== most || topk - 1 !== tensors.size("topk - 1", `${name}_topk_weights`) : topk > most
+  ) {
+    throw new ConfigError(
+      `Cannot read adapter_config.json field "topk" = ${topk}: module "${tensors.path}" has ${
+        onlyTopk ? `${most} indices for each vector` : `a bank of ${vectors} vectors`
+      }`,
+    );
+  }
+  return onlyTopk
+    ? mixturesOfFile(tensors, name, topk)
+    : mixturesOfLogits(tensors.floats(name), vectors, topk);
+}
+
+function foldingOf(tensors: ModuleTensors, settings: Settings, isFirst: boolean): Folding {
+  const { topk, onlyTopk } = settings;
+  const bank = tensors.floats("vblora_vector_bank"), length = tensors.size("length", "vblora_vector_bank");
+  const [ofA, ofB] = ["A", "B"].map((factor) => mixtures(tensors, `vblora_logits_${factor}`, settings));
+  const size = (name: string, factor: "A" | "B"): number =>
+    tensors.size(name, `vblora_logits_${factor}${onlyTopk ? "_topk_indices" : ""}`);
+  const rank = size("r", "A"), tilesIn = size("tiles_in", "A"), tilesOut = size("tiles_out", "B");
+  const vectors = tensors.size("vectors", "vblora_vector_bank");
+  /** Number e of a factor's vector i. */
+  const mixed = ({ indices, weights }: Mixtures, i: number, e: number): number => {
+    let sum = 0;
+    for (let k = i * topk; k < (i + 1) * topk; k++) sum += weights[k] * bank[indices[k] * length + e];
+    return sum;
+  };
+  return {
+    path: tensors.path,
+    parameters: rank * (tilesIn + tilesOut) * vectors + (isFirst ? bank.length : 0),
+    summary: `r = ${rank}, top ${topk} of ${vectors} vectors of ${length}`,
+    rank,
+    shape: { out: tilesOut * length, in: tilesIn * length },
+    fold: ({ out, in: inSize }) => ({
+      a: Float32Array.from(
+        { length: rank * inSize },
+        (_, at) => mixed(ofA, Math.floor(at / length), at % length),
+      ),
+      b: Float32Array.from({ length: out * rank }, (_, at) => {
+        const o = Math.floor(at / rank);
+        return mixed(ofB, Math.floor(o / length) * rank + at % rank, o % length);
+      }),
+    }),
+  };
+}
+
+/** See the module's documentation. */
+export const vblora: Method = {
+  name: "VB-LoRA",
+  peftType: "VBLORA",
+  integers: /_topk_indices$/,
+  checkConfig: (config) => void settingsOf(config),
+  read(files) {
+    const settings = settingsOf(files.config);
+    return foldedModules(tensorsByModule(files, names).map((one, i) => foldingOf(one, settings, i === 0)));
+  },
+  beside: factorsStep,
+};

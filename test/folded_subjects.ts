@@ -1,0 +1,45 @@
+/**
+ * Random adapters of the methods that are served as factors, for the contract of methods: those methods make none themselves.
+ *
+ * @module
+ */
+import { normals } from "../kernels/kernel.ts";
+import type { LinearShape, Method } from "../src/adapters/method.ts";
+import { vblora } from "../src/adapters/methods/vblora.ts";
+import { uniforms } from "../src/engine/random.ts";
+import { elements, type HostTensor, tensor } from "../src/tensor.ts";
+import type { Subject } from "./method_contract.ts";
+
+type Shapes = Readonly<Record<string, readonly number[]>>;
+
+/** A subject whose tensors hold normals: each module's by what follows its path, and those of all modules. */
+function subjectOf(
+  method: Method,
+  config: Readonly<Record<string, unknown>>,
+  { own, shared = {} }: { readonly own: (shape: LinearShape) => Shapes; readonly shared?: Shapes },
+): Subject {
+  return {
+    method,
+    files(chosen, seed) {
+      const random = uniforms(seed), tensors = new Map<string, HostTensor>();
+      const fill = (start: string, shapes: Shapes): void => {
+        for (const [name, shape] of Object.entries(shapes)) {
+          tensors.set(`${start}${name}`, tensor(normals(elements(shape), random), shape));
+        }
+      };
+      for (const { path, shape } of chosen) fill(`base_model.model.${path}`, own(shape));
+      fill("base_model.", shared);
+      return { config: { peft_type: method.peftType, ...config }, tensors };
+    },
+  };
+}
+
+const r = 3;
+
+/** One of each method. */
+export const foldedSubjects: readonly Subject[] = [
+  subjectOf(vblora, { topk: 2 }, {
+    own: ({ out, in: inSize }) => ({ ".vblora_logits_A": [r, inSize, 7], ".vblora_logits_B": [out, r, 7] }),
+    shared: { vblora_vector_bank: [7, 1] },
+  }),
+];
