@@ -25,7 +25,7 @@ const known = [
   "fan_in_fan_out", // only turns a stored weight at a merge
 ];
 
-const own = (name: string, first: string, second: string) => ({
+const tensorsOf = (name: string, first: string, second: string) => ({
   [name]: [first, second, "vectors"],
   [`${name}_topk_indices`]: [first, second, "topk"],
   [`${name}_topk_weights`]: [first, second, "topk - 1"],
@@ -33,7 +33,10 @@ const own = (name: string, first: string, second: string) => ({
 
 const names = {
   method: "VB-LoRA",
-  own: { ...own("vblora_logits_A", "r", "tiles_in"), ...own("vblora_logits_B", "tiles_out", "r") },
+  own: {
+    ...tensorsOf("vblora_logits_A", "r", "tiles_in"),
+    ...tensorsOf("vblora_logits_B", "tiles_out", "r"),
+  },
   shared: { vblora_vector_bank: ["vectors", "length"] },
 };
 
@@ -43,21 +46,27 @@ interface Mixtures {
   readonly weights: Float64Array;
 }
 
-/** The places of the greatest logits, the first of equal ones, and their softmax. */
+/** Where the greatest of some numbers are, greatest first, the first of equal ones. */
+function greatest(values: Float32Array, count: number): number[] {
+  if (count > 16) return [...values.keys()].sort((i, j) => values[j] - values[i]).slice(0, count);
+  const best: number[] = [];
+  for (let j = 0; j < values.length; j++) {
+    let at = best.length;
+    while (at > 0 && values[j] > values[best[at - 1]]) at--;
+    if (at === count) continue;
+    best.splice(at, 0, j);
+    best.length = Math.min(best.length, count);
+  }
+  return best;
+}
+
+/** The greatest logits of each vector, and their softmax. */
 function mixturesOfLogits(logits: Float32Array, vectors: number, topk: number): Mixtures {
   const count = logits.length / vectors;
   const indices = new Int32Array(count * topk), weights = new Float64Array(count * topk);
   for (let i = 0; i < count; i++) {
-    const here = logits.subarray(i * vectors, (i + 1) * vectors);
-    const best: number[] = [];
-    here.forEach((value, j) => {
-      let at = best.length;
-      while (at > 0 && value > here[best[at - 1]]) at--;
-      if (at === topk) return;
-      best.splice(at, 0, j);
-      best.length = Math.min(best.length, topk);
-    });
-    const powers = best.map((j) => Math.exp(here[j] - here[best[0]]));
+    const own = logits.subarray(i * vectors, (i + 1) * vectors), best = greatest(own, topk);
+    const powers = best.map((j) => Math.exp(own[j] - own[best[0]]));
     const sum = powers.reduce((so, power) => so + power, 0);
     indices.set(best, i * topk);
     weights.set(powers.map((power) => power / sum), i * topk);
