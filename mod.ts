@@ -135,7 +135,7 @@ export {
 } from "./src/engine/text.ts";
 export { ConfigError, NonFiniteError, NotFoundError, OverloadedError } from "./src/errors.ts";
 export { MissingFileError, type ReadableFolder, readTextBy, type WritableFolder } from "./src/folder.ts";
-export { mergeFolder } from "./src/merge.ts";
+export { linearShapes, mergeFolder } from "./src/merge.ts";
 export type { ModelConfig } from "./src/models/family.ts";
 export type {
   Columns,

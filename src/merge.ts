@@ -146,3 +146,19 @@ function shapeOf(name: string, shape: readonly number[], isTransposed: boolean):
   const [rows, cols] = shape;
   return isTransposed ? { out: cols, in: rows } : { out: rows, in: cols };
 }
+
+/** The shapes of a model folder's linears, by the paths that adapters have for them: `loadAdapter`'s `shapeOf`. */
+export async function linearShapes(
+  model: ReadableFolder,
+): Promise<(path: string) => LinearShape | undefined> {
+  const fileNames = await namesOf(model), checkpoint = await openCheckpoint(model, fileNames);
+  try {
+    const shapes = new Map(checkpoint.names.map((name) => [name, checkpoint.info(name).shape]));
+    return (path) => {
+      const name = `${path}.weight`, shape = shapes.get(name);
+      return shape?.length === 2 ? shapeOf(name, shape, fileNames?.isTransposed?.(path) ?? false) : undefined;
+    };
+  } finally {
+    await checkpoint.close();
+  }
+}

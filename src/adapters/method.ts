@@ -18,6 +18,8 @@ export interface LinearShape {
 export interface ReadOptions {
   /** Which torch.randperm drew frequencies of layers with 214748364 or more elements; the file does not say. */
   readonly torch?: ">=2.6" | "<=2.5";
+  /** The shapes of the base model's linears, by path: VeRA's seeds draw for the largest. */
+  readonly shapeOf?: (path: string) => LinearShape | undefined;
 }
 
 /** A parsed adapter folder: config fields, and tensors by their full names. */

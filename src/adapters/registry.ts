@@ -65,7 +65,7 @@ export class AdapterRegistry implements AdapterService {
     this.#residents = new Residents(device, { methods, linears, capacity });
     this.#base = base;
     this.#catalog = new Catalog(store, {
-      load,
+      load: linears.length === 0 ? load : { ...load, shapeOf: (path) => this.#linears.get(path) },
       check: async (adapter) => {
         this.#check(adapter);
         const own = await withoutCopies(adapter, copyFault);

@@ -12,7 +12,7 @@ import { openFolder } from "../runtime/file.ts";
 import { fromTensor, writeSafetensors } from "../safetensors/mod.ts";
 import { baseOfModule } from "./base.ts";
 import { deviceArgs, log, openNamedDevice } from "./open.ts";
-import { shapeArgs, shapeOfModule } from "./shape.ts";
+import { readOptions, shapeArgs, shapeOfModule } from "./shape.ts";
 
 /** See the module's documentation. */
 export const delta = defineCommand({
@@ -33,7 +33,10 @@ export const delta = defineCommand({
     ...deviceArgs,
   },
   async run({ args }) {
-    const { method, modules } = await loadAdapter(await openFolder(args.adapter));
+    const { method, modules } = await loadAdapter(
+      await openFolder(args.adapter),
+      await readOptions(args.model),
+    );
     const module = modules.get(args.module);
     if (!module) {
       throw new NotFoundError(

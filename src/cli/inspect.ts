@@ -16,7 +16,7 @@ import { openFolder } from "../runtime/file.ts";
 import { baseOfModule } from "./base.ts";
 import { log } from "./open.ts";
 import { deltaPicture, type Picture, spectrumPicture } from "./pictures.ts";
-import { modelShapes, shapeArgs, shapeInModel, shapeOfModule } from "./shape.ts";
+import { modelShapes, readOptions, shapeArgs, shapeInModel, shapeOfModule } from "./shape.ts";
 
 const device = cpuDevice();
 
@@ -76,7 +76,7 @@ export const inspect = defineCommand({
     out: { type: "string", description: "Folder for spectrum.png and delta.png", valueHint: "DIR" },
   },
   async run({ args }) {
-    const adapter = await loadAdapter(await openFolder(args.adapter));
+    const adapter = await loadAdapter(await openFolder(args.adapter), await readOptions(args.model));
     const { method, modules, sizeBytes, digest } = adapter;
     // All is checked before the first line is written.
     const groups = grouped(modules, args.model === undefined ? undefined : await modelShapes(args.model));

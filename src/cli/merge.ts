@@ -5,7 +5,7 @@
  */
 import { defineCommand } from "citty";
 import { loadAdapter } from "../adapters/peft.ts";
-import { mergeFolder } from "../merge.ts";
+import { linearShapes, mergeFolder } from "../merge.ts";
 import { openFolder } from "../runtime/file.ts";
 import { createFolder } from "../runtime/output.ts";
 import { deviceArgs, log, openNamedDevice, parseDevice, progressBar } from "./open.ts";
@@ -25,7 +25,9 @@ export const merge = defineCommand({
   async run({ args }) {
     parseDevice(args.device);
     const model = await openFolder(args.model);
-    const adapter = await loadAdapter(await openFolder(args.adapter));
+    const adapter = await loadAdapter(await openFolder(args.adapter), {
+      shapeOf: await linearShapes(model),
+    });
     const out = await createFolder(args.out);
     const device = await openNamedDevice(args.device);
     const bar = progressBar("weights");

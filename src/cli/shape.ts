@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { AdapterModule, LinearShape } from "../adapters/method.ts";
+import type { AdapterModule, LinearShape, ReadOptions } from "../adapters/method.ts";
 import { ConfigError } from "../errors.ts";
 import { modelLinears, readConfig } from "../models/families.ts";
 import { openFolder } from "../runtime/file.ts";
@@ -30,6 +30,13 @@ const text = ({ out, in: inFeatures }: LinearShape): string => `${out}x${inFeatu
 export async function modelShapes(folder: string): Promise<ReadonlyMap<string, LinearShape>> {
   const linears = modelLinears(await readConfig(await openFolder(folder)));
   return new Map(linears.map(({ path, shape }) => [path, shape]));
+}
+
+/** What an adapter is read with: the shapes of its model, where one is given. */
+export async function readOptions(model: string | undefined): Promise<ReadOptions> {
+  if (model === undefined) return {};
+  const shapes = await modelShapes(model);
+  return { shapeOf: (path) => shapes.get(path) };
 }
 
 /**
