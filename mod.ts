@@ -86,6 +86,7 @@ export type {
 export { dora } from "./src/adapters/methods/dora.ts";
 export { fourierft, fourierModule, type Spectrum } from "./src/adapters/methods/fourierft.ts";
 export { lora } from "./src/adapters/methods/lora.ts";
+export { loraXs } from "./src/adapters/methods/lora_xs.ts";
 export { methods } from "./src/adapters/methods/mod.ts";
 export { vblora } from "./src/adapters/methods/vblora.ts";
 export { loadAdapter, type LoadedAdapter, type LoadOptions } from "./src/adapters/peft.ts";

@@ -5,6 +5,7 @@
  */
 import { normals } from "../kernels/kernel.ts";
 import type { LinearShape, Method } from "../src/adapters/method.ts";
+import { loraXs } from "../src/adapters/methods/lora_xs.ts";
 import { vblora } from "../src/adapters/methods/vblora.ts";
 import { uniforms } from "../src/engine/random.ts";
 import { elements, type HostTensor, tensor } from "../src/tensor.ts";
@@ -41,5 +42,12 @@ export const foldedSubjects: readonly Subject[] = [
   subjectOf(vblora, { topk: 2 }, {
     own: ({ out, in: inSize }) => ({ ".vblora_logits_A": [r, inSize, 7], ".vblora_logits_B": [out, r, 7] }),
     shared: { vblora_vector_bank: [7, 1] },
+  }),
+  subjectOf(loraXs, { lora_alpha: 4 }, {
+    own: ({ out, in: inSize }) => ({
+      ".lora_A.weight": [r, inSize],
+      ".lora_B.weight": [out, r],
+      "_lora_latent_mapping.weight": [r, r],
+    }),
   }),
 ];

@@ -49,16 +49,14 @@ interface Golden {
   readonly modules: readonly { readonly path: string; readonly x: string; readonly y: string }[];
 }
 
-const names = [
-  "dora",
-  "dora-pattern",
-  "fourierft",
-  "lora",
-  "ia3",
-  "ia3-all",
-  "vblora",
+/** Of methods that LoRA's kernels serve: on a GPU, the first stands for them. */
+const folded = [
   "vblora-topk",
+  "vblora",
+  "lora-xs",
+  "lora-xs-all",
 ];
+const names = ["dora", "dora-pattern", "fourierft", "lora", "ia3", "ia3-all", ...folded];
 /** With one of a caller's own, which acts before and after products, and on the bias. */
 const methods = [...ownMethods, ia3];
 const read = <T>(name: string): T => JSON.parse(readFileSync(path(name), "utf8")) as T;
@@ -110,13 +108,17 @@ for (const device of await devicesForLongTests()) {
   test(`engine on ${device.kind}: one step of every method's adapters has float64's logits`, async () => {
     const opened = await open(device);
     const leases = new Map<string, Lease>();
-    for (const name of names) leases.set(name, await opened.registry.acquire(name));
+    const left = device.kind === "cpu" ? [] : folded.slice(1);
+    const tested = prompts.filter(({ name }) => !left.includes(name));
+    for (const name of new Set(tested.map(({ name }) => name))) {
+      leases.set(name, await opened.registry.acquire(name));
+    }
     const found = await logitsAfter(
       device,
       opened,
-      prompts.map(({ prompt, name }) => ({ prompt, lease: leases.get(name) })),
+      tested.map(({ prompt, name }) => ({ prompt, lease: leases.get(name) })),
     );
-    for (const [i, { name, last_logits }] of prompts.entries()) {
+    for (const [i, { name, last_logits }] of tested.entries()) {
       const error = off(found[i], tensorsOf(`golden/${name}.safetensors`).get(last_logits)!);
       assert.ok(error < 1e-4, `${name}, ${last_logits}: ${error}`);
     }
@@ -148,9 +150,10 @@ test("applyModule: a module beside its base's product and bias is float64's modu
   const { model } = await open(device);
   const base = modelBase(device, model);
   const weights = tensorsOf("base/model.safetensors");
+  const shapeOf = (path: string) => model.linears.find((one) => one.path === path)?.shape;
   // What IA3 does to the bias is no part of dW.
   for (const name of names.filter((one) => !one.startsWith("ia3"))) {
-    const { method, modules } = await loadAdapter(await openFolder(path(name)), { methods });
+    const { method, modules } = await loadAdapter(await openFolder(path(name)), { methods, shapeOf });
     const truth = tensorsOf(`golden/${name}.safetensors`);
     for (const golden of goldens.get(name)!.modules) {
       const { shape } = model.linears.find((one) => one.path === golden.path)!;

@@ -72,3 +72,31 @@ export function foldedModule(folding: Folding): AdapterModule {
 export function foldedModules(foldings: readonly Folding[]): Map<string, AdapterModule> {
   return new Map(foldings.map((one) => [one.path, foldedModule(one)]));
 }
+
+/** The product of R (r, r) and A (r, in), each sum in float64 and rounded once. */
+export function product(left: ArrayLike<number>, a: Float32Array, rank: number): Float32Array {
+  const inSize = a.length / rank, result = new Float32Array(a.length), sums = new Float64Array(inSize);
+  for (let i = 0; i < rank; i++) {
+    sums.fill(0);
+    for (let j = 0; j < rank; j++) {
+      const factor = left[i * rank + j];
+      for (let q = 0; q < inSize; q++) sums[q] += factor * a[j * inSize + q];
+    }
+    result.set(sums, i * inSize);
+  }
+  return result;
+}
+
+/** Numbers in rows of `width`, each row and each column times its factor, in float64 and rounded once. */
+export function scaled(
+  values: Float32Array,
+  { rows, columns }: { readonly rows?: ArrayLike<number>; readonly columns?: ArrayLike<number> },
+  width: number,
+): Float32Array {
+  const result = new Float32Array(values.length);
+  for (let row = 0, at = 0; at < values.length; row++) {
+    const factor = rows ? rows[row] : 1;
+    for (let q = 0; q < width; q++, at++) result[at] = values[at] * factor * (columns ? columns[q] : 1);
+  }
+  return result;
+}

@@ -7,7 +7,14 @@ import type { Method } from "../method.ts";
 import { dora } from "./dora.ts";
 import { fourierft } from "./fourierft.ts";
 import { lora } from "./lora.ts";
+import { loraXs } from "./lora_xs.ts";
 import { vblora } from "./vblora.ts";
 
 /** The methods that adapters may be of; of two that claim one, the later has it. */
-export const methods: readonly Method[] = [fourierft, lora, dora, vblora];
+export const methods: readonly Method[] = [
+  fourierft,
+  lora,
+  dora,
+  vblora,
+  loraXs,
+];
