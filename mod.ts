@@ -89,6 +89,7 @@ export { lora } from "./src/adapters/methods/lora.ts";
 export { loraXs } from "./src/adapters/methods/lora_xs.ts";
 export { methods } from "./src/adapters/methods/mod.ts";
 export { vblora } from "./src/adapters/methods/vblora.ts";
+export { vera } from "./src/adapters/methods/vera.ts";
 export { loadAdapter, type LoadedAdapter, type LoadOptions } from "./src/adapters/peft.ts";
 export {
   AdapterRegistry,

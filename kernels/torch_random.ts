@@ -95,7 +95,7 @@ function checkRange(
 }
 
 /** The low 32 bits of a seed, a negative one as two's complement. */
-function lowBits(seed: number | bigint): number {
+export function lowBits(seed: number | bigint): number {
   if (typeof seed === "number" && !Number.isSafeInteger(seed)) {
     throw new RangeError(
       `Cannot draw a permutation: its seed is ${seed}, which is no integer or was rounded on the way; ` +

@@ -6,6 +6,7 @@
 import { normals } from "../kernels/kernel.ts";
 import type { LinearShape, Method } from "../src/adapters/method.ts";
 import { loraXs } from "../src/adapters/methods/lora_xs.ts";
+import { vera } from "../src/adapters/methods/vera.ts";
 import { vblora } from "../src/adapters/methods/vblora.ts";
 import { uniforms } from "../src/engine/random.ts";
 import { elements, type HostTensor, tensor } from "../src/tensor.ts";
@@ -49,5 +50,9 @@ export const foldedSubjects: readonly Subject[] = [
       ".lora_B.weight": [out, r],
       "_lora_latent_mapping.weight": [r, r],
     }),
+  }),
+  subjectOf(vera, {}, {
+    own: ({ out }) => ({ ".vera_lambda_b": [out], ".vera_lambda_d": [r] }),
+    shared: { vera_A: [r, 50], vera_B: [40, r] },
   }),
 ];

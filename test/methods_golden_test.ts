@@ -55,6 +55,8 @@ const folded = [
   "vblora",
   "lora-xs",
   "lora-xs-all",
+  "vera",
+  "vera-seed",
 ];
 const names = ["dora", "dora-pattern", "fourierft", "lora", "ia3", "ia3-all", ...folded];
 /** With one of a caller's own, which acts before and after products, and on the bias. */

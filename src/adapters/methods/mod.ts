@@ -9,6 +9,7 @@ import { fourierft } from "./fourierft.ts";
 import { lora } from "./lora.ts";
 import { loraXs } from "./lora_xs.ts";
 import { vblora } from "./vblora.ts";
+import { vera } from "./vera.ts";
 
 /** The methods that adapters may be of; of two that claim one, the later has it. */
 export const methods: readonly Method[] = [
@@ -17,4 +18,5 @@ export const methods: readonly Method[] = [
   dora,
   vblora,
   loraXs,
+  vera,
 ];
