@@ -5,6 +5,7 @@
  */
 import { normals } from "../kernels/kernel.ts";
 import type { LinearShape, Method } from "../src/adapters/method.ts";
+import { adalora } from "../src/adapters/methods/adalora.ts";
 import { loraXs } from "../src/adapters/methods/lora_xs.ts";
 import { vera } from "../src/adapters/methods/vera.ts";
 import { vblora } from "../src/adapters/methods/vblora.ts";
@@ -54,5 +55,8 @@ export const foldedSubjects: readonly Subject[] = [
   subjectOf(vera, {}, {
     own: ({ out }) => ({ ".vera_lambda_b": [out], ".vera_lambda_d": [r] }),
     shared: { vera_A: [r, 50], vera_B: [40, r] },
+  }),
+  subjectOf(adalora, { init_r: 4 }, {
+    own: ({ out, in: inSize }) => ({ ".lora_A": [r, inSize], ".lora_E": [r, 1], ".lora_B": [out, r] }),
   }),
 ];

@@ -57,6 +57,8 @@ const folded = [
   "lora-xs-all",
   "vera",
   "vera-seed",
+  "adalora",
+  "adalora-pruned",
 ];
 const names = ["dora", "dora-pattern", "fourierft", "lora", "ia3", "ia3-all", ...folded];
 /** With one of a caller's own, which acts before and after products, and on the bias. */

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Method } from "../method.ts";
+import { adalora } from "./adalora.ts";
 import { dora } from "./dora.ts";
 import { fourierft } from "./fourierft.ts";
 import { lora } from "./lora.ts";
@@ -19,4 +20,5 @@ export const methods: readonly Method[] = [
   vblora,
   loraXs,
   vera,
+  adalora,
 ];
