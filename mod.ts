@@ -84,6 +84,7 @@ export type {
   TrainIo,
 } from "./src/adapters/training.ts";
 export { adalora } from "./src/adapters/methods/adalora.ts";
+export { delora } from "./src/adapters/methods/delora.ts";
 export { dora } from "./src/adapters/methods/dora.ts";
 export { fourierft, fourierModule, type Spectrum } from "./src/adapters/methods/fourierft.ts";
 export { lora } from "./src/adapters/methods/lora.ts";

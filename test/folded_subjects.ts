@@ -6,6 +6,7 @@
 import { normals } from "../kernels/kernel.ts";
 import type { LinearShape, Method } from "../src/adapters/method.ts";
 import { adalora } from "../src/adapters/methods/adalora.ts";
+import { delora } from "../src/adapters/methods/delora.ts";
 import { loraXs } from "../src/adapters/methods/lora_xs.ts";
 import { vera } from "../src/adapters/methods/vera.ts";
 import { vblora } from "../src/adapters/methods/vblora.ts";
@@ -58,5 +59,13 @@ export const foldedSubjects: readonly Subject[] = [
   }),
   subjectOf(adalora, { init_r: 4 }, {
     own: ({ out, in: inSize }) => ({ ".lora_A": [r, inSize], ".lora_E": [r, 1], ".lora_B": [out, r] }),
+  }),
+  subjectOf(delora, {}, {
+    own: ({ out, in: inSize }) => ({
+      ".delora_A": [r, inSize],
+      ".delora_B": [out, r],
+      ".delora_lambda": [1],
+      ".delora_w_norm": [inSize],
+    }),
   }),
 ];

@@ -59,6 +59,8 @@ const folded = [
   "vera-seed",
   "adalora",
   "adalora-pruned",
+  "delora",
+  "delora-pattern",
 ];
 const names = ["dora", "dora-pattern", "fourierft", "lora", "ia3", "ia3-all", ...folded];
 /** With one of a caller's own, which acts before and after products, and on the bias. */

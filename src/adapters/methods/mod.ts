@@ -5,6 +5,7 @@
  */
 import type { Method } from "../method.ts";
 import { adalora } from "./adalora.ts";
+import { delora } from "./delora.ts";
 import { dora } from "./dora.ts";
 import { fourierft } from "./fourierft.ts";
 import { lora } from "./lora.ts";
@@ -21,4 +22,5 @@ export const methods: readonly Method[] = [
   loraXs,
   vera,
   adalora,
+  delora,
 ];
