@@ -90,6 +90,7 @@ export { fourierft, fourierModule, type Spectrum } from "./src/adapters/methods/
 export { lora } from "./src/adapters/methods/lora.ts";
 export { loraXs } from "./src/adapters/methods/lora_xs.ts";
 export { methods } from "./src/adapters/methods/mod.ts";
+export { tinylora } from "./src/adapters/methods/tinylora.ts";
 export { vblora } from "./src/adapters/methods/vblora.ts";
 export { vera } from "./src/adapters/methods/vera.ts";
 export { loadAdapter, type LoadedAdapter, type LoadOptions } from "./src/adapters/peft.ts";

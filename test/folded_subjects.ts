@@ -8,6 +8,7 @@ import type { LinearShape, Method } from "../src/adapters/method.ts";
 import { adalora } from "../src/adapters/methods/adalora.ts";
 import { delora } from "../src/adapters/methods/delora.ts";
 import { loraXs } from "../src/adapters/methods/lora_xs.ts";
+import { tinylora } from "../src/adapters/methods/tinylora.ts";
 import { vera } from "../src/adapters/methods/vera.ts";
 import { vblora } from "../src/adapters/methods/vblora.ts";
 import { uniforms } from "../src/engine/random.ts";
@@ -67,5 +68,13 @@ export const foldedSubjects: readonly Subject[] = [
       ".delora_lambda": [1],
       ".delora_w_norm": [inSize],
     }),
+  }),
+  subjectOf(tinylora, { weight_tying: 1 }, {
+    own: ({ out, in: inSize }) => ({
+      ".tinylora_A": [r, inSize],
+      ".tinylora_B": [out, r],
+      ".tinylora_P": [4, r, r],
+    }),
+    shared: { "tinylora_v.0": [4] },
   }),
 ];

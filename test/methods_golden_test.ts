@@ -61,6 +61,8 @@ const folded = [
   "adalora-pruned",
   "delora",
   "delora-pattern",
+  "tinylora",
+  "tinylora-tied-seed",
 ];
 const names = ["dora", "dora-pattern", "fourierft", "lora", "ia3", "ia3-all", ...folded];
 /** With one of a caller's own, which acts before and after products, and on the bias. */

@@ -10,6 +10,7 @@ import { dora } from "./dora.ts";
 import { fourierft } from "./fourierft.ts";
 import { lora } from "./lora.ts";
 import { loraXs } from "./lora_xs.ts";
+import { tinylora } from "./tinylora.ts";
 import { vblora } from "./vblora.ts";
 import { vera } from "./vera.ts";
 
@@ -23,4 +24,5 @@ export const methods: readonly Method[] = [
   vera,
   adalora,
   delora,
+  tinylora,
 ];
