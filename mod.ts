@@ -89,6 +89,7 @@ export { dora } from "./src/adapters/methods/dora.ts";
 export { fourierft, fourierModule, type Spectrum } from "./src/adapters/methods/fourierft.ts";
 export { lora } from "./src/adapters/methods/lora.ts";
 export { loraXs } from "./src/adapters/methods/lora_xs.ts";
+export { miss } from "./src/adapters/methods/miss.ts";
 export { methods } from "./src/adapters/methods/mod.ts";
 export { tinylora } from "./src/adapters/methods/tinylora.ts";
 export { vblora } from "./src/adapters/methods/vblora.ts";

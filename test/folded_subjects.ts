@@ -8,6 +8,7 @@ import type { LinearShape, Method } from "../src/adapters/method.ts";
 import { adalora } from "../src/adapters/methods/adalora.ts";
 import { delora } from "../src/adapters/methods/delora.ts";
 import { loraXs } from "../src/adapters/methods/lora_xs.ts";
+import { miss } from "../src/adapters/methods/miss.ts";
 import { tinylora } from "../src/adapters/methods/tinylora.ts";
 import { vera } from "../src/adapters/methods/vera.ts";
 import { vblora } from "../src/adapters/methods/vblora.ts";
@@ -77,4 +78,6 @@ export const foldedSubjects: readonly Subject[] = [
     }),
     shared: { "tinylora_v.0": [4] },
   }),
+  // Its rank does not divide the inputs.
+  subjectOf(miss, {}, { own: ({ out }) => ({ ".miss_block": [r, out] }) }),
 ];

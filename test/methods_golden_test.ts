@@ -63,6 +63,8 @@ const folded = [
   "delora-pattern",
   "tinylora",
   "tinylora-tied-seed",
+  "miss",
+  "miss-mini",
 ];
 const names = ["dora", "dora-pattern", "fourierft", "lora", "ia3", "ia3-all", ...folded];
 /** With one of a caller's own, which acts before and after products, and on the bias. */

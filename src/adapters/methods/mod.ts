@@ -10,6 +10,7 @@ import { dora } from "./dora.ts";
 import { fourierft } from "./fourierft.ts";
 import { lora } from "./lora.ts";
 import { loraXs } from "./lora_xs.ts";
+import { miss } from "./miss.ts";
 import { tinylora } from "./tinylora.ts";
 import { vblora } from "./vblora.ts";
 import { vera } from "./vera.ts";
@@ -25,4 +26,5 @@ export const methods: readonly Method[] = [
   adalora,
   delora,
   tinylora,
+  miss,
 ];
