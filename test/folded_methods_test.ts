@@ -1,5 +1,5 @@
 /**
- * Methods that are served as factors: what their files may not hold, by name and rule.
+ * Methods that are served as factors: how their files are read, and for which weights.
  *
  * PEFT's own adapters of each method are in methods_golden_test.ts, the contract of methods in methods_test.ts.
  */
@@ -7,172 +7,20 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { loadAdapter, type LoadedAdapter, type LoadOptions } from "../src/adapters/peft.ts";
-import { parseSafetensors, type TensorView, writeSafetensors } from "../src/safetensors/mod.ts";
-import { memoryFolder } from "../src/testing/mod.ts";
-
-const q = "base_model.model.model.layers.0.self_attn.q_proj";
-
-/** A file of a fixture, changed: other fields, and other tensors by name; undefined takes one away. */
-interface Change {
-  readonly config?: Readonly<Record<string, unknown>>;
-  readonly tensors?: Readonly<Record<string, Partial<TensorView> | undefined>>;
-}
-
-async function load(
-  name: string,
-  { config = {}, tensors = {} }: Change = {},
-  options?: LoadOptions,
-): Promise<LoadedAdapter> {
-  const read = (file: string): Uint8Array =>
-    new Uint8Array(readFileSync(fileURLToPath(new URL(`fixtures/methods/${name}/${file}`, import.meta.url))));
-  const fields = { ...JSON.parse(new TextDecoder().decode(read("adapter_config.json"))), ...config };
-  const file = parseSafetensors(read("adapter_model.safetensors"));
-  const views = new Map([...file.tensors.keys()].map((one) => [one, file.read(one)]));
-  for (const [one, change] of Object.entries(tensors)) {
-    if (change) {
-      views.set(one, {
-        name: one,
-        dtype: "F32",
-        shape: [],
-        bytes: new Uint8Array(),
-        ...views.get(one),
-        ...change,
-      });
-    } else assert.ok(views.delete(one), one);
-  }
-  const folder = memoryFolder(
-    new Map([
-      ["adapter_config.json", new TextEncoder().encode(JSON.stringify(fields))],
-      ["adapter_model.safetensors", writeSafetensors([...views.values()])],
-    ]),
-  );
-  return await loadAdapter(folder, options);
-}
-
-const floats = (shape: readonly number[], fill = 0.5): Partial<TensorView> => {
-  const values = new Float32Array(shape.reduce((size, one) => size * one, 1)).fill(fill);
-  return { dtype: "F32", shape, bytes: new Uint8Array(values.buffer) };
-};
-
-/** Indices of a fixture's shape (4, 8, 2), 0 and 1 for each vector but the last. */
-function indices(values: Uint8Array | Int16Array | Int32Array, last: readonly number[]): Partial<TensorView> {
-  for (let i = 1; i < values.length; i += 2) values[i] = 1;
-  values.set(last, 62);
-  const dtype = ({ 1: "U8", 2: "I16", 4: "I32" } as const)[values.BYTES_PER_ELEMENT as 1 | 2 | 4];
-  return { dtype, bytes: new Uint8Array(values.buffer) };
-}
-
-function wideIndices(last: readonly bigint[]): Partial<TensorView> {
-  const values = BigInt64Array.from({ length: 64 }, (_, i) => BigInt(i % 2));
-  values.set(last, 62);
-  return { dtype: "I64", bytes: new Uint8Array(values.buffer) };
-}
+import { torchGenerator, torchNormal, torchUniform } from "../kernels/torch_draws.ts";
+import { deltaOf } from "../src/adapters/apply.ts";
+import { adalora } from "../src/adapters/methods/adalora.ts";
+import { loraXs } from "../src/adapters/methods/lora_xs.ts";
+import { modelOrder } from "../src/adapters/methods/model_order.ts";
+import { cpuDevice } from "../src/device/cpu.ts";
+import { linearShapes } from "../src/merge.ts";
+import { modelLinears, readConfig } from "../src/models/families.ts";
+import { openFolder } from "../src/runtime/file.ts";
+import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
+import { floats, indices, load, q, wideIndices } from "./changed_fixtures.ts";
+import { distance } from "./kernel_contract.ts";
 
 const topk = `${q}.vblora_logits_A_topk`;
-
-/** Fixtures, what is changed in them, and the error's words. */
-const refused: readonly (readonly [name: string, what: string, change: Change, words: RegExp])[] = [
-  ["vblora", "a field that nobody reads", { config: { vblora_new: 1 } }, /field "vblora_new" = 1/],
-  ["vblora", "biases", { config: { bias: "vblora_only" } }, /field "bias" = "vblora_only"/],
-  ["vblora", "top 0", { config: { topk: 0 } }, /field "topk" = 0: the rule is 1 or more/],
-  ["vblora", "more than the bank has", { config: { topk: 25 } }, /"topk" = 25: .* a bank of 24 vectors/],
-  [
-    "vblora",
-    "a tensor of another name",
-    { tensors: { [`${q}.vblora_x`]: floats([1]) } },
-    /"base_model.*vblora_x" as VB-LoRA/,
-  ],
-  [
-    "vblora",
-    "no bank",
-    { tensors: { "base_model.vblora_vector_bank": undefined } },
-    /find .*"base_model\.vblora_vector_bank"/,
-  ],
-  [
-    "vblora",
-    "one factor alone",
-    { tensors: { [`${q}.vblora_logits_B`]: undefined } },
-    /find .*q_proj\.vblora_logits_B": ".*q_proj/,
-  ],
-  [
-    "vblora",
-    "logits of another bank",
-    { tensors: { [`${q}.vblora_logits_A`]: floats([4, 8, 23]) } },
-    /q_proj\.vblora_logits_A" of shape \(4,8,23\): it must be \(r, tiles_in, vectors\) with vectors = 24/,
-  ],
-  [
-    "vblora",
-    "factors of two ranks",
-    { tensors: { [`${q}.vblora_logits_B`]: floats([8, 5, 24]) } },
-    /q_proj\.vblora_logits_B" of shape \(8,5,24\): it must be \(tiles_out, r, vectors\) with r = 4/,
-  ],
-  [
-    "vblora",
-    "logits of two dimensions",
-    { tensors: { [`${q}.vblora_logits_B`]: floats([8, 4]) } },
-    /of shape \(8,4\)/,
-  ],
-  [
-    "vblora-topk",
-    "other indices than it says",
-    { config: { topk: 3 } },
-    /"topk" = 3: .* has 2 indices for each vector/,
-  ],
-  [
-    "vblora-topk",
-    "logits where it has none",
-    { config: { save_only_topk_weights: false } },
-    /find .*vblora_logits_A"/,
-  ],
-  [
-    "vblora-topk",
-    "indices past the bank",
-    { tensors: { [`${topk}_indices`]: indices(new Uint8Array(64), [1, 24]) } },
-    /q_proj": element 63 is 24, the bank has 24 vectors/,
-  ],
-  [
-    "vblora-topk",
-    "negative indices",
-    { tensors: { [`${topk}_indices`]: indices(new Int16Array(64), [-1, 0]) } },
-    /element 62 is -1, the bank/,
-  ],
-  [
-    "vblora-topk",
-    "an index twice",
-    { tensors: { [`${topk}_indices`]: indices(new Int32Array(64), [5, 5]) } },
-    /element 63, 5, comes twice/,
-  ],
-  [
-    "vblora-topk",
-    "indices past 32 bits",
-    { tensors: { [`${topk}_indices`]: wideIndices([2n ** 32n, 0n]) } },
-    /indices" as int32: element 62 is 4294967296/,
-  ],
-  [
-    "vblora-topk",
-    "floats for indices",
-    { tensors: { [`${topk}_indices`]: floats([4, 8, 2]) } },
-    /dtype is F32, the rule is U8/,
-  ],
-
-  [
-    "vblora-topk",
-    "weights past 1",
-    { tensors: { [`${topk}_weights`]: floats([4, 8, 1], 1.5) } },
-    /weight of element 0 is 1\.5/,
-  ],
-];
-
-for (const [name, what, change, words] of refused) {
-  test(`loadAdapter refuses ${name} with ${what}, by name`, async () => {
-    await assert.rejects(load(name, change), (error: Error) => {
-      assert.equal(error.name, "ConfigError");
-      assert.match(error.message, words);
-      return true;
-    });
-  });
-}
 
 test("loadAdapter reads VB-LoRA's indices of every dtype that PEFT writes", async () => {
   const path = "model.layers.0.self_attn.q_proj", shape = { out: 64, in: 64 };
@@ -189,4 +37,130 @@ test("loadAdapter reads VB-LoRA's indices of every dtype that PEFT writes", asyn
     packed.push(modules.get(path)!.pack(shape).values);
   }
   for (const one of packed) assert.deepEqual(one, packed[0]);
+});
+
+test("a folded module is refused for a weight that its factors do not fit, by path", async () => {
+  const wrong = [
+    ["vera", { out: 64, in: 97 }, /\(64, 96\) update, the weight is \(64, 97\)/],
+    ["vera", { out: 65, in: 64 }, /\(64, 64\) update, the weight is \(65, 64\)/],
+    ["miss", { out: 63, in: 64 }, /\(64, 64\) update, the weight is \(63, 64\)/],
+    ["miss-mini", { out: 66, in: 64 }, /block of 4 outputs repeats, the weight has 66/],
+    ["miss-mini", { out: 64, in: 7 }, /rank 8 is more than the weight's 7 inputs/],
+    ["miss-mini", { out: 2 ** 24, in: 64 }, /factors of rank 8 have 134218240 numbers, at most 67108864/],
+  ] as const;
+  for (const [name, shape, message] of wrong) {
+    const { modules } = await load(name);
+    const module = modules.get("model.layers.0.self_attn.q_proj")!;
+    assert.throws(() => module.check("a.b", shape), (error: Error) => {
+      assert.ok(error instanceof RangeError);
+      assert.match(error.message, /^Cannot use module "a\.b"/);
+      assert.match(error.message, message);
+      return true;
+    });
+  }
+});
+
+test("a folded module whose dW would be past float32 is refused", async () => {
+  const { modules } = await load("adalora", {
+    tensors: { [`${q}.lora_E`]: floats([6, 1], 1e38), [`${q}.lora_B`]: floats([64, 6], 1e3) },
+  });
+  assert.throws(
+    () => modules.get("model.layers.0.self_attn.q_proj")!.check("a.b", { out: 64, in: 64 }),
+    /^ConfigError: Cannot use module "a\.b": an element of its dW: it may come to .*, float32 ends at/,
+  );
+});
+
+test("LoRA-XS is read by the names of both of PEFT's times", async () => {
+  const old = await load("lora-xs"), at = `${q}_lora_latent_mapping.weight`;
+  const file = parseSafetensors(
+    new Uint8Array(readFileSync(
+      fileURLToPath(new URL("fixtures/methods/lora-xs/adapter_model.safetensors", import.meta.url)),
+    )),
+  );
+  const { dtype, shape, bytes } = file.read(at);
+  const renamed = await load("lora-xs", {
+    tensors: { [at]: undefined, [`${q}.default_lora_latent_mapping.weight`]: { dtype, shape, bytes } },
+  });
+  const path = "model.layers.0.self_attn.q_proj", square = { out: 64, in: 64 };
+  assert.equal(renamed.method, loraXs);
+  assert.deepEqual(renamed.modules.get(path)!.pack(square), old.modules.get(path)!.pack(square));
+});
+
+test("an AdaLoRA module that lost every rank adds nothing", async () => {
+  const { modules } = await load("adalora", {
+    tensors: {
+      [`${q}.lora_A`]: floats([0, 64]),
+      [`${q}.lora_E`]: floats([0, 1]),
+      [`${q}.lora_B`]: floats([64, 0]),
+    },
+  });
+  const shape = { out: 64, in: 64 }, module = modules.get("model.layers.0.self_attn.q_proj")!;
+  module.check("a.b", shape);
+  const { data } = await deltaOf(cpuDevice(), { method: adalora, module, shape });
+  assert.ok(data.every((value) => value === 0));
+});
+
+test("torchUniform and torchNormal draw the projections that PEFT saves", () => {
+  const tensors = (name: string) => {
+    const path = fileURLToPath(
+      new URL(`fixtures/methods/${name}/adapter_model.safetensors`, import.meta.url),
+    );
+    const file = parseSafetensors(new Uint8Array(readFileSync(path)));
+    return (one: string) => toFloat32(file.read(`base_model.${one}`));
+  };
+  const random = torchGenerator(1), vera = tensors("vera");
+  for (const [name, count, columns] of [["vera_A", 8 * 96, 96], ["vera_B", 64 * 8, 8]] as const) {
+    const bound = Math.sqrt(6 / columns);
+    assert.deepEqual(torchUniform(random, count, { low: -bound, high: bound }), vera(name));
+  }
+  const tinylora = tensors("tinylora");
+  for (const [number, name] of ["self_attn.q_proj", "self_attn.v_proj", "mlp.down_proj"].entries()) {
+    const found = torchNormal(torchGenerator(42 + number), 8 * 4 * 4, 0.5);
+    assert.ok(distance(found, tinylora(`model.model.layers.0.${name}.tinylora_P`)) < 2e-7);
+  }
+  assert.throws(() => torchNormal(random, 15, 1), /^RangeError: Cannot draw 15 normal numbers/);
+});
+
+test("modelOrder is the order of every family's linears", async () => {
+  for (const folder of ["methods/base", "families/gpt2/base"]) {
+    const config = await readConfig(
+      await openFolder(fileURLToPath(new URL(`fixtures/${folder}`, import.meta.url))),
+    );
+    const paths = modelLinears(config).map(({ path }) => path);
+    assert.deepEqual([...modelOrder([...paths].sort().reverse()).keys()], paths);
+  }
+  assert.deepEqual([...modelOrder(["h.10.mlp.c_fc", "h.9.mlp.c_fc"]).keys()], [
+    "h.9.mlp.c_fc",
+    "h.10.mlp.c_fc",
+  ]);
+});
+
+test("linearShapes gives the shapes that a model's config gives, of every family", async () => {
+  for (const name of ["methods/base", "families/gpt2/base"]) {
+    const folder = await openFolder(fileURLToPath(new URL(`fixtures/${name}`, import.meta.url)));
+    const shapeOf = await linearShapes(folder);
+    const linears = modelLinears(await readConfig(folder)).filter(({ path }) => path !== "lm_head");
+    assert.ok(linears.length > 0);
+    for (const { path, shape } of linears) assert.deepEqual(shapeOf(path), shape);
+    assert.equal(shapeOf("model.norm"), undefined);
+    assert.equal(shapeOf("x.y"), undefined);
+  }
+});
+
+test("VeRA's projections are drawn for linears of the base model alone, and for few enough numbers", async () => {
+  const shapeOf = () => ({ out: 2 ** 24, in: 64 });
+  await assert.rejects(
+    load("vera-seed", {}, { shapeOf }),
+    /^ConfigError: Cannot draw projections of rank 6: .* 67108864/,
+  );
+  await assert.rejects(
+    load("vera-seed", {}, { shapeOf: () => undefined }),
+    /^ConfigError: Cannot use adapter module "model\.layers\.0\.mlp\.down_proj": the base model has no such/,
+  );
+  await assert.rejects(
+    load("vera-seed", { tensors: { [`${q}.vera_lambda_d`]: floats([5]) } }, {
+      shapeOf: () => ({ out: 8, in: 8 }),
+    }),
+    /^ConfigError: Cannot use adapter module "model.*q_proj": its rank is not the 6 of "model/,
+  );
 });

@@ -13,6 +13,7 @@ import {
   SafetensorsError,
   type TensorView,
   toFloat32,
+  toInt32,
   toTensor,
   writeSafetensors,
 } from "../src/safetensors/mod.ts";
@@ -362,6 +363,42 @@ test("toTensor keeps F32, F16, BF16, I32 and U32 and refuses the rest", () => {
   assert.deepEqual(as("U32"), ["uint32", 0x3f803c00]);
   assert.deepEqual(as("F32"), ["float32", new Float32Array(new Uint32Array([0x3f803c00]).buffer)[0]]);
   assert.throws(() => as("I16"), { name: "TypeError", message: /tensor "x": its dtype is I16/ });
+});
+
+test("toInt32 reads integers of every size exactly and refuses the rest", () => {
+  const arrays = {
+    U8: new Uint8Array([0, 255]),
+    I8: new Int8Array([-128, 127]),
+    U16: new Uint16Array([0, 65535]),
+    I16: new Int16Array([-32768, 32767]),
+    I32: new Int32Array([-(2 ** 31), 2 ** 31 - 1]),
+    U32: new Uint32Array([0, 2 ** 31 - 1]),
+    I64: new BigInt64Array([-(2n ** 31n), 2n ** 31n - 1n]),
+  } as const;
+  const view = (dtype: SafetensorsDtype, { buffer }: { readonly buffer: ArrayBuffer }) => ({
+    name: "x",
+    dtype,
+    shape: [2],
+    bytes: new Uint8Array(buffer),
+  });
+  for (const [dtype, values] of Object.entries(arrays)) {
+    assert.deepEqual(
+      toInt32(view(dtype as SafetensorsDtype, values)),
+      Int32Array.from(values, Number),
+      dtype,
+    );
+  }
+  const past = /^RangeError: Cannot read tensor "x" as int32: element 1 is /;
+  assert.throws(() => toInt32(view("U32", new Uint32Array([0, 2 ** 31]))), past);
+  assert.throws(() => toInt32(view("I64", new BigInt64Array([0n, 2n ** 31n]))), past);
+  assert.throws(() => toInt32(view("I64", new BigInt64Array([0n, -(2n ** 53n)]))), past);
+  for (const dtype of ["F32", "F64", "BOOL", "U64"] as const) {
+    assert.throws(
+      () => toInt32(view(dtype, new Float64Array(2))),
+      /^TypeError: Cannot read tensor "x" as int32/,
+      dtype,
+    );
+  }
 });
 
 test("toFloat32 widens F16 and BF16, rounds F64 and refuses integers", () => {
