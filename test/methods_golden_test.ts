@@ -16,7 +16,7 @@ import { modelBase } from "../src/engine/base.ts";
 import { Runner } from "../src/engine/runner.ts";
 import type { Output, Row } from "../src/engine/step_inputs.ts";
 import type { ReadableFolder, WritableFolder } from "../src/folder.ts";
-import { mergeFolder } from "../src/merge.ts";
+import { linearShapes, mergeFolder } from "../src/merge.ts";
 import { openCheckpoint } from "../src/models/checkpoint.ts";
 import { openWeights, readConfig } from "../src/models/families.ts";
 import { layersLinears, loadModel } from "../src/models/model.ts";
@@ -202,13 +202,14 @@ function memoryFolder(): ReadableFolder & WritableFolder {
   };
 }
 
-test("mergeFolder: a model with a DoRA adapter merged in has float64's logits", async () => {
+test("mergeFolder: a model with an adapter merged in has float64's logits", async () => {
   const device = cpuDevice();
-  for (const name of ["dora", "dora-pattern"]) {
+  const base = await openFolder(path("base")), shapeOf = await linearShapes(base);
+  for (const name of ["dora", "dora-pattern", "vera-seed"]) {
     const out = memoryFolder();
     await mergeFolder(device, {
-      model: await openFolder(path("base")),
-      adapter: await loadAdapter(await openFolder(path(name))),
+      model: base,
+      adapter: await loadAdapter(await openFolder(path(name)), { shapeOf }),
       out,
     });
     const { cases } = goldens.get(name)!;
