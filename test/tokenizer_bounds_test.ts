@@ -246,3 +246,49 @@ test("split behaviours cut, drop and join matches as they are named", async () =
   assert.deepEqual(await encoded("Removed", "a--a", true), ["-", "-"]);
   assert.deepEqual(await encoded("Isolated", ""), []);
 });
+
+/** Words, and what follows a text's first one only where the text begins with it. */
+const marked = ["?", "▁a", "a", "b", "Ġb", "-"];
+const firstOnly = (fields: Fields) =>
+  open({ model: { type: "WordLevel", vocab: numbered(marked), unk_token: "?" }, ...fields });
+const metaspace = { type: "Metaspace", replacement: "▁", prepend_scheme: "first" };
+
+test("Metaspace by its scheme first marks the word that begins the text, and no other", async () => {
+  const split = { type: "Split", pattern: { String: "-" }, invert: false };
+  const words: [Fields, string, string[]][] = [
+    [{ ...split, behavior: "Removed" }, "a-a", ["▁a", "a"]],
+    [{ ...split, behavior: "Removed" }, "-a", ["a"]],
+    [{ type: "FixedLength", length: 1 }, "aab", ["▁a", "a", "b"]],
+    [{ type: "ByteLevel", add_prefix_space: false }, "a b", ["▁a", "Ġb"]],
+    [{ type: "Digits", individual_digits: true }, "a1a", ["▁a", "?", "a"]],
+  ];
+  for (const [before, text, expected] of words) {
+    const tokenizer = await firstOnly({
+      pre_tokenizer: { type: "Sequence", pretokenizers: [before, metaspace] },
+    });
+    assert.deepEqual(tokenizer.encode(text).map((id) => marked[id]), expected, JSON.stringify(before));
+  }
+});
+
+test("Metaspace by its scheme first marks nothing where a normalizer took the text's beginning away", async () => {
+  const nothing = { type: "Replace", pattern: { String: "x" }, content: "" };
+  const both = { type: "Replace", pattern: { String: "xy" }, content: "" };
+  const words: [Fields, string, string][] = [
+    [{ type: "StripAccents" }, "a", "▁a"],
+    [{ type: "StripAccents" }, "\u0301a", "a"],
+    [{ type: "StripAccents" }, "a\u0301", "▁a"],
+    [nothing, "xa", "a"],
+    [nothing, "ax", "▁a"],
+    [both, "xya", "a"],
+    [both, "axy", "▁a"],
+    [{ ...both, content: "a" }, "xy", "▁a"],
+    [{ type: "Strip", strip_left: true, strip_right: true }, " a ", "a"],
+    [{ type: "Strip", strip_left: true, strip_right: true }, "a ", "▁a"],
+    [{ type: "Lowercase" }, "A", "▁a"],
+  ];
+  for (const [normalizer, text, expected] of words) {
+    const tokenizer = await firstOnly({ normalizer, pre_tokenizer: metaspace });
+    const found = tokenizer.encode(text).map((id) => marked[id]);
+    assert.deepEqual(found, [expected], JSON.stringify([normalizer, text]));
+  }
+});

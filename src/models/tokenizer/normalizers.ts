@@ -31,7 +31,9 @@ const endsWhole =
 /** The first place from `at` on where a text may be cut. */
 function* cutFrom(text: string, at: number): Steps<number> {
   for (let cut = at; cut < text.length; cut++) {
-    if (startsWhole.test(text.slice(cut, cut + 2)) && endsWhole.test(text.slice(cut - 2, cut))) return cut;
+    if (startsWhole.test(text.slice(cut, cut + 2)) && endsWhole.test(text.slice(Math.max(0, cut - 2), cut))) {
+      return cut;
+    }
     if ((cut - at) % stepSize === stepSize - 1) yield;
   }
   return text.length;
