@@ -188,7 +188,7 @@ export {
   type TrainSettings,
 } from "./src/training/options.ts";
 export type { ScheduleName } from "./src/training/schedule.ts";
-export { type RunEvent, TrainingError } from "./src/training/train.ts";
+export { type RunEvent, TrainingError } from "./src/training/run.ts";
 export type { CopyFault } from "./src/adapters/copies.ts";
 export type { TokenDecoder } from "./src/engine/detokenizer.ts";
 export type { ChatOptions } from "./src/models/tokenizer_types.ts";

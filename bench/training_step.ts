@@ -16,7 +16,7 @@ import { readConfig } from "../src/models/families.ts";
 import type { Plan } from "../src/plan.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import type { TrainingBatch } from "../src/training/batch.ts";
-import { runTraining } from "../src/training/train.ts";
+import { runTraining } from "../src/training/run.ts";
 import { Trainer } from "../src/training/trainer.ts";
 import { meterBuffers } from "./buffer_meter.ts";
 import { type Bench, type Measurement, median } from "./measurement.ts";

@@ -25,8 +25,8 @@ import { adapterFiles, checkpointToFiles, type Files, numbersFromFiles } from ".
 import { fileOf } from "./training/content.ts";
 import { type DataCounts, readTrainingSet, type TrainingSet } from "./training/data.ts";
 import { defaultContextLength, settingsOf, type TrainRunOptions } from "./training/options.ts";
+import { type RunEvent, runTraining } from "./training/run.ts";
 import { learningRateFactor } from "./training/schedule.ts";
-import { type RunEvent, runTraining } from "./training/train.ts";
 import { Trainer } from "./training/trainer.ts";
 
 /** What a training run is told, and whom it tells. */

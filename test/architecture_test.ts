@@ -30,13 +30,14 @@ const rooms: Readonly<Record<string, Room>> = {
   kernels: { uses: [] },
   errors: { uses: [] },
   breathe: { uses: [] },
+  contest: { uses: [] },
   folder: { uses: ["errors"], types: ["safetensors"] },
   // `safetensors` for the names of what is no JSON.
   json: { uses: ["errors", "safetensors"] },
   tensor: { uses: [], types: ["kernels"] },
   plan: { uses: ["tensor"], types: ["kernels"] },
   device: { uses: [], types: ["kernels", "tensor", "plan"] },
-  devices: { uses: ["device", "plan", ...ground] },
+  devices: { uses: ["device", "plan", "contest", ...ground] },
   safetensors: { uses: ground },
   "adapters/methods": { uses: ["adapters", "plan", ...ground] },
   adapters: {
@@ -50,7 +51,7 @@ const rooms: Readonly<Record<string, Room>> = {
     types: ["adapters", "device"],
     packages: ["oniguruma-to-es"],
   },
-  engine: { uses: ["models", "adapters", "plan", "breathe", ...ground], types: ["device"] },
+  engine: { uses: ["models", "adapters", "plan", "breathe", "contest", ...ground], types: ["device"] },
   server: {
     // `device` for its error class: what went wrong becomes a status here.
     uses: ["engine", "breathe", "safetensors", "json", "device", ...ground],

@@ -11,7 +11,7 @@ import { openFolder } from "../src/runtime/file.ts";
 import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
 import { noTarget, type TrainingBatch } from "../src/training/batch.ts";
 import { learningRateFactor } from "../src/training/schedule.ts";
-import { runTraining, TrainingError } from "../src/training/train.ts";
+import { runTraining, TrainingError } from "../src/training/run.ts";
 import { Trainer } from "../src/training/trainer.ts";
 import { distance } from "./kernel_contract.ts";
 import { devicesForLongTests } from "./devices.ts";

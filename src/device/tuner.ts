@@ -9,6 +9,7 @@
  * @module
  */
 import type { Choice, Limits } from "../../kernels/kernel.ts";
+import { Contests, winner } from "../contest.ts";
 import { callOf } from "../plan.ts";
 import type { GpuStep } from "./join.ts";
 import { idOf, type KnownWay, nameOf } from "./known_ways.ts";
@@ -36,11 +37,8 @@ export interface WayTimer {
   time(steps: readonly GpuStep[], ways: readonly string[]): Promise<readonly number[]>;
 }
 
-/** A way must be faster than the usual one by this factor, or it may be the clock's doing. */
-const clearly = 0.97;
-
-/** The steps of a plan between whose ways there is one answer. */
-interface Contest {
+/** Steps of a plan that share a tuning key: one way for all. */
+interface Group {
   readonly choice: Choice;
   readonly steps: GpuStep[];
 }
@@ -52,7 +50,7 @@ function hash(text: string): string {
   return (h >>> 0).toString(16).padStart(8, "0");
 }
 
-function programsOf({ choice, steps: [step] }: Contest, limits: Limits): string {
+function programsOf({ choice, steps: [step] }: Group, limits: Limits): string {
   const texts = choice.ways.map((way) => {
     try {
       const { dispatches } = step.kernel.launch(callOf(step), limits, way);
@@ -64,16 +62,10 @@ function programsOf({ choice, steps: [step] }: Contest, limits: Limits): string 
   return hash(JSON.stringify(texts));
 }
 
-/** The winner of a contest: the fastest way if it is clearly faster than the first, else the first. */
-function winner(ways: readonly string[], us: readonly number[]): string {
-  const best = us.indexOf(Math.min(...us));
-  return us[best] < clearly * us[0] ? ways[best] : ways[0];
-}
-
 /** See the module's documentation. */
 export class Tuner {
   readonly #known: ReadonlyMap<string, KnownWay>;
-  readonly #answers = new Map<string, Promise<string>>();
+  readonly #contests = new Contests<string>();
   #lastTimed: Promise<unknown> = Promise.resolve();
   #running = 0;
   #begin = 0;
@@ -89,50 +81,46 @@ export class Tuner {
 
   /** The way of each step of a plan; undefined where there is but one. Times what is not known yet, and never fails by it. */
   async ways(plan: readonly GpuStep[]): Promise<readonly (string | undefined)[]> {
-    const contests = new Map<string, Contest>();
+    const groups = new Map<string, Group>();
     const names = plan.map((step) => {
       const choice = step.kernel.ways?.(callOf(step), this.limits);
       if (!choice || choice.ways.length < 2) return undefined;
       const name = nameOf({ kernel: step.kernel.name, key: choice.key });
-      const contest = contests.get(name);
-      if (contest) contest.steps.push(step);
-      else contests.set(name, { choice, steps: [step] });
+      const group = groups.get(name);
+      if (group) group.steps.push(step);
+      else groups.set(name, { choice, steps: [step] });
       return name;
     });
-    await Promise.all([...contests].map(([name, contest]) => this.#answer(name, contest)));
-    return await Promise.all(names.map((name) => name === undefined ? undefined : this.#answers.get(name)));
+    const answers = new Map([...groups].map(([name, group]) => [name, this.#answer(name, group)]));
+    return await Promise.all(names.map((name) => name === undefined ? undefined : answers.get(name)));
   }
 
-  #answer(name: string, contest: Contest): Promise<string> {
-    let answer = this.#answers.get(name);
-    if (!answer) this.#answers.set(name, answer = this.#find(contest));
-    return answer;
+  /** The first way where timing fails: in this process alone, as the next may have more luck. */
+  #answer(name: string, group: Group): Promise<string> {
+    return this.#contests.answer(name, { usual: group.choice.ways[0], hold: () => this.#find(group) });
   }
 
-  async #find(contest: Contest): Promise<string> {
-    const { choice: { key, ways }, steps } = contest;
-    const question = { kernel: steps[0].kernel.name, key, programs: programsOf(contest, this.limits) };
+  async #find(group: Group): Promise<string> {
+    const { choice: { key, ways }, steps } = group;
+    const question = { kernel: steps[0].kernel.name, key, programs: programsOf(group, this.limits) };
     const known = this.#known.get(idOf(question));
     if (known && ways.includes(known.way)) return known.way;
     if (this.#running++ === 0) this.#begin = performance.now();
     try {
-      const way = winner(ways, await this.#time(contest));
+      const way = winner(ways, await this.#time(group));
       this.#found.push({ ...question, way });
       return way;
-    } catch {
-      return ways[0]; // of this process alone: the next may have more luck
     } finally {
       if (--this.#running === 0) this.#report();
     }
   }
 
-  async #time({ choice: { ways }, steps }: Contest): Promise<readonly number[]> {
+  async #time({ choice: { ways }, steps }: Group): Promise<readonly number[]> {
     const compiled = await Promise.allSettled(ways.map((way) => this.timer.compile(steps[0], way)));
     const usable = ways.filter((_, i) => compiled[i].status === "fulfilled");
     const timed = this.#lastTimed.then(() => this.timer.time(steps, usable));
     this.#lastTimed = timed.catch(() => {});
     const us = await timed;
-    if (!us.some(Number.isFinite)) throw new Error("Cannot time any way");
     return ways.map((way) => us[usable.indexOf(way)] ?? Infinity);
   }
 

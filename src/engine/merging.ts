@@ -12,6 +12,7 @@ import { addTransposed } from "../../kernels/add_transposed.ts";
 import { fill } from "../../kernels/fill.ts";
 import type { Bank } from "../adapters/bank.ts";
 import type { LinearShape } from "../adapters/method.ts";
+import { Contests, winner } from "../contest.ts";
 import type { Device, Program } from "../device/device.ts";
 import type { ProjectionIo } from "../models/graph.ts";
 import type { Model } from "../models/model.ts";
@@ -38,9 +39,10 @@ const kindOf = ({ kind, shape }: Projection): ProjectionKind => `${kind} ${shape
 const mostNumbers = 2 ** 24;
 /** Multiplications of a product that is worth timing: fewer take less than half a millisecond anywhere. */
 const leastProducts = 2 ** 22;
-/** Merging must be faster by this factor, or it may be the clock's doing. */
-const clearly = 0.97;
 const rounds = 3;
+
+/** The adapter's own step after the product, or the product by W + dW. */
+type Alternative = "apart" | "merged";
 
 /** What the steps that merge work in; all layers share it. */
 interface Scratch {
@@ -91,7 +93,7 @@ export class Merging {
   readonly #mergeable: ReadonlyMap<ProjectionKind, readonly Projection[]>;
   readonly #fewestRows: number;
   /** By method, kind and rows. */
-  readonly #answers = new Map<string, Promise<boolean>>();
+  readonly #contests = new Contests<Alternative>();
   #scratch: Scratch | undefined;
   #slot: number | undefined;
 
@@ -188,35 +190,22 @@ export class Merging {
       this.#mergeable.get(kind)!.every(({ linears }) => bank.slotAdapts(slot, linears));
   }
 
-  /** Whether merging is clearly faster with so many rows. */
-  #wins(kind: ProjectionKind, rows: number, adapter: OneAdapter): Promise<boolean> {
-    const key = `${adapter.bank.method.name}:${kind}:${rows}`;
-    let answer = this.#answers.get(key);
-    if (!answer) {
-      answer = this.#answer(key, { kind, rows, adapter });
-      this.#answers.set(key, answer);
-    }
-    return answer;
-  }
-
-  /** It is never worth a failed step: whatever is wrong shows where the step itself is run. */
-  async #answer(
-    key: string,
-    { kind, rows, adapter }: {
-      readonly kind: ProjectionKind;
-      readonly rows: number;
-      readonly adapter: OneAdapter;
-    },
-  ): Promise<boolean> {
-    const { revision } = adapter.bank;
-    const wins = await this.#compare(kind, rows, adapter).catch(() => false);
-    // Of tensors that were replaced while they were timed, the answer is none to keep.
-    if (adapter.bank.revision !== revision) this.#answers.delete(key);
-    return wins;
+  /**
+   * Whether merging is clearly faster with so many rows. Failing to time fails no step: whatever is wrong shows where the step
+   * itself is run.
+   */
+  async #wins(kind: ProjectionKind, rows: number, adapter: OneAdapter): Promise<boolean> {
+    const { bank } = adapter;
+    const answer = await this.#contests.answer(`${bank.method.name}:${kind}:${rows}`, {
+      usual: "apart",
+      hold: () => this.#compare(kind, rows, adapter),
+      revision: () => bank.revision,
+    });
+    return answer === "merged";
   }
 
   /** Runs both on the first projection of the kind, of zeros. */
-  async #compare(kind: ProjectionKind, rows: number, adapter: OneAdapter): Promise<boolean> {
+  async #compare(kind: ProjectionKind, rows: number, adapter: OneAdapter): Promise<Alternative> {
     const [projection] = this.#mergeable.get(kind)!;
     const { shape, linears } = projection;
     const { slots } = this.#working();
@@ -225,14 +214,14 @@ export class Merging {
       y = this.device.alloc([rows, shape.out], "float32");
     const sizes = { rows, accumulate: 0 };
     try {
-      const [apart, merged] = await this.#times([
+      const times = await this.#times([
         [
           linearStep(projection, { x, y }, { ...sizes, ...shape }),
           adapter.bank.beside(linears, { x, y, rows, slots }),
         ],
         this.#merged(projection, { x, y, ...sizes }, adapter.bank),
       ]);
-      return merged < clearly * apart;
+      return winner<Alternative>(["apart", "merged"], times);
     } finally {
       this.device.release(x);
       this.device.release(y);
