@@ -22,6 +22,13 @@ import { distance } from "./kernel_contract.ts";
 
 const topk = `${q}.vblora_logits_A_topk`;
 
+/** The numbers of a fixture's tensors, by what follows `base_model.`. */
+function tensorsOf(name: string): (tensor: string) => Float32Array {
+  const path = fileURLToPath(new URL(`fixtures/methods/${name}/adapter_model.safetensors`, import.meta.url));
+  const file = parseSafetensors(new Uint8Array(readFileSync(path)));
+  return (one) => toFloat32(file.read(`base_model.${one}`));
+}
+
 test("loadAdapter reads VB-LoRA's indices of every dtype that PEFT writes", async () => {
   const path = "model.layers.0.self_attn.q_proj", shape = { out: 64, in: 64 };
   const packed = [];
@@ -46,7 +53,7 @@ test("a folded module is refused for a weight that its factors do not fit, by pa
     ["miss", { out: 63, in: 64 }, /\(64, 64\) update, the weight is \(63, 64\)/],
     ["miss-mini", { out: 66, in: 64 }, /block of 4 outputs repeats, the weight has 66/],
     ["miss-mini", { out: 64, in: 7 }, /rank 8 is more than the weight's 7 inputs/],
-    ["miss-mini", { out: 2 ** 24, in: 64 }, /factors of rank 8 have 134218240 numbers, at most 67108864/],
+    ["miss-mini", { out: 2 ** 23, in: 64 }, /factors of rank 8 have 67109376 numbers, at most 67108864/],
   ] as const;
   for (const [name, shape, message] of wrong) {
     const { modules } = await load(name);
@@ -68,6 +75,60 @@ test("a folded module whose dW would be past float32 is refused", async () => {
     () => modules.get("model.layers.0.self_attn.q_proj")!.check("a.b", { out: 64, in: 64 }),
     /^ConfigError: Cannot use module "a\.b": an element of its dW: it may come to .*, float32 ends at/,
   );
+});
+
+test("VB-LoRA mixes the greatest logits of each vector, of few or of all", async () => {
+  const path = "model.layers.0.self_attn.q_proj", shape = { out: 64, in: 64 };
+  const tensors = tensorsOf("vblora"), bank = tensors("vblora_vector_bank");
+  const logits = tensors(`model.${path}.vblora_logits_A`);
+  for (const topk of [1, 2, 16, 17, 24]) {
+    const { modules } = await load("vblora", { config: { topk } });
+    const expected = Float64Array.from({ length: 4 * 64 }, (_, at) => {
+      const own = [...logits.subarray(Math.floor(at / 8) * 24, Math.floor(at / 8) * 24 + 24)];
+      const least = [...own].sort((a, b) => b - a)[topk - 1];
+      const powers = own.map((value) => value < least ? 0 : Math.exp(value));
+      const total = powers.reduce((sum, power) => sum + power);
+      return powers.reduce((sum, power, j) => sum + power / total * bank[8 * j + at % 8], 0);
+    });
+    const { values } = modules.get(path)!.pack(shape);
+    assert.ok(distance(values.subarray(0, 4 * 64), expected) < 1e-7, `top ${topk}`);
+  }
+});
+
+test("DeLoRA takes vectors of no length for vectors of 1e-4", async () => {
+  const path = "model.layers.0.self_attn.q_proj", shape = { out: 64, in: 64 };
+  const { modules } = await load("delora", {
+    tensors: {
+      [`${q}.delora_A`]: floats([4, 64], 1e-6),
+      [`${q}.delora_B`]: floats([64, 4], 0),
+      [`${q}.delora_w_norm`]: floats([64], 1),
+    },
+  });
+  const { values } = modules.get(path)!.pack(shape);
+  assert.ok(distance(values.subarray(0, 4 * 64), new Float32Array(4 * 64).fill(1e-2)) < 1e-6);
+  assert.ok(values.subarray(4 * 64).every((value) => value === 0));
+});
+
+test("TinyLoRA's last group has the modules that are left over", async () => {
+  const v = (group: number) => `base_model.tinylora_v.${group}`;
+  const { modules } = await load("tinylora", {
+    config: { weight_tying: 1 / 3 },
+    tensors: { [v(4)]: undefined, [v(5)]: undefined, [v(3)]: floats([8]) },
+  });
+  const untied = await load("tinylora", { tensors: { [v(4)]: floats([8]), [v(5)]: floats([8]) } });
+  for (const [name, out, inSize] of [["self_attn.v_proj", 32, 64], ["mlp.down_proj", 64, 96]] as const) {
+    const [found, expected] = [modules, untied.modules].map((all) =>
+      all.get(`model.layers.1.${name}`)!.pack({ out, in: inSize })
+    );
+    assert.deepEqual(found, expected);
+  }
+});
+
+test("a folded module of no shape of its own is folded for each shape that asks", async () => {
+  const module = (await load("miss-mini")).modules.get("model.layers.0.self_attn.q_proj")!;
+  for (const [out, inSize] of [[64, 64], [64, 96], [32, 96]]) {
+    assert.equal(module.pack({ out, in: inSize }).values.length, 8 * (out + inSize));
+  }
 });
 
 test("LoRA-XS is read by the names of both of PEFT's times", async () => {
@@ -101,24 +162,24 @@ test("an AdaLoRA module that lost every rank adds nothing", async () => {
 });
 
 test("torchUniform and torchNormal draw the projections that PEFT saves", () => {
-  const tensors = (name: string) => {
-    const path = fileURLToPath(
-      new URL(`fixtures/methods/${name}/adapter_model.safetensors`, import.meta.url),
-    );
-    const file = parseSafetensors(new Uint8Array(readFileSync(path)));
-    return (one: string) => toFloat32(file.read(`base_model.${one}`));
-  };
-  const random = torchGenerator(1), vera = tensors("vera");
+  const random = torchGenerator(1), vera = tensorsOf("vera");
   for (const [name, count, columns] of [["vera_A", 8 * 96, 96], ["vera_B", 64 * 8, 8]] as const) {
     const bound = Math.sqrt(6 / columns);
     assert.deepEqual(torchUniform(random, count, { low: -bound, high: bound }), vera(name));
   }
-  const tinylora = tensors("tinylora");
+  const tinylora = tensorsOf("tinylora");
   for (const [number, name] of ["self_attn.q_proj", "self_attn.v_proj", "mlp.down_proj"].entries()) {
     const found = torchNormal(torchGenerator(42 + number), 8 * 4 * 4, 0.5);
     assert.ok(distance(found, tinylora(`model.model.layers.0.${name}.tinylora_P`)) < 2e-7);
   }
   assert.throws(() => torchNormal(random, 15, 1), /^RangeError: Cannot draw 15 normal numbers/);
+});
+
+test("torchNormal draws the last 16 numbers anew where 16 does not divide the count", () => {
+  const found = torchNormal(torchGenerator(7), 20, 1), later = torchGenerator(7);
+  for (let i = 0; i < 20; i++) later.next();
+  const first = torchNormal(torchGenerator(7), 16, 1), last = torchNormal(later, 16, 1);
+  assert.deepEqual(found, Float32Array.from([...first.subarray(0, 4), ...last]));
 });
 
 test("modelOrder is the order of every family's linears", async () => {
