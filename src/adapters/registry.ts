@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { breathe } from "../breathe.ts";
 import type { Device } from "../device/device.ts";
 import { ConfigError, NotFoundError, OverloadedError } from "../errors.ts";
 import type { HostTensor } from "../tensor.ts";
@@ -38,6 +39,9 @@ export interface RegistryOptions extends LoadOptions {
   readonly log?: (line: string) => void;
 }
 
+/** Modules are checked for so long before other work has its turn: some fold many numbers. */
+const breathAfterMs = 20;
+
 const noCopies: CopyFault = () => Promise.resolve(undefined);
 
 /** A stored adapter that does not fit its base is a broken one, whoever asks, and no fault of a request. */
@@ -67,7 +71,7 @@ export class AdapterRegistry implements AdapterService {
     this.#catalog = new Catalog(store, {
       load: linears.length === 0 ? load : { ...load, shapeOf: (path) => this.#linears.get(path) },
       check: async (adapter) => {
-        this.#check(adapter);
+        await this.#check(adapter);
         const own = await withoutCopies(adapter, copyFault);
         return linears.length === 0 ? own : await madeReady(device, own, base);
       },
@@ -161,14 +165,18 @@ export class AdapterRegistry implements AdapterService {
     };
   }
 
-  #check(adapter: LoadedAdapter): void {
+  async #check(adapter: LoadedAdapter): Promise<void> {
     if (this.#linears.size === 0) return;
+    let sinceMs = performance.now();
     for (const [path, module] of adapter.modules) {
       const shape = this.#linears.get(path);
       if (!shape) {
         throw new ConfigError(`Cannot use adapter module "${path}": the base model has no such linear layer`);
       }
       checkFit(module, path, shape);
+      if (performance.now() - sinceMs < breathAfterMs) continue;
+      await breathe();
+      sinceMs = performance.now();
     }
   }
 

@@ -110,14 +110,10 @@ function checkRank(pattern: ReadonlyMap<string, number>, path: string, rank: num
 
 /** No element of B A, or of scale B A, is greater. */
 export function reachOf({ a, b, rank, in: inFeatures, scale }: Factors): number {
-  const most = Float64Array.from(
-    { length: rank },
-    (_, r) =>
-      a.subarray(r * inFeatures, (r + 1) * inFeatures).reduce(
-        (so, value) => Math.max(so, Math.abs(value)),
-        0,
-      ),
-  );
+  const most = new Float64Array(rank);
+  for (let r = 0, at = 0; r < rank; r++) {
+    for (let q = 0; q < inFeatures; q++, at++) most[r] = Math.max(most[r], Math.abs(a[at]));
+  }
   let reach = 0;
   for (let at = 0; at < b.length; at += rank) {
     let sum = 0;

@@ -139,11 +139,20 @@ function foldingOf(tensors: ModuleTensors, settings: Settings, isFirst: boolean)
     tensors.size(name, `vblora_logits_${factor}${onlyTopk ? "_topk_indices" : ""}`);
   const rank = size("r", "A"), tilesIn = size("tiles_in", "A"), tilesOut = size("tiles_out", "B");
   const vectors = tensors.size("vectors", "vblora_vector_bank");
-  /** Number e of a factor's vector i. */
-  const mixed = ({ indices, weights }: Mixtures, i: number, e: number): number => {
-    let sum = 0;
-    for (let k = i * topk; k < (i + 1) * topk; k++) sum += weights[k] * bank[indices[k] * length + e];
-    return sum;
+  /** A factor's vectors, one after the other, in float64. */
+  const forEachVector = (
+    { indices, weights }: Mixtures,
+    take: (vector: Float64Array, i: number) => void,
+  ): void => {
+    const vector = new Float64Array(length);
+    for (let i = 0; i < indices.length / topk; i++) {
+      vector.fill(0);
+      for (let k = i * topk; k < (i + 1) * topk; k++) {
+        const begin = indices[k] * length;
+        for (let e = 0; e < length; e++) vector[e] += weights[k] * bank[begin + e];
+      }
+      take(vector, i);
+    }
   };
   return {
     path: tensors.path,
@@ -151,16 +160,15 @@ function foldingOf(tensors: ModuleTensors, settings: Settings, isFirst: boolean)
     summary: `r = ${rank}, top ${topk} of ${vectors} vectors of ${length}`,
     rank,
     shape: { out: tilesOut * length, in: tilesIn * length },
-    fold: ({ out, in: inSize }) => ({
-      a: Float32Array.from(
-        { length: rank * inSize },
-        (_, at) => mixed(ofA, Math.floor(at / length), at % length),
-      ),
-      b: Float32Array.from({ length: out * rank }, (_, at) => {
-        const o = Math.floor(at / rank);
-        return mixed(ofB, Math.floor(o / length) * rank + at % rank, o % length);
-      }),
-    }),
+    fold({ out, in: inSize }) {
+      const a = new Float32Array(rank * inSize), b = new Float32Array(out * rank);
+      forEachVector(ofA, (vector, i) => a.set(vector, i * length));
+      forEachVector(ofB, (vector, i) => {
+        const tile = Math.floor(i / rank), column = i % rank;
+        for (let e = 0; e < length; e++) b[(tile * length + e) * rank + column] = vector[e];
+      });
+      return { a, b };
+    },
   };
 }
 
