@@ -24,6 +24,8 @@ export const areas: Readonly<Record<string, Area>> = {
       "adapters",
       "bank",
       "engine_adapters",
+      "folded_files",
+      "folded_methods",
       "merging",
       "methods",
       "methods_golden",
