@@ -41,12 +41,15 @@ import { magnitude } from "./magnitude.ts";
 import { magnitudeBackward } from "./magnitude_backward.ts";
 import { nextTokens } from "./next_tokens.ts";
 import { placeColumns } from "./place_columns.ts";
+import { reflect } from "./reflect.ts";
 import { relu, reluBackward } from "./relu.ts";
 import { rmsNorm } from "./rms_norm.ts";
 import { rmsNormBackward } from "./rms_norm_backward.ts";
 import { rope } from "./rope.ts";
 import { ropeBackward } from "./rope_backward.ts";
 import { ropeCache } from "./rope_cache.ts";
+import { rotateBlocks } from "./rotate_blocks.ts";
+import { rotatePairs } from "./rotate_pairs.ts";
 import { rowSquares } from "./row_squares.ts";
 import { sample } from "./sample.ts";
 import { scale } from "./scale.ts";
@@ -95,6 +98,7 @@ export {
   magnitudeBackward,
   nextTokens,
   placeColumns,
+  reflect,
   relu,
   reluBackward,
   rmsNorm,
@@ -102,6 +106,8 @@ export {
   rope,
   ropeBackward,
   ropeCache,
+  rotateBlocks,
+  rotatePairs,
   rowSquares,
   sample,
   scale,
@@ -161,6 +167,9 @@ export const kernels: readonly Kernel[] = [
   kvCache,
   scale,
   scaleOutputs,
+  rotatePairs,
+  rotateBlocks,
+  reflect,
   attention,
   siluGate,
   siluGateUp,

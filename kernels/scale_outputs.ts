@@ -9,20 +9,14 @@ import {
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
-import { recordWords } from "./record.ts";
+import { adaptedOutputs, placeOf, sideBySide, type SideBySideSizes, twoAdapters } from "./side_by_side.ts";
 
 type Buffers = "slots" | "records" | "values" | "y";
 type Uniforms = keyof typeof uniforms;
 type Words = Readonly<Record<Uniforms, number>>;
 
 const uniforms = {
-  rows: "u32",
-  in: "u32",
-  out0: "u32",
-  out1: "u32",
-  out2: "u32",
-  layer: "u32",
-  capacity: "u32",
+  ...sideBySide,
   /** Whether factors A (count, in) and B (out, count) stand before the scales. */
   factors: "u32",
 } as const;
@@ -33,7 +27,7 @@ ${uniformStruct(uniforms)}
 @group(0) @binding(2) var<storage, read> records: array<vec4u>;
 @group(0) @binding(3) var<storage, read> values: array<f32>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
-
+${placeOf}
 @compute @workgroup_size(256)
 fn main(${workgroupBuiltins}) {
   let i = (${workgroupIndex}) * 256 + local;
@@ -41,70 +35,37 @@ fn main(${workgroupBuiltins}) {
   if (i >= uniforms.rows * width) { return; }
   let slot = slots[i / width];
   if (slot >= uniforms.capacity) { return; }
-  var output = i % width;
-  var layer = uniforms.layer;
-  var out = uniforms.out0;
-  if (output >= out) {
-    output -= out;
-    layer += 1;
-    out = uniforms.out1;
-    if (output >= out) {
-      output -= out;
-      layer += 1;
-      out = uniforms.out2;
-    }
-  }
-  let record = records[layer * uniforms.capacity + slot];
+  let place = place_of(i % width);
+  let record = records[place.layer * uniforms.capacity + slot];
   if (record.z == 0) { return; }
-  let before = select(0, record.z * (uniforms.in + out), uniforms.factors != 0);
-  y[i] *= values[record.y + before + output];
+  let before = select(0, record.z * (uniforms.in + place.out), uniforms.factors != 0);
+  y[i] *= values[record.y + before + place.output];
 }
 `;
 
-function scaled({ slots, records, values, y }: Arrays<Buffers>, words: Words): void {
-  const { rows, in: inSize, out0, out1, out2, layer, capacity, factors } = words;
-  const outs = [out0, out1, out2];
-  for (let row = 0; row < rows; row++) {
-    if (slots[row] >= capacity) continue;
-    let at = row * (out0 + out1 + out2);
-    outs.forEach((out, i) => {
-      const record = recordWords * ((layer + i) * capacity + slots[row]);
-      const count = out > 0 ? records[record + 2] : 0;
-      const begin = records[record + 1] + (factors ? count * (inSize + out) : 0);
-      if (count > 0) { for (let o = 0; o < out; o++) y[at + o] *= values[begin + o]; }
-      at += out;
-    });
+function scaled({ values, y, ...found }: Arrays<Buffers>, words: Words): void {
+  for (const { at, out, first, count } of adaptedOutputs(found, words)) {
+    const begin = first + (words.factors ? count * (words.in + out) : 0);
+    for (let o = 0; o < out; o++) y[at + o] *= values[begin + o];
   }
 }
 
-/** Two adapters of each linear; the second leaves the last linear as it is. */
 function sized(
-  { in: inSize, outs, slots, factors }: {
-    readonly in: number;
-    readonly outs: readonly number[];
-    readonly slots: readonly number[];
-    readonly factors: 0 | 1;
-  },
+  { factors, ...sizes }: SideBySideSizes & { readonly factors: 0 | 1 },
 ): Case<Buffers, Uniforms> {
-  const capacity = 2, layer = 1, count = 3, rows = slots.length;
-  const [out0, out1 = 0, out2 = 0] = outs, width = out0 + out1 + out2;
-  const records = new Uint32Array(recordWords * capacity * (layer + 3));
-  let size = 5;
-  outs.forEach((out, i) => {
-    for (let slot = 0; slot < capacity; slot++) {
-      const at = recordWords * ((layer + i) * capacity + slot);
-      records.set([0, size, slot === 1 && i === outs.length - 1 ? 0 : count, 0], at);
-      size += count * (inSize + out) + out;
-    }
+  const count = 3, { in: inSize, outs, slots } = sizes;
+  const { uniforms, records, values } = twoAdapters(sizes, {
+    count,
+    sizeOf: (out) => count * (inSize + out) + out,
   });
   return {
-    name: `${rows} x ${outs.join(", ")}${factors ? ", after factors" : ""}`,
-    uniforms: { rows, in: inSize, out0, out1, out2, layer, capacity, factors },
+    name: `${slots.length} x ${outs.join(", ")}${factors ? ", after factors" : ""}`,
+    uniforms: { ...uniforms, factors },
     make: (random) => ({
       slots: Uint32Array.from(slots),
       records,
-      values: normals(size, random),
-      y: normals(rows * width, random),
+      values: normals(values, random),
+      y: normals(slots.length * outs.reduce((sum, out) => sum + out, 0), random),
     }),
   };
 }

@@ -1,0 +1,90 @@
+/**
+ * How a kernel finds the adapters of outputs of up to three linears that stand side by side in y.
+ *
+ * @module
+ */
+import type { UniformType } from "./kernel.ts";
+import { recordWords } from "./record.ts";
+
+/** Sizes of the linears, 0 for one that is not there, and where their records are. */
+export const sideBySide = {
+  rows: "u32",
+  in: "u32",
+  out0: "u32",
+  out1: "u32",
+  out2: "u32",
+  layer: "u32",
+  capacity: "u32",
+} as const satisfies Readonly<Record<string, UniformType>>;
+
+/** Values of {@linkcode sideBySide}. */
+export type SideBySide = Readonly<Record<keyof typeof sideBySide, number>>;
+
+/** WGSL: `place_of` a column of y is the linear that makes the column, and which of the linear's outputs the column is. */
+export const placeOf = /* wgsl */ `
+struct Place { output: u32, layer: u32, out: u32 }
+
+fn place_of(column: u32) -> Place {
+  if (column < uniforms.out0) { return Place(column, uniforms.layer, uniforms.out0); }
+  let second = column - uniforms.out0;
+  if (second < uniforms.out1) { return Place(second, uniforms.layer + 1, uniforms.out1); }
+  return Place(second - uniforms.out1, uniforms.layer + 2, uniforms.out2);
+}
+`;
+
+/** A row's adapter of one linear, and the linear's first output in y. */
+export interface AdaptedOutputs {
+  readonly at: number;
+  readonly out: number;
+  /** The record's words. */
+  readonly first: number;
+  readonly count: number;
+}
+
+/** Every row's adapter of every linear, where there is one. */
+export function* adaptedOutputs(
+  { slots, records }: { readonly slots: ArrayLike<number>; readonly records: ArrayLike<number> },
+  { rows, out0, out1, out2, layer, capacity }: SideBySide,
+): Generator<AdaptedOutputs> {
+  const outs = [out0, out1, out2].filter((out) => out > 0);
+  for (let row = 0; row < rows; row++) {
+    if (slots[row] >= capacity) continue;
+    let at = row * (out0 + out1 + out2);
+    for (const [i, out] of outs.entries()) {
+      const record = recordWords * ((layer + i) * capacity + slots[row]);
+      const count = records[record + 2];
+      if (count > 0) yield { at, out, first: records[record + 1], count };
+      at += out;
+    }
+  }
+}
+
+/** Sizes to test: linears of `outs`, a slot of each row. */
+export interface SideBySideSizes {
+  readonly in: number;
+  readonly outs: readonly number[];
+  readonly slots: readonly number[];
+}
+
+/** Two adapters of each linear, of `sizeOf(out)` values each; the second has none for the last linear. */
+export function twoAdapters(
+  { in: inSize, outs, slots }: SideBySideSizes,
+  { count, sizeOf }: { readonly count: number; readonly sizeOf: (out: number) => number },
+): { readonly uniforms: SideBySide; readonly records: Uint32Array; readonly values: number } {
+  const capacity = 2, layer = 1;
+  const [out0, out1 = 0, out2 = 0] = outs;
+  const records = new Uint32Array(recordWords * capacity * (layer + 3));
+  let values = 5;
+  outs.forEach((out, i) => {
+    for (let slot = 0; slot < capacity; slot++) {
+      const none = slot === 1 && i === outs.length - 1;
+      records.set([0, values, none ? 0 : count, 0], recordWords * ((layer + i) * capacity + slot));
+      values += sizeOf(out);
+    }
+  });
+  return {
+    uniforms: { rows: slots.length, in: inSize, out0, out1, out2, layer, capacity },
+    records,
+    values,
+  };
+}
