@@ -52,7 +52,14 @@ export type {
   WeightSteps,
   WeightTypes,
 } from "./kernels/mod.ts";
-export { type AdaptedLinear, applyModule, deltaOf, merge, unmerge } from "./src/adapters/apply.ts";
+export {
+  type AdaptedLinear,
+  applyModule,
+  deltaOf,
+  merge,
+  mergedBias,
+  unmerge,
+} from "./src/adapters/apply.ts";
 export { Bank, type Linear, type LinearGroup } from "./src/adapters/bank.ts";
 export { baseLinear } from "./src/adapters/base.ts";
 export type { FourierOptions, LoraOptions, NewAdapter, OwnAdapter } from "./src/adapters/create.ts";

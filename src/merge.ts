@@ -4,10 +4,10 @@
  * @module
  */
 import { isSum } from "./adapters/alone.ts";
-import { type AdaptedLinear, deltaOf } from "./adapters/apply.ts";
+import { type AdaptedLinear, deltaOf, mergedBias } from "./adapters/apply.ts";
 import { baseLinear } from "./adapters/base.ts";
 import { withoutCopies } from "./adapters/copies.ts";
-import type { LinearShape } from "./adapters/method.ts";
+import type { LinearShape, Method } from "./adapters/method.ts";
 import type { LoadedAdapter } from "./adapters/peft.ts";
 import { float32ToBfloat16, float32ToFloat16, widen } from "../kernels/half.ts";
 import type { Device } from "./device/device.ts";
@@ -21,14 +21,19 @@ import { transposed } from "./models/transpose.ts";
 import { fromTensor, layoutSafetensors } from "./safetensors/mod.ts";
 import type { HostTensor } from "./tensor.ts";
 
+/** Numbers rounded once to a weight's own dtype. */
+function rounded(numbers: Float32Array, weight: HostTensor): HostTensor {
+  if (weight.dtype === "float16") return { ...weight, data: float32ToFloat16(numbers) };
+  if (weight.dtype === "bfloat16") return { ...weight, data: float32ToBfloat16(numbers) };
+  return { ...weight, data: numbers };
+}
+
 /** The sum in float32, rounded once to the weight's own dtype. */
 function added(weight: HostTensor, delta: HostTensor): HostTensor {
   const sum = widen(weight.data, weight.dtype).slice();
   const change = delta.data as Float32Array;
   for (let i = 0; i < sum.length; i++) sum[i] += change[i];
-  if (weight.dtype === "float16") return { ...weight, data: float32ToFloat16(sum) };
-  if (weight.dtype === "bfloat16") return { ...weight, data: float32ToBfloat16(sum) };
-  return { ...weight, data: sum };
+  return rounded(sum, weight);
 }
 
 /** What is merged: a model's weights, by the names its family gives them, and an adapter. */
@@ -39,12 +44,16 @@ interface Merge {
   readonly onWeight: (done: number, total: number) => void;
 }
 
-/** dW of a linear whose weight, (out, in), is on the host. */
-async function changeOf(device: Device, linear: AdaptedLinear, weight: HostTensor): Promise<HostTensor> {
-  if (isSum(linear.method)) return await deltaOf(device, linear);
+/** The linear with its base, a weight (out, in) on the host, on the device for as long as `use` takes. */
+async function onBase<T>(
+  device: Device,
+  { linear, weight }: { readonly linear: AdaptedLinear; readonly weight: HostTensor },
+  use: (based: AdaptedLinear) => Promise<T>,
+): Promise<T> {
+  if (isSum(linear.method)) return await use(linear);
   const onDevice = device.upload(weight);
   try {
-    return await deltaOf(device, { ...linear, base: baseLinear(device, onDevice) });
+    return await use({ ...linear, base: baseLinear(device, onDevice) });
   } finally {
     device.release(onDevice);
   }
@@ -55,7 +64,8 @@ function mergedParts(
   device: Device,
   { checkpoint, fileNames, adapter: { method, ...adapter }, onWeight }: Merge,
 ): AsyncIterable<Uint8Array> {
-  const pathOf = weightPaths(checkpoint.names, { method, ...adapter }, fileNames);
+  const pathOf = weightPaths(checkpoint.names, adapter, fileNames);
+  const biases = changedBiases(checkpoint.names, method, pathOf);
   const isTransposed = (path: string): boolean => fileNames?.isTransposed?.(path) ?? false;
   for (const [name, path] of pathOf) {
     adapter.modules.get(path)!.check(path, shapeOf(name, checkpoint.info(name).shape, isTransposed(path)));
@@ -65,19 +75,32 @@ function mergedParts(
     return { name, dtype, shape };
   });
   const layout = layoutSafetensors(specs, { metadata: { format: "pt" } });
-  async function merged(weight: HostTensor, name: string, path: string): Promise<HostTensor> {
+  /** A module's linear, and its weight (out, in). */
+  function linearOf(name: string, path: string, stored: HostTensor) {
     const turns = isTransposed(path), module = adapter.modules.get(path)!;
-    const linear = turns ? transposed(weight) : weight;
-    const shape = shapeOf(name, weight.shape, turns);
-    const sum = added(linear, await changeOf(device, { method, module, shape }, linear));
-    return turns ? transposed(sum) : sum;
+    const shape = shapeOf(name, stored.shape, turns);
+    return { linear: { method, module, shape }, weight: turns ? transposed(stored) : stored };
+  }
+  async function merged(stored: HostTensor, name: string, path: string): Promise<HostTensor> {
+    const { linear, weight } = linearOf(name, path, stored);
+    const sum = added(weight, await onBase(device, { linear, weight }, (based) => deltaOf(device, based)));
+    return isTransposed(path) ? transposed(sum) : sum;
+  }
+  async function changedBias(bias: HostTensor, name: string, path: string): Promise<HostTensor> {
+    const own = linearOf(name, path, await checkpoint.read(name)), numbers = widen(bias.data, bias.dtype);
+    return rounded(await onBase(device, own, (based) => mergedBias(device, based, numbers)), bias);
   }
   async function* parts(): AsyncGenerator<Uint8Array> {
     yield layout.header;
     for (const [i, { name }] of layout.tensors.entries()) {
-      const weight = await checkpoint.read(name);
-      const path = pathOf.get(name);
-      yield fromTensor(name, path === undefined ? weight : await merged(weight, name, path)).bytes;
+      const stored = await checkpoint.read(name);
+      const path = pathOf.get(name), biased = biases.get(name);
+      const made = path !== undefined
+        ? await merged(stored, name, path)
+        : biased
+        ? await changedBias(stored, biased.name, biased.path)
+        : stored;
+      yield fromTensor(name, made).bytes;
       onWeight(i + 1, layout.tensors.length);
     }
   }
@@ -87,8 +110,8 @@ function mergedParts(
 /**
  * Merges an adapter into a copy of a model folder. The weights go into one `model.safetensors`.
  *
- * @throws ConfigError when the model lacks a module's weight, for a copy of a base weight that is none, and for a method that
- * changes a bias; RangeError when a shape is not the module's.
+ * @throws ConfigError when the model lacks a module's weight, and for a copy of a base weight that is none; RangeError
+ * when a shape is not the module's.
  */
 export async function mergeFolder(
   device: Device,
@@ -114,17 +137,12 @@ export async function mergeFolder(
 /** Which weight each module's dW is added to. */
 function weightPaths(
   names: readonly string[],
-  { method, modules }: LoadedAdapter,
+  { modules }: Pick<LoadedAdapter, "modules">,
   fileNames: FileNames | undefined,
 ): Map<string, string> {
   const pathOf = new Map<string, string>();
   for (const path of modules.keys()) {
-    const name = `${path}.weight`, bias = `${path}.bias`;
-    if (method.changesBias && names.includes(bias)) {
-      throw new ConfigError(
-        `Cannot merge module "${path}" into the model's "${name}": ${method.name} changes its "${bias}", too`,
-      );
-    }
+    const name = `${path}.weight`;
     if (!names.includes(name)) {
       const reason = names.includes(quantizedNames(path).words)
         ? "it is quantized; merge into the float model, and quantize what comes out"
@@ -136,6 +154,16 @@ function weightPaths(
     pathOf.set(name, path);
   }
   return pathOf;
+}
+
+/** The weights and modules of biases that the method changes, by the biases' names. */
+function changedBiases(
+  names: readonly string[],
+  { changesBias = false }: Method,
+  pathOf: ReadonlyMap<string, string>,
+): Map<string, { readonly name: string; readonly path: string }> {
+  const all = [...pathOf].map(([name, path]) => [`${path}.bias`, { name, path }] as const);
+  return new Map(changesBias ? all.filter(([bias]) => names.includes(bias)) : []);
 }
 
 /** The shape of a linear whose weight a file has (out, in), or transposed. */

@@ -29,6 +29,8 @@ export const isSum = ({ before, after }: Method): boolean => !before && !after;
 export interface Alone {
   /** x dW^T (rows, out) of x (rows, in), added to y if there is one; no bias. */
   change(x: TypedArray, rows: number, y?: TypedArray): Promise<Float32Array>;
+  /** What a method that changes the bias makes of it (out). */
+  bias(bias: Float32Array): Promise<Float32Array>;
   release(): void;
 }
 
@@ -81,8 +83,17 @@ export async function alone(device: Device, linear: AdaptedLinear): Promise<Alon
   const linears = shapes.map((shape, i) => ({ path: i === index ? "linear" : `beside ${i}`, shape }));
   const bank = new Bank(device, method, { linears, capacity: 1 });
   bank.load(new Map([["linear", ready]]));
+  const group = { first: 0, count: shapes.length };
   return {
     release: () => bank.release(),
+    bias: (bias) =>
+      inWorkspace(device, async ({ upload, read }) => {
+        if (!bank.acts("after", group)) return bias;
+        const y = new Float32Array(width);
+        y.set(bias, column);
+        const io = { y: upload(tensor(y, [1, width])), slots: upload(tensor(new Uint32Array(1))), rows: 1 };
+        return (await read([bank.after(group, io)], io.y)).slice(column, column + out);
+      }),
     change: (x, rows, y) =>
       inWorkspace(device, async ({ upload, alloc, read }) => {
         const given = upload(tensor(x, [rows, inSize])), slots = upload(tensor(new Uint32Array(rows)));

@@ -108,6 +108,26 @@ export async function deltaOf(device: Device, linear: AdaptedLinear): Promise<Ho
   return await (linear.module.deltaStep ? deltaBySteps(device, linear) : deltaByPhases(device, linear));
 }
 
+/**
+ * The bias (out), float32, of a linear whose adapter is merged: what a method that changes the bias makes of it, and the bias
+ * itself for other methods.
+ *
+ * @throws ConfigError without the base's weight, where the method needs it.
+ */
+export async function mergedBias(
+  device: Device,
+  linear: AdaptedLinear,
+  bias: Float32Array,
+): Promise<Float32Array> {
+  if (!linear.method.changesBias) return bias;
+  const unit = await alone(device, linear);
+  try {
+    return await unit.bias(bias);
+  } finally {
+    unit.release();
+  }
+}
+
 function checkWeight({ shape }: AdaptedLinear, weight: Tensor): void {
   if (weight.shape.length !== 2 || weight.shape[0] !== shape.out || weight.shape[1] !== shape.in) {
     throw new RangeError(
@@ -134,7 +154,7 @@ async function sumOnto(device: Device, linear: AdaptedLinear, weight: Tensor, si
 
 /**
  * Adds dW to a weight (out, in), float32, on the device, in place. For methods that act on the base's weight, this weight is
- * the base unless `linear.base` says another.
+ * the base unless `linear.base` says another. A bias that the method changes is not touched: {@linkcode mergedBias} makes it.
  *
  * @throws RangeError when the weight's shape is not the linear's; TypeError when it is not float32.
  */
