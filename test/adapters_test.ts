@@ -108,7 +108,7 @@ const refusals: readonly (readonly [string, Files, ...RegExp[]])[] = [
     /safe_serialization/,
   ],
   ["weights without a tensor", fourierFiles({}, []), /holds no tensor/],
-  ["an unknown peft_type", fourierFiles({ peft_type: "IA3" }), /"peft_type" = "IA3"/, /FOURIERFT, LORA/],
+  ["an unknown peft_type", fourierFiles({ peft_type: "POLY" }), /"peft_type" = "POLY"/, /FOURIERFT, LORA/],
   ["no peft_type", fourierFiles({ peft_type: undefined }), /"peft_type"/],
   ["a null seed", fourierFiles({ random_loc_seed: null }), /"random_loc_seed" = null/, /without the seed/],
   ["a seed that is no integer", fourierFiles({ random_loc_seed: 1.5 }), /"random_loc_seed" as an integer/],

@@ -27,24 +27,20 @@ import { backward, Tape } from "../src/training/backward.ts";
 import { adapterFiles } from "../src/training/checkpoint.ts";
 import { projectionSteps } from "../src/training/projection.ts";
 import { distance } from "./kernel_contract.ts";
+import type { Made } from "./method_files.ts";
 import { randomFiles } from "./new_module.ts";
 
 /** Three linears that share an input. Of their weights a GPU cannot bind the second's or the third's rows alone. */
 const inSize = 40;
-export const linears: readonly Linear[] = [20, 33, 9].map((out, i) => ({
+export const linears: readonly Linear[] = [20, 33, 10].map((out, i) => ({
   path: `model.layers.0.l${i}`,
   shape: { out, in: inSize },
 }));
-export const width = 62;
+export const width = 63;
 
-/** A method, and how its modules are trained where not every gradient is the loss's derivative. */
-export interface Subject {
+/** A method. Its adapters' files are made where it makes none itself; not every gradient is the loss's derivative. */
+export interface Subject extends Partial<Made> {
   readonly method: Method;
-  /** Adapters of a method that makes none itself: PEFT's config and tensors, by a seed. */
-  readonly files?: (paths: readonly Linear[], seed: number) => {
-    readonly config: Readonly<Record<string, unknown>>;
-    readonly tensors: ReadonlyMap<string, HostTensor>;
-  };
   /** Endings of tensors whose gradients hold something constant that depends on them. */
   readonly constantIn?: readonly string[];
 }
@@ -116,6 +112,13 @@ async function filesOf(
   return adapterFiles(config, tensors);
 }
 
+/** The linears by their numbers, where the method can adapt them; another one where it can adapt none of those. */
+function chosenOf({ takes = () => true }: Subject, adapted: readonly number[]): Linear[] {
+  const able = linears.filter(({ shape }) => takes(shape));
+  const chosen = able.filter((one) => adapted.includes(linears.indexOf(one)));
+  return chosen.length > 0 ? chosen : able.slice(0, 1);
+}
+
 /** A random adapter of some linears, read from PEFT's files and made ready. */
 export async function randomAdapter(
   device: Device,
@@ -126,7 +129,7 @@ export async function randomAdapter(
     readonly baseOf: BaseOf;
   },
 ): Promise<LoadedAdapter> {
-  const chosen = adapted.map((i) => linears[i]);
+  const chosen = chosenOf(subject, adapted);
   const files = await filesOf(device, subject, { chosen, seed, baseOf });
   const loaded = await loadAdapter(folderOf(files), {
     methods: [...ownMethods.filter((m) => m !== subject.method), subject.method],
@@ -178,7 +181,7 @@ async function ran(device: Device, plan: Plan, y: Tensor): Promise<Float32Array>
   return result;
 }
 
-/** W + dW of all linears, and the bias, for an adapter; IA3 and its like change the bias as a whole row of outputs. */
+/** W + dW of all linears, for an adapter. */
 async function weightOf(
   device: Device,
   { floats, baseOf }: Base,
@@ -215,7 +218,10 @@ export async function mixedRows(
   // Padded rows have no adapter; the last row repeats the first.
   const rows = [...placed, undefined, placed[0]];
   const x = normals(rows.length * inSize, uniforms(2)), before = normals(rows.length * width, uniforms(3));
-  const withBias = (method: Method | undefined): boolean => !method?.changesBias;
+  const zeros = new Float32Array(inSize);
+  /** What the outputs are without any input: the bias, or what the method makes of the bias. */
+  const constants = (row: Placed | undefined): Promise<Float32Array> | Float32Array =>
+    row?.adapter.method.changesBias ? projected(device, base, { rows: [row], x: zeros }) : base.bias;
   for (const y of [undefined, before]) {
     const together = await projected(device, base, { rows, x, before: y });
     for (const [r, row] of rows.entries()) {
@@ -225,10 +231,9 @@ export async function mixedRows(
       const start = y?.subarray(r * width, (r + 1) * width);
       const alone = await projected(device, base, { rows: [row], x: own.slice(), before: start?.slice() });
       assert.ok(distance(found, alone) < limit, `${what} alone: ${distance(found, alone)}`);
-      if (!withBias(row?.adapter.method)) continue;
-      const weight = await weightOf(device, base, row?.adapter);
+      const weight = await weightOf(device, base, row?.adapter), constant = await constants(row);
       const expected = Float64Array.from({ length: width }, (_, o) => {
-        let sum = base.bias[o] + (start?.[o] ?? 0);
+        let sum = constant[o] + (start?.[o] ?? 0);
         for (let k = 0; k < inSize; k++) sum += own[k] * weight[o * inSize + k];
         return sum;
       });
@@ -321,7 +326,7 @@ export async function refuses(device: Device, base: Base, subject: Subject): Pro
     assert.match(error.message, /^Cannot .*"a\.b"|^Cannot .*module/);
     return true;
   });
-  const chosen = [linears[0]];
+  const chosen = chosenOf(subject, [0]);
   const files = await filesOf(device, subject, { chosen, seed: 9, baseOf: base.baseOf });
   const { parseSafetensors, toFloat32 } = await import("../src/safetensors/mod.ts");
   const file = parseSafetensors(files.get("adapter_model.safetensors")!);

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { methods as exported } from "../mod.ts";
-import { ia3 } from "../examples/ia3.ts";
-import { normals } from "../kernels/kernel.ts";
+import { reflection } from "../examples/reflection.ts";
 import type { WeightFormat } from "../kernels/formats/format.ts";
 import { q4_32, q8_32 } from "../kernels/formats/mod.ts";
 import { widen } from "../kernels/half.ts";
@@ -13,7 +12,6 @@ import { lora } from "../src/adapters/methods/lora.ts";
 import { AdapterRegistry } from "../src/adapters/registry.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
-import { uniforms } from "../src/engine/random.ts";
 import { quantizeTensor, withTensors } from "../src/models/weights.ts";
 import { tensor } from "../src/tensor.ts";
 import { devicesForLongTests } from "./devices.ts";
@@ -31,30 +29,18 @@ import {
   type Subject,
   width,
 } from "./method_contract.ts";
+import { made } from "./method_files.ts";
 
-/** A method of a caller's own: it scales inputs of even linears, and outputs with their bias of odd ones. */
-const own: Subject = {
-  method: ia3,
-  files: (chosen, seed) => ({
-    config: { peft_type: "IA3" },
-    tensors: new Map(chosen.map(({ path, shape }) => {
-      const inputs = /[02]$/.test(path), size = inputs ? shape.in : shape.out;
-      const values = normals(size, uniforms(seed));
-      return [`base_model.model.${path}.ia3_l`, tensor(values, inputs ? [1, size] : [size, 1])];
-    })),
-  }),
-};
-
-/** Every method of the package, and that one. */
+/** Every method of the package, and one of a caller's own. */
 const subjects: readonly Subject[] = [
   ...exported.filter((method) => !foldedSubjects.some((one) => one.method === method)).map((method) =>
     method === dora
       // The norms are constants in the backward: A and B have the gradients of PEFT, which fixtures hold.
       ? { method, constantIn: [".lora_A.weight", ".lora_B.weight"] }
-      : { method }
+      : { method, ...made[method.name] }
   ),
   ...foldedSubjects,
-  own,
+  { method: reflection, ...made[reflection.name] },
 ];
 
 /** Weights in a format, and the numbers that they stand for. */

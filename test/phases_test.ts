@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ia3 } from "../examples/ia3.ts";
 import { Bank } from "../src/adapters/bank.ts";
 import type { Method } from "../src/adapters/method.ts";
 import { dora } from "../src/adapters/methods/dora.ts";
 import { fourierft } from "../src/adapters/methods/fourierft.ts";
+import { ia3 } from "../src/adapters/methods/ia3.ts";
 import { lora } from "../src/adapters/methods/lora.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import { adaptedProjection, ProjectionScratch } from "../src/engine/projection.ts";
@@ -40,7 +40,7 @@ function kernelsOf(banks: readonly Bank[], { accumulate = 0, bias = true } = {})
   const slots = device.alloc([2], "uint32");
   const io = {
     x: device.alloc([2, 40], "float32"),
-    y: device.alloc([2, 62], "float32"),
+    y: device.alloc([2, 63], "float32"),
     rows: 2,
     accumulate,
   };

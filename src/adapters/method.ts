@@ -149,8 +149,8 @@ export interface AdapterModule {
   /** The phases that the module takes part in; by default all of its method's. */
   readonly phases?: readonly Phase[];
   /**
-   * The module made ready with its base's weight; absent where it needs none. Only the result can be packed or trained. It
-   * may be made ready anew, with another base.
+   * The module made ready with its base's weight, or by work too long for `read`; absent where it needs neither. Only the
+   * result can be packed or trained. It may be made ready anew, with another base.
    *
    * @throws ConfigError that names the module and the rule, where the two do not go together.
    */

@@ -10,7 +10,6 @@ import { linear } from "../../../kernels/linear.ts";
 import { loraNorms } from "../../../kernels/lora_norms.ts";
 import { magnitude } from "../../../kernels/magnitude.ts";
 import { magnitudeBackward } from "../../../kernels/magnitude_backward.ts";
-import { scaleOutputs } from "../../../kernels/scale_outputs.ts";
 import { ConfigError } from "../../errors.ts";
 import { type Plan, step } from "../../plan.ts";
 import { elements, slice, type Tensor, tensor } from "../../tensor.ts";
@@ -30,6 +29,7 @@ import {
   newFactors,
   readFactors,
 } from "./low_rank.ts";
+import { scaleStep } from "./scales.ts";
 
 const suffix = ".lora_magnitude_vector";
 const magnitudeName = /^base_model\.model\.(.+)\.lora_magnitude_vector(?:\.weight)?$/;
@@ -214,17 +214,5 @@ export const dora: Method = {
     configFields: (options) => ({ ...options, ...factorConfig, use_dora: true }),
   },
   beside: factorsStep,
-  after({ y, slots, records, values, rows, in: inSize, outs, linear: layer, capacity }) {
-    const [out0, out1, out2] = outs;
-    return step(scaleOutputs, { slots, records, values, y }, {
-      rows,
-      in: inSize,
-      out0,
-      out1,
-      out2,
-      layer,
-      capacity,
-      factors: 1,
-    });
-  },
+  after: (bank) => scaleStep(bank, { afterFactors: true }),
 };

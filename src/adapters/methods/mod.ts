@@ -8,6 +8,7 @@ import { adalora } from "./adalora.ts";
 import { delora } from "./delora.ts";
 import { dora } from "./dora.ts";
 import { fourierft } from "./fourierft.ts";
+import { ia3 } from "./ia3.ts";
 import { lora } from "./lora.ts";
 import { loraXs } from "./lora_xs.ts";
 import { miss } from "./miss.ts";
@@ -27,4 +28,5 @@ export const methods: readonly Method[] = [
   delora,
   tinylora,
   miss,
+  ia3,
 ];
