@@ -12,6 +12,7 @@ import { ia3 } from "./ia3.ts";
 import { lora } from "./lora.ts";
 import { loraXs } from "./lora_xs.ts";
 import { miss } from "./miss.ts";
+import { road } from "./road.ts";
 import { tinylora } from "./tinylora.ts";
 import { vblora } from "./vblora.ts";
 import { vera } from "./vera.ts";
@@ -29,4 +30,5 @@ export const methods: readonly Method[] = [
   tinylora,
   miss,
   ia3,
+  road,
 ];
