@@ -69,6 +69,7 @@ const names = [
   ...["dora", "dora-pattern", "fourierft", "lora"],
   ...["ia3", "ia3-all"],
   ...["road-1", "road-2", "road-4"],
+  ...["hra", "hra-gs"],
   ...folded,
 ];
 const read = <T>(name: string): T => JSON.parse(readFileSync(path(name), "utf8")) as T;

@@ -8,6 +8,7 @@ import { adalora } from "./adalora.ts";
 import { delora } from "./delora.ts";
 import { dora } from "./dora.ts";
 import { fourierft } from "./fourierft.ts";
+import { hra } from "./hra.ts";
 import { ia3 } from "./ia3.ts";
 import { lora } from "./lora.ts";
 import { loraXs } from "./lora_xs.ts";
@@ -31,4 +32,5 @@ export const methods: readonly Method[] = [
   miss,
   ia3,
   road,
+  hra,
 ];
