@@ -100,6 +100,7 @@ export { lora } from "./src/adapters/methods/lora.ts";
 export { loraXs } from "./src/adapters/methods/lora_xs.ts";
 export { miss } from "./src/adapters/methods/miss.ts";
 export { methods } from "./src/adapters/methods/mod.ts";
+export { oft } from "./src/adapters/methods/oft.ts";
 export { road } from "./src/adapters/methods/road.ts";
 export { tinylora } from "./src/adapters/methods/tinylora.ts";
 export { vblora } from "./src/adapters/methods/vblora.ts";

@@ -39,7 +39,7 @@ const rooms: Readonly<Record<string, Room>> = {
   device: { uses: [], types: ["kernels", "tensor", "plan"] },
   devices: { uses: ["device", "plan", "contest", ...ground] },
   safetensors: { uses: ground },
-  "adapters/methods": { uses: ["adapters", "plan", ...ground] },
+  "adapters/methods": { uses: ["adapters", "plan", "breathe", ...ground] },
   adapters: {
     uses: ["adapters/methods", "safetensors", "folder", "json", "plan", "breathe", ...ground],
     types: ["device"],

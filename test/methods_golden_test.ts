@@ -70,6 +70,7 @@ const names = [
   ...["ia3", "ia3-all"],
   ...["road-1", "road-2", "road-4"],
   ...["hra", "hra-gs"],
+  ...["oft", "oft-coft", "oft-exact", "oft-r", "oft-share"],
   ...folded,
 ];
 const read = <T>(name: string): T => JSON.parse(readFileSync(path(name), "utf8")) as T;

@@ -13,6 +13,7 @@ import { ia3 } from "./ia3.ts";
 import { lora } from "./lora.ts";
 import { loraXs } from "./lora_xs.ts";
 import { miss } from "./miss.ts";
+import { oft } from "./oft.ts";
 import { road } from "./road.ts";
 import { tinylora } from "./tinylora.ts";
 import { vblora } from "./vblora.ts";
@@ -33,4 +34,5 @@ export const methods: readonly Method[] = [
   ia3,
   road,
   hra,
+  oft,
 ];
