@@ -90,6 +90,7 @@ export type {
   TrainAfterIo,
   TrainIo,
 } from "./src/adapters/training.ts";
+export { boft } from "./src/adapters/methods/boft.ts";
 export { adalora } from "./src/adapters/methods/adalora.ts";
 export { delora } from "./src/adapters/methods/delora.ts";
 export { dora } from "./src/adapters/methods/dora.ts";

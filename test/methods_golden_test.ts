@@ -71,6 +71,7 @@ const names = [
   ...["road-1", "road-2", "road-4"],
   ...["hra", "hra-gs"],
   ...["oft", "oft-coft", "oft-exact", "oft-r", "oft-share"],
+  "boft",
   ...folded,
 ];
 const read = <T>(name: string): T => JSON.parse(readFileSync(path(name), "utf8")) as T;

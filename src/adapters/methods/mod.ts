@@ -5,6 +5,7 @@
  */
 import type { Method } from "../method.ts";
 import { adalora } from "./adalora.ts";
+import { boft } from "./boft.ts";
 import { delora } from "./delora.ts";
 import { dora } from "./dora.ts";
 import { fourierft } from "./fourierft.ts";
@@ -35,4 +36,5 @@ export const methods: readonly Method[] = [
   road,
   hra,
   oft,
+  boft,
 ];
