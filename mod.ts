@@ -94,6 +94,7 @@ export { boft } from "./src/adapters/methods/boft.ts";
 export { adalora } from "./src/adapters/methods/adalora.ts";
 export { delora } from "./src/adapters/methods/delora.ts";
 export { dora } from "./src/adapters/methods/dora.ts";
+export { ether } from "./src/adapters/methods/ether.ts";
 export { fourierft, fourierModule, type Spectrum } from "./src/adapters/methods/fourierft.ts";
 export { hra } from "./src/adapters/methods/hra.ts";
 export { ia3 } from "./src/adapters/methods/ia3.ts";

@@ -42,6 +42,7 @@ import { magnitudeBackward } from "./magnitude_backward.ts";
 import { nextTokens } from "./next_tokens.ts";
 import { placeColumns } from "./place_columns.ts";
 import { reflect } from "./reflect.ts";
+import { reflectOutputs } from "./reflect_outputs.ts";
 import { relu, reluBackward } from "./relu.ts";
 import { rmsNorm } from "./rms_norm.ts";
 import { rmsNormBackward } from "./rms_norm_backward.ts";
@@ -99,6 +100,7 @@ export {
   nextTokens,
   placeColumns,
   reflect,
+  reflectOutputs,
   relu,
   reluBackward,
   rmsNorm,
@@ -170,6 +172,7 @@ export const kernels: readonly Kernel[] = [
   rotatePairs,
   rotateBlocks,
   reflect,
+  reflectOutputs,
   attention,
   siluGate,
   siluGateUp,

@@ -72,6 +72,8 @@ const names = [
   ...["hra", "hra-gs"],
   ...["oft", "oft-coft", "oft-exact", "oft-r", "oft-share"],
   "boft",
+  ...["ether", "ether-flip", "ether-nb"],
+  ...["etherplus", "etherplus-nb", "etherplus-hh"],
   ...folded,
 ];
 const read = <T>(name: string): T => JSON.parse(readFileSync(path(name), "utf8")) as T;

@@ -8,6 +8,7 @@ import { adalora } from "./adalora.ts";
 import { boft } from "./boft.ts";
 import { delora } from "./delora.ts";
 import { dora } from "./dora.ts";
+import { ether } from "./ether.ts";
 import { fourierft } from "./fourierft.ts";
 import { hra } from "./hra.ts";
 import { ia3 } from "./ia3.ts";
@@ -37,4 +38,5 @@ export const methods: readonly Method[] = [
   hra,
   oft,
   boft,
+  ether,
 ];
