@@ -73,7 +73,7 @@ async function stepped(
 }
 
 for (const device of devices) {
-  for (const method of methods.filter(({ after }) => !after)) {
+  for (const method of methods.filter(({ training, after }) => training && !after)) {
     test(`Bank.beside on ${device.kind}: a group of ${method.name} linears is each linear's own, adapted or not`, async () => {
       const bank = new Bank(device, method, { linears, capacity: 4 });
       // As q and v alone, as k alone, and as all three.
