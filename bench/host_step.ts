@@ -130,6 +130,8 @@ async function report(name: string, layers: number, method?: Method): Promise<vo
 }
 
 for (const [name, layers] of Object.entries(layersOf)) {
-  for (const method of [undefined, ...methods]) await report(name, layers, method);
+  for (const method of [undefined, ...methods.filter(({ training }) => training)]) {
+    await report(name, layers, method);
+  }
 }
 process.exit(0);
