@@ -178,3 +178,18 @@ test("openAdapterStore sees names that come, go and change at once, and a folder
     await assert.rejects(registry.card("c"), NotFoundError);
   });
 });
+
+test("AdapterRegistry logs once why an adapter cannot be used, when it is first asked for", async () => {
+  await withFolder(async (root) => {
+    await copyTo(join(root, "a"));
+    const file = join(root, "a", weights), bytes = await readFile(file);
+    bytes.writeFloatLE(NaN, bytes.length - 4);
+    await writeFile(file, bytes);
+    const { registry, lines } = await open(root);
+    assert.deepEqual(await ids(registry), ["a"]);
+    for (let i = 0; i < 2; i++) await assert.rejects(registry.load("a"), ConfigError);
+    assert.equal(lines.length, 1);
+    assert.match(lines[0], /^adapter "a" is left out: Cannot read adapter tensor ".*": element 1023 is NaN$/);
+    assert.deepEqual(await ids(registry), []);
+  });
+});

@@ -231,6 +231,33 @@ test("outflow() makes no more than is read, and ends where its reader takes noth
   assert.deepEqual(bytes, [1, 255]);
 });
 
+test("outflow() leaves no timer behind for a reader that goes away at a chunk", async () => {
+  const { prototype } = ReadableStreamDefaultController, { enqueue } = prototype;
+  const { setTimeout: start } = globalThis;
+  let begun = 0, ends = 0;
+  try {
+    globalThis.setTimeout =
+      ((...args: Parameters<typeof start>) => (begun++, start(...args))) as typeof start;
+    // As a server does whose connection broke while it waited for the chunk.
+    prototype.enqueue = function (chunk) {
+      enqueue.call(this, chunk);
+      body.cancel();
+    };
+    const body = outflow({
+      next: () => Promise.resolve(new Uint8Array(1)),
+      readerMs: 1,
+      onLeave: () => {},
+      onEnd: () => ends++,
+    });
+    while (ends === 0) await Promise.resolve();
+    await Promise.resolve();
+  } finally {
+    prototype.enqueue = enqueue;
+    globalThis.setTimeout = start;
+  }
+  assert.deepEqual([begun, ends], [0, 1]);
+});
+
 test("outflow() waits for what is slow to come while its reader waits", async () => {
   let made = 0;
   const body = outflow({

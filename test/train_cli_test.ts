@@ -53,12 +53,12 @@ test("train stopped by Ctrl-C keeps a checkpoint, and --resume ends at the bytes
   });
 });
 
-test("train into a folder with another run's checkpoints keeps its own, and --resume goes on from these", async () => {
+test("train --overwrite in a folder with another run's checkpoints keeps its own, and --resume goes on from these", async () => {
   await withTinyModel(async (folder) => {
     const out = join(folder, "out");
     const args = [...await tinyRun(folder, wordsOf(100)), "--out", out, "--checkpoint-every", "2"];
     await succeeds([...args, "--steps", "9", "--lr", "0.02"]);
-    await succeeds([...args, "--steps", "5", "--lr", "0.01"]);
+    await succeeds([...args, "--steps", "5", "--lr", "0.01", "--overwrite"]);
     const kept = (await readdir(out)).filter((name) => name.startsWith("checkpoint")).sort();
     assert.deepEqual(kept, ["checkpoint-00000004", "checkpoint-00000005"]);
     const { stderr } = await succeeds([...args, "--steps", "5", "--lr", "0.01", "--resume"]);
@@ -131,7 +131,13 @@ test("train reads one line of 10 MB, as text and as JSON", async () => {
     const words = `${wordsOf(1000)} `;
     const text = words.repeat(Math.ceil(1e7 / words.length)).trim();
     for (const [name, data] of [["data.txt", text], ["data.jsonl", JSON.stringify({ text })]]) {
-      const args = [...await tinyRun(folder, data, name), "--steps", "2", "--out", join(folder, "out")];
+      const args = [
+        ...await tinyRun(folder, data, name),
+        "--steps",
+        "2",
+        "--out",
+        join(folder, `of ${name}`),
+      ];
       const { stderr } = await succeeds(args);
       // A word is a token, and one ends the document.
       assert.match(stderr, new RegExp(`1 documents, ${text.split(" ").length + 1} tokens`));
@@ -143,10 +149,10 @@ test("train cuts a document longer than the context into sequences and loses non
   await withTinyModel(async (folder) => {
     const text = (count: number, seed: number) => JSON.stringify({ text: wordsOf(count, seed) });
     const run = await tinyRun(folder, `${text(35, 1)}\n${text(3, 2)}\n`, "data.jsonl");
-    const args = [...run, "--steps", "2", "--batch-size", "1", "--out", join(folder, "out")];
+    const args = [...run, "--steps", "2", "--batch-size", "1"];
     // Of 8 rows each: 36 + 4 tokens in a row; 8, 8, 8, 8, 4 and 4 tokens, the last two in one.
     for (const packing of ["concatenate", "documents"]) {
-      const { stderr } = await succeeds([...args, "--packing", packing]);
+      const { stderr } = await succeeds([...args, "--packing", packing, "--out", join(folder, packing)]);
       assert.match(stderr, /2 documents, 40 tokens, 5 steps an epoch/, packing);
     }
   });
@@ -234,5 +240,23 @@ test("train refuses settings that cannot be, by their names, and writes nothing"
       "--batch-size",
       "0",
     );
+  });
+});
+
+test("train leaves a folder of another adapter alone, unless told to replace it", async () => {
+  await withTinyModel(async (folder) => {
+    const out = join(folder, "out"), config = join(out, "adapter_config.json");
+    await mkdir(out);
+    await writeFile(config, "another's");
+    const args = [...await tinyRun(folder, wordsOf(100)), "--steps", "1", "--out", out];
+    const { code, stderr } = await run(args);
+    assert.equal(code, 1, stderr);
+    assert.match(
+      stderr,
+      /holds files already \(adapter_config\.json\); go on with --resume, or replace them with --overwrite/,
+    );
+    assert.equal(await readFile(config, "utf8"), "another's");
+    await succeeds([...args, "--overwrite"]);
+    assert.equal(JSON.parse(await readFile(config, "utf8")).peft_type, "FOURIERFT");
   });
 });

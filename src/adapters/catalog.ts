@@ -91,8 +91,10 @@ export class Catalog {
         // What was read while files were replaced may be neither the old adapter nor the new one.
         const now = await this.entry(id);
         if (now.version !== version) return await now.adapter();
-        if (read.status === "rejected") throw read.reason;
-        return read.value;
+        if (read.status === "fulfilled") return read.value;
+        // Its header was right, so that lists had it: who asks is told, and so is the log.
+        this.#tell(id, (read.reason as Error).message);
+        throw read.reason;
       },
       describe: async () => {
         const [read] = await Promise.allSettled([describeAdapter(folder, load)]);

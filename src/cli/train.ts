@@ -9,6 +9,7 @@ import { Presets, SingleBar } from "cli-progress";
 import { ConfigError } from "../errors.ts";
 import { type CheckpointFolder, openCheckpoints } from "../runtime/checkpoints.ts";
 import { openFile, openFolder } from "../runtime/file.ts";
+import { checkEmpty } from "../runtime/output.ts";
 import { train as runTrain, type TrainEvent } from "../train.ts";
 import type { CheckpointStore } from "../training/checkpoint.ts";
 import type { TrainingText } from "../training/content.ts";
@@ -95,6 +96,9 @@ export const train = defineCommand({
     const heldOut = parseNumber("held-out", String(a["held-out"]), { least: 0, most: 1 });
     parseDevice(String(a.device));
     const adapter = await adapterOf(a);
+    if (!a.resume && !a.overwrite) {
+      await checkEmpty(out, "; go on with --resume, or replace them with --overwrite");
+    }
     const folder = await openFolder(String(a.model));
     const data = await textOf(String(a.data));
     const evaluation = typeof a["eval-data"] === "string" ? await textOf(a["eval-data"]) : heldOut;

@@ -92,6 +92,11 @@ export const trainArgs = {
   packing: text("concatenate or documents", trainDefaults.packing),
   seed: text("Seed of order, split and first values", trainDefaults.seed),
   resume: { type: "boolean", default: false, description: "Go on from the newest checkpoint in --out" },
+  overwrite: {
+    type: "boolean",
+    default: false,
+    description: "Replace the adapter and the checkpoints in --out",
+  },
   ...deviceArgs,
 } as const;
 

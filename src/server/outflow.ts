@@ -42,7 +42,10 @@ export function outflow(
         return onEnd();
       }
       controller.enqueue(chunk);
+      // Whoever was waiting for it may have left at that.
+      if (left) return;
       timer = setTimeout(() => {
+        if (left) return;
         leave();
         // Not an error: runtimes would print its stack, and tell the reader no more than an early end does.
         if (lastWords) controller.enqueue(lastWords);
