@@ -84,10 +84,10 @@ const encoded: readonly (readonly [string, Fields, string, readonly number[]])[]
   [
     "Unigram takes an unknown character before a likelier piece",
     {
-      model: unigram(scored("?", ["ab", -9], ["bc", -1]), { unk_id: 0 }),
+      model: unigram(scored(["ab", -9], "?", ["bc", -1]), { unk_id: 1 }),
     },
     "abc",
-    [0, 2],
+    [1, 2],
   ],
   [
     "Unigram knows the last character of one unit",
@@ -223,11 +223,29 @@ const encoded: readonly (readonly [string, Fields, string, readonly number[]])[]
   [
     "BertNormalizer without fields cleans, lowers, strips accents and spaces Chinese",
     {
-      model: bpe(["a", " ", "中", "e"]),
+      model: bpe(["a", " ", "中", "e", "?"], { unk_token: "?" }),
       normalizer: { type: "BertNormalizer" },
     },
     "A\u0000中É",
     [0, 1, 2, 1, 3],
+  ],
+  [
+    "Metaspace splits at its marks",
+    {
+      model: words(["▁a"]),
+      pre_tokenizer: { type: "Metaspace", replacement: "▁" },
+    },
+    "a a",
+    [1, 1],
+  ],
+  [
+    "Metaspace that is told not to split marks alone",
+    {
+      model: words(["▁a▁a"]),
+      pre_tokenizer: { type: "Metaspace", replacement: "▁", split: false },
+    },
+    "a a",
+    [1],
   ],
   [
     "an empty pattern is found nowhere",

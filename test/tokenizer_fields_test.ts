@@ -85,6 +85,14 @@ const refused: readonly (readonly [string, Fields, RegExp])[] = [
     /field "unk_token" = 5: it must be a text/,
   ],
   ["a flag that is none", { model: bpe(["a"], { fuse_unk: 1 }) }, /field "fuse_unk" = 1: it must be true or/],
+  ["a character that is a list", {
+    model: bpe(["a"]),
+    pre_tokenizer: { type: "Metaspace", replacement: ["_"] },
+  }, /field "replacement" = \["_"\]: it must be one character/],
+  ["a character that is two", {
+    model: bpe(["a"]),
+    pre_tokenizer: { type: "Metaspace", replacement: "__" },
+  }, /field "replacement" = "__": it must be one character/],
   ["an empty table of characters", {
     model: bpe(["a"]),
     normalizer: { type: "Precompiled", precompiled_charsmap: "" },

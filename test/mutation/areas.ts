@@ -82,6 +82,7 @@ export const areas: Readonly<Record<string, Area>> = {
       "tokenizer_edges",
       "tokenizer_fields",
       "tokenizer_parts",
+      "tokenizer_pauses",
       "tokenizers_golden",
     ],
     slow: {
