@@ -4,8 +4,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cpuDevice, type Device, openModel, perplexity } from "../mod.ts";
+import type { ReadableFolder } from "../src/folder.ts";
+import { openCheckpoint } from "../src/models/checkpoint.ts";
+import { copyFaults } from "../src/models/copies.ts";
 import { parseLlamaConfig } from "../src/models/llama/config.ts";
-import { tinyFields, tinyFolder } from "./model_folders.ts";
+import { memoryFolder, tinyFields, tinyFolder, tinyWeights, weightsFile } from "./model_folders.ts";
 
 /** A CPU that counts the tensors that are there. */
 function counting(): { readonly device: Device; readonly tensors: () => number } {
@@ -109,4 +112,85 @@ test("openModel of every family answers, and its engine is of the context that i
     }));
     assert.deepEqual(events.map(({ kind }) => kind), ["token", "token", "token", "end"]);
   }
+});
+
+/** A folder that counts the files that are open. */
+function countingFiles(
+  folder: ReadableFolder,
+): { readonly folder: ReadableFolder; readonly open: () => number } {
+  let files = 0;
+  const counted: ReadableFolder = {
+    ...folder,
+    readText: (name) => folder.readText(name),
+    exists: (name) => folder.exists(name),
+    open: async (name) => {
+      const source = await folder.open(name);
+      files++;
+      return {
+        sizeBytes: source.sizeBytes,
+        read: (...args) => source.read(...args),
+        close: async () => {
+          files--;
+          await source.close?.();
+        },
+      };
+    },
+  };
+  return { folder: counted, open: () => files };
+}
+
+test("openCheckpoint() closes its files where it refuses them, and when it is closed", async () => {
+  const [first, second] = Object.entries(tinyWeights("llama"));
+  const index = (places: Record<string, string>) => JSON.stringify({ weight_map: places });
+  const shards = {
+    "a.safetensors": weightsFile(Object.fromEntries([first])),
+    "b.safetensors": weightsFile(Object.fromEntries([second])),
+  };
+  const whole = countingFiles(memoryFolder({
+    ...shards,
+    "model.safetensors.index.json": index({ [first[0]]: "././/a.safetensors", [second[0]]: "b.safetensors" }),
+  }));
+  const checkpoint = await openCheckpoint(whole.folder);
+  assert.equal(whole.open(), 2);
+  assert.deepEqual((await checkpoint.read(first[0])).data, first[1].data);
+  await checkpoint.close();
+  assert.equal(whole.open(), 0);
+  const wrong = countingFiles(memoryFolder({
+    ...shards,
+    "model.safetensors.index.json": index({ [first[0]]: "a.safetensors", [second[0]]: "c.safetensors" }),
+    "c.safetensors": new Uint8Array(3),
+  }));
+  await assert.rejects(openCheckpoint(wrong.folder), { name: "SafetensorsError" });
+  assert.equal(wrong.open(), 0);
+});
+
+test("copyFaults() closes the model's files, whatever the copy is", async () => {
+  const { folder, open } = countingFiles(tinyFolder("llama"));
+  const faultOf = copyFaults(folder);
+  const [name, weight] = Object.entries(tinyWeights("llama"))[0];
+  assert.equal(await faultOf(name, weight), undefined);
+  assert.equal(await faultOf("none.weight", weight), "the model has no such weight");
+  assert.equal(open(), 0);
+});
+
+test("parseLlamaConfig reads fields of the families that have them, and of no others", () => {
+  const parse = (fields: Record<string, unknown>) => parseLlamaConfig({ ...tinyFields("llama"), ...fields });
+  assert.deepEqual(parse({ hidden_act: "swish" }), parse({ hidden_act: "silu" }));
+  assert.throws(() => parse({ hidden_act: "gelu" }), { name: "ConfigError", message: /"hidden_act"/ });
+  const layer_types = ["sliding_attention"];
+  assert.deepEqual(parse({ layer_types }), parse({}));
+  for (const types of [layer_types, "full_attention"]) {
+    assert.throws(() => parse({ model_type: "qwen2", layer_types: types }), { message: /"layer_types"/ });
+  }
+  const biases = { attention_bias: true, mlp_bias: true };
+  const biasesOf = (fields: Record<string, unknown>) => {
+    const { qkvBias, outputBias, mlpBias } = parse(fields);
+    return [qkvBias, outputBias, mlpBias];
+  };
+  const absent = { attention_bias: undefined, mlp_bias: undefined };
+  assert.deepEqual(biasesOf(absent), [false, false, false]);
+  assert.deepEqual(biasesOf(biases), [true, true, true]);
+  assert.deepEqual(biasesOf({ ...biases, model_type: "mistral" }), [false, false, false]);
+  assert.deepEqual(biasesOf({ ...biases, model_type: "qwen2" }), [true, false, false]);
+  assert.deepEqual(biasesOf({ ...absent, model_type: "qwen2" }), [true, false, false]);
 });

@@ -58,3 +58,46 @@ test("openTokenizer() ends at the tokenizer's end token and at those of both con
   const none = { "tokenizer.json": golden.tokenizers.plain, "config.json": { eos_token_id: null } };
   assert.deepEqual((await openTokenizer(folderOf(none))).eosTokenIds, []);
 });
+
+/** Tokens of single characters, and a normalizer that shows whether a token is found before it. */
+const lower = {
+  model: { type: "BPE", vocab: { "<": 0, x: 1, ">": 2 }, merges: [] },
+  normalizer: { type: "Lowercase" },
+};
+
+test("tokens named in tokenizer_config.json are special, and found as they are written", async () => {
+  for (const eos_token of ["<X>", { content: "<X>" }]) {
+    const tokenizer = await openTokenizer(
+      folderOf({ "tokenizer.json": lower, "tokenizer_config.json": { eos_token } }),
+    );
+    assert.deepEqual(tokenizer.encode("<X><x>"), [3, 0, 1, 2]);
+    assert.equal(tokenizer.decode([3, 1]), "x");
+  }
+});
+
+test("only fields of tokenizer_config.json that end in _token name tokens", async () => {
+  const config = { tokenizer_class: "x>", additional_special_tokens: [null, 5, "<"] };
+  const tokenizer = await openTokenizer(
+    folderOf({ "tokenizer.json": lower, "tokenizer_config.json": config }),
+  );
+  assert.deepEqual(tokenizer.encode("<x>"), [0, 1, 2]);
+  assert.equal(tokenizer.decode([0, 1, 2]), "x >");
+});
+
+test("added_tokens.json gives ids by its numbers, and its tokens are special where they are named", async () => {
+  const tokenizer = await openTokenizer(folderOf({
+    "tokenizer.json": lower,
+    "added_tokens.json": { "<z>": 5, "<y>": 3, "<w>": 4 },
+    "special_tokens_map.json": { additional_special_tokens: ["<w>"] },
+  }));
+  assert.deepEqual(tokenizer.encode("<y><w><z>"), [3, 4, 5]);
+  assert.equal(tokenizer.decode([3, 4, 5]), "<y> <z>");
+});
+
+test("a chat_template that is null is none", async () => {
+  const tokenizer = await openTokenizer(folderOf({
+    "tokenizer.json": lower,
+    "tokenizer_config.json": { chat_template: null },
+  }));
+  assert.throws(() => tokenizer.chatPrompt([]), { name: "ConfigError" });
+});

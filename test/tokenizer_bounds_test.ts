@@ -279,6 +279,7 @@ test("Metaspace by its scheme first marks nothing where a normalizer took the te
     [{ type: "StripAccents" }, "a\u0301", "▁a"],
     [nothing, "xa", "a"],
     [nothing, "ax", "▁a"],
+    [{ ...nothing, pattern: { Regex: "x*" } }, "ax", "▁a"],
     [both, "xya", "a"],
     [both, "axy", "▁a"],
     [{ ...both, content: "a" }, "xy", "▁a"],

@@ -59,6 +59,28 @@ test("encode() merges a word of any length by rank, then from the left", async (
   assert.deepEqual(ids.slice(0, 60).map((id) => tokens[id]), few.slice(0, 60));
 });
 
+test("encode() merges a long word by rank where any two characters may join", async () => {
+  const merges = [
+    "a b",
+    "b b",
+    "a a",
+    "b a",
+    "aa aa",
+    "ab ab",
+    "bb a",
+    "ab bb",
+    "aaaa b",
+    "abab ab",
+    "aa bb",
+  ];
+  const tokens = ["a", "b", ...merges.map((pair) => pair.replace(" ", ""))];
+  const tokenizer = await open({ model: { type: "BPE", vocab: numbered(tokens), merges } });
+  const word = fc.string({ unit: fc.constantFrom("a", "b"), minLength: 33, maxLength: 150 });
+  fc.assert(fc.property(word, (text) => {
+    assert.deepEqual(tokenizer.encode(text).map((id) => tokens[id]), mergedByRule(text, merges), text);
+  }));
+});
+
 test("openTokenizer() refuses merges and an unknown token that a vocabulary cannot have", async () => {
   const model = { type: "BPE", vocab: numbered(["a", "b", "ab"]), merges: [] as unknown[] };
   for (const entry of ["a", "a b c", ["a"], ["a", "b", "c"], ["a", 1], 7, null]) {

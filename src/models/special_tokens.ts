@@ -52,11 +52,9 @@ function namedTokens(fields: Fields): ReadonlyMap<string, NewToken> {
   return tokens;
 }
 
-/** The tokens of `added_tokens_decoder`, in the order of their ids. */
+/** The tokens of `added_tokens_decoder`, in the order of their ids: so JavaScript orders keys that are indices. */
 function decoderTokens(decoder: Fields): readonly NewToken[] {
-  return Object.entries(decoder).sort(([a], [b]) => Number(a) - Number(b)).map(([, token]) =>
-    newToken(Object(token) as Fields)
-  );
+  return Object.values(decoder).map((token) => newToken(Object(token) as Fields));
 }
 
 /** The tokens of added_tokens.json whose ids tokenizer.json does not add itself. */

@@ -105,7 +105,8 @@ export class TokenFinder {
         if (!next) node.next.set(unit, next = { next: new Map() });
         node = next;
       }
-      if (text !== "") node.token ??= token;
+      // An empty text ends at the root, whose token nothing finds.
+      node.token ??= token;
     }
   }
 

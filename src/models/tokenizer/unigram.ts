@@ -42,7 +42,6 @@ function read(fields: Fields): Table {
     node.id = id;
     return score;
   });
-  root.id = -1;
   return { vocabulary, scores, root };
 }
 
