@@ -88,7 +88,7 @@ test("serve answers with an adapter that was trained anew in its folder, and wit
       assert.equal((await complete("soon")).status, 404);
       // Anew with other settings; with the same settings, so that its config stays; and by another method.
       for (const how of [["--lr", "2"], ["--lr", "1"], ["--method", "lora", "--lr", "0.1"]]) {
-        await succeeds([...run, "--out", join(adapters, "one"), ...how]);
+        await succeeds([...run, "--out", join(adapters, "one"), "--overwrite", ...how]);
         texts.push(await spoken(folder, "one"));
         assert.deepEqual(await complete("one"), { status: 200, text: texts[texts.length - 1] }, how.join());
       }

@@ -168,6 +168,7 @@ test("train makes the bytes that the command line writes with the same options",
       "cpu",
       "--steps",
       "3",
+      "--overwrite",
     ];
     const cases: readonly { args: readonly string[]; options: Overrides }[] = [
       { args: [], options: { adapter: { peftType: "FOURIERFT" } } }, // every default
