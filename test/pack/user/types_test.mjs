@@ -12,7 +12,7 @@ import {
   type ChatMessage, deltaOf, type Device, fourierft, fourierModule, generateText, type Model, openModel,
   type ReadableFolder, type TextToken, type Tokenizer,
 } from "fourierft";
-import { adaptedLinearsRmsNorm, attention, type Kernel, kernels, normals, rmsNorm } from "fourierft/kernels";
+import { attention, fourierLinears, type Kernel, kernels, normals, rmsNorm } from "fourierft/kernels";
 import { parseSafetensors } from "fourierft/safetensors";
 import { createApp } from "fourierft/server";
 import { shapes, type SpectralReconstruction, spectralProperties } from "fourierft/testing";
@@ -25,7 +25,7 @@ export async function check(device: Device, folder: ReadableFolder, message: Cha
   const delta = await deltaOf(device, { method: fourierft, module, shape: { out: 4, in: 4 } });
   // @ts-expect-error: a shape is made of numbers
   const wrong: string = delta.shape[0];
-  isTyped(adaptedLinearsRmsNorm, false);
+  isTyped(fourierLinears, false);
   isTyped(attention, false);
   isTyped(kernels[0], false);
   isTyped(normals, false);
