@@ -27,7 +27,7 @@ export function torchUniform(
 const round = 16;
 
 /**
- * `tensor.normal_(0, std)` of a float32 tensor, but for the last bit: PyTorch's logarithms and cosines are float32's.
+ * `tensor.normal_(0, std)` of a float32 tensor. The last bit may differ: PyTorch takes logarithms and cosines in float32.
  *
  * @throws RangeError for fewer than 16 numbers, which PyTorch draws in another way.
  */

@@ -11,6 +11,7 @@ import { limitsOf } from "../src/server/limits.ts";
 import { OpenRequests } from "../src/server/open_requests.ts";
 import { outflow } from "../src/server/outflow.ts";
 import { Turns } from "../src/server/turns.ts";
+import { turns } from "./until.ts";
 
 const never = new AbortController().signal;
 const limits = { bodySeconds: 60, minBodyBytesPerSecond: 2 ** 16 };
@@ -258,20 +259,35 @@ test("outflow() leaves no timer behind for a reader that goes away at a chunk", 
   assert.deepEqual([begun, ends], [0, 1]);
 });
 
-test("outflow() waits for what is slow to come while its reader waits", async () => {
+test("outflow() sets its reader no limit while it waits for the next bytes", async () => {
+  const { setTimeout: start, clearTimeout: stop } = globalThis;
+  const limits = new Set<unknown>();
   let made = 0;
-  const body = outflow({
-    async next() {
-      if (++made === 3) return undefined;
-      // Longer than a reader may take; a machine that is busy for half a second does not matter.
-      if (made === 2) await new Promise((resolve) => setTimeout(resolve, 700));
-      return new Uint8Array([made]);
-    },
-    readerMs: 500,
-    onLeave: () => assert.fail("its reader has not left"),
-    onEnd: () => {},
-  });
-  assert.deepEqual([...new Uint8Array(await new Response(body).arrayBuffer())], [1, 2]);
+  try {
+    // Timers of the limit's own length, which never end.
+    globalThis.setTimeout = ((call: () => void, ms?: number) => {
+      if (ms !== 1234) return start(call, ms);
+      const limit = {};
+      limits.add(limit);
+      return limit;
+    }) as typeof start;
+    globalThis.clearTimeout = ((limit?: number) => limits.delete(limit) || stop(limit)) as typeof stop;
+    const body = outflow({
+      async next() {
+        assert.equal(limits.size, 0);
+        await turns(3);
+        assert.equal(limits.size, 0);
+        return ++made === 3 ? undefined : new Uint8Array([made]);
+      },
+      readerMs: 1234,
+      onLeave: () => assert.fail("its reader has not left"),
+      onEnd: () => {},
+    });
+    assert.deepEqual([...new Uint8Array(await new Response(body).arrayBuffer())], [1, 2]);
+  } finally {
+    globalThis.setTimeout = start;
+    globalThis.clearTimeout = stop;
+  }
 });
 
 test("limitsOf() keeps defaults for what is not set, and refuses what cannot be meant", () => {

@@ -157,7 +157,7 @@ ${productText(shape, dense, threads)}
   return { wgsl, bindings, grid: grid(text.groups + Math.ceil(columns / atOnce), limits) };
 }
 
-/** How a reader that calls the result `result` reads the sum of both planes, and of what it holds if that is added to. */
+/** Text that reads `result`: the sum of both planes, plus the old value where the product accumulates. */
 function planes({ rows, columns }: Shape, accumulate: boolean, result: string): ReadSource {
   return {
     bindings: [{ name: "sums", access: "read" }, { name: result, access: "read_write" }],

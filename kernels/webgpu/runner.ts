@@ -109,7 +109,7 @@ export function kernelRunner(gpu: GPUDevice): KernelRunner {
     });
     pass.end();
     gpu.queue.submit([encoder.finish()]);
-    // What is submitted keeps what it uses.
+    // The GPU keeps the buffers of submitted work alive.
     for (const buffer of own) buffer.destroy();
   }
 

@@ -9,7 +9,7 @@ import type { LoadedAdapter } from "./peft.ts";
 /** How long a failure is an answer: what a system refused once it may allow later, though no file has changed. */
 const failureMs = 60_000;
 
-/** How an entry comes to what it holds. */
+/** Reads an adapter for its entry. */
 export interface EntryDeps {
   /** Reads it whole. */
   readonly read: () => Promise<LoadedAdapter>;

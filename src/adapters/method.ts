@@ -1,6 +1,6 @@
 /**
- * What an adapter method is to the rest of the house. A method says how its files are read, what it keeps on a device, and
- * which steps act on a linear. A new method is one file in `methods/` and one line in its list, or a value of a caller's own.
+ * An adapter method, as the rest of the house sees it. A method reads its files, packs its numbers for a device, and gives
+ * the steps that act on a linear. A new method is one file in `methods/` and one line in its list, or a caller's value.
  *
  * @module
  */

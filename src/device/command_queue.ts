@@ -103,7 +103,7 @@ export class CommandQueue {
     this.#take({ command, after });
   }
 
-  /** Work of this thread: done at once where all is done, so that what it throws is thrown here. */
+  /** Work of this thread. An idle queue does the work at once, and its errors are thrown here. */
   here(work: () => void): void {
     if (this.idle) work();
     else this.#take({ here: work });

@@ -1,10 +1,10 @@
 /**
- * When a step had better multiply by weights that its adapter is merged into: y = x (W + dW)^T, where all rows are of one
- * adapter and so many that making dW costs less than adding x dW^T.
+ * Whether a step merges its adapter into the weights first: y = x (W + dW)^T. All rows must have one adapter. With many
+ * rows, making dW costs less than adding x dW^T.
  *
- * dW is made by the adapter's own step, of unit rows: row i of what it adds is column i of dW. So every method can be merged;
- * it costs as many rows as the linear has inputs, and fewer rows never gain. For more of them both are timed on the device, once
- * for each power of two and shape, and the answer is kept.
+ * The adapter's own step makes dW from unit rows: row i of its result is column i of dW. Making dW costs as many rows as the
+ * linear has inputs, so fewer rows never gain. For more rows the device times both ways once for each power of two and
+ * shape, and the answer is kept.
  *
  * @module
  */
@@ -35,7 +35,7 @@ export type ProjectionKind = string;
 
 const kindOf = ({ kind, shape }: Projection): ProjectionKind => `${kind} ${shape.out}x${shape.in}`;
 
-/** Numbers of a matrix that is kept for it: there are three. Of larger weights, products take nearly all of the time. */
+/** Most numbers of a weight that is merged: three such matrices are kept. Products of larger ones take nearly all the time. */
 const mostNumbers = 2 ** 24;
 /** Multiplications of a product that is worth timing: fewer take less than half a millisecond anywhere. */
 const leastProducts = 2 ** 22;
@@ -117,7 +117,7 @@ export class Merging {
     return rows >= this.#fewestRows;
   }
 
-  /** The kinds of projections that a step of so many rows had better merge; times what was not timed yet. */
+  /** The kinds of projections that a step of so many rows merges. Kinds without an answer are timed first. */
   async kindsFor(rows: number, adapter: OneAdapter): Promise<ReadonlySet<ProjectionKind>> {
     const { mode } = this.options;
     const power = 2 ** Math.floor(Math.log2(rows));

@@ -13,7 +13,7 @@ import { flagField, refuseUnknown } from "../fields.ts";
 import type { AdapterModule, Method } from "../method.ts";
 import { type ModuleTensor, moduleTensors, refusals, shapeError } from "./module_tensors.ts";
 
-/** A column that keeps less than this of its length without the columns before it is their sum, but for rounding. */
+/** Gram-Schmidt takes from a column its parts along earlier columns. A column that keeps less than this is dependent. */
 const leastLeft = 1e-6;
 
 function dot(a: Float64Array, b: Float64Array): number {
