@@ -38,10 +38,14 @@ export function baseLinears(device: Device, { shapes, product, squaresStep }: Ba
       index,
       product,
       async squares() {
-        made ??= all();
-        // A failure is no answer to keep: the next one to ask tries again.
-        made.catch(() => made = undefined);
-        return (await made).subarray(begin, begin + out);
+        const asked = made ??= all();
+        try {
+          return (await asked).subarray(begin, begin + out);
+        } catch (error) {
+          // A failure is no answer to keep: the next one to ask tries again, unless somebody has already.
+          if (made === asked) made = undefined;
+          throw error;
+        }
       },
     };
   });
