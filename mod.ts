@@ -76,6 +76,7 @@ export type {
   DeltaRows,
   LinearShape,
   Method,
+  MethodFacts,
   Packed,
   Phase,
   ReadOptions,

@@ -12,17 +12,10 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { BufferSpec, Kernel } from "../kernels/kernel.ts";
 import { dense, formats, kernels, type OfFormats, type WeightFormat } from "../kernels/mod.ts";
+import { escaped, withMade } from "./made.ts";
 
 const folder = dirname(fileURLToPath(import.meta.url));
 const file = join(folder, "kernels.md");
-
-const begin = "<!-- deno-fmt-ignore-start -->\n<!-- Made by `deno task docs:kernels` -->";
-const end = "<!-- deno-fmt-ignore-end -->";
-
-/** A specification's text as Markdown: no sign of arithmetic ends a table's cell or begins a tag. */
-function escaped(text: string): string {
-  return text.replace(/[<|]/g, "\\$&");
-}
 
 /** A text with a full stop. */
 function sentence(text: string): string {
@@ -117,22 +110,12 @@ export function reference(listed: readonly Kernel[] = kernels): string {
  * @throws Error when a marker is missing.
  */
 export function withReference(document: string): string {
-  const from = document.indexOf(begin), to = document.indexOf(end);
-  if (from < 0 || to < from) {
-    throw new Error(`Cannot make docs/kernels.md: it must have a "${begin}" and a "${end}"`);
-  }
-  return `${document.slice(0, from)}${begin}\n\n${reference()}\n\n${document.slice(to)}`;
+  return withMade(document, { name: "docs/kernels.md", task: "docs:kernels", made: reference() });
 }
 
 /** docs/kernels.md as it is. */
 export function readReference(): string {
   return readFileSync(file, "utf8");
-}
-
-/** A document without what is made. */
-export function byHand(document: string): string {
-  const from = document.indexOf(begin), to = document.indexOf(end);
-  return from < 0 ? document : document.slice(0, from) + document.slice(to);
 }
 
 if (import.meta.main) writeFileSync(file, withReference(readReference()));

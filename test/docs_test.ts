@@ -8,7 +8,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { readReference, reference, withReference } from "../docs/kernels.ts";
+import { methodTables, readMethods, withMethods } from "../docs/methods.ts";
 import { formats, kernels, type OfFormats } from "../kernels/mod.ts";
+import { methods } from "../src/adapters/methods/mod.ts";
 import { commands } from "../src/cli/commands.ts";
 import { defaultLimits } from "../src/server/limits.ts";
 import { root } from "./architecture.ts";
@@ -27,6 +29,20 @@ function under(document: string, heading: string): string {
 test("docs/kernels.md is what `deno task docs:kernels` makes", () => {
   const document = readReference();
   assert.ok(document === withReference(document), "run `deno task docs:kernels`");
+});
+
+test("docs/methods.md is what `deno task docs:methods` makes, of every method of the package", async () => {
+  const document = readMethods(), made = await withMethods(document);
+  assert.ok(document === made, "run `deno task docs:methods`");
+  for (const { name, peftType } of methods) {
+    assert.ok(made.includes(`| ${name} | \`${peftType}\` |`), name);
+  }
+  await assert.rejects(withMethods("no markers"), /Cannot make docs\/methods.md: it must have a/);
+  await assert.rejects(
+    methodTables([{ ...methods[0], facts: undefined }]),
+    /the method FourierFT has no facts/,
+  );
+  await assert.rejects(methodTables([{ ...methods[0] }]), /no adapter of FourierFT in test/);
 });
 
 test("docs/kernels.ts: the reference has every buffer and uniform word of every kernel", () => {

@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { test } from "node:test";
-import { byHand } from "../docs/kernels.ts";
+import { byHand } from "../docs/made.ts";
 import { root, sourcesUnder } from "./architecture.ts";
 import { anchorsOf, hidingIn, linksOf, mostWords, sentencesOf, sentencesOfComments } from "./prose.ts";
 

@@ -168,12 +168,28 @@ export interface AdapterModule {
   ): { readonly u: Uint32Array; readonly v: Uint32Array; readonly c: Float32Array };
 }
 
+/** What the table of methods (docs/methods.md) says of a method that its code cannot tell; sizes are out, in, r and so on. */
+export interface MethodFacts {
+  /** The tensors of one linear by PEFT's names, with their sizes: `lora_A.weight (r, in)`. */
+  readonly tensors: readonly string[];
+  /** What the method makes of W, x or y: `dW = s B A`. */
+  readonly formula: string;
+  /** Multiplications for a row of one linear, beside the out in of W. */
+  readonly cost: string;
+  /** Numbers of four bytes that one linear takes on the device. */
+  readonly numbers: string;
+  /** Files of the `peft_type` that are refused, and why; absent where every one is read. */
+  readonly refused?: string;
+}
+
 /** An adapter method. */
 export interface Method {
   /** What it is called: in messages, and in lower case on the command line. No two of a list have one name. */
   readonly name: string;
   /** PEFT's `peft_type`; others may share it. */
   readonly peftType: string;
+  /** For the table of methods; every method of this package has them. */
+  readonly facts?: MethodFacts;
   /**
    * Whether an adapter of the `peft_type` is this method's, by its config and the names of its tensors; by default every
    * one is. Of several methods that claim one, the last of the list has it.

@@ -53,6 +53,12 @@ function checkKept(config: Readonly<Record<string, unknown>>, path: string, rank
 export const adalora: Method = {
   name: "AdaLoRA",
   peftType: "ADALORA",
+  facts: {
+    tensors: ["lora_A (r, in)", "lora_E (r, 1)", "lora_B (out, r)"],
+    formula: "dW = alpha / init_r B diag(E) A",
+    cost: "r (in + out)",
+    numbers: "r (in + out)",
+  },
   checkConfig(config) {
     refuseUnknown(config, { known });
     scaleOf(config);

@@ -74,6 +74,13 @@ function checked(r: ModuleTensor, s: ModuleTensor): Stored {
 export const boft: Method = {
   name: "BOFT",
   peftType: "BOFT",
+  facts: {
+    tensors: ["boft_R (1, in / k, k, k)", "boft_s (out, 1)"],
+    formula: "y = s (W R x) + bias; R turns blocks of k inputs by Cayley's formula",
+    cost: "k in + out",
+    numbers: "k in + out",
+    refused: "more than one butterfly factor; blocks above 256",
+  },
   checkConfig(config) {
     refuseUnknown(config, {
       known: [

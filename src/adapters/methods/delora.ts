@@ -50,6 +50,12 @@ function norms(
 export const delora: Method = {
   name: "DeLoRA",
   peftType: "DELORA",
+  facts: {
+    tensors: ["delora_A (r, in)", "delora_B (out, r)", "delora_lambda (1)", "delora_w_norm (in)"],
+    formula: "dW = lambda / r (sum of b_i a_i^T / (|b_i| |a_i|)) diag(w_norm)",
+    cost: "r (in + out)",
+    numbers: "r (in + out)",
+  },
   checkConfig: (config) => refuseUnknown(config, { known }),
   read(files) {
     this.checkConfig(files.config);

@@ -198,6 +198,13 @@ function magnitudesOf({ tensors }: AdapterFiles, path: string, out: number): Flo
 export const dora: Method = {
   name: "DoRA",
   peftType: "LORA",
+  facts: {
+    tensors: ["lora_A.weight (r, in)", "lora_B.weight (out, r)", "lora_magnitude_vector (out)"],
+    formula: "y = m / |W + s B A| (W x + s B A x) + bias, with the norm of each row",
+    cost: "r (in + out) + out",
+    numbers: "r (in + out) + out",
+    refused: "as LoRA; rows of W + s B A whose norm is 0, or lost in float32's rounding",
+  },
   claims: (config) => flagField(config, "use_dora"),
   checkConfig: (config) => checkFactorsConfig(config, ["use_dora"]),
   read(files) {

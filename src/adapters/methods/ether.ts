@@ -215,6 +215,17 @@ function moduleOf(
 export const ether: Method = {
   name: "ETHER",
   peftType: "ETHER",
+  facts: {
+    tensors: [
+      "ether_R (nb, in / nb)",
+      "ether_R2 (nb, in / nb) of ETHER+",
+      "ether_R3, ether_R4 (nb, out / nb) of etherplusHH",
+    ],
+    formula: "W' = H_left W H_right in nb blocks; H = I - 2 u u^T, or I - u u^T + v v^T",
+    cost: "nb^2 (in + out), twice that of ETHER+",
+    numbers: "nb^2 (in + out) + 2 out, the product twice of ETHER+",
+    refused: "more than 16 blocks; `flip_side` with etherplusHH",
+  },
   checkConfig(config) {
     refuseUnknown(config, { known: ["Htype", "flip_side", "nb"] });
     settingOf(config);

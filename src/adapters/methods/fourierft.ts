@@ -209,6 +209,13 @@ function trainableFourier(
 export const fourierft: Method = {
   name: "FourierFT",
   peftType: "FOURIERFT",
+  facts: {
+    tensors: ["fourierft_spectrum (n)"],
+    formula: "dW = scaling Re(ifft2(F)); F holds the n coefficients at places drawn from the seed",
+    cost: "n, and a real transform of in and of out numbers",
+    numbers: "n, and a table of places that adapters of one seed share",
+    refused: "a null seed: the places are in no file",
+  },
   checkConfig(config) {
     refuseUnknown(config, {
       known,

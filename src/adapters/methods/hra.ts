@@ -75,6 +75,13 @@ function hraModule(u: ModuleTensor, applyGs: boolean): AdapterModule {
 export const hra: Method = {
   name: "HRA",
   peftType: "HRA",
+  facts: {
+    tensors: ["hra_u (in, r)"],
+    formula: "y = W H x + bias, H = product of I - 2 u u^T for unit vectors u",
+    cost: "2 r in",
+    numbers: "r in",
+    refused: "columns of zeros; with `apply_GS` columns that are sums of those before",
+  },
   checkConfig(config) {
     refuseUnknown(config, {
       known: [

@@ -36,6 +36,13 @@ function ia3Module(vector: ModuleTensor): AdapterModule {
 export const ia3: Method = {
   name: "IA3",
   peftType: "IA3",
+  facts: {
+    tensors: ["ia3_l (out, 1) or (1, in)"],
+    formula: "y = l (W x + bias), or W (l x) + bias",
+    cost: "out, or in",
+    numbers: "out, or in",
+    refused: "a vector of one number",
+  },
   checkConfig: (config) =>
     refuseUnknown(config, {
       known: [

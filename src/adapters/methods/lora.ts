@@ -102,6 +102,14 @@ export function factorsStep({ x, y, slots, records, values, ...words }: BesideSt
 export const lora: Method = {
   name: "LoRA",
   peftType: "LORA",
+  facts: {
+    tensors: ["lora_A.weight (r, in)", "lora_B.weight (out, r)"],
+    formula: "dW = s B A, s = alpha / r or alpha / sqrt(r)",
+    cost: "r (in + out)",
+    numbers: "r (in + out)",
+    refused:
+      "biases, activated LoRA, trained token embeddings; starts that change the base (PiSSA, OLoRA, LoftQ)",
+  },
   checkConfig: (config) => checkFactorsConfig(config),
   read(files) {
     this.checkConfig(files.config);

@@ -37,6 +37,13 @@ function latentsOf(
 export const loraXs: Method = {
   name: "LoRA-XS",
   peftType: "LORA",
+  facts: {
+    tensors: ["lora_A.weight (r, in)", "lora_B.weight (out, r)", "_lora_latent_mapping.weight (r, r)"],
+    formula: "dW = s B R A, s = alpha / r",
+    cost: "r (in + out)",
+    numbers: "r (in + out)",
+    refused: "as LoRA",
+  },
   claims: (_, tensors) => tensors.some((name) => latentName.test(name)),
   checkConfig: (config) => checkFactorsConfig(config),
   read(files) {

@@ -26,6 +26,13 @@ const names = { method: "MiSS", own: { miss_block: ["r", "width"] } };
 export const miss: Method = {
   name: "MiSS",
   peftType: "MISS",
+  facts: {
+    tensors: ["miss_block (r, out)"],
+    formula: "y += D^T (sum of x's pieces of r numbers)",
+    cost: "r (in + out)",
+    numbers: "r (in + out)",
+    refused: '`init_weights` "bat"',
+  },
   checkConfig(config) {
     refuseUnknown(config, { known });
     const { init_weights: kind = true } = config;

@@ -116,6 +116,13 @@ function checkedTensor(r: ModuleTensor): ModuleTensor {
 export const oft: Method = {
   name: "OFT",
   peftType: "OFT",
+  facts: {
+    tensors: ["oft_R.weight (in / k, k (k - 1) / 2)"],
+    formula: "y = W R x + bias; R turns blocks of k inputs, by Cayley's formula or Neumann's series",
+    cost: "k in",
+    numbers: "k in",
+    refused: "blocks above 256, above 32 terms, files that do not say `use_cayley_neumann`",
+  },
   checkConfig(config) {
     refuseUnknown(config, {
       known: [

@@ -98,6 +98,13 @@ function roadModule(setting: Setting, theta: ModuleTensor, alpha: ModuleTensor):
 export const road: Method = {
   name: "RoAd",
   peftType: "ROAD",
+  facts: {
+    tensors: ["road_theta (out / 2, out or 2 out)", "road_alpha (the same)"],
+    formula: "y = R (W x + bias); R turns pairs of outputs by theta and scales them by alpha",
+    cost: "2 out",
+    numbers: "2 out",
+    refused: "groups that do not divide the outputs",
+  },
   checkConfig(config) {
     refuseUnknown(config, { known: ["group_size", "init_weights", "variant"], reasons: refusals });
     settingOf(config);

@@ -68,6 +68,18 @@ function sumOf(v: Float32Array, p: Float32Array): Float64Array {
 export const tinylora: Method = {
   name: "TinyLoRA",
   peftType: "TINYLORA",
+  facts: {
+    tensors: [
+      "tinylora_A (r, in)",
+      "tinylora_B (out, r)",
+      "tinylora_P (u, r, r), or its seed",
+      "tinylora_v (u), of a group of modules",
+    ],
+    formula: "dW = B (sum of v_i P_i) A",
+    cost: "r (in + out)",
+    numbers: "r (in + out)",
+    refused: "groups of modules in a model whose order of linears is not known",
+  },
   checkConfig(config) {
     refuseUnknown(config, { known });
     flagField(config, "save_projection");

@@ -176,6 +176,16 @@ function foldingOf(tensors: ModuleTensors, settings: Settings, isFirst: boolean)
 export const vblora: Method = {
   name: "VB-LoRA",
   peftType: "VBLORA",
+  facts: {
+    tensors: [
+      "vblora_logits_A (r, in / b, h)",
+      "vblora_logits_B (out / b, r, h)",
+      "vblora_vector_bank (h, b), of all modules",
+    ],
+    formula: "dW = B A; each piece of b numbers is a mix of the bank's rows, by softmax of the topk logits",
+    cost: "r (in + out)",
+    numbers: "r (in + out)",
+  },
   integers: /_topk_indices$/,
   checkConfig: (config) => void settingsOf(config),
   read(files) {

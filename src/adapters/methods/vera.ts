@@ -88,6 +88,12 @@ function drawnProjections(
 export const vera: Method = {
   name: "VeRA",
   peftType: "VERA",
+  facts: {
+    tensors: ["vera_lambda_b (out)", "vera_lambda_d (r)", "vera_A and vera_B, of all modules, or their seed"],
+    formula: "dW = diag(lambda_b) B diag(lambda_d) A",
+    cost: "r (in + out)",
+    numbers: "r (in + out)",
+  },
   checkConfig(config) {
     refuseUnknown(config, { known });
     flagField(config, "save_projection");
