@@ -9,6 +9,7 @@
  *
  * @module
  */
+import { fourierLinearCases } from "../kernels/cases/fourier_linear.ts";
 import process from "node:process";
 import { anyKernel, fourierLinear } from "../kernels/mod.ts";
 import { AdapterRegistry } from "../src/adapters/registry.ts";
@@ -49,7 +50,7 @@ async function speed(engine: BatchEngine, { prompt, adapter, maxTokens }: Reques
 
 /** An adapter's forward of one row, n = 1000, in microseconds. */
 async function adapterRow(device: Device): Promise<() => Promise<number>> {
-  const { make, uniforms } = fourierLinear.benches[0];
+  const { make, uniforms } = fourierLinearCases.benches[0];
   const buffers = Object.fromEntries(
     Object.entries(make(randomSource(1))).map(([name, data]) => [name, device.upload(tensor(data))]),
   );

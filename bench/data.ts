@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { type Case, type DType, type Kernel, normals } from "../kernels/kernel.ts";
+import type { Case } from "../kernels/cases/mod.ts";
+import { type DType, type Kernel, normals } from "../kernels/kernel.ts";
 import { narrow } from "../kernels/half.ts";
 import type { Device, Program } from "../src/device/device.ts";
 import { uniforms } from "../src/engine/random.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 import { fourierDelta } from "../kernels/fourier_delta.ts";
-import { fourierTable, randomFrequencies } from "../kernels/fourier_table.ts";
+import { fourierTable } from "../kernels/fourier_table.ts";
+import { randomFrequencies } from "../kernels/cases/random_frequencies.ts";
 import { fourierGradient, kernels } from "../kernels/mod.ts";
 import { deltaPieces } from "../src/adapters/apply.ts";
 import { uniforms } from "../src/engine/random.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 import { fourierLinears } from "../kernels/fourier_linears.ts";
-import { fourierTable, randomFrequencies } from "../kernels/fourier_table.ts";
+import { fourierTable } from "../kernels/fourier_table.ts";
+import { randomFrequencies } from "../kernels/cases/random_frequencies.ts";
 import { bitsOf, recordWords } from "../kernels/record.ts";
 import { uniforms } from "../src/engine/random.ts";
 import { type Step, step } from "../src/plan.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { mixedArrays, mixedBank } from "../kernels/fourier/linears_case.ts";
+import { mixedArrays, mixedBank } from "../kernels/cases/fourier_adapters.ts";
 import { fourierLinears, linear } from "../kernels/mod.ts";
 import { uniforms } from "../src/engine/random.ts";
 import { type Plan, step } from "../src/plan.ts";

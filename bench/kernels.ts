@@ -1,9 +1,10 @@
 /**
- * Kernels at the sizes that their own files list: every one that has no table elsewhere, and those of other benches.
+ * Kernels at the bench sizes of `kernels/cases/`: every one that has no table elsewhere, and those of other benches.
  *
  * @module
  */
-import type { Bench as KernelBench, Case, Kernel } from "../kernels/kernel.ts";
+import { type Bench as KernelBench, type Case, casesOf, type KernelCases } from "../kernels/cases/mod.ts";
+import type { Kernel } from "../kernels/kernel.ts";
 import { kernels } from "../kernels/mod.ts";
 import { uniforms } from "../src/engine/random.ts";
 import { copyRate, rates, times, type Work } from "./cells.ts";
@@ -25,7 +26,7 @@ function isWithin({ device, quick }: BenchContext, { bytes, flops = 0 }: KernelB
   return device.kind === "cpu" ? bytes <= 2 ** 27 && flops <= 2 ** 30 : bytes <= 2 ** 30;
 }
 
-function largestCase({ name, cases }: Kernel): Sized[] {
+function largestCase({ kernel: { name }, cases }: KernelCases): Sized[] {
   const bytes = ({ make }: Case): number =>
     Object.values(make(uniforms(1))).reduce((sum, { byteLength }) => sum + byteLength, 0);
   const sized = cases.map((testCase) => ({ testCase, bytes: bytes(testCase) }));
@@ -35,9 +36,10 @@ function largestCase({ name, cases }: Kernel): Sized[] {
 
 /** The sizes to time of a kernel: its bench sizes, or a test's case where a quick run has none small enough. */
 function sizes(context: BenchContext, kernel: Kernel): Sized[] {
-  const fitting = kernel.benches.filter((bench) => isWithin(context, bench));
-  if (fitting.length === 0 && context.quick) return largestCase(kernel);
-  for (const { name } of kernel.benches.filter((bench) => !fitting.includes(bench))) {
+  const own = casesOf(kernel);
+  const fitting = own.benches.filter((bench) => isWithin(context, bench));
+  if (fitting.length === 0 && context.quick) return largestCase(own);
+  for (const { name } of own.benches.filter((bench) => !fitting.includes(bench))) {
     if (!context.quick) context.log(`left out: ${kernel.name}, ${name}: too large for this device or host`);
   }
   return fitting.map((bench) => ({ row: `${kernel.name}, ${bench.name}`, testCase: bench, work: bench }));

@@ -7,7 +7,7 @@
 import { linear } from "../kernels/linear.ts";
 import { anyKernel, type Call, type DType, inWay, type Kernel } from "../kernels/kernel.ts";
 import { kernels } from "../kernels/mod.ts";
-import { nameOf, variantOf, weightBytes } from "../kernels/formats/cases.ts";
+import { nameOf, variantOf, weightBytes } from "../kernels/cases/weights.ts";
 import type { WeightFormat } from "../kernels/formats/format.ts";
 import { dense, formats } from "../kernels/formats/mod.ts";
 import { step } from "../src/plan.ts";

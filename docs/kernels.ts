@@ -10,6 +10,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { casesOf } from "../kernels/cases/mod.ts";
 import type { BufferSpec, Kernel } from "../kernels/kernel.ts";
 import { dense, formats, kernels, type OfFormats, type WeightFormat } from "../kernels/mod.ts";
 import { escaped, withMade } from "./made.ts";
@@ -34,8 +35,9 @@ function linked(name: string): string {
 }
 
 /** Names of the kernels that a kernel's gradient is made of. */
-function gradientOf({ backward, cases }: Kernel): readonly string[] {
-  return [...new Set(backward?.(cases[0].uniforms).steps.map(({ kernel }) => kernel.name) ?? [])];
+function gradientOf(kernel: Kernel): readonly string[] {
+  const { uniforms } = casesOf(kernel).cases[0];
+  return [...new Set(kernel.backward?.(uniforms).steps.map(({ kernel }) => kernel.name) ?? [])];
 }
 
 function bufferRow([name, { access, dtypes, doc }]: [string, BufferSpec]): string {

@@ -1,9 +1,7 @@
 import {
-  type Case,
   defineKernel,
   grid,
   type Kernel,
-  normals,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
@@ -27,12 +25,6 @@ fn main(${workgroupBuiltins}) {
 }
 `;
 
-const sized = (rows: number, out: number, column = 0): Case<Buffers, Uniforms> => ({
-  name: `${rows} x ${out}, from ${column} on`,
-  uniforms: { rows, out, column },
-  make: (random) => ({ bias: normals(column + out + 2, random), y: normals(rows * out, random) }),
-});
-
 /** A linear's bias by itself, where something comes between it and the product. */
 export const addBias: Kernel<Buffers, Uniforms> = defineKernel({
   name: "add_bias",
@@ -53,6 +45,4 @@ export const addBias: Kernel<Buffers, Uniforms> = defineKernel({
     for (let i = 0; i < rows * out; i++) y[i] += bias[column + i % out];
   },
   tolerance: 1e-6,
-  cases: [sized(1, 1), sized(3, 257, 5), sized(5, 64, 64)],
-  benches: [],
 });

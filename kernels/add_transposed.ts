@@ -1,14 +1,5 @@
-import { loader, narrow, storageType } from "./half.ts";
-import {
-  type Case,
-  defineKernel,
-  type DType,
-  type Kernel,
-  type Limits,
-  nans,
-  normals,
-  uniformStruct,
-} from "./kernel.ts";
+import { loader, storageType } from "./half.ts";
+import { defineKernel, type DType, type Kernel, type Limits, uniformStruct } from "./kernel.ts";
 
 type Buffers = "x" | "t" | "y";
 type Uniforms = "rows" | "cols";
@@ -58,17 +49,6 @@ function tiles(sizes: Readonly<Record<Uniforms, number>>, limits: Limits): [numb
   return grid;
 }
 
-const sized = (rows: number, cols: number, dtype: DType = "float32"): Case<Buffers, Uniforms> => ({
-  name: `${rows} x ${cols}, ${dtype}`,
-  uniforms: { rows, cols },
-  dtypes: { x: dtype },
-  make: (random) => ({
-    x: narrow(normals(rows * cols, random), dtype),
-    t: normals(rows * cols, random),
-    y: nans(rows * cols),
-  }),
-});
-
 /** A weight with a dW that was made input by input: merged for a step. */
 export const addTransposed: Kernel<Buffers, Uniforms> = defineKernel({
   name: "add_transposed",
@@ -97,13 +77,4 @@ export const addTransposed: Kernel<Buffers, Uniforms> = defineKernel({
   },
   wasm: ({ rows, cols }) => ({ function: "add_transposed", args: ["x", "t", "y", rows, cols] }),
   tolerance: 1e-7,
-  cases: [
-    sized(1, 1),
-    sized(32, 64),
-    sized(33, 7),
-    sized(5, 130),
-    sized(70, 45, "float16"),
-    sized(31, 96, "bfloat16"),
-  ],
-  benches: [{ ...sized(2048, 2048), bytes: 3 * 2 ** 24 }],
 });

@@ -1,25 +1,6 @@
 import { causalAttentionBackward } from "./causal_attention_backward.ts";
-import {
-  anyKernel,
-  type Case,
-  defineKernel,
-  grid,
-  type Kernel,
-  nans,
-  normals,
-  workgroupBuiltins,
-  workgroupIndex,
-} from "./kernel.ts";
+import { anyKernel, defineKernel, grid, type Kernel, workgroupBuiltins, workgroupIndex } from "./kernel.ts";
 import { causalAttentionCpu } from "./causal/cpu.ts";
-import {
-  bounds,
-  type Packed,
-  packedBenches,
-  packedCases,
-  packedName,
-  pairs,
-  sizesOf,
-} from "./causal/packed.ts";
 import {
   checkSizes,
   dots,
@@ -102,32 +83,6 @@ ${storeSums("acc", { into: "y", at: "mine", heads: "uniforms.heads", factor: "in
 }
 `;
 
-function sized(packed: Packed): Case<Buffers, Uniforms> {
-  const uniforms = sizesOf(packed);
-  const { rows, heads, kvHeads, headDim } = uniforms;
-  return {
-    name: packedName(packed),
-    uniforms,
-    make: (random) => ({
-      q: normals(rows * heads * headDim, random, 2),
-      k: normals(rows * kvHeads * headDim, random, 2),
-      v: normals(rows * kvHeads * headDim, random),
-      first: bounds(packed.documents).first,
-      y: nans(rows * heads * headDim),
-      logsumexp: nans(rows * heads),
-    }),
-  };
-}
-
-function bench(packed: Packed): Kernel<Buffers, Uniforms>["benches"][number] {
-  const { rows, heads, kvHeads, headDim } = sizesOf(packed);
-  return {
-    ...sized(packed),
-    bytes: 4 * rows * headDim * 2 * (heads + kvHeads),
-    flops: 4 * pairs(packed.documents) * heads * headDim,
-  };
-}
-
 /** Causal attention of packed documents, for training: what the backward pass needs is kept, in O(rows). */
 export const causalAttention: Kernel<Buffers, Uniforms> = defineKernel({
   name: "causal_attention",
@@ -200,6 +155,4 @@ export const causalAttention: Kernel<Buffers, Uniforms> = defineKernel({
     overwritten: ["y", "logsumexp"],
   }),
   tolerance: 1e-5,
-  cases: packedCases.map(sized),
-  benches: packedBenches.map(bench),
 });

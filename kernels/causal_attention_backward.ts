@@ -1,25 +1,13 @@
 import {
-  type Case,
   defineKernel,
   type Dispatch,
   grid,
   type Kernel,
-  nans,
-  normals,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
-import { causalAttentionBackwardCpu, causalAttentionCpu } from "./causal/cpu.ts";
-import {
-  bounds,
-  type Packed,
-  packedBenches,
-  packedCases,
-  packedName,
-  pairs,
-  sizesOf,
-} from "./causal/packed.ts";
+import { causalAttentionBackwardCpu } from "./causal/cpu.ts";
 import {
   checkSizes,
   dots,
@@ -152,43 +140,6 @@ const bindings = (read: readonly string[], written: readonly string[]): Dispatch
   ...written.map((name) => ({ name, access: "read_write" as const })),
 ];
 
-function sized(packed: Packed): Case<Buffers, Uniforms> {
-  const uniforms = sizesOf(packed);
-  const { rows, heads, kvHeads, headDim } = uniforms;
-  return {
-    name: packedName(packed),
-    uniforms,
-    make(random) {
-      const forward = {
-        q: normals(rows * heads * headDim, random),
-        k: normals(rows * kvHeads * headDim, random),
-        v: normals(rows * kvHeads * headDim, random),
-        first: bounds(packed.documents).first,
-        y: nans(rows * heads * headDim),
-        logsumexp: nans(rows * heads),
-      };
-      causalAttentionCpu(forward, uniforms);
-      return {
-        ...forward,
-        last: bounds(packed.documents).last,
-        dy: normals(rows * heads * headDim, random),
-        dq: nans(rows * heads * headDim),
-        dk: nans(rows * kvHeads * headDim),
-        dv: nans(rows * kvHeads * headDim),
-      };
-    },
-  };
-}
-
-function bench(packed: Packed): Kernel<Buffers, Uniforms>["benches"][number] {
-  const { rows, heads, kvHeads, headDim } = sizesOf(packed);
-  return {
-    ...sized(packed),
-    bytes: 4 * rows * headDim * 4 * (heads + kvHeads),
-    flops: 10 * pairs(packed.documents) * heads * headDim,
-  };
-}
-
 /** The gradients of causal attention of packed documents; probabilities are made anew from the log-sum-exp. */
 export const causalAttentionBackward: Kernel<Buffers, Uniforms> = defineKernel({
   name: "causal_attention_backward",
@@ -270,6 +221,4 @@ export const causalAttentionBackward: Kernel<Buffers, Uniforms> = defineKernel({
   },
   cpu: causalAttentionBackwardCpu,
   tolerance: 1e-5,
-  cases: packedCases.map(sized),
-  benches: packedBenches.map(bench),
 });

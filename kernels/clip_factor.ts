@@ -1,12 +1,4 @@
-import {
-  type Case,
-  defineKernel,
-  type Kernel,
-  nans,
-  uniformStruct,
-  workgroupBuiltins,
-  workgroupIndex,
-} from "./kernel.ts";
+import { defineKernel, type Kernel, uniformStruct, workgroupBuiltins, workgroupIndex } from "./kernel.ts";
 
 type Buffers = "sums" | "clip";
 type Uniforms = "count" | "maxNorm";
@@ -30,12 +22,6 @@ fn main(${workgroupBuiltins}) {
   clip[1] = select(factor, 1.0, factor > 1);
 }
 `;
-
-const sized = (count: number, maxNorm: number): Case<Buffers, Uniforms> => ({
-  name: `${count} sums, at most ${maxNorm}`,
-  uniforms: { count, maxNorm },
-  make: (random) => ({ sums: Float32Array.from({ length: count }, random), clip: nans(2) }),
-});
 
 /** How much gradients must shrink for their norm not to be above a limit: torch.nn.utils.clip_grad_norm_. */
 export const clipFactor: Kernel<Buffers, Uniforms> = defineKernel({
@@ -61,6 +47,4 @@ export const clipFactor: Kernel<Buffers, Uniforms> = defineKernel({
     clip[1] = Math.min(1, maxNorm / (norm + 1e-6));
   },
   tolerance: 1e-6,
-  cases: [sized(1, 0.001), sized(1, 100), sized(251, 1)],
-  benches: [],
 });

@@ -3,18 +3,7 @@ import { crossEntropyLaunch, type Uniforms, uniforms } from "./cross_entropy/lau
 import { crossEntropyHead } from "./cross_entropy_head.ts";
 import type { WeightFormat } from "./formats/format.ts";
 import { type OfFormats, ofFormats } from "./formats/of.ts";
-import { type Case, defineKernel, type Kernel } from "./kernel.ts";
-
-/** A case of the kernel with the gradient, without it. */
-function withoutGradient({ make, ...rest }: Case<string, Uniforms>): Case<string, Uniforms> {
-  return {
-    ...rest,
-    make(random) {
-      const { dhidden: _, ...arrays } = make(random);
-      return arrays;
-    },
-  };
-}
+import { defineKernel, type Kernel } from "./kernel.ts";
 
 function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> {
   const head = crossEntropyHead.of(format), { dhidden: _, ...buffers } = head.buffers;
@@ -28,12 +17,6 @@ function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> 
     reference: (arrays, sizes) => crossEntropyReference(format, arrays, sizes),
     cpu: (arrays, sizes) => crossEntropyCpu(format, arrays, sizes),
     tolerance: head.tolerance,
-    cases: head.cases.map(withoutGradient),
-    benches: head.benches.map(({ bytes, flops, ...rest }) => ({
-      ...withoutGradient(rest),
-      bytes: bytes / 2,
-      flops: flops! / 2,
-    })),
   });
 }
 

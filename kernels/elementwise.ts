@@ -9,16 +9,11 @@ import {
   type BackwardStep,
   type BufferSpec,
   type Call,
-  type Case,
   declareBindings,
-  defineKernel,
   grid,
   type Kernel,
   type Launch,
   type Limits,
-  nans,
-  normals,
-  type TypedArray,
   uniformStruct,
   type UniformType,
   workgroupBuiltins,
@@ -31,14 +26,6 @@ export type ElementAccess = "read" | "write" | "update";
 /** A buffer that all elements read, by its index: its shape and meaning. */
 export interface SharedBuffer {
   readonly shared: string;
-}
-
-/** A size to test: so many elements, with other uniform words and inputs where they matter. */
-export interface ElementwiseCase<B extends string, U extends string> {
-  readonly count: number;
-  readonly uniforms?: Readonly<Record<U, number>>;
-  /** Inputs that standard normal numbers do not serve as. */
-  readonly inputs?: (random: () => number) => Partial<Record<B, TypedArray>>;
 }
 
 /** What makes an elementwise kernel. All buffers are float32. */
@@ -63,13 +50,20 @@ export interface Elementwise<B extends string, U extends string> {
   /** In place of `gradient`, for calls whose gradient another kernel gives. */
   readonly backward?: Kernel<B, U | "count">["backward"];
   readonly tolerance: number;
-  readonly cases?: readonly ElementwiseCase<B, U>[];
-  readonly bench?: ElementwiseCase<B, U>;
 }
 
-/** One element, an odd count, a workgroup's count, one more, and one in words of 16 bytes. */
-const usualCounts = [1, 251, 256, 257, 1028];
-const usualBench = 2 ** 22;
+/** A kernel that {@linkcode elementwise} makes. */
+export interface ElementwiseKernel<B extends string = string, U extends string = string>
+  extends Kernel<B, U> {
+  /** How an element uses each buffer: what its inputs and outputs are in a test follows. */
+  readonly uses: Readonly<Record<B, ElementAccess | SharedBuffer>>;
+}
+
+/** Whether a kernel's element i depends on element i alone. */
+export function isElementwise(kernel: Kernel): kernel is ElementwiseKernel {
+  return "uses" in kernel;
+}
+
 /** Invocations of a workgroup. */
 const width = 256;
 
@@ -106,23 +100,6 @@ fn main(${workgroupBuiltins}) {
   return { dispatches: [{ wgsl: text, bindings, grid: grid(groups, limits) }] };
 }
 
-function caseOf<B extends string, U extends string>(
-  { buffers }: Elementwise<B, U>,
-  { count, uniforms, inputs }: ElementwiseCase<B, U>,
-): Case<B, U | "count"> {
-  const others = Object.entries(uniforms ?? {}).map(([name, value]) => `, ${name} ${value}`);
-  return {
-    name: `${count}${others.join("")}`,
-    uniforms: { count, ...uniforms } as Record<U | "count", number>,
-    make: (random) => {
-      const made = Object.entries<ElementAccess | SharedBuffer>(buffers).map(([name, use]) =>
-        [name, use === "write" ? nans(count) : normals(isShared(use) ? 1 : count, random)] as const
-      );
-      return { ...Object.fromEntries(made), ...inputs?.(random) } as Record<B, TypedArray>;
-    },
-  };
-}
-
 /** How gradients pass a call, by the names of the gradient kernel's buffers. */
 function backwardBy(gradient: Kernel, forward: Readonly<Record<string, unknown>>): Backward["steps"][0] {
   const values: Record<string, string> = {};
@@ -146,28 +123,21 @@ function backwardOf<B extends string, U extends string>(
   return (uniforms) => ({ steps: [{ ...step, uniforms }], overwritten });
 }
 
-/** Bytes that a call of `count` elements must move. */
-function bytesOf(buffers: Readonly<Record<string, ElementAccess | SharedBuffer>>, count: number): number {
-  const words = { read: 1, write: 1, update: 2 };
-  return Object.values(buffers).reduce((sum, use) => sum + (isShared(use) ? 0 : 4 * count * words[use]), 0);
-}
-
 /** Makes a kernel from its description. */
 export function elementwise<B extends string, U extends string = never>(
   description: Elementwise<B, U>,
-): Kernel<B, U | "count"> {
+): ElementwiseKernel<B, U | "count"> {
   const { name, doc, buffers, reference, wasm, tolerance } = description;
   const uniforms = { count: "u32", ...description.uniforms } as Record<U | "count", UniformType>;
-  const cases = description.cases ?? usualCounts.map((count) => ({ count }));
-  const bench = description.bench ?? { count: usualBench };
   const backward = backwardOf(description);
   const others = Object.keys(description.uniforms ?? {}) as U[];
   const specs = Object.entries<ElementAccess | SharedBuffer>(buffers).map(([name, use]) =>
     [name, specOf(use)] as const
   );
-  return defineKernel<B, U | "count">({
+  return {
     name,
     doc,
+    uses: buffers,
     buffers: Object.fromEntries(specs) as Record<B, BufferSpec>,
     uniforms,
     launch: ({ uniforms: { count } }: Call<B, U | "count">, limits) => launchOf(description, count, limits),
@@ -182,7 +152,5 @@ export function elementwise<B extends string, U extends string = never>(
       : {}),
     ...(backward ? { backward } : {}),
     tolerance,
-    cases: cases.map((one) => caseOf(description, one)),
-    benches: [{ ...caseOf(description, bench), bytes: bytesOf(buffers, bench.count) }],
-  });
+  };
 }

@@ -1,16 +1,13 @@
 import {
-  type Case,
   defineKernel,
   type DType,
   grid,
   type Kernel,
-  nans,
-  normals,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
-import { loader, narrow, storageType } from "./half.ts";
+import { loader, storageType } from "./half.ts";
 
 type Buffers = "ids" | "weight" | "y";
 type Uniforms = "rows" | "dim" | "vocab";
@@ -34,20 +31,6 @@ fn main(${workgroupBuiltins}) {
   y[i] = value;
 }
 `;
-
-function sized(rows: number, dim: number, vocab: number, dtype: DType = "float32"): Case<Buffers, Uniforms> {
-  return {
-    name: `${rows} rows of ${dim} from ${vocab}, ${dtype}`,
-    uniforms: { rows, dim, vocab },
-    dtypes: { weight: dtype },
-    make(random) {
-      const weight = normals(vocab * dim, random);
-      // One id past the end shows that it gives zeros.
-      const ids = Uint32Array.from({ length: rows }, () => Math.floor(random() * (vocab + 1)));
-      return { ids, weight: narrow(weight, dtype), y: nans(rows * dim) };
-    },
-  };
-}
 
 /** Rows of a table by index: token embeddings, or any row gather. */
 export const embedding: Kernel<Buffers, Uniforms> = defineKernel({
@@ -80,13 +63,4 @@ export const embedding: Kernel<Buffers, Uniforms> = defineKernel({
     args: ["ids", "weight", "y", dim, rows, dim, vocab],
   }),
   tolerance: 0,
-  cases: [
-    sized(1, 1, 1),
-    sized(7, 256, 13),
-    sized(3, 257, 5),
-    sized(5, 33, 9, "float16"),
-    sized(4, 31, 6, "bfloat16"),
-    sized(9, 64, 17, "bfloat16"),
-  ],
-  benches: [{ ...sized(256, 4096, 8192), bytes: 2 * 256 * 4096 * 4 }],
 });

@@ -1,9 +1,7 @@
 import {
-  type Case,
   defineKernel,
   grid,
   type Kernel,
-  normals,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
@@ -29,23 +27,6 @@ fn main(${workgroupBuiltins}) {
   kept[i] = value;
 }
 `;
-
-/** Places in any order, every fourth past the end. */
-function sized(count: number, size: number): Case<Buffers, Uniforms> {
-  return {
-    name: `${count} of ${size}`,
-    uniforms: { count, size },
-    make(random) {
-      const places = Array.from({ length: size }, (_, i) => ({ i, order: random() }));
-      const shuffled = places.sort((a, b) => a.order - b.order).map(({ i }) => i);
-      return {
-        at: Uint32Array.from({ length: count }, (_, i) => i % 4 === 3 ? size + i : shuffled[i]),
-        x: normals(size, random),
-        kept: normals(count, random),
-      };
-    },
-  };
-}
 
 /** Exchanges some numbers of a tensor for others; run again, it puts them back. */
 export const exchange: Kernel<Buffers, Uniforms> = defineKernel({
@@ -75,6 +56,4 @@ export const exchange: Kernel<Buffers, Uniforms> = defineKernel({
     }
   },
   tolerance: 0,
-  cases: [sized(1, 1), sized(4, 7), sized(256, 1009), sized(300, 300), sized(257, 5000)],
-  benches: [{ ...sized(64, 16 * 128256), bytes: 64 * 5 * 4 }],
 });

@@ -13,6 +13,4 @@ export const fill: Kernel<"y", "count" | "value"> = elementwise({
   },
   wasm: true,
   tolerance: 0,
-  cases: [1, 251, 256, 257].map((count) => ({ count, uniforms: { value: count % 2 ? -0.5 : 0 } })),
-  bench: { count: 2 ** 22, uniforms: { value: 0 } },
 });

@@ -16,18 +16,7 @@ import { halfBins } from "./fft/real.ts";
 import { termsScratch } from "./fft/terms.ts";
 import { twiddleTables } from "./fft/twiddles.ts";
 import { longRows, wholeRows } from "./fourier/delta_rows.ts";
-import { fourierTable, inOrder, randomFrequencies } from "./fourier_table.ts";
-import {
-  type Arrays,
-  type Bench,
-  type Case,
-  defineKernel,
-  type Kernel,
-  type Launch,
-  type Limits,
-  nans,
-  normals,
-} from "./kernel.ts";
+import { type Arrays, defineKernel, type Kernel, type Launch, type Limits } from "./kernel.ts";
 
 const uniforms = {
   out: "u32",
@@ -134,31 +123,6 @@ function cpu(arrays: Arrays<Buffer>, words: Uniforms): void {
   }
 }
 
-function random(
-  size: { out: number; in: number; n: number; accumulate?: number; first?: number; rows?: number },
-): Case<Buffer, keyof typeof uniforms> {
-  const { out, n, accumulate = 0, first = 0, rows = out } = size;
-  const part = rows < out ? `, ${rows} rows from ${first} on` : "";
-  return {
-    name: `${out} x ${size.in}, n = ${n}${part}${accumulate ? ", added" : ""}`,
-    uniforms: { out, in: size.in, scale: 150 / (out * size.in), accumulate, first, rows },
-    make(source) {
-      const { u, v } = randomFrequencies(n, size, source);
-      const { table, order } = fourierTable({ destination: v, source: u }, {
-        destination: size.in,
-        source: out,
-      });
-      const weight = accumulate ? normals(rows * size.in, source, 0.02) : nans(rows * size.in);
-      return { table, values: inOrder(normals(n, source), order), weight };
-    },
-  };
-}
-
-const bench = (out: number, inFeatures: number): Bench<Buffer, keyof typeof uniforms> => ({
-  ...random({ out, in: inFeatures, n: 1000 }),
-  bytes: 4 * out * inFeatures,
-});
-
 /** See the module's documentation. */
 export const fourierDelta: Kernel<Buffer, keyof typeof uniforms> = defineKernel({
   name: "fourier_delta",
@@ -175,25 +139,4 @@ export const fourierDelta: Kernel<Buffer, keyof typeof uniforms> = defineKernel(
   reference,
   cpu,
   tolerance: 1e-6,
-  cases: [
-    random({ out: 1, in: 1, n: 1 }),
-    random({ out: 2, in: 2, n: 4 }),
-    random({ out: 7, in: 5, n: 35 }),
-    random({ out: 12, in: 8, n: 96, accumulate: 1 }),
-    random({ out: 9, in: 2, n: 18, accumulate: 1 }),
-    random({ out: 9, in: 225, n: 50, accumulate: 1 }),
-    random({ out: 37, in: 64, n: 300 }),
-    random({ out: 96, in: 37, n: 0 }),
-    random({ out: 96, in: 128, n: 2500 }),
-    random({ out: 256, in: 96, n: 500, accumulate: 1 }),
-    random({ out: 9, in: 4096, n: 100 }),
-    random({ out: 6, in: 11008, n: 40 }),
-    random({ out: 3, in: 4099, n: 20, accumulate: 1 }),
-    random({ out: 65537, in: 2, n: 50 }),
-    random({ out: 12, in: 8, n: 60, first: 9, rows: 6 }),
-    random({ out: 12, in: 8, n: 60, first: 3, rows: 6, accumulate: 1 }),
-    random({ out: 9, in: 225, n: 50, first: 5, rows: 8, accumulate: 1 }),
-    random({ out: 37, in: 64, n: 300, first: 21, rows: 9 }),
-  ],
-  benches: [bench(4096, 4096), bench(8192, 8192), bench(16384, 53248)],
 });

@@ -110,24 +110,6 @@ export interface WasmCall {
 /** Host arrays of a call, one for each buffer of the kernel. */
 export type Arrays<B extends string = string> = Readonly<Record<B, TypedArray>>;
 
-/** An input for tests and benches: sizes as uniforms, arrays made from a source of uniform random numbers in [0, 1). */
-export interface Case<B extends string = string, U extends string = string> {
-  readonly name: string;
-  readonly uniforms: Readonly<Record<U, number>>;
-  /** Element types where they differ from each buffer's usual one. */
-  readonly dtypes?: Partial<Record<B, DType>>;
-  /** Inputs and outputs; write-only outputs are prefilled with NaN, so that a missing store shows. */
-  readonly make: (random: () => number) => Record<B, TypedArray>;
-}
-
-/** A bench size: a case, and what its launch must at least move and compute. */
-export interface Bench<B extends string = string, U extends string = string> extends Case<B, U> {
-  /** Bytes that must be read and written once (the memory floor). */
-  readonly bytes: number;
-  /** Floating-point operations of the dense or transform definition, if arithmetic is the floor. */
-  readonly flops?: number;
-}
-
 /**
  * Where a backward step puts a gradient: of which forward buffer, and whether the kernel overwrites it, adds to it, or
  * does as its uniform `accumulate` says.
@@ -185,8 +167,6 @@ export interface Kernel<B extends string = string, U extends string = string> {
   backward?(uniforms: Readonly<Record<U, number>>): Backward;
   /** Largest accepted relative (Frobenius) distance of a float output from the reference; integers must be equal. */
   readonly tolerance: number;
-  readonly cases: readonly Case<B, U>[];
-  readonly benches: readonly Bench<B, U>[];
 }
 
 /** A kernel as lists and steps hold it, its buffer and uniform names forgotten. */

@@ -1,10 +1,7 @@
 import {
-  type Case,
   defineKernel,
   grid,
   type Kernel,
-  nans,
-  normals,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
@@ -12,7 +9,6 @@ import {
 
 type Buffers = "values" | "products" | "gram" | "squares" | "norms";
 type Uniforms = keyof typeof uniforms;
-type Words = Readonly<Record<Uniforms, number>>;
 
 const uniforms = {
   out: "u32",
@@ -63,36 +59,6 @@ fn main(${workgroupBuiltins}) {
 }
 `;
 
-interface Size extends Omit<Words, "scale"> {
-  readonly in: number;
-}
-
-/** The products and squares of a random weight and its factors: numbers of anything else would be no norms. */
-function sized({ in: inSize, ...words }: Size): Case<Buffers, Uniforms> {
-  const { out, rank, offset, stride, column } = words;
-  return {
-    name: `${out} of ${stride} rows, rank ${rank}`,
-    uniforms: { ...words, scale: 0.5 },
-    make(random) {
-      const a = normals(rank * inSize, random), weight = normals(stride * inSize, random);
-      const dot = (x: Float32Array, i: number, y: Float32Array, j: number): number => {
-        let sum = 0;
-        for (let k = 0; k < inSize; k++) sum += x[i * inSize + k] * y[j * inSize + k];
-        return sum;
-      };
-      const table = (rows: number, columns: number, at: (i: number, j: number) => number): Float32Array =>
-        Float32Array.from({ length: rows * columns }, (_, n) => at(Math.floor(n / columns), n % columns));
-      return {
-        values: normals(offset + out * rank, random, 1 / Math.sqrt(rank)),
-        products: table(rank, stride, (i, j) => dot(a, i, weight, j)),
-        gram: table(rank, rank, (i, j) => dot(a, i, a, j)),
-        squares: table(1, out, (_, row) => dot(weight, column + row, weight, column + row)),
-        norms: nans(out),
-      };
-    },
-  };
-}
-
 /** The norms of a weight's rows with a low-rank update, without the sum of both: what DoRA divides by. */
 export const loraNorms: Kernel<Buffers, Uniforms> = defineKernel({
   name: "lora_norms",
@@ -139,10 +105,4 @@ export const loraNorms: Kernel<Buffers, Uniforms> = defineKernel({
     }
   },
   tolerance: 1e-5,
-  cases: [
-    sized({ in: 3, out: 1, rank: 1, offset: 0, stride: 1, column: 0 }),
-    sized({ in: 40, out: 65, rank: 7, offset: 3, stride: 100, column: 31 }),
-    sized({ in: 130, out: 64, rank: 33, offset: 8, stride: 64, column: 0 }),
-  ],
-  benches: [],
 });

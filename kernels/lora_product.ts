@@ -1,5 +1,5 @@
 import type { TextSize } from "./formats/format.ts";
-import { type Case, defineKernel, type Kernel, type Launch, type Limits, normals } from "./kernel.ts";
+import { defineKernel, type Kernel, type Launch, type Limits } from "./kernel.ts";
 import { product } from "./linear/cpu.ts";
 import { floats, type Operand, partialScratch, productLaunch } from "./linear/product.ts";
 
@@ -65,19 +65,6 @@ function cpu(arrays: Readonly<Record<Buffers, unknown>>, u: Sizes): void {
   });
 }
 
-function sized(size: Omit<Sizes, "scale">): Case<Buffers, Uniforms> {
-  const { rows, in: inSize, out, rank, offset } = size;
-  return {
-    name: `${rows} rows, ${inSize} to ${out}, rank ${rank} at ${offset}`,
-    uniforms: { ...size, scale: 0.5 },
-    make: (random) => ({
-      x: normals(rows * inSize, random),
-      values: normals(offset + rank * (inSize + out) + 3, random, 1 / Math.sqrt(inSize)),
-      y: normals(rows * out, random),
-    }),
-  };
-}
-
 /** A low-rank update that every row shares: training's forward, where lora_linear would look up each row's own. */
 export const loraProduct: Kernel<Buffers, Uniforms> = defineKernel({
   name: "lora_product",
@@ -114,15 +101,4 @@ export const loraProduct: Kernel<Buffers, Uniforms> = defineKernel({
   },
   cpu,
   tolerance: 1e-5,
-  cases: [
-    sized({ rows: 1, in: 1, out: 1, rank: 1, offset: 0 }),
-    sized({ rows: 7, in: 31, out: 37, rank: 35, offset: 5 }),
-    sized({ rows: 65, in: 64, out: 68, rank: 8, offset: 4 }),
-    sized({ rows: 3, in: 600, out: 516, rank: 65, offset: 8 }),
-  ],
-  benches: [{
-    ...sized({ rows: 2048, in: 4096, out: 4096, rank: 16, offset: 0 }),
-    bytes: 4 * (2048 * 3 * 4096 + 16 * 8192),
-    flops: 2 * 2048 * 16 * 2 * 4096,
-  }],
 });

@@ -1,9 +1,7 @@
 import {
-  type Case,
   defineKernel,
   grid,
   type Kernel,
-  normals,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
@@ -28,16 +26,6 @@ fn main(${workgroupBuiltins}) {
   y[i] *= values[uniforms.offset + output] / norms[output];
 }
 `;
-
-const sized = (rows: number, out: number, offset: number): Case<Buffers, Uniforms> => ({
-  name: `${rows} x ${out}, magnitudes at ${offset}`,
-  uniforms: { rows, out, offset },
-  make: (random) => ({
-    values: normals(offset + out + 3, random),
-    norms: Float32Array.from({ length: out }, () => 0.5 + random()),
-    y: normals(rows * out, random),
-  }),
-});
 
 /** Outputs of unit directions, times trained magnitudes: DoRA's last step, for all rows of a training batch. */
 export const magnitude: Kernel<Buffers, Uniforms> = defineKernel({
@@ -64,6 +52,4 @@ export const magnitude: Kernel<Buffers, Uniforms> = defineKernel({
     for (let i = 0; i < rows * out; i++) y[i] *= values[offset + i % out] / norms[i % out];
   },
   tolerance: 1e-6,
-  cases: [sized(1, 1, 0), sized(3, 257, 5), sized(5, 64, 8)],
-  benches: [],
 });

@@ -1,9 +1,7 @@
 import {
-  type Case,
   defineKernel,
   grid,
   type Kernel,
-  normals,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
@@ -52,18 +50,6 @@ fn main(${workgroupBuiltins}) {
 }
 `;
 
-const sized = (rows: number, out: number, offset: number): Case<Buffers, Uniforms> => ({
-  name: `${rows} x ${out}, magnitudes at ${offset}`,
-  uniforms: { rows, out, offset },
-  make: (random) => ({
-    t: normals(rows * out, random),
-    values: normals(offset + out + 3, random),
-    norms: Float32Array.from({ length: out }, () => 0.5 + random()),
-    gradient: normals(offset + out + 3, random),
-    dy: normals(rows * out, random),
-  }),
-});
-
 /** The gradients of `magnitude`; the norms are constants, as in PEFT. */
 export const magnitudeBackward: Kernel<Buffers, Uniforms> = defineKernel({
   name: "magnitude_backward",
@@ -101,6 +87,4 @@ export const magnitudeBackward: Kernel<Buffers, Uniforms> = defineKernel({
     }
   },
   tolerance: 1e-6,
-  cases: [sized(1, 1, 0), sized(3, 33, 5), sized(37, 16, 8), sized(530, 20, 0)],
-  benches: [],
 });

@@ -1,5 +1,4 @@
 import {
-  type Case,
   defineKernel,
   grid,
   type Kernel,
@@ -30,23 +29,6 @@ fn main(${workgroupBuiltins}) {
 }
 `;
 
-/** Every third row has a token of its own. */
-function sized(rows: number, outputs: number): Case<Buffers, Uniforms> {
-  return {
-    name: `${rows} rows, of ${outputs} outputs`,
-    uniforms: { rows, outputs },
-    make: (random) => ({
-      tokens: Uint32Array.from({ length: rows }, () => Math.floor(1000 * random())),
-      from: Uint32Array.from(
-        { length: rows },
-        (_, r) => r % 3 === 0 ? 0xffffffff - r : Math.floor(outputs * random()),
-      ),
-      sampled: Uint32Array.from({ length: outputs }, () => 1000 + Math.floor(1000 * random())),
-      ids: new Uint32Array(rows).fill(0xffffffff),
-    }),
-  };
-}
-
 /** The tokens of a step that follows one whose samples the host has not read. */
 export const nextTokens: Kernel<Buffers, Uniforms> = defineKernel({
   name: "next_tokens",
@@ -76,6 +58,4 @@ export const nextTokens: Kernel<Buffers, Uniforms> = defineKernel({
     for (let r = 0; r < rows; r++) ids[r] = from[r] < outputs ? sampled[from[r]] : tokens[r];
   },
   tolerance: 0,
-  cases: [sized(1, 1), sized(2, 1), sized(255, 7), sized(257, 64)],
-  benches: [{ ...sized(256, 256), bytes: 4 * 4 * 256 }],
 });

@@ -1,9 +1,7 @@
 import {
-  type Case,
   defineKernel,
   grid,
   type Kernel,
-  normals,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
@@ -27,17 +25,6 @@ fn main(${workgroupBuiltins}) {
   y[at] = x[i] + select(0.0, y[at], uniforms.accumulate != 0);
 }
 `;
-
-const sized = (words: Readonly<Record<Uniforms, number>>): Case<Buffers, Uniforms> => ({
-  name: `${words.rows} x ${words.out} at ${words.column} of ${words.stride}${
-    words.accumulate ? ", accumulated" : ""
-  }`,
-  uniforms: words,
-  make: (random) => ({
-    x: normals(words.rows * words.out, random),
-    y: normals(words.rows * words.stride, random),
-  }),
-});
 
 /** One linear's outputs put beside those of the linears that share its input. */
 export const placeColumns: Kernel<Buffers, Uniforms> = defineKernel({
@@ -64,10 +51,4 @@ export const placeColumns: Kernel<Buffers, Uniforms> = defineKernel({
     }
   },
   tolerance: 1e-6,
-  cases: [
-    sized({ rows: 1, out: 1, stride: 1, column: 0, accumulate: 0 }),
-    sized({ rows: 3, out: 65, stride: 100, column: 31, accumulate: 1 }),
-    sized({ rows: 5, out: 64, stride: 96, column: 32, accumulate: 0 }),
-  ],
-  benches: [],
 });

@@ -1,21 +1,13 @@
 import {
   type Arrays,
-  type Case,
   defineKernel,
   grid,
   type Kernel,
-  normals,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
-import {
-  adaptedOutputs,
-  type SideBySide,
-  sideBySide,
-  type SideBySideSizes,
-  twoAdapters,
-} from "./side_by_side.ts";
+import { adaptedOutputs, type SideBySide, sideBySide } from "./side_by_side.ts";
 
 type Buffers = "slots" | "records" | "values" | "y";
 type Uniforms = keyof SideBySide;
@@ -85,33 +77,6 @@ function reflected({ values, y, ...found }: Arrays<Buffers>, words: SideBySide):
   }
 }
 
-function sized({ blocks, ...sizes }: SideBySideSizes & { readonly blocks: number }): Case<Buffers, Uniforms> {
-  const count = 2, { in: inSize, outs, slots } = sizes;
-  const factors = (out: number): number => count * (inSize + out);
-  const { uniforms, records, values } = twoAdapters(sizes, {
-    count,
-    sizeOf: (out) => factors(out) + 1 + 2 * out,
-  });
-  return {
-    name: `${slots.length} x ${outs.join(", ")}, ${blocks} blocks`,
-    uniforms,
-    make(random) {
-      const numbers = normals(values, random, Math.sqrt(blocks / Math.max(...outs)));
-      outs.forEach((out, i) => {
-        for (let slot = 0; slot < 2; slot++) {
-          numbers[records[4 * ((1 + i) * 2 + slot) + 1] + factors(out)] = blocks;
-        }
-      });
-      return {
-        slots: Uint32Array.from(slots),
-        records,
-        values: numbers,
-        y: normals(slots.length * outs.reduce((sum, out) => sum + out, 0), random),
-      };
-    },
-  };
-}
-
 /** Reflections of blocks of outputs, of each row's own adapter: what ETHER does to rows of W. */
 export const reflectOutputs: Kernel<Buffers, Uniforms> = defineKernel({
   name: "reflect_outputs",
@@ -144,11 +109,4 @@ export const reflectOutputs: Kernel<Buffers, Uniforms> = defineKernel({
   }),
   reference: reflected,
   tolerance: 2e-6,
-  cases: [
-    sized({ in: 1, outs: [1], slots: [0], blocks: 1 }),
-    sized({ in: 5, outs: [36, 18, 6], slots: [1, 0xffffffff, 2, 0], blocks: 3 }),
-    sized({ in: 3, outs: [30, 258], slots: [1, 0], blocks: 6 }),
-    sized({ in: 16, outs: [1031, 257, 513], slots: [1, 0, 0xffffffff], blocks: 1 }),
-  ],
-  benches: [],
 });

@@ -3,7 +3,6 @@ import {
   anyKernel,
   type Binding,
   type Call,
-  type Case,
   declareBindings,
   defineKernel,
   type DType,
@@ -11,13 +10,11 @@ import {
   type Kernel,
   type Launch,
   type Limits,
-  nans,
-  normals,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
-import { loader, narrow, storageType } from "./half.ts";
+import { loader, storageType } from "./half.ts";
 import { held, type ReadSource } from "./parts.ts";
 
 type Buffers = "x" | "weight" | "y";
@@ -157,19 +154,6 @@ ${store}
 `;
 }
 
-function sized(rows: number, dim: number, dtype: DType = "float32"): Case<Buffers, Uniforms> {
-  return {
-    name: `${rows} x ${dim}, ${dtype}`,
-    uniforms: { rows, dim, eps: 1e-5 },
-    dtypes: { weight: dtype },
-    make: (random) => ({
-      x: normals(rows * dim, random),
-      weight: narrow(normals(dim, random), dtype),
-      y: nans(rows * dim),
-    }),
-  };
-}
-
 function launchFrom(
   source: ReadSource,
   { uniforms: { rows, dim }, dtypes }: Call<Buffers, Uniforms>,
@@ -230,17 +214,4 @@ export const rmsNorm: Kernel<Buffers, Uniforms> = defineKernel({
     overwritten: ["y"],
   }),
   tolerance: 1e-5,
-  cases: [
-    sized(1, 1),
-    sized(3, 255),
-    sized(2, 256),
-    sized(2, 257),
-    sized(5, 31, "float16"),
-    sized(2, 1031, "bfloat16"),
-    sized(3, 2048, "float16"),
-    sized(2, 4100),
-    sized(2, 12292, "bfloat16"),
-    sized(2, 33028, "float16"),
-  ],
-  benches: [{ ...sized(256, 4096), bytes: 2 * 256 * 4096 * 4 }],
 });

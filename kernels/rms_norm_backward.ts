@@ -1,15 +1,13 @@
 import {
-  type Case,
   defineKernel,
   type DType,
   grid,
   type Kernel,
-  normals,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
-import { loader, narrow, storageType } from "./half.ts";
+import { loader, storageType } from "./half.ts";
 
 type Buffers = "dy" | "x" | "weight" | "dx";
 type Uniforms = "rows" | "dim" | "eps";
@@ -51,20 +49,6 @@ fn main(${workgroupBuiltins}) {
 }
 `;
 
-function sized(rows: number, dim: number, dtype: DType = "float32"): Case<Buffers, Uniforms> {
-  return {
-    name: `${rows} x ${dim}, ${dtype}`,
-    uniforms: { rows, dim, eps: 1e-5 },
-    dtypes: { weight: dtype },
-    make: (random) => ({
-      dy: normals(rows * dim, random),
-      x: normals(rows * dim, random),
-      weight: narrow(normals(dim, random), dtype),
-      dx: normals(rows * dim, random),
-    }),
-  };
-}
-
 /** The gradient of root-mean-square normalisation by its input; its weight is frozen. */
 export const rmsNormBackward: Kernel<Buffers, Uniforms> = defineKernel({
   name: "rms_norm_backward",
@@ -105,13 +89,4 @@ export const rmsNormBackward: Kernel<Buffers, Uniforms> = defineKernel({
     }
   },
   tolerance: 1e-5,
-  cases: [
-    sized(1, 1),
-    sized(3, 255),
-    sized(2, 256),
-    sized(2, 257),
-    sized(5, 31, "float16"),
-    sized(2, 1031, "bfloat16"),
-  ],
-  benches: [{ ...sized(256, 4096), bytes: 4 * 256 * 4096 * 4 }],
 });

@@ -1,11 +1,9 @@
 import { ropeBackward } from "./rope_backward.ts";
 import {
   anyKernel,
-  type Case,
   defineKernel,
   grid,
   type Kernel,
-  normals,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
@@ -37,31 +35,6 @@ fn main(${workgroupBuiltins}) {
   x[at + half] = b * turn.x + a * turn.y;
 }
 `;
-
-/** Cosines and sines of `positions` positions, for tests and benches: angle = position / 10000^(2i / headDim). */
-export function turns(positions: number, headDim: number): Float32Array {
-  const half = headDim / 2;
-  const table = new Float32Array(positions * headDim);
-  for (let p = 0; p < positions; p++) {
-    for (let i = 0; i < half; i++) {
-      const angle = p / 10000 ** (i / half);
-      table.set([Math.cos(angle), Math.sin(angle)], 2 * (p * half + i));
-    }
-  }
-  return table;
-}
-
-function sized(rows: number, heads: number, headDim: number): Case<Buffers, Uniforms> {
-  return {
-    name: `${rows} rows, ${heads} heads of ${headDim}`,
-    uniforms: { rows, heads, headDim },
-    make: (random) => ({
-      x: normals(rows * heads * headDim, random),
-      table: turns(37, headDim),
-      positions: Uint32Array.from({ length: rows }, () => Math.floor(random() * 37)),
-    }),
-  };
-}
 
 /** Rotary position embedding, in place. */
 export const rope: Kernel<Buffers, Uniforms> = defineKernel({
@@ -118,6 +91,4 @@ export const rope: Kernel<Buffers, Uniforms> = defineKernel({
     overwritten: [],
   }),
   tolerance: 1e-6,
-  cases: [sized(1, 1, 2), sized(3, 5, 6), sized(2, 8, 32), sized(7, 3, 128), sized(1, 2, 514)],
-  benches: [{ ...sized(256, 32, 128), bytes: 2 * 256 * 4096 * 4 }],
 });

@@ -1,9 +1,7 @@
 import {
-  type Case,
   defineKernel,
   grid,
   type Kernel,
-  normals,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
@@ -35,29 +33,6 @@ fn main(${workgroupBuiltins}) {
   dx[at + half] = b * turn.x - a * turn.y;
 }
 `;
-
-/** Positions of the table in tests and benches. */
-const tableRows = 9;
-
-/** Any angles do: what matters is that each pair of the table is a cosine and its sine. */
-function sized(rows: number, heads: number, headDim: number): Case<Buffers, Uniforms> {
-  return {
-    name: `${rows} rows, ${heads} heads of ${headDim}`,
-    uniforms: { rows, heads, headDim },
-    make(random) {
-      const table = new Float32Array(tableRows * headDim);
-      for (let i = 0; i < table.length; i += 2) {
-        const angle = 2 * Math.PI * random();
-        table.set([Math.cos(angle), Math.sin(angle)], i);
-      }
-      return {
-        dx: normals(rows * heads * headDim, random),
-        table,
-        positions: Uint32Array.from({ length: rows }, () => Math.floor(tableRows * random())),
-      };
-    },
-  };
-}
 
 /** The gradient of rotary position embedding: the rotation by the negative angle. */
 export const ropeBackward: Kernel<Buffers, Uniforms> = defineKernel({
@@ -101,6 +76,4 @@ export const ropeBackward: Kernel<Buffers, Uniforms> = defineKernel({
     }
   },
   tolerance: 1e-6,
-  cases: [sized(1, 1, 2), sized(3, 5, 6), sized(2, 8, 32), sized(7, 3, 128), sized(1, 2, 514)],
-  benches: [{ ...sized(256, 32, 128), bytes: 2 * 256 * 4096 * 4 }],
 });

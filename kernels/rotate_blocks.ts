@@ -1,15 +1,13 @@
 import {
   type Arrays,
-  type Case,
   defineKernel,
   grid,
   type Kernel,
-  normals,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
-import { bitsOf, floatOf, recordWords } from "./record.ts";
+import { floatOf, recordWords } from "./record.ts";
 
 type Buffers = "slots" | "records" | "values" | "x";
 type Uniforms = keyof typeof uniforms;
@@ -88,40 +86,6 @@ function rotated({ slots, records, values, x }: Arrays<Buffers>, words: Words): 
   }
 }
 
-interface Sizes {
-  readonly in: number;
-  /** Of each adapter: rows of a block, and how many matrices there are; 0 rows for none. */
-  readonly adapters: readonly (readonly [size: number, matrices: number])[];
-  readonly slots: readonly number[];
-  readonly skipped?: number;
-}
-
-/** Adapters of the second of two linears. */
-function sized({ in: inSize, adapters, slots, skipped = 0 }: Sizes): Case<Buffers, Uniforms> {
-  const capacity = adapters.length, layer = 1;
-  return {
-    name: `${slots.length} x ${inSize}, blocks of ${adapters.map(([size]) => size)}${
-      skipped ? `, after ${skipped}` : ""
-    }`,
-    uniforms: { rows: slots.length, in: inSize, layer, capacity, skipped },
-    make(random) {
-      const records = new Uint32Array(2 * capacity * recordWords).fill(9);
-      let end = 3;
-      adapters.forEach(([size, matrices], slot) => {
-        records.set([7, end, size, bitsOf(matrices)], recordWords * (layer * capacity + slot));
-        end += skipped + matrices * size * size;
-      });
-      const most = Math.max(1, ...adapters.map(([size]) => size));
-      return {
-        slots: Uint32Array.from(slots),
-        records,
-        values: normals(end, random, 1 / Math.sqrt(most)),
-        x: normals(slots.length * inSize, random),
-      };
-    },
-  };
-}
-
 /** A matrix for each block of x, of each row's own adapter: what OFT and BOFT do before the product. */
 export const rotateBlocks: Kernel<Buffers, Uniforms> = defineKernel({
   name: "rotate_blocks",
@@ -175,11 +139,4 @@ export const rotateBlocks: Kernel<Buffers, Uniforms> = defineKernel({
   },
   reference: rotated,
   tolerance: 1e-6,
-  cases: [
-    sized({ in: 1, adapters: [[1, 1]], slots: [0] }),
-    sized({ in: 30, adapters: [[5, 6], [0, 0], [30, 1], [3, 1]], slots: [3, 2, 0xffffffff, 1, 0, 4, 2] }),
-    sized({ in: 258, adapters: [[129, 2], [6, 43]], slots: [1, 0, 0xffffffff], skipped: 11 }),
-    sized({ in: 1024, adapters: [[32, 32], [8, 1]], slots: [0, 1] }),
-  ],
-  benches: [],
 });

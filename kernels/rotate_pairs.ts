@@ -1,22 +1,13 @@
 import {
   type Arrays,
-  type Case,
   defineKernel,
   grid,
   type Kernel,
-  normals,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
-import {
-  adaptedOutputs,
-  placeOf,
-  type SideBySide,
-  sideBySide,
-  type SideBySideSizes,
-  twoAdapters,
-} from "./side_by_side.ts";
+import { adaptedOutputs, placeOf, type SideBySide, sideBySide } from "./side_by_side.ts";
 
 type Buffers = "slots" | "records" | "values" | "y";
 type Uniforms = keyof SideBySide;
@@ -61,21 +52,6 @@ function rotated({ values, y, ...found }: Arrays<Buffers>, words: SideBySide): v
   }
 }
 
-function sized({ group, ...sizes }: SideBySideSizes & { readonly group: number }): Case<Buffers, Uniforms> {
-  const { outs, slots } = sizes;
-  const { uniforms, records, values } = twoAdapters(sizes, { count: group, sizeOf: (out) => 2 * out });
-  return {
-    name: `${slots.length} x ${outs.join(", ")}, groups of ${group}`,
-    uniforms,
-    make: (random) => ({
-      slots: Uint32Array.from(slots),
-      records,
-      values: normals(values, random),
-      y: normals(slots.length * outs.reduce((sum, out) => sum + out, 0), random),
-    }),
-  };
-}
-
 /** Pairs of outputs turned and scaled, by each row's own adapter: what RoAd does after the product. */
 export const rotatePairs: Kernel<Buffers, Uniforms> = defineKernel({
   name: "rotate_pairs",
@@ -109,12 +85,4 @@ export const rotatePairs: Kernel<Buffers, Uniforms> = defineKernel({
   }),
   reference: rotated,
   tolerance: 1e-6,
-  cases: [
-    sized({ in: 1, outs: [2], slots: [0], group: 2 }),
-    // The last linear, whose size no group divides, is of the second adapter alone, which leaves it as it is.
-    sized({ in: 5, outs: [36, 18, 7], slots: [1, 0xffffffff, 2, 1], group: 6 }),
-    sized({ in: 16, outs: [256, 64, 320], slots: [1, 0, 0xffffffff], group: 64 }),
-    sized({ in: 16, outs: [30, 258], slots: [1, 0], group: 2 }),
-  ],
-  benches: [],
 });

@@ -1,16 +1,11 @@
-import { anyWeight, nameOf, randomWeight, variantOf, weightBytes } from "./formats/cases.ts";
-import { dense } from "./formats/dense.ts";
 import type { StoredWeight, WeightFormat } from "./formats/format.ts";
 import { type OfFormats, ofFormats } from "./formats/of.ts";
 import {
-  type Bench,
   type Binding,
-  type Case,
   declareBindings,
   defineKernel,
   grid,
   type Kernel,
-  nans,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
@@ -59,44 +54,6 @@ fn main(${workgroupBuiltins}) {
 `;
 }
 
-interface Sizes {
-  readonly rows: number;
-  readonly dim: number;
-  /** Which of the format's element types the weight has. */
-  readonly variant?: number;
-}
-
-const madeOf = (format: WeightFormat, { rows, dim, variant }: Sizes) => ({
-  ...{ format, shape: { out: rows, in: dim }, types: variantOf(format, variant), scale: 1 },
-});
-
-function sized(format: WeightFormat, sizes: Sizes): Case<string, Uniforms> {
-  const { rows, dim } = sizes, weight = madeOf(format, sizes);
-  return {
-    name: nameOf(`${rows} x ${dim}`, format, weight.types),
-    uniforms: { rows, dim },
-    dtypes: weight.types,
-    make: (random) => ({ ...randomWeight(weight, random), squares: nans(rows) }),
-  };
-}
-
-function bench(format: WeightFormat, sizes: Sizes): Bench<string, Uniforms> {
-  const weight = madeOf(format, sizes);
-  return {
-    ...sized(format, sizes),
-    make: (random) => ({ ...anyWeight(weight, random), squares: nans(sizes.rows) }),
-    bytes: weightBytes(weight),
-  };
-}
-
-const cases: readonly Sizes[] = [
-  { rows: 1, dim: 1 },
-  { rows: 3, dim: 127 },
-  { rows: 5, dim: 129, variant: 1 },
-  { rows: 2, dim: 1031, variant: 2 },
-  { rows: 70, dim: 64 },
-];
-
 function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> {
   return defineKernel<string, Uniforms>({
     name,
@@ -120,8 +77,6 @@ function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> 
       }
     },
     tolerance: 1e-6,
-    cases: cases.map((sizes) => sized(format, sizes)),
-    benches: format === dense ? [bench(format, { rows: 4096, dim: 4096, variant: 1 })] : [],
   });
 }
 

@@ -1,15 +1,13 @@
 import {
   type Arrays,
-  type Case,
   defineKernel,
   grid,
   type Kernel,
-  normals,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
-import { adaptedOutputs, placeOf, sideBySide, type SideBySideSizes, twoAdapters } from "./side_by_side.ts";
+import { adaptedOutputs, placeOf, sideBySide } from "./side_by_side.ts";
 
 type Buffers = "slots" | "records" | "values" | "y";
 type Uniforms = keyof typeof uniforms;
@@ -50,26 +48,6 @@ function scaled({ values, y, ...found }: Arrays<Buffers>, words: Words): void {
   }
 }
 
-function sized(
-  { factors, ...sizes }: SideBySideSizes & { readonly factors: 0 | 1 },
-): Case<Buffers, Uniforms> {
-  const count = 3, { in: inSize, outs, slots } = sizes;
-  const { uniforms, records, values } = twoAdapters(sizes, {
-    count,
-    sizeOf: (out) => count * (inSize + out) + out,
-  });
-  return {
-    name: `${slots.length} x ${outs.join(", ")}${factors ? ", after factors" : ""}`,
-    uniforms: { ...uniforms, factors },
-    make: (random) => ({
-      slots: Uint32Array.from(slots),
-      records,
-      values: normals(values, random),
-      y: normals(slots.length * outs.reduce((sum, out) => sum + out, 0), random),
-    }),
-  };
-}
-
 /** A factor for each output, of each row's own adapter: what DoRA and IA3 do after the product. */
 export const scaleOutputs: Kernel<Buffers, Uniforms> = defineKernel({
   name: "scale_outputs",
@@ -102,11 +80,4 @@ export const scaleOutputs: Kernel<Buffers, Uniforms> = defineKernel({
   }),
   reference: scaled,
   tolerance: 1e-6,
-  cases: [
-    sized({ in: 1, outs: [1], slots: [0], factors: 0 }),
-    sized({ in: 5, outs: [37, 8], slots: [0, 1, 0xffffffff, 2, 1], factors: 1 }),
-    sized({ in: 16, outs: [256, 64, 65], slots: [1, 0, 0xffffffff], factors: 1 }),
-    sized({ in: 16, outs: [30, 257], slots: [1, 0], factors: 0 }),
-  ],
-  benches: [],
 });

@@ -1,13 +1,5 @@
 import { elementwise } from "./elementwise.ts";
-import { anyKernel, type Kernel, normals } from "./kernel.ts";
-
-/** Sizes with gates from usual ones to those beyond which exp would overflow. */
-const cases = [1, 4, 100].map((scale, i) => ({
-  count: [251, 256, 257][i],
-  inputs: (random: () => number) => ({ gate: normals([251, 256, 257][i], random, scale) }),
-}));
-
-const bench = { count: 256 * 14336 };
+import { anyKernel, type Kernel } from "./kernel.ts";
 
 /** The gradients of a gated unit. */
 export const siluGateBackward: Kernel<"dy" | "gate" | "up" | "dgate" | "dup", "count"> = elementwise({
@@ -31,8 +23,6 @@ export const siluGateBackward: Kernel<"dy" | "gate" | "up" | "dgate" | "dup", "c
     }
   },
   tolerance: 1e-5,
-  cases: [{ count: 1 }, ...cases],
-  bench,
 });
 
 /** The gated unit of a feed-forward layer. */
@@ -50,6 +40,4 @@ export const siluGate: Kernel<"gate" | "up" | "y", "count"> = elementwise({
   wasm: true,
   gradient: anyKernel(siluGateBackward),
   tolerance: 1e-5,
-  cases: [{ count: 1 }, ...cases],
-  bench,
 });

@@ -1,15 +1,12 @@
 import {
   type Binding,
   type Call,
-  type Case,
   declareBindings,
   defineKernel,
   grid,
   type Kernel,
   type Launch,
   type Limits,
-  nans,
-  normals,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
@@ -39,17 +36,6 @@ fn main(${workgroupBuiltins}) {
   y[i] = g * select(e, 1.0, g >= 0) / (1 + e) * up;
 }
 `;
-}
-
-function sized(rows: number, dim: number, scale = 1): Case<Buffers, Uniforms> {
-  return {
-    name: `${rows} rows of ${dim}, gates of about ${scale}`,
-    uniforms: { rows, dim },
-    make: (random) => ({
-      gateUp: normals(2 * rows * dim, random).map((value, i) => i % (2 * dim) < dim ? scale * value : value),
-      y: nans(rows * dim),
-    }),
-  };
 }
 
 function launchFrom(
@@ -93,6 +79,4 @@ export const siluGateUp: Kernel<Buffers, Uniforms> = defineKernel({
   },
   wasm: ({ rows, dim }) => ({ function: "silu_gate_up", args: ["gateUp", "y", rows, dim] }),
   tolerance: 1e-5,
-  cases: [sized(1, 1), sized(3, 251), sized(2, 256, 4), sized(5, 257, 100)],
-  benches: [{ ...sized(256, 14336), bytes: 3 * 256 * 14336 * 4 }],
 });

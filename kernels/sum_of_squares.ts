@@ -1,10 +1,7 @@
 import {
-  type Case,
   defineKernel,
   grid,
   type Kernel,
-  nans,
-  normals,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
@@ -60,12 +57,6 @@ fn main(${workgroupBuiltins}) {
 }
 `;
 
-const sized = (count: number): Case<Buffers, "count"> => ({
-  name: `${count}`,
-  uniforms: { count },
-  make: (random) => ({ x: normals(count, random), sum: nans(1) }),
-});
-
 /** The square of a vector's norm, summed in an order that depends on its length alone. */
 export const sumOfSquares: Kernel<Buffers, "count"> = defineKernel({
   name: "sum_of_squares",
@@ -96,6 +87,4 @@ export const sumOfSquares: Kernel<Buffers, "count"> = defineKernel({
     sum[0] = all;
   },
   tolerance: 1e-6,
-  cases: [sized(1), sized(251), sized(256), sized(257), sized(65536), sized(65537), sized(200003)],
-  benches: [{ ...sized(2 ** 22), bytes: 2 ** 24 }],
 });

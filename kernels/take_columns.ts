@@ -1,11 +1,8 @@
 import {
   anyKernel,
-  type Case,
   defineKernel,
   grid,
   type Kernel,
-  nans,
-  normals,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
@@ -29,15 +26,6 @@ fn main(${workgroupBuiltins}) {
   y[i] = x[i / uniforms.dim * uniforms.stride + uniforms.at + i % uniforms.dim];
 }
 `;
-
-function sized(words: Readonly<Record<Uniforms, number>>): Case<Buffers, Uniforms> {
-  const { rows, dim, stride, at } = words;
-  return {
-    name: `${rows} rows, ${dim} of ${stride} columns from ${at}`,
-    uniforms: words,
-    make: (random) => ({ x: normals(rows * stride, random), y: nans(rows * dim) }),
-  };
-}
 
 /** Some columns of a table as one of their own. */
 export const takeColumns: Kernel<Buffers, Uniforms> = defineKernel({
@@ -72,11 +60,4 @@ export const takeColumns: Kernel<Buffers, Uniforms> = defineKernel({
     overwritten: ["y"],
   }),
   tolerance: 0,
-  cases: [
-    sized({ rows: 1, dim: 1, stride: 1, at: 0 }),
-    sized({ rows: 3, dim: 7, stride: 11, at: 4 }),
-    sized({ rows: 5, dim: 64, stride: 192, at: 64 }),
-    sized({ rows: 2, dim: 257, stride: 300, at: 0 }),
-  ],
-  benches: [{ ...sized({ rows: 256, dim: 4096, stride: 12288, at: 4096 }), bytes: 2 * 256 * 4096 * 4 }],
 });

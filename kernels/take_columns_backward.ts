@@ -1,9 +1,7 @@
 import {
-  type Case,
   defineKernel,
   grid,
   type Kernel,
-  normals,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
@@ -27,15 +25,6 @@ fn main(${workgroupBuiltins}) {
 }
 `;
 
-function sized(words: Readonly<Record<Uniforms, number>>): Case<Buffers, Uniforms> {
-  const { rows, dim, stride, at } = words;
-  return {
-    name: `${rows} rows, ${dim} of ${stride} columns from ${at}`,
-    uniforms: words,
-    make: (random) => ({ dy: normals(rows * dim, random), dx: normals(rows * stride, random) }),
-  };
-}
-
 /** The gradient of `take_columns` by its input. */
 export const takeColumnsBackward: Kernel<Buffers, Uniforms> = defineKernel({
   name: "take_columns_backward",
@@ -58,11 +47,4 @@ export const takeColumnsBackward: Kernel<Buffers, Uniforms> = defineKernel({
     }
   },
   tolerance: 1e-6,
-  cases: [
-    sized({ rows: 1, dim: 1, stride: 1, at: 0 }),
-    sized({ rows: 3, dim: 7, stride: 11, at: 4 }),
-    sized({ rows: 5, dim: 64, stride: 192, at: 64 }),
-    sized({ rows: 2, dim: 257, stride: 300, at: 0 }),
-  ],
-  benches: [{ ...sized({ rows: 256, dim: 4096, stride: 12288, at: 4096 }), bytes: 3 * 256 * 4096 * 4 }],
 });

@@ -4,11 +4,12 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { formats, kernels, type OfFormats } from "../kernels/mod.ts";
 import { importsOf, root, type Source, sourceAt, sourcesUnder } from "./architecture.ts";
+import { publishedSources, unpublished } from "./pack/compile.ts";
 
 interface Room {
   /** Rooms whose values and types it may import. */
@@ -28,6 +29,8 @@ const ground = ["kernels", "tensor", "errors"];
  */
 const rooms: Readonly<Record<string, Room>> = {
   kernels: { uses: [] },
+  // For tests and benches alone: nothing of the library may use them.
+  "kernels/cases": { uses: ["kernels"] },
   errors: { uses: [] },
   breathe: { uses: [] },
   contest: { uses: [] },
@@ -90,6 +93,7 @@ const rim = ["mod", "cli"];
 const knowsRuntime = ["runtime", "cli"];
 
 function roomOf(path: string): string {
+  if (path.startsWith("kernels/cases/")) return "kernels/cases";
   if (path.startsWith("kernels/")) return "kernels";
   if (path.startsWith("src/adapters/methods/")) return "adapters/methods";
   if (path === "src/device/device.ts") return "device";
@@ -295,6 +299,26 @@ test("runtimes: nothing outside runtime/ and cli/ names one", () => {
       return line ? [`${path}: ${line.trim()}`] : [];
     });
   assert.deepEqual(offenders, []);
+});
+
+test("package: what is published imports no sizes of tests, nor anything else that is not", () => {
+  const published = publishedSources();
+  assert.ok(published.includes("kernels/linear.ts") && published.includes("src/cli/main.ts"));
+  assert.deepEqual(published.filter((path) => path.startsWith("kernels/cases/")), []);
+  const beyond = published.map(sourceAt).flatMap(({ path, imports }) =>
+    imports.filter(({ target, local }) => local && !published.includes(target)).map(({ target }) =>
+      `${path} imports ${target}`
+    )
+  );
+  assert.deepEqual(beyond, []);
+  for (const kernel of kernels) assert.ok(!("cases" in kernel || "benches" in kernel), kernel.name);
+});
+
+test("package: both publishers leave the same out", () => {
+  const { publish: { exclude } } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
+  for (const path of unpublished) {
+    assert.ok(exclude.includes(path.replace(/\/$/, "")), `deno.json publishes ${path}`);
+  }
 });
 
 test("kernels: every kernel of a file in kernels/ is in mod.ts once, under its file's name", async () => {

@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { adamw, adamwHyper } from "../kernels/adamw.ts";
+import { casesOf } from "../kernels/cases/mod.ts";
 import { causalAttention } from "../kernels/causal_attention.ts";
 import { causalAttentionBackward } from "../kernels/causal_attention_backward.ts";
-import { bounds, sizesOf } from "../kernels/causal/packed.ts";
+import { bounds, sizesOf } from "../kernels/cases/packed.ts";
 import { clipFactor } from "../kernels/clip_factor.ts";
 import { copy } from "../kernels/copy.ts";
 import { crossEntropyHead } from "../kernels/cross_entropy_head.ts";
@@ -317,7 +318,7 @@ test("clip_factor brings the norm of sum_of_squares down to the limit, and leave
 test("training kernels' cpu forms agree with their references on every case", () => {
   for (const kernel of training) {
     if (!kernel.cpu) continue;
-    for (const { name, uniforms, dtypes, make } of kernel.cases) {
+    for (const { name, uniforms, dtypes, make } of casesOf(kernel).cases) {
       const made = make(randomSource(11));
       const [expected, actual] = [kernel.reference, kernel.cpu].map((run) => {
         const arrays = Object.fromEntries(
@@ -340,7 +341,8 @@ test("training kernels' cpu forms agree with their references on every case", ()
 
 test("training kernels launch within WebGPU's guaranteed limits in every case and bench", () => {
   for (const kernel of training) {
-    for (const { name, uniforms, dtypes } of [...kernel.cases, ...kernel.benches]) {
+    const { cases, benches } = casesOf(kernel);
+    for (const { name, uniforms, dtypes } of [...cases, ...benches]) {
       const all = Object.fromEntries(
         Object.entries(kernel.buffers).map(([buffer, spec]) => [buffer, dtypes?.[buffer] ?? spec.dtypes[0]]),
       );

@@ -19,6 +19,7 @@ import { withTables } from "../bench/report.ts";
 import { formatRecording, type Recording, recordings, type Run, slug, withRun } from "../bench/results.ts";
 import { markdownTable } from "../bench/table.ts";
 import { timePrograms } from "../bench/timer.ts";
+import { casesOf } from "../kernels/cases/mod.ts";
 import { copy, kernels } from "../kernels/mod.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device, Program } from "../src/device/device.ts";
@@ -74,7 +75,7 @@ test("prepareCase copies inputs beyond a cache and shares outputs", async () => 
   const device: Device = { ...inner, prepare: (plan) => (plans.push(plan), inner.prepare(plan)) };
   const kernel = kernels.find(({ name }) => name === "linear")!;
   const context = { device, quick: true, log: () => {} };
-  const { programs } = await prepareCase(context, { kernel, testCase: kernel.cases[0] });
+  const { programs } = await prepareCase(context, { kernel, testCase: casesOf(kernel).cases[0] });
   assert.equal(programs.length, 64);
   const bound = (name: string): number => new Set(plans.map(([{ buffers }]) => buffers[name])).size;
   assert.deepEqual([bound("weight"), bound("x"), bound("y")], [64, 64, 1]);

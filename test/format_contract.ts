@@ -5,23 +5,16 @@
  */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { crossEntropyHead } from "../kernels/cross_entropy_head.ts";
-import { crossEntropyLoss } from "../kernels/cross_entropy_loss.ts";
 import type { WeightArrays, WeightFormat, WeightTypes } from "../kernels/formats/format.ts";
-import { variantOf } from "../kernels/formats/cases.ts";
-import type { OfFormats } from "../kernels/formats/of.ts";
+import { weightCases } from "../kernels/cases/mod.ts";
+import { variantOf } from "../kernels/cases/weights.ts";
 import { widen } from "../kernels/half.ts";
 import { type DType, type Kernel, normals, portableLimits, type TypedArray } from "../kernels/kernel.ts";
-import { linear } from "../kernels/linear.ts";
-import { linearBias } from "../kernels/linear_bias.ts";
-import { linearTransposed } from "../kernels/linear_transposed.ts";
-import { rowSquares } from "../kernels/row_squares.ts";
 import { distance, randomSource } from "./kernel_contract.ts";
 
 /** The kernels that read a weight, by one of a format. */
 export function kernelsOf(format: WeightFormat): Kernel[] {
-  return [linear, linearBias, linearTransposed, crossEntropyHead, crossEntropyLoss, rowSquares]
-    .map((kernel) => (kernel as unknown as OfFormats<string, string>).of(format));
+  return weightCases(format).map(({ kernel }) => kernel);
 }
 
 const arrayOf: Readonly<Record<DType, new (length: number) => TypedArray>> = {
@@ -98,8 +91,8 @@ export function checkHost(format: WeightFormat): void {
 
 /** Shapes and counts of numbers that no weight has. */
 export function checkRefusals(format: WeightFormat): void {
-  for (const kernel of kernelsOf(format)) {
-    const { uniforms, dtypes: given } = kernel.cases[0];
+  for (const { kernel, cases } of weightCases(format)) {
+    const { uniforms, dtypes: given } = cases[0];
     const dtypes = Object.fromEntries(
       Object.entries(kernel.buffers).map(([name, { dtypes }]) => [name, given?.[name] ?? dtypes[0]]),
     );

@@ -6,9 +6,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { planLong } from "../kernels/fft/long_plan.ts";
-import { mixedArrays, mixedBank } from "../kernels/fourier/linears_case.ts";
-import { fourierTable, inOrder, randomFrequencies } from "../kernels/fourier_table.ts";
-import { anyKernel, type Case, type Kernel, nans, normals, portableLimits } from "../kernels/kernel.ts";
+import { mixedArrays, mixedBank } from "../kernels/cases/fourier_adapters.ts";
+import { fourierTable, inOrder } from "../kernels/fourier_table.ts";
+import { randomFrequencies } from "../kernels/cases/random_frequencies.ts";
+import type { Case } from "../kernels/cases/mod.ts";
+import { anyKernel, type Kernel, nans, normals, portableLimits } from "../kernels/kernel.ts";
 import { fourierDelta, fourierGradient, fourierLinears } from "../kernels/mod.ts";
 import { inEveryGpuCase, testGpu } from "./devices.ts";
 import { checkCase } from "./kernel_contract.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { mixedArrays, mixedBank } from "../kernels/fourier/linears_case.ts";
+import { mixedArrays, mixedBank } from "../kernels/cases/fourier_adapters.ts";
 import { narrow } from "../kernels/half.ts";
 import { anyKernel, type DType, type Kernel, nans, normals, type TypedArray } from "../kernels/kernel.ts";
 import {
@@ -12,7 +12,7 @@ import {
   ropeCache,
   siluGateUp,
 } from "../kernels/mod.ts";
-import { turns } from "../kernels/rope.ts";
+import { turns } from "../kernels/cases/turns.ts";
 import type { Device } from "../src/device/device.ts";
 import { joinNeighbours } from "../src/device/join.ts";
 import { callOf, type Plan, type Step, step } from "../src/plan.ts";

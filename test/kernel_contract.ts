@@ -6,7 +6,6 @@
 import assert from "node:assert/strict";
 import {
   type Call,
-  type Case,
   type DType,
   inWay,
   type Kernel,
@@ -14,6 +13,7 @@ import {
   type TypedArray,
 } from "../kernels/kernel.ts";
 import { widen } from "../kernels/half.ts";
+import { type Case, casesOf, type KernelCases } from "../kernels/cases/mod.ts";
 import type { Device } from "../src/device/device.ts";
 import type { Step } from "../src/plan.ts";
 import { type HostTensor, tensor } from "../src/tensor.ts";
@@ -110,7 +110,7 @@ export async function checkCase(
 }
 
 /** The last case of each combination of element types: what a GPU is given where compiling every text takes too long. */
-export function lastCases({ cases }: Kernel): Case[] {
+export function lastCases({ cases }: KernelCases): Case[] {
   return [...new Map(cases.map((testCase) => [JSON.stringify(testCase.dtypes ?? {}), testCase])).values()];
 }
 
@@ -119,7 +119,7 @@ export async function checkTexts(
   gpu: GPUDevice,
   { kernel, limits }: { readonly kernel: Kernel; readonly limits: Limits },
 ): Promise<void> {
-  for (const testCase of kernel.cases) {
+  for (const testCase of casesOf(kernel).cases) {
     for (const way of inEveryWay(kernel, testCase, limits)) {
       for (const { wgsl } of way.launch(callOf(kernel, testCase), limits).dispatches) {
         gpu.pushErrorScope("validation");

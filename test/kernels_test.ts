@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Case, type Kernel, portableLimits } from "../kernels/kernel.ts";
+import { type Case, casesOf } from "../kernels/cases/mod.ts";
+import { type Kernel, portableLimits } from "../kernels/kernel.ts";
 import { kernels } from "../kernels/mod.ts";
 import { callOf, checkCase, checkTexts, inEveryWay, lastCases } from "./kernel_contract.ts";
 import { everyDevice, everyGpuCase, testGpu } from "./devices.ts";
@@ -13,21 +14,23 @@ test("kernels: every file's kernel is listed once, with cases, on a CPU and a GP
   assert.ok(names.length >= 13, `only ${names}`);
   assert.equal(new Set(names).size, names.length);
   assert.deepEqual([...devices.values()].map(({ kind }) => kind), ["cpu", "cpu", "cpu", "cpu", "webgpu"]);
-  for (const { name, cases } of kernels) assert.ok(cases.length > 0, `${name} has no case`);
+  for (const kernel of kernels) assert.ok(casesOf(kernel).cases.length > 0, `${kernel.name} has no case`);
 });
 
 /** Each way but the usual one with one case, its last: a software GPU takes long to compile one. */
 function aCaseEach(kernel: Kernel): { readonly way: Kernel; readonly testCase: Case }[] {
-  const all = kernel.cases.flatMap((testCase) =>
+  const all = casesOf(kernel).cases.flatMap((testCase) =>
     inEveryWay(kernel, testCase, gpu.limits).slice(1).map((way) => ({ way, testCase }))
   );
   return [...new Map(all.map((one) => [one.way.name, one])).values()];
 }
 
 for (const kernel of kernels) {
+  const own = casesOf(kernel);
   for (const [name, device] of devices) {
-    const cases = !everyGpuCase && device === gpu ? lastCases(kernel) : kernel.cases;
-    const which = cases === kernel.cases ? "every case" : "a case of each dtype";
+    const few = !everyGpuCase && device === gpu;
+    const cases = few ? lastCases(own) : own.cases;
+    const which = few ? "a case of each dtype" : "every case";
     test(`${kernel.name} on ${name} gives the reference's numbers, in ${which}`, async () => {
       for (const testCase of cases) await checkCase(device, { kernel, testCase, seed: 1 });
     });
@@ -48,7 +51,7 @@ for (const kernel of kernels) {
   }
 
   test(`${kernel.name} launches every case and bench in every way within WebGPU's guaranteed limits`, () => {
-    for (const testCase of [...kernel.cases, ...kernel.benches]) {
+    for (const testCase of [...own.cases, ...own.benches]) {
       for (const { name, launch } of inEveryWay(kernel, testCase, portableLimits)) {
         const { dispatches } = launch(callOf(kernel, testCase), portableLimits);
         assert.ok(dispatches.length > 0, name);

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { planLong } from "../kernels/fft/long_plan.ts";
 import { planTransform } from "../kernels/fft/plan.ts";
 import { workBytes } from "../kernels/fft/wgsl.ts";
-import { type Case, type Kernel, nans, normals, portableLimits } from "../kernels/kernel.ts";
+import type { Case } from "../kernels/cases/mod.ts";
+import { type Kernel, nans, normals, portableLimits } from "../kernels/kernel.ts";
 import {
   bitsOf,
   fourierDelta,

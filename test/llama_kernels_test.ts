@@ -1,18 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { type Case, casesOf } from "../kernels/cases/mod.ts";
 import { add } from "../kernels/add.ts";
 import { attention } from "../kernels/attention.ts";
 import { embedding } from "../kernels/embedding.ts";
 import { bfloat16ToFloat32, float16ToFloat32 } from "../kernels/half.ts";
-import {
-  type Case,
-  type Kernel,
-  type Launch,
-  normals,
-  portableLimits,
-  type TypedArray,
-} from "../kernels/kernel.ts";
+import { type Kernel, type Launch, normals, portableLimits, type TypedArray } from "../kernels/kernel.ts";
 import { linear } from "../kernels/linear.ts";
 import { linearBias } from "../kernels/linear_bias.ts";
 import { loraLinear } from "../kernels/lora_linear.ts";
@@ -94,7 +88,7 @@ function widened(kernel: Kernel, { make, dtypes }: Case, random: () => number): 
 
 test("Kernel.cpu gives what Kernel.reference gives, for every case", () => {
   for (const kernel of all) {
-    for (const one of kernel.cases) {
+    for (const one of casesOf(kernel).cases) {
       const arrays = widened(kernel, one, source(11));
       const [expected, got] = both(kernel, arrays, one.uniforms);
       for (const [name, { access }] of Object.entries(kernel.buffers)) {
@@ -110,7 +104,8 @@ test("Kernel.cpu gives what Kernel.reference gives, for every case", () => {
 
 test("Kernel.launch stays within portable limits and binds each buffer once, for every case and bench", () => {
   for (const kernel of all) {
-    for (const { name, uniforms, dtypes } of [...kernel.cases, ...kernel.benches]) {
+    const { cases, benches } = casesOf(kernel);
+    for (const { name, uniforms, dtypes } of [...cases, ...benches]) {
       const usual = Object.entries(kernel.buffers).map(([buffer, { dtypes }]) => [buffer, dtypes[0]]);
       const launch = kernel.launch(
         { uniforms, dtypes: { ...Object.fromEntries(usual), ...dtypes } },

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create } from "webgpu";
+import type { Case } from "../kernels/cases/mod.ts";
 import {
   anyKernel,
-  type Case,
   type DType,
   type Kernel,
   type Limits,

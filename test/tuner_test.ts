@@ -20,8 +20,6 @@ function kernelOf(name: string, programs = "v1"): Kernel {
     }),
     reference() {},
     tolerance: 0,
-    cases: [],
-    benches: [],
   };
 }
 

@@ -8,6 +8,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
+import { casesOf } from "../kernels/cases/mod.ts";
 import { add, anyKernel, fourierLinear, kernels } from "../kernels/mod.ts";
 import { wasmBytes } from "../kernels/wasm_bytes.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
@@ -27,7 +28,9 @@ test("kernels/wasm_bytes.ts is what `deno task build:wasm` makes of kernels/asse
 
 test("wasmBytes exports every function that a kernel's wasm names, and those alone", () => {
   const named = new Set(
-    kernels.flatMap(({ wasm, cases }) => wasm ? cases.map(({ uniforms }) => wasm(uniforms)?.function) : []),
+    kernels.flatMap((kernel) =>
+      casesOf(kernel).cases.map(({ uniforms }) => kernel.wasm?.(uniforms)?.function)
+    ),
   );
   named.delete(undefined);
   const exported = WebAssembly.Module.exports(new WebAssembly.Module(wasmBytes()))
@@ -110,7 +113,9 @@ test("cpuDevice: a released tensor's room is used again, zeroed, and releasing i
 
 test("cpuDevice: programs give their scratch back", async () => {
   const device = cpuDevice();
-  const { uniforms, make } = fourierLinear.cases.find(({ name }) => name === "mixed rows 256 x 768")!;
+  const { uniforms, make } = casesOf(anyKernel(fourierLinear)).cases.find(({ name }) =>
+    name === "mixed rows 256 x 768"
+  )!;
   const buffers = Object.fromEntries(
     Object.entries(make(Math.random)).map(([name, data]) => [name, device.upload(tensor(data))]),
   );

@@ -52,8 +52,6 @@ const added = (
     },
     reference() {},
     tolerance: 0,
-    cases: [],
-    benches: [],
   });
 
 const count = 1000;

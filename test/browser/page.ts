@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { type Case, type Kernel, kernels } from "../../kernels/mod.ts";
+import { type Case, casesOf } from "../../kernels/cases/mod.ts";
+import { type Kernel, kernels } from "../../kernels/mod.ts";
 import { cpuDevice } from "../../src/device/cpu.ts";
 import type { Device } from "../../src/device/device.ts";
 import { webgpuDevice } from "../../src/device/webgpu.ts";
@@ -45,9 +46,10 @@ export async function testKernels({ everything }: { readonly everything: boolean
     }
   };
   for (const kernel of kernels) {
-    await checkAll(device, kernel, everything ? kernel.cases : kernel.cases.slice(-1));
+    const { cases } = casesOf(kernel);
+    await checkAll(device, kernel, everything ? cases : cases.slice(-1));
     await check(`${kernel.name}'s texts`, () => checkTexts(gpu.device, { kernel, limits: device.limits }));
-    if (kernel.wasm) await checkAll(cpu, kernel, kernel.cases);
+    if (kernel.wasm) await checkAll(cpu, kernel, cases);
   }
   device.destroy();
   return { description: gpu.description, passed, failures };

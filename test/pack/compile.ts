@@ -20,8 +20,19 @@ import process from "node:process";
 import { root, sourcesUnder } from "../architecture.ts";
 import { declareGlobals, globalTypes, globalTypesFile } from "./declarations.ts";
 
-/** Sources that are for this repository only. */
-const ours = ["src/cli/wgsl.ts"];
+/** Sources that are for this repository only: files, and folders by their paths with a slash. */
+export const unpublished: readonly string[] = ["src/cli/wgsl.ts", "kernels/cases/", "kernels/assembly/"];
+
+/** Paths of the sources that are published. */
+export function publishedSources(): readonly string[] {
+  const all = [...sourcesUnder("kernels"), ...sourcesUnder("src")].map(({ path }) => path);
+  return [
+    "mod.ts",
+    ...all.filter((path) =>
+      !unpublished.some((own) => path === own || (own.endsWith("/") && path.startsWith(own)))
+    ),
+  ];
+}
 
 /** Comments that bundlers read: a file that has one keeps its comments. */
 const forBundlers = /\/\* (?:@vite-ignore|webpackIgnore)/;
@@ -63,9 +74,7 @@ function runCompiler(out: string): void {
       join(folder, "untyped.d.ts"),
       untyped.map((name) => `declare module "${name}";\n`).join(""),
     );
-    const sources = [...sourcesUnder("kernels"), ...sourcesUnder("src")].map(({ path }) => path)
-      .filter((path) => !path.startsWith("kernels/assembly/") && !ours.includes(path));
-    const files = [join(folder, "untyped.d.ts"), ...["mod.ts", ...sources].map((path) => join(root, path))];
+    const files = [join(folder, "untyped.d.ts"), ...publishedSources().map((path) => join(root, path))];
     const compiler = join(root, "node_modules/typescript/lib/tsc.js");
     const run = (to: string, comments: boolean): void => {
       const config = join(folder, "tsconfig.json");

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Sizes } from "./wgsl.ts";
+import type { Sizes } from "../causal/wgsl.ts";
 
 /** Documents by their lengths, and the heads that attend. */
 export interface Packed {

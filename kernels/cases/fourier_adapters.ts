@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { fourierTable, inOrder, randomFrequencies } from "../fourier_table.ts";
+import { fourierTable, inOrder } from "../fourier_table.ts";
+import { randomFrequencies } from "./random_frequencies.ts";
 import { normals, type TypedArray } from "../kernel.ts";
 import { bitsOf, noSlot, recordWords } from "../record.ts";
-import { type LinearsBuffer, startOf } from "./linears.ts";
+import { type LinearsBuffer, startOf } from "../fourier/linears.ts";
 
 /** Sizes of a case, and how many coefficients each adapter has for each linear. */
 export interface MixedSize {

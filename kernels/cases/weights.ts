@@ -4,9 +4,22 @@
  * @module
  */
 import { narrow } from "../half.ts";
-import { type DType, normals, type TypedArray } from "../kernel.ts";
-import { dense } from "./dense.ts";
-import type { WeightArrays, WeightFormat, WeightShape, WeightTypes } from "./format.ts";
+import { type DType, type Kernel, normals, type TypedArray } from "../kernel.ts";
+import type { Bench, Case } from "./case.ts";
+import { dense } from "../formats/dense.ts";
+import type { WeightArrays, WeightFormat, WeightShape, WeightTypes } from "../formats/format.ts";
+
+/** A case of a kernel by a weight of any format, by the type of the kernel by a dense one. */
+export type CaseBy<K extends Pick<Kernel<never, never>, "uniforms">> = Case<
+  string,
+  keyof K["uniforms"] & string
+>;
+
+/** A bench size of such a kernel. */
+export type BenchBy<K extends Pick<Kernel<never, never>, "uniforms">> = Bench<
+  string,
+  keyof K["uniforms"] & string
+>;
 
 /** What sizes of a case say of its weight. */
 export interface WeightCase {
@@ -17,7 +30,7 @@ export interface WeightCase {
 }
 
 /** The cases of a format. */
-export function casesOf<S extends WeightCase>(format: WeightFormat, cases: readonly S[]): readonly S[] {
+export function casesBy<S extends WeightCase>(format: WeightFormat, cases: readonly S[]): readonly S[] {
   return format === dense ? cases : cases.filter(({ floats }) => !floats);
 }
 

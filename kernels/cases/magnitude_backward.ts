@@ -1,0 +1,20 @@
+import { normals } from "../kernel.ts";
+import { magnitudeBackward } from "../magnitude_backward.ts";
+import { type CaseOf, casesFor, type KernelCases } from "./case.ts";
+
+const sized = (rows: number, out: number, offset: number): CaseOf<typeof magnitudeBackward> => ({
+  name: `${rows} x ${out}, magnitudes at ${offset}`,
+  uniforms: { rows, out, offset },
+  make: (random) => ({
+    t: normals(rows * out, random),
+    values: normals(offset + out + 3, random),
+    norms: Float32Array.from({ length: out }, () => 0.5 + random()),
+    gradient: normals(offset + out + 3, random),
+    dy: normals(rows * out, random),
+  }),
+});
+
+/** Cases of {@linkcode magnitudeBackward}. */
+export const magnitudeBackwardCases: KernelCases = casesFor(magnitudeBackward, {
+  cases: [sized(1, 1, 0), sized(3, 33, 5), sized(37, 16, 8), sized(530, 20, 0)],
+});

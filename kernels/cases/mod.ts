@@ -1,0 +1,134 @@
+/**
+ * Every kernel's cases and bench sizes.
+ *
+ * @module
+ */
+import { activationCases } from "./activations.ts";
+import { adamwCases } from "./adamw.ts";
+import { addBiasCases } from "./add_bias.ts";
+import { addTransposedCases } from "./add_transposed.ts";
+import { attentionCases } from "./attention.ts";
+import { causalAttentionCases } from "./causal_attention.ts";
+import { causalAttentionBackwardCases } from "./causal_attention_backward.ts";
+import { clipFactorCases } from "./clip_factor.ts";
+import { crossEntropyHeadCases } from "./cross_entropy_head.ts";
+import { crossEntropyLossCases } from "./cross_entropy_loss.ts";
+import { embeddingCases } from "./embedding.ts";
+import { exchangeCases } from "./exchange.ts";
+import { fillCases } from "./fill.ts";
+import { fourierDeltaCases } from "./fourier_delta.ts";
+import { fourierGradientCases } from "./fourier_gradient.ts";
+import { fourierLinearCases } from "./fourier_linear.ts";
+import { fourierLinearsCases } from "./fourier_linears.ts";
+import { kvCacheCases } from "./kv_cache.ts";
+import { layerNormCases } from "./layer_norm.ts";
+import { layerNormBackwardCases } from "./layer_norm_backward.ts";
+import { linearCases } from "./linear.ts";
+import { linearBiasCases } from "./linear_bias.ts";
+import { linearTransposedCases } from "./linear_transposed.ts";
+import { loraBackwardCases } from "./lora_backward.ts";
+import { loraLinearCases } from "./lora_linear.ts";
+import { loraNormsCases } from "./lora_norms.ts";
+import { loraProductCases } from "./lora_product.ts";
+import { magnitudeCases } from "./magnitude.ts";
+import { magnitudeBackwardCases } from "./magnitude_backward.ts";
+import { nextTokensCases } from "./next_tokens.ts";
+import { placeColumnsCases } from "./place_columns.ts";
+import { reflectCases } from "./reflect.ts";
+import { reflectOutputsCases } from "./reflect_outputs.ts";
+import { rmsNormCases } from "./rms_norm.ts";
+import { rmsNormBackwardCases } from "./rms_norm_backward.ts";
+import { ropeCases } from "./rope.ts";
+import { ropeBackwardCases } from "./rope_backward.ts";
+import { ropeCacheCases } from "./rope_cache.ts";
+import { rotateBlocksCases } from "./rotate_blocks.ts";
+import { rotatePairsCases } from "./rotate_pairs.ts";
+import { rowSquaresCases } from "./row_squares.ts";
+import { sampleCases } from "./sample.ts";
+import { scaleOutputsCases } from "./scale_outputs.ts";
+import { siluGateUpCases } from "./silu_gate_up.ts";
+import { sumOfSquaresCases } from "./sum_of_squares.ts";
+import { takeColumnsCases } from "./take_columns.ts";
+import { takeColumnsBackwardCases } from "./take_columns_backward.ts";
+import { isElementwise } from "../elementwise.ts";
+import type { WeightFormat } from "../formats/format.ts";
+import { formats } from "../formats/mod.ts";
+import type { Kernel } from "../kernel.ts";
+import type { KernelCases } from "./case.ts";
+import { elementwiseCases } from "./elementwise.ts";
+
+export type { Bench, Case, KernelCases } from "./case.ts";
+
+/** Cases of the kernels that read a weight, by a weight of a format. */
+const ofWeights: readonly ((format: WeightFormat) => KernelCases)[] = [
+  linearCases,
+  linearBiasCases,
+  linearTransposedCases,
+  crossEntropyHeadCases,
+  crossEntropyLossCases,
+  rowSquaresCases,
+];
+
+/** Cases of the other kernels; an elementwise kernel is here only where the usual sizes do not serve. */
+const ofOthers: readonly KernelCases[] = [
+  ...activationCases,
+  adamwCases,
+  addBiasCases,
+  addTransposedCases,
+  attentionCases,
+  causalAttentionCases,
+  causalAttentionBackwardCases,
+  clipFactorCases,
+  embeddingCases,
+  exchangeCases,
+  fillCases,
+  fourierDeltaCases,
+  fourierGradientCases,
+  fourierLinearCases,
+  fourierLinearsCases,
+  kvCacheCases,
+  layerNormCases,
+  layerNormBackwardCases,
+  loraBackwardCases,
+  loraLinearCases,
+  loraNormsCases,
+  loraProductCases,
+  magnitudeCases,
+  magnitudeBackwardCases,
+  nextTokensCases,
+  placeColumnsCases,
+  reflectCases,
+  reflectOutputsCases,
+  rmsNormCases,
+  rmsNormBackwardCases,
+  ropeCases,
+  ropeBackwardCases,
+  ropeCacheCases,
+  rotateBlocksCases,
+  rotatePairsCases,
+  sampleCases,
+  scaleOutputsCases,
+  siluGateUpCases,
+  sumOfSquaresCases,
+  takeColumnsCases,
+  takeColumnsBackwardCases,
+];
+
+/** Every kernel that reads a weight, by one of a format, with its cases. */
+export function weightCases(format: WeightFormat): readonly KernelCases[] {
+  return ofWeights.map((of) => of(format));
+}
+
+const known = new Map([...ofOthers, ...formats.flatMap(weightCases)].map((one) => [one.kernel, one]));
+
+/**
+ * The cases of a kernel of the library.
+ *
+ * @throws Error for a kernel that has none.
+ */
+export function casesOf(kernel: Kernel): KernelCases {
+  const own = known.get(kernel);
+  if (own) return own;
+  if (isElementwise(kernel)) return elementwiseCases(kernel);
+  throw new Error(`Cannot test ${kernel.name}: kernels/cases/mod.ts has no cases of it`);
+}

@@ -1,0 +1,51 @@
+import { normals } from "../kernel.ts";
+import { ropeCache } from "../rope_cache.ts";
+import { type CaseOf, casesFor, type KernelCases } from "./case.ts";
+import { turns } from "./turns.ts";
+
+interface Heads {
+  readonly rows: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+}
+
+interface Sizes extends Heads {
+  readonly cacheRows: number;
+  /** Rows that point past the cache. */
+  readonly skipped?: number;
+}
+
+/** The rows go to different places, in reverse. */
+function sized({ skipped = 0, ...sizes }: Sizes): CaseOf<typeof ropeCache> {
+  const { rows, heads, kvHeads, headDim, cacheRows } = sizes;
+  return {
+    name: `${rows} rows, ${heads}/${kvHeads} heads of ${headDim} into ${cacheRows}, ${skipped} skipped`,
+    uniforms: sizes,
+    make: (random) => ({
+      qkv: normals(rows * (heads + 2 * kvHeads) * headDim, random),
+      table: turns(37, headDim),
+      positions: Uint32Array.from({ length: rows }, () => Math.floor(random() * 37)),
+      index: Uint32Array.from({ length: rows }, (_, r) => r < skipped ? cacheRows + r : cacheRows - 1 - r),
+      keys: normals(cacheRows * kvHeads * headDim, random),
+      values: normals(cacheRows * kvHeads * headDim, random),
+    }),
+  };
+}
+
+/** Cases of {@linkcode ropeCache}. */
+export const ropeCacheCases: KernelCases = casesFor(ropeCache, {
+  cases: [
+    sized({ rows: 1, heads: 1, kvHeads: 1, headDim: 2, cacheRows: 1 }),
+    sized({ rows: 3, heads: 5, kvHeads: 1, headDim: 6, cacheRows: 7, skipped: 1 }),
+    sized({ rows: 2, heads: 8, kvHeads: 4, headDim: 32, cacheRows: 5 }),
+    sized({ rows: 7, heads: 3, kvHeads: 3, headDim: 128, cacheRows: 11, skipped: 2 }),
+    sized({ rows: 1, heads: 2, kvHeads: 2, headDim: 258, cacheRows: 3 }),
+  ],
+  benches: [
+    {
+      ...sized({ rows: 64, heads: 32, kvHeads: 8, headDim: 64, cacheRows: 4096 }),
+      bytes: 4 * 64 * 64 * (2 * 32 + 4 * 8),
+    },
+  ],
+});
