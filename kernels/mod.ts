@@ -54,6 +54,8 @@ import { rotatePairs } from "./rotate_pairs.ts";
 import { rowSquares } from "./row_squares.ts";
 import { sample } from "./sample.ts";
 import { scale } from "./scale.ts";
+import { scaleColumns } from "./scale_columns.ts";
+import { scaleColumnsBackward } from "./scale_columns_backward.ts";
 import { scaleOutputs } from "./scale_outputs.ts";
 import { silu, siluBackward } from "./silu.ts";
 import { siluGate, siluGateBackward } from "./silu_gate.ts";
@@ -61,6 +63,7 @@ import { siluGateUp } from "./silu_gate_up.ts";
 import { sumOfSquares } from "./sum_of_squares.ts";
 import { takeColumns } from "./take_columns.ts";
 import { takeColumnsBackward } from "./take_columns_backward.ts";
+import { weightGradient } from "./weight_gradient.ts";
 
 export {
   adamw,
@@ -113,6 +116,8 @@ export {
   rowSquares,
   sample,
   scale,
+  scaleColumns,
+  scaleColumnsBackward,
   scaleOutputs,
   silu,
   siluBackward,
@@ -122,6 +127,7 @@ export {
   sumOfSquares,
   takeColumns,
   takeColumnsBackward,
+  weightGradient,
 };
 export { adamwHyper, type AdamwStep } from "./adamw.ts";
 export { noTarget } from "./cross_entropy/launch.ts";
@@ -158,6 +164,8 @@ export const kernels: readonly Kernel[] = [
   loraProduct,
   magnitude,
   magnitudeBackward,
+  scaleColumns,
+  scaleColumnsBackward,
   placeColumns,
   ...formats.flatMap((format) => ofWeights.map((kernel) => (kernel as OfFormats<string, string>).of(format))),
   nextTokens,
@@ -198,6 +206,7 @@ export const kernels: readonly Kernel[] = [
   causalAttention,
   causalAttentionBackward,
   loraBackward,
+  weightGradient,
   fill,
   copy,
   sumOfSquares,

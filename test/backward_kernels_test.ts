@@ -23,9 +23,12 @@ import { rmsNorm } from "../kernels/rms_norm.ts";
 import { rmsNormBackward } from "../kernels/rms_norm_backward.ts";
 import { rope } from "../kernels/rope.ts";
 import { ropeBackward } from "../kernels/rope_backward.ts";
+import { scaleColumns } from "../kernels/scale_columns.ts";
+import { scaleColumnsBackward } from "../kernels/scale_columns_backward.ts";
 import { siluGate } from "../kernels/silu_gate.ts";
 import { siluGateBackward } from "../kernels/silu_gate.ts";
 import { sumOfSquares } from "../kernels/sum_of_squares.ts";
+import { weightGradient } from "../kernels/weight_gradient.ts";
 import { distance, randomSource } from "./kernel_contract.ts";
 
 const training = [
@@ -41,8 +44,10 @@ const training = [
   loraBackward,
   rmsNormBackward,
   ropeBackward,
+  scaleColumnsBackward,
   siluGateBackward,
   sumOfSquares,
+  weightGradient,
 ] as unknown as Kernel[];
 
 /** References are plain loops, so they run on float64 as well; the kernels' types do not say so. */
@@ -273,6 +278,37 @@ test("lora_backward adds the gradients of A, B and x of lora_linear", () => {
     };
     assertGradient(gradient.map((value) => value - 3), values, loss);
     assertGradient(dx.map((value) => value + 2), x, loss);
+  });
+});
+
+test("weight_gradient adds the gradient of linear by its weight", () => {
+  property([seed, size(5), size(7), size(6), size(4)], (seed, rows, inSize, out, offset) => {
+    const random = randomSource(seed);
+    const x = numbers(rows * inSize, random), weight = numbers(out * inSize, random);
+    const dy = numbers(rows * out, random), y = zeros(rows * out);
+    const gradient = zeros(offset + weight.length).fill(3);
+    weightGradient.reference({ dy, x, gradient }, { rows, in: inSize, out, offset, scale: 0.5 });
+    assert.ok(gradient.subarray(0, offset).every((value) => value === 3));
+    assertGradient(gradient.subarray(offset).map((value) => value - 3), weight, () => {
+      linear.reference({ x, weight, y }, { rows, in: inSize, out, accumulate: 0 });
+      return 0.5 * dot(y, dy);
+    });
+  });
+});
+
+test("scale_columns_backward adds the factors' gradient of scale_columns, and gives its input's", () => {
+  property([seed, size(5), size(7), size(4)], (seed, rows, out, offset) => {
+    const random = randomSource(seed), sizes = { rows, out, offset };
+    const t = numbers(rows * out, random), values = numbers(offset + out, random);
+    const c = numbers(rows * out, random), dy = c.slice(), gradient = zeros(values.length).fill(3);
+    scaleColumnsBackward.reference({ t, values, gradient, dy }, sizes);
+    const loss = () => {
+      const y = t.slice();
+      scaleColumns.reference({ values, y }, sizes);
+      return dot(y, c);
+    };
+    assertGradient(gradient.map((value) => value - 3), values, loss);
+    assertGradient(dy, t, loss);
   });
 });
 

@@ -45,11 +45,14 @@ import { rotateBlocksCases } from "./rotate_blocks.ts";
 import { rotatePairsCases } from "./rotate_pairs.ts";
 import { rowSquaresCases } from "./row_squares.ts";
 import { sampleCases } from "./sample.ts";
+import { scaleColumnsCases } from "./scale_columns.ts";
+import { scaleColumnsBackwardCases } from "./scale_columns_backward.ts";
 import { scaleOutputsCases } from "./scale_outputs.ts";
 import { siluGateUpCases } from "./silu_gate_up.ts";
 import { sumOfSquaresCases } from "./sum_of_squares.ts";
 import { takeColumnsCases } from "./take_columns.ts";
 import { takeColumnsBackwardCases } from "./take_columns_backward.ts";
+import { weightGradientCases } from "./weight_gradient.ts";
 import { isElementwise } from "../elementwise.ts";
 import type { WeightFormat } from "../formats/format.ts";
 import { formats } from "../formats/mod.ts";
@@ -107,11 +110,14 @@ const ofOthers: readonly KernelCases[] = [
   rotateBlocksCases,
   rotatePairsCases,
   sampleCases,
+  scaleColumnsCases,
+  scaleColumnsBackwardCases,
   scaleOutputsCases,
   siluGateUpCases,
   sumOfSquaresCases,
   takeColumnsCases,
   takeColumnsBackwardCases,
+  weightGradientCases,
 ];
 
 /** Every kernel that reads a weight, by one of a format, with its cases. */
