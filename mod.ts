@@ -60,7 +60,14 @@ export {
 } from "./src/adapters/apply.ts";
 export { Bank, type Linear, type LinearGroup } from "./src/adapters/bank.ts";
 export { baseLinear } from "./src/adapters/base.ts";
-export type { FourierOptions, LoraOptions, NewAdapter, OwnAdapter } from "./src/adapters/create.ts";
+export type {
+  FourierOptions,
+  Ia3Options,
+  LoraOptions,
+  NewAdapter,
+  OwnAdapter,
+  VeraOptions,
+} from "./src/adapters/create.ts";
 export type {
   AdapterFiles,
   AdapterModule,
@@ -83,11 +90,17 @@ export type {
 } from "./src/adapters/method.ts";
 export type {
   MethodTraining,
+  NewModule,
+  NumberSpec,
   OptionSpec,
+  OptionValue,
+  SharedNumbers,
   TrainableModule,
   TrainablePhase,
   TrainAfterIo,
+  TrainBeforeIo,
   TrainIo,
+  WordSpec,
 } from "./src/adapters/training.ts";
 export { boft } from "./src/adapters/methods/boft.ts";
 export { adalora } from "./src/adapters/methods/adalora.ts";

@@ -61,6 +61,11 @@ interface AdapterSteps {
   readonly made: readonly Tensor[];
 }
 
+/** These methods do without the linear's own weight. */
+function unused(): never {
+  throw new TypeError("Cannot time a method that acts on the linear's weight");
+}
+
 /** The adapter's steps, as training makes them for a module that starts its parameters. */
 function adapterSteps(
   device: WebGpuDevice,
@@ -82,6 +87,10 @@ function adapterSteps(
     params: kept(normalTensor(device, [count])),
     gradients: kept(device.alloc([count], "float32")),
     at: 0,
+    sharedAt: 0,
+    scratch: (_: string, dims: readonly number[]) => kept(device.alloc(dims, "float32")),
+    product: unused,
+    productBackward: unused,
   };
   const trainable = module.trainable!(shape, (t) => kept(device.upload(t)));
   const { forward, backward } = trainable.beside!;

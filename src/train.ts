@@ -119,8 +119,9 @@ async function adapterFor(
 ): Promise<Adapter> {
   if ("init" in adapter) {
     const { init } = adapter;
+    const shapeOf = (path: string) => model.linears.find((one) => one.path === path)?.shape;
     return await withoutCopies(
-      "modules" in init ? init : await loadAdapter(init, { methods }),
+      "modules" in init ? init : await loadAdapter(init, { methods, shapeOf }),
       copyFaults(folder),
     );
   }

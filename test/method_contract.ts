@@ -1,6 +1,6 @@
 /**
  * What every adapter method must do, on every device. A step of mixed rows is each row's own weight, by dW. A merge can be
- * taken back, and slots leave nothing behind. Gradients are the loss's. PEFT's files give the same adapter again.
+ * taken back, and slots leave nothing behind. PEFT's files give the same adapter again.
  */
 import assert from "node:assert/strict";
 import { normals } from "../kernels/kernel.ts";
@@ -8,12 +8,10 @@ import { noSlot } from "../kernels/record.ts";
 import { type AdaptedLinear, deltaOf, merge, unmerge } from "../src/adapters/apply.ts";
 import { Bank, type Linear } from "../src/adapters/bank.ts";
 import { baseLinear, baseLinears } from "../src/adapters/base.ts";
-import type { AdapterModule, Method } from "../src/adapters/method.ts";
-import type { TrainableModule } from "../src/adapters/training.ts";
+import type { Method } from "../src/adapters/method.ts";
 import { methods as ownMethods } from "../src/adapters/methods/mod.ts";
 import { loadAdapter, type LoadedAdapter } from "../src/adapters/peft.ts";
 import { type BaseOf, madeReady } from "../src/adapters/ready.ts";
-import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
 import { adaptedProjection, ProjectionScratch } from "../src/engine/projection.ts";
 import { uniforms } from "../src/engine/random.ts";
@@ -22,16 +20,15 @@ import type { Projection } from "../src/models/projection.ts";
 import { denseWeight, linearStep, rowSquaresStep, type Weight } from "../src/models/weights.ts";
 import type { Plan } from "../src/plan.ts";
 import { bytesSource, fromTensor, writeSafetensors } from "../src/safetensors/mod.ts";
-import { type HostTensor, type Tensor, tensor } from "../src/tensor.ts";
-import { backward, Tape } from "../src/training/backward.ts";
+import { type Tensor, tensor } from "../src/tensor.ts";
 import { adapterFiles } from "../src/training/checkpoint.ts";
-import { projectionSteps } from "../src/training/projection.ts";
+import { placed } from "../src/training/modules.ts";
 import { distance } from "./kernel_contract.ts";
 import type { Made } from "./method_files.ts";
 import { randomFiles } from "./new_module.ts";
 
 /** Three linears that share an input. Of their weights a GPU cannot bind the second's or the third's rows alone. */
-const inSize = 40;
+export const inSize = 40;
 export const linears: readonly Linear[] = [20, 33, 10].map((out, i) => ({
   path: `model.layers.0.l${i}`,
   shape: { out, in: inSize },
@@ -43,6 +40,8 @@ export interface Subject extends Partial<Made> {
   readonly method: Method;
   /** Endings of tensors whose gradients hold something constant that depends on them. */
   readonly constantIn?: readonly string[];
+  /** Whether y is not linear in each trained number. */
+  readonly curved?: boolean;
 }
 
 /** The weight of the three linears, its floats, and the base that adapters are made ready with. */
@@ -88,6 +87,8 @@ export function baseOn(
   };
 }
 
+export const shapeOf = (path: string) => linears.find((one) => one.path === path)!.shape;
+
 function folderOf(files: ReadonlyMap<string, Uint8Array>): ReadableFolder {
   return {
     open: (name) => Promise.resolve(bytesSource(files.get(name)!)),
@@ -113,7 +114,7 @@ async function filesOf(
 }
 
 /** The linears by their numbers, where the method can adapt them; another one where it can adapt none of those. */
-function chosenOf({ takes = () => true }: Subject, adapted: readonly number[]): Linear[] {
+export function chosenOf({ takes = () => true }: Subject, adapted: readonly number[]): Linear[] {
   const able = linears.filter(({ shape }) => takes(shape));
   const chosen = able.filter((one) => adapted.includes(linears.indexOf(one)));
   return chosen.length > 0 ? chosen : able.slice(0, 1);
@@ -173,7 +174,7 @@ async function projected(
   return await ran(device, plan, io.y);
 }
 
-async function ran(device: Device, plan: Plan, y: Tensor): Promise<Float32Array> {
+export async function ran(device: Device, plan: Plan, y: Tensor): Promise<Float32Array> {
   const program = await device.prepare(plan);
   device.run(program);
   const result = await device.read(y) as Float32Array;
@@ -298,21 +299,15 @@ export async function slotsLeaveNothing(device: Device, base: Base, subject: Sub
 /** PEFT's files that a module's numbers become are read as the same module. */
 export async function filesGiveItBack(device: Device, base: Base, subject: Subject): Promise<void> {
   const once = await randomAdapter(device, subject, { adapted: [0, 2], seed: 8, baseOf: base.baseOf });
-  const tensors = new Map<string, HostTensor>();
-  for (const [path, module] of once.modules) {
-    const { shape } = linears.find((one) => one.path === path)!;
-    const trained = module.trainable!(shape, (t) => device.upload(t));
-    assert.equal(module.parameters, trained.values.length);
-    for (const [suffix, t] of trained.tensors(trained.values)) {
-      tensors.set(`base_model.model.${path}${suffix}`, t);
-    }
-  }
-  const files = folderOf(adapterFiles(once.config, tensors));
-  const twice = await madeReady(device, await loadAdapter(files), base.baseOf);
+  const { values, parameters, tensors } = placed(device, once, shapeOf);
+  const counted = [...once.modules.values()].reduce((sum, module) => sum + module.parameters, 0);
+  assert.equal(parameters, counted);
+  const files = folderOf(adapterFiles(once.config, tensors(values)));
+  const twice = await madeReady(device, await loadAdapter(files, { shapeOf }), base.baseOf);
   assert.equal(twice.method, subject.method);
   assert.deepEqual(twice.digest, once.digest);
   for (const [path, module] of once.modules) {
-    const { shape } = linears.find((one) => one.path === path)!;
+    const shape = shapeOf(path);
     assert.deepEqual(twice.modules.get(path)!.pack(shape).values, module.pack(shape).values);
   }
 }
@@ -342,94 +337,5 @@ export async function refuses(device: Device, base: Base, subject: Subject): Pro
       assert.ok(error.message.includes(`"${name}"`), error.message);
       return true;
     });
-  }
-}
-
-/** One linear being trained: its loss, sum of c y, and gradients by projectionSteps. */
-function trainedLinear(device: Device, base: Base, module: TrainableModule, accumulate: boolean) {
-  const [{ shape }] = linears, rows = 3, random = uniforms(11);
-  const upload = (values: Float32Array, dims: readonly number[]): Tensor =>
-    device.upload(tensor(values, dims));
-  const weight = upload(base.floats.slice(0, shape.out * inSize), [shape.out, inSize]);
-  const bias = upload(base.bias.slice(0, shape.out), [shape.out]);
-  const x = normals(rows * inSize, random), c = normals(rows * shape.out, random);
-  const start = accumulate ? normals(rows * shape.out, random) : new Float32Array(rows * shape.out);
-  const tensors = {
-    x: upload(x, [rows, inSize]),
-    y: upload(start, [rows, shape.out]),
-    params: upload(module.values, [module.values.length]),
-    gradients: device.alloc([module.values.length], "float32"),
-  };
-  const steps = projectionSteps(
-    { weights: { weight: denseWeight(weight), bias }, shape },
-    { x: tensors.x, y: tensors.y, rows, accumulate },
-    { module, at: 0 },
-    {
-      slots: device.upload(tensor(new Uint32Array(rows))),
-      params: tensors.params,
-      gradients: tensors.gradients,
-      scratch: (dims) => device.alloc(dims, "float32"),
-    },
-  );
-  const forward = steps.map((one) => one.forward);
-  async function loss(values: Float32Array, input: Float32Array): Promise<number> {
-    device.write(tensors.params, values);
-    device.write(tensors.x, input);
-    device.write(tensors.y, start);
-    const y = await ran(device, forward, tensors.y);
-    return y.reduce((sum, value, i) => sum + c[i] * value, 0);
-  }
-  async function gradients(): Promise<{ params: Float32Array; x: Float32Array }> {
-    const tape = new Tape(device);
-    device.write(tensors.y, start);
-    const { gradient: dy } = tape.target(tensors.y);
-    const { gradient: dx, steps: zero } = tape.sum(tensors.x);
-    device.write(dy, c);
-    const params = await ran(device, [...zero, ...forward, ...backward(steps, tape)], tensors.gradients);
-    return { params, x: await device.read(dx) as Float32Array };
-  }
-  return { x, loss, gradients };
-}
-
-/** Which of a module's numbers stand in tensors of certain endings. */
-function numbersIn(module: TrainableModule, endings: readonly string[]): Set<number> {
-  const { length } = module.values;
-  const found = new Set<number>();
-  for (let i = 0; i < length; i++) {
-    const unit = new Float32Array(length);
-    unit[i] = 1;
-    const [[suffix]] = [...module.tensors(unit)].filter(([, { data }]) => data.some((value) => value === 1));
-    if (endings.some((ending) => suffix.endsWith(ending))) found.add(i);
-  }
-  return found;
-}
-
-/** Gradients are central differences, which are exact: y is linear in each number. */
-export async function gradientsAreTheLoss(base: Base, subject: Subject): Promise<void> {
-  const device = cpuDevice({ wasm: false });
-  const adapter = await randomAdapter(device, subject, { adapted: [0], seed: 12, baseOf: base.baseOf });
-  const [{ path, shape }] = linears;
-  const module = (adapter.modules.get(path) as AdapterModule).trainable!(shape, (t) => device.upload(t));
-  const constant = numbersIn(module, subject.constantIn ?? []);
-  for (const accumulate of [false, true]) {
-    const { x, loss, gradients } = trainedLinear(device, base, module, accumulate);
-    const found = await gradients();
-    const slope = async (of: Float32Array, i: number, at: (moved: Float32Array) => Promise<number>) => {
-      const moved = (by: number) => of.map((value, j) => j === i ? value + by : value);
-      return (await at(moved(0.5)) - await at(moved(-0.5)));
-    };
-    const differences = new Float32Array(inSize);
-    for (let i = 0; i < inSize; i++) {
-      differences[i] = await slope(x, i, (moved) => loss(module.values, moved));
-    }
-    assert.ok(distance(found.x.subarray(0, inSize), differences) < 1e-4, "dx");
-    const numbers = [...module.values.keys()].filter((i) => !constant.has(i) && i % 7 === 0);
-    assert.ok(numbers.length > 0);
-    const expected: number[] = [];
-    for (const i of numbers) expected.push(await slope(module.values, i, (moved) => loss(moved, x)));
-    assert.ok(
-      distance(numbers.map((i) => found.params[i]), expected) < 1e-4,
-      `${subject.method.name}${accumulate ? ", accumulated" : ""}`,
-    );
   }
 }

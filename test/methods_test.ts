@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { methods as exported } from "../mod.ts";
 import { reflection } from "../examples/reflection.ts";
 import type { WeightFormat } from "../kernels/formats/format.ts";
@@ -9,17 +10,18 @@ import { deltaOf } from "../src/adapters/apply.ts";
 import { methodOf } from "../src/adapters/method_list.ts";
 import { dora } from "../src/adapters/methods/dora.ts";
 import { lora } from "../src/adapters/methods/lora.ts";
+import { camelCase, trainableMethods } from "../src/adapters/options.ts";
 import { AdapterRegistry } from "../src/adapters/registry.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
 import { quantizeTensor, withTensors } from "../src/models/weights.ts";
+import { openFolder } from "../src/runtime/file.ts";
 import { tensor } from "../src/tensor.ts";
 import { devicesForLongTests } from "./devices.ts";
 import { foldedSubjects } from "./folded_subjects.ts";
 import {
   baseOn,
   filesGiveItBack,
-  gradientsAreTheLoss,
   linears,
   mergedAndBack,
   mixedRows,
@@ -30,6 +32,7 @@ import {
   width,
 } from "./method_contract.ts";
 import { made } from "./method_files.ts";
+import { gradientsAreTheLoss, learnsAndResumes } from "./training_contract.ts";
 
 /** Every method of the package, and one of a caller's own. */
 const subjects: readonly Subject[] = [
@@ -96,6 +99,17 @@ for (const subject of subjects) {
   });
   test(`${name}: gradients are those of the loss`, async () => {
     await gradientsAreTheLoss(baseOn(cpuDevice({ wasm: false })), subject);
+  });
+}
+
+const tinyBase = fileURLToPath(new URL("fixtures/methods/base", import.meta.url));
+/** Options of new adapters that suit so small a model. */
+const small = { n_frequency: 100, r: 4 };
+for (const method of trainableMethods(exported)) {
+  test(`${method.name}: a new adapter learns, and goes on where a run stopped`, async () => {
+    const given = Object.entries(small).filter(([field]) => field in method.training.options);
+    const options = Object.fromEntries(given.map(([field, value]) => [camelCase(field), value]));
+    await learnsAndResumes(device, { method, folder: await openFolder(tinyBase), options });
   });
 }
 

@@ -232,7 +232,7 @@ test("train refuses settings that cannot be, by their names, and writes nothing"
       "--context-length",
       "64",
     );
-    await refuses(/Cannot train method "ia3": it must be fourierft, lora or dora/, "--method", "ia3");
+    await refuses(/Cannot train method "oft": it must be fourierft, lora, dora/, "--method", "oft");
     await refuses(/Cannot train target module "c_attn"/, "--target-modules", "c_attn");
     await refuses(/Cannot find adapter_config\.json/, "--init", join(folder, "empty"));
     await refuses(

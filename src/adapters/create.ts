@@ -8,7 +8,8 @@ import type { Linear } from "./bank.ts";
 import type { AdapterModule, Method } from "./method.ts";
 import { candidatesOf, methodOf } from "./method_list.ts";
 import { methods as everyMethod } from "./methods/mod.ts";
-import { optionsOf, type TrainableMethod, trainableMethods } from "./options.ts";
+import { camelCase, optionsOf, type TrainableMethod, trainableMethods } from "./options.ts";
+import type { OptionValue } from "./training.ts";
 
 /** A method, its modules by path, and the fields of their adapter_config.json. */
 export interface Adapter {
@@ -37,11 +38,29 @@ export interface LoraOptions {
   readonly useDora?: boolean;
 }
 
+/** What a VeRA adapter is made with. */
+export interface VeraOptions {
+  /** Rank of the factors A and B that all modules share; default 256. */
+  readonly r?: number;
+  /** Seed of A and B, drawn as PyTorch draws them; default 0. */
+  readonly projectionPrngKey?: number;
+  /** Whether A and B are in the file, as by default; without them a reader draws them again. */
+  readonly saveProjection?: boolean;
+  /** First value of every number of lambda_d; default 0.1. */
+  readonly dInitial?: number;
+}
+
+/** What an IA3 adapter is made with. */
+export interface Ia3Options {
+  /** Endings of target modules whose inputs are scaled, in place of their outputs; default `["down_proj"]`. */
+  readonly feedforwardModules?: readonly string[];
+}
+
 /** A new adapter of a method, maybe one of the caller's own. */
 export interface OwnAdapter {
   readonly method: Method;
   /** The method's options, `nFrequency` for PEFT's `n_frequency`; each has a default. */
-  readonly options?: Readonly<Record<string, number | undefined>>;
+  readonly options?: Readonly<Record<string, OptionValue | undefined>>;
 }
 
 /** A new adapter as a caller describes one: by PEFT's names, or by its method. */
@@ -53,6 +72,8 @@ export type NewAdapter =
   & (
     | { readonly peftType: "FOURIERFT" } & FourierOptions
     | { readonly peftType: "LORA" } & LoraOptions
+    | { readonly peftType: "VERA" } & VeraOptions
+    | { readonly peftType: "IA3" } & Ia3Options
     | OwnAdapter
   );
 
@@ -60,14 +81,14 @@ export type NewAdapter =
 export interface AdapterPlan {
   readonly method: TrainableMethod;
   /** By PEFT's names, each with a value. */
-  readonly options: Readonly<Record<string, number>>;
+  readonly options: Readonly<Record<string, OptionValue>>;
   /** Names of linears as PEFT takes them: a whole path, or the end of one from a dot on; by default every linear's last. */
   readonly targetModules?: readonly string[];
 }
 
 const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
-/** The method that PEFT's names ask for, and its options: a flag (`useDora`) only tells which method it is. */
+/** The method that PEFT's names ask for, and its options: a flag that is none of them (`useDora`) tells the method. */
 function namedMethod({ peftType, ...given }: Readonly<Record<string, unknown>>): Required<OwnAdapter> {
   const fields = Object.entries(given).map(([name, value]) => [snakeCase(name), value]);
   const config = { peft_type: peftType, ...Object.fromEntries(fields) };
@@ -80,7 +101,10 @@ function namedMethod({ peftType, ...given }: Readonly<Record<string, unknown>>):
     );
   }
   const method = methodOf(candidatesOf(trainable, config), config, []);
-  const options = Object.entries(given).filter(([, value]) => typeof value !== "boolean");
+  const own = new Set(Object.keys(method.training!.options).map(camelCase));
+  const options = Object.entries(given).filter(([name, value]) =>
+    typeof value !== "boolean" || own.has(name)
+  );
   return { method, options: Object.fromEntries(options) as OwnAdapter["options"] & object };
 }
 
@@ -105,6 +129,25 @@ const lastNames = (linears: readonly Linear[]): string[] => [
 
 const isNamed = (name: string) => ({ path }: Linear): boolean => path === name || path.endsWith(`.${name}`);
 
+/** New modules of one adapter, for each of some linears, by path. */
+export function newModules(
+  linears: readonly Linear[],
+  { method: { training }, options, targetModules }: Required<AdapterPlan>,
+  random: () => number,
+): Map<string, AdapterModule> {
+  const made: unknown[] = [], shapes = linears.map(({ shape }) => shape);
+  const shared = <T>(make: () => T): T => {
+    if (made.length === 0) made.push(make());
+    return made[0] as T;
+  };
+  return new Map(
+    linears.map(({ path, shape }) => [
+      path,
+      training.create(shape, options, { path, targetModules, shapes, random, shared }),
+    ]),
+  );
+}
+
 /**
  * Makes an adapter that adds nothing yet, for the linears that `targetModules` names.
  *
@@ -122,11 +165,10 @@ export function createAdapter(
       `Cannot train target module "${name}": no linear of the model's layers has that name`,
     );
   }
-  const { training } = method;
   const chosen = linears.filter((linear) => targetModules.some((name) => isNamed(name)(linear)));
   return {
     method,
-    modules: new Map(chosen.map(({ path, shape }) => [path, training.create(shape, options, random)])),
+    modules: newModules(chosen, { method, options, targetModules }, random),
     config: {
       peft_type: method.peftType,
       task_type: "CAUSAL_LM",
@@ -137,7 +179,7 @@ export function createAdapter(
       layers_to_transform: null,
       layers_pattern: null,
       exclude_modules: null,
-      ...training.configFields(options),
+      ...method.training.configFields(options, targetModules),
     },
   };
 }

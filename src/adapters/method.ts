@@ -160,7 +160,10 @@ export interface AdapterModule {
    * or adds or subtracts them there. `upload` copies a host tensor to the device that will run the step.
    */
   deltaStep?(shape: LinearShape, io: DeltaIo): Step;
-  /** The module made ready to train on the device that `upload` copies to; absent for methods that cannot be trained. */
+  /**
+   * The module made ready to train on the device that `upload` copies to, each tensor once; absent for methods that cannot
+   * be trained.
+   */
   trainable?(shape: LinearShape, upload: (t: HostTensor) => Tensor): TrainableModule;
   /** The frequencies and coefficients of a spectral method, for pictures; absent for others. */
   spectrum?(
@@ -195,6 +198,8 @@ export interface Method {
    * one is. Of several methods that claim one, the last of the list has it.
    */
   claims?(config: Readonly<Record<string, unknown>>, tensors: readonly string[]): boolean;
+  /** What stands before a module's path in the names of its tensors; `base_model.model.` unless told. */
+  readonly prefix?: string;
   /** Matches the names of tensors that hold integers: `read` has them as int32. All others are floats. */
   readonly integers?: RegExp;
   /**

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Method } from "./method.ts";
-import type { MethodTraining, OptionSpec } from "./training.ts";
+import type { MethodTraining, OptionSpec, OptionValue } from "./training.ts";
 
 /** A method whose adapters can be made anew. */
 export type TrainableMethod = Method & { readonly training: MethodTraining };
@@ -19,16 +19,39 @@ export function camelCase(field: string): string {
   return field.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** A number's rule, in words. */
-export function ruleOf({ kind, least = 0 }: OptionSpec): string {
-  return `${kind === "count" ? "a whole number" : "a number"} of ${least} or more`;
+/** An option's rule, in words. */
+export function ruleOf(spec: OptionSpec): string {
+  switch (spec.kind) {
+    case "choice":
+      return spec.choices.join(" or ");
+    case "flag":
+      return "true or false";
+    case "names":
+      return "names of linears";
+    default:
+      return `${spec.kind === "count" ? "a whole number" : "a number"} of ${spec.least ?? 0} or more`;
+  }
 }
 
-function checkOption(name: string, value: unknown, spec: OptionSpec): number {
-  const { kind, least = 0 } = spec;
-  const known = kind === "count" ? Number.isSafeInteger(value) : Number.isFinite(value);
-  if (known && (value as number) >= least) return value as number;
-  throw new RangeError(`Cannot use ${name} ${value}: it must be ${ruleOf(spec)}`);
+function isAllowed(value: unknown, spec: OptionSpec): value is OptionValue {
+  switch (spec.kind) {
+    case "choice":
+      return spec.choices.includes(value as string);
+    case "flag":
+      return typeof value === "boolean";
+    case "names":
+      return Array.isArray(value) && value.every((name) => typeof name === "string" && name !== "");
+    default: {
+      const known = spec.kind === "count" ? Number.isSafeInteger(value) : Number.isFinite(value);
+      return known && (value as number) >= (spec.least ?? 0);
+    }
+  }
+}
+
+function checkOption(name: string, value: unknown, spec: OptionSpec): OptionValue {
+  if (isAllowed(value, spec)) return value;
+  const found = typeof value === "string" ? `"${value}"` : `${value}`;
+  throw new RangeError(`Cannot use ${name} ${found}: it must be ${ruleOf(spec)}`);
 }
 
 /**
@@ -40,9 +63,11 @@ function checkOption(name: string, value: unknown, spec: OptionSpec): number {
 export function optionsOf(
   { name, training: { options } }: TrainableMethod,
   given: Readonly<Record<string, unknown>>,
-): Record<string, number> {
+): Record<string, OptionValue> {
   const specs = new Map(Object.entries(options).map(([field, spec]) => [camelCase(field), { field, spec }]));
-  const values = Object.fromEntries(Object.entries(options).map(([field, spec]) => [field, spec.default]));
+  const values: Record<string, OptionValue> = Object.fromEntries(
+    Object.entries(options).map(([field, spec]) => [field, spec.default]),
+  );
   for (const [option, value] of Object.entries(given)) {
     if (value === undefined) continue;
     const known = specs.get(option);

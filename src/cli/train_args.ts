@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { OptionSpec } from "../adapters/training.ts";
+import type { OptionSpec, OptionValue } from "../adapters/training.ts";
 import { methods } from "../adapters/methods/mod.ts";
 import { camelCase, type TrainableMethod, trainableMethods } from "../adapters/options.ts";
 import { openFolder } from "../runtime/file.ts";
@@ -34,20 +34,37 @@ const flagOf = (field: string): string => field.replaceAll("_", "-");
 const flagsOf = ({ training }: TrainableMethod): [flag: string, field: string, spec: OptionSpec][] =>
   Object.entries(training.options).map(([field, spec]) => [flagOf(field), field, spec]);
 
-/** The flags of all methods' options; methods with an option of one name share its flag. */
+/** An option's default as the command line has it. */
+const wordOfDefault = ({ default: usual }: OptionSpec): string => String(usual);
+
+/** Methods whose option of one name is the same. */
+interface Owners {
+  readonly names: string[];
+  readonly spec: OptionSpec;
+}
+
+/**
+ * The flags of all methods' options; methods with an option of one name share its flag. Where their defaults differ, the
+ * flag has none of its own.
+ */
 function methodArgs() {
-  const owners = new Map<string, { readonly names: string[]; readonly spec: OptionSpec }>();
+  const flags = new Map<string, Owners[]>();
   for (const method of trainable) {
     for (const [flag, , spec] of flagsOf(method)) {
-      const known = owners.get(flag);
-      if (known) known.names.push(method.name);
-      else owners.set(flag, { names: [method.name], spec });
+      const known = flags.get(flag) ?? [];
+      const same = known.find((one) => JSON.stringify(one.spec) === JSON.stringify(spec));
+      if (same) same.names.push(method.name);
+      else known.push({ names: [method.name], spec });
+      flags.set(flag, known);
     }
   }
   return Object.fromEntries(
-    [...owners].map((
-      [flag, { names, spec }],
-    ) => [flag, text(`${names.join(", ")}: ${spec.doc}`, spec.default)]),
+    [...flags].map(([flag, owners]) => {
+      const told = owners.map(({ names, spec }) => `${names.join(", ")}: ${spec.doc}`);
+      if (owners.length === 1) return [flag, text(told[0], wordOfDefault(owners[0].spec))];
+      const each = told.map((one, i) => `${one}, default ${wordOfDefault(owners[i].spec)}`);
+      return [flag, text(each.join("; "))];
+    }),
   );
 }
 
@@ -55,7 +72,7 @@ function methodArgs() {
 function rates(): string {
   const each = [...new Set(trainable.map(({ training }) => training.learningRate))].map((rate) => {
     const words = trainable.filter(({ training }) => training.learningRate === rate).map(wordOf);
-    return `${rate} for ${words.join(" and ")}`;
+    return `${rate} for ${words.join(", ").replace(/, ([^,]*)$/, " and $1")}`;
   });
   return each.join(", ");
 }
@@ -125,13 +142,31 @@ export function unreadArgs(a: TrainArgs, given: (name: string) => boolean): stri
   });
 }
 
+/** Names in a list with commas. */
+const namesOf = (list: string): string[] => list.split(",").map((name) => name.trim());
+
+function valueOf(flag: string, value: string, spec: OptionSpec): OptionValue {
+  switch (spec.kind) {
+    case "choice":
+      return named(flag, value, spec.choices);
+    case "flag":
+      return named(flag, value, ["true", "false"]) === "true";
+    case "names":
+      return namesOf(value);
+    default: {
+      const parse = spec.kind === "count" ? parseCount : parseNumber;
+      return parse(flag, value, { least: spec.least });
+    }
+  }
+}
+
 /** A method's options, by their names in `train()`. */
-function optionsOf(method: TrainableMethod, a: TrainArgs): Record<string, number> {
+function optionsOf(method: TrainableMethod, a: TrainArgs): Record<string, OptionValue> {
   return Object.fromEntries(
-    flagsOf(method).map(([flag, field, { kind, least, default: usual }]) => {
-      const parse = kind === "count" ? parseCount : parseNumber;
-      return [camelCase(field), parse(flag, String(a[flag] ?? usual), { least })];
-    }),
+    flagsOf(method).map(([flag, field, spec]) => [
+      camelCase(field),
+      valueOf(flag, String(a[flag] ?? wordOfDefault(spec)), spec),
+    ]),
   );
 }
 
@@ -148,9 +183,7 @@ export async function adapterOf(a: TrainArgs): Promise<TrainOptions["adapter"]> 
   return {
     method,
     options: optionsOf(method, a),
-    targetModules: typeof a["target-modules"] === "string"
-      ? a["target-modules"].split(",").map((name) => name.trim())
-      : undefined,
+    targetModules: typeof a["target-modules"] === "string" ? namesOf(a["target-modules"]) : undefined,
   };
 }
 

@@ -29,7 +29,7 @@ export interface TrainSettings {
   readonly contextLength?: number;
   /** Micro-batches of a step. */
   readonly gradientAccumulation?: number;
-  /** Highest learning rate; by default the method's: 0.05 for FourierFT, 0.001 for LoRA and DoRA. */
+  /** Highest learning rate; by default the method's own. */
   readonly lr?: number;
   /** How the rate goes on after the warm-up. */
   readonly schedule?: ScheduleName;

@@ -98,7 +98,7 @@ class Working {
   readonly state: TrainingState;
   readonly #made: Tensor[] = [];
   readonly #slots: Tensor;
-  readonly #scratches = new Map<number, Tensor>();
+  readonly #scratches = new Map<string, Tensor>();
 
   constructor(private readonly setup: WholeSetup) {
     const { device, rows } = setup;
@@ -122,11 +122,11 @@ class Working {
     return made;
   }
 
-  /** The same tensor for each shape of as many elements: what a linear that is trained works in. */
-  #scratch(shape: readonly number[]): Tensor {
-    const count = elements(shape), known = this.#scratches.get(count);
+  /** The same tensor for each name and number of elements: what linears that are trained work in. */
+  #scratch(name: string, shape: readonly number[]): Tensor {
+    const key = `${name} ${elements(shape)}`, known = this.#scratches.get(key);
     const made = known ?? this.#alloc(shape, "float32");
-    this.#scratches.set(count, made);
+    this.#scratches.set(key, made);
     return made;
   }
 
@@ -148,7 +148,7 @@ class Working {
           { weights: partOf(projection, index), shape: { out: outs[index], in: inSize } },
           { ...io, accumulate: accumulate !== 0 },
           trained.get(first + index),
-          { slots: this.#slots, params, gradients, scratch: (shape) => this.#scratch(shape) },
+          { slots: this.#slots, params, gradients, scratch: (name, shape) => this.#scratch(name, shape) },
         );
       },
     };

@@ -6,17 +6,22 @@
 import { add } from "../../kernels/add.ts";
 import { addBias } from "../../kernels/add_bias.ts";
 import { copy } from "../../kernels/copy.ts";
+import { linearTransposed } from "../../kernels/linear_transposed.ts";
 import type { LinearShape } from "../adapters/method.ts";
-import type { TrainableModule, TrainAfterIo, TrainIo } from "../adapters/training.ts";
+import type { TrainableModule, TrainBeforeIo, TrainIo } from "../adapters/training.ts";
 import { linearStep, type LinearWeights } from "../models/weights.ts";
 import { type Step, step } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Tape, TrainStep } from "./backward.ts";
 
-/** A linear that is trained: its module and where its numbers start in the flat parameters. */
+/** A linear that is trained: its module, and where its numbers start in the flat parameters. */
 export interface Trained {
   readonly module: TrainableModule;
   readonly at: number;
+  /** Where the numbers start that the module shares; 0 where it shares none. */
+  readonly sharedAt: number;
+  /** Whether the bias is part of what the module's `after` changes. */
+  readonly changesBias: boolean;
 }
 
 /** Tensors that all trained modules share. */
@@ -26,8 +31,8 @@ export interface TrainedTensors {
   /** All trained numbers and their gradients, float32. */
   readonly params: Tensor;
   readonly gradients: Tensor;
-  /** A tensor of a shape to work in, float32: the same for each linear of that shape. */
-  readonly scratch: (shape: readonly number[]) => Tensor;
+  /** A tensor to work in, float32: the same for each name and number of elements. */
+  readonly scratch: (name: string, shape: readonly number[]) => Tensor;
 }
 
 /** A linear's frozen part, and what it is run on. */
@@ -40,8 +45,17 @@ interface Run {
   readonly accumulate: boolean;
 }
 
-function productStep({ weights, shape, rows }: Run, io: { x: Tensor; y: Tensor; accumulate: boolean }): Step {
-  return linearStep(weights, io, { rows, ...shape, accumulate: Number(io.accumulate) });
+/** The linear's own weight, for any rows: its product without the bias, and that product's gradient. */
+function products({ weights: { weight }, shape }: Run): Pick<TrainIo, "product" | "productBackward"> {
+  return {
+    product: ({ rows, ...io }) => linearStep({ weight }, io, { rows, ...shape, accumulate: 0 }),
+    productBackward: ({ rows, dy, dx }) =>
+      step(linearTransposed.of(weight.format), { dy, ...weight.tensors, dx }, {
+        rows,
+        ...shape,
+        accumulate: 1,
+      }),
+  };
 }
 
 /** Steps whose gradients, if they have any, pass by `backward`. */
@@ -52,34 +66,59 @@ function stepsOf(forward: readonly Step[], backward: (tape: Tape) => readonly St
   }));
 }
 
-/** y += x dW^T. */
-function besideSteps({ beside }: TrainableModule, io: TrainIo): TrainStep[] {
+const forwardOf = (steps: readonly TrainStep[]): Step[] => steps.map(({ forward }) => forward);
+
+/** `changed` = x, changed by the adapter: linears that share x read it as it was. */
+function beforeSteps({ before }: TrainableModule, io: TrainBeforeIo, changed: Tensor, count: number) {
+  const { x } = io;
+  if (!before) return [];
+  const forward = [
+    step(copy, { x, y: changed }, { count }),
+    ...before.forward({ ...io, x: changed }),
+  ];
+  return stepsOf(forward, (tape) => {
+    const { gradient: dchanged } = tape.target(changed), { gradient: dx, fresh } = tape.target(x);
+    tape.end(changed);
+    return [
+      ...before.backward({ ...io, dx: dchanged }),
+      step(fresh ? copy : add, { x: dchanged, y: dx }, { count }),
+    ];
+  });
+}
+
+/** y += x dW^T; `again` are the steps that make x anew, where no one kept it. */
+function besideSteps({ beside }: TrainableModule, io: TrainIo, again: readonly Step[]): TrainStep[] {
   if (!beside) return [];
   return stepsOf(beside.forward(io), (tape) => {
     const { gradient: dx, steps } = tape.sum(io.x);
-    return [...steps, ...beside.backward({ ...io, dy: tape.target(io.y).gradient, dx })];
+    return [...steps, ...again, ...beside.backward({ ...io, dy: tape.target(io.y).gradient, dx })];
   });
 }
 
 /**
- * A linear whose product an adapter changes: t = x W^T and what is beside it, t in place, then the bias and the residual. The
- * backward makes t anew, for no one kept it.
+ * A product that an adapter changes: t = x W^T and what is beside it, t in place, then the residual. The bias comes last, or
+ * before the change where the method changes it. The backward makes t anew, for no one kept it.
  */
-function changedSteps(run: Run, module: TrainableModule, io: TrainAfterIo): TrainStep[] {
-  const { x, y, rows, accumulate, shape: { out }, weights: { bias } } = run;
+function changedSteps(
+  { x, y, rows, accumulate, shape: { out }, weights: { bias } }: Run,
+  { module, changesBias }: Trained,
+  { io, again }: { readonly io: TrainIo; readonly again: readonly Step[] },
+): TrainStep[] {
   const t = io.y, after = module.after!;
-  const product: TrainStep = { forward: io.product({ x, y: t, rows }) };
-  const beside = besideSteps(module, io);
-  const again = [product, ...beside].map(({ forward }) => forward);
+  const biasSteps = stepsOf(bias ? [step(addBias, { bias, y: t }, { rows, out, column: 0 })] : [], () => []);
+  const made = [
+    { forward: io.product({ x, y: t, rows }) },
+    ...besideSteps(module, io, again),
+    ...changesBias ? biasSteps : [],
+  ];
   const last = accumulate ? [step(add, { x: t, y }, { count: rows * out })] : [];
   return [
-    product,
-    ...beside,
+    ...made,
     ...stepsOf(after.forward(io), (tape) => {
       const { gradient: dy } = tape.target(t);
-      return [...again, ...after.backward({ ...io, dy })];
+      return [...again, ...forwardOf(made), ...after.backward({ ...io, dy })];
     }),
-    ...stepsOf(bias ? [step(addBias, { bias, y: t }, { rows, out, column: 0 })] : [], () => []),
+    ...changesBias ? [] : biasSteps,
     ...stepsOf(last, (tape) => [
       step(copy, { x: tape.target(y).gradient, y: tape.target(t).gradient }, { count: rows * out }),
     ]),
@@ -96,15 +135,23 @@ export function projectionSteps(
     readonly accumulate: boolean;
   },
   trained: Trained | undefined,
-  { scratch, ...tensors }: TrainedTensors,
+  tensors: TrainedTensors,
 ): TrainStep[] {
-  const run = { weights, shape, x, y, rows, accumulate };
-  const base: TrainStep = { forward: productStep(run, { x, y, accumulate }) };
-  if (!trained) return [base];
-  const { module, at } = trained;
-  const product: TrainAfterIo["product"] = (io) =>
-    productStep({ ...run, weights: { weight: weights.weight }, rows: io.rows }, { ...io, accumulate: false });
-  const io = { x, y, rows, ...tensors, at };
-  if (!module.after) return [base, ...besideSteps(module, io)];
-  return changedSteps(run, module, { ...io, product, y: accumulate ? scratch([rows, shape.out]) : y });
+  const plain: TrainStep = { forward: linearStep(weights, { x, y }, sizesOf({ rows, shape, accumulate })) };
+  if (!trained) return [plain];
+  const { module, at, sharedAt } = trained, { scratch } = tensors;
+  const read = module.before ? scratch("x", [rows, shape.in]) : x;
+  const before = beforeSteps(module, { x, rows, ...tensors, at, sharedAt }, read, rows * shape.in);
+  const run = { weights, shape, x: read, y, rows, accumulate }, again = forwardOf(before);
+  const io = { x: read, y, rows, ...tensors, ...products(run), at, sharedAt };
+  if (module.after) {
+    const t = accumulate ? scratch("t", [rows, shape.out]) : y;
+    return [...before, ...changedSteps(run, trained, { io: { ...io, y: t }, again })];
+  }
+  const product = { forward: linearStep(weights, { x: read, y }, sizesOf(run)) };
+  return [...before, product, ...besideSteps(module, io, again)];
+}
+
+function sizesOf({ rows, shape, accumulate }: Pick<Run, "rows" | "shape" | "accumulate">) {
+  return { rows, ...shape, accumulate: Number(accumulate) };
 }

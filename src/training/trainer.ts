@@ -16,9 +16,8 @@ import { step } from "../plan.ts";
 import { type HostTensor, type Tensor, tensor } from "../tensor.ts";
 import { activationsPerRow } from "./activations.ts";
 import type { TrainingBatch } from "./batch.ts";
-import { placeModules, type Span } from "./modules.ts";
+import { placeModules } from "./modules.ts";
 import { feed, sumOfLosses, type TrainingPlans, trainingPlans } from "./plans.ts";
-import type { Trained } from "./projection.ts";
 
 /** AdamW's numbers, by torch's names. */
 export interface OptimizerOptions {
@@ -66,9 +65,11 @@ function defaultSegment({ config: { layers }, graph }: Model, rows: number): num
 
 /** See the module's documentation. */
 export class Trainer {
+  /** Numbers that are trained. */
+  readonly parameters: number;
   readonly #plans: TrainingPlans;
-  readonly #spans: readonly Span[];
-  readonly #trained: ReadonlyMap<number, Trained>;
+  /** The adapter's tensors, of flat numbers. */
+  readonly #tensors: (values: Float32Array) => Map<string, HostTensor>;
   readonly #params: Tensor;
   readonly #gradients: Tensor;
   readonly #m: Tensor;
@@ -88,11 +89,11 @@ export class Trainer {
     model: Model,
     private readonly options: TrainerOptions,
   ) {
-    const { spans, trained, values, uploads } = placeModules(device, model, options);
+    const { trained, parameters, values, uploads, tensors } = placeModules(device, model, options);
     if (values.length === 0) throw new RangeError("Cannot train an adapter of no modules");
     const size = values.length;
-    this.#spans = spans;
-    this.#trained = trained;
+    this.parameters = parameters;
+    this.#tensors = tensors;
     this.#uploads = uploads;
     this.#params = device.upload(tensor(values));
     this.#gradients = device.alloc([size], "float32");
@@ -129,11 +130,6 @@ export class Trainer {
   /** Optimizer steps taken. */
   get stepsTaken(): number {
     return this.#step;
-  }
-
-  /** Numbers that are trained. */
-  get parameters(): number {
-    return this.#spans.reduce((sum, { count }) => sum + count, 0);
   }
 
   #optimizePlan() {
@@ -262,16 +258,5 @@ export class Trainer {
     ) {
       this.device.release(t);
     }
-  }
-
-  #tensors(flat: Float32Array): Map<string, HostTensor> {
-    const named = new Map<string, HostTensor>();
-    const byAt = new Map([...this.#trained.values()].map((trained) => [trained.at, trained.module]));
-    for (const { path, at, count } of this.#spans) {
-      for (const [suffix, t] of byAt.get(at)!.tensors(flat.subarray(at, at + count))) {
-        named.set(`base_model.model.${path}${suffix}`, t);
-      }
-    }
-    return named;
   }
 }

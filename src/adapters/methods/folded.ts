@@ -28,6 +28,8 @@ export interface Folding {
   readonly shape: Partial<LinearShape>;
   /** Throws RangeError where a shape of the right sizes does not fit all the same. */
   checkShape?(path: string, shape: LinearShape): void;
+  /** As of AdapterModule: the numbers that the factors are folded from. */
+  trainable?: AdapterModule["trainable"];
   /** A (rank, in) and B (out, rank), each number computed in float64 and rounded once. */
   fold(shape: LinearShape): Pick<Factors, "a" | "b">;
 }
@@ -65,6 +67,7 @@ export function foldedModule(folding: Folding): AdapterModule {
     },
     pack: (shape) => factorsModule(factorsOf(shape)).pack(shape),
     deltaStep: (shape, io) => factorsModule(factorsOf(shape)).deltaStep(shape, io),
+    ...(folding.trainable ? { trainable: folding.trainable } : {}),
   };
 }
 

@@ -263,7 +263,7 @@ export const fourierft: Method = {
       random_loc_seed: { kind: "count", default: 777, doc: "seed of the frequencies" },
     },
     learningRate: 0.05,
-    create(shape, { n_frequency: n, scaling, random_loc_seed: seed }) {
+    create(shape, { n_frequency: n, scaling, random_loc_seed: seed }: Readonly<Record<string, number>>) {
       // Zeros, as PEFT's init_weights = true: the model starts as its base.
       return fourierModule({
         coefficients: new Float32Array(Math.min(n, shape.out * shape.in)),

@@ -6,8 +6,13 @@
  *
  * @module
  */
+import { scaleColumns } from "../../../kernels/scale_columns.ts";
+import { scaleColumnsBackward } from "../../../kernels/scale_columns_backward.ts";
+import { step } from "../../plan.ts";
+import { type Tensor, tensor } from "../../tensor.ts";
 import { refuseUnknown } from "../fields.ts";
-import type { AdapterModule, Method } from "../method.ts";
+import type { AdapterModule, LinearShape, Method } from "../method.ts";
+import type { NewModule, TrainableModule, TrainBeforeIo } from "../training.ts";
 import { type ModuleTensor, moduleTensors, refusals, shapeError } from "./module_tensors.ts";
 import { scaleStep } from "./scales.ts";
 
@@ -29,7 +34,59 @@ function ia3Module(vector: ModuleTensor): AdapterModule {
       );
     },
     pack: () => ({ values, count: 1, scale: 1 }),
+    trainable: () => trainableVector(vector),
   };
+}
+
+/** The module's numbers are l. */
+function trainableVector({ shape, values }: Pick<ModuleTensor, "shape" | "values">): TrainableModule {
+  const out = values.length;
+  const forward = ({ rows, params, at }: TrainBeforeIo, y: Tensor) => [
+    step(scaleColumns, { values: params, y }, { rows, out, offset: at }),
+  ];
+  const backward = ({ rows, params, gradients, at }: TrainBeforeIo, { t, dy }: { t: Tensor; dy: Tensor }) => [
+    step(scaleColumnsBackward, { t, values: params, gradient: gradients, dy }, { rows, out, offset: at }),
+  ];
+  return {
+    values,
+    ...(shape[0] === 1
+      ? {
+        before: {
+          forward: (io) => forward(io, io.x),
+          backward: ({ dx, ...io }) => backward(io, { t: io.x, dy: dx }),
+        },
+      }
+      : {
+        after: {
+          forward: (io) => forward(io, io.y),
+          backward: ({ dy, ...io }) => backward(io, { t: io.y, dy }),
+        },
+      }),
+    tensors: (values) => new Map([[".ia3_l", tensor(values.slice(), [...shape])]]),
+  };
+}
+
+/** Whether a name of PEFT's `feedforward_modules` is a module's, or a target's, by PEFT's rule. */
+const endsWith = (path: string) => (name: string): boolean => path.endsWith(name);
+
+/** The targets that are feed-forward: PEFT takes no others. */
+function feedforwardTargets(names: readonly string[], targetModules: readonly string[]): string[] {
+  return targetModules.filter((target) => names.some(endsWith(target)));
+}
+
+function newModule(shape: LinearShape, names: readonly string[], { path, targetModules }: NewModule) {
+  const scalesInputs = feedforwardTargets(names, targetModules).some(endsWith(path));
+  if (!scalesInputs && names.some(endsWith(path))) {
+    throw new RangeError(
+      `Cannot take module "${path}" as one of feedforward_modules: of target_modules, none is named so`,
+    );
+  }
+  const dims = scalesInputs ? [1, shape.in] : [shape.out, 1];
+  return ia3Module({
+    name: `base_model.model.${path}.ia3_l`,
+    shape: dims,
+    values: new Float32Array(dims[0] * dims[1]).fill(1),
+  });
 }
 
 /** See the module's documentation. */
@@ -56,6 +113,19 @@ export const ia3: Method = {
     this.checkConfig(files.config);
     const modules = moduleTensors(files, { method: "IA3", names: ["ia3_l"] });
     return new Map([...modules].map(([path, { ia3_l }]) => [path, ia3Module(ia3_l)]));
+  },
+  training: {
+    options: {
+      feedforward_modules: { kind: "names", default: ["down_proj"], doc: "linears whose inputs are scaled" },
+    },
+    learningRate: 0.01,
+    create: (shape, { feedforward_modules: names }: Readonly<Record<string, readonly string[]>>, io) =>
+      newModule(shape, names, io),
+    configFields: ({ feedforward_modules: names }: Readonly<Record<string, readonly string[]>>, targets) => ({
+      feedforward_modules: feedforwardTargets(names, targets),
+      fan_in_fan_out: false,
+      init_ia3_weights: true,
+    }),
   },
   before: ({ x, ...bank }) => scaleStep({ ...bank, y: x, outs: [bank.in, 0, 0] }),
   after: (bank) => scaleStep(bank),

@@ -119,7 +119,8 @@ export const lora: Method = {
   training: {
     options: factorOptions,
     learningRate: 0.001,
-    create: (shape, options, random) => loraModule(newFactors(shape, options, random)),
+    create: (shape, options: Readonly<Record<string, number>>, { random }) =>
+      loraModule(newFactors(shape, options, random)),
     configFields: (options) => ({ ...options, ...factorConfig }),
   },
   beside: factorsStep,
