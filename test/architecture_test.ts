@@ -83,7 +83,11 @@ const rooms: Readonly<Record<string, Room>> = {
     packages: ["fast-check"],
   },
   // `adapters` for the rule of what a name may be; of the rest what a disk must offer.
-  runtime: { uses: ["devices", "device", "adapters", "folder", "errors"], types: ["safetensors"] },
+  runtime: {
+    uses: ["devices", "device", "adapters", "folder", "errors"],
+    types: ["safetensors"],
+    packages: ["@huggingface/hub"],
+  },
 };
 
 /** Rooms at the rim, which may import every other. */

@@ -9,7 +9,7 @@ import type { BaseLinear, Method } from "../adapters/method.ts";
 import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
 import { openCheckpoint } from "../models/checkpoint.ts";
-import { openFolder } from "../runtime/file.ts";
+import { openNamedFolder } from "./folder.ts";
 
 /**
  * The base of a module; undefined where its method needs none, or no model is given.
@@ -22,7 +22,7 @@ export async function baseOfModule(
   model: string | undefined,
 ): Promise<BaseLinear | undefined> {
   if (isSum(method) || model === undefined) return undefined;
-  const checkpoint = await openCheckpoint(await openFolder(model));
+  const checkpoint = await openCheckpoint(await openNamedFolder(model));
   try {
     const name = `${path}.weight`;
     if (checkpoint.names.includes(name)) {

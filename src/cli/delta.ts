@@ -8,8 +8,8 @@ import { defineCommand } from "citty";
 import { deltaOf } from "../adapters/apply.ts";
 import { loadAdapter } from "../adapters/peft.ts";
 import { NotFoundError } from "../errors.ts";
-import { openFolder } from "../runtime/file.ts";
 import { fromTensor, writeSafetensors } from "../safetensors/mod.ts";
+import { openNamedFolder } from "./folder.ts";
 import { baseOfModule } from "./base.ts";
 import { deviceArgs, log, openNamedDevice } from "./open.ts";
 import { readOptions, shapeArgs, shapeOfModule } from "./shape.ts";
@@ -34,7 +34,7 @@ export const delta = defineCommand({
   },
   async run({ args }) {
     const { method, modules } = await loadAdapter(
-      await openFolder(args.adapter),
+      await openNamedFolder(args.adapter),
       await readOptions(args.model),
     );
     const module = modules.get(args.module);

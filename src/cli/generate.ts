@@ -6,8 +6,8 @@
 import process from "node:process";
 import { defineCommand } from "citty";
 import { generateText } from "../engine/text.ts";
-import { openSingleAdapter } from "../runtime/adapter_store.ts";
-import { openFolder } from "../runtime/file.ts";
+import { openNamedAdapter } from "./adapters.ts";
+import { openNamedFolder } from "./folder.ts";
 import {
   deviceArgs,
   log,
@@ -41,11 +41,11 @@ export const generate = defineCommand({
     const seed = args.seed === undefined ? undefined : parseCount("seed", args.seed);
     const quantize = parseQuantize(args.quantize);
     parseDevice(args.device);
-    await openFolder(args.model);
-    const adapter = args.adapter === undefined ? undefined : await openSingleAdapter(args.adapter);
+    const folder = await openNamedFolder(args.model);
+    const adapter = args.adapter === undefined ? undefined : await openNamedAdapter(args.adapter);
     const device = await openNamedDevice(args.device, { matrixUnits: args["matrix-units"] });
     const { engine, tokenizer } = await openNamedModel(device, {
-      folder: args.model,
+      folder,
       adapters: adapter?.store,
       quantize,
     });

@@ -12,7 +12,7 @@ import type { AdapterModule, LinearShape } from "../adapters/method.ts";
 import { loadAdapter } from "../adapters/peft.ts";
 import { cpuDevice } from "../device/cpu.ts";
 import { NotFoundError } from "../errors.ts";
-import { openFolder } from "../runtime/file.ts";
+import { openNamedFolder } from "./folder.ts";
 import { baseOfModule } from "./base.ts";
 import { log } from "./open.ts";
 import { deltaPicture, type Picture, spectrumPicture } from "./pictures.ts";
@@ -76,7 +76,7 @@ export const inspect = defineCommand({
     out: { type: "string", description: "Folder for spectrum.png and delta.png", valueHint: "DIR" },
   },
   async run({ args }) {
-    const adapter = await loadAdapter(await openFolder(args.adapter), await readOptions(args.model));
+    const adapter = await loadAdapter(await openNamedFolder(args.adapter), await readOptions(args.model));
     const { method, modules, sizeBytes, digest } = adapter;
     // All is checked before the first line is written.
     const groups = grouped(modules, args.model === undefined ? undefined : await modelShapes(args.model));

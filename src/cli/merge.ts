@@ -6,8 +6,8 @@
 import { defineCommand } from "citty";
 import { loadAdapter } from "../adapters/peft.ts";
 import { linearShapes, mergeFolder } from "../merge.ts";
-import { openFolder } from "../runtime/file.ts";
 import { createFolder } from "../runtime/output.ts";
+import { openNamedFolder } from "./folder.ts";
 import { deviceArgs, log, openNamedDevice, parseDevice, progressBar } from "./open.ts";
 
 /** See the module's documentation. */
@@ -24,8 +24,8 @@ export const merge = defineCommand({
   },
   async run({ args }) {
     parseDevice(args.device);
-    const model = await openFolder(args.model);
-    const adapter = await loadAdapter(await openFolder(args.adapter), {
+    const model = await openNamedFolder(args.model);
+    const adapter = await loadAdapter(await openNamedFolder(args.adapter), {
       shapeOf: await linearShapes(model),
     });
     const out = await createFolder(args.out);

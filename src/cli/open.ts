@@ -7,9 +7,9 @@ import process from "node:process";
 import { Presets, SingleBar } from "cli-progress";
 import type { AdapterStore } from "../adapters/registry.ts";
 import type { Device } from "../device/device.ts";
+import type { ReadableFolder } from "../folder.ts";
 import type { QuantizeTo } from "../models/quantization.ts";
 import { type OpenModel, openModel } from "../open.ts";
-import { openFolder } from "../runtime/file.ts";
 import type { OpenGpuOptions } from "../runtime/gpu.ts";
 import { openDevice } from "../runtime/open_device.ts";
 import { parseDevice } from "./values.ts";
@@ -69,7 +69,7 @@ export function progressBar(unit: string): { update(done: number, total: number)
 export async function openNamedModel(
   device: Device,
   { folder, adapters, maxModelLen, quantize, maxAdapters, ...engine }: {
-    folder: string;
+    folder: ReadableFolder;
     adapters?: AdapterStore;
     maxModelLen?: number;
     maxStepTokens?: number;
@@ -83,7 +83,7 @@ export async function openNamedModel(
   const bar = progressBar("weights");
   try {
     return await openModel(device, {
-      folder: await openFolder(folder),
+      folder,
       adapters,
       maxModelLen,
       quantize,

@@ -6,8 +6,9 @@
 import process from "node:process";
 import { defineCommand } from "citty";
 import { perplexity as perplexityOf } from "../perplexity.ts";
-import { openFile, openFolder } from "../runtime/file.ts";
+import { openFile } from "../runtime/file.ts";
 import { formatOf, streamOf } from "../training/data.ts";
+import { openNamedFolder } from "./folder.ts";
 import {
   deviceArgs,
   log,
@@ -46,8 +47,8 @@ export const perplexity = defineCommand({
       ? undefined
       : parseCount("context-length", length, { least: 2 });
     parseDevice(args.device);
-    const folder = await openFolder(args.model);
-    const adapter = args.adapter === undefined ? undefined : await openFolder(args.adapter);
+    const folder = await openNamedFolder(args.model);
+    const adapter = args.adapter === undefined ? undefined : await openNamedFolder(args.adapter);
     const content = streamOf(await openFile(args.data));
     const device = await openNamedDevice(args.device, { matrixUnits: args["matrix-units"] });
     const bar = progressBar("batches");

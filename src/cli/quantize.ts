@@ -5,8 +5,8 @@
  */
 import { defineCommand } from "citty";
 import { quantizeFolder } from "../quantize.ts";
-import { openFolder } from "../runtime/file.ts";
 import { createFolder } from "../runtime/output.ts";
+import { openNamedFolder } from "./folder.ts";
 import { log, progressBar } from "./open.ts";
 
 /** See the module's documentation. */
@@ -24,7 +24,7 @@ export const quantize = defineCommand({
     if (args.bits !== "8" && args.bits !== "4") {
       throw new RangeError(`Cannot read --bits "${args.bits}": it must be 8 or 4`);
     }
-    const model = await openFolder(args.model);
+    const model = await openNamedFolder(args.model);
     const bar = progressBar("tensors");
     try {
       const out = await createFolder(args.out);

@@ -9,10 +9,10 @@ import { defineCommand } from "citty";
 import type { AdapterRegistry } from "../adapters/registry.ts";
 import type { Device } from "../device/device.ts";
 import { withFallback } from "../failover.ts";
-import { openAdapterStore } from "../runtime/adapter_store.ts";
-import { openFolder } from "../runtime/file.ts";
 import { serveApp } from "../runtime/serve.ts";
 import { createApp, OpenRequests } from "../server/mod.ts";
+import { openNamedAdapters } from "./adapters.ts";
+import { isHubName, openNamedFolder } from "./folder.ts";
 import {
   deviceArgs,
   log,
@@ -22,7 +22,7 @@ import {
   parseCount,
   parseQuantize,
 } from "./open.ts";
-import { accessArgs, limitArgs, parseAccess, parseLimits } from "./serve_args.ts";
+import { accessArgs, limitArgs, listArgument, parseAccess, parseLimits } from "./serve_args.ts";
 import { untilStopped } from "./shutdown.ts";
 
 function optionalCount(name: string, text: string | undefined): number | undefined {
@@ -58,6 +58,11 @@ export const serve = defineCommand({
   args: {
     model: { type: "string", required: true, description: "Hugging Face model folder", valueHint: "DIR" },
     adapters: { type: "string", description: "Folder of PEFT adapter folders", valueHint: "DIR" },
+    adapter: {
+      type: "string",
+      description: "PEFT adapter folders, or org/name of the hub; ID=DIR names one",
+      valueHint: "[ID=]DIR,...",
+    },
     "follow-links": {
       type: "boolean",
       description: "Serve adapters that are links, or made of links, which lead out of their folder",
@@ -81,7 +86,6 @@ export const serve = defineCommand({
     const limits = parseLimits(args);
     const access = parseAccess(rawArgs);
     const options = {
-      folder: args.model,
       maxModelLen: optionalCount("max-model-len", args["max-model-len"]),
       maxStepTokens: optionalCount("max-step-tokens", args["max-step-tokens"]),
       quantize: parseQuantize(args.quantize),
@@ -89,18 +93,20 @@ export const serve = defineCommand({
       maxWaiting: limits.maxWaiting,
       maxAdapters: limits.maxAdapters,
     };
-    await openFolder(args.model);
-    const adapters = args.adapters === undefined ? undefined : await openAdapterStore(args.adapters, {
+    const id = args.name ?? (await isHubName(args.model) ? args.model : basename(resolve(args.model)));
+    const folder = await openNamedFolder(args.model);
+    const adapters = await openNamedAdapters({
+      folder: args.adapters,
       followLinks: args["follow-links"],
+      single: listArgument(rawArgs, "adapter"),
     });
     const device = await openNamedDevice(args.device, { matrixUnits: args["matrix-units"] });
-    const open = (on: Device) => openNamedModel(on, { ...options, adapters });
+    const open = (on: Device) => openNamedModel(on, { ...options, folder, adapters });
     const opened = await open(device);
     // A GPU that was asked for is an error when it goes; one that was chosen is replaced by the CPU.
     const { engine, registry } = args.device === "auto" && device.kind === "webgpu"
       ? withFallback(opened, { reopen: () => openNamedDevice("cpu").then(open), log })
       : opened;
-    const id = args.name ?? basename(resolve(args.model));
     const requests = new OpenRequests();
     const app = createApp({
       model: {

@@ -101,21 +101,27 @@ export function parseLimits(args: Given): ServeLimits {
   };
 }
 
-/** Every value of each list: citty keeps only an argument's last. */
-export function parseAccess(rawArgs: readonly string[]): Access {
-  const option = { type: "string", multiple: true } as const;
+/**
+ * Every value of a list: citty keeps only an argument's last.
+ *
+ * @throws RangeError that names the argument, for an empty value.
+ */
+export function listArgument(rawArgs: readonly string[], name: string): readonly string[] | undefined {
   const { values } = parseArgs({
     args: [...rawArgs],
-    options: { cors: option, "allowed-origins": option, "allowed-hosts": option },
+    options: { [name]: { type: "string", multiple: true } },
     strict: false,
   });
-  const listOf = (name: keyof typeof accessArgs): readonly string[] | undefined => {
-    const given = values[name] as readonly (string | boolean)[] | undefined;
-    if (!given) return undefined;
-    const entries = given.flatMap((one) => String(one).split(",")).map((one) => one.trim());
-    if (entries.every((one) => one !== "" && one !== "true")) return entries;
-    throw new RangeError(`Cannot read --${name}: a value is empty`);
-  };
+  const given = values[name] as readonly (string | boolean)[] | undefined;
+  if (!given) return undefined;
+  const entries = given.flatMap((one) => String(one).split(",")).map((one) => one.trim());
+  if (entries.every((one) => one !== "" && one !== "true")) return entries;
+  throw new RangeError(`Cannot read --${name}: a value is empty`);
+}
+
+/** Which pages and hosts may use a server. */
+export function parseAccess(rawArgs: readonly string[]): Access {
+  const listOf = (name: keyof typeof accessArgs) => listArgument(rawArgs, name);
   return {
     cors: listOf("cors"),
     allowedOrigins: listOf("allowed-origins"),

@@ -7,7 +7,7 @@
 import type { AdapterModule, LinearShape, ReadOptions } from "../adapters/method.ts";
 import { ConfigError } from "../errors.ts";
 import { modelLinears, readConfig } from "../models/families.ts";
-import { openFolder } from "../runtime/file.ts";
+import { openNamedFolder } from "./folder.ts";
 import { log, parseShape } from "./open.ts";
 
 /** Arguments of the commands that need a shape. */
@@ -28,7 +28,7 @@ const text = ({ out, in: inFeatures }: LinearShape): string => `${out}x${inFeatu
 
 /** The shapes of a model's linears by path, from its config.json. */
 export async function modelShapes(folder: string): Promise<ReadonlyMap<string, LinearShape>> {
-  const linears = modelLinears(await readConfig(await openFolder(folder)));
+  const linears = modelLinears(await readConfig(await openNamedFolder(folder)));
   return new Map(linears.map(({ path, shape }) => [path, shape]));
 }
 

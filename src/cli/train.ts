@@ -8,12 +8,13 @@ import { defineCommand } from "citty";
 import { Presets, SingleBar } from "cli-progress";
 import { ConfigError } from "../errors.ts";
 import { type CheckpointFolder, openCheckpoints } from "../runtime/checkpoints.ts";
-import { openFile, openFolder } from "../runtime/file.ts";
+import { openFile } from "../runtime/file.ts";
 import { checkEmpty } from "../runtime/output.ts";
 import { train as runTrain, type TrainEvent } from "../train.ts";
 import type { CheckpointStore } from "../training/checkpoint.ts";
 import type { TrainingText } from "../training/content.ts";
 import { formatOf, streamOf } from "../training/data.ts";
+import { openNamedFolder } from "./folder.ts";
 import { log, openNamedDevice, parseDevice, parseNumber, progressBar } from "./open.ts";
 import { adapterOf, settingsOf, type TrainArgs, trainArgs, unreadArgs } from "./train_args.ts";
 
@@ -99,7 +100,7 @@ export const train = defineCommand({
     if (!a.resume && !a.overwrite) {
       await checkEmpty(out, "; go on with --resume, or replace them with --overwrite");
     }
-    const folder = await openFolder(String(a.model));
+    const folder = await openNamedFolder(String(a.model));
     const data = await textOf(String(a.data));
     const evaluation = typeof a["eval-data"] === "string" ? await textOf(a["eval-data"]) : heldOut;
     for (const line of unreadArgs(a, (name) => rawArgs.some((one) => one.startsWith(`--${name}=`)))) {

@@ -6,10 +6,10 @@
 import type { OptionSpec, OptionValue } from "../adapters/training.ts";
 import { methods } from "../adapters/methods/mod.ts";
 import { camelCase, type TrainableMethod, trainableMethods } from "../adapters/options.ts";
-import { openFolder } from "../runtime/file.ts";
 import type { TrainOptions } from "../train.ts";
 import { lossOnNames, packingNames, trainDefaults, type TrainSettings } from "../training/options.ts";
 import { scheduleNames } from "../training/schedule.ts";
+import { openNamedFolder } from "./folder.ts";
 import { deviceArgs, parseCount, parseNumber } from "./open.ts";
 
 const text = (description: string, fallback?: unknown) =>
@@ -172,7 +172,7 @@ function optionsOf(method: TrainableMethod, a: TrainArgs): Record<string, Option
 
 /** The adapter that the arguments ask for. */
 export async function adapterOf(a: TrainArgs): Promise<TrainOptions["adapter"]> {
-  if (typeof a.init === "string") return { init: await openFolder(a.init) };
+  if (typeof a.init === "string") return { init: await openNamedFolder(a.init) };
   // What is wrong is told of arguments, too, that another method would read.
   for (const one of trainable) optionsOf(one, a);
   const word = String(a.method).toLowerCase();

@@ -169,6 +169,37 @@ export async function openAdapterStore(
   return new FolderStore(resolve(path), followLinks);
 }
 
+/** A store of one adapter: its name is the one asked for where that may be one, else `adapter`. */
+function singleStore(
+  asked: string,
+  open: () => Promise<StoredAdapter | undefined>,
+): { readonly store: AdapterStore; readonly id: string } {
+  const name = normalName(asked);
+  const id = isAdapterName(name) ? name : "adapter";
+  const store: AdapterStore = {
+    list: () => Promise.resolve([id]),
+    open: (name) => name === id ? open() : Promise.resolve(undefined),
+  };
+  return { store, id };
+}
+
+/**
+ * A folder that does not change, as a store of the adapter that it holds.
+ *
+ * @param name Its name in the store where that may be one, else `adapter`.
+ * @throws ConfigError when the folder has no adapter_config.json.
+ */
+export async function storeOfAdapter(
+  folder: ReadableFolder,
+  name: string,
+): Promise<{ readonly store: AdapterStore; readonly id: string }> {
+  if (!await folder.exists(files[0])) {
+    throw new ConfigError(`Cannot open adapter "${name}": it has no ${files[0]}`);
+  }
+  const modifiedUnixSeconds = Math.floor(Date.now() / 1000);
+  return singleStore(name, () => Promise.resolve({ folder, version: "fixed", modifiedUnixSeconds }));
+}
+
 /**
  * Opens one adapter's folder, wherever it lies and whatever its name is, as a store of that adapter alone.
  *
@@ -184,11 +215,5 @@ export async function openSingleAdapter(
   if (!await adapterAt(folder, { contained: false })) {
     throw new ConfigError(`Cannot open adapter "${path}": it has no adapter_config.json`);
   }
-  const name = normalName(basename(folder));
-  const id = isAdapterName(name) ? name : "adapter";
-  const store: AdapterStore = {
-    list: () => Promise.resolve([id]),
-    open: (asked) => asked === id ? adapterAt(folder, { contained: false }) : Promise.resolve(undefined),
-  };
-  return { store, id };
+  return singleStore(basename(folder), () => adapterAt(folder, { contained: false }));
 }

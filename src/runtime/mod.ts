@@ -19,6 +19,7 @@ export { openAdapterStore, type OpenAdapterStoreOptions, openSingleAdapter } fro
 export { type CheckpointFolder, openCheckpoints } from "./checkpoints.ts";
 export { openFile, openFolder, type OpenFolderOptions } from "./file.ts";
 export { type GpuSource, openGpu, type OpenGpuOptions } from "./gpu.ts";
+export { type HubProgress, openHubFolder, type OpenHubFolderOptions } from "./hub/folder.ts";
 export { openCpuDevice } from "./open_cpu.ts";
 export { openDevice, type OpenDeviceOptions } from "./open_device.ts";
 export { createFolder } from "./output.ts";

@@ -1,0 +1,73 @@
+/**
+ * Opens what `--adapter` and `--adapters` arguments name, as stores of adapters.
+ *
+ * @module
+ */
+import { isAdapterName, nameFault, normalName } from "../adapters/names.ts";
+import type { AdapterStore } from "../adapters/store.ts";
+import { ConfigError } from "../errors.ts";
+import { openAdapterStore, openSingleAdapter, storeOfAdapter } from "../runtime/adapter_store.ts";
+import { isHubName, openNamedFolder } from "./folder.ts";
+
+/** A store of one adapter, and its name there. */
+interface Named {
+  readonly store: AdapterStore;
+  readonly id: string;
+}
+
+/**
+ * Opens one adapter: a folder, or `org/name[@revision]` of the hub.
+ *
+ * @throws ConfigError when there is none.
+ */
+export async function openNamedAdapter(text: string): Promise<Named> {
+  if (!await isHubName(text)) return await openSingleAdapter(text);
+  return await storeOfAdapter(await openNamedFolder(text), text.split("@")[0].split("/")[1]);
+}
+
+/** Opens `DIR` or `ID=DIR`. */
+async function openAs(text: string): Promise<Named> {
+  const [, id, rest] = /^([^=/\\]+)=(.+)$/s.exec(text) ?? [];
+  if (id === undefined) return await openNamedAdapter(text);
+  const name = normalName(id);
+  if (!isAdapterName(name)) {
+    throw new ConfigError(`Cannot use --adapter ${JSON.stringify(text)}: ${nameFault(name)}`);
+  }
+  const { store, id: own } = await openNamedAdapter(rest);
+  return {
+    id: name,
+    store: {
+      list: () => Promise.resolve([name]),
+      open: (asked) => asked === name ? store.open(own) : Promise.resolve(undefined),
+    },
+  };
+}
+
+/**
+ * Opens the adapters of a server: those of a folder, and single ones, which come first.
+ *
+ * @throws ConfigError where one cannot be opened, or two single ones have one name.
+ */
+export async function openNamedAdapters(
+  { folder, followLinks, single = [] }: {
+    readonly folder?: string;
+    readonly followLinks?: boolean;
+    readonly single?: readonly string[];
+  },
+): Promise<AdapterStore | undefined> {
+  const many = folder === undefined ? undefined : await openAdapterStore(folder, { followLinks });
+  const byName = new Map<string, AdapterStore>();
+  for (const text of single) {
+    const { id, store } = await openAs(text);
+    if (byName.has(id)) {
+      throw new ConfigError(`Cannot serve two adapters of the name "${id}": ID=DIR gives another`);
+    }
+    byName.set(id, store);
+  }
+  if (byName.size === 0) return many;
+  return {
+    list: async () => [...byName.keys(), ...(await many?.list() ?? []).filter((id) => !byName.has(id))],
+    leftOut: () => many?.leftOut?.() ?? [],
+    open: async (id) => await (byName.get(id) ?? many)?.open(id),
+  };
+}
