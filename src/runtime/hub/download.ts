@@ -25,8 +25,8 @@ export interface Download extends HubName {
   readonly pauseMs?: number;
 }
 
-/** Tries in a row that bring nothing. */
-const mostTries = 4;
+/** Tries in a row that bring little, and what is not little: a server may drip for ever. */
+const mostTries = 4, muchBytes = 2 ** 20;
 
 function hashOf({ hash, sizeBytes }: HubFile): Hash {
   return hash.algorithm === "sha256"
@@ -133,7 +133,7 @@ async function fill(partial: string, download: Download): Promise<void> {
       have = got.have;
       if (!got.failure) break;
       const refusal = refusalOf(got.failure, download, download.hub);
-      tries = have > before ? 0 : tries + 1;
+      tries = have - before >= muchBytes ? 0 : tries + 1;
       if (!(refusal instanceof HubUnreachableError) || tries === mostTries) throw refusal;
       await new Promise((resolve) => setTimeout(resolve, pauseMs * 2 ** tries));
     }
