@@ -166,6 +166,8 @@ export {
 } from "./src/engine/text.ts";
 export { ConfigError, NonFiniteError, NotFoundError, OverloadedError } from "./src/errors.ts";
 export { MissingFileError, type ReadableFolder, readTextBy, type WritableFolder } from "./src/folder.ts";
+export type { FileHandleLike, FolderHandleLike, ResponseCache, UrlCache } from "./src/url/cache.ts";
+export { openUrlFolder, type OpenUrlFolderOptions, type UrlProgress } from "./src/url/folder.ts";
 export { linearShapes, mergeFolder } from "./src/merge.ts";
 export type { ModelConfig } from "./src/models/family.ts";
 export type {

@@ -17,11 +17,10 @@
  *
  * @module
  */
-import { AdapterRegistry, type AdapterStore, cpuDevice } from "fourierft";
+import { AdapterRegistry, type AdapterStore, cpuDevice, openUrlFolder } from "fourierft";
 import { createApp } from "fourierft/server";
 // @ts-ignore: a file of the npm package, which platforms for Workers hand over as a compiled WebAssembly.Module
 import wasm from "fourierft/kernels.wasm";
-import { urlFolder } from "./url_folder.ts";
 
 /** The Worker's settings. */
 export interface Env {
@@ -39,7 +38,7 @@ function store({ ADAPTERS, ADAPTER_NAMES }: Env): AdapterStore {
       Promise.resolve(
         names.includes(id)
           // An adapter is read again when its version changes; these files never do.
-          ? { folder: urlFolder(new URL(`${id}/`, ADAPTERS)), version: "1", modifiedUnixSeconds: 0 }
+          ? { folder: openUrlFolder(new URL(`${id}/`, ADAPTERS)), version: "1", modifiedUnixSeconds: 0 }
           : undefined,
       ),
   };

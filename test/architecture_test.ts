@@ -35,6 +35,7 @@ const rooms: Readonly<Record<string, Room>> = {
   breathe: { uses: [] },
   contest: { uses: [] },
   folder: { uses: ["errors"], types: ["safetensors"] },
+  url: { uses: ["folder", "errors"], types: ["safetensors"] },
   // `safetensors` for the names of what is no JSON.
   json: { uses: ["errors", "safetensors"] },
   tensor: { uses: [], types: ["kernels"] },

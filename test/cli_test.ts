@@ -13,6 +13,7 @@ import { openFolder } from "../src/runtime/mod.ts";
 import { deltaPicture } from "../src/cli/pictures.ts";
 import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
 import { type GoldenCase, goldenCases } from "./demo_model.ts";
+import { fakeHub } from "./fake_hub.ts";
 import { distance } from "./kernel_contract.ts";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -22,10 +23,14 @@ const adapter = join(adapters, "fourierft-kjv");
 const q = "model.layers.0.self_attn.q_proj";
 
 /** The command line as a process of the runtime that runs this test. */
-function start(args: readonly string[]): ChildProcess {
+function start(args: readonly string[], env: Readonly<Record<string, string>> = {}): ChildProcess {
   const main = "src/cli/main.ts";
   const command = "Deno" in globalThis ? ["run", "-A", "--no-check", main] : [main];
-  return spawn(process.execPath, [...command, ...args], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+  return spawn(process.execPath, [...command, ...args], {
+    cwd: root,
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, ...env },
+  });
 }
 
 interface Ended {
@@ -398,3 +403,31 @@ test("commands refuse broken folders, modules, shapes and devices in one line", 
     await fails(/Cannot listen on port 99999/, "serve", "--model", model, "--port", "99999");
   });
 });
+
+async function filesOf(path: string): Promise<Map<string, Uint8Array>> {
+  const names = await readdir(path);
+  return new Map(
+    await Promise.all(names.map(async (name) => [name, await readFile(join(path, name))] as const)),
+  );
+}
+
+test("models and adapters are taken from the hub where no folder has the name", () =>
+  inFolder(async (cache) => {
+    const files = new Map([...await filesOf(model), ...await filesOf(adapter)]);
+    const hub = await fakeHub("org/demo", files);
+    const ask = (...args: string[]) =>
+      ended(start(args, { HF_ENDPOINT: hub.endpoint, HF_HUB_CACHE: cache, HF_TOKEN: "" }));
+    try {
+      const [here, there] = await Promise.all([
+        succeeds("inspect", adapter, "--model", model),
+        ask("inspect", "org/demo@v1", "--model", "org/demo"),
+      ]);
+      assert.equal(there.code, 0, there.stderr);
+      assert.equal(there.stdout, here.stdout);
+      const { code, stderr } = await ask("inspect", "org/none");
+      assert.equal(code, 1);
+      assert.match(stderr, /no such repository.*no folder here is called "org\/none"/);
+    } finally {
+      await hub.close();
+    }
+  }));

@@ -9,9 +9,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
-import { urlFolder } from "../examples/url_folder.ts";
-import { type AdapterStore, cpuDevice, deltaOf, loadAdapter, type ReadableFolder } from "../mod.ts";
-import { openAdapterStore, openCheckpoints, openFolder } from "../src/runtime/mod.ts";
+import {
+  type AdapterStore,
+  cpuDevice,
+  deltaOf,
+  loadAdapter,
+  openUrlFolder,
+  type ReadableFolder,
+} from "../mod.ts";
+import { openAdapterStore, openCheckpoints, openFolder, openHubFolder } from "../src/runtime/mod.ts";
 import {
   adapterFolders,
   type DefineTest,
@@ -23,6 +29,8 @@ import {
   testReadableFolder,
 } from "../src/testing/mod.ts";
 import type { CheckpointStore, Files } from "../src/training/checkpoint.ts";
+import { fakeHub } from "./fake_hub.ts";
+import { cacheOf, fileServer } from "./file_server.ts";
 import { assertNear, norm } from "./naive.ts";
 
 async function temporary(): Promise<{ readonly path: string; readonly release: () => Promise<void> }> {
@@ -51,17 +59,24 @@ for (const contained of [false, true]) {
   });
 }
 
-testReadableFolder("urlFolder of the examples", {
+for (const options of [{}, { ranges: false }, { cache: "cache" }, { cache: "folder" }] as const) {
+  testReadableFolder(`openUrlFolder ${JSON.stringify(options)}`, {
+    test,
+    async open(files) {
+      const { url, close } = await fileServer(files, options);
+      const cache = cacheOf("cache" in options ? options.cache : undefined);
+      return { folder: openUrlFolder(url, { cache }), release: close };
+    },
+  });
+}
+
+testReadableFolder("openHubFolder", {
   test,
   async open(files) {
-    const server = createServer((request, response) => {
-      const bytes = files.get(decodeURIComponent(request.url!.slice("/files/".length)));
-      response.writeHead(bytes ? 200 : 404).end(request.method === "HEAD" ? undefined : bytes);
-    });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    const { port } = server.address() as AddressInfo;
-    const release = () => new Promise((closed) => server.close(closed).closeAllConnections());
-    return { folder: urlFolder(new URL(`http://127.0.0.1:${port}/files/`)), release };
+    const { path, release } = await temporary();
+    const hub = await fakeHub("org/name", files);
+    const folder = await openHubFolder("org/name", { endpoint: hub.endpoint, cache: path, token: "" });
+    return { folder, release: () => hub.close().then(release) };
   },
 });
 

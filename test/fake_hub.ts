@@ -65,6 +65,7 @@ function sendFile(
     ? undefined
     : /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
   const first = range ? Number(range[1]) : 0;
+  if (range && first >= bytes.length && bytes.length > 0) return void response.writeHead(416).end();
   const last = Math.min(range ? Number(range[2]) : Infinity, bytes.length - 1);
   const sent = faults.wrongBytes ? bytes.map((byte) => byte ^ 1) : bytes;
   response.writeHead(range ? 206 : 200, {

@@ -3,8 +3,15 @@
  *
  * @module
  */
-import { applyModule, deltaOf, type LinearShape, loadAdapter, openDevice, tensor } from "fourierft";
-import { urlFolder } from "../url_folder.ts";
+import {
+  applyModule,
+  deltaOf,
+  type LinearShape,
+  loadAdapter,
+  openDevice,
+  openUrlFolder,
+  tensor,
+} from "fourierft";
 
 /** What the page shows. */
 export interface Shown {
@@ -49,7 +56,7 @@ export interface Choice {
 
 /** Reads the adapter at `url` (ending in a slash), builds a module's dW, and applies it to a random x. */
 export async function show(url: string, { path, shape, device: kind }: Choice): Promise<Shown> {
-  const { method, modules } = await loadAdapter(urlFolder(new URL(url)));
+  const { method, modules } = await loadAdapter(openUrlFolder(url));
   const module = modules.get(path);
   if (!module) {
     throw new Error(`Cannot find module "${path}": the adapter has ${[...modules.keys()].join(", ")}`);

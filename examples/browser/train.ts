@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { openDevice, train, type TrainEvent } from "fourierft";
-import { urlFolder } from "../url_folder.ts";
+import { openDevice, openUrlFolder, train, type TrainEvent } from "fourierft";
 
 /** What to train on, and how. */
 export interface Run {
@@ -41,7 +40,7 @@ export async function trainInPage({ model, data, device: kind, ...run }: Run): P
   try {
     const { files, step } = await train(device, {
       ...run,
-      folder: urlFolder(new URL(model)),
+      folder: openUrlFolder(model),
       data: contentOf(data),
       adapter: { peftType: "FOURIERFT", nFrequency: 500 },
       batchSize: 2,

@@ -20,6 +20,7 @@ export { type CheckpointFolder, openCheckpoints } from "./checkpoints.ts";
 export { openFile, openFolder, type OpenFolderOptions } from "./file.ts";
 export { type GpuSource, openGpu, type OpenGpuOptions } from "./gpu.ts";
 export { type HubProgress, openHubFolder, type OpenHubFolderOptions } from "./hub/folder.ts";
+export { HubUnreachableError } from "./hub/repository.ts";
 export { openCpuDevice } from "./open_cpu.ts";
 export { openDevice, type OpenDeviceOptions } from "./open_device.ts";
 export { createFolder } from "./output.ts";

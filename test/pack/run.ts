@@ -15,7 +15,7 @@ import { vulkanEnvironment } from "../swiftshader.ts";
 import { buildPackage } from "./build.ts";
 
 const project = mkdtempSync(join(tmpdir(), "fourierft-user-"));
-const examples = ["kernels_alone.ts", "train.ts", "url_folder.ts", "worker.ts", "wrangler.toml"];
+const examples = ["kernels_alone.ts", "train.ts", "worker.ts", "wrangler.toml"];
 
 /** How each runtime runs a program. */
 const runtimes = {

@@ -213,8 +213,8 @@ class Repository {
  * they are opened, and go on where an earlier download ended. Each is checked by its hash. Where the hub does not answer,
  * the cache serves what it has, and a line is logged.
  *
- * @throws ConfigError when there is no such repository or revision, it may not be read, or it is not in the cache and
- * the hub cannot be reached.
+ * @throws ConfigError when there is no such repository or revision, or the token may not read it.
+ * @throws HubUnreachableError when the hub does not answer, and the cache does not have the model.
  */
 export async function openHubFolder(
   repo: string,

@@ -84,7 +84,6 @@ writeFileSync("user_gpu.ts", userOfGpu);
 const examples = [
   "examples/kernels_alone.ts",
   "examples/train.ts",
-  "examples/url_folder.ts",
   "examples/worker.ts",
 ];
 
