@@ -5,6 +5,7 @@
  */
 import { crossoverBench } from "./crossover.ts";
 import { decodeLlamaBench } from "./decode_llama.ts";
+import { decodeMethodsBench } from "./decode_methods.ts";
 import { fourierBench } from "./fourier.ts";
 import { kernelsBench } from "./kernels.ts";
 import type { Bench } from "./measurement.ts";
@@ -22,6 +23,7 @@ export const benches: readonly Bench[] = [
   sweepsBench,
   crossoverBench,
   decodeLlamaBench,
+  decodeMethodsBench,
   trainingBench,
   trainingStepBench,
 ];

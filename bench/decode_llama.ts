@@ -38,8 +38,8 @@ async function open(base: Device, size: typeof fullSize, capacity: number): Prom
 }
 
 /** Milliseconds of each step, from the first in which every sequence has had a token, to the last. */
-async function stepTimes(
-  { engine }: Opened,
+export async function stepTimes(
+  { engine }: { readonly engine: BatchEngine },
   { adapters, tokens }: { adapters: readonly (string | undefined)[]; tokens: number },
 ): Promise<number[]> {
   const ends: number[] = [];

@@ -45,6 +45,20 @@ export const smol135m: LlamaConfig = parseLlamaConfig({
   tie_word_embeddings: true,
 });
 
+/** The demo model's. */
+export const demo: LlamaConfig = parseLlamaConfig({
+  model_type: "llama",
+  vocab_size: 4096,
+  hidden_size: 256,
+  intermediate_size: 768,
+  num_hidden_layers: 8,
+  num_attention_heads: 8,
+  num_key_value_heads: 4,
+  max_position_embeddings: 512,
+  rms_norm_eps: 1e-5,
+  tie_word_embeddings: true,
+});
+
 /** Llama's in small, for machines that could not hold it. */
 export const tiny: LlamaConfig = parseLlamaConfig({
   model_type: "llama",

@@ -1,0 +1,99 @@
+/**
+ * What an adapter of each method adds to a decode step, at batch 1 and at batch 64 with an adapter for each row.
+ *
+ * @module
+ */
+import { AdapterRegistry } from "../src/adapters/registry.ts";
+import { modelBase } from "../src/engine/base.ts";
+import { BatchEngine } from "../src/engine/batch_engine.ts";
+import { loadModel } from "../src/models/model.ts";
+import { stepTimes } from "./decode_llama.ts";
+import { type Bench, type BenchContext, type Measurement, median } from "./measurement.ts";
+import { type MethodAdapter, methodAdapterName, methodAdapters, randomMethods } from "./method_adapters.ts";
+import { demo, llama1b, randomWeights, tiny } from "./random_model.ts";
+
+const table = "decode-methods";
+const sizes = {
+  webgpu: { config: llama1b, name: "Llama-3.2-1B's shape", batch: 64, distinct: 8, tokens: 32, rounds: 5 },
+  cpu: { config: demo, name: "the demo model's shape", batch: 8, distinct: 8, tokens: 24, rounds: 5 },
+  quick: { config: tiny, name: "a tiny shape", batch: 4, distinct: 2, tokens: 6, rounds: 1 },
+};
+type Size = typeof sizes.webgpu;
+
+async function open({ device, log }: BenchContext, { config, batch, distinct }: Size) {
+  const source = randomWeights(config, device.kind === "cpu" ? "float32" : "float16");
+  const model = await loadModel(device, { config, source, maxModelLen: 256 });
+  const store = randomMethods(model.linears);
+  const registry = new AdapterRegistry(device, store, {
+    linears: model.linears,
+    base: modelBase(device, model),
+    capacity: distinct,
+    log,
+  });
+  // Each row by its own step, never by a merged weight: that is what is measured.
+  const options = { eosTokenIds: [], maxSequences: batch, merging: "never" } as const;
+  return { registry, engine: new BatchEngine(device, model, { registry, options }) };
+}
+type Opened = Awaited<ReturnType<typeof open>>;
+
+/** Steps with and without adapters, in turn: a slow moment of the machine hits both. */
+async function* timeBatch(
+  { engine }: Opened,
+  { method, count, size }: { readonly method: MethodAdapter; readonly count: number; readonly size: Size },
+): AsyncGenerator<Measurement> {
+  const { distinct, tokens, rounds, name } = size;
+  const base = Array<undefined>(count).fill(undefined);
+  const adapted = Array.from({ length: count }, (_, i) => methodAdapterName(method, i % distinct));
+  const times: { base: number; adapted: number }[] = [];
+  await stepTimes({ engine }, { adapters: adapted, tokens: 4 });
+  for (let round = 0; round < rounds; round++) {
+    times.push({
+      base: median(await stepTimes({ engine }, { adapters: base, tokens })),
+      adapted: median(await stepTimes({ engine }, { adapters: adapted, tokens })),
+    });
+  }
+  const cell = { table, row: method.row, runs: rounds * tokens };
+  const note =
+    `${name}, random weights; adapters on all seven linears; a batch has ${distinct} adapters in turn.`;
+  const column = `batch ${count}`;
+  yield {
+    ...cell,
+    column: `${column}, base`,
+    unit: "ms",
+    median: median(times.map(({ base }) => base)),
+    note,
+  };
+  yield { ...cell, column, unit: "ms", median: median(times.map(({ adapted }) => adapted)) };
+  const added = times.map(({ base, adapted }) => 100 * (adapted / base - 1));
+  yield {
+    ...cell,
+    column: `${column} adds`,
+    unit: "%",
+    median: median(added),
+    minimum: Math.min(...added),
+    slowest: Math.max(...added),
+  };
+}
+
+/** See the module's documentation. */
+export const decodeMethodsBench: Bench = {
+  name: "decode-methods",
+  doc:
+    "what an adapter of each method adds to a decode step (GPU: Llama-3.2-1B's shape; CPU: the demo model's)",
+  peers: ["decode_methods.py"],
+  async *measure(context: BenchContext) {
+    const { device, quick, log } = context;
+    const size: Size = quick ? sizes.quick : sizes[device.kind];
+    const opened = await open(context, size);
+    for (const method of methodAdapters) {
+      try {
+        for (let i = 0; i < size.distinct; i++) {
+          (await opened.registry.acquire(methodAdapterName(method, i))).release();
+        }
+        for (const count of [1, size.batch]) yield* timeBatch(opened, { method, count, size });
+      } catch (error) {
+        log(`left out: ${method.row}: ${(error as Error).message}`);
+      }
+    }
+  },
+};
