@@ -59,6 +59,7 @@ export {
   unmerge,
 } from "./src/adapters/apply.ts";
 export { Bank, type Linear, type LinearGroup } from "./src/adapters/bank.ts";
+export { type BaseOptions, baseOptions } from "./src/adapters/base_options.ts";
 export { baseLinear } from "./src/adapters/base.ts";
 export type {
   FourierOptions,
@@ -168,7 +169,7 @@ export { ConfigError, NonFiniteError, NotFoundError, OverloadedError } from "./s
 export { MissingFileError, type ReadableFolder, readTextBy, type WritableFolder } from "./src/folder.ts";
 export type { FileHandleLike, FolderHandleLike, ResponseCache, UrlCache } from "./src/url/cache.ts";
 export { openUrlFolder, type OpenUrlFolderOptions, type UrlProgress } from "./src/url/folder.ts";
-export { linearShapes, mergeFolder } from "./src/merge.ts";
+export { folderOptions, mergeFolder } from "./src/merge.ts";
 export type { ModelConfig } from "./src/models/family.ts";
 export type {
   Columns,

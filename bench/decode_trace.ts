@@ -14,7 +14,7 @@ const table = "decode-llama-trace";
 const rounds = 7;
 
 /** Words that differ between layers, or are the same for all of a step's launches, or do not change the work. */
-const untold = ["rows", "layer", "capacity", "cacheRows", "accumulate"];
+const untold = ["rows", "linear", "capacity", "cacheRows", "accumulate"];
 
 /** A kernel with its sizes, and with the dtype of its weight. */
 function nameOf({ kernel, uniforms, buffers }: GpuStep): string {

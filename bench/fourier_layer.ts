@@ -85,7 +85,7 @@ export function layerSteps(context: BenchContext, size: LayerSize, shared: { x?:
   return {
     steps: Array.from(
       { length: layers },
-      (_, i) => step(fourierLinears, { x, y, ...own }, { ...words, layer: i * outs.length }),
+      (_, i) => step(fourierLinears, { x, y, ...own }, { ...words, linear: i * outs.length }),
     ),
     release() {
       const made = [y, ...Object.values(own), ...(shared.x ? [] : [x])];

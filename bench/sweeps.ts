@@ -126,7 +126,7 @@ function contextSweep(context: BenchContext): Sweep {
       const shared = {
         q: normalTensor(device, [heads, headDim]),
         first: device.upload(tensor(Uint32Array.of(0))),
-        positions: device.upload(tensor(Uint32Array.of(length - 1))),
+        lastKey: device.upload(tensor(Uint32Array.of(length - 1))),
         y: device.alloc([heads, headDim], "float32"),
       };
       // A model's layers have caches of their own.

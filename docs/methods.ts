@@ -10,6 +10,7 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { baseOptions } from "../src/adapters/base_options.ts";
 import { phasesOf } from "../src/adapters/bank.ts";
 import type { Method, MethodFacts } from "../src/adapters/method.ts";
 import { methods } from "../src/adapters/methods/mod.ts";
@@ -57,12 +58,11 @@ async function examples(): Promise<Map<Method, Example>> {
   const config = await readConfig(base), source = await openWeights(base, config);
   const model = await loadModel(device, { config, source });
   await source.close();
-  const shapeOf = (path: string) => model.linears.find((one) => one.path === path)?.shape;
   const found = new Map<Method, Example>();
   for (const { name } of readdirSync(adapters, { withFileTypes: true }).filter((one) => one.isDirectory())) {
     const opened = await openFolder(join(adapters, name));
     if (!await opened.exists("adapter_config.json")) continue;
-    const adapter = await loadAdapter(opened, { shapeOf });
+    const adapter = await loadAdapter(opened, baseOptions(model.linears));
     if (found.has(adapter.method)) continue;
     const one = exampleOf(await readyFor(device, model, adapter));
     if (one) found.set(adapter.method, one);

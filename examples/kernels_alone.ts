@@ -27,12 +27,12 @@ const { table, order } = fourierTable({ destination: u, source: v }, {
 const arrays = {
   x: normals(rows * shape.in, Math.random),
   slots: Uint32Array.of(0, noSlot, 0), // the row between has no adapter
-  records: Uint32Array.of(0, 0, n, bitsOf(scaling / (shape.out * shape.in))), // one layer, one slot
+  records: Uint32Array.of(0, 0, n, bitsOf(scaling / (shape.out * shape.in))), // one linear, one slot
   tables: table,
   values: inOrder(normals(n, Math.random), order),
   y: new Float32Array(rows * shape.out),
 };
-const uniforms = { rows, ...shape, layer: 0, capacity: 1 };
+const uniforms = { rows, ...shape, linear: 0, capacity: 1 };
 
 const { device: gpu, description, destroy } = await openGpu();
 const runner = kernelRunner(gpu);

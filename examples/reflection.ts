@@ -62,6 +62,6 @@ export const reflection: Method = {
       }),
     );
   },
-  before: ({ x, slots, records, values, rows, in: inSize, linear: layer, capacity }) =>
-    step(reflect, { slots, records, values, x }, { rows, in: inSize, layer, capacity }),
+  before: ({ x, slots, records, values, rows, in: inSize, linear, capacity }) =>
+    step(reflect, { slots, records, values, x }, { rows, in: inSize, linear, capacity }),
 };

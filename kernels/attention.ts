@@ -2,7 +2,7 @@ import { defineKernel, grid, type Kernel } from "./kernel.ts";
 import { attentionCpu, span } from "./attention/cpu.ts";
 import { attentionWgsl, uniforms } from "./attention/wgsl.ts";
 
-type Buffers = "q" | "keys" | "values" | "first" | "positions" | "y";
+type Buffers = "q" | "keys" | "values" | "first" | "lastKey" | "y";
 type Uniforms = "rows" | "heads" | "kvHeads" | "headDim" | "qStride" | "cacheRows" | "scale";
 
 /** Causal softmax attention over a cache that many sequences share, with grouped heads. */
@@ -10,7 +10,7 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
   name: "attention",
   doc:
     "y[r, h] = softmax over keys j of (scale q[r, h] . keys[j, g]) times values[j, g], where j runs over cache " +
-    "rows first[r] to first[r] + positions[r] inclusive (never past cacheRows; none gives zeros) and " +
+    "rows first[r] to first[r] + lastKey[r] inclusive (never past cacheRows; none gives zeros) and " +
     "g = h / (heads / kvHeads) rounded down",
   buffers: {
     q: {
@@ -21,7 +21,11 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
     keys: { access: "read", dtypes: ["float32"], doc: "(cacheRows, kvHeads, headDim), row-major" },
     values: { access: "read", dtypes: ["float32"], doc: "(cacheRows, kvHeads, headDim), row-major" },
     first: { access: "read", dtypes: ["uint32"], doc: "(rows): cache row where the row's sequence starts" },
-    positions: { access: "read", dtypes: ["uint32"], doc: "(rows): the row's place in its sequence, from 0" },
+    lastKey: {
+      access: "read",
+      dtypes: ["uint32"],
+      doc: "(rows): the last key that the row attends to, counted from first[r]",
+    },
     y: { access: "read_write", dtypes: ["float32"], doc: "(rows, heads, headDim), row-major" },
   },
   uniforms,
@@ -41,17 +45,17 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
           { name: "keys", access: "read" },
           { name: "values", access: "read" },
           { name: "first", access: "read" },
-          { name: "positions", access: "read" },
+          { name: "lastKey", access: "read" },
           { name: "y", access: "read_write" },
         ],
         grid: grid(rows * heads, limits),
       }],
     };
   },
-  reference({ q, keys, values, first, positions, y }, uniforms) {
+  reference({ q, keys, values, first, lastKey, y }, uniforms) {
     const { rows, heads, kvHeads, headDim, qStride, cacheRows, scale } = uniforms;
     for (let r = 0; r < rows; r++) {
-      const [start, end] = span(first[r], positions[r], cacheRows);
+      const [start, end] = span(first[r], lastKey[r], cacheRows);
       for (let h = 0; h < heads; h++) {
         const query = r * qStride + h * headDim;
         const group = Math.floor(h / (heads / kvHeads));
@@ -80,7 +84,7 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
   wasm: ({ rows, heads, kvHeads, headDim, qStride, cacheRows, scale }) => ({
     function: "attention",
     args: [
-      ...["q", qStride, "keys", "values", "first", "positions", "y", heads * headDim, "scores"],
+      ...["q", qStride, "keys", "values", "first", "lastKey", "y", heads * headDim, "scores"],
       ...[rows, heads, kvHeads, headDim, cacheRows, scale],
     ],
     scratch: { scores: 4 * (cacheRows + 3) },

@@ -12,7 +12,7 @@ import { wasmLinears } from "./fourier/linears_wasm.ts";
 import { type BufferSpec, defineKernel, type Kernel } from "./kernel.ts";
 import { noSlot } from "./record.ts";
 
-const uniforms = { rows: "u32", in: "u32", out: "u32", layer: "u32", capacity: "u32" } as const;
+const uniforms = { rows: "u32", in: "u32", out: "u32", linear: "u32", capacity: "u32" } as const;
 type Uniforms = Readonly<Record<keyof typeof uniforms, number>>;
 
 const linearsOf = ({ out, ...rest }: Uniforms): Linears => ({ ...rest, outs: [out] });
@@ -33,7 +33,7 @@ export const fourierLinear: Kernel<LinearsBuffer, keyof typeof uniforms> = defin
     slots: read("uint32", `(rows): the row's adapter, ${noSlot} for none`),
     records: read(
       "uint32",
-      "(layers, capacity, 4): offset of the adapter's table in `tables`, offset of its coefficients in `values`, " +
+      "(linears, capacity, 4): offset of the adapter's table in `tables`, offset of its coefficients in `values`, " +
         "their number (0 adds nothing), and the factor scaling / (out * in) as float32 bits",
     ),
     tables: read(

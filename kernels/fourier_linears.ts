@@ -16,7 +16,7 @@ const uniforms = {
   out0: "u32",
   out1: "u32",
   out2: "u32",
-  layer: "u32",
+  linear: "u32",
   capacity: "u32",
 } as const;
 type Uniforms = Readonly<Record<keyof typeof uniforms, number>>;
@@ -33,7 +33,7 @@ export const fourierLinears: Kernel<LinearsBuffer, keyof typeof uniforms> = defi
   name: "fourier_linears",
   doc:
     "y (rows, out0 + out1 + out2) += x (rows, in) dW^T of up to three linears, side by side; an out of 0 is absent. " +
-    "Linear i of row r has the dW of adapter slots[r] at layer + i, or none. Any lengths from 1 to 2^20.",
+    "Linear i of row r has the dW of adapter slots[r] at linear + i, or none. Any lengths from 1 to 2^20.",
   buffers: {
     ...fourierLinear.buffers,
     y: { ...fourierLinear.buffers.y, doc: "(rows, out0 + out1 + out2), added to" },

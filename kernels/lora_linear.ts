@@ -11,7 +11,7 @@ import { product } from "./linear/cpu.ts";
 import { floatOf, recordWords } from "./record.ts";
 
 type Buffers = "x" | "slots" | "records" | "values" | "y";
-type Uniforms = "rows" | "in" | "out0" | "out1" | "out2" | "layer" | "capacity";
+type Uniforms = "rows" | "in" | "out0" | "out1" | "out2" | "linear" | "capacity";
 type Words = Readonly<Record<Uniforms, number>>;
 
 const uniforms = {
@@ -20,7 +20,7 @@ const uniforms = {
   out0: "u32",
   out1: "u32",
   out2: "u32",
-  layer: "u32",
+  linear: "u32",
   capacity: "u32",
 } as const;
 
@@ -52,22 +52,22 @@ fn main(${workgroupBuiltins}) {
   let slot = slots[row];
   if (slot >= uniforms.capacity) { return; }
   var part = id % (chunks.x + chunks.y + chunks.z);
-  var layer = uniforms.layer;
+  var linear = uniforms.linear;
   var out = uniforms.out0;
   var y_at = row * (uniforms.out0 + uniforms.out1 + uniforms.out2);
   if (part >= chunks.x) {
     part -= chunks.x;
-    layer += 1;
+    linear += 1;
     y_at += out;
     out = uniforms.out1;
     if (part >= chunks.y) {
       part -= chunks.y;
-      layer += 1;
+      linear += 1;
       y_at += out;
       out = uniforms.out2;
     }
   }
-  let record = records[layer * uniforms.capacity + slot];
+  let record = records[linear * uniforms.capacity + slot];
   let rank = record.z;
   if (rank == 0) { return; }
   let output = part * ${chunk} + local;
@@ -111,7 +111,7 @@ interface Update {
 /** Calls `body` for every row and linear with an adapter of a rank above 0. */
 function forEachUpdate(
   { slots, records }: Pick<Arrays<Buffers>, "slots" | "records">,
-  { rows, out0, out1, out2, layer, capacity }: Words,
+  { rows, out0, out1, out2, linear, capacity }: Words,
   body: (update: Update) => void,
 ): void {
   const outs = [out0, out1, out2];
@@ -119,7 +119,7 @@ function forEachUpdate(
     if (slots[row] >= capacity) continue;
     let yAt = row * (out0 + out1 + out2);
     outs.forEach((out, i) => {
-      const at = recordWords * ((layer + i) * capacity + slots[row]);
+      const at = recordWords * ((linear + i) * capacity + slots[row]);
       const rank = records[at + 2];
       if (out > 0 && rank > 0) {
         body({ row, yAt, out, offset: records[at + 1], rank, scale: floatOf(records[at + 3]) });
@@ -133,7 +133,7 @@ function forEachUpdate(
 export const loraLinear: Kernel<Buffers, Uniforms> = defineKernel({
   name: "lora_linear",
   doc:
-    "y[r] += scale B (A x[r]) for each of the linears `layer`, `layer + 1` and `layer + 2` whose out is not 0, in " +
+    "y[r] += scale B (A x[r]) for each of the linears `linear`, `linear + 1` and `linear + 2` whose out is not 0, in " +
     "its columns of y, with A, B and scale those of slot slots[r]; a slot of capacity or more (0xffffffff: none) and " +
     "rank 0 add nothing",
   buffers: {
@@ -142,7 +142,7 @@ export const loraLinear: Kernel<Buffers, Uniforms> = defineKernel({
     records: {
       access: "read",
       dtypes: ["uint32"],
-      doc: "(layers, capacity, 4): a word not used here, offset into values, rank, bits of a float32 scale",
+      doc: "(linears, capacity, 4): a word not used here, offset into values, rank, bits of a float32 scale",
     },
     values: {
       access: "read",
@@ -204,11 +204,11 @@ export const loraLinear: Kernel<Buffers, Uniforms> = defineKernel({
       );
     });
   },
-  wasm: ({ rows, in: inSize, out0, out1, out2, layer, capacity }) => ({
+  wasm: ({ rows, in: inSize, out0, out1, out2, linear, capacity }) => ({
     function: "lora_linear",
     args: [
       ...["x", inSize, "slots", "records", "values", "y", out0 + out1 + out2, "hidden"],
-      ...[rows, inSize, out0, out1, out2, layer, capacity],
+      ...[rows, inSize, out0, out1, out2, linear, capacity],
     ],
     scratch: { hidden: 256 },
   }),

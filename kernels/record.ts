@@ -1,5 +1,5 @@
 /**
- * How a kernel finds a row's adapter: the row's slot, and a record of four words for each layer and slot.
+ * How a kernel finds a row's adapter: the row's slot, and a record of four words for each linear and slot.
  *
  * @module
  */
@@ -8,7 +8,7 @@
 export const noSlot = 0xffffffff;
 
 /**
- * Words of a record, at (layer * capacity + slot) * 4: offset of the shared table, offset of the values, their count
+ * Words of a record, at (linear * capacity + slot) * 4: offset of the shared table, offset of the values, their count
  * (coefficients, or rank; 0 adds nothing), and a factor as float32 bits.
  */
 export const recordWords = 4;

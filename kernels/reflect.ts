@@ -13,7 +13,7 @@ type Buffers = "slots" | "records" | "values" | "x";
 type Uniforms = keyof typeof uniforms;
 type Words = Readonly<Record<Uniforms, number>>;
 
-const uniforms = { rows: "u32", in: "u32", layer: "u32", capacity: "u32" } as const;
+const uniforms = { rows: "u32", in: "u32", linear: "u32", capacity: "u32" } as const;
 
 const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
@@ -31,7 +31,7 @@ fn main(${workgroupBuiltins}) {
   if (row >= uniforms.rows) { return; }
   let slot = slots[row];
   if (slot >= uniforms.capacity) { return; }
-  let record = records[uniforms.layer * uniforms.capacity + slot];
+  let record = records[uniforms.linear * uniforms.capacity + slot];
   let begin = row * uniforms.in;
   for (var vector = 0u; vector < record.z; vector++) {
     let u = record.y + vector * uniforms.in;
@@ -51,11 +51,11 @@ fn main(${workgroupBuiltins}) {
 `;
 
 function reflected({ slots, records, values, x }: Arrays<Buffers>, words: Words): void {
-  const { rows, in: inSize, layer, capacity } = words;
+  const { rows, in: inSize, linear, capacity } = words;
   const row = new Float64Array(inSize);
   for (let r = 0; r < rows; r++) {
     if (slots[r] >= capacity) continue;
-    const record = recordWords * (layer * capacity + slots[r]), first = records[record + 1];
+    const record = recordWords * (linear * capacity + slots[r]), first = records[record + 1];
     row.set(x.subarray(r * inSize, (r + 1) * inSize));
     for (let vector = 0; vector < records[record + 2]; vector++) {
       const u = first + vector * inSize;

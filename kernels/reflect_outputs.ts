@@ -29,17 +29,17 @@ fn main(${workgroupBuiltins}) {
   if (row >= uniforms.rows) { return; }
   let slot = slots[row];
   if (slot >= uniforms.capacity) { return; }
-  let linear = id % 3;
+  let part = id % 3;
   let outs = vec3u(uniforms.out0, uniforms.out1, uniforms.out2);
-  let out = outs[linear];
+  let out = outs[part];
   if (out == 0) { return; }
-  let record = records[(uniforms.layer + linear) * uniforms.capacity + slot];
+  let record = records[(uniforms.linear + part) * uniforms.capacity + slot];
   if (record.z == 0) { return; }
   let own = record.y + record.z * (uniforms.in + out);
   let size = out / u32(values[own]);
   let minus = own + 1;
   let plus = minus + out;
-  let at = row * (outs.x + outs.y + outs.z) + select(0, outs.x, linear > 0) + select(0, outs.y, linear > 1);
+  let at = row * (outs.x + outs.y + outs.z) + select(0, outs.x, part > 0) + select(0, outs.y, part > 1);
   for (var begin = 0u; begin < out; begin += size) {
     var sum = vec2f(0);
     for (var i = begin + local; i < begin + size; i += 256) {

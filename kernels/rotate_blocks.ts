@@ -16,7 +16,7 @@ type Words = Readonly<Record<Uniforms, number>>;
 const uniforms = {
   rows: "u32",
   in: "u32",
-  layer: "u32",
+  linear: "u32",
   capacity: "u32",
   /** Numbers of a module that stand before its matrices. */
   skipped: "u32",
@@ -52,7 +52,7 @@ fn main(${workgroupBuiltins}) {
   if (i >= uniforms.rows * uniforms.in) { return; }
   let slot = slots[i / uniforms.in];
   if (slot >= uniforms.capacity) { return; }
-  let record = records[uniforms.layer * uniforms.capacity + slot];
+  let record = records[uniforms.linear * uniforms.capacity + slot];
   let size = record.z;
   if (size == 0) { return; }
   let block = (i % uniforms.in) / size;
@@ -66,10 +66,10 @@ fn main(${workgroupBuiltins}) {
 `;
 
 function rotated({ slots, records, values, x }: Arrays<Buffers>, words: Words): void {
-  const { rows, in: inSize, layer, capacity, skipped } = words;
+  const { rows, in: inSize, linear, capacity, skipped } = words;
   for (let row = 0; row < rows; row++) {
     if (slots[row] >= capacity) continue;
-    const record = recordWords * (layer * capacity + slots[row]);
+    const record = recordWords * (linear * capacity + slots[row]);
     const first = records[record + 1] + skipped, size = records[record + 2];
     const matrices = floatOf(records[record + 3]);
     for (let block = 0; block * size < inSize && size > 0; block++) {

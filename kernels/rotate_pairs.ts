@@ -27,7 +27,7 @@ fn main(${workgroupBuiltins}) {
   let slot = slots[i / width];
   if (slot >= uniforms.capacity) { return; }
   let place = place_of(i % width);
-  let record = records[place.layer * uniforms.capacity + slot];
+  let record = records[place.linear * uniforms.capacity + slot];
   let half = record.z / 2;
   // The invocation of a pair's first output writes both.
   if (record.z == 0 || place.output % record.z >= half) { return; }

@@ -34,7 +34,7 @@ fn main(${workgroupBuiltins}) {
   let slot = slots[i / width];
   if (slot >= uniforms.capacity) { return; }
   let place = place_of(i % width);
-  let record = records[place.layer * uniforms.capacity + slot];
+  let record = records[place.linear * uniforms.capacity + slot];
   if (record.z == 0) { return; }
   let before = select(0, record.z * (uniforms.in + place.out), uniforms.factors != 0);
   y[i] *= values[record.y + before + place.output];

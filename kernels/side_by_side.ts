@@ -13,7 +13,7 @@ export const sideBySide = {
   out0: "u32",
   out1: "u32",
   out2: "u32",
-  layer: "u32",
+  linear: "u32",
   capacity: "u32",
 } as const satisfies Readonly<Record<string, UniformType>>;
 
@@ -22,13 +22,13 @@ export type SideBySide = Readonly<Record<keyof typeof sideBySide, number>>;
 
 /** WGSL: `place_of` a column of y is the linear that makes the column, and which of the linear's outputs the column is. */
 export const placeOf = /* wgsl */ `
-struct Place { output: u32, layer: u32, out: u32 }
+struct Place { output: u32, linear: u32, out: u32 }
 
 fn place_of(column: u32) -> Place {
-  if (column < uniforms.out0) { return Place(column, uniforms.layer, uniforms.out0); }
+  if (column < uniforms.out0) { return Place(column, uniforms.linear, uniforms.out0); }
   let second = column - uniforms.out0;
-  if (second < uniforms.out1) { return Place(second, uniforms.layer + 1, uniforms.out1); }
-  return Place(second - uniforms.out1, uniforms.layer + 2, uniforms.out2);
+  if (second < uniforms.out1) { return Place(second, uniforms.linear + 1, uniforms.out1); }
+  return Place(second - uniforms.out1, uniforms.linear + 2, uniforms.out2);
 }
 `;
 
@@ -44,14 +44,14 @@ export interface AdaptedOutputs {
 /** Every row's adapter of every linear, where there is one. */
 export function* adaptedOutputs(
   { slots, records }: { readonly slots: ArrayLike<number>; readonly records: ArrayLike<number> },
-  { rows, out0, out1, out2, layer, capacity }: SideBySide,
+  { rows, out0, out1, out2, linear, capacity }: SideBySide,
 ): Generator<AdaptedOutputs> {
   const outs = [out0, out1, out2].filter((out) => out > 0);
   for (let row = 0; row < rows; row++) {
     if (slots[row] >= capacity) continue;
     let at = row * (out0 + out1 + out2);
     for (const [i, out] of outs.entries()) {
-      const record = recordWords * ((layer + i) * capacity + slots[row]);
+      const record = recordWords * ((linear + i) * capacity + slots[row]);
       const count = records[record + 2];
       if (count > 0) yield { at, out, first: records[record + 1], count };
       at += out;

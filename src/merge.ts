@@ -6,6 +6,7 @@
 import { isSum } from "./adapters/alone.ts";
 import { type AdaptedLinear, deltaOf, mergedBias } from "./adapters/apply.ts";
 import { baseLinear } from "./adapters/base.ts";
+import { type BaseOptions, baseOptions } from "./adapters/base_options.ts";
 import { withoutCopies } from "./adapters/copies.ts";
 import type { LinearShape, Method } from "./adapters/method.ts";
 import type { LoadedAdapter } from "./adapters/peft.ts";
@@ -15,7 +16,7 @@ import { ConfigError } from "./errors.ts";
 import { copyFiles, copyInnerFiles, type ReadableFolder, type WritableFolder } from "./folder.ts";
 import { type FileNames, filesBesideWeights, namedTemplates, openCheckpoint } from "./models/checkpoint.ts";
 import { copyFaultOf } from "./models/copies.ts";
-import { namesOf } from "./models/families.ts";
+import { modelLinears, namesOf, parseConfig, readConfigFields } from "./models/families.ts";
 import { quantizedNames } from "./models/quantization.ts";
 import { transposed } from "./models/transpose.ts";
 import { fromTensor, layoutSafetensors } from "./safetensors/mod.ts";
@@ -175,16 +176,28 @@ function shapeOf(name: string, shape: readonly number[], isTransposed: boolean):
   return isTransposed ? { out: cols, in: rows } : { out: rows, in: cols };
 }
 
-/** The shapes of a model folder's linears, by the paths that adapters have for them: `loadAdapter`'s `shapeOf`. */
-export async function linearShapes(
-  model: ReadableFolder,
-): Promise<(path: string) => LinearShape | undefined> {
+/**
+ * What a model's folder tells adapters that are read for it, by their paths: `loadAdapter`'s options. Shapes are those of
+ * the folder's weights. `placeOf` throws ConfigError where config.json does not say the order: it is missing, or of a model
+ * that is not supported.
+ */
+export async function folderOptions(model: ReadableFolder): Promise<BaseOptions> {
   const fileNames = await namesOf(model), checkpoint = await openCheckpoint(model, fileNames);
   try {
     const shapes = new Map(checkpoint.names.map((name) => [name, checkpoint.info(name).shape]));
-    return (path) => {
-      const name = `${path}.weight`, shape = shapes.get(name);
-      return shape?.length === 2 ? shapeOf(name, shape, fileNames?.isTransposed?.(path) ?? false) : undefined;
+    const fields = await model.exists("config.json") ? await readConfigFields(model) : {};
+    let places: BaseOptions["placeOf"] | undefined;
+    return {
+      shapeOf(path) {
+        const name = `${path}.weight`, shape = shapes.get(name);
+        return shape?.length === 2
+          ? shapeOf(name, shape, fileNames?.isTransposed?.(path) ?? false)
+          : undefined;
+      },
+      placeOf(path) {
+        places ??= baseOptions(modelLinears(parseConfig(fields))).placeOf;
+        return places(path);
+      },
     };
   } finally {
     await checkpoint.close();

@@ -3,12 +3,13 @@
  *
  * @module
  */
+import { baseOptions } from "./adapters/base_options.ts";
 import { withoutCopies } from "./adapters/copies.ts";
 import { loadAdapter, type LoadedAdapter } from "./adapters/peft.ts";
 import type { Device } from "./device/device.ts";
 import type { ReadableFolder } from "./folder.ts";
 import { copyFaults } from "./models/copies.ts";
-import { openWeights, readConfig } from "./models/families.ts";
+import { modelLinears, openWeights, readConfig } from "./models/families.ts";
 import { loadModel, releaseModel } from "./models/model.ts";
 import { fixedRopeLength } from "./models/rope.ts";
 import type { QuantizeTo } from "./models/quantization.ts";
@@ -73,7 +74,9 @@ export async function perplexity(device: Device, options: PerplexityOptions): Pr
   });
   const adapter = options.adapter &&
     await withoutCopies(
-      "modules" in options.adapter ? options.adapter : await loadAdapter(options.adapter),
+      "modules" in options.adapter
+        ? options.adapter
+        : await loadAdapter(options.adapter, baseOptions(modelLinears(config))),
       copyFaults(folder),
     );
   const source = await openWeights(folder, config);

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { baseOptions } from "./adapters/base_options.ts";
 import { type Adapter, adapterPlan, createAdapter } from "./adapters/create.ts";
 import type { Method } from "./adapters/method.ts";
 import { withoutCopies } from "./adapters/copies.ts";
@@ -119,9 +120,8 @@ async function adapterFor(
 ): Promise<Adapter> {
   if ("init" in adapter) {
     const { init } = adapter;
-    const shapeOf = (path: string) => model.linears.find((one) => one.path === path)?.shape;
     return await withoutCopies(
-      "modules" in init ? init : await loadAdapter(init, { methods, shapeOf }),
+      "modules" in init ? init : await loadAdapter(init, { methods, ...baseOptions(model.linears) }),
       copyFaults(folder),
     );
   }

@@ -8,6 +8,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { formats, kernels, type OfFormats } from "../kernels/mod.ts";
+import { modelLinears, parseConfig } from "../src/models/families.ts";
 import { importsOf, root, type Source, sourceAt, sourcesUnder } from "./architecture.ts";
 import { publishedSources, unpublished } from "./pack/compile.ts";
 
@@ -241,6 +242,40 @@ test("families: a file that names one is found, unless in a comment or by a rota
   const file = (code: string): Source => ({ path: "src/engine/a.ts", code, imports: [] });
   assert.equal(namedFamilies([file("loadLlama();")], ["llama"]).length, 1);
   assert.equal(namedFamilies([file('case "llama3":')], ["llama"]).length, 0);
+});
+
+/** The last names of a family's linears, by a model of its fixtures. */
+function linearNames(config: string): readonly string[] {
+  const fields = JSON.parse(readFileSync(join(root, "test/fixtures", config), "utf8"));
+  const names = modelLinears(parseConfig(fields)).map(({ path }) => path.split(".").at(-1)!);
+  return [...new Set(names)].filter((name) => name !== "lm_head");
+}
+
+/** Files outside a family's folder that name more than half of its linears: an example needs a few. */
+function knowsLinears(sources: readonly Source[], folder: string, names: readonly string[]): string[] {
+  return sources.flatMap(({ path, code }) => {
+    const named = names.filter((name) => new RegExp(`\\b${name}\\b`).test(code));
+    return knowsFamily(path, folder) || 2 * named.length <= names.length ? [] : [`${path} names ${named}`];
+  });
+}
+
+/** A model of each family, among the fixtures. */
+const familyConfigs = { llama: "methods/base/config.json", gpt2: "families/gpt2/base/config.json" };
+
+test("families: nothing but a family's folder knows the names of its linears", () => {
+  assert.deepEqual(Object.keys(familyConfigs).sort(), [...familyFolders].sort());
+  for (const [folder, config] of Object.entries(familyConfigs)) {
+    const names = linearNames(config);
+    assert.ok(names.length > 2, `${folder} has ${names}`);
+    assert.deepEqual(knowsLinears(everything, folder, names), []);
+  }
+});
+
+test("families: a file that knows the linears of one is found", () => {
+  const file = (code: string): Source => ({ path: "src/adapters/methods/a.ts", code, imports: [] });
+  const names = linearNames(familyConfigs.gpt2);
+  assert.equal(knowsLinears([file('["attn.c_attn", "attn.c_proj", "mlp.c_fc"]')], "gpt2", names).length, 1);
+  assert.equal(knowsLinears([file('"h.0.attn.c_attn"')], "gpt2", names).length, 0);
 });
 
 /** Doors that bundle for a page as they are: what they reach needs only what the web has. */

@@ -271,7 +271,7 @@ test("lora_backward adds the gradients of A, B and x of lora_linear", () => {
         out0: out,
         out1: 0,
         out2: 0,
-        layer: 0,
+        linear: 0,
         capacity: 1,
       });
       return dot(y, dy);

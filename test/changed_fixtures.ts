@@ -6,12 +6,22 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { type BaseOptions, baseOptions } from "../src/adapters/base_options.ts";
 import { loadAdapter, type LoadedAdapter, type LoadOptions } from "../src/adapters/peft.ts";
+import { modelLinears, parseConfig } from "../src/models/families.ts";
 import { parseSafetensors, type TensorView, writeSafetensors } from "../src/safetensors/mod.ts";
 import { memoryFolder } from "../src/testing/mod.ts";
 
 /** Where names of tensors of the fixtures' first query projection begin. */
 export const q = "base_model.model.model.layers.0.self_attn.q_proj";
+
+/** What the fixtures' base model tells. */
+export const fixtureBase: BaseOptions = baseOptions(
+  modelLinears(parseConfig(JSON.parse(readFileSync(
+    fileURLToPath(new URL("fixtures/methods/base/config.json", import.meta.url)),
+    "utf8",
+  )))),
+);
 
 /** A file of a fixture, changed: other fields, and other tensors by name; undefined takes one away. */
 export interface Change {

@@ -11,13 +11,15 @@ import { torchGenerator, torchNormal, torchUniform } from "../kernels/torch_draw
 import { deltaOf } from "../src/adapters/apply.ts";
 import { adalora } from "../src/adapters/methods/adalora.ts";
 import { loraXs } from "../src/adapters/methods/lora_xs.ts";
-import { modelOrder } from "../src/adapters/methods/model_order.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
-import { linearShapes } from "../src/merge.ts";
+import { baseOptions } from "../src/adapters/base_options.ts";
+import { folderOptions } from "../src/merge.ts";
 import { modelLinears, readConfig } from "../src/models/families.ts";
 import { openFolder } from "../src/runtime/file.ts";
-import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
-import { floats, indices, load, q, wideIndices } from "./changed_fixtures.ts";
+import { fromTensor, parseSafetensors, toFloat32, writeSafetensors } from "../src/safetensors/mod.ts";
+import { tensor } from "../src/tensor.ts";
+import { memoryFolder } from "../src/testing/mod.ts";
+import { fixtureBase, floats, indices, load, q, wideIndices } from "./changed_fixtures.ts";
 import { distance } from "./kernel_contract.ts";
 
 const topk = `${q}.vblora_logits_A_topk`;
@@ -114,8 +116,12 @@ test("TinyLoRA's last group has the modules that are left over", async () => {
   const { modules } = await load("tinylora", {
     config: { weight_tying: 1 / 3 },
     tensors: { [v(4)]: undefined, [v(5)]: undefined, [v(3)]: floats([8]) },
-  });
-  const untied = await load("tinylora", { tensors: { [v(4)]: floats([8]), [v(5)]: floats([8]) } });
+  }, fixtureBase);
+  const untied = await load(
+    "tinylora",
+    { tensors: { [v(4)]: floats([8]), [v(5)]: floats([8]) } },
+    fixtureBase,
+  );
   for (const [name, out, inSize] of [["self_attn.v_proj", 32, 64], ["mlp.down_proj", 64, 96]] as const) {
     const [found, expected] = [modules, untied.modules].map((all) =>
       all.get(`model.layers.1.${name}`)!.pack({ out, in: inSize })
@@ -182,29 +188,47 @@ test("torchNormal draws the last 16 numbers anew where 16 does not divide the co
   assert.deepEqual(found, Float32Array.from([...first.subarray(0, 4), ...last]));
 });
 
-test("modelOrder is the order of every family's linears", async () => {
-  for (const folder of ["methods/base", "families/gpt2/base"]) {
-    const config = await readConfig(
-      await openFolder(fileURLToPath(new URL(`fixtures/${folder}`, import.meta.url))),
-    );
-    const paths = modelLinears(config).map(({ path }) => path);
-    assert.deepEqual([...modelOrder([...paths].sort().reverse()).keys()], paths);
-  }
-  assert.deepEqual([...modelOrder(["h.10.mlp.c_fc", "h.9.mlp.c_fc"]).keys()], [
-    "h.9.mlp.c_fc",
-    "h.10.mlp.c_fc",
-  ]);
+test("TinyLoRA's groups and draws go by the model's order, whatever it is", async () => {
+  const paths = [...(await load("tinylora-tied-seed", {}, fixtureBase)).modules.keys()];
+  const valuesBy = async (order: readonly string[], names = order) => {
+    const placeOf = (path: string) => order.indexOf(path);
+    const { modules } = await load("tinylora-tied-seed", {}, { placeOf });
+    return names.map((path) => modules.get(path)!.pack({ out: 64, in: 64 }).values);
+  };
+  const [q0] = paths.filter((path) => path.endsWith("layers.0.self_attn.q_proj"));
+  const first = await valuesBy([q0, ...paths.filter((path) => path !== q0)], [q0]);
+  const last = await valuesBy([...paths.filter((path) => path !== q0), q0], [q0]);
+  assert.notDeepEqual(first, last);
 });
 
-test("linearShapes gives the shapes that a model's config gives, of every family", async () => {
+test("folderOptions and baseOptions give the shapes and the order of a model, of every family", async () => {
   for (const name of ["methods/base", "families/gpt2/base"]) {
     const folder = await openFolder(fileURLToPath(new URL(`fixtures/${name}`, import.meta.url)));
-    const shapeOf = await linearShapes(folder);
-    const linears = modelLinears(await readConfig(folder)).filter(({ path }) => path !== "lm_head");
+    const all = modelLinears(await readConfig(folder));
+    const linears = all.filter(({ path }) => path !== "lm_head");
     assert.ok(linears.length > 0);
-    for (const { path, shape } of linears) assert.deepEqual(shapeOf(path), shape);
-    assert.equal(shapeOf("model.norm"), undefined);
-    assert.equal(shapeOf("x.y"), undefined);
+    for (const { shapeOf, placeOf } of [await folderOptions(folder), baseOptions(all)]) {
+      for (const { path, shape } of linears) assert.deepEqual(shapeOf(path), shape);
+      assert.deepEqual(all.map(({ path }) => placeOf(path)), all.map((_, place) => place));
+      for (const path of ["model.norm", "x.y"]) {
+        assert.equal(shapeOf(path), undefined);
+        assert.equal(placeOf(path), undefined);
+      }
+    }
+  }
+});
+
+test("folderOptions gives no order where config.json does not say it", async () => {
+  const files = {
+    "model.safetensors": writeSafetensors([fromTensor("a.weight", tensor(new Float32Array(6), [2, 3]))]),
+  };
+  const encode = (fields: object) => new TextEncoder().encode(JSON.stringify(fields));
+  for (const config of [{}, { "config.json": encode({ model_type: "mamba" }) }]) {
+    const { shapeOf, placeOf } = await folderOptions(
+      memoryFolder(new Map(Object.entries({ ...files, ...config }))),
+    );
+    assert.deepEqual(shapeOf("a"), { out: 2, in: 3 });
+    assert.throws(() => placeOf("a"), /^ConfigError: Cannot read config\.json field "model_type"/);
   }
 });
 

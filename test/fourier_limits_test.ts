@@ -132,7 +132,7 @@ test(
 );
 
 test("fourier_linears makes a launch once for a device's limits, and another for other rows, lengths or limits", () => {
-  const words = { rows: 3, in: 24, out0: 16, out1: 8, out2: 0, layer: 0, capacity: 5 };
+  const words = { rows: 3, in: 24, out0: 16, out1: 8, out2: 0, linear: 0, capacity: 5 };
   const dtypes = {
     x: "float32",
     slots: "uint32",
@@ -146,7 +146,7 @@ test("fourier_linears makes a launch once for a device's limits, and another for
       limits,
     );
   const first = launched({});
-  assert.equal(launched({ layer: 7, capacity: 9 }), first);
+  assert.equal(launched({ linear: 7, capacity: 9 }), first);
   for (const changed of [{ rows: 4 }, { in: 32 }, { out1: 16 }, { out2: 8 }]) {
     assert.notDeepEqual(launched(changed), first);
   }

@@ -30,7 +30,7 @@ function projection(rows: number) {
   const x = zeros(rows, 16), y = zeros(rows, 32);
   const adapters = { slots: words(rows), records: words(4), tables: words(64), values: zeros(4) };
   const product = step(linear, { x, weight: zeros(32, 16), y }, { rows, in: 16, out: 32, accumulate: 1 });
-  const sizes = { rows, in: 16, out0: 32, out1: 0, out2: 0, layer: 0, capacity: 1 };
+  const sizes = { rows, in: 16, out0: 32, out1: 0, out2: 0, linear: 0, capacity: 1 };
   return { y, product, adapted: step(fourierLinears, { x, ...adapters, y }, sizes) };
 }
 

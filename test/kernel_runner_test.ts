@@ -34,7 +34,7 @@ test("kernelRunner runs a kernel of tables and several dispatches on buffers of 
     values: inOrder(normals(n, random), order),
     y: normals(rows * shape.out, random),
   };
-  const uniforms = { rows, ...shape, layer: 0, capacity: 1 };
+  const uniforms = { rows, ...shape, linear: 0, capacity: 1 };
   const uploaded = Object.entries<TypedArray>(arrays).map(([name, data]) =>
     [name, runner.upload(data)] as const
   );

@@ -73,7 +73,7 @@ function tableOf(axes: TableAxes, random: () => number): FourierTable {
 function linearCase(shape: Shape): Case {
   return {
     name: `${shape.out} x ${shape.in}`,
-    uniforms: { rows: 1, in: shape.in, out: shape.out, layer: 0, capacity: 1 },
+    uniforms: { rows: 1, in: shape.in, out: shape.out, linear: 0, capacity: 1 },
     make(random) {
       const { table, order } = tableOf({ destination: shape.out, source: shape.in }, random);
       const scale = 1 / Math.sqrt(shape.in * order.length);

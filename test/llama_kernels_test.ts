@@ -250,7 +250,7 @@ test("attention to one key gives its value, whatever the query", () => {
     keys: normals(4 * 2 * 3, source(2)),
     values,
     first: new Uint32Array([3]),
-    positions: new Uint32Array([0]),
+    lastKey: new Uint32Array([0]),
     y: new Float32Array(12).fill(NaN),
   };
   const uniforms = { rows: 1, heads: 4, kvHeads: 2, headDim: 3, qStride: 12, cacheRows: 4, scale: 1 };
@@ -268,7 +268,7 @@ test("attention with equal keys gives the mean of the values from first to first
       keys: new Float32Array(cacheRows * 2).fill(0.5),
       values,
       first: new Uint32Array([first]),
-      positions: new Uint32Array([position]),
+      lastKey: new Uint32Array([position]),
       y: new Float32Array(2).fill(NaN),
     };
     const uniforms = { rows: 1, heads: 1, kvHeads: 1, headDim: 2, qStride: 2, cacheRows, scale: 1 };
@@ -287,7 +287,7 @@ test("attention weighs two keys by the softmax of scaled products, and huge scor
     keys: new Float32Array([1, 3]),
     values: new Float32Array([10, 20]),
     first: new Uint32Array([0, 0]),
-    positions: new Uint32Array([1, 1]),
+    lastKey: new Uint32Array([1, 1]),
     y: new Float32Array(2).fill(NaN),
   };
   const uniforms = { rows: 2, heads: 1, kvHeads: 1, headDim: 1, qStride: 1, cacheRows: 2, scale: 0.5 };
@@ -301,7 +301,7 @@ test("attention.launch refuses head sizes and groups it has no room for", () => 
     keys: "float32",
     values: "float32",
     first: "uint32",
-    positions: "uint32",
+    lastKey: "uint32",
     y: "float32",
   } as const;
   const launch = (headDim: number, kvHeads: number) => () =>
@@ -412,7 +412,7 @@ test("sample has no token for a row with a logit that is NaN or infinite, whatev
   }
 });
 
-test("loraLinear adds scale B A x of the row's slot and layer, and nothing where there is no adapter", () => {
+test("loraLinear adds scale B A x of the row's slot and linear, and nothing where there is no adapter", () => {
   // Layer 1, slot 0: A = (1, 2), B = (3; 4), scale 0.5; slot 1 has rank 0.
   const records = new Uint32Array(16);
   records.set([0, 1, 1, bitsOf(0.5)], 8);
@@ -423,7 +423,7 @@ test("loraLinear adds scale B A x of the row's slot and layer, and nothing where
     values: new Float32Array([NaN, 1, 2, 3, 4]),
     y: new Float32Array([1, 1, 1, 1, 1, 1, 1, 1]),
   };
-  const uniforms = { rows: 4, in: 2, out0: 2, out1: 0, out2: 0, layer: 1, capacity: 2 };
+  const uniforms = { rows: 4, in: 2, out0: 2, out1: 0, out2: 0, linear: 1, capacity: 2 };
   for (const { y } of both(loraLinear, arrays, uniforms)) {
     assert.deepEqual([...y], [1 + 4.5, 1 + 6, 1, 1, 1, 1, 1 + 15, 1 + 20]);
   }

@@ -3,6 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { baseOptions } from "../src/adapters/base_options.ts";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { applyModule } from "../src/adapters/apply.ts";
@@ -15,7 +16,7 @@ import { adaptedProjection, ProjectionScratch } from "../src/engine/projection.t
 import { Runner } from "../src/engine/runner.ts";
 import type { Output, Row } from "../src/engine/step_inputs.ts";
 import type { ReadableFolder, WritableFolder } from "../src/folder.ts";
-import { linearShapes, mergeFolder } from "../src/merge.ts";
+import { folderOptions, mergeFolder } from "../src/merge.ts";
 import { openCheckpoint } from "../src/models/checkpoint.ts";
 import { openWeights, readConfig } from "../src/models/families.ts";
 import { layersLinears, loadModel } from "../src/models/model.ts";
@@ -171,9 +172,9 @@ test("applyModule: a module beside its base's product and bias is float64's modu
   const { model } = await open(device);
   const base = modelBase(device, model);
   const weights = tensorsOf("base/model.safetensors");
-  const shapeOf = (path: string) => model.linears.find((one) => one.path === path)?.shape;
+  const options = baseOptions(model.linears);
   for (const name of names) {
-    const { method, modules } = await loadAdapter(await openFolder(path(name)), { shapeOf });
+    const { method, modules } = await loadAdapter(await openFolder(path(name)), options);
     // What a method does to the bias is no part of dW.
     if (method.changesBias) continue;
     const truth = tensorsOf(`golden/${name}.safetensors`);
@@ -254,12 +255,12 @@ function memoryFolder(): ReadableFolder & WritableFolder {
 
 test("mergeFolder: a model with an adapter merged in, bias and all, has float64's logits", async () => {
   const device = cpuDevice();
-  const base = await openFolder(path("base")), shapeOf = await linearShapes(base);
+  const base = await openFolder(path("base")), options = await folderOptions(base);
   for (const name of names) {
     const out = memoryFolder();
     await mergeFolder(device, {
       model: base,
-      adapter: await loadAdapter(await openFolder(path(name)), { shapeOf }),
+      adapter: await loadAdapter(await openFolder(path(name)), options),
       out,
     });
     const { cases } = goldens.get(name)!;

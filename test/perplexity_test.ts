@@ -79,3 +79,12 @@ test("perplexity refuses empty text and sequences that the model has no position
   });
   await assert.rejects(told(cpu, { contextLength: 0 }), RangeError);
 });
+
+test("perplexity reads an adapter that needs its model's shapes", async () => {
+  const at = async (name: string) =>
+    await openFolder(fileURLToPath(new URL(`fixtures/methods/${name}`, import.meta.url)));
+  const folder = await at("base"), device = cpuDevice();
+  const alone = await told(device, { folder });
+  const adapted = await told(device, { folder, adapter: await at("vera-seed") });
+  assert.ok(Number.isFinite(adapted.loss) && adapted.loss !== alone.loss);
+});

@@ -202,7 +202,7 @@ for (const device of devices) {
 async function runStep(
   device: Device,
   bank: Bank,
-  layer: number,
+  linear: number,
   { x, y, slots }: { x: Float32Array; y: Float32Array; slots: readonly number[] },
 ): Promise<Float32Array> {
   const rows = slots.length;
@@ -211,7 +211,7 @@ async function runStep(
     y: device.upload(tensor(y, [rows, y.length / rows])),
     slots: device.upload(tensor(Uint32Array.from(slots))),
   };
-  const program = await device.prepare([bank.beside({ first: layer, count: 1 }, { ...buffers, rows })]);
+  const program = await device.prepare([bank.beside({ first: linear, count: 1 }, { ...buffers, rows })]);
   device.run(program);
   const result = await device.read(buffers.y) as Float32Array;
   program.release();
@@ -322,7 +322,7 @@ for (const device of devices) {
   }
 }
 
-/** Every slot of every layer adds its own adapter's dW, and free slots add nothing. */
+/** Every slot of every linear adds its own adapter's dW, and free slots add nothing. */
 async function holdsModel(
   device: Device,
   bank: Bank,
@@ -332,10 +332,10 @@ async function holdsModel(
   },
 ): Promise<void> {
   const slots = [...Array(capacity).keys(), noSlot];
-  for (const [layer, { path, shape }] of bankLinears.entries()) {
-    const x = normals(slots.length * shape.in, randomSource(layer));
-    const y = normals(slots.length * shape.out, randomSource(layer + 9));
-    const actual = await runStep(device, bank, layer, { x, y, slots });
+  for (const [linear, { path, shape }] of bankLinears.entries()) {
+    const x = normals(slots.length * shape.in, randomSource(linear));
+    const y = normals(slots.length * shape.out, randomSource(linear + 9));
+    const actual = await runStep(device, bank, linear, { x, y, slots });
     for (const [row, slot] of slots.entries()) {
       const module = model.get(slot)?.get(path);
       const own = y.slice(row * shape.out, (row + 1) * shape.out);

@@ -59,7 +59,7 @@ const appliedBy =
       values: device.upload(tensor(inOrder(coefficients, order))),
       y: device.alloc([rows, out], "float32"),
     };
-    const uniforms = { rows, ...shape, layer: 0, capacity: 1 };
+    const uniforms = { rows, ...shape, linear: 0, capacity: 1 };
     const y = await ran(device, (bound) => step(fourierLinear, bound, uniforms), { buffers, output: "y" });
     return Float32Array.from({ length: out * rows }, (_, i) => y[i % rows * out + Math.floor(i / rows)]);
   };

@@ -105,7 +105,7 @@ export function attention(
   keys: usize,
   values: usize,
   first: usize,
-  positions: usize,
+  lastKeys: usize,
   y: usize,
   yStride: usize,
   scratch: usize,
@@ -119,7 +119,7 @@ export function attention(
   const stride = (kvHeads * headDim) << 2, group = heads / kvHeads;
   for (let r: usize = 0; r < rows; r++) {
     const begin = <u64> load<u32>(first + (r << 2));
-    const behind = begin + <u64> load<u32>(positions + (r << 2)) + 1;
+    const behind = begin + <u64> load<u32>(lastKeys + (r << 2)) + 1;
     const start = <usize> min(begin, <u64> cacheRows), end = <usize> min(behind, <u64> cacheRows);
     const count = end - start;
     for (let h: usize = 0; h < heads; h++) {

@@ -133,7 +133,7 @@ export function fourier_linears(
   out0: usize,
   out1: usize,
   out2: usize,
-  layer: usize,
+  firstLinear: usize,
   capacity: usize,
 ): void {
   const longer = max(max(inSize, out0), max(out1, out2)) << 2;
@@ -145,7 +145,7 @@ export function fourier_linears(
     let analysed = false, to = y + ((r * yStride) << 2);
     for (let i: usize = 0; i < 3; i++) {
       const out = i == 0 ? out0 : i == 1 ? out1 : out2;
-      const record = records + (((layer + i) * capacity + slot) << 4), at = to;
+      const record = records + (((firstLinear + i) * capacity + slot) << 4), at = to;
       to += out << 2;
       if (!out || !load<u32>(record, 8)) continue;
       if (!analysed) analyse(x + ((r * xStride) << 2), inSize >> 1, inTurns, pair, other, work, spectrum);

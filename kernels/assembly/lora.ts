@@ -19,7 +19,7 @@ export function lora_linear(
   out0: usize,
   out1: usize,
   out2: usize,
-  layer: usize,
+  firstLinear: usize,
   capacity: usize,
 ): void {
   for (let r: usize = 0; r < rows; r++) {
@@ -28,7 +28,7 @@ export function lora_linear(
     let to = y + ((r * yStride) << 2);
     for (let i: usize = 0; i < 3; i++) {
       const out = i == 0 ? out0 : i == 1 ? out1 : out2;
-      const record = records + (((layer + i) * capacity + slot) << 4);
+      const record = records + (((firstLinear + i) * capacity + slot) << 4);
       if (out) update(x + ((r * xStride) << 2), record, values, to, scratch, inSize, out);
       to += out << 2;
     }

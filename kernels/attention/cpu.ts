@@ -5,13 +5,13 @@
  */
 import type { Arrays, TypedArray } from "../kernel.ts";
 
-type Buffers = "q" | "keys" | "values" | "first" | "positions" | "y";
+type Buffers = "q" | "keys" | "values" | "first" | "lastKey" | "y";
 type Uniforms = "rows" | "heads" | "kvHeads" | "headDim" | "qStride" | "cacheRows" | "scale";
 type Sizes = Readonly<Record<Uniforms, number>>;
 
 /** The keys a row attends to: cache rows `[start, end)`, never past the cache. */
-export function span(first: number, position: number, cacheRows: number): [start: number, end: number] {
-  return [Math.min(first, cacheRows), Math.min(first + position + 1, cacheRows)];
+export function span(first: number, lastKey: number, cacheRows: number): [start: number, end: number] {
+  return [Math.min(first, cacheRows), Math.min(first + lastKey + 1, cacheRows)];
 }
 
 /** A row's keys on the CPU: where they begin, and how many. All heads of a key are met together, as they lie. */
@@ -81,8 +81,8 @@ function weigh(sums: Float64Array, values: TypedArray, row: Row, { heads, kvHead
 /** Attention on one core; see the kernel's documentation. */
 export function attentionCpu(arrays: Arrays<Buffers>, uniforms: Sizes): void {
   const { rows, heads, kvHeads, headDim, qStride, cacheRows } = uniforms;
-  const { first, positions, y } = arrays;
-  const spans = Array.from({ length: rows }, (_, r) => span(first[r], positions[r], cacheRows));
+  const { first, lastKey, y } = arrays;
+  const spans = Array.from({ length: rows }, (_, r) => span(first[r], lastKey[r], cacheRows));
   const most = spans.reduce((most, [start, end]) => Math.max(most, end - start), 0);
   const stride = 4 * Math.ceil(most / 4);
   const scores = new Float64Array(heads * stride);

@@ -54,7 +54,7 @@ ${uniformStruct(uniforms)}
 @group(0) @binding(2) var<storage, read> keys: array<${wide ? "vec4f" : "f32"}>;
 @group(0) @binding(3) var<storage, read> values: array<${wide ? "vec4f" : "f32"}>;
 @group(0) @binding(4) var<storage, read> first: array<u32>;
-@group(0) @binding(5) var<storage, read> positions: array<u32>;
+@group(0) @binding(5) var<storage, read> lastKey: array<u32>;
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;
 ${["q", "keys", "values"].map((name) => quadLoad(name, wide)).join("\n")}
 
@@ -91,7 +91,7 @@ fn main(${workgroupBuiltins}) {
   let kv_width = uniforms.kvHeads * uniforms.headDim;
   let kv_begin = kv_head * uniforms.headDim;
   let start = min(first[row], uniforms.cacheRows);
-  let count = min(positions[row], uniforms.cacheRows - 1) + 1;
+  let count = min(lastKey[row], uniforms.cacheRows - 1) + 1;
   let end = start + min(count, uniforms.cacheRows - start);
 
   let slice = local / quads;

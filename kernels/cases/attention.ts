@@ -10,11 +10,11 @@ interface CaseSizes {
   /** Elements of a row behind its queries. */
   readonly behind?: number;
   readonly cacheRows: number;
-  /** Positions, one a row; random within the cache if missing. */
-  readonly positions?: readonly number[];
+  /** Of each row; random within the cache if missing. */
+  readonly lastKeys?: readonly number[];
 }
 
-function sized({ behind = 0, positions, ...sizes }: CaseSizes): CaseOf<typeof attention> {
+function sized({ behind = 0, lastKeys, ...sizes }: CaseSizes): CaseOf<typeof attention> {
   const { rows, heads, kvHeads, headDim, cacheRows } = sizes;
   const qStride = heads * headDim + behind;
   return {
@@ -23,14 +23,14 @@ function sized({ behind = 0, positions, ...sizes }: CaseSizes): CaseOf<typeof at
     make(random) {
       const at = Uint32Array.from(
         { length: rows },
-        (_, r) => positions?.[r] ?? Math.floor(random() * cacheRows),
+        (_, r) => lastKeys?.[r] ?? Math.floor(random() * cacheRows),
       );
       return {
         q: normals(rows * qStride, random, 2),
         keys: normals(cacheRows * kvHeads * headDim, random, 2),
         values: normals(cacheRows * kvHeads * headDim, random),
-        first: at.map((position) => Math.floor(random() * Math.max(1, cacheRows - position))),
-        positions: at,
+        first: at.map((last) => Math.floor(random() * Math.max(1, cacheRows - last))),
+        lastKey: at,
         y: nans(rows * heads * headDim),
       };
     },
@@ -38,8 +38,8 @@ function sized({ behind = 0, positions, ...sizes }: CaseSizes): CaseOf<typeof at
 }
 
 function bench(sizes: CaseSizes): BenchOf<typeof attention> {
-  const { rows, heads, kvHeads, headDim, cacheRows, positions } = sizes;
-  const keys = positions!.reduce((sum, position) => sum + position + 1, 0);
+  const { rows, heads, kvHeads, headDim, cacheRows, lastKeys } = sizes;
+  const keys = lastKeys!.reduce((sum, last) => sum + last + 1, 0);
   const read = Math.min(keys, cacheRows) * kvHeads * headDim * 2;
   return {
     ...sized(sizes),
@@ -55,12 +55,12 @@ export const attentionCases: KernelCases = casesFor(attention, {
     sized({ rows: 3, heads: 4, kvHeads: 2, headDim: 7, cacheRows: 31 }),
     sized({ rows: 4, heads: 4, kvHeads: 2, headDim: 8, behind: 32, cacheRows: 31 }),
     sized({ rows: 3, heads: 2, kvHeads: 2, headDim: 4, behind: 3, cacheRows: 9 }),
-    sized({ rows: 2, heads: 8, kvHeads: 4, headDim: 32, cacheRows: 257, positions: [255, 256] }),
-    sized({ rows: 5, heads: 3, kvHeads: 3, headDim: 64, cacheRows: 600, positions: [0, 254, 255, 511, 599] }),
-    sized({ rows: 1, heads: 2, kvHeads: 1, headDim: 256, cacheRows: 300, positions: [290] }),
+    sized({ rows: 2, heads: 8, kvHeads: 4, headDim: 32, cacheRows: 257, lastKeys: [255, 256] }),
+    sized({ rows: 5, heads: 3, kvHeads: 3, headDim: 64, cacheRows: 600, lastKeys: [0, 254, 255, 511, 599] }),
+    sized({ rows: 1, heads: 2, kvHeads: 1, headDim: 256, cacheRows: 300, lastKeys: [290] }),
     sized({ rows: 1, heads: 2, kvHeads: 2, headDim: 255, cacheRows: 9 }),
-    sized({ rows: 2, heads: 2, kvHeads: 1, headDim: 80, cacheRows: 70, positions: [69, 40] }),
-    sized({ rows: 2, heads: 2, kvHeads: 1, headDim: 8, cacheRows: 5, positions: [2, 4294967295] }),
+    sized({ rows: 2, heads: 2, kvHeads: 1, headDim: 80, cacheRows: 70, lastKeys: [69, 40] }),
+    sized({ rows: 2, heads: 2, kvHeads: 1, headDim: 8, cacheRows: 5, lastKeys: [2, 4294967295] }),
   ],
   benches: [
     bench({
@@ -69,7 +69,7 @@ export const attentionCases: KernelCases = casesFor(attention, {
       kvHeads: 8,
       headDim: 128,
       cacheRows: 16384,
-      positions: Array(16).fill(1023),
+      lastKeys: Array(16).fill(1023),
     }),
     bench({
       rows: 256,
@@ -77,7 +77,7 @@ export const attentionCases: KernelCases = casesFor(attention, {
       kvHeads: 8,
       headDim: 128,
       cacheRows: 256,
-      positions: Array.from({ length: 256 }, (_, i) => i),
+      lastKeys: Array.from({ length: 256 }, (_, i) => i),
     }),
   ],
 });

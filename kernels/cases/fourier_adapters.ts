@@ -21,25 +21,25 @@ export interface MixedSize {
 /** Coefficients of linear `index`: adapters need not adapt all, and 0 adds nothing. */
 const countOf = (n: number, index: number): number => Math.max(0, n - 3 * index);
 
-/** Slots of a bank with room for the case's adapters and one more, and the first linear's layer in it. */
-export const mixedBank = ({ adapters }: MixedSize): { layer: number; capacity: number } => ({
-  layer: 1,
+/** Slots of a bank with room for the case's adapters and one more, and the number of the first linear in it. */
+export const mixedBank = ({ adapters }: MixedSize): { linear: number; capacity: number } => ({
+  linear: 1,
   capacity: adapters.length + 1,
 });
 
-/** Arrays of a case: rows take the adapters in turn, and then none; layers before and after stand empty. */
+/** Arrays of a case: rows take the adapters in turn, and then none; linears before and after stand empty. */
 export function mixedArrays(size: MixedSize, random: () => number): Record<LinearsBuffer, TypedArray> {
-  const { layer, capacity } = mixedBank(size);
+  const { linear, capacity } = mixedBank(size);
   const tables: number[] = [7];
   const values: number[] = [NaN, NaN, NaN];
-  const records = new Uint32Array((layer + size.outs.length) * capacity * recordWords);
+  const records = new Uint32Array((linear + size.outs.length) * capacity * recordWords);
   size.outs.forEach((out, index) =>
     size.adapters.forEach((most, slot) => {
       const n = countOf(most, index);
       const { u, v } = randomFrequencies(n, { out, in: size.in }, random);
       const made = fourierTable({ destination: u, source: v }, { destination: out, source: size.in });
       const scale = (slot + 1) / Math.sqrt(size.in * Math.max(n, 1));
-      const record = ((layer + index) * capacity + slot) * recordWords;
+      const record = ((linear + index) * capacity + slot) * recordWords;
       records.set([tables.length, values.length, n, bitsOf(scale)], record);
       for (const word of made.table) tables.push(word);
       for (const value of inOrder(normals(n, random), made.order)) values.push(value);

@@ -2,7 +2,7 @@ import { fourierLinear } from "../fourier_linear.ts";
 import { type CaseOf, casesFor, type KernelCases } from "./case.ts";
 import { mixedArrays, mixedBank, type MixedSize } from "./fourier_adapters.ts";
 
-/** Makes a case: `rows` rows, each with one of `adapters` (n of each) or none, at layer 1 of 2. */
+/** Makes a case: `rows` rows, each with one of `adapters` (n of each) or none, of linear 1 of 2. */
 function mixed(
   name: string,
   { out, ...rest }: Omit<MixedSize, "outs"> & { readonly out: number },

@@ -11,15 +11,15 @@ function sized(
     readonly slots: readonly number[];
   },
 ): CaseOf<typeof reflect> {
-  const capacity = counts.length, layer = 1;
+  const capacity = counts.length, linear = 1;
   return {
     name: `${slots.length} x ${inSize}, vectors ${counts}`,
-    uniforms: { rows: slots.length, in: inSize, layer, capacity },
+    uniforms: { rows: slots.length, in: inSize, linear, capacity },
     make(random) {
       const records = new Uint32Array(2 * capacity * recordWords).fill(9);
       let size = 3;
       counts.forEach((count, slot) => {
-        records.set([7, size, count, 7], recordWords * (layer * capacity + slot));
+        records.set([7, size, count, 7], recordWords * (linear * capacity + slot));
         size += count * inSize;
       });
       return {

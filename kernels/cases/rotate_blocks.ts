@@ -13,17 +13,17 @@ interface Sizes {
 
 /** Adapters of the second of two linears. */
 function sized({ in: inSize, adapters, slots, skipped = 0 }: Sizes): CaseOf<typeof rotateBlocks> {
-  const capacity = adapters.length, layer = 1;
+  const capacity = adapters.length, linear = 1;
   return {
     name: `${slots.length} x ${inSize}, blocks of ${adapters.map(([size]) => size)}${
       skipped ? `, after ${skipped}` : ""
     }`,
-    uniforms: { rows: slots.length, in: inSize, layer, capacity, skipped },
+    uniforms: { rows: slots.length, in: inSize, linear, capacity, skipped },
     make(random) {
       const records = new Uint32Array(2 * capacity * recordWords).fill(9);
       let end = 3;
       adapters.forEach(([size, matrices], slot) => {
-        records.set([7, end, size, bitsOf(matrices)], recordWords * (layer * capacity + slot));
+        records.set([7, end, size, bitsOf(matrices)], recordWords * (linear * capacity + slot));
         end += skipped + matrices * size * size;
       });
       const most = Math.max(1, ...adapters.map(([size]) => size));

@@ -18,19 +18,19 @@ export function twoAdapters(
   { in: inSize, outs, slots }: SideBySideSizes,
   { count, sizeOf }: { readonly count: number; readonly sizeOf: (out: number) => number },
 ): { readonly uniforms: SideBySide; readonly records: Uint32Array; readonly values: number } {
-  const capacity = 2, layer = 1;
+  const capacity = 2, linear = 1;
   const [out0, out1 = 0, out2 = 0] = outs;
-  const records = new Uint32Array(recordWords * capacity * (layer + 3));
+  const records = new Uint32Array(recordWords * capacity * (linear + 3));
   let values = 5;
   outs.forEach((out, i) => {
     for (let slot = 0; slot < capacity; slot++) {
       const none = slot === 1 && i === outs.length - 1;
-      records.set([0, values, none ? 0 : count, 0], recordWords * ((layer + i) * capacity + slot));
+      records.set([0, values, none ? 0 : count, 0], recordWords * ((linear + i) * capacity + slot));
       values += sizeOf(out);
     }
   });
   return {
-    uniforms: { rows: slots.length, in: inSize, out0, out1, out2, layer, capacity },
+    uniforms: { rows: slots.length, in: inSize, out0, out1, out2, linear, capacity },
     records,
     values,
   };

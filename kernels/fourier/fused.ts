@@ -124,7 +124,7 @@ function atOnce({ segments, rows, outputs, target, productsOf, synthesisOf, ...s
   const each = (code: (i: number) => string): string =>
     segments.map(({ index }) => `if (count_${index} > 0) {\n${code(index)}}\n`).join("");
   const record = ({ index }: Segment): string =>
-    `let record_${index} = ((uniforms.layer + ${index}) * uniforms.capacity + slot) * ${recordWords}u;
+    `let record_${index} = ((uniforms.linear + ${index}) * uniforms.capacity + slot) * ${recordWords}u;
   let count_${index} = records[record_${index} + 2];`;
   return {
     grid: rows,

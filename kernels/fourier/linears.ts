@@ -38,12 +38,12 @@ import {
 /** The buffers of both kernels, in binding order. */
 export type LinearsBuffer = "x" | "slots" | "records" | "tables" | "values" | "y";
 
-/** A call's sizes: y has rows of all `outs`; linear i has the records of layer `layer + i`. */
+/** A call's sizes: y has rows of all `outs`; linear i has the records of number `linear + i`. */
 export interface Linears {
   readonly rows: number;
   readonly in: number;
   readonly outs: readonly number[];
-  readonly layer: number;
+  readonly linear: number;
   readonly capacity: number;
 }
 
@@ -107,7 +107,7 @@ fn main(${workgroupBuiltins}) {
   return { wgsl, bindings, constants, grid: grid(part.rows * groups, limits) };
 }
 
-/** The uniform words of a kernel, `rows`, `layer` and `capacity` among them, and the device's limits. */
+/** The uniform words of a kernel, `rows`, `linear` and `capacity` among them, and the device's limits. */
 interface LinearsTarget {
   readonly uniforms: Readonly<Record<string, UniformType>>;
   readonly limits: Limits;
@@ -116,22 +116,22 @@ interface LinearsTarget {
 const launches = new Kept<Launch>();
 const shapes = new Kept<Shape>();
 
-/** Launches one of the kernels. Which layer it is, and what a bank's capacity, only the uniform words say. */
+/** Launches one of the kernels. Which linear it is, and what a bank's capacity, only the uniform words say. */
 export function launchLinears(linears: Linears, target: LinearsTarget): Launch {
   const { rows, in: inFeatures, outs } = linears;
   const key = `${Object.keys(target.uniforms)}:${rows}:${inFeatures}:${outs}`;
   return launches.get(target.limits, key, () => makeLaunch(linears, target));
 }
 
-/** What of a call does not depend on its layer. */
-export function shapeOf(linears: Omit<Linears, "layer" | "capacity">, target: LinearsTarget): Shape {
+/** What of a call does not depend on its number. */
+export function shapeOf(linears: Omit<Linears, "linear" | "capacity">, target: LinearsTarget): Shape {
   const { rows, outs, in: inFeatures } = linears;
   const key = `${Object.keys(target.uniforms)}:${rows}:${inFeatures}:${outs}`;
   return shapes.get(target.limits, key, () => makeShape(linears, target));
 }
 
 function makeShape(
-  { rows, outs, in: inFeatures }: Omit<Linears, "layer" | "capacity">,
+  { rows, outs, in: inFeatures }: Omit<Linears, "linear" | "capacity">,
   { uniforms, limits }: LinearsTarget,
 ): Shape {
   return {
@@ -148,7 +148,7 @@ function makeShape(
   };
 }
 
-function makeLaunch(linears: Omit<Linears, "layer" | "capacity">, target: LinearsTarget): Launch {
+function makeLaunch(linears: Omit<Linears, "linear" | "capacity">, target: LinearsTarget): Launch {
   const { uniforms, limits } = target;
   const shape = shapeOf(linears, target);
   const { rows, input, segments, tables } = shape;

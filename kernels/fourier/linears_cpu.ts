@@ -23,14 +23,14 @@ interface Adapted {
 /** Calls `body` for every row and linear with an adapter of n > 0 coefficients, row by row. */
 function forEachAdapted(
   { slots, records }: Pick<Arrays<LinearsBuffer>, "slots" | "records">,
-  { rows, outs, layer, capacity }: Linears,
+  { rows, outs, linear, capacity }: Linears,
   body: (adapted: Adapted) => void,
 ): void {
   const columns = startOf(outs, outs.length);
   for (let row = 0; row < rows; row++) {
     if (slots[row] === noSlot) continue;
     outs.forEach((out, i) => {
-      const record = ((layer + i) * capacity + slots[row]) * recordWords;
+      const record = ((linear + i) * capacity + slots[row]) * recordWords;
       if (records[record + 2] === 0) return;
       const at = row * columns + startOf(outs, i);
       const scale = floatOf(records[record + 3]);

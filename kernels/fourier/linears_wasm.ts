@@ -8,7 +8,7 @@ import type { WasmCall } from "../kernel.ts";
 import { type Linears, startOf } from "./linears.ts";
 
 /** The call; undefined where a length is none that WASM transforms. */
-export function wasmLinears({ rows, in: inSize, outs, layer, capacity }: Linears): WasmCall | undefined {
+export function wasmLinears({ rows, in: inSize, outs, linear, capacity }: Linears): WasmCall | undefined {
   const lengths = [inSize, ...outs];
   if (!lengths.every(transformsInWasm)) return undefined;
   const absent = Array<number>(3 - outs.length).fill(0);
@@ -17,7 +17,7 @@ export function wasmLinears({ rows, in: inSize, outs, layer, capacity }: Linears
     function: "fourier_linears",
     args: [
       ...["x", inSize, "slots", "records", "tables", "values", "y", startOf(outs, outs.length)],
-      ...["turns_in", ...turns, ...absent, "work", rows, inSize, ...outs, ...absent, layer, capacity],
+      ...["turns_in", ...turns, ...absent, "work", rows, inSize, ...outs, ...absent, linear, capacity],
     ],
     scratch: { work: 4 * (5 * Math.max(...lengths) + 640) },
     tables: {

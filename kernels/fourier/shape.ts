@@ -49,7 +49,7 @@ export const binding = (name: string): Binding => ({ name, access: name === "y" 
 export const findEntries = (none = ""): string => /* wgsl */ `
   let slot = slots[row];
   if (slot == ${noSlot}u) { ${none} return; }
-  let record = ((uniforms.layer + segment) * uniforms.capacity + slot) * ${recordWords}u;
+  let record = ((uniforms.linear + segment) * uniforms.capacity + slot) * ${recordWords}u;
   let count = records[record + 2];
   if (count == 0) { ${none} return; }
   offsets_at = records[record];

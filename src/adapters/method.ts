@@ -20,6 +20,8 @@ export interface ReadOptions {
   readonly torch?: ">=2.6" | "<=2.5";
   /** The shapes of the base model's linears, by path: VeRA's seeds draw for the largest. */
   readonly shapeOf?: (path: string) => LinearShape | undefined;
+  /** The places of the base model's linears in the model's order, by path: TinyLoRA's seeds and groups go by the order. */
+  readonly placeOf?: (path: string) => number | undefined;
 }
 
 /** A parsed adapter folder: config fields, and tensors by their full names. */

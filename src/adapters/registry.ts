@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { baseOptions } from "./base_options.ts";
 import { breathe } from "../breathe.ts";
 import type { Device } from "../device/device.ts";
 import { ConfigError, NotFoundError, OverloadedError } from "../errors.ts";
@@ -69,7 +70,7 @@ export class AdapterRegistry implements AdapterService {
     this.#residents = new Residents(device, { methods, linears, capacity });
     this.#base = base;
     this.#catalog = new Catalog(store, {
-      load: linears.length === 0 ? load : { ...load, shapeOf: (path) => this.#linears.get(path) },
+      load: linears.length === 0 ? load : { ...load, ...baseOptions(linears) },
       check: async (adapter) => {
         await this.#check(adapter);
         const own = await withoutCopies(adapter, copyFault);

@@ -5,7 +5,7 @@
  */
 import { defineCommand } from "citty";
 import { loadAdapter } from "../adapters/peft.ts";
-import { linearShapes, mergeFolder } from "../merge.ts";
+import { folderOptions, mergeFolder } from "../merge.ts";
 import { createFolder } from "../runtime/output.ts";
 import { openNamedFolder } from "./folder.ts";
 import { deviceArgs, log, openNamedDevice, parseDevice, progressBar } from "./open.ts";
@@ -25,9 +25,7 @@ export const merge = defineCommand({
   async run({ args }) {
     parseDevice(args.device);
     const model = await openNamedFolder(args.model);
-    const adapter = await loadAdapter(await openNamedFolder(args.adapter), {
-      shapeOf: await linearShapes(model),
-    });
+    const adapter = await loadAdapter(await openNamedFolder(args.adapter), await folderOptions(model));
     const out = await createFolder(args.out);
     const device = await openNamedDevice(args.device);
     const bar = progressBar("weights");

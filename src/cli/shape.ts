@@ -4,6 +4,8 @@
  *
  * @module
  */
+import type { Linear } from "../adapters/bank.ts";
+import { baseOptions } from "../adapters/base_options.ts";
 import type { AdapterModule, LinearShape, ReadOptions } from "../adapters/method.ts";
 import { ConfigError } from "../errors.ts";
 import { modelLinears, readConfig } from "../models/families.ts";
@@ -26,17 +28,19 @@ export const shapeArgs = {
 
 const text = ({ out, in: inFeatures }: LinearShape): string => `${out}x${inFeatures}`;
 
-/** The shapes of a model's linears by path, from its config.json. */
-export async function modelShapes(folder: string): Promise<ReadonlyMap<string, LinearShape>> {
-  const linears = modelLinears(await readConfig(await openNamedFolder(folder)));
-  return new Map(linears.map(({ path, shape }) => [path, shape]));
+async function linearsIn(folder: string): Promise<readonly Linear[]> {
+  return modelLinears(await readConfig(await openNamedFolder(folder)));
 }
 
-/** What an adapter is read with: the shapes of its model, where one is given. */
+/** The shapes of a model's linears by path, from its config.json. */
+export async function modelShapes(folder: string): Promise<ReadonlyMap<string, LinearShape>> {
+  return new Map((await linearsIn(folder)).map(({ path, shape }) => [path, shape]));
+}
+
+/** What an adapter is read with: what its model tells, where one is given. */
 export async function readOptions(model: string | undefined): Promise<ReadOptions> {
   if (model === undefined) return {};
-  const shapes = await modelShapes(model);
-  return { shapeOf: (path) => shapes.get(path) };
+  return baseOptions(await linearsIn(model));
 }
 
 /**

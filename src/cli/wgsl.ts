@@ -14,7 +14,7 @@ const usage = "deno task wgsl NAME [--uniform WORD=NUMBER]... [--dtype BUFFER=TY
 const usualSize = 64;
 
 /** Uniform words that are no sizes but places and switches: 0 where none is given. */
-const noSizes = new Set(["accumulate", "at", "column", "factors", "first", "layer", "offset", "skipped"]);
+const noSizes = new Set(["accumulate", "at", "column", "factors", "first", "linear", "offset", "skipped"]);
 
 const quoted = (names: readonly string[]): string => names.map((name) => `"${name}"`).join(", ");
 

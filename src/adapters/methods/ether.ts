@@ -239,9 +239,9 @@ export const ether: Method = {
   },
   beside: factorsStep,
   after: (
-    { y, slots, records, values, rows, in: inSize, outs: [out0, out1, out2], linear: layer, capacity },
+    { y, slots, records, values, rows, in: inSize, outs: [out0, out1, out2], linear, capacity },
   ) =>
     step(reflectOutputs, { slots, records, values, y }, {
-      ...{ rows, in: inSize, out0, out1, out2, layer, capacity },
+      ...{ rows, in: inSize, out0, out1, out2, linear, capacity },
     }),
 };

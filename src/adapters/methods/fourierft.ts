@@ -149,7 +149,7 @@ function trainableFourier(
   const turnedValues = upload(tensor(new Float32Array(n)));
   const turnedRecords = upload(tensor(Uint32Array.of(0, 0, n, bitsOf(scale))));
   const frequencyPairs = upload(tensor(pairs, [n, 2]));
-  const words = { layer: 0, capacity: 1 };
+  const words = { linear: 0, capacity: 1 };
   return {
     values: inOrder(coefficients, table.order),
     beside: {
@@ -281,7 +281,7 @@ export const fourierft: Method = {
       bias: "none",
     }),
   },
-  beside({ x, y, slots, records, tables, values, rows, in: inFeatures, outs, linear: layer, capacity }) {
+  beside({ x, y, slots, records, tables, values, rows, in: inFeatures, outs, linear, capacity }) {
     const [out0, out1, out2] = outs;
     return step(fourierLinears, { x, slots, records, tables, values, y }, {
       rows,
@@ -289,7 +289,7 @@ export const fourierft: Method = {
       out0,
       out1,
       out2,
-      layer,
+      linear,
       capacity,
     });
   },

@@ -99,6 +99,6 @@ export const hra: Method = {
     const modules = moduleTensors(files, { method: "HRA", names: ["hra_u"] });
     return new Map([...modules].map(([path, { hra_u }]) => [path, hraModule(hra_u, applyGs)]));
   },
-  before: ({ x, slots, records, values, rows, in: inSize, linear: layer, capacity }) =>
-    step(reflect, { slots, records, values, x }, { rows, in: inSize, layer, capacity }),
+  before: ({ x, slots, records, values, rows, in: inSize, linear, capacity }) =>
+    step(reflect, { slots, records, values, x }, { rows, in: inSize, linear, capacity }),
 };

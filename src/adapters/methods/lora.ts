@@ -86,14 +86,14 @@ export function trainableFactors(
 
 /** The step of a bank whose modules' values begin with A (count, in) and B (out, count). */
 export function factorsStep({ x, y, slots, records, values, ...words }: BesideStep): Step {
-  const { rows, in: inFeatures, outs: [out0, out1, out2], linear: layer, capacity } = words;
+  const { rows, in: inFeatures, outs: [out0, out1, out2], linear, capacity } = words;
   return step(loraLinear, { x, slots, records, values, y }, {
     rows,
     in: inFeatures,
     out0,
     out1,
     out2,
-    layer,
+    linear,
     capacity,
   });
 }

@@ -121,10 +121,10 @@ export const road: Method = {
     );
   },
   after: (
-    { y, slots, records, values, rows, in: inSize, outs: [out0, out1, out2], linear: layer, capacity },
+    { y, slots, records, values, rows, in: inSize, outs: [out0, out1, out2], linear, capacity },
   ) =>
     step(rotatePairs, { slots, records, values, y }, {
-      ...{ rows, in: inSize, out0, out1, out2, layer, capacity },
+      ...{ rows, in: inSize, out0, out1, out2, linear, capacity },
     }),
   changesBias: true,
 };

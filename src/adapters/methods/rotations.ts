@@ -137,8 +137,8 @@ export async function matricesOf(
 
 /** The step that turns x's blocks in place; `skipped` numbers of a module stand before its matrices. */
 export function rotateStep(
-  { x, slots, records, values, rows, in: inSize, linear: layer, capacity }: BeforeStep,
+  { x, slots, records, values, rows, in: inSize, linear, capacity }: BeforeStep,
   skipped = 0,
 ): Step {
-  return step(rotateBlocks, { slots, records, values, x }, { rows, in: inSize, layer, capacity, skipped });
+  return step(rotateBlocks, { slots, records, values, x }, { rows, in: inSize, linear, capacity, skipped });
 }

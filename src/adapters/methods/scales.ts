@@ -13,12 +13,11 @@ import type { AfterStep } from "../method.ts";
  * @param afterFactors Whether A (count, in) and B (out, count) stand before a module's (out) factors.
  */
 export function scaleStep(
-  { y, slots, records, values, rows, in: inSize, outs: [out0, out1, out2], linear: layer, capacity }:
-    AfterStep,
+  { y, slots, records, values, rows, in: inSize, outs: [out0, out1, out2], linear, capacity }: AfterStep,
   { afterFactors = false } = {},
 ): Step {
   return step(scaleOutputs, { slots, records, values, y }, {
-    ...{ rows, in: inSize, out0, out1, out2, layer, capacity },
+    ...{ rows, in: inSize, out0, out1, out2, linear, capacity },
     factors: Number(afterFactors),
   });
 }

@@ -9,10 +9,9 @@
 import { torchGenerator, torchNormal } from "../../../kernels/torch_draws.ts";
 import { ConfigError } from "../../errors.ts";
 import { flagField, integerField, numberField, refuseUnknown } from "../fields.ts";
-import type { AdapterFiles, Method } from "../method.ts";
+import type { AdapterFiles, Method, ReadOptions } from "../method.ts";
 import { foldedModules, product } from "./folded.ts";
 import { factorsStep } from "./lora.ts";
-import { modelOrder } from "./model_order.ts";
 import { type ModuleTensors, tensorsByModule } from "./tensors_by_module.ts";
 
 const known = [
@@ -39,6 +38,27 @@ function groupsOf({ tensors, config }: AdapterFiles, modules: number): number {
     `Cannot read adapter_config.json field "weight_tying" = ${tying}: ${modules} modules then have ${wanted} groups, ` +
       `the adapter has ${groups} tensors base_model.tinylora_v`,
   );
+}
+
+/**
+ * The number of each module, in the model's order.
+ *
+ * @throws ConfigError where no model is known, and for a module that the model lacks.
+ */
+function numbersOf(paths: readonly string[], { placeOf }: ReadOptions): Map<string, number> {
+  if (!placeOf) {
+    throw new ConfigError(
+      "Cannot number the modules of a TinyLoRA: groups and drawn P go by the model's order; give loadAdapter's placeOf, " +
+        "or --model DIR",
+    );
+  }
+  const places = paths.map((path) => {
+    const place = placeOf(path);
+    if (place !== undefined) return { path, place };
+    throw new ConfigError(`Cannot use adapter module "${path}": the base model has no such linear layer`);
+  });
+  places.sort((one, other) => one.place - other.place);
+  return new Map(places.map(({ path }, number) => [path, number]));
 }
 
 function drawnP(config: AdapterFiles["config"], { path, number, u, rank }: {
@@ -78,7 +98,7 @@ export const tinylora: Method = {
     formula: "dW = B (sum of v_i P_i) A",
     cost: "r (in + out)",
     numbers: "r (in + out)",
-    refused: "groups of modules in a model whose order of linears is not known",
+    refused: "groups of modules and drawn P, where no model tells the order of its linears",
   },
   checkConfig(config) {
     refuseUnknown(config, { known });
@@ -102,7 +122,7 @@ export const tinylora: Method = {
     const groups = groupsOf(files, modules.length), isSaved = config.save_projection ?? true;
     // Only groups and draws go by a module's number.
     const isNumbered = groups > 1 || modules.some((one) => !one.has("tinylora_P"));
-    const order = isNumbered ? modelOrder(modules.map(({ path }) => path)) : new Map<string, number>();
+    const numbers = isNumbered ? numbersOf(modules.map(({ path }) => path), files.options) : undefined;
     const seen = new Set<number>();
     const foldingOf = (tensors: ModuleTensors, number: number) => {
       const group = Math.min(Math.floor(number / Math.floor(modules.length / groups)), groups - 1);
@@ -122,7 +142,7 @@ export const tinylora: Method = {
         fold: () => ({ a: product(sumOf(v, p), a, rank), b }),
       };
     };
-    return foldedModules(modules.map((tensors) => foldingOf(tensors, order.get(tensors.path) ?? 0)));
+    return foldedModules(modules.map((tensors) => foldingOf(tensors, numbers?.get(tensors.path) ?? 0)));
   },
   beside: factorsStep,
 };

@@ -35,7 +35,7 @@ export function attend(
       rope
         ? step(ropeCache, { qkv, ...io.turns(rope), index, keys, values }, words)
         : step(kvCache, { qkv, index, keys, values }, words),
-      step(attention, { q: qkv, keys, values, first, positions, y: io.tensor(y) }, {
+      step(attention, { q: qkv, keys, values, first, lastKey: positions, y: io.tensor(y) }, {
         ...words,
         qStride: q.width + k.width + v.width,
         scale,

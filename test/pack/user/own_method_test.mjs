@@ -38,8 +38,8 @@ const scale = {
       }),
     );
   },
-  after: ({ y, slots, records, values, outs: [out0, out1, out2], linear: layer, ...words }) =>
-    step(scaleOutputs, { slots, records, values, y }, { ...words, out0, out1, out2, layer, factors: 0 }),
+  after: ({ y, slots, records, values, outs: [out0, out1, out2], ...words }) =>
+    step(scaleOutputs, { slots, records, values, y }, { ...words, out0, out1, out2, factors: 0 }),
 };
 
 const path = "model.layers.0.self_attn.q_proj";
