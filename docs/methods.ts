@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { baseOptions } from "../src/adapters/base_options.ts";
@@ -59,9 +59,9 @@ async function examples(): Promise<Map<Method, Example>> {
   const model = await loadModel(device, { config, source });
   await source.close();
   const found = new Map<Method, Example>();
-  for (const { name } of readdirSync(adapters, { withFileTypes: true }).filter((one) => one.isDirectory())) {
+  for (const name of readdirSync(adapters).sort()) {
+    if (!existsSync(join(adapters, name, "adapter_config.json"))) continue;
     const opened = await openFolder(join(adapters, name));
-    if (!await opened.exists("adapter_config.json")) continue;
     const adapter = await loadAdapter(opened, baseOptions(model.linears));
     if (found.has(adapter.method)) continue;
     const one = exampleOf(await readyFor(device, model, adapter));
