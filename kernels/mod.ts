@@ -27,6 +27,7 @@ import { geluNew, geluNewBackward } from "./gelu_new.ts";
 import { dense, formats, q4_32, q8_32 } from "./formats/mod.ts";
 import type { OfFormats } from "./formats/of.ts";
 import type { Kernel } from "./kernel.ts";
+import { kronLinear } from "./kron_linear.ts";
 import { kvCache } from "./kv_cache.ts";
 import { layerNorm } from "./layer_norm.ts";
 import { layerNormBackward } from "./layer_norm_backward.ts";
@@ -41,6 +42,7 @@ import { magnitude } from "./magnitude.ts";
 import { magnitudeBackward } from "./magnitude_backward.ts";
 import { nextTokens } from "./next_tokens.ts";
 import { placeColumns } from "./place_columns.ts";
+import { randloraLinear } from "./randlora_linear.ts";
 import { reflect } from "./reflect.ts";
 import { reflectOutputs } from "./reflect_outputs.ts";
 import { relu, reluBackward } from "./relu.ts";
@@ -60,6 +62,7 @@ import { scaleOutputs } from "./scale_outputs.ts";
 import { silu, siluBackward } from "./silu.ts";
 import { siluGate, siluGateBackward } from "./silu_gate.ts";
 import { siluGateUp } from "./silu_gate_up.ts";
+import { sparseLinear } from "./sparse_linear.ts";
 import { sumOfSquares } from "./sum_of_squares.ts";
 import { takeColumns } from "./take_columns.ts";
 import { takeColumnsBackward } from "./take_columns_backward.ts";
@@ -88,6 +91,7 @@ export {
   geluBackward,
   geluNew,
   geluNewBackward,
+  kronLinear,
   kvCache,
   layerNorm,
   layerNormBackward,
@@ -102,6 +106,7 @@ export {
   magnitudeBackward,
   nextTokens,
   placeColumns,
+  randloraLinear,
   reflect,
   reflectOutputs,
   relu,
@@ -124,6 +129,7 @@ export {
   siluGate,
   siluGateBackward,
   siluGateUp,
+  sparseLinear,
   sumOfSquares,
   takeColumns,
   takeColumnsBackward,
@@ -162,6 +168,9 @@ export const kernels: readonly Kernel[] = [
   loraLinear,
   loraNorms,
   loraProduct,
+  kronLinear,
+  sparseLinear,
+  randloraLinear,
   magnitude,
   magnitudeBackward,
   scaleColumns,

@@ -20,6 +20,7 @@ import { fourierDeltaCases } from "./fourier_delta.ts";
 import { fourierGradientCases } from "./fourier_gradient.ts";
 import { fourierLinearCases } from "./fourier_linear.ts";
 import { fourierLinearsCases } from "./fourier_linears.ts";
+import { kronLinearCases } from "./kron_linear.ts";
 import { kvCacheCases } from "./kv_cache.ts";
 import { layerNormCases } from "./layer_norm.ts";
 import { layerNormBackwardCases } from "./layer_norm_backward.ts";
@@ -34,6 +35,7 @@ import { magnitudeCases } from "./magnitude.ts";
 import { magnitudeBackwardCases } from "./magnitude_backward.ts";
 import { nextTokensCases } from "./next_tokens.ts";
 import { placeColumnsCases } from "./place_columns.ts";
+import { randloraLinearCases } from "./randlora_linear.ts";
 import { reflectCases } from "./reflect.ts";
 import { reflectOutputsCases } from "./reflect_outputs.ts";
 import { rmsNormCases } from "./rms_norm.ts";
@@ -49,6 +51,7 @@ import { scaleColumnsCases } from "./scale_columns.ts";
 import { scaleColumnsBackwardCases } from "./scale_columns_backward.ts";
 import { scaleOutputsCases } from "./scale_outputs.ts";
 import { siluGateUpCases } from "./silu_gate_up.ts";
+import { sparseLinearCases } from "./sparse_linear.ts";
 import { sumOfSquaresCases } from "./sum_of_squares.ts";
 import { takeColumnsCases } from "./take_columns.ts";
 import { takeColumnsBackwardCases } from "./take_columns_backward.ts";
@@ -96,6 +99,9 @@ const ofOthers: readonly KernelCases[] = [
   loraLinearCases,
   loraNormsCases,
   loraProductCases,
+  kronLinearCases,
+  sparseLinearCases,
+  randloraLinearCases,
   magnitudeCases,
   magnitudeBackwardCases,
   nextTokensCases,
