@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { isSum } from "./adapters/alone.ts";
+import { needsBase } from "./adapters/alone.ts";
 import { type AdaptedLinear, deltaOf, mergedBias } from "./adapters/apply.ts";
 import { baseLinear } from "./adapters/base.ts";
 import { type BaseOptions, baseOptions } from "./adapters/base_options.ts";
@@ -51,7 +51,7 @@ async function onBase<T>(
   { linear, weight }: { readonly linear: AdaptedLinear; readonly weight: HostTensor },
   use: (based: AdaptedLinear) => Promise<T>,
 ): Promise<T> {
-  if (isSum(linear.method)) return await use(linear);
+  if (!needsBase(linear)) return await use(linear);
   const onDevice = device.upload(weight);
   try {
     return await use({ ...linear, base: baseLinear(device, onDevice) });

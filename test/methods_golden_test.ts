@@ -68,6 +68,8 @@ const folded = [
   "tinylora-tied-seed",
   "miss",
   "miss-mini",
+  "loha",
+  "loha-pattern",
 ];
 const names = [
   ...["dora", "dora-pattern", "fourierft", "lora"],
@@ -78,6 +80,10 @@ const names = [
   "boft",
   ...["ether", "ether-flip", "ether-nb"],
   ...["etherplus", "etherplus-nb", "etherplus-hh"],
+  ...["lokr", "lokr-factored"],
+  ...["randlora", "randlora-seed", "randlora-sparse"],
+  "shira",
+  ...["hira", "hira-pattern", "miss-bat"],
   ...folded,
 ];
 const read = <T>(name: string): T => JSON.parse(readFileSync(path(name), "utf8")) as T;

@@ -25,6 +25,10 @@ export interface AdaptedLinear {
 /** Whether dW depends on the module's own numbers alone. */
 export const isSum = ({ before, after }: Method): boolean => !before && !after;
 
+/** Whether dW depends on the base's weight, or is made with work that only `ready` does. */
+export const needsBase = ({ method, module }: Pick<AdaptedLinear, "method" | "module">): boolean =>
+  !isSum(method) || module.ready !== undefined;
+
 /** A module on a device, alone in a bank of its linear and those that share the linear's input. */
 export interface Alone {
   /** x dW^T (rows, out) of x (rows, in), added to y if there is one; no bias. */

@@ -144,7 +144,11 @@ export class Bank {
     try {
       if (!this.#parts(modules).every((part) => this.#store(part, resident))) {
         this.#free(resident);
-        return undefined;
+        if (this.#residents.size > 0) return undefined;
+        throw new RangeError(
+          `Cannot put an adapter on the device: its shared tables belong in one tensor, which may have ` +
+            `${this.device.maxTensorBytes} bytes`,
+        );
       }
     } catch (error) {
       this.#free(resident);

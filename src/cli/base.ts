@@ -3,25 +3,29 @@
  *
  * @module
  */
-import { isSum } from "../adapters/alone.ts";
+import { needsBase } from "../adapters/alone.ts";
 import { baseLinear } from "../adapters/base.ts";
-import type { BaseLinear, Method } from "../adapters/method.ts";
+import type { AdapterModule, BaseLinear, Method } from "../adapters/method.ts";
 import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
 import { openCheckpoint } from "../models/checkpoint.ts";
 import { openNamedFolder } from "./folder.ts";
 
 /**
- * The base of a module; undefined where its method needs none, or no model is given.
+ * The base of a module; undefined where it needs none, or no model is given.
  *
  * @throws ConfigError where the model's folder has no such weight as floats.
  */
 export async function baseOfModule(
   device: Device,
-  { method, path }: { readonly method: Method; readonly path: string },
+  { method, module, path }: {
+    readonly method: Method;
+    readonly module: AdapterModule;
+    readonly path: string;
+  },
   model: string | undefined,
 ): Promise<BaseLinear | undefined> {
-  if (isSum(method) || model === undefined) return undefined;
+  if (!needsBase({ method, module }) || model === undefined) return undefined;
   const checkpoint = await openCheckpoint(await openNamedFolder(model));
   try {
     const name = `${path}.weight`;

@@ -46,7 +46,7 @@ export const delta = defineCommand({
     const shape = await shapeOfModule({ path: args.module, module }, args);
     const device = await openNamedDevice(args.device);
     try {
-      const base = await baseOfModule(device, { method, path: args.module }, args.model);
+      const base = await baseOfModule(device, { method, module, path: args.module }, args.model);
       const weight = await deltaOf(device, { method, module, shape, base });
       await writeFile(args.out, writeSafetensors([fromTensor("delta_weight", weight)]));
       log(`${args.out}: delta_weight (${shape.out}, ${shape.in}), float32`);

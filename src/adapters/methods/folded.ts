@@ -76,18 +76,29 @@ export function foldedModules(foldings: readonly Folding[]): Map<string, Adapter
   return new Map(foldings.map((one) => [one.path, foldedModule(one)]));
 }
 
-/** The product of R (r, r) and A (r, in), each sum in float64 and rounded once. */
-export function product(left: ArrayLike<number>, a: Float32Array, rank: number): Float32Array {
-  const inSize = a.length / rank, result = new Float32Array(a.length), sums = new Float64Array(inSize);
-  for (let i = 0; i < rank; i++) {
+/** One (rows, r) times other (r, columns), each sum in float64 and rounded once. */
+export function matrixProduct(
+  one: Float32Array | Float64Array,
+  other: Float32Array,
+  { rows, columns }: Readonly<Record<"rows" | "columns", number>>,
+): Float32Array {
+  const rank = one.length / rows, result = new Float32Array(rows * columns), sums = new Float64Array(columns);
+  for (let i = 0; i < rows; i++) {
     sums.fill(0);
-    for (let j = 0; j < rank; j++) {
-      const factor = left[i * rank + j];
-      for (let q = 0; q < inSize; q++) sums[q] += factor * a[j * inSize + q];
+    for (let k = 0; k < rank; k++) {
+      const factor = one[i * rank + k];
+      for (let q = 0; q < columns; q++) sums[q] += factor * other[k * columns + q];
     }
-    result.set(sums, i * inSize);
+    result.set(sums, i * columns);
   }
   return result;
+}
+
+/** The greatest size of any number; NaN where one is NaN. */
+export function greatest(values: Float32Array): number {
+  let most = 0;
+  for (let i = 0; i < values.length; i++) most = Math.max(most, Math.abs(values[i]));
+  return most;
 }
 
 /** Numbers in rows of `width`, each row and each column times its factor, in float64 and rounded once. */

@@ -11,7 +11,7 @@ import { ConfigError } from "../../errors.ts";
 import type { HostTensor } from "../../tensor.ts";
 import type { AdapterFiles, Method } from "../method.ts";
 import { finiteFloats } from "../numbers.ts";
-import { foldedModules, product } from "./folded.ts";
+import { foldedModules, matrixProduct } from "./folded.ts";
 import { factorsStep } from "./lora.ts";
 import { checkFactorsConfig, readFactors } from "./low_rank.ts";
 
@@ -71,7 +71,7 @@ export const loraXs: Method = {
         rank,
         scale,
         shape: { out: shape.out, in: shape.in },
-        fold: () => ({ a: product(r, a, rank), b }),
+        fold: () => ({ a: matrixProduct(r, a, { rows: rank, columns: a.length / rank }), b }),
       };
     }));
   },

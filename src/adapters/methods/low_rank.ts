@@ -9,6 +9,7 @@ import { flagField, numberField, patternField, refuseUnknown } from "../fields.t
 import type { AdapterFiles, LinearShape } from "../method.ts";
 import type { OptionSpec } from "../training.ts";
 import { checkReach, checkScale, finiteFloats } from "../numbers.ts";
+import { checkRank, settingOf } from "./patterns.ts";
 
 const prefix = "base_model.model.";
 
@@ -39,12 +40,6 @@ const reasons = {
 /** Initialisations that leave the base weights as they are. */
 const plainInits: readonly unknown[] = [true, false, null, undefined, "gaussian", "eva", "orthogonal"];
 
-/** The number a config has for a module, and the field that says it. */
-interface Setting {
-  readonly field: string;
-  readonly value: number;
-}
-
 /** The factors of one linear: dW = scale B A. */
 export interface Factors {
   /** (rank, in), row-major. */
@@ -72,41 +67,6 @@ export const factorConfig = {
   fan_in_fan_out: false,
   bias: "none",
 } as const;
-
-const isModuleName = (key: string): boolean => /^[A-Za-z0-9_.]+$/.test(key);
-const fits = (key: string, path: string): boolean => path === key || path.endsWith(`.${key}`);
-
-/**
- * PEFT's pattern keys are regular expressions; literal module names are all that is accepted from a file. All keys are
- * looked at, and the first that fits is taken.
- */
-function patternValue(pattern: ReadonlyMap<string, number>, path: string): Setting | undefined {
-  let found: Setting | undefined;
-  for (const [key, value] of pattern) {
-    if (!isModuleName(key)) {
-      throw new ConfigError(
-        `Cannot read adapter_config.json field "alpha_pattern" key "${key}": only module names are accepted, not regular expressions`,
-      );
-    }
-    if (fits(key, path)) found ??= { field: `alpha_pattern.${key}`, value };
-  }
-  return found;
-}
-
-/**
- * The tensors say a module's rank. PEFT builds the layer by the first key that fits, and then cannot load other tensors.
- * A regular expression may fit any module: from there on the tensors alone are asked.
- */
-function checkRank(pattern: ReadonlyMap<string, number>, path: string, rank: number): void {
-  for (const [key, value] of pattern) {
-    if (!isModuleName(key)) return;
-    if (!fits(key, path)) continue;
-    if (value === rank) return;
-    throw new ConfigError(
-      `Cannot read adapter_config.json field "rank_pattern.${key}" = ${value}: the factors of module "${path}" have rank ${rank}`,
-    );
-  }
-}
 
 /** No element of B A, or of scale B A, is greater. */
 export function reachOf({ a, b, rank, in: inFeatures, scale }: Factors): number {
@@ -167,9 +127,8 @@ function factorsOf(
     );
   }
   const rank = a.shape[0];
-  checkRank(patternField(config, "rank_pattern"), path, rank);
-  const from = patternValue(patternField(config, "alpha_pattern"), path) ??
-    { field: "lora_alpha", value: numberField(config, "lora_alpha", 8) };
+  checkRank(config, path, rank);
+  const from = settingOf(config, { field: "lora_alpha", pattern: "alpha_pattern", fallback: 8 }, path);
   const scale = from.value / (flagField(config, "use_rslora") ? Math.sqrt(rank) : rank);
   checkScale(scale, from);
   const factors = {

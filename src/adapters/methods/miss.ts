@@ -31,7 +31,6 @@ export const miss: Method = {
     formula: "y += D^T (sum of x's pieces of r numbers)",
     cost: "r (in + out)",
     numbers: "r (in + out)",
-    refused: '`init_weights` "bat"',
   },
   checkConfig(config) {
     refuseUnknown(config, { known });
@@ -40,8 +39,7 @@ export const miss: Method = {
     throw new ConfigError(
       `Cannot read adapter_config.json field "init_weights" = ${
         JSON.stringify(kind)
-      }: dW depends on the base weight ` +
-        `there; supported are true, false and "mini"`,
+      }: supported are true, false, "mini" and "bat"`,
     );
   },
   read(files) {

@@ -10,13 +10,19 @@ import { delora } from "./delora.ts";
 import { dora } from "./dora.ts";
 import { ether } from "./ether.ts";
 import { fourierft } from "./fourierft.ts";
+import { hira } from "./hira.ts";
 import { hra } from "./hra.ts";
 import { ia3 } from "./ia3.ts";
+import { loha } from "./loha.ts";
+import { lokr } from "./lokr.ts";
 import { lora } from "./lora.ts";
 import { loraXs } from "./lora_xs.ts";
 import { miss } from "./miss.ts";
+import { missBat } from "./miss_bat.ts";
 import { oft } from "./oft.ts";
+import { randlora } from "./randlora.ts";
 import { road } from "./road.ts";
+import { shira } from "./shira.ts";
 import { tinylora } from "./tinylora.ts";
 import { vblora } from "./vblora.ts";
 import { vera } from "./vera.ts";
@@ -33,6 +39,12 @@ export const methods: readonly Method[] = [
   delora,
   tinylora,
   miss,
+  missBat,
+  loha,
+  lokr,
+  hira,
+  randlora,
+  shira,
   ia3,
   road,
   hra,

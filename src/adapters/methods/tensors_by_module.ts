@@ -23,6 +23,8 @@ export interface TensorNames {
 /** The tensors of one module, with those that it shares; sizes are checked. */
 export interface ModuleTensors {
   readonly path: string;
+  /** Numbers of the module's own tensors. */
+  readonly count: number;
   has(name: string): boolean;
   /** @throws ConfigError that names a tensor which is not there. */
   size(name: string, of: string): number;
@@ -106,6 +108,7 @@ export function tensorsByModule(
     };
     return {
       path,
+      count: [...parts.values()].reduce((sum, { t }) => sum + t.data.length, 0),
       has: (name) => parts.has(name) || common.has(name),
       size: (name, of) => (find(of), sizes.get(name)!),
       floats: (name) => floatsOf(find(name)),

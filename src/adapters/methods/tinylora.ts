@@ -10,7 +10,7 @@ import { torchGenerator, torchNormal } from "../../../kernels/torch_draws.ts";
 import { ConfigError } from "../../errors.ts";
 import { flagField, integerField, numberField, refuseUnknown } from "../fields.ts";
 import type { AdapterFiles, Method, ReadOptions } from "../method.ts";
-import { foldedModules, product } from "./folded.ts";
+import { foldedModules, matrixProduct } from "./folded.ts";
 import { factorsStep } from "./lora.ts";
 import { type ModuleTensors, tensorsByModule } from "./tensors_by_module.ts";
 
@@ -139,7 +139,7 @@ export const tinylora: Method = {
         summary: `r = ${rank}, u = ${v.length}`,
         rank,
         shape: { out: tensors.size("out", "tinylora_B"), in: tensors.size("in", "tinylora_A") },
-        fold: () => ({ a: product(sumOf(v, p), a, rank), b }),
+        fold: () => ({ a: matrixProduct(sumOf(v, p), a, { rows: rank, columns: a.length / rank }), b }),
       };
     };
     return foldedModules(modules.map((tensors) => foldingOf(tensors, numbers?.get(tensors.path) ?? 0)));

@@ -1,0 +1,109 @@
+/**
+ * HiRA (Huang et al. 2025) as PEFT writes it: W' = W * (1 + B A), element by element. So dW = W * (B A) has W's full rank, and
+ * depends on W.
+ *
+ * A row would need r products with W, as sum of b_k * W (a_k * x), for every row of a batch. So dW is made once, in float64,
+ * when an adapter is put on a device, and kept there whole: it takes as much room and work as W in float32.
+ *
+ * @module
+ */
+import { refuseUnknown } from "../fields.ts";
+import type { AdapterModule, LinearShape, Method, ReadyIo } from "../method.ts";
+import { checkReach } from "../numbers.ts";
+import { greatest, mostNumbers } from "./folded.ts";
+import { forColumns, kroneckerModule, kroneckerStep, type Matrix, whole } from "./kronecker.ts";
+import { checkFactors } from "./low_rank.ts";
+import { type ModuleTensors, tensorsByModule } from "./tensors_by_module.ts";
+
+const known = [
+  "fan_in_fan_out", // only turns a stored weight at a merge
+  "hira_dropout", // training only
+  "init_weights",
+  "r", // the tensors say it
+  "rank_pattern", // PEFT 0.21 builds its layers without a look at this
+];
+
+const names = { method: "HiRA", own: { hira_A: ["r", "in"], hira_B: ["out", "r"] } };
+
+interface Factors extends LinearShape {
+  readonly a: Float32Array;
+  readonly b: Float32Array;
+  readonly rank: number;
+}
+
+/** W * (B A). */
+async function changeOf({ a, b, rank, out, in: inSize }: Factors, io: ReadyIo): Promise<Matrix> {
+  const values = new Float32Array(out * inSize);
+  await forColumns(io, (columns) => {
+    const factors = new Float64Array(rank);
+    for (let c = 0; c < columns.count; c++) {
+      const q = columns.first + c, w = c * columns.stride + columns.at;
+      for (let k = 0; k < rank; k++) factors[k] = a[k * inSize + q];
+      for (let o = 0; o < out; o++) {
+        let sum = 0;
+        for (let k = 0; k < rank; k++) sum += b[o * rank + k] * factors[k];
+        values[o * inSize + q] = columns.values[w + o] * sum;
+      }
+    }
+  });
+  checkReach(greatest(values), `module "${io.path}": an element of its dW`);
+  return { out, in: inSize, values };
+}
+
+/** A module; its dW is there once it was made ready. */
+function hiraModule(factors: Factors, change?: Matrix): AdapterModule {
+  const { a, b, rank } = factors;
+  return {
+    parameters: a.length + b.length,
+    summary: `r = ${rank}, dW whole`,
+    shape: { out: factors.out, in: factors.in },
+    check(path, shape) {
+      checkFactors(factors, path, shape);
+      if (shape.out * shape.in <= mostNumbers) return;
+      throw new RangeError(
+        `Cannot use module "${path}" as HiRA: its dW is kept whole and has ${
+          shape.out * shape.in
+        } numbers, ` +
+          `at most ${mostNumbers} are accepted`,
+      );
+    },
+    ready: async (io) => hiraModule(factors, await changeOf(factors, io)),
+    ...(change ? kroneckerModule(whole(change)) : {
+      pack() {
+        throw new TypeError("Cannot use a HiRA module before it was made ready with its base's weight");
+      },
+    }),
+  };
+}
+
+function factorsOf(tensors: ModuleTensors): Factors {
+  const rank = tensors.size("r", "hira_A");
+  return {
+    a: tensors.floats("hira_A"),
+    b: tensors.floats("hira_B"),
+    rank,
+    out: tensors.size("out", "hira_B"),
+    in: tensors.size("in", "hira_A"),
+  };
+}
+
+/** See the module's documentation. */
+export const hira: Method = {
+  name: "HiRA",
+  peftType: "HIRA",
+  facts: {
+    tensors: ["hira_A (r, in)", "hira_B (out, r)"],
+    formula: "W' = W * (1 + B A), element by element",
+    cost: "out in",
+    numbers: "out in: dW is kept whole",
+    refused: "weights of more than 2^26 numbers",
+  },
+  checkConfig: (config) => refuseUnknown(config, { known }),
+  read(files) {
+    this.checkConfig(files.config);
+    return new Map(
+      tensorsByModule(files, names).map((one) => [one.path, hiraModule(factorsOf(one))]),
+    );
+  },
+  beside: kroneckerStep,
+};

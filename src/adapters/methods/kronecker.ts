@@ -1,0 +1,117 @@
+/**
+ * Modules whose dW is a Kronecker product, scale kron(W1, W2), with W1 (o, i) and W2 (out / o, in / i). A row takes the product
+ * apart: in (out / o) multiplications by W2, then i out by W1.
+ *
+ * A whole matrix is the product of the one number 1 and itself: so dW's that have no shorter form are served, too.
+ *
+ * @module
+ */
+import { add } from "../../../kernels/add.ts";
+import { copy } from "../../../kernels/copy.ts";
+import { kronLinear } from "../../../kernels/kron_linear.ts";
+import { breathe } from "../../breathe.ts";
+import { type Step, step } from "../../plan.ts";
+import { tensor } from "../../tensor.ts";
+import type { AdapterModule, BaseLinear, BesideStep, LinearShape, ReadyIo } from "../method.ts";
+import { joined } from "./low_rank.ts";
+
+/** Numbers in rows. */
+export interface Matrix extends LinearShape {
+  /** (out, in), row-major. */
+  readonly values: Float32Array;
+}
+
+/** dW = scale kron(left, right). */
+export interface Kronecker {
+  readonly left: Matrix;
+  readonly right: Matrix;
+  readonly scale: number;
+}
+
+/** A matrix as a product. */
+export function whole(right: Matrix): Kronecker {
+  return { left: { out: 1, in: 1, values: Float32Array.of(1) }, right, scale: 1 };
+}
+
+/** Rows of dW from row `first` on, row 0 after the last. */
+function rowsOf(
+  { left, right, scale }: Kronecker,
+  { first, count, sign }: { readonly first: number; readonly count: number; readonly sign: 1 | -1 },
+): Float32Array {
+  const width = left.in * right.in, rows = new Float32Array(count * width);
+  for (let r = 0, at = 0; r < count; r++) {
+    const row = (first + r) % (left.out * right.out);
+    const i = Math.floor(row / right.out) * left.in, p = row % right.out * right.in;
+    for (let j = 0; j < left.in; j++) {
+      const factor = sign * scale * left.values[i + j];
+      for (let q = 0; q < right.in; q++, at++) rows[at] = factor * right.values[p + q];
+    }
+  }
+  return rows;
+}
+
+/** What any module of a Kronecker product does, however its factors came to be. */
+export function kroneckerModule(
+  kronecker: Kronecker,
+): Pick<AdapterModule, "pack"> & Required<Pick<AdapterModule, "deltaStep">> {
+  const { left, right, scale } = kronecker;
+  return {
+    pack() {
+      const values = joined(left.values, right.values);
+      const key = `${left.out}x${left.in}`, words = () => Uint32Array.of(left.out, left.in);
+      return { values, table: { key, words }, count: values.length, scale };
+    },
+    deltaStep(shape, { upload, weight, mode, rows: { first, count } }) {
+      const rows = rowsOf(kronecker, { first, count, sign: mode === "subtract" ? -1 : 1 });
+      return step(mode === "write" ? copy : add, {
+        x: upload(tensor(rows, [count, shape.in])),
+        y: weight,
+      }, { count: rows.length });
+    },
+  };
+}
+
+/** The step of a bank of Kronecker products. */
+export function kroneckerStep(
+  { x, y, slots, records, tables, values, rows, in: inSize, outs, linear: layer, capacity }: BesideStep,
+): Step {
+  const [out0, out1, out2] = outs;
+  return step(kronLinear, { x, slots, records, tables, values, y }, {
+    ...{ rows, in: inSize, out0, out1, out2, layer, capacity },
+  });
+}
+
+/** Numbers of unit rows, and of their products, at once. */
+const mostNumbers = 2 ** 20;
+
+/**
+ * Reads the base's weight, some columns at a time, by products with unit rows: so it may be of any format.
+ *
+ * @param use Is given columns of W, column by column: number o of column `first + c` is at `c * stride + at + o`.
+ */
+export async function forColumns(
+  { base, workspace, multiple = 1 }: Pick<ReadyIo, "base" | "workspace"> & {
+    /** Of columns that are given together; it divides them all. */
+    readonly multiple?: number;
+  },
+  use: (columns: {
+    readonly values: Float32Array;
+    readonly first: number;
+    readonly count: number;
+    readonly stride: number;
+    readonly at: number;
+  }) => void,
+): Promise<void> {
+  const total = (shapes: BaseLinear["shapes"]): number => shapes.reduce((sum, { out }) => sum + out, 0);
+  const { in: inSize } = base.shapes[base.index];
+  const stride = total(base.shapes), at = total(base.shapes.slice(0, base.index));
+  const most = Math.floor(mostNumbers / Math.max(stride, inSize) / multiple);
+  const size = Math.min(inSize, multiple * Math.max(1, most));
+  for (let first = 0; first < inSize; first += size) {
+    const count = Math.min(size, inSize - first), unit = new Float32Array(count * inSize);
+    for (let c = 0; c < count; c++) unit[c * inSize + first + c] = 1;
+    const x = workspace.upload(tensor(unit, [count, inSize])), y = workspace.alloc([count, stride]);
+    use({ values: await workspace.read([base.product({ x, y, rows: count })], y), first, count, stride, at });
+    await breathe();
+  }
+}

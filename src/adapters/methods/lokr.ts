@@ -1,0 +1,120 @@
+/**
+ * LoKr (Yeh et al. 2023, arXiv 2309.14859) as PEFT writes it: dW = alpha / r kron(W1, W2), where each of W1 and W2 may be a
+ * product of two factors. Those are multiplied once, in float64.
+ *
+ * @module
+ */
+import { ConfigError } from "../../errors.ts";
+import { numberField, patternField, refuseUnknown } from "../fields.ts";
+import type { AdapterFiles, AdapterModule, Method } from "../method.ts";
+import { checkReach, checkScale } from "../numbers.ts";
+import { greatest, matrixProduct, mostNumbers } from "./folded.ts";
+import { kroneckerModule, kroneckerStep, type Matrix } from "./kronecker.ts";
+import { settingOf } from "./patterns.ts";
+import { type ModuleTensors, tensorsByModule } from "./tensors_by_module.ts";
+
+const known = [
+  "alpha",
+  "alpha_pattern",
+  "decompose_both", // the tensors say what is decomposed, and how
+  "decompose_factor",
+  "init_weights",
+  "module_dropout", // training only
+  "r",
+  "rank_dropout", // training only
+  "rank_dropout_scale",
+  "rank_pattern",
+  "use_effective_conv2d", // convolutions only
+];
+
+const names = {
+  method: "LoKr",
+  own: {
+    lokr_w1: ["o", "i"],
+    lokr_w1_a: ["o", "r1"],
+    lokr_w1_b: ["r1", "i"],
+    lokr_w2: ["p", "q"],
+    lokr_w2_a: ["p", "r2"],
+    lokr_w2_b: ["r2", "q"],
+  },
+};
+
+/** W1 or W2. */
+function factorOf(tensors: ModuleTensors, name: "lokr_w1" | "lokr_w2"): Matrix {
+  const [a, b] = [`${name}_a`, `${name}_b`], isWhole = tensors.has(name);
+  const [rows, columns] = names.own[name];
+  const out = tensors.size(rows, isWhole ? name : a), inSize = tensors.size(columns, isWhole ? name : b);
+  if (isWhole && (tensors.has(a) || tensors.has(b))) {
+    throw new ConfigError(
+      `Cannot use adapter module "${tensors.path}": it has ${name}, and a factor of it besides`,
+    );
+  }
+  if (out * inSize < 1 || out * inSize > mostNumbers) {
+    throw new ConfigError(
+      `Cannot use adapter module "${tensors.path}": its ${name} is (${out}, ${inSize}), the rule is 1 to ${mostNumbers} numbers`,
+    );
+  }
+  const values = isWhole ? tensors.floats(name) : matrixProduct(tensors.floats(a), tensors.floats(b), {
+    rows: out,
+    columns: inSize,
+  });
+  return { out, in: inSize, values };
+}
+
+function moduleOf(tensors: ModuleTensors, { config }: AdapterFiles): AdapterModule {
+  const { path } = tensors;
+  const alpha = settingOf(config, { field: "alpha", pattern: "alpha_pattern", fallback: 8 }, path);
+  // No tensor needs to show the rank, which divides alpha all the same.
+  const { field, value: rank } = settingOf(
+    config,
+    { field: "r", pattern: "rank_pattern", fallback: 8 },
+    path,
+  );
+  if (!(rank > 0)) {
+    throw new ConfigError(`Cannot read adapter_config.json field "${field}" = ${rank}: it must be above 0`);
+  }
+  const scale = alpha.value / rank;
+  checkScale(scale, alpha);
+  const left = factorOf(tensors, "lokr_w1"), right = factorOf(tensors, "lokr_w2");
+  const reach = greatest(left.values) * greatest(right.values) * Math.max(1, Math.abs(scale));
+  checkReach(reach, `module "${path}": an element of its dW`);
+  const out = left.out * right.out, inSize = left.in * right.in;
+  return {
+    ...kroneckerModule({ left, right, scale }),
+    parameters: tensors.count,
+    summary: `(${left.out}, ${left.in}) and (${right.out}, ${right.in}), scale ${scale}`,
+    shape: { out, in: inSize },
+    check(own, shape) {
+      if (shape.out === out && shape.in === inSize) return;
+      throw new RangeError(
+        `Cannot use module "${own}": its factors make a (${out}, ${inSize}) update, the weight is (${shape.out}, ${shape.in})`,
+      );
+    },
+  };
+}
+
+/** See the module's documentation. */
+export const lokr: Method = {
+  name: "LoKr",
+  peftType: "LOKR",
+  facts: {
+    tensors: [
+      "lokr_w1 (o, i), or lokr_w1_a (o, r) and lokr_w1_b (r, i)",
+      "lokr_w2 (out / o, in / i), or lokr_w2_a and lokr_w2_b",
+    ],
+    formula: "dW = alpha / r kron(W1, W2)",
+    cost: "in out / o + i out",
+    numbers: "o i + (out / o) (in / i)",
+    refused: "convolutions; regular expressions as pattern keys",
+  },
+  checkConfig(config) {
+    refuseUnknown(config, { known });
+    for (const field of ["alpha", "r"]) numberField(config, field, 8);
+    for (const field of ["alpha_pattern", "rank_pattern"]) patternField(config, field);
+  },
+  read(files) {
+    this.checkConfig(files.config);
+    return new Map(tensorsByModule(files, names).map((one) => [one.path, moduleOf(one, files)]));
+  },
+  beside: kroneckerStep,
+};

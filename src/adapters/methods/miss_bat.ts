@@ -1,0 +1,112 @@
+/**
+ * MiSS with `init_weights` "bat", as PEFT writes it: W is cut into blocks (r, r), and each block of block row i becomes
+ * W_ij + W_ij M_i + M_i. So dW has full rank, and depends on W.
+ *
+ * dW is made once, in float64, when an adapter is put on a device, and kept there whole: it takes as much room and work as W
+ * in float32.
+ *
+ * @module
+ */
+import { refuseUnknown } from "../fields.ts";
+import type { AdapterModule, Method, ReadyIo } from "../method.ts";
+import { checkReach } from "../numbers.ts";
+import { greatest, mostNumbers } from "./folded.ts";
+import { forColumns, kroneckerModule, kroneckerStep, type Matrix, whole } from "./kronecker.ts";
+import { tensorsByModule } from "./tensors_by_module.ts";
+
+const known = [
+  "r", // the tensors say it
+  "mini_r",
+  "init_weights",
+  "miss_dropout", // training only
+];
+
+const names = { method: "MiSS bat", own: { miss_block: ["rows", "r", "r"] } };
+
+interface Blocks {
+  /** (count, size, size). */
+  readonly values: Float32Array;
+  readonly count: number;
+  readonly size: number;
+}
+
+/** dW, a column of blocks at a time. */
+async function changeOf({ values: blocks, count, size }: Blocks, io: ReadyIo): Promise<Matrix> {
+  const { out, in: inSize } = io.base.shapes[io.base.index];
+  const values = new Float32Array(out * inSize), sums = new Float64Array(size);
+  await forColumns({ ...io, multiple: size }, ({ values: weights, first, count: columns, stride, at }) => {
+    for (let begin = 0; begin < columns; begin += size) {
+      for (let o = 0; o < out; o++) {
+        const block = (o - o % size) * size;
+        // The row of M_i, then the row of W_ij times M_i.
+        for (let b = 0; b < size; b++) sums[b] = blocks[block + o % size * size + b];
+        for (let a = 0; a < size; a++) {
+          const weight = weights[(begin + a) * stride + at + o], from = block + a * size;
+          for (let b = 0; b < size; b++) sums[b] += weight * blocks[from + b];
+        }
+        values.set(sums, o * inSize + first + begin);
+      }
+    }
+  });
+  checkReach(greatest(values), `module "${io.path}": an element of its dW`);
+  return { out: count * size, in: inSize, values };
+}
+
+/** A module; its dW is there once it was made ready. */
+function batModule(blocks: Blocks, change?: Matrix): AdapterModule {
+  const { values, count, size } = blocks;
+  return {
+    parameters: values.length,
+    summary: `r = ${size}, bat, dW whole`,
+    check(path, shape) {
+      if (shape.out !== count * size || shape.in % size !== 0) {
+        throw new RangeError(
+          `Cannot use module "${path}": it has ${count} block(s) of ${size} rows and columns, the weight is ` +
+            `(${shape.out}, ${shape.in})`,
+        );
+      }
+      if (shape.out * shape.in <= mostNumbers) return;
+      throw new RangeError(
+        `Cannot use module "${path}" as MiSS bat: its dW is kept whole and has ${
+          shape.out * shape.in
+        } numbers, ` +
+          `at most ${mostNumbers} are accepted`,
+      );
+    },
+    ready: async (io) => batModule(blocks, await changeOf(blocks, io)),
+    ...(change ? kroneckerModule(whole(change)) : {
+      pack() {
+        throw new TypeError("Cannot use a MiSS bat module before it was made ready with its base's weight");
+      },
+    }),
+  };
+}
+
+/** See the module's documentation. */
+export const missBat: Method = {
+  name: "MiSS-bat",
+  peftType: "MISS",
+  facts: {
+    tensors: ["miss_block (out / r, r, r)"],
+    formula: "block (i, j) of dW is W_ij M_i + M_i",
+    cost: "out in",
+    numbers: "out in: dW is kept whole",
+    refused: "an r that does not divide in; weights of more than 2^26 numbers",
+  },
+  claims: ({ init_weights: kind }) => kind === "bat",
+  checkConfig: (config) => refuseUnknown(config, { known }),
+  read(files) {
+    this.checkConfig(files.config);
+    return new Map(
+      tensorsByModule(files, names).map((tensors) => [
+        tensors.path,
+        batModule({
+          values: tensors.floats("miss_block"),
+          count: tensors.size("rows", "miss_block"),
+          size: tensors.size("r", "miss_block"),
+        }),
+      ]),
+    );
+  },
+  beside: kroneckerStep,
+};

@@ -1,0 +1,161 @@
+/**
+ * The frozen bases of RandLoRA: those that a file saves, or those that its seed draws.
+ *
+ * @module
+ */
+import { float32ToBfloat16, widen } from "../../../kernels/half.ts";
+import { torchGenerator, torchUniform } from "../../../kernels/torch_draws.ts";
+import { ConfigError } from "../../errors.ts";
+import { flagField, integerField } from "../fields.ts";
+import type { AdapterFiles, LinearShape } from "../method.ts";
+import { mostNumbers } from "./folded.ts";
+import type { ModuleTensors } from "./tensors_by_module.ts";
+
+/** A (rank, columns) and B (rows, pieces, rank). */
+export interface Bases {
+  readonly a: Float32Array;
+  readonly b: Float32Array;
+  readonly rank: number;
+  readonly columns: number;
+  readonly rows: number;
+  readonly pieces: number;
+  /** Equal for equal bases. */
+  readonly key: string;
+  /** Their table on a device. */
+  readonly words: () => Uint32Array;
+}
+
+/** Saved bases are told apart by their number: nobody compares them. */
+let saved = 0;
+
+type Sizes = Pick<Bases, "rank" | "columns" | "rows" | "pieces">;
+
+function withTable(numbers: Pick<Bases, "a" | "b">, sizes: Sizes, key: string): Bases {
+  const { a, b } = numbers, { rank, columns, rows, pieces } = sizes;
+  return {
+    ...numbers,
+    ...sizes,
+    key,
+    words() {
+      const words = new Uint32Array(4 + a.length + b.length);
+      words.set([rank, columns, pieces, rows]);
+      new Float32Array(words.buffer).set(a, 4);
+      new Float32Array(words.buffer).set(b, 4 + a.length);
+      return words;
+    },
+  };
+}
+
+function checkSizes({ rank, columns, rows, pieces }: Sizes): void {
+  const numbers = rank * columns + rows * pieces * rank;
+  if (numbers <= mostNumbers) return;
+  throw new ConfigError(
+    `Cannot use bases of rank ${rank}: they have ${numbers} numbers, at most ${mostNumbers} are accepted`,
+  );
+}
+
+/** PEFT writes the bases of all modules once more with each: they must be the same. */
+function savedBases(modules: readonly ModuleTensors[]): Bases {
+  const [first] = modules;
+  const numbers = { a: first.floats("randlora_A"), b: first.floats("randlora_B") };
+  for (const one of modules.slice(1)) {
+    for (const [name, own] of [["randlora_A", numbers.a], ["randlora_B", numbers.b]] as const) {
+      const other = one.floats(name);
+      if (other === own || (other.length === own.length && other.every((value, i) => value === own[i]))) {
+        continue;
+      }
+      throw new ConfigError(
+        `Cannot use adapter module "${one.path}": its ${name} is not that of "${first.path}"`,
+      );
+    }
+  }
+  const sizes = {
+    rank: first.size("r", "randlora_A"),
+    columns: first.size("columns", "randlora_A"),
+    rows: first.size("rows", "randlora_B"),
+    pieces: first.size("pieces", "randlora_B"),
+  };
+  checkSizes(sizes);
+  return withTable(numbers, sizes, `saved ${saved++}`);
+}
+
+/** Numbers divided by their standard deviation, which is rounded first. */
+function standardized(numbers: Float32Array, rounded: (values: Float32Array) => Float32Array): Float32Array {
+  const { length } = numbers;
+  const mean = numbers.reduce((sum, value) => sum + value, 0) / length;
+  const squares = numbers.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  const [deviation] = rounded(Float32Array.of(Math.sqrt(squares / (length - 1))));
+  return rounded(numbers.map((value) => value / deviation));
+}
+
+const toBfloat16 = (values: Float32Array): Float32Array => widen(float32ToBfloat16(values), "bfloat16");
+
+/** `tensor.uniform_(-bound, bound)` of a bfloat16 tensor: what rounds to the upper end, which is left out, is the lower one. */
+function uniformBfloat16(
+  random: ReturnType<typeof torchGenerator>,
+  count: number,
+  bound: number,
+): Float32Array {
+  const [high] = toBfloat16(Float32Array.of(bound));
+  return toBfloat16(torchUniform(random, count, { low: -bound, high: bound })).map((value) =>
+    value === high ? -high : value
+  );
+}
+
+/** -1 and 1 with one chance in six each, and 0. */
+const sparse = (values: Float32Array): Float32Array =>
+  values.map((value) => value < Math.fround(1 / 6) ? -1 : value > Math.fround(1 - 1 / 6) ? 1 : 0);
+
+/** The shapes of the modules' linears. */
+function shapesOf(modules: readonly ModuleTensors[], { options: { shapeOf } }: AdapterFiles): LinearShape[] {
+  if (!shapeOf) {
+    throw new ConfigError(
+      `Cannot draw "base_model.randlora_A", which the adapter does not save, without its base model's shapes: give ` +
+        `loadAdapter's shapeOf, or --model DIR`,
+    );
+  }
+  return modules.map(({ path }) => {
+    const shape = shapeOf(path);
+    if (shape) return shape;
+    throw new ConfigError(`Cannot use adapter module "${path}": the base model has no such linear layer`);
+  });
+}
+
+/** A, then the pieces of B, for the largest of the modules: in bfloat16, as PEFT draws them where there is such a type. */
+function drawnBases(modules: readonly ModuleTensors[], files: AdapterFiles): Bases {
+  const { config } = files, shapes = shapesOf(modules, files);
+  const rank = modules[0].size("r", "randlora_lambda");
+  const most = [Math.max(...shapes.map(({ out }) => out)), Math.max(...shapes.map((shape) => shape.in))];
+  const columns = Math.min(...most), rows = Math.max(...most), pieces = Math.ceil(columns / rank);
+  const sizes = { rank, columns, rows, pieces };
+  checkSizes(sizes);
+  const seed = integerField(config, "projection_prng_key", 0), isSparse = flagField(config, "sparse");
+  const random = torchGenerator(seed);
+  const draw = (count: number, bound: number): Float32Array =>
+    isSparse
+      ? sparse(torchUniform(random, count, { low: 0, high: 1 }))
+      : uniformBfloat16(random, count, bound);
+  const rounded = isSparse ? (values: Float32Array) => values : toBfloat16;
+  const a = draw(rank * columns, 1 / Math.sqrt(columns));
+  const b = new Float32Array(rows * pieces * rank);
+  if (isSparse) b.set(draw(b.length, 1));
+  for (let piece = 0; piece < pieces && !isSparse; piece++) {
+    const own = draw(rows * rank, 1 / Math.sqrt(rank));
+    for (let row = 0; row < rows; row++) {
+      b.set(own.subarray(row * rank, (row + 1) * rank), (row * pieces + piece) * rank);
+    }
+  }
+  const key = `${isSparse ? "sparse" : "uniform"} ${seed} ${rank} ${columns} ${rows}`;
+  return withTable({ a: standardized(a, rounded), b: standardized(b, rounded) }, sizes, key);
+}
+
+/**
+ * The bases of an adapter's modules.
+ *
+ * @throws ConfigError where they are not there, not the same for all modules, or too large; and without the base's shapes, where
+ * they have to be drawn.
+ */
+export function basesOf(modules: readonly ModuleTensors[], files: AdapterFiles): Bases {
+  const isSaved = modules.some((one) => one.has("randlora_A") || one.has("randlora_B"));
+  return isSaved || (files.config.save_projection ?? true) ? savedBases(modules) : drawnBases(modules, files);
+}
