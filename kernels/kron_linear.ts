@@ -11,7 +11,7 @@ import { product } from "./linear/cpu.ts";
 import { floatOf, recordWords } from "./record.ts";
 
 type Buffers = "x" | "slots" | "records" | "tables" | "values" | "y";
-type Uniforms = "rows" | "in" | "out0" | "out1" | "out2" | "layer" | "capacity";
+type Uniforms = "rows" | "in" | "out0" | "out1" | "out2" | "linear" | "capacity";
 type Words = Readonly<Record<Uniforms, number>>;
 
 const uniforms = {
@@ -20,7 +20,7 @@ const uniforms = {
   out0: "u32",
   out1: "u32",
   out2: "u32",
-  layer: "u32",
+  linear: "u32",
   capacity: "u32",
 } as const;
 
@@ -54,22 +54,22 @@ fn main(${workgroupBuiltins}) {
   let slot = slots[row];
   if (slot >= uniforms.capacity) { return; }
   var part = id % (tiles.x + tiles.y + tiles.z);
-  var layer = uniforms.layer;
+  var linear = uniforms.linear;
   var out = uniforms.out0;
   var y_at = row * (uniforms.out0 + uniforms.out1 + uniforms.out2);
   if (part >= tiles.x) {
     part -= tiles.x;
-    layer += 1;
+    linear += 1;
     y_at += out;
     out = uniforms.out1;
     if (part >= tiles.y) {
       part -= tiles.y;
-      layer += 1;
+      linear += 1;
       y_at += out;
       out = uniforms.out2;
     }
   }
-  let record = records[layer * uniforms.capacity + slot];
+  let record = records[linear * uniforms.capacity + slot];
   if (record.z == 0) { return; }
   let left_out = tables[record.x];
   let left_in = tables[record.x + 1];
@@ -120,7 +120,7 @@ interface Update {
 /** Calls `body` for every row and linear with an adapter. */
 function forEachUpdate(
   { slots, records, tables }: Pick<Arrays<Buffers>, "slots" | "records" | "tables">,
-  { rows, in: inSize, out0, out1, out2, layer, capacity }: Words,
+  { rows, in: inSize, out0, out1, out2, linear, capacity }: Words,
   body: (update: Update) => void,
 ): void {
   const outs = [out0, out1, out2];
@@ -128,7 +128,7 @@ function forEachUpdate(
     if (slots[row] >= capacity) continue;
     let yAt = row * (out0 + out1 + out2);
     outs.forEach((out, i) => {
-      const at = recordWords * ((layer + i) * capacity + slots[row]);
+      const at = recordWords * ((linear + i) * capacity + slots[row]);
       if (out > 0 && records[at + 2] > 0) {
         const [table, offset] = records.subarray(at, at + 2);
         const [leftOut, leftIn] = tables.subarray(table, table + 2);
@@ -149,7 +149,7 @@ function forEachUpdate(
 export const kronLinear: Kernel<Buffers, Uniforms> = defineKernel({
   name: "kron_linear",
   doc:
-    "y[r] += scale kron(W1, W2) x[r] for each of the linears `layer`, `layer + 1` and `layer + 2` whose out is not 0, in " +
+    "y[r] += scale kron(W1, W2) x[r] for each of the linears `linear`, `linear + 1` and `linear + 2` whose out is not 0, in " +
     "its columns of y, with W1 (o, i), W2 (out / o, in / i) and scale those of slot slots[r]; a slot of capacity or more " +
     "(0xffffffff: none) and count 0 add nothing. With o = i = 1 and W1 = 1, W2 is a whole matrix",
   buffers: {
@@ -158,7 +158,7 @@ export const kronLinear: Kernel<Buffers, Uniforms> = defineKernel({
     records: {
       access: "read",
       dtypes: ["uint32"],
-      doc: "(layers, capacity, 4): offset into tables, offset into values, count, bits of a float32 scale",
+      doc: "(linears, capacity, 4): offset into tables, offset into values, count, bits of a float32 scale",
     },
     tables: {
       access: "read",

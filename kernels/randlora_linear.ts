@@ -10,7 +10,7 @@ import {
 import { floatOf, recordWords } from "./record.ts";
 
 type Buffers = "x" | "slots" | "records" | "tables" | "values" | "y";
-type Uniforms = "rows" | "in" | "out0" | "out1" | "out2" | "layer" | "capacity";
+type Uniforms = "rows" | "in" | "out0" | "out1" | "out2" | "linear" | "capacity";
 type Words = Readonly<Record<Uniforms, number>>;
 
 const uniforms = {
@@ -19,7 +19,7 @@ const uniforms = {
   out0: "u32",
   out1: "u32",
   out2: "u32",
-  layer: "u32",
+  linear: "u32",
   capacity: "u32",
 } as const;
 
@@ -55,25 +55,25 @@ fn place(id: u32, chunks: vec3u) -> Place {
   if (slot >= uniforms.capacity) { return p; }
   p.part = id % (chunks.x + chunks.y + chunks.z);
   let most = vec3u(most_between(uniforms.out0), most_between(uniforms.out1), most_between(uniforms.out2));
-  var layer = uniforms.layer;
+  var linear = uniforms.linear;
   p.out = uniforms.out0;
   p.y_at = p.row * (uniforms.out0 + uniforms.out1 + uniforms.out2);
   p.between_at = p.row * (most.x + most.y + most.z);
   if (p.part >= chunks.x) {
     p.part -= chunks.x;
-    layer += 1;
+    linear += 1;
     p.y_at += p.out;
     p.between_at += most.x;
     p.out = uniforms.out1;
     if (p.part >= chunks.y) {
       p.part -= chunks.y;
-      layer += 1;
+      linear += 1;
       p.y_at += p.out;
       p.between_at += most.y;
       p.out = uniforms.out2;
     }
   }
-  p.record = records[layer * uniforms.capacity + slot];
+  p.record = records[linear * uniforms.capacity + slot];
   p.found = p.record.z > 0;
   return p;
 }
@@ -199,12 +199,12 @@ function factorsOf(
 }
 
 function added({ x, slots, records, tables, values, y }: Arrays<Buffers>, words: Words): void {
-  const { rows, in: inSize, out0, out1, out2, layer, capacity } = words;
+  const { rows, in: inSize, out0, out1, out2, linear, capacity } = words;
   for (let row = 0; row < rows; row++) {
     if (slots[row] >= capacity) continue;
     let yAt = row * (out0 + out1 + out2);
     for (const [i, out] of [out0, out1, out2].entries()) {
-      const at = recordWords * ((layer + i) * capacity + slots[row]), begin = yAt;
+      const at = recordWords * ((linear + i) * capacity + slots[row]), begin = yAt;
       yAt += out;
       if (out === 0 || records[at + 2] === 0) continue;
       const tall = inSize <= out, scale = floatOf(records[at + 3]);
@@ -231,7 +231,7 @@ function added({ x, slots, records, tables, values, y }: Arrays<Buffers>, words:
 export const randloraLinear: Kernel<Buffers, Uniforms> = defineKernel({
   name: "randlora_linear",
   doc:
-    "y[r] += scale dW x[r] for each of the linears `layer`, `layer + 1` and `layer + 2` whose out is not 0, in its columns " +
+    "y[r] += scale dW x[r] for each of the linears `linear`, `linear + 1` and `linear + 2` whose out is not 0, in its columns " +
     "of y, with RandLoRA's dW of slot slots[r]: Big Small of bases that adapters share, (max, n r) and (n r, min) of the " +
     "linear's sizes, transposed where in is above out; a slot of capacity or more (0xffffffff: none) and count 0 add " +
     "nothing",
@@ -241,7 +241,7 @@ export const randloraLinear: Kernel<Buffers, Uniforms> = defineKernel({
     records: {
       access: "read",
       dtypes: ["uint32"],
-      doc: "(layers, capacity, 4): offset into tables, offset into values, count, bits of a float32 scale",
+      doc: "(linears, capacity, 4): offset into tables, offset into values, count, bits of a float32 scale",
     },
     tables: {
       access: "read",

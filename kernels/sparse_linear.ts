@@ -10,7 +10,7 @@ import {
 import { floatOf, recordWords } from "./record.ts";
 
 type Buffers = "x" | "slots" | "records" | "tables" | "values" | "y";
-type Uniforms = "rows" | "in" | "out0" | "out1" | "out2" | "layer" | "capacity";
+type Uniforms = "rows" | "in" | "out0" | "out1" | "out2" | "linear" | "capacity";
 type Words = Readonly<Record<Uniforms, number>>;
 
 const uniforms = {
@@ -19,7 +19,7 @@ const uniforms = {
   out0: "u32",
   out1: "u32",
   out2: "u32",
-  layer: "u32",
+  linear: "u32",
   capacity: "u32",
 } as const;
 
@@ -42,19 +42,19 @@ fn main(${workgroupBuiltins}) {
   let slot = slots[row];
   if (slot >= uniforms.capacity) { return; }
   var o = i % width;
-  var layer = uniforms.layer;
+  var linear = uniforms.linear;
   var out = uniforms.out0;
   if (o >= out) {
     o -= out;
-    layer += 1;
+    linear += 1;
     out = uniforms.out1;
     if (o >= out) {
       o -= out;
-      layer += 1;
+      linear += 1;
       out = uniforms.out2;
     }
   }
-  let record = records[layer * uniforms.capacity + slot];
+  let record = records[linear * uniforms.capacity + slot];
   if (record.z == 0) { return; }
   let columns = record.x + out + 1;
   let end = tables[record.x + o + 1];
@@ -67,12 +67,12 @@ fn main(${workgroupBuiltins}) {
 `;
 
 function added({ x, slots, records, tables, values, y }: Arrays<Buffers>, words: Words): void {
-  const { rows, in: inSize, out0, out1, out2, layer, capacity } = words;
+  const { rows, in: inSize, out0, out1, out2, linear, capacity } = words;
   for (let row = 0; row < rows; row++) {
     if (slots[row] >= capacity) continue;
     let yAt = row * (out0 + out1 + out2);
     [out0, out1, out2].forEach((out, i) => {
-      const at = recordWords * ((layer + i) * capacity + slots[row]);
+      const at = recordWords * ((linear + i) * capacity + slots[row]);
       const [table, offset, count] = records.subarray(at, at + 3), scale = floatOf(records[at + 3]);
       for (let o = 0; o < out && count > 0; o++) {
         let sum = 0;
@@ -90,7 +90,7 @@ function added({ x, slots, records, tables, values, y }: Arrays<Buffers>, words:
 export const sparseLinear: Kernel<Buffers, Uniforms> = defineKernel({
   name: "sparse_linear",
   doc:
-    "y[r] += scale dW x[r] for each of the linears `layer`, `layer + 1` and `layer + 2` whose out is not 0, in its columns " +
+    "y[r] += scale dW x[r] for each of the linears `linear`, `linear + 1` and `linear + 2` whose out is not 0, in its columns " +
     "of y, with the sparse dW and the scale of slot slots[r]; a slot of capacity or more (0xffffffff: none) and count 0 " +
     "add nothing",
   buffers: {
@@ -99,7 +99,7 @@ export const sparseLinear: Kernel<Buffers, Uniforms> = defineKernel({
     records: {
       access: "read",
       dtypes: ["uint32"],
-      doc: "(layers, capacity, 4): offset into tables, offset into values, count, bits of a float32 scale",
+      doc: "(linears, capacity, 4): offset into tables, offset into values, count, bits of a float32 scale",
     },
     tables: {
       access: "read",

@@ -206,9 +206,9 @@ const refused: readonly (readonly [name: string, what: string, change: Change, w
   ["miss", "a field that nobody reads", { config: { miss_new: 1 } }, /field "miss_new" = 1/],
   [
     "miss",
-    "blocks that act on the base's weight",
-    { config: { init_weights: "bat" } },
-    /field "init_weights" = "bat": dW depends on the base/,
+    "blocks of an unknown kind",
+    { config: { init_weights: "batt" } },
+    /field "init_weights" = "batt": supported are true, false, "mini" and "bat"/,
   ],
   [
     "miss",

@@ -19,7 +19,7 @@ import type { Subject } from "./method_contract.ts";
 type Shapes = Readonly<Record<string, readonly number[]>>;
 
 /** A subject whose tensors hold normals: each module's by what follows its path, and those of all modules. */
-function subjectOf(
+export function subjectOf(
   method: Method,
   config: Readonly<Record<string, unknown>>,
   { own, shared = {} }: { readonly own: (shape: LinearShape) => Shapes; readonly shared?: Shapes },

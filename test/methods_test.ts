@@ -32,17 +32,20 @@ import {
   width,
 } from "./method_contract.ts";
 import { made } from "./method_files.ts";
+import { otherSubjects } from "./other_subjects.ts";
 import { gradientsAreTheLoss, learnsAndResumes } from "./training_contract.ts";
 
 /** Every method of the package, and one of a caller's own. */
 const subjects: readonly Subject[] = [
-  ...exported.filter((method) => !foldedSubjects.some((one) => one.method === method)).map((method) =>
-    method === dora
-      // The norms are constants in the backward: A and B have the gradients of PEFT, which fixtures hold.
-      ? { method, constantIn: [".lora_A.weight", ".lora_B.weight"] }
-      : { method, ...made[method.name] }
-  ),
+  ...exported.filter((method) => ![...foldedSubjects, ...otherSubjects].some((one) => one.method === method))
+    .map((method) =>
+      method === dora
+        // The norms are constants in the backward: A and B have the gradients of PEFT, which fixtures hold.
+        ? { method, constantIn: [".lora_A.weight", ".lora_B.weight"] }
+        : { method, ...made[method.name] }
+    ),
   ...foldedSubjects,
+  ...otherSubjects,
   { method: reflection, ...made[reflection.name] },
 ];
 

@@ -15,7 +15,7 @@ interface Sizes {
   readonly slots: readonly number[];
 }
 
-/** A layer that is not asked for, then those of the group. */
+/** A linear that is not asked for, then those of the group. */
 function sized({ in: inSize, outs, lefts, slots }: Sizes): CaseOf<typeof kronLinear> {
   const rows = slots.length, capacity = lefts.length;
   const [out0, out1 = 0, out2 = 0] = outs;
@@ -23,7 +23,7 @@ function sized({ in: inSize, outs, lefts, slots }: Sizes): CaseOf<typeof kronLin
     name: `${rows} rows, ${inSize} to ${outs}, ${
       lefts.map((left) => left?.join(" x ") ?? "none").join(", ")
     }`,
-    uniforms: { rows, in: inSize, out0, out1, out2, layer: 1, capacity },
+    uniforms: { rows, in: inSize, out0, out1, out2, linear: 1, capacity },
     make(random) {
       const records = new Uint32Array((1 + outs.length) * capacity * recordWords).fill(9);
       const tables = new Uint32Array(3 + 2 * capacity);

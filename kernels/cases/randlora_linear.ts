@@ -14,13 +14,13 @@ interface Sizes {
   readonly more?: number;
 }
 
-/** A layer that is not asked for, then those of the group. Linears of one slot share its bases. */
+/** A linear that is not asked for, then those of the group. Linears of one slot share its bases. */
 function sized({ in: inSize, outs, ranks, slots, more = 3 }: Sizes): CaseOf<typeof randloraLinear> {
   const rows = slots.length, capacity = ranks.length;
   const [out0, out1 = 0, out2 = 0] = outs;
   return {
     name: `${rows} rows, ${inSize} to ${outs}, ranks ${ranks}`,
-    uniforms: { rows, in: inSize, out0, out1, out2, layer: 1, capacity },
+    uniforms: { rows, in: inSize, out0, out1, out2, linear: 1, capacity },
     make(random) {
       const records = new Uint32Array((1 + outs.length) * capacity * recordWords).fill(9);
       const wide = Math.max(...outs.map((out) => Math.min(out, inSize))) + more;

@@ -12,13 +12,13 @@ interface Sizes {
   readonly slots: readonly number[];
 }
 
-/** A layer that is not asked for, then those of the group. */
+/** A linear that is not asked for, then those of the group. */
 function sized({ in: inSize, outs, counts, slots }: Sizes): CaseOf<typeof sparseLinear> {
   const rows = slots.length, capacity = counts.length;
   const [out0, out1 = 0, out2 = 0] = outs;
   return {
     name: `${rows} rows, ${inSize} to ${outs}, ${counts} numbers`,
-    uniforms: { rows, in: inSize, out0, out1, out2, layer: 1, capacity },
+    uniforms: { rows, in: inSize, out0, out1, out2, linear: 1, capacity },
     make(random) {
       const records = new Uint32Array((1 + outs.length) * capacity * recordWords).fill(9);
       const tables: number[] = [7, 7, 7];

@@ -73,11 +73,11 @@ export function kroneckerModule(
 
 /** The step of a bank of Kronecker products. */
 export function kroneckerStep(
-  { x, y, slots, records, tables, values, rows, in: inSize, outs, linear: layer, capacity }: BesideStep,
+  { x, y, slots, records, tables, values, rows, in: inSize, outs, linear, capacity }: BesideStep,
 ): Step {
   const [out0, out1, out2] = outs;
   return step(kronLinear, { x, slots, records, tables, values, y }, {
-    ...{ rows, in: inSize, out0, out1, out2, layer, capacity },
+    ...{ rows, in: inSize, out0, out1, out2, linear, capacity },
   });
 }
 

@@ -68,19 +68,22 @@ export const factorConfig = {
   bias: "none",
 } as const;
 
-/** No element of B A, or of scale B A, is greater. */
+/** No element of B A, scale B A or scale B is greater: dW is made of scale B. */
 export function reachOf({ a, b, rank, in: inFeatures, scale }: Factors): number {
   const most = new Float64Array(rank);
   for (let r = 0, at = 0; r < rank; r++) {
     for (let q = 0; q < inFeatures; q++, at++) most[r] = Math.max(most[r], Math.abs(a[at]));
   }
-  let reach = 0;
+  let reach = 0, greatest = 0;
   for (let at = 0; at < b.length; at += rank) {
     let sum = 0;
-    for (let r = 0; r < rank; r++) sum += Math.abs(b[at + r]) * most[r];
+    for (let r = 0; r < rank; r++) {
+      sum += Math.abs(b[at + r]) * most[r];
+      greatest = Math.max(greatest, Math.abs(b[at + r]));
+    }
     reach = Math.max(reach, sum);
   }
-  return reach * Math.max(1, Math.abs(scale));
+  return Math.max(reach, reach * Math.abs(scale), greatest * Math.abs(scale));
 }
 
 /**

@@ -107,10 +107,10 @@ export const randlora: Method = {
     const made = basesOf(modules, files);
     return new Map(modules.map((one) => [one.path, moduleOf(one, files, made)]));
   },
-  beside({ x, y, slots, records, tables, values, rows, in: inSize, outs, linear: layer, capacity }) {
+  beside({ x, y, slots, records, tables, values, rows, in: inSize, outs, linear, capacity }) {
     const [out0, out1, out2] = outs;
     return step(randloraLinear, { x, slots, records, tables, values, y }, {
-      ...{ rows, in: inSize, out0, out1, out2, layer, capacity },
+      ...{ rows, in: inSize, out0, out1, out2, linear, capacity },
     });
   },
 };

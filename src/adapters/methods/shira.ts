@@ -105,10 +105,10 @@ export const shira: Method = {
     this.checkConfig(files.config);
     return new Map(tensorsByModule(files, names).map((tensors) => [tensors.path, shiraModule(tensors)]));
   },
-  beside({ x, y, slots, records, tables, values, rows, in: inSize, outs, linear: layer, capacity }) {
+  beside({ x, y, slots, records, tables, values, rows, in: inSize, outs, linear, capacity }) {
     const [out0, out1, out2] = outs;
     return step(sparseLinear, { x, slots, records, tables, values, y }, {
-      ...{ rows, in: inSize, out0, out1, out2, layer, capacity },
+      ...{ rows, in: inSize, out0, out1, out2, linear, capacity },
     });
   },
 };
