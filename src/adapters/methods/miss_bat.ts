@@ -21,7 +21,7 @@ const known = [
   "miss_dropout", // training only
 ];
 
-const names = { method: "MiSS bat", own: { miss_block: ["rows", "r", "r"] } };
+const names = { method: "MiSS-bat", own: { miss_block: ["rows", "r", "r"] } };
 
 interface Blocks {
   /** (count, size, size). */
@@ -67,7 +67,7 @@ function batModule(blocks: Blocks, change?: Matrix): AdapterModule {
       }
       if (shape.out * shape.in <= mostNumbers) return;
       throw new RangeError(
-        `Cannot use module "${path}" as MiSS bat: its dW is kept whole and has ${
+        `Cannot use module "${path}" as MiSS-bat: its dW is kept whole and has ${
           shape.out * shape.in
         } numbers, ` +
           `at most ${mostNumbers} are accepted`,
@@ -76,7 +76,7 @@ function batModule(blocks: Blocks, change?: Matrix): AdapterModule {
     ready: async (io) => batModule(blocks, await changeOf(blocks, io)),
     ...(change ? kroneckerModule(whole(change)) : {
       pack() {
-        throw new TypeError("Cannot use a MiSS bat module before it was made ready with its base's weight");
+        throw new TypeError("Cannot use a MiSS-bat module before it was made ready with its base's weight");
       },
     }),
   };
