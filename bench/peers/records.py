@@ -12,6 +12,10 @@ import threading
 import time
 import torch
 
+# Packages print to standard output, too: what they say goes to standard error.
+_out = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
 
 def arguments():
     """--quick: small sizes, few runs. --cpu: on the CPU, even where there is a GPU."""
@@ -32,11 +36,11 @@ def begin(args, *packages):
         versions["GPU"] = torch.cuda.get_device_name()
     else:
         versions["threads"] = str(torch.get_num_threads())
-    print(json.dumps({"versions": versions, "clock": "CUDA events" if args.cuda else "wall time"}), flush=True)
+    print(json.dumps({"versions": versions, "clock": "CUDA events" if args.cuda else "wall time"}), file=_out, flush=True)
 
 
 def record(table, row, column, unit, median, **rest):
-    print(json.dumps({"table": table, "row": row, "column": column, "unit": unit, "median": median, **rest}), flush=True)
+    print(json.dumps({"table": table, "row": row, "column": column, "unit": unit, "median": median, **rest}), file=_out, flush=True)
 
 
 def end_after(seconds):

@@ -48,6 +48,8 @@ export const loraLinearCases: KernelCases = casesFor(loraLinear, {
     sized({ in: 31, outs: [37], ranks: [3, 0, 8], slots: [2, 0, 1, 0xffffffff, 2, 3] }),
     sized({ in: 256, outs: [257], ranks: [16, 33, 1], slots: [1, 0, 2] }),
     sized({ in: 67, outs: [513], ranks: [512, 5], slots: [0, 1] }),
+    sized({ in: 130, outs: [70, 65], ranks: [300, 5], slots: Array.from({ length: 6 }, (_, i) => i % 3) }),
+    sized({ in: 300, outs: [40], ranks: [9, 33], slots: Array.from({ length: 35 }, (_, i) => i % 3) }),
     sized({ in: 33, outs: [257, 31], ranks: [4, 7], slots: [1, 0xffffffff, 0] }),
     sized({ in: 64, outs: [300, 256, 1], ranks: [8, 3, 40], slots: [2, 0, 1, 2] }),
   ],
