@@ -29,6 +29,12 @@ const shown = (value: unknown): string => {
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 };
 
+/** Reasons for {@linkcode refuseUnknown}, of fields whose refusal needs more than the rule. */
+export const refusals = {
+  bias: "trained biases are not supported",
+  modules_to_save: "whole saved modules are not supported",
+} as const;
+
 /**
  * Refuses every field that is neither in `known` nor empty (null, false, "none", [] or {}): it might change the forward.
  *

@@ -10,7 +10,7 @@ import type { Method } from "../method.ts";
 import { checkScale } from "../numbers.ts";
 import { foldedModules, scaled } from "./folded.ts";
 import { factorsStep } from "./lora.ts";
-import { tensorsByModule } from "./tensors_by_module.ts";
+import { tensorsByModule } from "./module_tensors.ts";
 
 const known = [
   "lora_alpha",

@@ -7,10 +7,10 @@
  * @module
  */
 import { ConfigError } from "../../errors.ts";
-import { integerField, refuseUnknown } from "../fields.ts";
+import { integerField, refusals, refuseUnknown } from "../fields.ts";
 import type { AdapterModule, Method } from "../method.ts";
 import { joined } from "./low_rank.ts";
-import { type ModuleTensor, moduleTensors, refusals, shapeError } from "./module_tensors.ts";
+import { type ModuleTensor, shapeError, tensorsByModule } from "./module_tensors.ts";
 import { cayley, checkBlock, matricesOf, rotateStep, type Square } from "./rotations.ts";
 import { scaleStep } from "./scales.ts";
 
@@ -101,9 +101,9 @@ export const boft: Method = {
   },
   read(files) {
     this.checkConfig(files.config);
-    const modules = moduleTensors(files, { method: "BOFT", names: ["boft_R", "boft_s"] });
+    const modules = tensorsByModule(files, { method: "BOFT", own: { boft_R: "any", boft_s: "any" } });
     return new Map(
-      [...modules].map(([path, { boft_R, boft_s }]) => [path, boftModule(checked(boft_R, boft_s))]),
+      modules.map((one) => [one.path, boftModule(checked(one.tensor("boft_R"), one.tensor("boft_s")))]),
     );
   },
   before: (bank) => rotateStep(bank, bank.outs[0]),

@@ -8,7 +8,7 @@ import { refuseUnknown } from "../fields.ts";
 import type { Method } from "../method.ts";
 import { foldedModules, scaled } from "./folded.ts";
 import { factorsStep } from "./lora.ts";
-import { tensorsByModule } from "./tensors_by_module.ts";
+import { tensorsByModule } from "./module_tensors.ts";
 
 /** The tensors say ranks and lambdas. */
 const known = [

@@ -20,7 +20,7 @@ import { flagField, integerField, refuseUnknown } from "../fields.ts";
 import type { AdapterModule, BaseLinear, LinearShape, Method, ReadyIo } from "../method.ts";
 import { factorsStep } from "./lora.ts";
 import { joined } from "./low_rank.ts";
-import { type ModuleTensor, moduleTensors, shapeError } from "./module_tensors.ts";
+import { type ModuleTensor, type ModuleTensors, shapeError, tensorsByModule } from "./module_tensors.ts";
 
 /** The tensors of each kind: u and v of the right side, then of the left. */
 const tensorsOf = {
@@ -29,7 +29,6 @@ const tensorsOf = {
   etherplusHH: ["ether_R", "ether_R2", "ether_R3", "ether_R4"],
 } as const;
 type Htype = keyof typeof tensorsOf;
-type Name = typeof tensorsOf.etherplusHH[number];
 
 /** Blocks at most: the right side's rank grows with their square. */
 const mostBlocks = 16;
@@ -194,13 +193,8 @@ function etherModule(
   };
 }
 
-function moduleOf(
-  path: string,
-  tensors: Readonly<Record<Name, ModuleTensor>>,
-  setting: Setting,
-): AdapterModule {
-  const { htype, blocks, flips } = setting;
-  const all = tensorsOf[htype].map((name) => tensors[name]);
+function moduleOf({ path, tensor }: ModuleTensors, { htype, blocks, flips }: Setting): AdapterModule {
+  const all = tensorsOf[htype].map(tensor);
   const first = sideOf(all.slice(0, 2), blocks);
   const second = all.length > 2 ? sideOf(all.slice(2), blocks) : undefined;
   const flipped = flips && path.split(".").at(-1) === "down_proj";
@@ -233,9 +227,9 @@ export const ether: Method = {
   read(files) {
     this.checkConfig(files.config);
     const setting = settingOf(files.config);
-    const names: readonly Name[] = tensorsOf[setting.htype];
-    const modules = moduleTensors(files, { method: "ETHER", names, prefix: "" });
-    return new Map([...modules].map(([path, tensors]) => [path, moduleOf(path, tensors, setting)]));
+    const own = Object.fromEntries(tensorsOf[setting.htype].map((name) => [name, "any"] as const));
+    const modules = tensorsByModule(files, { method: "ETHER", own, prefix: "" });
+    return new Map(modules.map((tensors) => [tensors.path, moduleOf(tensors, setting)]));
   },
   beside: factorsStep,
   after: (

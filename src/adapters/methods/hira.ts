@@ -13,7 +13,7 @@ import { checkReach } from "../numbers.ts";
 import { greatest, mostNumbers } from "./folded.ts";
 import { forColumns, kroneckerModule, kroneckerStep, type Matrix, whole } from "./kronecker.ts";
 import { checkFactors } from "./low_rank.ts";
-import { type ModuleTensors, tensorsByModule } from "./tensors_by_module.ts";
+import { type ModuleTensors, tensorsByModule } from "./module_tensors.ts";
 
 const known = [
   "fan_in_fan_out", // only turns a stored weight at a merge

@@ -9,9 +9,9 @@
 import { reflect } from "../../../kernels/reflect.ts";
 import { ConfigError } from "../../errors.ts";
 import { step } from "../../plan.ts";
-import { flagField, refuseUnknown } from "../fields.ts";
+import { flagField, refusals, refuseUnknown } from "../fields.ts";
 import type { AdapterModule, Method } from "../method.ts";
-import { type ModuleTensor, moduleTensors, refusals, shapeError } from "./module_tensors.ts";
+import { type ModuleTensor, shapeError, tensorsByModule } from "./module_tensors.ts";
 
 /** Gram-Schmidt takes from a column its parts along earlier columns. A column that keeps less than this is dependent. */
 const leastLeft = 1e-6;
@@ -96,8 +96,8 @@ export const hra: Method = {
   read(files) {
     this.checkConfig(files.config);
     const applyGs = flagField(files.config, "apply_GS");
-    const modules = moduleTensors(files, { method: "HRA", names: ["hra_u"] });
-    return new Map([...modules].map(([path, { hra_u }]) => [path, hraModule(hra_u, applyGs)]));
+    const modules = tensorsByModule(files, { method: "HRA", own: { hra_u: "any" } });
+    return new Map(modules.map((one) => [one.path, hraModule(one.tensor("hra_u"), applyGs)]));
   },
   before: ({ x, slots, records, values, rows, in: inSize, linear, capacity }) =>
     step(reflect, { slots, records, values, x }, { rows, in: inSize, linear, capacity }),

@@ -10,10 +10,10 @@ import { scaleColumns } from "../../../kernels/scale_columns.ts";
 import { scaleColumnsBackward } from "../../../kernels/scale_columns_backward.ts";
 import { step } from "../../plan.ts";
 import { type Tensor, tensor } from "../../tensor.ts";
-import { refuseUnknown } from "../fields.ts";
+import { refusals, refuseUnknown } from "../fields.ts";
 import type { AdapterModule, LinearShape, Method } from "../method.ts";
 import type { NewModule, TrainableModule, TrainBeforeIo } from "../training.ts";
-import { type ModuleTensor, moduleTensors, refusals, shapeError } from "./module_tensors.ts";
+import { type ModuleTensor, shapeError, tensorsByModule } from "./module_tensors.ts";
 import { scaleStep } from "./scales.ts";
 
 /** A module; the vector's shape says which side it scales, as `feedforward_modules` did when the file was written. */
@@ -111,8 +111,8 @@ export const ia3: Method = {
     }),
   read(files) {
     this.checkConfig(files.config);
-    const modules = moduleTensors(files, { method: "IA3", names: ["ia3_l"] });
-    return new Map([...modules].map(([path, { ia3_l }]) => [path, ia3Module(ia3_l)]));
+    const modules = tensorsByModule(files, { method: "IA3", own: { ia3_l: "any" } });
+    return new Map(modules.map((one) => [one.path, ia3Module(one.tensor("ia3_l"))]));
   },
   training: {
     options: {

@@ -12,7 +12,7 @@ import { checkScale } from "../numbers.ts";
 import { foldedModules, type Folding } from "./folded.ts";
 import { factorsStep } from "./lora.ts";
 import { checkRank, settingOf } from "./patterns.ts";
-import { type ModuleTensors, tensorsByModule } from "./tensors_by_module.ts";
+import { type ModuleTensors, tensorsByModule } from "./module_tensors.ts";
 
 const known = [
   "alpha",

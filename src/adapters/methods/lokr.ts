@@ -11,7 +11,7 @@ import { checkReach, checkScale } from "../numbers.ts";
 import { greatest, matrixProduct, mostNumbers } from "./folded.ts";
 import { kroneckerModule, kroneckerStep, type Matrix } from "./kronecker.ts";
 import { settingOf } from "./patterns.ts";
-import { type ModuleTensors, tensorsByModule } from "./tensors_by_module.ts";
+import { type ModuleTensors, tensorsByModule } from "./module_tensors.ts";
 
 const known = [
   "alpha",

@@ -11,7 +11,7 @@ import { refuseUnknown } from "../fields.ts";
 import type { Method } from "../method.ts";
 import { foldedModules } from "./folded.ts";
 import { factorsStep } from "./lora.ts";
-import { tensorsByModule } from "./tensors_by_module.ts";
+import { tensorsByModule } from "./module_tensors.ts";
 
 const known = [
   "r", // the tensors say both

@@ -12,7 +12,7 @@ import type { AdapterModule, Method, ReadyIo } from "../method.ts";
 import { checkReach } from "../numbers.ts";
 import { greatest, mostNumbers } from "./folded.ts";
 import { forColumns, kroneckerModule, kroneckerStep, type Matrix, whole } from "./kronecker.ts";
-import { tensorsByModule } from "./tensors_by_module.ts";
+import { tensorsByModule } from "./module_tensors.ts";
 
 const known = [
   "r", // the tensors say it

@@ -8,9 +8,9 @@
  * @module
  */
 import { ConfigError } from "../../errors.ts";
-import { flagField, integerField, numberField, refuseUnknown } from "../fields.ts";
+import { flagField, integerField, numberField, refusals, refuseUnknown } from "../fields.ts";
 import type { AdapterModule, LinearShape, Method } from "../method.ts";
-import { type ModuleTensor, moduleTensors, refusals, shapeError } from "./module_tensors.ts";
+import { type ModuleTensor, shapeError, tensorsByModule } from "./module_tensors.ts";
 import { cayley, cayleyNeumann, checkBlock, matricesOf, rotateStep, type Square } from "./rotations.ts";
 
 /** Terms at most; a block's work grows with them. */
@@ -144,10 +144,10 @@ export const oft: Method = {
   read(files) {
     this.checkConfig(files.config);
     const setting = settingOf(files.config);
-    const modules = moduleTensors(files, { method: "OFT", names: ["oft_R.weight"] });
-    return new Map([...modules].map(([path, one]) => [
-      path,
-      oftModule(checkedTensor(one["oft_R.weight"]), setting),
+    const modules = tensorsByModule(files, { method: "OFT", own: { "oft_R.weight": "any" } });
+    return new Map(modules.map((one) => [
+      one.path,
+      oftModule(checkedTensor(one.tensor("oft_R.weight")), setting),
     ]));
   },
   before: (bank) => rotateStep(bank),

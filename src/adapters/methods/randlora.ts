@@ -19,7 +19,7 @@ import { checkReach, checkScale } from "../numbers.ts";
 import { greatest } from "./folded.ts";
 import { joined } from "./low_rank.ts";
 import { type Bases, basesOf } from "./randlora_bases.ts";
-import { type ModuleTensors, tensorsByModule } from "./tensors_by_module.ts";
+import { type ModuleTensors, tensorsByModule } from "./module_tensors.ts";
 
 const known = [
   "fan_in_fan_out", // only turns a stored weight at a merge

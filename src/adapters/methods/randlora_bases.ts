@@ -9,7 +9,7 @@ import { ConfigError } from "../../errors.ts";
 import { flagField, integerField } from "../fields.ts";
 import type { AdapterFiles, LinearShape } from "../method.ts";
 import { mostNumbers } from "./folded.ts";
-import type { ModuleTensors } from "./tensors_by_module.ts";
+import type { ModuleTensors } from "./module_tensors.ts";
 
 /** A (rank, columns) and B (rows, pieces, rank). */
 export interface Bases {

@@ -9,9 +9,9 @@
 import { rotatePairs } from "../../../kernels/rotate_pairs.ts";
 import { ConfigError } from "../../errors.ts";
 import { step } from "../../plan.ts";
-import { integerField, refuseUnknown } from "../fields.ts";
+import { integerField, refusals, refuseUnknown } from "../fields.ts";
 import type { AdapterModule, Method } from "../method.ts";
-import { type ModuleTensor, moduleTensors, refusals, shapeError } from "./module_tensors.ts";
+import { type ModuleTensor, shapeError, tensorsByModule } from "./module_tensors.ts";
 
 /** How many angles there are for each output. */
 const anglesOf = { road_1: 0.5, road_2: 1, road_4: 2 } as const;
@@ -112,12 +112,11 @@ export const road: Method = {
   read(files) {
     this.checkConfig(files.config);
     const setting = settingOf(files.config);
-    const modules = moduleTensors(files, { method: "RoAd", names: ["road_theta", "road_alpha"] });
+    const modules = tensorsByModule(files, { method: "RoAd", own: { road_theta: "any", road_alpha: "any" } });
     return new Map(
-      [...modules].map(([path, { road_theta, road_alpha }]) => [
-        path,
-        roadModule(setting, road_theta, road_alpha),
-      ]),
+      modules.map((
+        one,
+      ) => [one.path, roadModule(setting, one.tensor("road_theta"), one.tensor("road_alpha"))]),
     );
   },
   after: (

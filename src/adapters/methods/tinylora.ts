@@ -12,7 +12,7 @@ import { flagField, integerField, numberField, refuseUnknown } from "../fields.t
 import type { AdapterFiles, Method, ReadOptions } from "../method.ts";
 import { foldedModules, matrixProduct } from "./folded.ts";
 import { factorsStep } from "./lora.ts";
-import { type ModuleTensors, tensorsByModule } from "./tensors_by_module.ts";
+import { type ModuleTensors, tensorsByModule } from "./module_tensors.ts";
 
 const known = [
   "r", // the tensors say both

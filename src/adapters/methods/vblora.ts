@@ -11,7 +11,7 @@ import { flagField, integerField, refuseUnknown } from "../fields.ts";
 import type { Method } from "../method.ts";
 import { foldedModules, type Folding } from "./folded.ts";
 import { factorsStep } from "./lora.ts";
-import { type ModuleTensors, tensorsByModule } from "./tensors_by_module.ts";
+import { type ModuleTensors, tensorsByModule } from "./module_tensors.ts";
 
 const known = [
   "r", // the tensors say it

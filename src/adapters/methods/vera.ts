@@ -14,7 +14,7 @@ import type { AdapterFiles, AdapterModule, LinearShape, Method } from "../method
 import type { SharedNumbers } from "../training.ts";
 import { foldedModule, mostNumbers, scaled } from "./folded.ts";
 import { factorsStep } from "./lora.ts";
-import { type ModuleTensors, tensorsByModule } from "./tensors_by_module.ts";
+import { type ModuleTensors, tensorsByModule } from "./module_tensors.ts";
 import { type Projections, trainableVera } from "./vera_training.ts";
 
 const known = [
