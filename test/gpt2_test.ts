@@ -16,9 +16,10 @@ import { openFolder } from "../src/runtime/mod.ts";
 import { Bank } from "../src/adapters/bank.ts";
 import { Runner } from "../src/engine/runner.ts";
 import { ConfigError } from "../src/errors.ts";
+import { openCheckpoint } from "../src/models/checkpoint.ts";
 import { parseConfig } from "../src/models/families.ts";
 import { floatsOf } from "../src/models/weights.ts";
-import { parseSafetensors, toTensor } from "../src/safetensors/mod.ts";
+import { fromTensor, parseSafetensors, toTensor, writeSafetensors } from "../src/safetensors/mod.ts";
 import { tensor } from "../src/tensor.ts";
 import { distance } from "./kernel_contract.ts";
 import { fixtureBytes, memoryFolder, type Weights, weightsFile } from "./model_folders.ts";
@@ -100,6 +101,32 @@ test("openModel opens a GPT-2 without the prefix and with the masks of old files
     logitsOf(withWeights(other)),
     /Cannot use weight "transformer\.h\.0\.attn\.c_attn\.extra"/,
   );
+});
+
+test("merging and quantizing a GPT-2 leave the byte masks of old files out, as transformers does", async () => {
+  const mask = { dtype: "U8", shape: [1, 1, 4, 4], bytes: new Uint8Array(16).fill(1) } as const;
+  const masks = ["h.0.attn.bias", "h.1.attn.bias"].map((name) => ({ ...mask, name }));
+  const names = Object.keys(baseWeights());
+  const all = Object.entries(baseWeights()).map(([name, t]) =>
+    fromTensor(name.replace("transformer.", ""), t)
+  );
+  const old = memoryFolder({
+    "config.json": JSON.stringify(fields),
+    "tokenizer.json": fixtureBytes(`${at}/base/tokenizer.json`),
+    "model.safetensors": writeSafetensors([...all, ...masks]),
+  });
+  assert.deepEqual(await logitsOf(old), plain);
+  const adapter = await adapterOf("fourierft"), device = cpuDevice();
+  const merged = await written((out) => mergeFolder(device, { model: old, adapter, out }));
+  const wanted = await written((out) => mergeFolder(device, { model: base, adapter, out }));
+  assert.deepEqual(await logitsOf(merged), await logitsOf(wanted));
+  const checkpoint = await openCheckpoint(merged);
+  assert.deepEqual(
+    [...checkpoint.names].sort(),
+    names.sort(),
+  );
+  const quantized = await written((out) => quantizeFolder({ model: old, to: "int8", out }));
+  assert.deepEqual(await logitsOf(quantized), await logitsOf(base, { quantize: "int8" }));
 });
 
 test("openModel uses a GPT-2's own head where its file has one", async () => {

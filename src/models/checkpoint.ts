@@ -173,6 +173,8 @@ export interface FileNames {
   readonly embedding: string;
   /** The head's weight; a tied model's file may lack it. */
   readonly head: string;
+  /** Buffers that old files hold and transformers saves no more: they are no weights, and copies leave them out. */
+  readonly buffers?: RegExp;
   /** Whether a linear's weight is stored (in, out); by default none is. */
   isTransposed?(path: string): boolean;
 }
@@ -206,11 +208,12 @@ interface Place {
 /** Names as a model with a head has them, as transformers knows. */
 function byModelName(
   shardOf: ReadonlyMap<string, Shard>,
-  { prefix, parts }: Pick<FileNames, "prefix" | "parts"> = { prefix: "", parts: [] },
+  { prefix, parts, buffers }: Pick<FileNames, "prefix" | "parts" | "buffers"> = { prefix: "", parts: [] },
 ): ReadonlyMap<string, Place> {
   const places = new Map<string, Place>();
   for (const [stored, shard] of shardOf) {
     const name = parts.includes(stored.split(".", 1)[0]) ? prefix + stored : stored;
+    if (buffers?.test(name)) continue;
     const other = places.get(name);
     if (other) {
       throw new ConfigError(

@@ -52,7 +52,8 @@ export interface Family<C extends ModelConfig = ModelConfig, W extends SpecTree 
   weights(config: C): W;
   /** Records the forward. */
   forward(graph: Graph, config: C, weights: Loaded<W>): void;
-  readonly unread: UnreadTensors<C>;
+  /** None unless told. */
+  readonly unread?: UnreadTensors<C>;
 }
 
 /** A family as the list holds it, its config's and weights' types forgotten. */

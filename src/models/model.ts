@@ -77,7 +77,7 @@ export async function loadModel(
     onWeight,
   });
   const loaded = await loadTree(tree, (spec) => loader.load(spec));
-  const { names, differs } = family.unread;
+  const { names = /$^/, differs } = family.unread ?? {};
   await loader.finish(names, differs && ((name, found) => differs(config, name, found)), log);
   const graph = new Graph();
   family.forward(graph, config, loaded);

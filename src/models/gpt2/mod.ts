@@ -16,12 +16,12 @@ export const gpt2: Family<Gpt2Config, Gpt2Weights> = {
     parts: ["wte", "wpe", "h", "ln_f"],
     embedding: "transformer.wte.weight",
     head: "lm_head.weight",
+    // The causal mask.
+    buffers: /\.attn\.(bias|masked_bias)$/,
     // All but the head are transformers' Conv1D.
     isTransposed: (path) => /\.(c_attn|c_proj|c_fc)$/.test(path),
   },
   parse: parseGpt2Config,
   weights: gpt2Weights,
   forward: gpt2Forward,
-  // The causal mask of old files.
-  unread: { names: /\.attn\.(bias|masked_bias)$/ },
 };
