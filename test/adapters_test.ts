@@ -111,6 +111,13 @@ const refusals: readonly (readonly [string, Files, ...RegExp[]])[] = [
   ["an unknown peft_type", fourierFiles({ peft_type: "POLY" }), /"peft_type" = "POLY"/, /FOURIERFT, LORA/],
   ["no peft_type", fourierFiles({ peft_type: undefined }), /"peft_type"/],
   ["a null seed", fourierFiles({ random_loc_seed: null }), /"random_loc_seed" = null/, /without the seed/],
+  ["no frequencies", fourierFiles({ n_frequency: 0 }), /"n_frequency" = 0: the rule is an integer above 0/],
+  ["fewer frequencies than none", fourierFiles({ n_frequency: -5 }), /"n_frequency" = -5/],
+  [
+    "a pattern of none",
+    fourierFiles({ n_frequency_pattern: { q_proj: 0 } }),
+    /"n_frequency_pattern.q_proj" = 0/,
+  ],
   ["a seed that is no integer", fourierFiles({ random_loc_seed: 1.5 }), /"random_loc_seed" as an integer/],
   ["a seed that is text", fourierFiles({ random_loc_seed: "777" }), /"random_loc_seed" as a finite number/],
   ["a null scaling", fourierFiles({ scaling: null }), /"scaling" as a finite number: it is null/],

@@ -476,6 +476,7 @@ const refusals: [string, unknown, string | null, RegExp][] = [
   ["/v1/completions", { ...completion, temperature: -0.1 }, "temperature", />=0/],
   ["/v1/completions", { ...completion, temperature: 2.1 }, "temperature", /<=2/],
   ["/v1/completions", { ...completion, top_p: 1.1 }, "top_p", /<=1/],
+  ["/v1/completions", { ...completion, top_p: 0 }, "top_p", />0/],
   ["/v1/completions", { ...completion, top_k: -2 }, "top_k", />=-1/],
   ["/v1/completions", { ...completion, seed: 0.5 }, "seed", /int/],
   ["/v1/completions", { ...completion, n: 0 }, "n", />=1/],

@@ -11,7 +11,7 @@ import { step } from "../plan.ts";
 import { elements, type HostTensor, type Tensor, tensor, type TypedArray } from "../tensor.ts";
 import { type AdaptedLinear, alone } from "./alone.ts";
 import { baseLinear } from "./base.ts";
-import type { DeltaMode, DeltaRows } from "./method.ts";
+import type { DeltaMode, DeltaRows, LinearShape } from "./method.ts";
 import { inWorkspace, runOnce } from "./workspace.ts";
 
 export type { AdaptedLinear } from "./alone.ts";
@@ -25,6 +25,18 @@ async function deltaOnto(
   await inWorkspace(device, async ({ upload }) => {
     await runOnce(device, [module.deltaStep!(shape, { upload, ...onto })]);
   });
+}
+
+/** @throws RangeError for a dW that is too large for the host. */
+function newDelta({ out, in: inSize }: LinearShape): Float32Array {
+  try {
+    return new Float32Array(out * inSize);
+  } catch (cause) {
+    throw new RangeError(
+      `Cannot build dW of (${out}, ${inSize}): no array of ${4 * out * inSize} bytes can be had here`,
+      { cause },
+    );
+  }
 }
 
 /**
@@ -62,7 +74,7 @@ async function deltaBySteps(device: Device, linear: AdaptedLinear): Promise<Host
   const most = Math.max(1, Math.floor(device.maxTensorBytes / (4 * inFeatures)));
   const [whole, ...others] = deltaPieces(out, most);
   if (others.length === 0) return tensor(await deltaRows(device, linear, whole), [out, inFeatures]);
-  const delta = new Float32Array(out * inFeatures);
+  const delta = newDelta(linear.shape);
   for (const rows of [whole, ...others]) {
     const piece = await deltaRows(device, linear, rows);
     const toEnd = Math.min(rows.count, out - rows.first) * inFeatures;
@@ -81,7 +93,7 @@ async function deltaByPhases(device: Device, linear: AdaptedLinear): Promise<Hos
   const width = base?.shapes.reduce((sum, one) => sum + one.out, 0) ?? out;
   const most = Math.min(device.maxTensorBytes / 4, mostNumbers) / Math.max(inSize, width);
   const size = Math.max(1, Math.min(inSize, Math.floor(most)));
-  const delta = new Float32Array(out * inSize);
+  const delta = newDelta({ out, in: inSize });
   const unit = await alone(device, linear);
   try {
     for (let first = 0; first < inSize; first += size) {
@@ -102,7 +114,8 @@ async function deltaByPhases(device: Device, linear: AdaptedLinear): Promise<Hos
 /**
  * dW (out, in), float32, on the host: what the adapter adds to the weight that the linear multiplies by.
  *
- * @throws ConfigError without the base's weight, where the method needs it.
+ * @throws ConfigError without the base's weight, where the method needs it; RangeError for a dW that is too large for the
+ * host.
  */
 export async function deltaOf(device: Device, linear: AdaptedLinear): Promise<HostTensor> {
   return await (linear.module.deltaStep ? deltaBySteps(device, linear) : deltaByPhases(device, linear));

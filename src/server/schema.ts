@@ -50,7 +50,7 @@ const common = {
   model: z.string().min(1),
   n: z.number().int().min(1).max(128).default(1),
   temperature: z.number().min(0).max(2).default(1),
-  top_p: z.number().min(0).max(1).default(1),
+  top_p: z.number().gt(0).max(1).default(1),
   top_k: z.number().int().min(-1).default(0),
   seed: seed.optional(),
   stop: stop.default([]),

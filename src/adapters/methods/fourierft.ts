@@ -14,7 +14,7 @@ import { bitsOf } from "../../../kernels/record.ts";
 import { ConfigError } from "../../errors.ts";
 import { step } from "../../plan.ts";
 import { elements, type HostTensor, slice, type Tensor, tensor } from "../../tensor.ts";
-import { integerField, numberField, refuseUnknown } from "../fields.ts";
+import { integerField, numberField, patternField, refuseUnknown } from "../fields.ts";
 import type { AdapterModule, LinearShape, Method, ReadOptions } from "../method.ts";
 import type { TrainableModule } from "../training.ts";
 import { checkReach, checkScale, finiteFloats } from "../numbers.ts";
@@ -30,6 +30,14 @@ const known = [
   "fan_in_fan_out", // dW is that of the (out, in) weight either way; it only turns a stored weight at a merge
   "init_weights",
 ];
+
+/** PEFT makes no adapter of other counts. */
+function checkFrequencies(field: string, count: number): void {
+  if (Number.isInteger(count) && count > 0) return;
+  throw new ConfigError(
+    `Cannot read adapter_config.json field "${field}" = ${count}: the rule is an integer above 0`,
+  );
+}
 
 /** No element of a sum of these times cosines is greater. */
 const sumOfMagnitudes = (coefficients: Float32Array): number =>
@@ -228,6 +236,10 @@ export const fourierft: Method = {
       );
     }
     integerField(config, "random_loc_seed", 777);
+    checkFrequencies("n_frequency", integerField(config, "n_frequency", 1000));
+    for (const [name, count] of patternField(config, "n_frequency_pattern")) {
+      checkFrequencies(`n_frequency_pattern.${name}`, count);
+    }
     const scaling = numberField(config, "scaling", 150);
     checkScale(scaling, { field: "scaling", value: scaling });
   },
