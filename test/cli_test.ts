@@ -11,7 +11,7 @@ import { decode } from "fast-png";
 import { cpuDevice, deltaOf, loadAdapter } from "../mod.ts";
 import { openFolder } from "../src/runtime/mod.ts";
 import { deltaPicture } from "../src/cli/pictures.ts";
-import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
+import { parseSafetensors, toFloat32, writeSafetensors } from "../src/safetensors/mod.ts";
 import { type GoldenCase, goldenCases } from "./demo_model.ts";
 import { fakeHub } from "./fake_hub.ts";
 import { distance } from "./kernel_contract.ts";
@@ -62,15 +62,21 @@ async function succeeds(...args: string[]): Promise<Ended> {
   return result;
 }
 
-/** A command that must fail with nothing on standard output, and one line that says why. */
-async function fails(rule: RegExp, ...args: string[]): Promise<void> {
+/** A command that must end with a code, nothing on standard output, and one line that says why. */
+async function endsWith(wanted: number, rule: RegExp, args: readonly string[]): Promise<void> {
   const { code, stdout, stderr } = await run(...args);
-  assert.equal(code, 1, stderr);
+  assert.equal(code, wanted, stderr);
   assert.equal(stdout, "");
   assert.match(stderr, rule);
   assert.match(stderr, /(^|\n)fourierft: Cannot [^\n]*\n$/);
   assert.doesNotMatch(stderr, /\n\s+at /, "a stack is for programmers");
 }
+
+/** A command that must fail. */
+const fails = (rule: RegExp, ...args: string[]): Promise<void> => endsWith(1, rule, args);
+
+/** A command line that cannot be followed: a flag's value is none. */
+const misuses = (rule: RegExp, ...args: string[]): Promise<void> => endsWith(2, rule, args);
 
 async function inFolder(body: (folder: string) => Promise<void>): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "fourierft-test-"));
@@ -159,7 +165,7 @@ test("inspect and delta take shapes from --model, and refuse a --shape that it c
     const file = join(folder, "delta.safetensors");
     await fails(rule, "delta", "--adapter", adapter, ...contradicted, "--out", file);
     await fails(/Cannot tell the shape/, "delta", "--adapter", adapter, "--module", down, "--out", file);
-    await fails(/Cannot use --shape without --out/, "inspect", adapter, "--shape", "4x4");
+    await misuses(/Cannot use --shape without --out/, "inspect", adapter, "--shape", "4x4");
     const known = ["delta", "--adapter", adapter, "--module", down, "--out", file, "--device", "cpu"];
     assert.doesNotMatch((await succeeds(...known, "--model", model)).stderr, /trust/);
     const { tensors } = parseSafetensors(new Uint8Array(await readFile(file)));
@@ -282,6 +288,68 @@ test("merge writes a model folder that speaks as the base with the adapter does"
   });
 });
 
+test("a merge or quantize that fails leaves nothing: neither files nor the folders that it made", async () => {
+  await inFolder(async (folder) => {
+    const broken = join(folder, "broken"), there = join(folder, "there");
+    for (const at of [broken, there]) await mkdir(at);
+    for (const name of ["config.json", "tokenizer.json"]) {
+      await writeFile(join(broken, name), await readFile(join(model, name)));
+    }
+    const weights = new Uint8Array(await readFile(join(model, "model.safetensors")));
+    const file = parseSafetensors(weights);
+    const views = [...file.tensors.keys()].map((name) => file.read(name));
+    // The last layer's weight is found to be none when the first weights are written: float16 NaNs.
+    const spoilt = views.map((view) =>
+      view.name.includes("layers.7.mlp.up_proj")
+        ? { ...view, bytes: new Uint8Array(new Uint16Array(view.bytes.length / 2).fill(0x7e00).buffer) }
+        : view
+    );
+    await writeFile(join(broken, "model.safetensors"), writeSafetensors(spoilt));
+    for (const out of [join(folder, "a", "b"), there]) {
+      await fails(/element 0 = NaN/, "quantize", "--model", broken, "--out", out, "--bits", "8");
+    }
+    assert.deepEqual((await readdir(folder)).sort(), ["broken", "there"]);
+    assert.deepEqual(await readdir(there), []);
+    const merge = ["merge", "--model", model, "--adapter", adapter, "--device", "cpu", "--out"];
+    const kept = join(there, "kept.txt");
+    await writeFile(kept, "mine");
+    await fails(/holds files already \(kept\.txt\)/, ...merge, there);
+    assert.equal(await readFile(kept, "utf8"), "mine");
+    await fails(/Cannot write to folder ".*kept\.txt": a file of that name is there/, ...merge, kept);
+    await fails(/Cannot write to folder ".*x": a part of its path is a file/, ...merge, join(kept, "x"));
+  });
+});
+
+test("delta and inspect say why --out cannot be written, and which dW is too large", async () => {
+  await inFolder(async (folder) => {
+    const one = ["delta", "--adapter", adapter, "--module", q, "--model", model, "--device", "cpu", "--out"];
+    await fails(/Cannot write to file ".*": it is a folder/, ...one, folder);
+    await fails(/Cannot write to file ".*": its folder is not there/, ...one, join(folder, "none", "a"));
+    const file = join(folder, "file");
+    await writeFile(file, "");
+    const drawn = ["inspect", adapter, "--module", q, "--shape"];
+    const { code, stderr } = await run(...drawn, "256x256", "--out", file);
+    assert.equal(code, 1);
+    assert.match(stderr, /Cannot write to folder ".*file": a file of that name is there/);
+    const large = await run(...drawn, "9000000x9000000", "--out", join(folder, "large"));
+    assert.equal(large.code, 1);
+    assert.match(large.stderr, /Cannot build dW of \(9000000, 9000000\): no array of 324000000000000 bytes/);
+    const train = [
+      "train",
+      "--model",
+      model,
+      "--data",
+      "README.md",
+      "--steps",
+      "1",
+      "--device",
+      "cpu",
+      "--out",
+    ];
+    await fails(/Cannot write to folder ".*file": a part of its path is a file/, ...train, file);
+  });
+});
+
 test("quantize writes a folder that says what the model says when it is quantized at load", async () => {
   await inFolder(async (folder) => {
     const out = join(folder, "int4");
@@ -303,8 +371,8 @@ test("quantize writes a folder that says what the model says when it is quantize
     assert.equal(await told(model, "--quantize", "int4"), saved);
     assert.notEqual(await told(model), saved);
     await fails(/of q4_32 already/, "quantize", "--model", out, "--out", join(folder, "x"), "--bits", "8");
-    await fails(/Cannot read --bits "3"/, "quantize", "--model", model, "--out", out, "--bits", "3");
-    await fails(/Cannot read --quantize "fp8"/, "serve", "--model", model, "--quantize", "fp8");
+    await misuses(/Cannot read --bits "3"/, "quantize", "--model", model, "--out", out, "--bits", "3");
+    await misuses(/Cannot read --quantize "fp8"/, "serve", "--model", model, "--quantize", "fp8");
   });
 });
 
@@ -388,9 +456,9 @@ test("commands refuse broken folders, modules, shapes and devices in one line", 
       ...["--out", join(folder, "x.safetensors"), "--device", device],
     ];
     await fails(/Cannot find module "q_proj" in the adapter/, ...delta("q_proj", "4x4"));
-    await fails(/Cannot read shape "4": it must be OUTxIN/, ...delta(q, "4"));
+    await misuses(/Cannot read shape "4": it must be OUTxIN/, ...delta(q, "4"));
     await fails(/Cannot place 1000 frequencies in module ".*q_proj"/, ...delta(q, "4x4"));
-    await fails(/Cannot open device "tpu"/, ...delta(q, "64x64", "tpu"));
+    await misuses(/Cannot open device "tpu"/, ...delta(q, "64x64", "tpu"));
     await fails(
       /Cannot open adapter ".*nobody": it is not a folder/,
       ...[...generate(model), "--adapter", join(adapters, "nobody")],
@@ -399,8 +467,8 @@ test("commands refuse broken folders, modules, shapes and devices in one line", 
       /Cannot open adapter ".*": it has no adapter_config\.json/,
       ...[...generate(model), "--adapter", folder],
     );
-    await fails(/Cannot read --max-tokens "many"/, ...generate(model), "--max-tokens", "many");
-    await fails(/Cannot listen on port 99999/, "serve", "--model", model, "--port", "99999");
+    await misuses(/Cannot read --max-tokens "many"/, ...generate(model), "--max-tokens", "many");
+    await misuses(/Cannot listen on port 99999/, "serve", "--model", model, "--port", "99999");
   });
 });
 

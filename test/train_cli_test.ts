@@ -17,10 +17,13 @@ async function succeeds(args: readonly string[]): Promise<Ended> {
 /** What a folder holds, undefined when there is none. */
 const namesIn = (path: string): Promise<string[] | undefined> => readdir(path).catch(() => undefined);
 
-/** Training that must end with status 1, one line that says why, and nothing written. */
-async function fails(rule: RegExp, { args, out }: { args: readonly string[]; out: string }): Promise<void> {
+/** Training that must end with a status, 1 unless told, one line that says why, and nothing written. */
+async function fails(
+  rule: RegExp,
+  { args, out, status = 1 }: { args: readonly string[]; out: string; status?: number },
+): Promise<void> {
   const { code, stdout, stderr } = await run([...args, "--out", out]);
-  assert.equal(code, 1, stderr);
+  assert.equal(code, status, stderr);
   assert.equal(stdout, "");
   assert.match(stderr, rule);
   assert.match(stderr, /(^|\n)fourierft: Cannot [^\n]*\n$/, "one line");
@@ -224,18 +227,20 @@ test("train refuses settings that cannot be, by their names, and writes nothing"
     const args = await tinyRun(folder, wordsOf(100));
     const refuses = (rule: RegExp, ...more: string[]) =>
       fails(rule, { args: [...args, ...more], out: join(folder, "out") });
+    const misuses = (rule: RegExp, ...more: string[]) =>
+      fails(rule, { args: [...args, ...more], out: join(folder, "out"), status: 2 });
     await mkdir(join(folder, "empty"));
-    await refuses(/Cannot read --steps "many"/, "--steps", "many");
-    await refuses(/Cannot read --lr "-1": it must be a number of 0 or more/, "--lr", "-1");
+    await misuses(/Cannot read --steps "many"/, "--steps", "many");
+    await misuses(/Cannot read --lr "-1": it must be a number of 0 or more/, "--lr", "-1");
     await refuses(
       /Cannot train on sequences of 64 tokens: the model has positions for 32/,
       "--context-length",
       "64",
     );
-    await refuses(/Cannot train method "oft": it must be fourierft, lora, dora/, "--method", "oft");
+    await misuses(/Cannot train method "oft": it must be fourierft, lora, dora/, "--method", "oft");
     await refuses(/Cannot train target module "c_attn"/, "--target-modules", "c_attn");
     await refuses(/Cannot find adapter_config\.json/, "--init", join(folder, "empty"));
-    await refuses(
+    await misuses(
       /Cannot read --batch-size "0": it must be a whole number of 1 or more/,
       "--batch-size",
       "0",

@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { writeFile } from "node:fs/promises";
 import { defineCommand } from "citty";
 import { deltaOf } from "../adapters/apply.ts";
 import { loadAdapter } from "../adapters/peft.ts";
 import { NotFoundError } from "../errors.ts";
 import { fromTensor, writeSafetensors } from "../safetensors/mod.ts";
+import { writeNamedFile } from "../runtime/output.ts";
 import { openNamedFolder } from "./folder.ts";
 import { baseOfModule } from "./base.ts";
 import { deviceArgs, log, openNamedDevice } from "./open.ts";
@@ -48,7 +48,7 @@ export const delta = defineCommand({
     try {
       const base = await baseOfModule(device, { method, module, path: args.module }, args.model);
       const weight = await deltaOf(device, { method, module, shape, base });
-      await writeFile(args.out, writeSafetensors([fromTensor("delta_weight", weight)]));
+      await writeNamedFile(args.out, writeSafetensors([fromTensor("delta_weight", weight)]));
       log(`${args.out}: delta_weight (${shape.out}, ${shape.in}), float32`);
     } finally {
       device.destroy();

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { defineCommand } from "citty";
 import { encode } from "fast-png";
@@ -12,6 +11,8 @@ import type { AdapterModule, LinearShape } from "../adapters/method.ts";
 import { loadAdapter } from "../adapters/peft.ts";
 import { cpuDevice } from "../device/cpu.ts";
 import { NotFoundError } from "../errors.ts";
+import { UsageError } from "./arguments.ts";
+import { makeFolder, writeNamedFile } from "../runtime/output.ts";
 import { openNamedFolder } from "./folder.ts";
 import { baseOfModule } from "./base.ts";
 import { log } from "./open.ts";
@@ -49,7 +50,7 @@ async function drawnModule(
 ): Promise<Drawn | undefined> {
   if (args.out === undefined) {
     const unused = (["module", "shape"] as const).find((name) => args[name] !== undefined);
-    if (unused) throw new RangeError(`Cannot use --${unused} without --out: it says what is drawn`);
+    if (unused) throw new UsageError(`Cannot use --${unused} without --out: it says what is drawn`);
     return undefined;
   }
   const path = args.module ?? [...modules.keys()][0];
@@ -96,10 +97,10 @@ export const inspect = defineCommand({
 });
 
 async function drawTo(out: string, drawn: Drawn & Pick<AdaptedLinear, "method" | "base">): Promise<void> {
-  await mkdir(out, { recursive: true });
+  await makeFolder(out);
   for (const [name, picture] of Object.entries(await draw(drawn))) {
     const file = join(out, name);
-    await writeFile(file, encode({ ...picture, channels: 3 }));
+    await writeNamedFile(file, encode({ ...picture, channels: 3 }));
     log(`${file}: ${drawn.path}, ${picture.width} x ${picture.height}`);
   }
 }

@@ -6,7 +6,7 @@
 import { defineCommand } from "citty";
 import { loadAdapter } from "../adapters/peft.ts";
 import { folderOptions, mergeFolder } from "../merge.ts";
-import { createFolder } from "../runtime/output.ts";
+import { fillFolder } from "../runtime/output.ts";
 import { openNamedFolder } from "./folder.ts";
 import { deviceArgs, log, openNamedDevice, parseDevice, progressBar } from "./open.ts";
 
@@ -26,16 +26,16 @@ export const merge = defineCommand({
     parseDevice(args.device);
     const model = await openNamedFolder(args.model);
     const adapter = await loadAdapter(await openNamedFolder(args.adapter), await folderOptions(model));
-    const out = await createFolder(args.out);
-    const device = await openNamedDevice(args.device);
-    const bar = progressBar("weights");
-    try {
-      await mergeFolder(device, { model, adapter, out, onWeight: bar.update });
-      bar.stop();
-      log(`${args.out}: ${adapter.modules.size} of the model's weights merged`);
-    } finally {
-      bar.stop();
-      device.destroy();
-    }
+    await fillFolder(args.out, async (out) => {
+      const device = await openNamedDevice(args.device);
+      const bar = progressBar("weights");
+      try {
+        await mergeFolder(device, { model, adapter, out, onWeight: bar.update });
+      } finally {
+        bar.stop();
+        device.destroy();
+      }
+    });
+    log(`${args.out}: ${adapter.modules.size} of the model's weights merged`);
   },
 });

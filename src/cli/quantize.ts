@@ -5,7 +5,8 @@
  */
 import { defineCommand } from "citty";
 import { quantizeFolder } from "../quantize.ts";
-import { createFolder } from "../runtime/output.ts";
+import { fillFolder } from "../runtime/output.ts";
+import { UsageError } from "./arguments.ts";
 import { openNamedFolder } from "./folder.ts";
 import { log, progressBar } from "./open.ts";
 
@@ -22,17 +23,12 @@ export const quantize = defineCommand({
   },
   async run({ args }) {
     if (args.bits !== "8" && args.bits !== "4") {
-      throw new RangeError(`Cannot read --bits "${args.bits}": it must be 8 or 4`);
+      throw new UsageError(`Cannot read --bits "${args.bits}": it must be 8 or 4`);
     }
     const model = await openNamedFolder(args.model);
-    const bar = progressBar("tensors");
-    try {
-      const out = await createFolder(args.out);
-      await quantizeFolder({ model, to: args.bits === "8" ? "int8" : "int4", out, onWeight: bar.update });
-      bar.stop();
-      log(`${args.out}: the linears' weights have ${args.bits} bits`);
-    } finally {
-      bar.stop();
-    }
+    const to = args.bits === "8" ? "int8" : "int4", bar = progressBar("tensors");
+    await fillFolder(args.out, (out) => quantizeFolder({ model, to, out, onWeight: bar.update }))
+      .finally(() => bar.stop());
+    log(`${args.out}: the linears' weights have ${args.bits} bits`);
   },
 });

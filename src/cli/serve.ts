@@ -11,6 +11,7 @@ import type { Device } from "../device/device.ts";
 import { withFallback } from "../failover.ts";
 import { serveApp } from "../runtime/serve.ts";
 import { createApp, OpenRequests } from "../server/mod.ts";
+import { UsageError } from "./arguments.ts";
 import { openNamedAdapters } from "./adapters.ts";
 import { isHubName, openNamedFolder } from "./folder.ts";
 import {
@@ -32,7 +33,7 @@ function optionalCount(name: string, text: string | undefined): number | undefin
 function parsePort(text: string): number {
   const port = parseCount("port", text);
   if (port <= 65535) return port;
-  throw new RangeError(`Cannot listen on port ${port}: ports are 0..65535`);
+  throw new UsageError(`Cannot listen on port ${port}: ports are 0..65535`);
 }
 
 /** Names that a line shows at most, and adapters that are looked at before the server says that it listens. */

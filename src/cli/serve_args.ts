@@ -5,6 +5,7 @@
  */
 import { parseArgs } from "node:util";
 import type { Access, ServerLimits } from "../server/mod.ts";
+import { UsageError } from "./arguments.ts";
 import { parseCount } from "./open.ts";
 
 /** Limits by number: what they default to is said where they are declared. */
@@ -74,7 +75,7 @@ function countOf(args: Given, name: keyof typeof limitArgs): number | undefined 
   if (text === undefined) return undefined;
   const count = parseCount(name, text);
   if (count >= 1) return count;
-  throw new RangeError(`Cannot use --${name} ${text}: it must be 1 or more`);
+  throw new UsageError(`Cannot use --${name} ${text}: it must be 1 or more`);
 }
 
 /** The values of {@linkcode limitArgs}. */
@@ -86,7 +87,7 @@ export interface ServeLimits {
   readonly drainSeconds: number;
 }
 
-/** @throws RangeError that names the argument. */
+/** @throws UsageError that names the argument. */
 export function parseLimits(args: Given): ServeLimits {
   return {
     server: {
@@ -104,7 +105,7 @@ export function parseLimits(args: Given): ServeLimits {
 /**
  * Every value of a list: citty keeps only an argument's last.
  *
- * @throws RangeError that names the argument, for an empty value.
+ * @throws UsageError that names the argument, for an empty value.
  */
 export function listArgument(rawArgs: readonly string[], name: string): readonly string[] | undefined {
   const { values } = parseArgs({
@@ -116,7 +117,7 @@ export function listArgument(rawArgs: readonly string[], name: string): readonly
   if (!given) return undefined;
   const entries = given.flatMap((one) => String(one).split(",")).map((one) => one.trim());
   if (entries.every((one) => one !== "" && one !== "true")) return entries;
-  throw new RangeError(`Cannot read --${name}: a value is empty`);
+  throw new UsageError(`Cannot read --${name}: a value is empty`);
 }
 
 /** Which pages and hosts may use a server. */

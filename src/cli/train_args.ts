@@ -9,6 +9,7 @@ import { camelCase, type TrainableMethod, trainableMethods } from "../adapters/o
 import type { TrainOptions } from "../train.ts";
 import { lossOnNames, packingNames, trainDefaults, type TrainSettings } from "../training/options.ts";
 import { scheduleNames } from "../training/schedule.ts";
+import { UsageError } from "./arguments.ts";
 import { openNamedFolder } from "./folder.ts";
 import { deviceArgs, parseCount, parseNumber } from "./open.ts";
 
@@ -122,7 +123,7 @@ export type TrainArgs = Readonly<Record<string, string | boolean | undefined>>;
 
 function named<T extends string>(name: string, value: string, known: readonly T[]): T {
   const found = known.find((one) => one === value);
-  if (!found) throw new RangeError(`Cannot read --${name} "${value}": it must be ${known.join(" or ")}`);
+  if (!found) throw new UsageError(`Cannot read --${name} "${value}": it must be ${known.join(" or ")}`);
   return found;
 }
 
@@ -178,7 +179,7 @@ export async function adapterOf(a: TrainArgs): Promise<TrainOptions["adapter"]> 
   const word = String(a.method).toLowerCase();
   const method = trainable.find((one) => wordOf(one) === word);
   if (!method) {
-    throw new RangeError(`Cannot train method "${a.method}": it must be ${anyOf(trainable.map(wordOf))}`);
+    throw new UsageError(`Cannot train method "${a.method}": it must be ${anyOf(trainable.map(wordOf))}`);
   }
   return {
     method,

@@ -4,6 +4,7 @@
  * @module
  */
 import type { QuantizeTo } from "../models/quantization.ts";
+import { UsageError } from "./arguments.ts";
 
 /** The numbers that an argument may be. */
 export interface Range {
@@ -22,41 +23,41 @@ function rule(what: string, { least = 0, most }: Range): string {
 /**
  * Parses a whole number argument, of 0 or more unless told.
  *
- * @throws RangeError that names the argument.
+ * @throws UsageError that names the argument.
  */
 export function parseCount(name: string, text: string, range: Range = {}): number {
   const count = /^[0-9]+$/.test(text) ? Number(text) : NaN;
   if (Number.isSafeInteger(count) && within(count, range)) return count;
   if (count > Number.MAX_SAFE_INTEGER) range = { most: Number.MAX_SAFE_INTEGER, ...range };
-  throw new RangeError(`Cannot read --${name} "${text}": it must be ${rule("a whole number", range)}`);
+  throw new UsageError(`Cannot read --${name} "${text}": it must be ${rule("a whole number", range)}`);
 }
 
 /**
  * Parses a number argument, of 0 or more unless told: decimal, as `0.5`, `1e-4`.
  *
- * @throws RangeError that names the argument.
+ * @throws UsageError that names the argument.
  */
 export function parseNumber(name: string, text: string, range: Range = {}): number {
   const value = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(text) ? Number(text) : NaN;
   if (Number.isFinite(value) && within(value, range)) return value;
-  throw new RangeError(`Cannot read --${name} "${text}": it must be ${rule("a number", range)}`);
+  throw new UsageError(`Cannot read --${name} "${text}": it must be ${rule("a number", range)}`);
 }
 
 /** Parses `OUTxIN`. */
 export function parseShape(text: string): { out: number; in: number } {
   const match = /^([1-9][0-9]{0,7})x([1-9][0-9]{0,7})$/.exec(text);
-  if (!match) throw new RangeError(`Cannot read shape "${text}": it must be OUTxIN, e.g. 4096x4096`);
+  if (!match) throw new UsageError(`Cannot read shape "${text}": it must be OUTxIN, e.g. 4096x4096`);
   return { out: Number(match[1]), in: Number(match[2]) };
 }
 
 /** The value of a `--quantize` argument. */
 export function parseQuantize(text: string | undefined): QuantizeTo | undefined {
   if (text === undefined || text === "int8" || text === "int4") return text;
-  throw new RangeError(`Cannot read --quantize "${text}": it must be int8 or int4`);
+  throw new UsageError(`Cannot read --quantize "${text}": it must be int8 or int4`);
 }
 
 /** The value of a `--device` argument. */
 export function parseDevice(text: string): "auto" | "webgpu" | "cpu" {
   if (text === "auto" || text === "webgpu" || text === "cpu") return text;
-  throw new RangeError(`Cannot open device "${text}": it must be auto, webgpu or cpu`);
+  throw new UsageError(`Cannot open device "${text}": it must be auto, webgpu or cpu`);
 }

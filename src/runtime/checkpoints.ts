@@ -4,6 +4,7 @@
  * @module
  */
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { makeFolder } from "./output.ts";
 import { join } from "node:path";
 
 /** Files by name. */
@@ -54,7 +55,7 @@ async function differs(path: string, bytes: Uint8Array): Promise<boolean> {
 
 /** Opens (and makes) a folder of checkpoints; what an interrupted write left is removed. */
 export async function openCheckpoints(path: string): Promise<CheckpointFolder> {
-  await mkdir(path, { recursive: true });
+  await makeFolder(path);
   for (const name of await readdir(path)) {
     if (name.endsWith(".partial")) await rm(join(path, name), { recursive: true, force: true });
   }
