@@ -66,6 +66,9 @@ import { sparseLinear } from "./sparse_linear.ts";
 import { sumOfSquares } from "./sum_of_squares.ts";
 import { takeColumns } from "./take_columns.ts";
 import { takeColumnsBackward } from "./take_columns_backward.ts";
+import { tileFactors } from "./tile_factors.ts";
+import { topSoftmax } from "./top_softmax.ts";
+import { topSoftmaxBackward } from "./top_softmax_backward.ts";
 import { weightGradient } from "./weight_gradient.ts";
 
 export {
@@ -133,6 +136,9 @@ export {
   sumOfSquares,
   takeColumns,
   takeColumnsBackward,
+  tileFactors,
+  topSoftmax,
+  topSoftmaxBackward,
   weightGradient,
 };
 export { adamwHyper, type AdamwStep } from "./adamw.ts";
@@ -216,6 +222,9 @@ export const kernels: readonly Kernel[] = [
   causalAttentionBackward,
   loraBackward,
   weightGradient,
+  topSoftmax,
+  topSoftmaxBackward,
+  tileFactors,
   fill,
   copy,
   sumOfSquares,

@@ -28,6 +28,9 @@ import { scaleColumnsBackward } from "../kernels/scale_columns_backward.ts";
 import { siluGate } from "../kernels/silu_gate.ts";
 import { siluGateBackward } from "../kernels/silu_gate.ts";
 import { sumOfSquares } from "../kernels/sum_of_squares.ts";
+import { tileFactors } from "../kernels/tile_factors.ts";
+import { topSoftmax } from "../kernels/top_softmax.ts";
+import { topSoftmaxBackward } from "../kernels/top_softmax_backward.ts";
 import { weightGradient } from "../kernels/weight_gradient.ts";
 import { distance, randomSource } from "./kernel_contract.ts";
 
@@ -47,6 +50,9 @@ const training = [
   scaleColumnsBackward,
   siluGateBackward,
   sumOfSquares,
+  tileFactors,
+  topSoftmax,
+  topSoftmaxBackward,
   weightGradient,
 ] as unknown as Kernel[];
 
@@ -309,6 +315,48 @@ test("scale_columns_backward adds the factors' gradient of scale_columns, and gi
     };
     assertGradient(gradient.map((value) => value - 3), values, loss);
     assertGradient(dy, t, loss);
+  });
+});
+
+test("top_softmax_backward adds the gradient of top_softmax: none to numbers that it does not take", () => {
+  property([seed, size(4), size(9), size(4), size(4)], (seed, rows, vectors, most, offset) => {
+    const random = randomSource(seed), top = Math.min(most, vectors);
+    const logits = numbers(offset + rows * vectors, random), dweights = numbers(rows * vectors, random);
+    const weights = zeros(rows * vectors), gradient = zeros(logits.length).fill(3);
+    topSoftmax.reference({ logits, weights }, { rows, vectors, top, offset });
+    for (let r = 0; r < rows; r++) {
+      const own = weights.subarray(r * vectors, (r + 1) * vectors);
+      assert.equal(own.filter((weight) => weight > 0).length, top);
+      assert.ok(Math.abs(own.reduce((sum, weight) => sum + weight, 0) - 1) < 1e-12);
+    }
+    topSoftmaxBackward.reference({ weights, dweights, gradient }, { rows, vectors, offset });
+    const at = weights.slice();
+    assertGradient(gradient.map((value) => value - 3), logits, () => {
+      topSoftmax.reference({ logits, weights: at }, { rows, vectors, top, offset });
+      return dot(at, dweights);
+    });
+  });
+});
+
+test("tile_factors puts vectors into the rows of A and the columns of B, and takes them back", () => {
+  property([seed, size(4), size(3), size(3), size(4)], (seed, rank, tilesIn, tilesOut, length) => {
+    const sizes = { rank, in: tilesIn * length, out: tilesOut * length, length };
+    const x = numbers(rank * (sizes.in + sizes.out), randomSource(seed)),
+      y = zeros(x.length),
+      again = zeros(x.length);
+    tileFactors.reference({ x, y }, { ...sizes, back: 0 });
+    const middle = rank * sizes.in;
+    assert.deepEqual(y.subarray(0, middle), x.subarray(0, middle));
+    for (let t = 0; t < tilesOut; t++) {
+      for (let k = 0; k < rank; k++) {
+        for (let e = 0; e < length; e++) {
+          const found = y[middle + (t * length + e) * rank + k];
+          assert.equal(found, x[middle + (t * rank + k) * length + e]);
+        }
+      }
+    }
+    tileFactors.reference({ x: y, y: again }, { ...sizes, back: 1 });
+    assert.deepEqual(again, x);
   });
 });
 

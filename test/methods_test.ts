@@ -107,7 +107,7 @@ for (const subject of subjects) {
 
 const tinyBase = fileURLToPath(new URL("fixtures/methods/base", import.meta.url));
 /** Options of new adapters that suit so small a model. */
-const small = { n_frequency: 100, r: 4 };
+const small = { n_frequency: 100, r: 4, num_vectors: 24, vector_length: 8 };
 for (const method of trainableMethods(exported)) {
   test(`${method.name}: a new adapter learns, and goes on where a run stopped`, async () => {
     const given = Object.entries(small).filter(([field]) => field in method.training.options);

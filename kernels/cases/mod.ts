@@ -55,6 +55,9 @@ import { sparseLinearCases } from "./sparse_linear.ts";
 import { sumOfSquaresCases } from "./sum_of_squares.ts";
 import { takeColumnsCases } from "./take_columns.ts";
 import { takeColumnsBackwardCases } from "./take_columns_backward.ts";
+import { tileFactorsCases } from "./tile_factors.ts";
+import { topSoftmaxCases } from "./top_softmax.ts";
+import { topSoftmaxBackwardCases } from "./top_softmax_backward.ts";
 import { weightGradientCases } from "./weight_gradient.ts";
 import { isElementwise } from "../elementwise.ts";
 import type { WeightFormat } from "../formats/format.ts";
@@ -123,6 +126,9 @@ const ofOthers: readonly KernelCases[] = [
   sumOfSquaresCases,
   takeColumnsCases,
   takeColumnsBackwardCases,
+  tileFactorsCases,
+  topSoftmaxCases,
+  topSoftmaxBackwardCases,
   weightGradientCases,
 ];
 
