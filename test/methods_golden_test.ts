@@ -325,7 +325,7 @@ for (const quantize of ["int8", "int4"] as const) {
 }
 
 /** Adapters whose training float64 computed too. */
-const trainedNames = ["dora", "ia3", "vera", "vblora"];
+const trainedNames = ["dora", "ia3", "vera", "vblora", "lora-xs"];
 const trainings = new Map(trainedNames.map((name) => [
   name,
   read<{ readonly input_ids: readonly (readonly number[])[]; readonly losses: readonly number[] }>(
