@@ -69,6 +69,11 @@ import { takeColumnsBackward } from "./take_columns_backward.ts";
 import { tileFactors } from "./tile_factors.ts";
 import { topSoftmax } from "./top_softmax.ts";
 import { topSoftmaxBackward } from "./top_softmax_backward.ts";
+import { unitRows } from "./unit_rows.ts";
+import { unitRowsBackward } from "./unit_rows_backward.ts";
+import { blockDiagonal } from "./block_diagonal.ts";
+import { blockDiagonalBackward } from "./block_diagonal_backward.ts";
+import { ownBlocks } from "./own_blocks.ts";
 import { weightGradient } from "./weight_gradient.ts";
 
 export {
@@ -77,6 +82,8 @@ export {
   addBias,
   addTransposed,
   attention,
+  blockDiagonal,
+  blockDiagonalBackward,
   causalAttention,
   causalAttentionBackward,
   clipFactor,
@@ -108,6 +115,7 @@ export {
   magnitude,
   magnitudeBackward,
   nextTokens,
+  ownBlocks,
   placeColumns,
   randloraLinear,
   reflect,
@@ -139,6 +147,8 @@ export {
   tileFactors,
   topSoftmax,
   topSoftmaxBackward,
+  unitRows,
+  unitRowsBackward,
   weightGradient,
 };
 export { adamwHyper, type AdamwStep } from "./adamw.ts";
@@ -224,6 +234,11 @@ export const kernels: readonly Kernel[] = [
   weightGradient,
   topSoftmax,
   topSoftmaxBackward,
+  unitRows,
+  unitRowsBackward,
+  blockDiagonal,
+  blockDiagonalBackward,
+  ownBlocks,
   tileFactors,
   fill,
   copy,

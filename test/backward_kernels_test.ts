@@ -31,6 +31,11 @@ import { sumOfSquares } from "../kernels/sum_of_squares.ts";
 import { tileFactors } from "../kernels/tile_factors.ts";
 import { topSoftmax } from "../kernels/top_softmax.ts";
 import { topSoftmaxBackward } from "../kernels/top_softmax_backward.ts";
+import { unitRows } from "../kernels/unit_rows.ts";
+import { unitRowsBackward } from "../kernels/unit_rows_backward.ts";
+import { blockDiagonal } from "../kernels/block_diagonal.ts";
+import { blockDiagonalBackward } from "../kernels/block_diagonal_backward.ts";
+import { ownBlocks } from "../kernels/own_blocks.ts";
 import { weightGradient } from "../kernels/weight_gradient.ts";
 import { distance, randomSource } from "./kernel_contract.ts";
 
@@ -54,6 +59,11 @@ const training = [
   topSoftmax,
   topSoftmaxBackward,
   weightGradient,
+  unitRows,
+  unitRowsBackward,
+  blockDiagonal,
+  blockDiagonalBackward,
+  ownBlocks,
 ] as unknown as Kernel[];
 
 /** References are plain loops, so they run on float64 as well; the kernels' types do not say so. */
@@ -357,6 +367,32 @@ test("tile_factors puts vectors into the rows of A and the columns of B, and tak
     }
     tileFactors.reference({ x: y, y: again }, { ...sizes, back: 1 });
     assert.deepEqual(again, x);
+  });
+});
+
+test("unit_rows_backward adds the gradient of unit_rows", () => {
+  property([seed, size(4), size(7), size(4)], (seed, rows, dim, offset) => {
+    const random = randomSource(seed), sizes = { rows, dim, offset, norm: 1.5 };
+    const values = numbers(offset + rows * dim, random).map((value) => value + Math.sign(value));
+    const dy = numbers(rows * dim, random), y = zeros(rows * dim), gradient = zeros(values.length).fill(3);
+    unitRowsBackward.reference({ values, dy, gradient }, sizes);
+    assertGradient(gradient.map((value) => value - 3), values, () => {
+      unitRows.reference({ values, y }, sizes);
+      return dot(y, dy);
+    });
+  });
+});
+
+test("block_diagonal_backward adds the gradient of block_diagonal", () => {
+  property([seed, size(4), size(5), size(4)], (seed, rows, dim, copies) => {
+    const random = randomSource(seed), sizes = { rows, dim, copies };
+    const x = numbers(rows * dim, random), dy = numbers(copies * rows * copies * dim, random);
+    const y = zeros(dy.length), dx = zeros(x.length).fill(3);
+    blockDiagonalBackward.reference({ dy, dx }, sizes);
+    assertGradient(dx.map((value) => value - 3), x, () => {
+      blockDiagonal.reference({ x, y }, sizes);
+      return dot(y, dy);
+    });
   });
 });
 

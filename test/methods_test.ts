@@ -9,6 +9,7 @@ import { widen } from "../kernels/half.ts";
 import { deltaOf } from "../src/adapters/apply.ts";
 import { methodOf } from "../src/adapters/method_list.ts";
 import { dora } from "../src/adapters/methods/dora.ts";
+import { ether } from "../src/adapters/methods/ether.ts";
 import { lora } from "../src/adapters/methods/lora.ts";
 import { camelCase, trainableMethods } from "../src/adapters/options.ts";
 import { AdapterRegistry } from "../src/adapters/registry.ts";
@@ -42,7 +43,7 @@ const subjects: readonly Subject[] = [
       method === dora
         // The norms are constants in the backward: A and B have the gradients of PEFT, which fixtures hold.
         ? { method, constantIn: [".lora_A.weight", ".lora_B.weight"] }
-        : { method, ...made[method.name] }
+        : { method, ...made[method.name], curved: method === ether }
     ),
   ...foldedSubjects,
   ...otherSubjects,

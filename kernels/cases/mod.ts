@@ -58,6 +58,11 @@ import { takeColumnsBackwardCases } from "./take_columns_backward.ts";
 import { tileFactorsCases } from "./tile_factors.ts";
 import { topSoftmaxCases } from "./top_softmax.ts";
 import { topSoftmaxBackwardCases } from "./top_softmax_backward.ts";
+import { unitRowsCases } from "./unit_rows.ts";
+import { unitRowsBackwardCases } from "./unit_rows_backward.ts";
+import { blockDiagonalCases } from "./block_diagonal.ts";
+import { blockDiagonalBackwardCases } from "./block_diagonal_backward.ts";
+import { ownBlocksCases } from "./own_blocks.ts";
 import { weightGradientCases } from "./weight_gradient.ts";
 import { isElementwise } from "../elementwise.ts";
 import type { WeightFormat } from "../formats/format.ts";
@@ -129,6 +134,11 @@ const ofOthers: readonly KernelCases[] = [
   tileFactorsCases,
   topSoftmaxCases,
   topSoftmaxBackwardCases,
+  unitRowsCases,
+  unitRowsBackwardCases,
+  blockDiagonalCases,
+  blockDiagonalBackwardCases,
+  ownBlocksCases,
   weightGradientCases,
 ];
 
