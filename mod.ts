@@ -62,11 +62,13 @@ export { Bank, type Linear, type LinearGroup } from "./src/adapters/bank.ts";
 export { type BaseOptions, baseOptions } from "./src/adapters/base_options.ts";
 export { baseLinear } from "./src/adapters/base.ts";
 export type {
+  EtherOptions,
   FourierOptions,
   Ia3Options,
   LoraOptions,
   NewAdapter,
   OwnAdapter,
+  VbLoraOptions,
   VeraOptions,
 } from "./src/adapters/create.ts";
 export type {

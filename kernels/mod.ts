@@ -66,6 +66,14 @@ import { sparseLinear } from "./sparse_linear.ts";
 import { sumOfSquares } from "./sum_of_squares.ts";
 import { takeColumns } from "./take_columns.ts";
 import { takeColumnsBackward } from "./take_columns_backward.ts";
+import { tileFactors } from "./tile_factors.ts";
+import { topSoftmax } from "./top_softmax.ts";
+import { topSoftmaxBackward } from "./top_softmax_backward.ts";
+import { unitRows } from "./unit_rows.ts";
+import { unitRowsBackward } from "./unit_rows_backward.ts";
+import { blockDiagonal } from "./block_diagonal.ts";
+import { blockDiagonalBackward } from "./block_diagonal_backward.ts";
+import { ownBlocks } from "./own_blocks.ts";
 import { weightGradient } from "./weight_gradient.ts";
 
 export {
@@ -74,6 +82,8 @@ export {
   addBias,
   addTransposed,
   attention,
+  blockDiagonal,
+  blockDiagonalBackward,
   causalAttention,
   causalAttentionBackward,
   clipFactor,
@@ -105,6 +115,7 @@ export {
   magnitude,
   magnitudeBackward,
   nextTokens,
+  ownBlocks,
   placeColumns,
   randloraLinear,
   reflect,
@@ -133,6 +144,11 @@ export {
   sumOfSquares,
   takeColumns,
   takeColumnsBackward,
+  tileFactors,
+  topSoftmax,
+  topSoftmaxBackward,
+  unitRows,
+  unitRowsBackward,
   weightGradient,
 };
 export { adamwHyper, type AdamwStep } from "./adamw.ts";
@@ -216,6 +232,14 @@ export const kernels: readonly Kernel[] = [
   causalAttentionBackward,
   loraBackward,
   weightGradient,
+  topSoftmax,
+  topSoftmaxBackward,
+  unitRows,
+  unitRowsBackward,
+  blockDiagonal,
+  blockDiagonalBackward,
+  ownBlocks,
+  tileFactors,
   fill,
   copy,
   sumOfSquares,

@@ -28,6 +28,14 @@ import { scaleColumnsBackward } from "../kernels/scale_columns_backward.ts";
 import { siluGate } from "../kernels/silu_gate.ts";
 import { siluGateBackward } from "../kernels/silu_gate.ts";
 import { sumOfSquares } from "../kernels/sum_of_squares.ts";
+import { tileFactors } from "../kernels/tile_factors.ts";
+import { topSoftmax } from "../kernels/top_softmax.ts";
+import { topSoftmaxBackward } from "../kernels/top_softmax_backward.ts";
+import { unitRows } from "../kernels/unit_rows.ts";
+import { unitRowsBackward } from "../kernels/unit_rows_backward.ts";
+import { blockDiagonal } from "../kernels/block_diagonal.ts";
+import { blockDiagonalBackward } from "../kernels/block_diagonal_backward.ts";
+import { ownBlocks } from "../kernels/own_blocks.ts";
 import { weightGradient } from "../kernels/weight_gradient.ts";
 import { distance, randomSource } from "./kernel_contract.ts";
 
@@ -47,7 +55,15 @@ const training = [
   scaleColumnsBackward,
   siluGateBackward,
   sumOfSquares,
+  tileFactors,
+  topSoftmax,
+  topSoftmaxBackward,
   weightGradient,
+  unitRows,
+  unitRowsBackward,
+  blockDiagonal,
+  blockDiagonalBackward,
+  ownBlocks,
 ] as unknown as Kernel[];
 
 /** References are plain loops, so they run on float64 as well; the kernels' types do not say so. */
@@ -309,6 +325,74 @@ test("scale_columns_backward adds the factors' gradient of scale_columns, and gi
     };
     assertGradient(gradient.map((value) => value - 3), values, loss);
     assertGradient(dy, t, loss);
+  });
+});
+
+test("top_softmax_backward adds the gradient of top_softmax: none to numbers that it does not take", () => {
+  property([seed, size(4), size(9), size(4), size(4)], (seed, rows, vectors, most, offset) => {
+    const random = randomSource(seed), top = Math.min(most, vectors);
+    const logits = numbers(offset + rows * vectors, random), dweights = numbers(rows * vectors, random);
+    const weights = zeros(rows * vectors), gradient = zeros(logits.length).fill(3);
+    topSoftmax.reference({ logits, weights }, { rows, vectors, top, offset });
+    for (let r = 0; r < rows; r++) {
+      const own = weights.subarray(r * vectors, (r + 1) * vectors);
+      assert.equal(own.filter((weight) => weight > 0).length, top);
+      assert.ok(Math.abs(own.reduce((sum, weight) => sum + weight, 0) - 1) < 1e-12);
+    }
+    topSoftmaxBackward.reference({ weights, dweights, gradient }, { rows, vectors, offset });
+    const at = weights.slice();
+    assertGradient(gradient.map((value) => value - 3), logits, () => {
+      topSoftmax.reference({ logits, weights: at }, { rows, vectors, top, offset });
+      return dot(at, dweights);
+    });
+  });
+});
+
+test("tile_factors puts vectors into the rows of A and the columns of B, and takes them back", () => {
+  property([seed, size(4), size(3), size(3), size(4)], (seed, rank, tilesIn, tilesOut, length) => {
+    const sizes = { rank, in: tilesIn * length, out: tilesOut * length, length };
+    const x = numbers(rank * (sizes.in + sizes.out), randomSource(seed)),
+      y = zeros(x.length),
+      again = zeros(x.length);
+    tileFactors.reference({ x, y }, { ...sizes, back: 0 });
+    const middle = rank * sizes.in;
+    assert.deepEqual(y.subarray(0, middle), x.subarray(0, middle));
+    for (let t = 0; t < tilesOut; t++) {
+      for (let k = 0; k < rank; k++) {
+        for (let e = 0; e < length; e++) {
+          const found = y[middle + (t * length + e) * rank + k];
+          assert.equal(found, x[middle + (t * rank + k) * length + e]);
+        }
+      }
+    }
+    tileFactors.reference({ x: y, y: again }, { ...sizes, back: 1 });
+    assert.deepEqual(again, x);
+  });
+});
+
+test("unit_rows_backward adds the gradient of unit_rows", () => {
+  property([seed, size(4), size(7), size(4)], (seed, rows, dim, offset) => {
+    const random = randomSource(seed), sizes = { rows, dim, offset, norm: 1.5 };
+    const values = numbers(offset + rows * dim, random).map((value) => value + Math.sign(value));
+    const dy = numbers(rows * dim, random), y = zeros(rows * dim), gradient = zeros(values.length).fill(3);
+    unitRowsBackward.reference({ values, dy, gradient }, sizes);
+    assertGradient(gradient.map((value) => value - 3), values, () => {
+      unitRows.reference({ values, y }, sizes);
+      return dot(y, dy);
+    });
+  });
+});
+
+test("block_diagonal_backward adds the gradient of block_diagonal", () => {
+  property([seed, size(4), size(5), size(4)], (seed, rows, dim, copies) => {
+    const random = randomSource(seed), sizes = { rows, dim, copies };
+    const x = numbers(rows * dim, random), dy = numbers(copies * rows * copies * dim, random);
+    const y = zeros(dy.length), dx = zeros(x.length).fill(3);
+    blockDiagonalBackward.reference({ dy, dx }, sizes);
+    assertGradient(dx.map((value) => value - 3), x, () => {
+      blockDiagonal.reference({ x, y }, sizes);
+      return dot(y, dy);
+    });
   });
 });
 

@@ -18,19 +18,41 @@ import type { Subject } from "./method_contract.ts";
 
 type Shapes = Readonly<Record<string, readonly number[]>>;
 
+const normalRows = (shape: readonly number[], random: () => number): Float32Array =>
+  normals(elements(shape), random);
+
+/** In each row the numbers 0, 0.5, 1, ... in a random order. */
+function spacedRows(shape: readonly number[], random: () => number): Float32Array {
+  const width = shape.at(-1)!, rows = elements(shape) / width;
+  return Float32Array.from(
+    Array.from({ length: rows }, () => {
+      const keys = Array.from({ length: width }, random);
+      return keys.map((key) => keys.filter((other) => other < key).length / 2);
+    }).flat(),
+  );
+}
+
 /** A subject whose tensors hold normals: each module's by what follows its path, and those of all modules. */
 export function subjectOf(
   method: Method,
   config: Readonly<Record<string, unknown>>,
-  { own, shared = {} }: { readonly own: (shape: LinearShape) => Shapes; readonly shared?: Shapes },
+  { own, shared = {}, curved, apart }: {
+    readonly own: (shape: LinearShape) => Shapes;
+    readonly shared?: Shapes;
+    readonly curved?: boolean;
+    /** Matches tensors whose rows have numbers far from each other: a small step must not change their order. */
+    readonly apart?: RegExp;
+  },
 ): Subject {
   return {
     method,
+    curved,
     files(chosen, seed) {
       const random = uniforms(seed), tensors = new Map<string, HostTensor>();
       const fill = (start: string, shapes: Shapes): void => {
         for (const [name, shape] of Object.entries(shapes)) {
-          tensors.set(`${start}${name}`, tensor(normals(elements(shape), random), shape));
+          const make = apart?.test(name) ? spacedRows : normalRows;
+          tensors.set(`${start}${name}`, tensor(make(shape, random), shape));
         }
       };
       for (const { path, shape } of chosen) fill(`base_model.model.${path}`, own(shape));
@@ -47,6 +69,8 @@ export const foldedSubjects: readonly Subject[] = [
   subjectOf(vblora, { topk: 2 }, {
     own: ({ out, in: inSize }) => ({ ".vblora_logits_A": [r, inSize, 7], ".vblora_logits_B": [out, r, 7] }),
     shared: { vblora_vector_bank: [7, 1] },
+    curved: true,
+    apart: /logits/,
   }),
   subjectOf(loraXs, { lora_alpha: 4 }, {
     own: ({ out, in: inSize }) => ({

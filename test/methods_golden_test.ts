@@ -37,7 +37,10 @@ import { adapterPlan, createAdapter } from "../src/adapters/create.ts";
 import type { Method } from "../src/adapters/method.ts";
 import { dora } from "../src/adapters/methods/dora.ts";
 import { ia3 } from "../src/adapters/methods/ia3.ts";
+import { ether } from "../src/adapters/methods/ether.ts";
+import { vblora } from "../src/adapters/methods/vblora.ts";
 import { vera } from "../src/adapters/methods/vera.ts";
+import type { OptionValue } from "../src/adapters/training.ts";
 import { devicesForLongTests } from "./devices.ts";
 import { distance } from "./kernel_contract.ts";
 
@@ -325,7 +328,7 @@ for (const quantize of ["int8", "int4"] as const) {
 }
 
 /** Adapters whose training float64 computed too. */
-const trainedNames = ["dora", "ia3", "vera"];
+const trainedNames = ["dora", "ia3", "vera", "vblora", "lora-xs", "ether-flip", "ether-nb", "etherplus-hh"];
 const trainings = new Map(trainedNames.map((name) => [
   name,
   read<{ readonly input_ids: readonly (readonly number[])[]; readonly losses: readonly number[] }>(
@@ -381,7 +384,7 @@ for (const name of trainedNames) {
 /** What a few steps of a new adapter come to on a device. */
 async function learnt(on: Device, { method, options, batch }: {
   readonly method: Method;
-  readonly options: Readonly<Record<string, number>>;
+  readonly options: Readonly<Record<string, OptionValue>>;
   readonly batch: TrainingBatch;
 }) {
   const folder = await openFolder(fileURLToPath(new URL("fixtures/training/base", import.meta.url)));
@@ -396,7 +399,14 @@ async function learnt(on: Device, { method, options, batch }: {
 
 for (const device of await devicesForLongTests()) {
   if (device.kind === "cpu") continue;
-  for (const [method, options] of [[dora, { r: 2 }], [ia3, {}], [vera, { r: 2 }]] as const) {
+  const subjects = [
+    [dora, { r: 2 }],
+    [ia3, {}],
+    [vera, { r: 2 }],
+    [vblora, { r: 2, numVectors: 9, vectorLength: 8 }],
+    [ether, { Htype: "etherplusHH", nb: 2 }],
+  ] as const;
+  for (const [method, options] of subjects) {
     test(`Trainer on webgpu: ${method.name} learns what it learns on a CPU`, async () => {
       const batch = trainingBatch("dora");
       const tokens = batch.tokens.map((id) => id % 32),

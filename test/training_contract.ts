@@ -127,11 +127,14 @@ async function slope(
 }
 
 /** Gradients are differences of the loss: exact ones where y is linear in each number. */
-async function gradientsOf(base: Base, { subject, number }: { subject: Subject; number: number }) {
+async function gradientsOf(
+  base: Base,
+  { subject, number, seed }: { subject: Subject; number: number; seed: number },
+) {
   const device = cpuDevice({ wasm: false }), { constantIn = [], curved = false } = subject;
   const adapter = await randomAdapter(device, subject, {
     adapted: [number],
-    seed: 12 + number,
+    seed,
     baseOf: base.baseOf,
   });
   const one = placed(device, adapter, shapeOf), { values: params } = one;
@@ -150,17 +153,19 @@ async function gradientsOf(base: Base, { subject, number }: { subject: Subject; 
     const expected: number[] = [];
     for (const i of numbers) expected.push(await slope(params, i, { at: (moved) => loss(moved, x), curved }));
     const error = distance(numbers.map((i) => found.params[i]), expected);
-    const what = `${subject.method.name}, linear ${number}${accumulate ? ", accumulated" : ""}`;
+    const what = `${subject.method.name}, seed ${seed}, linear ${number}${accumulate ? ", accumulated" : ""}`;
     assert.ok(error < (curved ? 2e-3 : 1e-4), `${what}: ${error}`);
   }
 }
 
-/** Of two linears, so that a method which treats linears in two ways shows both. */
+/** Of two linears and three adapters, so that a method which treats them in several ways shows all. */
 export async function gradientsAreTheLoss(base: Base, subject: Subject): Promise<void> {
   const { takes = () => true } = subject;
   const numbers = [0, 1].filter((number) => takes(linears[number].shape));
   assert.ok(numbers.length > 0);
-  for (const number of numbers) await gradientsOf(base, { subject, number });
+  for (const number of numbers) {
+    for (const seed of [12, 13, 14]) await gradientsOf(base, { subject, number, seed });
+  }
 }
 
 /** A batch of random tokens, in two sequences. */

@@ -55,6 +55,14 @@ import { sparseLinearCases } from "./sparse_linear.ts";
 import { sumOfSquaresCases } from "./sum_of_squares.ts";
 import { takeColumnsCases } from "./take_columns.ts";
 import { takeColumnsBackwardCases } from "./take_columns_backward.ts";
+import { tileFactorsCases } from "./tile_factors.ts";
+import { topSoftmaxCases } from "./top_softmax.ts";
+import { topSoftmaxBackwardCases } from "./top_softmax_backward.ts";
+import { unitRowsCases } from "./unit_rows.ts";
+import { unitRowsBackwardCases } from "./unit_rows_backward.ts";
+import { blockDiagonalCases } from "./block_diagonal.ts";
+import { blockDiagonalBackwardCases } from "./block_diagonal_backward.ts";
+import { ownBlocksCases } from "./own_blocks.ts";
 import { weightGradientCases } from "./weight_gradient.ts";
 import { isElementwise } from "../elementwise.ts";
 import type { WeightFormat } from "../formats/format.ts";
@@ -123,6 +131,14 @@ const ofOthers: readonly KernelCases[] = [
   sumOfSquaresCases,
   takeColumnsCases,
   takeColumnsBackwardCases,
+  tileFactorsCases,
+  topSoftmaxCases,
+  topSoftmaxBackwardCases,
+  unitRowsCases,
+  unitRowsBackwardCases,
+  blockDiagonalCases,
+  blockDiagonalBackwardCases,
+  ownBlocksCases,
   weightGradientCases,
 ];
 

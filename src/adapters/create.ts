@@ -56,6 +56,32 @@ export interface Ia3Options {
   readonly feedforwardModules?: readonly string[];
 }
 
+/** What a VB-LoRA adapter is made with. */
+export interface VbLoraOptions {
+  /** Rank; default 4. */
+  readonly r?: number;
+  /** Vectors of the bank that all modules share; default 256. */
+  readonly numVectors?: number;
+  /** Numbers of a vector; default 256. It must divide every adapted linear's inputs and outputs. */
+  readonly vectorLength?: number;
+  /** Vectors of a mixture; default 2. */
+  readonly topk?: number;
+  /** The bank's first numbers are uniform in plus and minus this; default 0.02. */
+  readonly initVectorBankBound?: number;
+  /** Standard deviation of the first logits; default 0.1. */
+  readonly initLogitsStd?: number;
+}
+
+/** What an ETHER or ETHER+ adapter is made with, by the authors' names. */
+export interface EtherOptions {
+  /** Reflections of each block (the default), ETHER+ on one side, or on both. */
+  readonly Htype?: "ether" | "etherplus" | "etherplusHH";
+  /** Blocks, at most 16; default 1. It must divide the sides that are changed. */
+  readonly nb?: number;
+  /** Whether `down_proj` is changed on the side of its outputs; not with etherplusHH. */
+  readonly flipSide?: boolean;
+}
+
 /** A new adapter of a method, maybe one of the caller's own. */
 export interface OwnAdapter {
   readonly method: Method;
@@ -74,6 +100,8 @@ export type NewAdapter =
     | { readonly peftType: "LORA" } & LoraOptions
     | { readonly peftType: "VERA" } & VeraOptions
     | { readonly peftType: "IA3" } & Ia3Options
+    | { readonly peftType: "VBLORA" } & VbLoraOptions
+    | { readonly peftType: "ETHER" } & EtherOptions
     | OwnAdapter
   );
 

@@ -43,7 +43,7 @@ export interface TrainSettings {
   readonly packing?: Packing;
   /** Which tokens are learnt. */
   readonly lossOn?: LossOn;
-  /** Decides the order of sequences, which documents are held out, and a new LoRA's first values. */
+  /** Decides the order of sequences, which documents are held out, and a new adapter's first values. */
   readonly seed?: number;
   /**
    * Layers whose activations are kept at once; the others' are computed again for the backward. By default all while they

@@ -15,12 +15,14 @@
 import { reflectOutputs } from "../../../kernels/reflect_outputs.ts";
 import { ConfigError } from "../../errors.ts";
 import { step } from "../../plan.ts";
-import { tensor } from "../../tensor.ts";
 import { flagField, integerField, refuseUnknown } from "../fields.ts";
-import type { AdapterModule, BaseLinear, LinearShape, Method, ReadyIo } from "../method.ts";
+import type { AdapterModule, LinearShape, Method } from "../method.ts";
+import type { NewModule } from "../training.ts";
+import { leftNumbers, rightFactors, sideOf, type Sides } from "./ether_sides.ts";
+import { type EtherSides, trainableSides } from "./ether_training.ts";
 import { factorsStep } from "./lora.ts";
 import { joined } from "./low_rank.ts";
-import { type ModuleTensor, type ModuleTensors, shapeError, tensorsByModule } from "./module_tensors.ts";
+import { type ModuleTensor, tensorsByModule } from "./module_tensors.ts";
 
 /** The tensors of each kind: u and v of the right side, then of the left. */
 const tensorsOf = {
@@ -29,6 +31,7 @@ const tensorsOf = {
   etherplusHH: ["ether_R", "ether_R2", "ether_R3", "ether_R4"],
 } as const;
 type Htype = keyof typeof tensorsOf;
+type Name = typeof tensorsOf.etherplusHH[number];
 
 /** Blocks at most: the right side's rank grows with their square. */
 const mostBlocks = 16;
@@ -63,114 +66,17 @@ function settingOf(config: Readonly<Record<string, unknown>>): Setting {
   return { htype: htype as Htype, blocks, flips };
 }
 
-/** Vectors of blocks, and the sign of what they add: y += sign p (p . y), with |p|^2 = 2 where H reflects. */
-interface Vectors {
-  readonly sign: 1 | -1;
-  /** (blocks, size), row-major. */
-  readonly values: Float64Array;
-}
-
-/** One side of a module: the vectors of u, and of v where there is one. */
-interface Side {
-  readonly size: number;
-  readonly vectors: readonly Vectors[];
-}
-
-/** Rows of a tensor, each of a certain squared length. */
-function scaledRows(
-  t: ModuleTensor,
-  { blocks, square }: { readonly blocks: number; readonly square: number },
-) {
-  const size = t.values.length / blocks;
-  const values = Float64Array.from(t.values);
-  for (let b = 0; b < blocks; b++) {
-    const row = values.subarray(b * size, (b + 1) * size);
-    const squares = row.reduce((sum, value) => sum + value * value, 0);
-    if (squares === 0) throw new ConfigError(`Cannot read adapter tensor "${t.name}": row ${b} is zero`);
-    const factor = Math.sqrt(square / squares);
-    for (let i = 0; i < size; i++) row[i] *= factor;
-  }
-  return values;
-}
-
-function sideOf(tensors: readonly ModuleTensor[], blocks: number): Side {
-  const [, size] = tensors[0].shape;
-  for (const t of tensors) {
-    if (t.shape.length !== 2 || t.shape[0] !== blocks || t.shape[1] !== size || size === 0) {
-      throw shapeError(t, `(nb, size / nb) with "nb" = ${blocks}, and of one size`);
-    }
-  }
-  const square = tensors.length === 1 ? 2 : 1;
-  const signs = [-1, 1] as const;
-  return {
-    size: blocks * size,
-    vectors: tensors.map((t, i) => ({ sign: signs[i], values: scaledRows(t, { blocks, square }) })),
-  };
-}
-
-/** A module's sides. */
-interface Sides {
-  readonly blocks: number;
-  readonly right?: Side;
-  readonly left?: Side;
-}
-
-/** A (rank, in): each block's vectors, in each chunk of x; and the blocks and chunks of its rows. */
-function rightFactor({ blocks, right }: Sides) {
-  const { size, vectors } = right!, chunk = size / blocks;
-  const rows = Array.from(
-    { length: blocks * blocks },
-    (_, i) => ({ b: Math.floor(i / blocks), c: i % blocks }),
-  )
-    .flatMap((place) => vectors.map((own) => ({ ...place, ...own })));
-  const a = new Float32Array(rows.length * size);
-  rows.forEach(({ b, c, values }, r) =>
-    a.set(values.subarray(b * chunk, (b + 1) * chunk), r * size + c * chunk)
-  );
-  return { a, rows };
-}
-
-/** A, then B (out, rank): W A^T where a row of W has the vector's block in that chunk, 0 elsewhere. */
-async function rightFactors(
-  sides: Sides,
-  { base, workspace }: ReadyIo,
-): Promise<[Float32Array, Float32Array]> {
-  const { a, rows } = rightFactor(sides), { size } = sides.right!;
-  const total = (shapes: BaseLinear["shapes"]): number => shapes.reduce((sum, shape) => sum + shape.out, 0);
-  const width = total(base.shapes), column = total(base.shapes.slice(0, base.index));
-  const { out } = base.shapes[base.index];
-  const x = workspace.upload(tensor(a.slice(), [rows.length, size])),
-    y = workspace.alloc([rows.length, width]);
-  const products = await workspace.read([base.product({ x, y, rows: rows.length })], y);
-  const factor = new Float32Array(out * rows.length);
-  rows.forEach(({ b, c, sign }, r) => {
-    for (let o = 0; o < out; o++) {
-      if (Math.floor((o * sides.blocks + c) / out) !== b) continue;
-      factor[o * rows.length + r] = sign * products[r * width + column + o];
-    }
-  });
-  return [a, factor];
-}
-
-/** The number of blocks, p (out) and q (out), zeros where there is none. */
-function leftNumbers({ blocks, left }: Sides, out: number): Float32Array {
-  const numbers = new Float32Array(1 + 2 * out);
-  numbers[0] = left ? blocks : 1;
-  for (const { sign, values } of left?.vectors ?? []) numbers.set(values, sign < 0 ? 1 : 1 + out);
-  return numbers;
-}
-
 /** A module; `factors` of its right side are there once it was made ready, zeros where there is no such side. */
 function etherModule(
   sides: Sides,
-  { kind, parameters }: { readonly kind: string; readonly parameters: number },
+  { kind, raw }: { readonly kind: string; readonly raw: EtherSides },
   factors?: readonly [Float32Array, Float32Array],
 ): AdapterModule {
   const { left, right, blocks } = sides;
   const fits = (shape: LinearShape): boolean =>
     (right?.size ?? shape.in) === shape.in && (left?.size ?? shape.out) === shape.out;
   return {
-    parameters,
+    parameters: [...raw.right ?? [], ...raw.left ?? []].reduce((sum, { values }) => sum + values.length, 0),
     summary: `${kind}, ${blocks} block(s)`,
     phases: [...(right ? ["beside" as const] : []), ...(left ? ["after" as const] : [])],
     check(path, shape) {
@@ -182,7 +88,7 @@ function etherModule(
         }, the weight is (${shape.out}, ${shape.in})`,
       );
     },
-    ready: right && (async (io) => etherModule(sides, { kind, parameters }, await rightFactors(sides, io))),
+    ready: right && (async (io) => etherModule(sides, { kind, raw }, await rightFactors(sides, io))),
     pack({ out, in: inSize }) {
       if (right && !factors) {
         throw new TypeError("Cannot use an ETHER module before it was made ready with its base's weight");
@@ -190,19 +96,47 @@ function etherModule(
       const [a, b] = factors ?? [new Float32Array(inSize), new Float32Array(out)];
       return { values: joined(a, b, leftNumbers(sides, out)), count: b.length / out, scale: 1 };
     },
+    trainable: (shape) => trainableSides(raw, shape),
   };
 }
 
-function moduleOf({ path, tensor }: ModuleTensors, { htype, blocks, flips }: Setting): AdapterModule {
-  const all = tensorsOf[htype].map(tensor);
-  const first = sideOf(all.slice(0, 2), blocks);
-  const second = all.length > 2 ? sideOf(all.slice(2), blocks) : undefined;
+function moduleOf(
+  path: string,
+  tensors: Readonly<Record<Name, ModuleTensor>>,
+  setting: Setting,
+): AdapterModule {
+  const { htype, blocks, flips } = setting;
+  const all = tensorsOf[htype].map((name) => tensors[name]);
+  const first = all.slice(0, 2), second = all.length > 2 ? all.slice(2) : undefined;
   const flipped = flips && path.split(".").at(-1) === "down_proj";
-  const parameters = all.reduce((sum, { values }) => sum + values.length, 0);
-  return etherModule(flipped ? { blocks, left: first } : { blocks, right: first, left: second }, {
-    kind: htype,
-    parameters,
+  const raw = flipped ? { blocks, left: first } : { blocks, right: first, left: second };
+  const side = (tensors?: readonly ModuleTensor[]) => tensors && sideOf(tensors, blocks);
+  return etherModule({ blocks, right: side(raw.right), left: side(raw.left) }, { kind: htype, raw });
+}
+
+/** A new module: u as torch's kaiming_uniform_(a = sqrt(5)), v = -u, so that ETHER+ starts as its base. */
+function newModule(shape: LinearShape, setting: Setting, { path, random }: NewModule): AdapterModule {
+  const { htype, blocks, flips } = setting, flipped = flips && path.split(".").at(-1) === "down_proj";
+  const draw = (name: Name): ModuleTensor => {
+    const isLeft = flipped || name === "ether_R3" || name === "ether_R4",
+      size = isLeft ? shape.out : shape.in;
+    if (size % blocks !== 0) {
+      throw new RangeError(
+        `Cannot make module "${path}" of (${shape.out}, ${shape.in}) with nb ${blocks}: it must divide ${size}`,
+      );
+    }
+    const bound = 1 / Math.sqrt(size / blocks);
+    const values = Float32Array.from({ length: size }, () => bound * (2 * random() - 1));
+    return { name: `${path}.${name}`, shape: [blocks, size / blocks], values };
+  };
+  const tensors: Partial<Record<Name, ModuleTensor>> = {};
+  tensorsOf[htype].forEach((name, i) => {
+    const before = i % 2 === 1 ? tensors[tensorsOf[htype][i - 1]]! : undefined;
+    tensors[name] = before
+      ? { ...before, name: `${path}.${name}`, values: before.values.map((value) => -value) }
+      : draw(name);
   });
+  return moduleOf(path, tensors as Record<Name, ModuleTensor>, setting);
 }
 
 /** See the module's documentation. */
@@ -221,15 +155,49 @@ export const ether: Method = {
     refused: "more than 16 blocks; `flip_side` with etherplusHH",
   },
   checkConfig(config) {
-    refuseUnknown(config, { known: ["Htype", "flip_side", "nb"] });
+    refuseUnknown(config, {
+      known: [
+        "Htype",
+        "flip_side",
+        "nb",
+        "fan_in_fan_out", // only turns a stored weight at a merge
+      ],
+    });
     settingOf(config);
   },
   read(files) {
     this.checkConfig(files.config);
     const setting = settingOf(files.config);
-    const own = Object.fromEntries(tensorsOf[setting.htype].map((name) => [name, "any"] as const));
+    const names: readonly Name[] = tensorsOf[setting.htype];
+    const own = Object.fromEntries(names.map((name) => [name, "any"] as const)) as Record<Name, "any">;
     const modules = tensorsByModule(files, { method: "ETHER", own, prefix: "" });
-    return new Map(modules.map((tensors) => [tensors.path, moduleOf(tensors, setting)]));
+    return new Map(modules.map(({ path, tensor }) => {
+      const tensors = Object.fromEntries(names.map((name) => [name, tensor(name)])) as Record<
+        Name,
+        ModuleTensor
+      >;
+      return [path, moduleOf(path, tensors, setting)];
+    }));
+  },
+  prefix: "",
+  training: {
+    options: {
+      Htype: {
+        kind: "choice",
+        choices: Object.keys(tensorsOf),
+        default: "ether",
+        doc: "kind of transformation",
+      },
+      nb: { kind: "count", least: 1, default: 1, doc: "blocks" },
+      flip_side: {
+        kind: "flag",
+        default: false,
+        doc: "whether down_proj is changed on the side of its outputs",
+      },
+    },
+    learningRate: 0.001,
+    create: (shape, options, io) => newModule(shape, settingOf(options), io),
+    configFields: (options) => ({ ...options }),
   },
   beside: factorsStep,
   after: (

@@ -7,13 +7,18 @@
  *
  * @module
  */
+import { linear } from "../../../kernels/linear.ts";
+import { linearTransposed } from "../../../kernels/linear_transposed.ts";
+import { weightGradient } from "../../../kernels/weight_gradient.ts";
 import { ConfigError } from "../../errors.ts";
-import type { HostTensor } from "../../tensor.ts";
-import type { AdapterFiles, Method } from "../method.ts";
+import { step } from "../../plan.ts";
+import { type HostTensor, slice, type Tensor, tensor } from "../../tensor.ts";
+import type { AdapterFiles, AdapterModule, Method } from "../method.ts";
 import { finiteFloats } from "../numbers.ts";
-import { foldedModules, matrixProduct } from "./folded.ts";
+import type { TrainableModule, TrainIo } from "../training.ts";
+import { foldedModule, matrixProduct } from "./folded.ts";
 import { factorsStep } from "./lora.ts";
-import { checkFactorsConfig, readFactors } from "./low_rank.ts";
+import { checkFactorsConfig, type Factors, factorTensors, joined, readFactors } from "./low_rank.ts";
 
 const latentName = /^base_model\.model\.(.+?)(?:\.default)?_lora_latent_mapping\.weight$/;
 
@@ -33,6 +38,74 @@ function latentsOf(
   return latents;
 }
 
+/** A module's frozen factors, and R (r, r), row-major. */
+interface LatentFactors {
+  readonly factors: Factors;
+  readonly latent: Float32Array;
+}
+
+function latentModule(path: string, { factors, latent }: LatentFactors): AdapterModule {
+  const { a, b, rank, scale, out, in: inSize } = factors;
+  return foldedModule({
+    path,
+    parameters: latent.length,
+    summary: `r = ${rank}, scale ${scale}`,
+    rank,
+    scale,
+    shape: { out, in: inSize },
+    fold: () => ({ a: matrixProduct(latent, a, { rows: rank, columns: inSize }), b }),
+    trainable: (_, upload) => trainableLatent({ factors, latent }, upload),
+  });
+}
+
+/** The module's numbers are R: y += scale B (R (A x)), with A and B frozen. */
+function trainableLatent(
+  { factors, latent }: LatentFactors,
+  upload: (t: HostTensor) => Tensor,
+): TrainableModule {
+  const { a, b, rank, scale, out, in: inSize } = factors, square = [rank, rank];
+  const down = upload(tensor(a.slice(), [rank, inSize]));
+  const up = upload(tensor(b.map((value) => scale * value), [out, rank]));
+  const latentOf = ({ params, at }: TrainIo) => slice(params, at, square);
+  const sizes = { in: rank, out: rank }, written = { accumulate: 0 }, added = { accumulate: 1 };
+  return {
+    values: latent,
+    beside: {
+      forward(io) {
+        const { x, y, rows, scratch } = io,
+          h = scratch("down", [rows, rank]),
+          g = scratch("latent", [rows, rank]);
+        return [
+          step(linear, { x, weight: down, y: h }, { rows, in: inSize, out: rank, ...written }),
+          step(linear, { x: h, weight: latentOf(io), y: g }, { rows, ...sizes, ...written }),
+          step(linear, { x: g, weight: up, y }, { rows, in: rank, out, ...added }),
+        ];
+      },
+      backward({ dy, dx, ...io }) {
+        const { x, rows, gradients, at, scratch } = io, h = scratch("down", [rows, rank]);
+        const dg = scratch("dlatent", [rows, rank]), dh = scratch("ddown", [rows, rank]);
+        return [
+          step(linear, { x, weight: down, y: h }, { rows, in: inSize, out: rank, ...written }),
+          step(linearTransposed, { dy, weight: up, dx: dg }, { rows, in: rank, out, ...written }),
+          step(weightGradient, { dy: dg, x: h, gradient: gradients }, {
+            rows,
+            ...sizes,
+            offset: at,
+            scale: 1,
+          }),
+          step(linearTransposed, { dy: dg, weight: latentOf(io), dx: dh }, { rows, ...sizes, ...written }),
+          step(linearTransposed, { dy: dh, weight: down, dx }, { rows, in: inSize, out: rank, ...added }),
+        ];
+      },
+    },
+    tensors: (values) =>
+      new Map([
+        ...factorTensors(factors, joined(a, b)),
+        ["_lora_latent_mapping.weight", tensor(values.slice(), square)],
+      ]),
+  };
+}
+
 /** See the module's documentation. */
 export const loraXs: Method = {
   name: "LoRA-XS",
@@ -50,7 +123,8 @@ export const loraXs: Method = {
     this.checkConfig(files.config);
     const latents = latentsOf(files);
     const modules = readFactors(files, { method: "LoRA-XS", own: latentName });
-    return foldedModules([...modules].map(([path, { a, b, rank, scale, ...shape }]) => {
+    return new Map([...modules].map(([path, factors]) => {
+      const { rank } = factors;
       const latent = latents.get(path);
       if (!latent) {
         throw new ConfigError(
@@ -63,16 +137,7 @@ export const loraXs: Method = {
           `Cannot use adapter tensor "${name}" of shape (${t.shape}): it must be (r, r) with r = ${rank}`,
         );
       }
-      const r = finiteFloats(name, t);
-      return {
-        path,
-        parameters: r.length,
-        summary: `r = ${rank}, scale ${scale}`,
-        rank,
-        scale,
-        shape: { out: shape.out, in: shape.in },
-        fold: () => ({ a: matrixProduct(r, a, { rows: rank, columns: a.length / rank }), b }),
-      };
+      return [path, latentModule(path, { factors, latent: finiteFloats(name, t) })];
     }));
   },
   beside: factorsStep,
