@@ -28,6 +28,10 @@ export interface MethodAdapter {
   readonly config: Readonly<Record<string, unknown>>;
   /** The tensors of one linear. */
   readonly tensors: (shape: LinearShape, path: string) => Sizes;
+  /** Tensors of random places: a row for each axis, of so many numbers below its size. */
+  readonly places?: (
+    shape: LinearShape,
+  ) => Readonly<Record<string, { readonly count: number; readonly below: readonly number[] }>>;
   /** The tensors that all linears share, by whole names. */
   readonly shared?: (linears: readonly Linear[]) => Sizes;
   /** Tensors that stand for sizes or angles near one: 1 is added to each number. */
@@ -54,6 +58,9 @@ const blockOf = (size: number, most: number): number => {
   while (size % block !== 0) block--;
   return block;
 };
+
+/** PEFT's sizes of LoKr's first factor: the divisor nearest to the root, from below. */
+const rootOf = (size: number): number => blockOf(size, Math.floor(Math.sqrt(size)));
 
 /** Each method once, in sizes that its authors or PEFT take by default, as far as a row of its own can have them. */
 export const methodAdapters: readonly MethodAdapter[] = [
@@ -111,6 +118,59 @@ export const methodAdapters: readonly MethodAdapter[] = [
     row: "MiSS r = 64",
     config: { peft_type: "MISS", r: 64, init_weights: true, mini_r: 1 },
     tensors: ({ out }) => ({ ".miss_block": [64, out] }),
+  },
+  {
+    row: "MiSS-bat r = 64",
+    config: { peft_type: "MISS", r: 64, init_weights: "bat", mini_r: 1 },
+    tensors: ({ out, in: inSize }) => {
+      const r = blockOf(out, blockOf(inSize, 64));
+      return { ".miss_block": [out / r, r, r] };
+    },
+  },
+  {
+    row: "LoHa r = 8",
+    config: { peft_type: "LOHA", r: 8, alpha: 8 },
+    tensors: ({ out, in: inSize }) => ({
+      ".hada_w1_a": [out, 8],
+      ".hada_w1_b": [8, inSize],
+      ".hada_w2_a": [out, 8],
+      ".hada_w2_b": [8, inSize],
+    }),
+  },
+  {
+    row: "LoKr r = 8",
+    config: { peft_type: "LOKR", r: 8, alpha: 8, decompose_factor: -1 },
+    tensors: ({ out, in: inSize }) => {
+      const o = rootOf(out), i = rootOf(inSize);
+      return { ".lokr_w1": [o, i], ".lokr_w2_a": [out / o, 8], ".lokr_w2_b": [8, inSize / i] };
+    },
+  },
+  {
+    row: "HiRA r = 32",
+    config: { peft_type: "HIRA", r: 32 },
+    tensors: ({ out, in: inSize }) => ({ ".hira_A": [32, inSize], ".hira_B": [out, 32] }),
+  },
+  {
+    row: "RandLoRA r = 32",
+    config: {
+      peft_type: "RANDLORA",
+      r: 32,
+      randlora_alpha: 640,
+      projection_prng_key: 0,
+      save_projection: false,
+    },
+    tensors: ({ out, in: inSize }) => {
+      const min = Math.min(out, inSize), n = Math.ceil(min / 32);
+      return { ".randlora_lambda": [32, n], ".randlora_gamma": [n, min] };
+    },
+  },
+  {
+    row: "SHiRA r = 32",
+    config: { peft_type: "SHIRA", r: 32, mask_type: "random" },
+    tensors: ({ out, in: inSize }) => ({ ".shira_weight": [32 * (out + inSize)] }),
+    places: ({ out, in: inSize }) => ({
+      ".shira_indices": { count: 32 * (out + inSize), below: [out, inSize] },
+    }),
   },
   {
     row: "IA3",
@@ -178,7 +238,7 @@ function numbers(
 
 /** An adapter's file. */
 function fileOf(
-  { tensors, shared, nearOne, bare }: MethodAdapter,
+  { tensors, places, shared, nearOne, bare }: MethodAdapter,
   { linears, index }: { readonly linears: readonly Linear[]; readonly index: number },
 ): Uint8Array {
   const sizes = linears.flatMap(({ path, shape }) =>
@@ -187,10 +247,23 @@ function fileOf(
     )
   );
   let at = 7919 * index;
-  return writeSafetensors([...Object.entries(shared?.(linears) ?? {}), ...sizes].map(([name, size]) => {
+  const floats = [...Object.entries(shared?.(linears) ?? {}), ...sizes].map(([name, size]) => {
     at += elements(size);
     return fromTensor(name, tensor(numbers(size, { at, one: nearOne?.test(name) ?? false }), size));
-  }));
+  });
+  const random = uniforms(index);
+  const integers = linears.flatMap(({ path, shape }) =>
+    Object.entries(places?.(shape) ?? {}).map(([name, { count, below }]) => {
+      const numbers = below.flatMap((size) =>
+        Array.from({ length: count }, () => Math.floor(random() * size))
+      );
+      return fromTensor(
+        `base_model.model.${path}${name}`,
+        tensor(Int32Array.from(numbers), [below.length, count]),
+      );
+    })
+  );
+  return writeSafetensors([...floats, ...integers]);
 }
 
 /** The name of a method's adapter number `index` in {@linkcode randomMethods}. */

@@ -1,5 +1,5 @@
 /**
- * LoHa, LoKr, RandLoRA, SHiRA, HiRA and MiSS bat: what their files may not hold, which weights they do not fit, and how their
+ * LoHa, LoKr, RandLoRA, SHiRA, HiRA and MiSS-bat: what their files may not hold, which weights they do not fit, and how their
  * dW is made.
  *
  * PEFT's own adapters of each method are in methods_golden_test.ts, the contract of methods in methods_test.ts.
@@ -8,10 +8,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deltaOf } from "../src/adapters/apply.ts";
 import { Bank } from "../src/adapters/bank.ts";
+import { baseLinear } from "../src/adapters/base.ts";
 import { hira } from "../src/adapters/methods/hira.ts";
 import { lokr } from "../src/adapters/methods/lokr.ts";
 import { missBat } from "../src/adapters/methods/miss_bat.ts";
 import { shira } from "../src/adapters/methods/shira.ts";
+import { madeReady } from "../src/adapters/ready.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
 import { folderOptions } from "../src/merge.ts";
@@ -19,6 +21,7 @@ import { openFolder } from "../src/runtime/file.ts";
 import { fileURLToPath } from "node:url";
 import type { TensorView } from "../src/safetensors/mod.ts";
 import { type Change, floats, load, q } from "./changed_fixtures.ts";
+import { tensor } from "../src/tensor.ts";
 import { distance } from "./kernel_contract.ts";
 
 const path = "model.layers.0.self_attn.q_proj";
@@ -172,6 +175,12 @@ const refused: readonly (readonly [name: string, what: string, change: Change, w
   ["hira", "a field that nobody reads", { config: { hira_alpha: 1 } }, /field "hira_alpha" = 1/],
   ["hira", "no B", { tensors: { [`${q}.hira_B`]: undefined } }, /find .*q_proj\.hira_B"/],
   ["hira", "two ranks", { tensors: { [`${q}.hira_B`]: floats([64, 3]) } }, /must be \(out, r\) with r = 4/],
+  ["lora", "a B that alpha takes past float32", {
+    tensors: {
+      [`${q}.lora_A.weight`]: floats([4, 64], 1e-30),
+      [`${q}.lora_B.weight`]: floats([64, 4], 3e38),
+    },
+  }, /the product of adapter tensors .*lora_B.*: it may come to/],
   ["miss-bat", "a field that nobody reads", { config: { miss_new: 1 } }, /field "miss_new" = 1/],
   [
     "miss-bat",
@@ -263,6 +272,21 @@ test("a module that depends on the base's weight says so where there is none", a
     );
     assert.throws(() => module.pack(shape), /^TypeError: Cannot use a .* module before it was made ready/);
   }
+});
+
+test("DoRA refuses a magnitude that its row's norm takes past float32", async () => {
+  const device = cpuDevice(), weight = device.upload(tensor(new Float32Array(64 * 64).fill(1e-3), [64, 64]));
+  const { method, modules } = await load("dora", {
+    tensors: {
+      [`${q}.lora_B.weight`]: floats([64, 4], 0),
+      [`${q}.lora_magnitude_vector`]: floats([64], 3e38),
+    },
+  });
+  const adapter = { method, modules: new Map([[path, modules.get(path)!]]) };
+  await assert.rejects(
+    madeReady(device, adapter, () => baseLinear(device, weight)),
+    /^ConfigError: Cannot use module ".*q_proj" as DoRA: a magnitude divided by its row's norm: it may come to/,
+  );
 });
 
 test("Bank.load refuses an adapter whose tables fit no tensor of the device", async () => {

@@ -16,7 +16,7 @@ import { elements, slice, type Tensor, tensor } from "../../tensor.ts";
 import { flagField } from "../fields.ts";
 import type { AdapterFiles, AdapterModule, BaseLinear, Method, Packed, ReadyIo } from "../method.ts";
 import type { TrainableModule, TrainIo } from "../training.ts";
-import { finiteFloats } from "../numbers.ts";
+import { checkReach, finiteFloats } from "../numbers.ts";
 import { factorsStep, trainableFactors } from "./lora.ts";
 import {
   checkFactors,
@@ -120,6 +120,9 @@ function doraModule(factors: Factors, magnitudes?: Float32Array, known?: Norms):
     check: (path, shape) => checkFactors(factors, path, shape),
     ready: async (io) => {
       const found = await normsOf(factors, io);
+      const most = magnitudes?.reduce((most, one, i) => Math.max(most, Math.abs(one) / found.norms[i]), 0) ??
+        1;
+      checkReach(most, `module "${io.path}" as DoRA: a magnitude divided by its row's norm`);
       return doraModule(factors, magnitudes ?? found.norms, found);
     },
     pack(): Packed {
