@@ -135,7 +135,7 @@ function contextSweep(context: BenchContext): Sweep {
         values: normalTensor(device, [length, kvHeads, headDim]),
       }));
       const sizes = { rows: 1, heads, kvHeads, headDim, qStride: heads * headDim };
-      const words = { ...sizes, cacheRows: length, scale: headDim ** -0.5 };
+      const words = { ...sizes, cacheRows: length, window: 0, softcap: 0, scale: headDim ** -0.5 };
       const programs = await Promise.all(
         caches.map((cache) => device.prepare([step(attention, { ...shared, ...cache }, words)])),
       );

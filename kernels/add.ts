@@ -1,5 +1,5 @@
 import { elementwise } from "./elementwise.ts";
-import type { Kernel } from "./kernel.ts";
+import { anyKernel, type Kernel } from "./kernel.ts";
 
 /** Adds one array to another: a residual connection. */
 export const add: Kernel<"x" | "y", "count"> = elementwise({
@@ -11,5 +11,16 @@ export const add: Kernel<"x" | "y", "count"> = elementwise({
     for (let i = 0; i < count; i++) y[i] += x[i];
   },
   wasm: true,
+  // The gradient of what is added to is its own: dx += dy.
+  backward: (uniforms) => ({
+    steps: [{
+      kernel: anyKernel(add),
+      values: {},
+      gradients: { x: "y" },
+      targets: { y: { of: "x", mode: "add" } },
+      uniforms,
+    }],
+    overwritten: [],
+  }),
   tolerance: 1e-6,
 });

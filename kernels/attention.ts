@@ -1,9 +1,10 @@
 import { defineKernel, grid, type Kernel } from "./kernel.ts";
 import { attentionCpu, span } from "./attention/cpu.ts";
 import { attentionWgsl, uniforms } from "./attention/wgsl.ts";
+import { softcapped } from "./softcap.ts";
 
 type Buffers = "q" | "keys" | "values" | "first" | "lastKey" | "y";
-type Uniforms = "rows" | "heads" | "kvHeads" | "headDim" | "qStride" | "cacheRows" | "scale";
+type Uniforms = keyof typeof uniforms;
 
 /** Causal softmax attention over a cache that many sequences share, with grouped heads. */
 export const attention: Kernel<Buffers, Uniforms> = defineKernel({
@@ -11,7 +12,8 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
   doc:
     "y[r, h] = softmax over keys j of (scale q[r, h] . keys[j, g]) times values[j, g], where j runs over cache " +
     "rows first[r] to first[r] + lastKey[r] inclusive (never past cacheRows; none gives zeros) and " +
-    "g = h / (heads / kvHeads) rounded down",
+    "g = h / (heads / kvHeads) rounded down. Of a window that is not 0, j runs over the last `window` of these. A " +
+    "softcap that is not 0 takes softcap tanh(score / softcap) in place of each score",
   buffers: {
     q: {
       access: "read",
@@ -29,7 +31,7 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
     y: { access: "read_write", dtypes: ["float32"], doc: "(rows, heads, headDim), row-major" },
   },
   uniforms,
-  launch({ uniforms: { rows, heads, kvHeads, headDim, qStride, cacheRows } }, limits) {
+  launch({ uniforms: { rows, heads, kvHeads, headDim, qStride, cacheRows, softcap } }, limits) {
     if (headDim < 1 || headDim > 256) {
       throw new RangeError(`Cannot attend with heads of ${headDim}: the size must be 1 to 256`);
     }
@@ -39,7 +41,10 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
     if (cacheRows < 1) throw new RangeError("Cannot attend to a cache of 0 rows");
     return {
       dispatches: [{
-        wgsl: attentionWgsl(headDim, headDim % 4 === 0 && qStride % 4 === 0),
+        wgsl: attentionWgsl(headDim, {
+          wide: headDim % 4 === 0 && qStride % 4 === 0,
+          capped: softcap > 0,
+        }),
         bindings: [
           { name: "q", access: "read" },
           { name: "keys", access: "read" },
@@ -53,9 +58,9 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
     };
   },
   reference({ q, keys, values, first, lastKey, y }, uniforms) {
-    const { rows, heads, kvHeads, headDim, qStride, cacheRows, scale } = uniforms;
+    const { rows, heads, kvHeads, headDim, qStride, scale, softcap } = uniforms;
     for (let r = 0; r < rows; r++) {
-      const [start, end] = span(first[r], lastKey[r], cacheRows);
+      const [start, end] = span(first[r], lastKey[r], uniforms);
       for (let h = 0; h < heads; h++) {
         const query = r * qStride + h * headDim;
         const group = Math.floor(h / (heads / kvHeads));
@@ -65,7 +70,7 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
           for (let i = 0; i < headDim; i++) {
             dot += q[query + i] * keys[(j * kvHeads + group) * headDim + i];
           }
-          scores.push(dot * scale);
+          scores.push(softcap > 0 ? softcapped(dot * scale, softcap) : dot * scale);
         }
         const max = scores.reduce((a, b) => Math.max(a, b), -Infinity);
         const weights = scores.map((score) => Math.exp(score - max));
@@ -81,11 +86,11 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
     }
   },
   cpu: attentionCpu,
-  wasm: ({ rows, heads, kvHeads, headDim, qStride, cacheRows, scale }) => ({
+  wasm: ({ rows, heads, kvHeads, headDim, qStride, cacheRows, window, scale, softcap }) => ({
     function: "attention",
     args: [
       ...["q", qStride, "keys", "values", "first", "lastKey", "y", heads * headDim, "scores"],
-      ...[rows, heads, kvHeads, headDim, cacheRows, scale],
+      ...[rows, heads, kvHeads, headDim, cacheRows, window, scale, softcap],
     ],
     scratch: { scores: 4 * (cacheRows + 3) },
   }),

@@ -6,6 +6,8 @@ import {
   dots,
   prelude,
   rescale,
+  startOf,
+  startsText,
   storeSums,
   storeWeights,
   sums,
@@ -14,11 +16,12 @@ import {
   uniforms,
   weigh,
 } from "./causal/wgsl.ts";
+import { softcapped, softcapText } from "./softcap.ts";
 
 type Buffers = "q" | "k" | "v" | "first" | "y" | "logsumexp";
 
 /** Softmax is online: a tile of keys that raises a row's maximum rescales what was summed. */
-const wgsl = (headDim: number): string => /* wgsl */ `
+const wgsl = (headDim: number, capped: boolean): string => /* wgsl */ `
 ${
   prelude(
     [{ name: "q", of: "heads" }, { name: "k", of: "kvHeads" }, { name: "v", of: "kvHeads" }],
@@ -33,6 +36,8 @@ const lowest = -1e38;
 // A number of each thread, for sums and maxima over the 16 threads of a row: (mine y, mine y + 16).
 var<workgroup> numbers: array<vec2f, 272>;
 ${dots("q", "k")}
+${startsText}
+${capped ? softcapText("vec4f") : ""}
 
 @compute @workgroup_size(256)
 fn main(${workgroupBuiltins}) {
@@ -41,20 +46,24 @@ fn main(${workgroupBuiltins}) {
   if (mine.x >= uniforms.rows) { return; }
   let kv_head = mine.y / (uniforms.heads / uniforms.kvHeads);
   let rows = mine.x + vec2u(local / 16, local / 16 + 16);
-  let starts = vec2u(first[min(rows.x, uniforms.rows - 1)], first[min(rows.y, uniforms.rows - 1)]);
+  let firsts = vec2u(first[min(rows.x, uniforms.rows - 1)], first[min(rows.y, uniforms.rows - 1)]);
+  let starts = starts_of(rows, firsts);
   let end = min(mine.x + ${tileRows}, uniforms.rows);
   let own = (local / 16) * 17;
 
   var maximum = vec2f(lowest);
   var sum = vec2f();
 ${sums("acc", headDim)}
-  for (var begin = first[mine.x]; begin < end; begin += ${tileRows}) {
+  for (var begin = starts_of(mine.xx, vec2u(first[mine.x])).x; begin < end; begin += ${tileRows}) {
     let others = vec2u(begin, kv_head);
     let keys = begin + vec2u(local % 16, local % 16 + 16);
     let seen = vec4<bool>(
       keys.x >= starts.x && keys.x <= rows.x, keys.y >= starts.x && keys.y <= rows.x,
       keys.x >= starts.y && keys.x <= rows.y, keys.y >= starts.y && keys.y <= rows.y);
-    let scores = select(vec4f(lowest), uniforms.scale * dots_q_k(local, mine, others), seen);
+    let products = uniforms.scale * dots_q_k(local, mine, others);
+    let scores = select(vec4f(lowest), ${
+  capped ? "softcapped(products, uniforms.softcap)" : "products"
+}, seen);
     numbers[own + local % 16] = max(scores.xz, scores.yw);
     workgroupBarrier();
     var raised = maximum;
@@ -88,7 +97,9 @@ export const causalAttention: Kernel<Buffers, Uniforms> = defineKernel({
   name: "causal_attention",
   doc:
     "y[r, h] = softmax over rows j of (scale q[r, h] . k[j, g]) times v[j, g], where j runs from first[r] to r " +
-    "inclusive and g = h / (heads / kvHeads) rounded down; logsumexp[r, h] = log of the sum of the exponentials",
+    "inclusive and g = h / (heads / kvHeads) rounded down; logsumexp[r, h] = log of the sum of the exponentials. Of a " +
+    "window that is not 0, j runs over the last `window` of these rows. A softcap that is not 0 takes " +
+    "softcap tanh(score / softcap) in place of each score",
   buffers: {
     q: { access: "read", dtypes: ["float32"], doc: "(rows, heads, headDim), row-major" },
     k: { access: "read", dtypes: ["float32"], doc: "(rows, kvHeads, headDim), row-major" },
@@ -107,7 +118,7 @@ export const causalAttention: Kernel<Buffers, Uniforms> = defineKernel({
     checkSizes(uniforms);
     return {
       dispatches: [{
-        wgsl: wgsl(uniforms.headDim),
+        wgsl: wgsl(uniforms.headDim, uniforms.softcap > 0),
         bindings: [
           ...["q", "k", "v", "first"].map((name) => ({ name, access: "read" as const })),
           ...["y", "logsumexp"].map((name) => ({ name, access: "read_write" as const })),
@@ -116,22 +127,24 @@ export const causalAttention: Kernel<Buffers, Uniforms> = defineKernel({
       }],
     };
   },
-  reference({ q, k, v, first, y, logsumexp }, { rows, heads, kvHeads, headDim, scale }) {
+  reference({ q, k, v, first, y, logsumexp }, uniforms) {
+    const { rows, heads, kvHeads, headDim, scale, softcap } = uniforms;
     for (let r = 0; r < rows; r++) {
+      const start = startOf(r, first[r], uniforms);
       for (let h = 0; h < heads; h++) {
         const query = (r * heads + h) * headDim;
         const key = (j: number) => (j * kvHeads + Math.floor(h / (heads / kvHeads))) * headDim;
         const scores: number[] = [];
-        for (let j = first[r]; j <= r; j++) {
+        for (let j = start; j <= r; j++) {
           let dot = 0;
           for (let i = 0; i < headDim; i++) dot += q[query + i] * k[key(j) + i];
-          scores.push(dot * scale);
+          scores.push(softcap > 0 ? softcapped(dot * scale, softcap) : dot * scale);
         }
         const max = scores.reduce((a, b) => Math.max(a, b), -Infinity);
         const sum = scores.reduce((sum, score) => sum + Math.exp(score - max), 0);
         for (let i = 0; i < headDim; i++) {
           y[query + i] = scores.reduce(
-            (value, score, j) => value + Math.exp(score - max) / sum * v[key(first[r] + j) + i],
+            (value, score, j) => value + Math.exp(score - max) / sum * v[key(start + j) + i],
             0,
           );
         }

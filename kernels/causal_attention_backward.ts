@@ -12,6 +12,8 @@ import {
   checkSizes,
   dots,
   prelude,
+  startOf,
+  startsText,
   storeSums,
   storeWeights,
   sums,
@@ -20,6 +22,7 @@ import {
   uniforms,
   weigh,
 } from "./causal/wgsl.ts";
+import { softcapped, softcapSlope, softcapText } from "./softcap.ts";
 
 type Buffers = "q" | "k" | "v" | "y" | "dy" | "logsumexp" | "first" | "last" | "dq" | "dk" | "dv";
 
@@ -48,14 +51,23 @@ fn main(${workgroupBuiltins}) {
 }
 `;
 
+/** Scores, capped where there is a cap, and what the cap leaves of their slopes. */
+const scoresText = (products: string, capped: boolean): string =>
+  capped
+    ? `let capped = softcapped(uniforms.scale * ${products}, uniforms.softcap);
+    let passed = 1 - capped * capped / (uniforms.softcap * uniforms.softcap);`
+    : `let capped = uniforms.scale * ${products};`;
+
 /** Mine are rows of dq; the others, keys. */
-const queryWgsl = (headDim: number): string => /* wgsl */ `
+const queryWgsl = (headDim: number, capped: boolean): string => /* wgsl */ `
 ${prelude(inputs, headDim % 4 === 0)}
 @group(0) @binding(5) var<storage, read> first: array<u32>;
 @group(0) @binding(6) var<storage, read> stats: array<vec2f>;
 @group(0) @binding(7) var<storage, read_write> dq: array<f32>;
 ${dots("q", "k")}
 ${dots("dy", "v")}
+${startsText}
+${capped ? softcapText("vec4f") : ""}
 
 @compute @workgroup_size(256)
 fn main(${workgroupBuiltins}) {
@@ -65,20 +77,23 @@ fn main(${workgroupBuiltins}) {
   let kv_head = mine.y / (uniforms.heads / uniforms.kvHeads);
   let rows = mine.x + vec2u(local / 16, local / 16 + 16);
   let held = min(rows, vec2u(uniforms.rows - 1));
-  let starts = vec2u(first[held.x], first[held.y]);
+  let starts = starts_of(rows, vec2u(first[held.x], first[held.y]));
   let upper = stats[held.x * uniforms.heads + mine.y];
   let lower = stats[held.y * uniforms.heads + mine.y];
   let end = min(mine.x + ${tileRows}, uniforms.rows);
 ${sums("acc", headDim)}
-  for (var begin = first[mine.x]; begin < end; begin += ${tileRows}) {
+  for (var begin = starts_of(mine.xx, vec2u(first[mine.x])).x; begin < end; begin += ${tileRows}) {
     let others = vec2u(begin, kv_head);
     let keys = begin + vec2u(local % 16, local % 16 + 16);
     let seen = vec4<bool>(
       keys.x >= starts.x && keys.x <= rows.x, keys.y >= starts.x && keys.y <= rows.x,
       keys.x >= starts.y && keys.x <= rows.y, keys.y >= starts.y && keys.y <= rows.y);
-    let scores = uniforms.scale * dots_q_k(local, mine, others) - vec4f(upper.xx, lower.xx);
+    ${scoresText("dots_q_k(local, mine, others)", capped)}
+    let scores = capped - vec4f(upper.xx, lower.xx);
     let probabilities = exp(select(vec4f(-1e4), scores, seen));
-    let slopes = probabilities * (dots_dy_v(local, mine, others) - vec4f(upper.yy, lower.yy));
+    let slopes = ${
+  capped ? "passed * " : ""
+}probabilities * (dots_dy_v(local, mine, others) - vec4f(upper.yy, lower.yy));
 ${storeWeights("slopes")}
 ${weigh("acc", "k", "others", headDim)}
   }
@@ -88,7 +103,7 @@ ${storeSums("acc", { into: "dq", at: "mine", heads: "uniforms.heads", factor: "f
 `;
 
 /** Mine are keys; the others, later rows of all heads that share the keys. */
-const keyWgsl = (headDim: number): string => /* wgsl */ `
+const keyWgsl = (headDim: number, capped: boolean): string => /* wgsl */ `
 ${prelude(inputs, headDim % 4 === 0)}
 @group(0) @binding(5) var<storage, read> last: array<u32>;
 @group(0) @binding(6) var<storage, read> stats: array<vec2f>;
@@ -96,6 +111,7 @@ ${prelude(inputs, headDim % 4 === 0)}
 @group(0) @binding(8) var<storage, read_write> dv: array<f32>;
 ${dots("k", "q")}
 ${dots("v", "dy")}
+${capped ? softcapText("vec4f") : ""}
 
 @compute @workgroup_size(256)
 fn main(${workgroupBuiltins}) {
@@ -105,8 +121,11 @@ fn main(${workgroupBuiltins}) {
   let group_size = uniforms.heads / uniforms.kvHeads;
   let keys = mine.x + vec2u(local / 16, local / 16 + 16);
   let held = min(keys, vec2u(uniforms.rows - 1));
-  let ends = vec2u(last[held.x], last[held.y]);
-  let end = min(last[min(mine.x + ${tileRows}, uniforms.rows) - 1], uniforms.rows);
+  let lasts = vec2u(last[held.x], last[held.y]);
+  let behind = min(last[min(mine.x + ${tileRows}, uniforms.rows) - 1], uniforms.rows);
+  let reach = select(uniforms.rows, mine.x + ${tileRows} - 1 + uniforms.window, uniforms.window > 0);
+  let end = min(behind, reach);
+  let ends = min(lasts, select(vec2u(uniforms.rows), keys + uniforms.window, uniforms.window > 0));
 ${sums("acck", headDim)}
 ${sums("accv", headDim)}
   for (var head = mine.y * group_size; head < (mine.y + 1) * group_size; head++) {
@@ -118,9 +137,12 @@ ${sums("accv", headDim)}
         rows.x >= keys.y && ends.y > rows.x, rows.y >= keys.y && ends.y > rows.y);
       let near = stats[min(rows.x, uniforms.rows - 1) * uniforms.heads + head];
       let far = stats[min(rows.y, uniforms.rows - 1) * uniforms.heads + head];
-      let scores = uniforms.scale * dots_k_q(local, mine, others) - vec4f(near.x, far.x, near.x, far.x);
+      ${scoresText("dots_k_q(local, mine, others)", capped)}
+      let scores = capped - vec4f(near.x, far.x, near.x, far.x);
       let probabilities = exp(select(vec4f(-1e4), scores, seen));
-      let slopes = probabilities * (dots_v_dy(local, mine, others) - vec4f(near.y, far.y, near.y, far.y));
+      let slopes = ${
+  capped ? "passed * " : ""
+}probabilities * (dots_v_dy(local, mine, others) - vec4f(near.y, far.y, near.y, far.y));
 ${storeWeights("probabilities")}
 ${weigh("accv", "dy", "others", headDim)}
       workgroupBarrier();
@@ -146,7 +168,8 @@ export const causalAttentionBackward: Kernel<Buffers, Uniforms> = defineKernel({
   doc:
     "dq, dk and dv of causal_attention from dy: with p[r, h, j] = exp(scale q[r, h] . k[j, g] - logsumexp[r, h]) and " +
     "s = p (dy[r, h] . v[j, g] - dy[r, h] . y[r, h]): dq[r, h] = scale sum of s k[j, g], dk[j, g] = scale sum of " +
-    "s q[r, h], dv[j, g] = sum of p dy[r, h]",
+    "s q[r, h], dv[j, g] = sum of p dy[r, h]. With a softcap p has the capped score c, and s a factor " +
+    "1 - (c / softcap)^2",
   buffers: {
     q: { access: "read", dtypes: ["float32"], doc: "(rows, heads, headDim), row-major" },
     k: { access: "read", dtypes: ["float32"], doc: "(rows, kvHeads, headDim), row-major" },
@@ -167,7 +190,7 @@ export const causalAttentionBackward: Kernel<Buffers, Uniforms> = defineKernel({
   uniforms,
   launch({ uniforms }, limits) {
     checkSizes(uniforms);
-    const { rows, heads, kvHeads, headDim } = uniforms;
+    const { rows, heads, kvHeads, headDim } = uniforms, capped = uniforms.softcap > 0;
     const blocks = Math.ceil(rows / tileRows);
     return {
       dispatches: [
@@ -177,12 +200,12 @@ export const causalAttentionBackward: Kernel<Buffers, Uniforms> = defineKernel({
           grid: grid(Math.ceil(rows * heads / 256), limits),
         },
         {
-          wgsl: queryWgsl(headDim),
+          wgsl: queryWgsl(headDim, capped),
           bindings: bindings(["q", "k", "v", "dy", "first", "stats"], ["dq"]),
           grid: grid(blocks * heads, limits),
         },
         {
-          wgsl: keyWgsl(headDim),
+          wgsl: keyWgsl(headDim, capped),
           bindings: bindings(["q", "k", "v", "dy", "last", "stats"], ["dk", "dv"]),
           grid: grid(blocks * kvHeads, limits),
         },
@@ -190,7 +213,8 @@ export const causalAttentionBackward: Kernel<Buffers, Uniforms> = defineKernel({
       scratch: { stats: 8 * rows * heads },
     };
   },
-  reference({ q, k, v, y, dy, logsumexp, first, dq, dk, dv }, { rows, heads, kvHeads, headDim, scale }) {
+  reference({ q, k, v, y, dy, logsumexp, first, dq, dk, dv }, uniforms) {
+    const { rows, heads, kvHeads, headDim, scale, softcap } = uniforms;
     const sumK = new Float64Array(dk.length), sumV = new Float64Array(dv.length);
     for (let r = 0; r < rows; r++) {
       for (let h = 0; h < heads; h++) {
@@ -198,15 +222,16 @@ export const causalAttentionBackward: Kernel<Buffers, Uniforms> = defineKernel({
         const sumQ = new Float64Array(headDim);
         let fall = 0;
         for (let i = 0; i < headDim; i++) fall += y[query + i] * dy[query + i];
-        for (let j = first[r]; j <= r; j++) {
+        for (let j = startOf(r, first[r], uniforms); j <= r; j++) {
           const key = (j * kvHeads + Math.floor(h / (heads / kvHeads))) * headDim;
           let score = 0, slope = 0;
           for (let i = 0; i < headDim; i++) {
             score += q[query + i] * k[key + i];
             slope += dy[query + i] * v[key + i];
           }
-          const p = Math.exp(scale * score - logsumexp[r * heads + h]);
-          const s = scale * p * (slope - fall);
+          const capped = softcap > 0 ? softcapped(scale * score, softcap) : scale * score;
+          const p = Math.exp(capped - logsumexp[r * heads + h]);
+          const s = (softcap > 0 ? softcapSlope(capped, softcap) : 1) * scale * p * (slope - fall);
           for (let i = 0; i < headDim; i++) {
             sumQ[i] += s * k[key + i];
             sumK[key + i] += s * q[query + i];

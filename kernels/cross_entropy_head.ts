@@ -10,7 +10,8 @@ function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> 
     doc:
       "with logits = hidden W^T: losses[r] = log of the sum of exp(logits[r]) - logits[r, targets[r]], and " +
       "dhidden[r] = scale (softmax(logits[r]) - one at targets[r]) W. A target of vocab or more (0xffffffff: none) " +
-      `gives zeros. Logits take 32 MiB at most, or one row. W (vocab, dim) is of ${format.doc}`,
+      "gives zeros. A softcap that is not 0 takes softcap tanh(logit / softcap) in place of each logit. " +
+      `Logits take 32 MiB at most, or one row. W (vocab, dim) is of ${format.doc}`,
     buffers: {
       hidden: { access: "read", dtypes: ["float32"], doc: "(rows, dim), row-major" },
       ...format.buffers,

@@ -7,6 +7,7 @@
 import { adamw } from "./adamw.ts";
 import { add } from "./add.ts";
 import { addBias } from "./add_bias.ts";
+import { addScaled } from "./add_scaled.ts";
 import { addTransposed } from "./add_transposed.ts";
 import { attention } from "./attention.ts";
 import { causalAttention } from "./causal_attention.ts";
@@ -18,14 +19,18 @@ import { crossEntropyLoss } from "./cross_entropy_loss.ts";
 import { embedding } from "./embedding.ts";
 import { exchange } from "./exchange.ts";
 import { fill } from "./fill.ts";
+import { dense, formats, q4_32, q8_32 } from "./formats/mod.ts";
+import type { OfFormats } from "./formats/of.ts";
 import { fourierDelta } from "./fourier_delta.ts";
 import { fourierGradient } from "./fourier_gradient.ts";
 import { fourierLinear } from "./fourier_linear.ts";
 import { fourierLinears } from "./fourier_linears.ts";
 import { gelu, geluBackward } from "./gelu.ts";
+import { geluGate, geluGateBackward } from "./gelu_gate.ts";
+import { geluGateUp } from "./gelu_gate_up.ts";
 import { geluNew, geluNewBackward } from "./gelu_new.ts";
-import { dense, formats, q4_32, q8_32 } from "./formats/mod.ts";
-import type { OfFormats } from "./formats/of.ts";
+import { geluNewGate, geluNewGateBackward } from "./gelu_new_gate.ts";
+import { geluNewGateUp } from "./gelu_new_gate_up.ts";
 import type { Kernel } from "./kernel.ts";
 import { kronLinear } from "./kron_linear.ts";
 import { kvCache } from "./kv_cache.ts";
@@ -40,12 +45,16 @@ import { loraNorms } from "./lora_norms.ts";
 import { loraProduct } from "./lora_product.ts";
 import { magnitude } from "./magnitude.ts";
 import { magnitudeBackward } from "./magnitude_backward.ts";
+import { multiplyBy, multiplyByBackward } from "./multiply_by.ts";
 import { nextTokens } from "./next_tokens.ts";
 import { placeColumns } from "./place_columns.ts";
 import { randloraLinear } from "./randlora_linear.ts";
+import { qkNorm } from "./qk_norm.ts";
 import { reflect } from "./reflect.ts";
 import { reflectOutputs } from "./reflect_outputs.ts";
 import { relu, reluBackward } from "./relu.ts";
+import { reluGate, reluGateBackward } from "./relu_gate.ts";
+import { reluGateUp } from "./relu_gate_up.ts";
 import { rmsNorm } from "./rms_norm.ts";
 import { rmsNormBackward } from "./rms_norm_backward.ts";
 import { rope } from "./rope.ts";
@@ -63,6 +72,7 @@ import { silu, siluBackward } from "./silu.ts";
 import { siluGate, siluGateBackward } from "./silu_gate.ts";
 import { siluGateUp } from "./silu_gate_up.ts";
 import { sparseLinear } from "./sparse_linear.ts";
+import { softcap } from "./softcap.ts";
 import { sumOfSquares } from "./sum_of_squares.ts";
 import { takeColumns } from "./take_columns.ts";
 import { takeColumnsBackward } from "./take_columns_backward.ts";
@@ -80,6 +90,7 @@ export {
   adamw,
   add,
   addBias,
+  addScaled,
   addTransposed,
   attention,
   blockDiagonal,
@@ -99,8 +110,14 @@ export {
   fourierLinears,
   gelu,
   geluBackward,
+  geluGate,
+  geluGateBackward,
+  geluGateUp,
   geluNew,
   geluNewBackward,
+  geluNewGate,
+  geluNewGateBackward,
+  geluNewGateUp,
   kronLinear,
   kvCache,
   layerNorm,
@@ -114,14 +131,20 @@ export {
   loraProduct,
   magnitude,
   magnitudeBackward,
+  multiplyBy,
+  multiplyByBackward,
   nextTokens,
   ownBlocks,
   placeColumns,
+  qkNorm,
   randloraLinear,
   reflect,
   reflectOutputs,
   relu,
   reluBackward,
+  reluGate,
+  reluGateBackward,
+  reluGateUp,
   rmsNorm,
   rmsNormBackward,
   rope,
@@ -140,6 +163,7 @@ export {
   siluGate,
   siluGateBackward,
   siluGateUp,
+  softcap,
   sparseLinear,
   sumOfSquares,
   takeColumns,
@@ -207,13 +231,23 @@ export const kernels: readonly Kernel[] = [
   reflect,
   reflectOutputs,
   attention,
+  qkNorm,
   siluGate,
   siluGateUp,
+  geluGate,
+  geluGateUp,
+  geluNewGate,
+  geluNewGateUp,
+  reluGate,
+  reluGateUp,
+  softcap,
   gelu,
   geluNew,
   relu,
   silu,
   add,
+  addScaled,
+  multiplyBy,
   addBias,
   addTransposed,
   sample,
@@ -221,6 +255,10 @@ export const kernels: readonly Kernel[] = [
   rmsNormBackward,
   ropeBackward,
   siluGateBackward,
+  geluGateBackward,
+  geluNewGateBackward,
+  reluGateBackward,
+  multiplyByBackward,
   layerNormBackward,
   geluBackward,
   geluNewBackward,

@@ -1,4 +1,5 @@
 import { ropeBackward } from "./rope_backward.ts";
+import { checkRotary } from "./rotary.ts";
 import {
   anyKernel,
   defineKernel,
@@ -10,9 +11,9 @@ import {
 } from "./kernel.ts";
 
 type Buffers = "x" | "table" | "positions";
-type Uniforms = "rows" | "heads" | "headDim";
+type Uniforms = keyof typeof uniforms;
 
-const uniforms = { rows: "u32", heads: "u32", headDim: "u32" } as const;
+const uniforms = { rows: "u32", heads: "u32", headDim: "u32", rotaryDim: "u32" } as const;
 
 const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
@@ -22,7 +23,7 @@ ${uniformStruct(uniforms)}
 
 @compute @workgroup_size(256)
 fn main(${workgroupBuiltins}) {
-  let half = uniforms.headDim / 2;
+  let half = uniforms.rotaryDim / 2;
   let i = (${workgroupIndex}) * 256 + local;
   let pair = i % half;
   let head = i / half;
@@ -39,18 +40,17 @@ fn main(${workgroupBuiltins}) {
 /** Rotary position embedding, in place. */
 export const rope: Kernel<Buffers, Uniforms> = defineKernel({
   name: "rope",
-  doc: "Turns the pairs (x[r, h, i], x[r, h, i + headDim/2]) by the angle whose cosine and sine are " +
-    "table[positions[r], i]: the half-split layout of Hugging Face. Every position is in the table.",
+  doc: "Turns the pairs (x[r, h, i], x[r, h, i + rotaryDim/2]) by the angle whose cosine and sine are " +
+    "table[positions[r], i]: the half-split layout of Hugging Face. A head's elements from rotaryDim on stay. Every " +
+    "position is in the table.",
   buffers: {
     x: { access: "read_write", dtypes: ["float32"], doc: "(rows, heads, headDim), row-major, in place" },
-    table: { access: "read", dtypes: ["float32"], doc: "(positions, headDim / 2, 2): cosine, sine" },
+    table: { access: "read", dtypes: ["float32"], doc: "(positions, rotaryDim / 2, 2): cosine, sine" },
     positions: { access: "read", dtypes: ["uint32"], doc: "(rows)" },
   },
   uniforms,
-  launch({ uniforms: { rows, heads, headDim } }, limits) {
-    if (headDim % 2 !== 0 || headDim === 0) {
-      throw new RangeError(`Cannot rotate heads of ${headDim}: the size must be even and positive`);
-    }
+  launch({ uniforms: { rows, heads, headDim, rotaryDim } }, limits) {
+    checkRotary(headDim, rotaryDim);
     return {
       dispatches: [{
         wgsl,
@@ -59,14 +59,14 @@ export const rope: Kernel<Buffers, Uniforms> = defineKernel({
           { name: "table", access: "read" },
           { name: "positions", access: "read" },
         ],
-        grid: grid(Math.ceil(rows * heads * headDim / 512), limits),
+        grid: grid(Math.ceil(rows * heads * rotaryDim / 512), limits),
       }],
     };
   },
-  reference({ x, table, positions }, { rows, heads, headDim }) {
-    const half = headDim / 2;
+  reference({ x, table, positions }, { rows, heads, headDim, rotaryDim }) {
+    const half = rotaryDim / 2;
     for (let head = 0; head < rows * heads; head++) {
-      const turn = positions[Math.floor(head / heads)] * headDim;
+      const turn = positions[Math.floor(head / heads)] * rotaryDim;
       for (let i = 0; i < half; i++) {
         const cos = table[turn + 2 * i], sin = table[turn + 2 * i + 1];
         const at = head * headDim + i;
@@ -76,9 +76,9 @@ export const rope: Kernel<Buffers, Uniforms> = defineKernel({
       }
     }
   },
-  wasm: ({ rows, heads, headDim }) => ({
+  wasm: ({ rows, heads, headDim, rotaryDim }) => ({
     function: "rope",
-    args: ["x", heads * headDim, "table", "positions", rows, heads, headDim],
+    args: ["x", heads * headDim, "table", "positions", rows, heads, headDim, rotaryDim],
   }),
   backward: (uniforms) => ({
     steps: [{

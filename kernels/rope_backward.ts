@@ -1,3 +1,4 @@
+import { checkRotary } from "./rotary.ts";
 import {
   defineKernel,
   grid,
@@ -8,9 +9,9 @@ import {
 } from "./kernel.ts";
 
 type Buffers = "dx" | "table" | "positions";
-type Uniforms = "rows" | "heads" | "headDim";
+type Uniforms = keyof typeof uniforms;
 
-const uniforms = { rows: "u32", heads: "u32", headDim: "u32" } as const;
+const uniforms = { rows: "u32", heads: "u32", headDim: "u32", rotaryDim: "u32" } as const;
 
 const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
@@ -20,7 +21,7 @@ ${uniformStruct(uniforms)}
 
 @compute @workgroup_size(256)
 fn main(${workgroupBuiltins}) {
-  let half = uniforms.headDim / 2;
+  let half = uniforms.rotaryDim / 2;
   let i = (${workgroupIndex}) * 256 + local;
   let pair = i % half;
   let head = i / half;
@@ -38,18 +39,16 @@ fn main(${workgroupBuiltins}) {
 export const ropeBackward: Kernel<Buffers, Uniforms> = defineKernel({
   name: "rope_backward",
   doc:
-    "turns the gradient of a rotated head back in place: elements i and i + headDim / 2 of each head by the " +
+    "turns the gradient of a rotated head back in place: elements i and i + rotaryDim / 2 of each head by the " +
     "negative angle i of the row's position",
   buffers: {
     dx: { access: "read_write", dtypes: ["float32"], doc: "(rows, heads, headDim), row-major, in place" },
-    table: { access: "read", dtypes: ["float32"], doc: "(positions, headDim / 2, 2): cosine, sine" },
+    table: { access: "read", dtypes: ["float32"], doc: "(positions, rotaryDim / 2, 2): cosine, sine" },
     positions: { access: "read", dtypes: ["uint32"], doc: "(rows)" },
   },
   uniforms,
-  launch({ uniforms: { rows, heads, headDim } }, limits) {
-    if (headDim % 2 !== 0 || headDim === 0) {
-      throw new RangeError(`Cannot rotate heads of ${headDim}: the size must be even and positive`);
-    }
+  launch({ uniforms: { rows, heads, headDim, rotaryDim } }, limits) {
+    checkRotary(headDim, rotaryDim);
     return {
       dispatches: [{
         wgsl,
@@ -58,14 +57,14 @@ export const ropeBackward: Kernel<Buffers, Uniforms> = defineKernel({
           { name: "table", access: "read" },
           { name: "positions", access: "read" },
         ],
-        grid: grid(Math.ceil(rows * heads * headDim / 512), limits),
+        grid: grid(Math.ceil(rows * heads * rotaryDim / 512), limits),
       }],
     };
   },
-  reference({ dx, table, positions }, { rows, heads, headDim }) {
-    const half = headDim / 2;
+  reference({ dx, table, positions }, { rows, heads, headDim, rotaryDim }) {
+    const half = rotaryDim / 2;
     for (let head = 0; head < rows * heads; head++) {
-      const turn = positions[Math.floor(head / heads)] * headDim;
+      const turn = positions[Math.floor(head / heads)] * rotaryDim;
       for (let i = 0; i < half; i++) {
         const cos = table[turn + 2 * i], sin = table[turn + 2 * i + 1];
         const at = head * headDim + i;

@@ -12,11 +12,19 @@ import {
   workgroupIndex,
 } from "./kernel.ts";
 import { held, type ReadSource } from "./parts.ts";
+import { checkRotary } from "./rotary.ts";
 
 type Buffers = "qkv" | "table" | "positions" | "index" | "keys" | "values";
-type Uniforms = "rows" | "heads" | "kvHeads" | "headDim" | "cacheRows";
+type Uniforms = keyof typeof uniforms;
 
-const uniforms = { rows: "u32", heads: "u32", kvHeads: "u32", headDim: "u32", cacheRows: "u32" } as const;
+const uniforms = {
+  rows: "u32",
+  heads: "u32",
+  kvHeads: "u32",
+  headDim: "u32",
+  rotaryDim: "u32",
+  cacheRows: "u32",
+} as const;
 
 /** One thread for two elements of a head that turn together, or that are copied. */
 function wgslOf({ types, read }: ReadSource, bindings: readonly Binding[]): string {
@@ -38,27 +46,32 @@ fn main(${workgroupBuiltins}) {
   let head = (i / half) % heads_in_row;
   let row = (i / half) / heads_in_row;
   if (row >= uniforms.rows) { return; }
-  let at = (i / half) * uniforms.headDim + pair;
+  // Of elements that do not turn, a thread has two neighbours.
+  let turned_pairs = uniforms.rotaryDim / 2;
+  let turns = pair < turned_pairs;
+  let low = select(2 * pair, pair, turns);
+  let apart = select(1u, turned_pairs, turns);
+  let at = (i / half) * uniforms.headDim + low;
   // Read beside the rest: the GPU waits once for what is not at hand.
   let cache_row = index[row];
   ${read("a", "at", "f32")}
-  ${read("b", "(at + half)", "f32")}
-  let turn = table[positions[row] * half + pair];
+  ${read("b", "(at + apart)", "f32")}
+  let turn = select(vec2f(1, 0), table[positions[row] * turned_pairs + min(pair, turned_pairs - 1)], turns);
   let turned = vec2f(a * turn.x - b * turn.y, b * turn.x + a * turn.y);
   if (head < uniforms.heads) {
     qkv[at] = turned.x;
-    qkv[at + half] = turned.y;
+    qkv[at + apart] = turned.y;
     return;
   }
   if (cache_row >= uniforms.cacheRows) { return; }
   let kv_head = head - uniforms.heads;
-  let target_at = (cache_row * uniforms.kvHeads + kv_head % uniforms.kvHeads) * uniforms.headDim + pair;
+  let target_at = (cache_row * uniforms.kvHeads + kv_head % uniforms.kvHeads) * uniforms.headDim + low;
   if (kv_head < uniforms.kvHeads) {
     keys[target_at] = turned.x;
-    keys[target_at + half] = turned.y;
+    keys[target_at + apart] = turned.y;
   } else {
     values[target_at] = a;
-    values[target_at + half] = b;
+    values[target_at + apart] = b;
   }
 }
 `;
@@ -93,7 +106,7 @@ export const ropeCache: Kernel<Buffers, Uniforms> = defineKernel({
       dtypes: ["float32"],
       doc: "(rows, heads + 2 kvHeads, headDim), row-major: queries, turned in place, then keys, then values",
     },
-    table: { access: "read", dtypes: ["float32"], doc: "(positions, headDim / 2, 2): cosine, sine" },
+    table: { access: "read", dtypes: ["float32"], doc: "(positions, rotaryDim / 2, 2): cosine, sine" },
     positions: { access: "read", dtypes: ["uint32"], doc: "(rows)" },
     index: { access: "read", dtypes: ["uint32"], doc: "(rows): the row's place in the caches" },
     keys: { access: "read_write", dtypes: ["float32"], doc: "(cacheRows, kvHeads, headDim), row-major" },
@@ -101,51 +114,46 @@ export const ropeCache: Kernel<Buffers, Uniforms> = defineKernel({
   },
   uniforms,
   launch(call, limits) {
-    const { headDim } = call.uniforms;
-    if (headDim % 2 !== 0 || headDim === 0) {
-      throw new RangeError(`Cannot rotate heads of ${headDim}: the size must be even and positive`);
-    }
+    checkRotary(call.uniforms.headDim, call.uniforms.rotaryDim);
     return launchFrom(held("qkv", "read_write"), call, limits);
   },
   consume: {
     buffer: "qkv",
     launch(call, limits, parts) {
-      const { rows, heads, kvHeads, headDim } = call.uniforms;
-      return parts.count === rows * (heads + 2 * kvHeads) * headDim && headDim % 2 === 0
+      const { rows, heads, kvHeads, headDim, rotaryDim } = call.uniforms;
+      checkRotary(headDim, rotaryDim);
+      return parts.count === rows * (heads + 2 * kvHeads) * headDim
         ? launchFrom(parts.source("qkv"), call, limits)
         : undefined;
     },
   },
-  reference({ qkv, table, positions, index, keys, values }, { rows, heads, kvHeads, headDim, cacheRows }) {
-    const half = headDim / 2, width = kvHeads * headDim;
+  reference({ qkv, table, positions, index, keys, values }, uniforms) {
+    const { rows, heads, kvHeads, headDim, rotaryDim, cacheRows } = uniforms;
+    const half = rotaryDim / 2, width = kvHeads * headDim;
     for (let r = 0; r < rows; r++) {
       const queries = r * (heads + 2 * kvHeads) * headDim;
-      const turned = queries + heads * headDim, copied = turned + width;
-      for (let at = queries; at < copied; at += headDim) {
+      const toCache = queries + heads * headDim;
+      for (let at = queries; at < toCache + width; at += headDim) {
+        const head = Array.from({ length: headDim }, (_, i) => qkv[at + i]);
         for (let i = 0; i < half; i++) {
-          const turn = positions[r] * headDim + 2 * i;
+          const turn = positions[r] * rotaryDim + 2 * i;
           const cos = table[turn], sin = table[turn + 1];
-          const a = qkv[at + i], b = qkv[at + half + i];
-          const first = a * cos - b * sin, second = b * cos + a * sin;
-          if (at < turned) {
-            qkv[at + i] = first;
-            qkv[at + half + i] = second;
-          } else if (index[r] < cacheRows) {
-            const target = index[r] * width + at - turned + i;
-            keys[target] = first;
-            keys[target + half] = second;
-          }
+          const a = head[i], b = head[i + half];
+          head[i] = a * cos - b * sin;
+          head[i + half] = b * cos + a * sin;
         }
+        if (at < toCache) qkv.set(head, at);
+        else if (index[r] < cacheRows) keys.set(head, index[r] * width + at - toCache);
       }
       if (index[r] >= cacheRows) continue;
-      for (let i = 0; i < width; i++) values[index[r] * width + i] = qkv[copied + i];
+      for (let i = 0; i < width; i++) values[index[r] * width + i] = qkv[toCache + width + i];
     }
   },
-  wasm: ({ rows, heads, kvHeads, headDim, cacheRows }) => ({
+  wasm: ({ rows, heads, kvHeads, headDim, rotaryDim, cacheRows }) => ({
     function: "rope_cache",
     args: [
       ...["qkv", (heads + 2 * kvHeads) * headDim, "table", "positions", "index", "keys", "values"],
-      ...[rows, heads, kvHeads, headDim, cacheRows],
+      ...[rows, heads, kvHeads, headDim, rotaryDim, cacheRows],
     ],
   }),
   tolerance: 1e-6,

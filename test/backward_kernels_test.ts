@@ -21,6 +21,10 @@ import { loraLinear } from "../kernels/lora_linear.ts";
 import { bitsOf } from "../kernels/record.ts";
 import { rmsNorm } from "../kernels/rms_norm.ts";
 import { rmsNormBackward } from "../kernels/rms_norm_backward.ts";
+import { geluGate, geluGateBackward } from "../kernels/gelu_gate.ts";
+import { geluNewGate, geluNewGateBackward } from "../kernels/gelu_new_gate.ts";
+import { multiplyByBackward } from "../kernels/multiply_by.ts";
+import { reluGate, reluGateBackward } from "../kernels/relu_gate.ts";
 import { rope } from "../kernels/rope.ts";
 import { ropeBackward } from "../kernels/rope_backward.ts";
 import { scaleColumns } from "../kernels/scale_columns.ts";
@@ -54,6 +58,10 @@ const training = [
   ropeBackward,
   scaleColumnsBackward,
   siluGateBackward,
+  geluGateBackward,
+  geluNewGateBackward,
+  multiplyByBackward,
+  reluGateBackward,
   sumOfSquares,
   tileFactors,
   topSoftmax,
@@ -68,6 +76,9 @@ const training = [
 
 /** References are plain loops, so they run on float64 as well; the kernels' types do not say so. */
 const asFloat32 = (array: Float64Array): Float32Array => array as unknown as Float32Array;
+
+/** No cap, or one that scores of tests reach. */
+const softcaps = fc.constantFrom(0, 0.7, 3);
 
 const zeros = (n: number): Float32Array => asFloat32(new Float64Array(n));
 
@@ -143,17 +154,18 @@ test("rms_norm_backward adds the gradient of rms_norm by its input", () => {
 });
 
 test("rope_backward is the gradient of rope, and undoes it", () => {
-  property([seed, size(3), size(3), size(4)], (seed, rows, heads, half) => {
+  property([seed, size(3), size(3), size(4), fc.nat(2)], (seed, rows, heads, half, rest) => {
     const random = randomSource(seed);
-    const headDim = 2 * half, positions = Uint32Array.from({ length: rows }, () => Math.floor(5 * random()));
-    const table = numbers(5 * headDim, random);
+    const rotaryDim = 2 * half, headDim = rotaryDim + 2 * rest;
+    const positions = Uint32Array.from({ length: rows }, () => Math.floor(5 * random()));
+    const table = numbers(5 * rotaryDim, random);
     for (let i = 0; i < table.length; i += 2) {
       const angle = table[i];
       table[i] = Math.cos(angle);
       table[i + 1] = Math.sin(angle);
     }
     const x = numbers(rows * heads * headDim, random), dy = numbers(x.length, random);
-    const uniforms = { rows, heads, headDim };
+    const uniforms = { rows, heads, headDim, rotaryDim };
     const dx = dy.slice();
     ropeBackward.reference({ dx, table, positions }, uniforms);
     assertGradient(dx, x, () => {
@@ -166,42 +178,55 @@ test("rope_backward is the gradient of rope, and undoes it", () => {
   });
 });
 
-test("silu_gate_backward gives both gradients of silu_gate", () => {
-  property([seed, size(20)], (seed, count) => {
-    const random = randomSource(seed);
-    const gate = numbers(count, random).map((value) => 4 * value), up = numbers(count, random);
-    const dy = numbers(count, random), y = zeros(count), dgate = zeros(count), dup = zeros(count);
-    siluGateBackward.reference({ dy, gate, up, dgate, dup }, { count });
-    const loss = () => {
-      siluGate.reference({ gate, up, y }, { count });
-      return dot(y, dy);
-    };
-    assertGradient(dgate, gate, loss);
-    assertGradient(dup, up, loss);
+const gates = [
+  [siluGate, siluGateBackward],
+  [geluGate, geluGateBackward],
+  [geluNewGate, geluNewGateBackward],
+  [reluGate, reluGateBackward],
+] as const;
+
+for (const [gateKernel, gateBackward] of gates) {
+  test(`${gateBackward.name} gives both gradients of ${gateKernel.name}`, () => {
+    property([seed, size(20)], (seed, count) => {
+      const random = randomSource(seed);
+      const gate = numbers(count, random).map((value) => 4 * value), up = numbers(count, random);
+      const dy = numbers(count, random), y = zeros(count), dgate = zeros(count), dup = zeros(count);
+      gateBackward.reference({ dy, gate, up, dgate, dup }, { count });
+      const loss = () => {
+        gateKernel.reference({ gate, up, y }, { count });
+        return dot(y, dy);
+      };
+      assertGradient(dgate, gate, loss);
+      assertGradient(dup, up, loss);
+    });
   });
-});
+}
 
 test("causal_attention_backward gives the gradients of causal_attention over packed documents", () => {
   const documents = fc.array(size(4), { minLength: 1, maxLength: 3 });
-  property([seed, documents, size(2), size(2), size(3)], (seed, documents, kvHeads, group, headDim) => {
-    const random = randomSource(seed);
-    const uniforms = sizesOf({ documents, heads: group * kvHeads, kvHeads, headDim });
-    const { rows, heads } = uniforms;
-    const own = rows * heads * headDim, shared = rows * kvHeads * headDim;
-    const q = numbers(own, random), k = numbers(shared, random), v = numbers(shared, random);
-    const dy = numbers(own, random), y = zeros(own), logsumexp = zeros(rows * heads);
-    const { first, last } = bounds(documents);
-    const loss = () => {
-      causalAttention.reference({ q, k, v, first, y, logsumexp }, uniforms);
-      return dot(y, dy);
-    };
-    loss();
-    const dq = zeros(own), dk = zeros(shared), dv = zeros(shared);
-    causalAttentionBackward.reference({ q, k, v, y, dy, logsumexp, first, last, dq, dk, dv }, uniforms);
-    assertGradient(dq, q, loss);
-    assertGradient(dk, k, loss);
-    assertGradient(dv, v, loss);
-  });
+  const shape = fc.record({ kvHeads: size(2), headDim: size(3), window: fc.nat(3), softcap: softcaps });
+  property(
+    [seed, documents, size(2), shape],
+    (seed, documents, group, { kvHeads, headDim, window, softcap }) => {
+      const random = randomSource(seed);
+      const uniforms = sizesOf({ documents, heads: group * kvHeads, kvHeads, headDim, window, softcap });
+      const { rows, heads } = uniforms;
+      const own = rows * heads * headDim, shared = rows * kvHeads * headDim;
+      const q = numbers(own, random), k = numbers(shared, random), v = numbers(shared, random);
+      const dy = numbers(own, random), y = zeros(own), logsumexp = zeros(rows * heads);
+      const { first, last } = bounds(documents);
+      const loss = () => {
+        causalAttention.reference({ q, k, v, first, y, logsumexp }, uniforms);
+        return dot(y, dy);
+      };
+      loss();
+      const dq = zeros(own), dk = zeros(shared), dv = zeros(shared);
+      causalAttentionBackward.reference({ q, k, v, y, dy, logsumexp, first, last, dq, dk, dv }, uniforms);
+      assertGradient(dq, q, loss);
+      assertGradient(dk, k, loss);
+      assertGradient(dv, v, loss);
+    },
+  );
 });
 
 test("causal_attention gives packed documents what each gets alone", () => {
@@ -230,7 +255,7 @@ test("causal_attention gives packed documents what each gets alone", () => {
 });
 
 test("cross_entropy_head gives the gradient of its scaled losses, and zeros without a target", () => {
-  property([seed, size(4), size(5), size(6)], (seed, rows, dim, vocab) => {
+  property([seed, size(4), size(5), size(6), softcaps], (seed, rows, dim, vocab, softcap) => {
     const random = randomSource(seed);
     const hidden = numbers(rows * dim, random), weight = numbers(vocab * dim, random);
     const targets = Uint32Array.from(
@@ -238,7 +263,7 @@ test("cross_entropy_head gives the gradient of its scaled losses, and zeros with
       () => random() < 0.3 ? noTarget : Math.floor(random() * vocab),
     );
     const losses = zeros(rows).fill(NaN), dhidden = zeros(rows * dim).fill(NaN);
-    const uniforms = { rows, dim, vocab, scale: 0.25 };
+    const uniforms = { rows, dim, vocab, scale: 0.25, softcap };
     crossEntropyHead.reference({ hidden, weight, targets, losses, dhidden }, uniforms);
     targets.forEach((target, r) => {
       if (target !== noTarget) return;
@@ -262,7 +287,7 @@ test("cross_entropy_loss of equal logits is the logarithm of the vocabulary", ()
       targets: new Uint32Array([3, 10]),
       losses,
     };
-    run(arrays, { rows: 2, dim: 1, vocab: 10, scale: 1 });
+    run(arrays, { rows: 2, dim: 1, vocab: 10, scale: 1, softcap: 0 });
     assert.ok(Math.abs(losses[0] - Math.log(10)) < 1e-6);
     assert.equal(losses[1], 0);
   }
@@ -492,13 +517,13 @@ test("training kernels refuse sizes that no launch can hold for", () => {
   const launch =
     <B extends string, U extends string>(kernel: Kernel<B, U>, uniforms: Record<U, number>) => () =>
       kernel.launch({ uniforms, dtypes: float32 as Record<B, "float32"> }, portableLimits);
-  const sizes = { rows: 1, heads: 2, kvHeads: 1, headDim: 4, scale: 1 };
+  const sizes = { rows: 1, heads: 2, kvHeads: 1, headDim: 4, window: 0, scale: 1, softcap: 0 };
   for (const kernel of [causalAttention, causalAttentionBackward]) {
     assert.throws(launch(kernel as unknown as Kernel, { ...sizes, headDim: 257 }), RangeError);
     assert.throws(launch(kernel as unknown as Kernel, { ...sizes, kvHeads: 3 }), RangeError);
   }
   assert.throws(launch(linearTransposed, { rows: 1, in: 0, out: 1, accumulate: 0 }), RangeError);
-  assert.throws(launch(ropeBackward, { rows: 1, heads: 1, headDim: 3 }), RangeError);
-  assert.throws(launch(crossEntropyHead, { rows: 1, dim: 1, vocab: 0, scale: 1 }), RangeError);
+  assert.throws(launch(ropeBackward, { rows: 1, heads: 1, headDim: 3, rotaryDim: 3 }), RangeError);
+  assert.throws(launch(crossEntropyHead, { rows: 1, dim: 1, vocab: 0, scale: 1, softcap: 0 }), RangeError);
   assert.throws(launch(loraBackward, { rows: 1, in: 1, out: 1, rank: 0, offset: 0, scale: 1 }), RangeError);
 });

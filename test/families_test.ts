@@ -4,23 +4,70 @@ import { cpuDevice } from "../mod.ts";
 import { families } from "../src/models/families.ts";
 import { devicesForLongTests } from "./devices.ts";
 import { type FamilyCase, familyContract } from "./family_contract.ts";
-import { decoderGoldens, tokenizerGoldens, trainingGoldens } from "./family_goldens.ts";
+import { decoderGoldens, logitsGoldens, tokenizerGoldens, trainingGoldens } from "./family_goldens.ts";
 
-/** A small model of every family. */
+/** A small model of every family, and of what its types differ in. */
 const cases: readonly FamilyCase[] = [
   { name: "llama", folder: "training/base" },
   { name: "gpt2", folder: "families/gpt2/base" },
 ];
 
-test("families: every one has a model that the contract is tested with", () => {
-  assert.equal(cases.length, families.length);
-  cases.forEach(({ name }, i) => assert.ok(families[i].modelTypes.includes(name), name));
+/** Model types, by the folders of their goldens. */
+const types = {
+  qwen3: "qwen3",
+  mistral: "mistral",
+  qwen2: "qwen2",
+  phi3: "phi3",
+  smollm3: "smollm3",
+  granite: "granite",
+  olmo2: "olmo2",
+  gemma2: "gemma2",
+  gemma3: "gemma3_text",
+} as const;
+
+/** Models whose configs say something else than those, by their types. */
+const variants = {
+  "gemma": "gemma",
+  "gemma2-plain": "gemma2",
+  "gemma2-capped": "gemma2",
+  "gemma3-old": "gemma3_text",
+  "qwen3-windows": "qwen3",
+  "qwen2-windows": "qwen2",
+  "mistral-heads": "mistral",
+  "phi3-partial": "phi3",
+  "smollm3-windows": "smollm3",
+  "granite-biases": "granite",
+  "olmo2-biases": "olmo2",
+  "llama-gelu": "llama",
+} as const;
+
+test("families: every type has a model that the contract is tested with", () => {
+  const tested = new Set([
+    ...cases.map(({ name }) => name),
+    ...Object.values(types),
+    ...Object.values(variants),
+  ]);
+  assert.deepEqual(families.flatMap(({ modelTypes }) => [...modelTypes]).sort(), [...tested].sort());
 });
 
 for (const device of await devicesForLongTests()) {
   for (const family of cases) familyContract(device, family);
   decoderGoldens(device, "gpt2", ["fourierft", "lora"]);
   trainingGoldens(device, "gpt2", ["fourierft", "lora"]);
+  for (const folder of Object.keys(types)) logitsGoldens(device, folder, ["fourierft"]);
 }
 
-tokenizerGoldens(cpuDevice(), "gpt2");
+const cpu = cpuDevice();
+for (const [folder, name] of Object.entries(types)) {
+  familyContract(cpu, { name, folder: `families/${folder}/base` });
+}
+for (const folder of [...Object.keys(types), "phi3-longrope"]) {
+  decoderGoldens(cpu, folder, ["fourierft", "lora"]);
+}
+for (const [variant, type] of Object.entries(variants)) {
+  const folder = `variants/${variant}`;
+  familyContract(cpu, { name: `${variant} (${type})`, folder: `families/${folder}/base` });
+  decoderGoldens(cpu, folder, ["fourierft", "lora"]);
+  trainingGoldens(cpu, folder, ["fourierft", "lora"]);
+}
+for (const folder of ["gpt2", ...Object.keys(types)]) tokenizerGoldens(cpu, folder);

@@ -145,7 +145,7 @@ function largestGap(a: ArrayLike<number>, b: ArrayLike<number>): number {
 }
 
 function near(a: ArrayLike<number>, b: ArrayLike<number>, what: string): void {
-  const gap = largestGap(a, b), bound = 2e-5 * Math.max(1, ...Array.from(b));
+  const gap = largestGap(a, b), bound = 4e-5 * Math.max(1, ...Array.from(b));
   assert.ok(gap <= bound, `${what}: losses differ by ${gap}`);
 }
 

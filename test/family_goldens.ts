@@ -22,6 +22,7 @@ import { openAdapterStore, openFolder } from "../src/runtime/mod.ts";
 import { Bank } from "../src/adapters/bank.ts";
 import { Runner } from "../src/engine/runner.ts";
 import { openWeights, readConfig } from "../src/models/families.ts";
+import { fixedRopeLength } from "../src/models/rope.ts";
 import { linearWeights, loadModel, type Model } from "../src/models/model.ts";
 import { linearStep } from "../src/models/weights.ts";
 import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
@@ -72,6 +73,11 @@ class Files {
       return [key, tensor(toFloat32(view), view.shape)];
     }));
   }
+
+  /** An adapter; undefined for the base. */
+  async adapter(name: string): Promise<LoadedAdapter | undefined> {
+    return name === "base" ? undefined : await loadAdapter(await openFolder(this.path(`adapters/${name}`)));
+  }
 }
 
 async function openBase(device: Device, files: Files): Promise<Model> {
@@ -119,27 +125,33 @@ async function lastLogits(
   return await Promise.all(prompts.map((_, i) => runner.logits(i)));
 }
 
-/** Tests logits, greedy ids and adapted modules, of the base model and of each adapter. */
-export function decoderGoldens(device: Device, family: string, adapters: readonly string[]): void {
+/** Tests logits, of the base model and of each adapter. */
+export function logitsGoldens(device: Device, family: string, adapters: readonly string[]): void {
   const files = new Files(family);
   for (const name of ["base", ...adapters]) {
-    const golden = files.json<DecoderGolden>(`golden/${name}.json`);
-    const tensors = files.tensors(`golden/${name}.safetensors`);
-
-    const adapterOf = async () =>
-      name === "base" ? undefined : await loadAdapter(await openFolder(files.path(`adapters/${name}`)));
-
     test(`${family} ${name} on ${device.kind}: logits after three prompts are transformers'`, async () => {
-      const prompts = golden.cases.map(({ prompt }) => prompt);
+      const { cases } = files.json<DecoderGolden>(`golden/${name}.json`);
+      const tensors = files.tensors(`golden/${name}.safetensors`);
+      const prompts = cases.map(({ prompt }) => prompt);
       const found = await lastLogits(device, await openBase(device, files), {
         prompts,
-        adapter: await adapterOf(),
+        adapter: await files.adapter(name),
       });
-      for (const [i, { last_logits: key }] of golden.cases.entries()) {
+      for (const [i, { last_logits: key }] of cases.entries()) {
         const off = Math.max(...tensors.get(key)!.data.map((logit, id) => Math.abs(logit - found[i][id])));
         assert.ok(off <= 1e-4, `case ${i}: a logit is off by ${off}`);
       }
     });
+  }
+}
+
+/** Tests logits, greedy ids and adapted modules, of the base model and of each adapter. */
+export function decoderGoldens(device: Device, family: string, adapters: readonly string[]): void {
+  logitsGoldens(device, family, adapters);
+  const files = new Files(family);
+  for (const name of ["base", ...adapters]) {
+    const golden = files.json<DecoderGolden>(`golden/${name}.json`);
+    const tensors = files.tensors(`golden/${name}.safetensors`);
 
     test(`${family} ${name} on ${device.kind}: greedy ids and log-probabilities are transformers', prompts cut or not`, async () => {
       for (const maxStepTokens of [256, 7]) {
@@ -152,13 +164,19 @@ export function decoderGoldens(device: Device, family: string, adapters: readonl
         const answers = await Promise.all(
           golden.cases.map(({ prompt }) => greedy(engine, { promptTokenIds: prompt, adapter })),
         );
-        for (const [i, { greedy, greedy_with_cache: cached, logprobs }] of golden.cases.entries()) {
+        const config = await readConfig(await openFolder(files.path("base")));
+        for (const [i, { prompt, greedy, greedy_with_cache: cached, logprobs }] of golden.cases.entries()) {
           const { ids, logprobs: found } = answers[i];
-          assert.deepEqual(ids, cached ?? greedy, `case ${i}`);
-          if (cached) continue;
-          found.forEach((value, at) =>
-            assert.ok(Math.abs(value - logprobs[at]) <= 1e-4, `case ${i}, token ${at}: ${value}`)
-          );
+          // Goldens with a cache are not those of models that run a sequence anew: transformers 5.17 feeds them the
+          // last token alone then, and the rest is forgotten.
+          const keepsKeys = config.rerunBeyond === undefined;
+          assert.deepEqual(ids, keepsKeys ? cached ?? greedy : greedy, `case ${i}`);
+          // Up to this length a pass without a cache has the same keys.
+          const same = keepsKeys ? fixedRopeLength(config) : Infinity;
+          found.forEach((value, at) => {
+            if (at > 0 && prompt.length + at > same) return;
+            assert.ok(Math.abs(value - logprobs[at]) <= 1e-4, `case ${i}, token ${at}: ${value}`);
+          });
         }
       }
     });
@@ -166,7 +184,7 @@ export function decoderGoldens(device: Device, family: string, adapters: readonl
     for (const { path, x, y, shape: [out, inSize] } of golden.modules ?? []) {
       test(`${family} ${name} on ${device.kind}: ${path} gives what PEFT's gives, bias included`, async () => {
         const model = await openBase(device, files);
-        const { method, modules } = (await adapterOf())!;
+        const { method, modules } = (await files.adapter(name))!;
         const input = tensors.get(x)!, rows = input.shape[0];
         const io = { x: device.upload(input), y: device.alloc([rows, out], "float32") };
         const index = model.linears.findIndex((linear) => linear.path === path);

@@ -55,7 +55,7 @@ test("joinNeighbours makes a product and its adapters one launch, whose sum is t
   const turned = step(
     ropeCache,
     { qkv: y, table: zeros(8, 8), positions, index, keys: kv, values: zeros(4, 8) },
-    { rows: 1, heads: 2, kvHeads: 1, headDim: 8, cacheRows: 4 },
+    { rows: 1, heads: 2, kvHeads: 1, headDim: 8, rotaryDim: 8, cacheRows: 4 },
   );
   const gated = step(siluGateUp, { gateUp: y, y: zeros(1, 16) }, { rows: 1, dim: 16 });
   assert.deepEqual(launches([product, adapted]), [made, `${made} of sums`]);
@@ -131,7 +131,7 @@ const cases: readonly Joined[] = [
     ...{ in: 24, outs: [32, 16, 16], adapters: [30] },
     reader: {
       kernel: anyKernel(ropeCache),
-      words: { rows: 1, heads: 4, kvHeads: 2, headDim: 8, cacheRows: 5 },
+      words: { rows: 1, heads: 4, kvHeads: 2, headDim: 8, rotaryDim: 6, cacheRows: 5 },
       arrays: (random) => ({
         table: turns(9, 8),
         positions: Uint32Array.of(7),

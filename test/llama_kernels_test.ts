@@ -180,7 +180,7 @@ test("rope turns (1, 0) to cosine and sine, keeps lengths, and products depend o
     const copy = x.slice();
     rope.reference(
       { x: copy, table, positions: new Uint32Array([position]) },
-      { rows: 1, heads: 1, headDim: 4 },
+      { rows: 1, heads: 1, headDim: 4, rotaryDim: 4 },
     );
     return copy;
   };
@@ -207,13 +207,13 @@ test("ropeCache is rope of q and k, with k and v written where the index says, a
   const got = { qkv: qkv.slice(), keys: keys.slice(), values: values.slice() };
   // The second row is past the cache's end, and the cache's first row nobody's.
   const index = new Uint32Array([1, 2, 7]);
-  ropeCache.reference({ ...got, table, positions, index }, { rows: 3, ...sizes, cacheRows: 2 });
+  ropeCache.reference({ ...got, table, positions, index }, { rows: 3, ...sizes, rotaryDim: 4, cacheRows: 2 });
   for (let r = 0; r < 3; r++) {
     const row = qkv.subarray(r * 28, (r + 1) * 28);
     const turned = row.slice(0, width + kvWidth);
     rope.reference(
       { x: turned, table, positions: positions.subarray(r, r + 1) },
-      { rows: 1, heads: 5, headDim: 4 },
+      { rows: 1, heads: 5, headDim: 4, rotaryDim: 4 },
     );
     assert.deepEqual(got.qkv.subarray(r * 28, r * 28 + width), turned.subarray(0, width));
     assert.deepEqual(got.qkv.subarray(r * 28 + width, (r + 1) * 28), row.subarray(width));
@@ -253,7 +253,17 @@ test("attention to one key gives its value, whatever the query", () => {
     lastKey: new Uint32Array([0]),
     y: new Float32Array(12).fill(NaN),
   };
-  const uniforms = { rows: 1, heads: 4, kvHeads: 2, headDim: 3, qStride: 12, cacheRows: 4, scale: 1 };
+  const uniforms = {
+    rows: 1,
+    heads: 4,
+    kvHeads: 2,
+    headDim: 3,
+    qStride: 12,
+    cacheRows: 4,
+    window: 0,
+    scale: 1,
+    softcap: 0,
+  };
   const [a, b] = [values.subarray(18, 21), values.subarray(21, 24)];
   for (const { y } of both(attention, arrays, uniforms)) close(y, [...a, ...a, ...b, ...b]);
 });
@@ -271,7 +281,17 @@ test("attention with equal keys gives the mean of the values from first to first
       lastKey: new Uint32Array([position]),
       y: new Float32Array(2).fill(NaN),
     };
-    const uniforms = { rows: 1, heads: 1, kvHeads: 1, headDim: 2, qStride: 2, cacheRows, scale: 1 };
+    const uniforms = {
+      rows: 1,
+      heads: 1,
+      kvHeads: 1,
+      headDim: 2,
+      qStride: 2,
+      cacheRows,
+      window: 0,
+      scale: 1,
+      softcap: 0,
+    };
     const mean = [0, 1].map((i) => {
       let sum = 0;
       for (let j = first; j <= first + position; j++) sum += values[2 * j + i];
@@ -290,7 +310,17 @@ test("attention weighs two keys by the softmax of scaled products, and huge scor
     lastKey: new Uint32Array([1, 1]),
     y: new Float32Array(2).fill(NaN),
   };
-  const uniforms = { rows: 2, heads: 1, kvHeads: 1, headDim: 1, qStride: 1, cacheRows: 2, scale: 0.5 };
+  const uniforms = {
+    rows: 2,
+    heads: 1,
+    kvHeads: 1,
+    headDim: 1,
+    qStride: 1,
+    cacheRows: 2,
+    window: 0,
+    scale: 0.5,
+    softcap: 0,
+  };
   const e = Math.exp(-2);
   for (const { y } of both(attention, arrays, uniforms)) close(y, [(10 * e + 20) / (1 + e), 20]);
 });
@@ -306,7 +336,17 @@ test("attention.launch refuses head sizes and groups it has no room for", () => 
   } as const;
   const launch = (headDim: number, kvHeads: number) => () =>
     attention.launch({
-      uniforms: { rows: 1, heads: 4, kvHeads, headDim, qStride: 4 * headDim, cacheRows: 8, scale: 1 },
+      uniforms: {
+        rows: 1,
+        heads: 4,
+        kvHeads,
+        headDim,
+        qStride: 4 * headDim,
+        cacheRows: 8,
+        window: 0,
+        scale: 1,
+        softcap: 0,
+      },
       dtypes,
     }, portableLimits);
   assert.throws(launch(257, 4), RangeError);

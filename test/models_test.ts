@@ -190,11 +190,15 @@ test("parseLlamaConfig fills in what older files leave out, by family", () => {
   const biased = parseLlamaConfig(fields("llama-bias-tied"));
   assert.deepEqual([biased.qkvBias, biased.outputBias, biased.mlpBias], [true, true, true]);
   const windowed = parseLlamaConfig({ ...fields("mistral-sharded"), sliding_window: 40 });
-  assert.equal(windowed.maxPositions, 40);
+  assert.deepEqual([windowed.maxPositions, windowed.layerKinds.map(({ window }) => window)], [256, [40, 40]]);
   // What transformers takes where a file says nothing is not what null says.
   const { sliding_window: _window, max_position_embeddings: _max, ...mistral } = fields("mistral-sharded");
-  assert.equal(parseLlamaConfig(mistral).maxPositions, 4096);
-  assert.equal(parseLlamaConfig({ ...mistral, sliding_window: null }).maxPositions, 4096 * 32);
+  const lengths = (fields: Record<string, unknown>) => {
+    const { maxPositions, layerKinds: [{ window }] } = parseLlamaConfig(fields);
+    return [maxPositions, window];
+  };
+  assert.deepEqual(lengths(mistral), [4096 * 32, 4096]);
+  assert.deepEqual(lengths({ ...mistral, sliding_window: null }), [4096 * 32, undefined]);
   const { num_key_value_heads: _heads, ...eight }: Record<string, unknown> = { ...mistral, head_dim: 2 };
   assert.equal(parseLlamaConfig({ ...eight, num_attention_heads: 8 }).kvHeads, 8);
   assert.equal(parseLlamaConfig({ ...eight, num_attention_heads: 16 }).kvHeads, 8);
@@ -208,9 +212,9 @@ test("parseLlamaConfig fills in what older files leave out, by family", () => {
 
 /** Every way a config is refused: the changed fields, and the one the message must name. */
 const refused: readonly (readonly [Record<string, unknown>, RegExp])[] = [
-  [{ model_type: "bert" }, /"model_type" = "bert": supported are llama, mistral, qwen2 and gpt2/],
+  [{ model_type: "bert" }, /"model_type" = "bert": supported are llama, mistral, .*, gemma3_text and gpt2/],
   [{ model_type: undefined }, /"model_type"/],
-  [{ hidden_act: "gelu" }, /"hidden_act" = "gelu"/],
+  [{ hidden_act: "gelu_fast" }, /"hidden_act" = "gelu_fast"/],
   [{ num_attention_heads: 0 }, /"num_attention_heads" = 0/],
   [{ num_attention_heads: 2.5 }, /"num_attention_heads" = 2\.5: it must be a positive integer/],
   [{ num_key_value_heads: 3 }, /"num_key_value_heads" = 3: it must divide num_attention_heads = 4/],
@@ -245,7 +249,10 @@ const refused: readonly (readonly [Record<string, unknown>, RegExp])[] = [
     { original_max_position_embeddings: 0, rope_parameters: { rope_type: "yarn", factor: 2 } },
     /"original_max_position_embeddings" = 0/,
   ],
-  [{ model_type: "qwen2", layer_types: ["full_attention", "sliding_attention"] }, /"layer_types"/],
+  [
+    { model_type: "qwen2", layer_types: ["full_attention", "sliding_attention"] },
+    /"use_sliding_window" = undefined: layers with sliding attention need a window/,
+  ],
   [{ hidden_act: null }, /"hidden_act" = null/],
   [{ rope_parameters: { rope_type: "linear" } }, /"factor"/],
   [{ rope_parameters: { rope_type: "llama3", factor: 8 } }, /"low_freq_factor"/],
@@ -253,7 +260,7 @@ const refused: readonly (readonly [Record<string, unknown>, RegExp])[] = [
   [{ rope_parameters: [1] }, /"rope_parameters" = \[1\]/],
   [{ model_type: "mistral", sliding_window: "40" }, /"sliding_window" = "40": it must be a positive integer/],
   [{ quantization_config: { bits: 4 } }, /"quantization_config"/],
-  [{ use_sliding_window: true }, /"use_sliding_window" = true/],
+  [{ model_type: "qwen2", use_sliding_window: "yes" }, /"use_sliding_window" = "yes"/],
 ];
 
 for (const [changes, rule] of refused) {
@@ -331,14 +338,29 @@ test("parseLlamaConfig's result for a real file is what the file says, field by 
     heads: 4,
     kvHeads: 2,
     headDim: 2,
+    activation: "silu",
     rmsNormEps: 1e-6,
     maxPositions: 256,
+    rotaryDim: 2,
     ropeTheta: 10000,
     ropeScaling: { type: "default" },
+    localRope: undefined,
+    layerKinds: [{ rope: "global" }, { rope: "global" }],
+    rerunBeyond: undefined,
     tieWordEmbeddings: false,
     qkvBias: false,
     outputBias: false,
     mlpBias: false,
+    fused: false,
+    norms: "before",
+    normOffset: 0,
+    qkNorm: undefined,
+    attentionScale: 1 / Math.sqrt(2),
+    embeddingScale: 1,
+    residualScale: 1,
+    logitScale: 1,
+    attentionSoftcap: undefined,
+    logitSoftcap: undefined,
     quantization: undefined,
   };
   assert.deepEqual(parseLlamaConfig(fields("mistral-sharded")), expected);

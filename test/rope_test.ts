@@ -130,7 +130,7 @@ test("parseLlamaConfig gives the length that a scaling is made for", () => {
   assert.equal(lengthOf(rope({ rope_type: "yarn", factor: 4 })), 400);
   assert.equal(lengthOf(rope({ rope_type: "yarn", factor: 1e300 })), 2 ** 30);
   const mistral = { model_type: "mistral", sliding_window: 70, ...rope({ rope_type: "linear", factor: 2 }) };
-  assert.equal(lengthOf(mistral), 70);
+  assert.equal(lengthOf(mistral), 200);
 });
 
 test("fixedRopeLength is where turns begin to depend on the length, and ropeTable is right up to there", () => {

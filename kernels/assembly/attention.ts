@@ -37,6 +37,17 @@ function score(
   }
 }
 
+/** scores = softcap tanh(scores / softcap), with whatever stands up to the next multiple of four. */
+function cap(scores: usize, count: usize, softcap: f32): void {
+  const end = ((count + 3) & ~3) << 2, factor = f32x4.splat(-2 / softcap), one = f32x4.splat(1);
+  for (let i: usize = 0; i < end; i += 16) {
+    const score = v128.load(scores + i), e = exp(f32x4.mul(f32x4.abs(score), factor));
+    const size = f32x4.mul(f32x4.splat(softcap), f32x4.div(f32x4.sub(one, e), f32x4.add(one, e)));
+    const sign = v128.and(score, i32x4.splat(0x80000000));
+    v128.store(scores + i, v128.or(size, sign));
+  }
+}
+
 /** Turns scores into weights of which the largest is 1, with zeros up to the next multiple of four; their sum. */
 function softmax(scores: usize, count: usize): f32 {
   const padded = (count + 3) & ~3;
@@ -114,13 +125,16 @@ export function attention(
   kvHeads: usize,
   headDim: usize,
   cacheRows: u32,
+  window: u32,
   scale: f32,
+  softcap: f32,
 ): void {
   const stride = (kvHeads * headDim) << 2, group = heads / kvHeads;
   for (let r: usize = 0; r < rows; r++) {
     const begin = <u64> load<u32>(first + (r << 2));
-    const behind = begin + <u64> load<u32>(lastKeys + (r << 2)) + 1;
-    const start = <usize> min(begin, <u64> cacheRows), end = <usize> min(behind, <u64> cacheRows);
+    const length = <u64> load<u32>(lastKeys + (r << 2)) + 1;
+    const behind = begin + length, skipped = window > 0 && length > window ? length - window : 0;
+    const start = <usize> min(begin + skipped, <u64> cacheRows), end = <usize> min(behind, <u64> cacheRows);
     const count = end - start;
     for (let h: usize = 0; h < heads; h++) {
       const from = q + ((r * qStride + h * headDim) << 2), to = y + ((r * yStride + h * headDim) << 2);
@@ -130,6 +144,7 @@ export function attention(
         continue;
       }
       score(from, keys + at, stride, count, headDim, scale, scratch);
+      if (softcap > 0) cap(scratch, count, softcap);
       const total = softmax(scratch, count);
       weigh(scratch, values + at, stride, count, headDim, <f32> 1 / total, to);
     }

@@ -11,6 +11,7 @@ export {
   add_transposed,
   embedding,
   fill,
+  qk_norm,
   rms_norm,
   rope,
   rope_cache,

@@ -36,6 +36,26 @@ export function rms_norm(
   }
 }
 
+/** Normalises the first heads of each row, in place: qHeads of qDim elements by one weight, then kHeads of kDim. */
+export function qk_norm(
+  x: usize,
+  stride: usize,
+  qWeight: usize,
+  kWeight: usize,
+  rows: usize,
+  qHeads: usize,
+  qDim: usize,
+  kHeads: usize,
+  kDim: usize,
+  eps: f64,
+): void {
+  for (let r: usize = 0; r < rows; r++) {
+    const q = x + ((r * stride) << 2), k = q + ((qHeads * qDim) << 2);
+    rms_norm(q, qDim, qWeight, q, qDim, qHeads, qDim, eps);
+    rms_norm(k, kDim, kWeight, k, kDim, kHeads, kDim, eps);
+  }
+}
+
 /** y[i] = gate[i] / (1 + e^-gate[i]) * up[i]. */
 export function silu_gate(gate: usize, up: usize, y: usize, count: usize): void {
   siluGateRows(gate, count, up, count, y, count, 1, count);
@@ -71,7 +91,7 @@ function silu(g: v128): v128 {
   return f32x4.div(g, f32x4.add(f32x4.splat(1), exp(f32x4.neg(g))));
 }
 
-/** Turns the pairs (x[i], x[i + headDim / 2]) of each head by table[positions[r], i]: cosine, sine. */
+/** Turns the pairs (x[i], x[i + rotaryDim / 2]) of each head by table[positions[r], i]: cosine, sine. */
 export function rope(
   x: usize,
   xStride: usize,
@@ -80,20 +100,21 @@ export function rope(
   rows: usize,
   heads: usize,
   headDim: usize,
+  rotaryDim: usize,
 ): void {
   for (let r: usize = 0; r < rows; r++) {
-    turn(x + ((r * xStride) << 2), turnOf(table, positions, r, headDim), heads, headDim);
+    turn(x + ((r * xStride) << 2), turnOf(table, positions, r, rotaryDim), heads, headDim, rotaryDim);
   }
 }
 
 /** The cosines and sines of row r's position. */
-function turnOf(table: usize, positions: usize, r: usize, headDim: usize): usize {
-  return table + (<usize> load<u32>(positions + (r << 2)) * headDim << 2);
+function turnOf(table: usize, positions: usize, r: usize, rotaryDim: usize): usize {
+  return table + (<usize> load<u32>(positions + (r << 2)) * rotaryDim << 2);
 }
 
 /** Turns heads that stand one after the other by one position's cosines and sines. */
-function turn(heads: usize, by: usize, count: usize, headDim: usize): void {
-  const half = headDim >> 1, vectors = half & ~3;
+function turn(heads: usize, by: usize, count: usize, headDim: usize, rotaryDim: usize): void {
+  const half = rotaryDim >> 1, vectors = half & ~3;
   for (let head: usize = 0; head < count; head++) {
     const at = heads + ((head * headDim) << 2), opposite = at + (half << 2);
     for (let i: usize = 0; i < vectors; i += 4) {
@@ -125,17 +146,18 @@ export function rope_cache(
   heads: usize,
   kvHeads: usize,
   headDim: usize,
+  rotaryDim: usize,
   cacheRows: u32,
 ): void {
   const width = (kvHeads * headDim) << 2;
   for (let r: usize = 0; r < rows; r++) {
-    const from = qkv + ((r * qkvStride) << 2), by = turnOf(table, positions, r, headDim);
-    turn(from, by, heads, headDim);
+    const from = qkv + ((r * qkvStride) << 2), by = turnOf(table, positions, r, rotaryDim);
+    turn(from, by, heads, headDim, rotaryDim);
     const place = load<u32>(index + (r << 2));
     if (place >= cacheRows) continue;
     const key = from + ((heads * headDim) << 2), to = keys + <usize> place * width;
     memory.copy(to, key, width);
-    turn(to, by, kvHeads, headDim);
+    turn(to, by, kvHeads, headDim, rotaryDim);
     memory.copy(values + <usize> place * width, key + width, width);
   }
 }

@@ -4,14 +4,20 @@
  * @module
  */
 import type { Arrays, TypedArray } from "../kernel.ts";
+import { softcapped } from "../softcap.ts";
+import type { uniforms } from "./wgsl.ts";
 
 type Buffers = "q" | "keys" | "values" | "first" | "lastKey" | "y";
-type Uniforms = "rows" | "heads" | "kvHeads" | "headDim" | "qStride" | "cacheRows" | "scale";
-type Sizes = Readonly<Record<Uniforms, number>>;
+type Sizes = Readonly<Record<keyof typeof uniforms, number>>;
 
 /** The keys a row attends to: cache rows `[start, end)`, never past the cache. */
-export function span(first: number, lastKey: number, cacheRows: number): [start: number, end: number] {
-  return [Math.min(first, cacheRows), Math.min(first + lastKey + 1, cacheRows)];
+export function span(
+  first: number,
+  lastKey: number,
+  { cacheRows, window }: Pick<Sizes, "cacheRows" | "window">,
+): [start: number, end: number] {
+  const skipped = window > 0 ? Math.max(0, lastKey + 1 - window) : 0;
+  return [Math.min(first + skipped, cacheRows), Math.min(first + lastKey + 1, cacheRows)];
 }
 
 /** A row's keys on the CPU: where they begin, and how many. All heads of a key are met together, as they lie. */
@@ -25,7 +31,8 @@ interface Row {
 }
 
 /** scores[h, j] = scale times head h of the query times key j, two keys and two elements a step. */
-function score({ q, keys }: Arrays<"q" | "keys">, row: Row, { heads, kvHeads, headDim, scale }: Sizes): void {
+function score({ q, keys }: Arrays<"q" | "keys">, row: Row, sizes: Sizes): void {
+  const { heads, kvHeads, headDim, scale, softcap } = sizes;
   const { begin, count, scores, stride } = row;
   const width = kvHeads * headDim, group = heads / kvHeads;
   for (let j = 0; j < count; j += 2) {
@@ -43,8 +50,8 @@ function score({ q, keys }: Arrays<"q" | "keys">, row: Row, { heads, kvHeads, he
         a += q[query + i] * keys[k0 + i];
         b += q[query + i] * keys[k1 + i];
       }
-      scores[h * stride + j] = a * scale;
-      scores[h * stride + j + 1] = b * scale;
+      scores[h * stride + j] = softcap > 0 ? softcapped(a * scale, softcap) : a * scale;
+      scores[h * stride + j + 1] = softcap > 0 ? softcapped(b * scale, softcap) : b * scale;
     }
   }
 }
@@ -80,9 +87,9 @@ function weigh(sums: Float64Array, values: TypedArray, row: Row, { heads, kvHead
 
 /** Attention on one core; see the kernel's documentation. */
 export function attentionCpu(arrays: Arrays<Buffers>, uniforms: Sizes): void {
-  const { rows, heads, kvHeads, headDim, qStride, cacheRows } = uniforms;
+  const { rows, heads, kvHeads, headDim, qStride } = uniforms;
   const { first, lastKey, y } = arrays;
-  const spans = Array.from({ length: rows }, (_, r) => span(first[r], lastKey[r], cacheRows));
+  const spans = Array.from({ length: rows }, (_, r) => span(first[r], lastKey[r], uniforms));
   const most = spans.reduce((most, [start, end]) => Math.max(most, end - start), 0);
   const stride = 4 * Math.ceil(most / 4);
   const scores = new Float64Array(heads * stride);

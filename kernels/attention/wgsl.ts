@@ -4,6 +4,7 @@
  * @module
  */
 import { uniformStruct, workgroupBuiltins, workgroupIndex } from "../kernel.ts";
+import { softcapText } from "../softcap.ts";
 
 /** Uniform words of the kernel. */
 export const uniforms = {
@@ -13,7 +14,11 @@ export const uniforms = {
   headDim: "u32",
   qStride: "u32",
   cacheRows: "u32",
+  /** Keys of a row, its own among them; 0: all before it. */
+  window: "u32",
   scale: "f32",
+  /** What scores are capped to by tanh; 0: not at all. */
+  softcap: "f32",
 } as const;
 
 /** Four elements of a head: one wide load where heads start at multiples of four elements. */
@@ -45,7 +50,10 @@ ${each(keyReads, (i) => `products += query[i + ${i}] * key${i};`)}
  * online: a tile that raises the maximum rescales what was summed, so no memory grows with the context. A head's size is
  * in the text, so that compilers know how many reads there are, and have several under way.
  */
-export function attentionWgsl(headDim: number, wide: boolean): string {
+export function attentionWgsl(
+  headDim: number,
+  { wide, capped }: { readonly wide: boolean; readonly capped: boolean },
+): string {
   const quads = Math.ceil(headDim / 4), slices = Math.floor(256 / quads);
   const whole = quads - quads % keyReads;
   return /* wgsl */ `
@@ -57,6 +65,7 @@ ${uniformStruct(uniforms)}
 @group(0) @binding(5) var<storage, read> lastKey: array<u32>;
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;
 ${["q", "keys", "values"].map((name) => quadLoad(name, wide)).join("\n")}
+${capped ? softcapText("f32") : ""}
 
 const quads = ${quads}u;
 const slices = ${slices}u;
@@ -90,9 +99,12 @@ fn main(${workgroupBuiltins}) {
   let kv_head = (id % uniforms.heads) / (uniforms.heads / uniforms.kvHeads);
   let kv_width = uniforms.kvHeads * uniforms.headDim;
   let kv_begin = kv_head * uniforms.headDim;
-  let start = min(first[row], uniforms.cacheRows);
+  let sequence = min(first[row], uniforms.cacheRows);
   let count = min(lastKey[row], uniforms.cacheRows - 1) + 1;
-  let end = start + min(count, uniforms.cacheRows - start);
+  let end = sequence + min(count, uniforms.cacheRows - sequence);
+  let outside = uniforms.window > 0 && lastKey[row] >= uniforms.window;
+  let skipped = select(0u, lastKey[row] - uniforms.window + 1, outside);
+  let start = sequence + min(skipped, end - sequence);
 
   let slice = local / quads;
   let quad = local % quads;
@@ -114,6 +126,7 @@ fn main(${workgroupBuiltins}) {
 ${whole > 0 ? keysText(whole) : ""}
       for (var i = ${whole}u; i < quads; i++) { products += query[i] * keys_quad(begin, i); }
       score = products.x + products.y + products.z + products.w;
+${capped ? "      score = softcapped(score, uniforms.softcap);" : ""}
     }
     let raised = max(maximum, largest(score, local));
     let rescale = exp(maximum - raised);

@@ -1,6 +1,9 @@
 import { gelu, geluBackward } from "../gelu.ts";
+import { geluGate, geluGateBackward } from "../gelu_gate.ts";
 import { geluNew, geluNewBackward } from "../gelu_new.ts";
+import { geluNewGate, geluNewGateBackward } from "../gelu_new_gate.ts";
 import { anyKernel, type Kernel, normals } from "../kernel.ts";
+import { reluGate, reluGateBackward } from "../relu_gate.ts";
 import { silu, siluBackward } from "../silu.ts";
 import { siluGate, siluGateBackward } from "../silu_gate.ts";
 import type { KernelCases } from "./case.ts";
@@ -22,7 +25,10 @@ const activations: readonly Kernel[] = [silu, siluBackward, gelu, geluBackward, 
 /** Cases of the activations in which large inputs matter. */
 export const activationCases: readonly KernelCases[] = [
   ...activations.map((kernel) => elementwiseCases(kernel, { cases: reaching("x") })),
-  ...[anyKernel(siluGate), anyKernel(siluGateBackward)].map((kernel) =>
-    elementwiseCases(kernel, { cases: reaching("gate"), bench: { count: 256 * 14336 } })
+  ...[siluGate, geluGate, geluNewGate, reluGate].map((kernel) =>
+    elementwiseCases(anyKernel(kernel), { cases: reaching("gate"), bench: { count: 256 * 14336 } })
+  ),
+  ...[siluGateBackward, geluGateBackward, geluNewGateBackward, reluGateBackward].map((kernel) =>
+    elementwiseCases(anyKernel(kernel), { cases: reaching("gate"), bench: { count: 256 * 14336 } })
   ),
 ];

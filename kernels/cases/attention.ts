@@ -12,14 +12,22 @@ interface CaseSizes {
   readonly cacheRows: number;
   /** Of each row; random within the cache if missing. */
   readonly lastKeys?: readonly number[];
+  readonly window?: number;
+  readonly softcap?: number;
 }
 
-function sized({ behind = 0, lastKeys, ...sizes }: CaseSizes): CaseOf<typeof attention> {
+function sized(
+  { behind = 0, lastKeys, window = 0, softcap = 0, ...sizes }: CaseSizes,
+): CaseOf<typeof attention> {
   const { rows, heads, kvHeads, headDim, cacheRows } = sizes;
   const qStride = heads * headDim + behind;
   return {
-    name: `${rows} rows, ${heads}/${kvHeads} heads of ${headDim}, cache of ${cacheRows}`,
-    uniforms: { ...sizes, qStride, scale: Math.fround(1 / Math.sqrt(headDim)) },
+    name: [
+      `${rows} rows, ${heads}/${kvHeads} heads of ${headDim}, cache of ${cacheRows}`,
+      ...window > 0 ? [`window ${window}`] : [],
+      ...softcap > 0 ? [`cap ${softcap}`] : [],
+    ].join(", "),
+    uniforms: { ...sizes, qStride, window, softcap, scale: Math.fround(1 / Math.sqrt(headDim)) },
     make(random) {
       const at = Uint32Array.from(
         { length: rows },
@@ -61,6 +69,20 @@ export const attentionCases: KernelCases = casesFor(attention, {
     sized({ rows: 1, heads: 2, kvHeads: 2, headDim: 255, cacheRows: 9 }),
     sized({ rows: 2, heads: 2, kvHeads: 1, headDim: 80, cacheRows: 70, lastKeys: [69, 40] }),
     sized({ rows: 2, heads: 2, kvHeads: 1, headDim: 8, cacheRows: 5, lastKeys: [2, 4294967295] }),
+    sized({
+      rows: 5,
+      heads: 4,
+      kvHeads: 2,
+      headDim: 16,
+      cacheRows: 300,
+      lastKeys: [0, 6, 7, 8, 299],
+      window: 8,
+    }),
+    sized({ rows: 3, heads: 2, kvHeads: 1, headDim: 9, cacheRows: 31, softcap: 0.5 }),
+    sized({
+      ...{ rows: 4, heads: 2, kvHeads: 1, headDim: 16, cacheRows: 290, window: 260, softcap: 4 },
+      lastKeys: [1, 259, 280, 4294967295],
+    }),
   ],
   benches: [
     bench({

@@ -20,6 +20,7 @@ interface Sizes extends WeightCase {
   readonly rows: number;
   readonly dim: number;
   readonly vocab: number;
+  readonly softcap?: number;
 }
 
 const madeOf = (format: WeightFormat, { dim, vocab, variant }: Sizes) => ({
@@ -28,10 +29,11 @@ const madeOf = (format: WeightFormat, { dim, vocab, variant }: Sizes) => ({
 
 /** Every fifth row has no target. */
 function sized(format: WeightFormat, sizes: Sizes): CaseBy<typeof crossEntropyHead> {
-  const { rows, dim, vocab } = sizes, weight = madeOf(format, sizes);
+  const { rows, dim, vocab, softcap = 0 } = sizes, weight = madeOf(format, sizes);
+  const capped = softcap > 0 ? `, cap ${softcap}` : "";
   return {
-    name: nameOf(`${rows} rows of ${dim}, vocabulary of ${vocab}`, format, weight.types),
-    uniforms: { rows, dim, vocab, scale: 1 / rows },
+    name: nameOf(`${rows} rows of ${dim}, vocabulary of ${vocab}${capped}`, format, weight.types),
+    uniforms: { rows, dim, vocab, scale: 1 / rows, softcap },
     dtypes: weight.types,
     make: (random) => ({
       hidden: normals(rows * dim, random),
@@ -63,6 +65,7 @@ const cases: readonly Sizes[] = [
   { rows: 7, dim: 31, vocab: 37, variant: 1 },
   { rows: 65, dim: 64, vocab: 101, variant: 2 },
   { rows: 5, dim: 68, vocab: 1031, floats: true },
+  { rows: 6, dim: 32, vocab: 301, softcap: 1.5, floats: true },
 ];
 
 const denseBenches: readonly Sizes[] = [

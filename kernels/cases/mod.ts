@@ -21,6 +21,7 @@ import { fourierGradientCases } from "./fourier_gradient.ts";
 import { fourierLinearCases } from "./fourier_linear.ts";
 import { fourierLinearsCases } from "./fourier_linears.ts";
 import { kronLinearCases } from "./kron_linear.ts";
+import { gateUpCases } from "./gate_up.ts";
 import { kvCacheCases } from "./kv_cache.ts";
 import { layerNormCases } from "./layer_norm.ts";
 import { layerNormBackwardCases } from "./layer_norm_backward.ts";
@@ -36,6 +37,7 @@ import { magnitudeBackwardCases } from "./magnitude_backward.ts";
 import { nextTokensCases } from "./next_tokens.ts";
 import { placeColumnsCases } from "./place_columns.ts";
 import { randloraLinearCases } from "./randlora_linear.ts";
+import { qkNormCases } from "./qk_norm.ts";
 import { reflectCases } from "./reflect.ts";
 import { reflectOutputsCases } from "./reflect_outputs.ts";
 import { rmsNormCases } from "./rms_norm.ts";
@@ -50,8 +52,8 @@ import { sampleCases } from "./sample.ts";
 import { scaleColumnsCases } from "./scale_columns.ts";
 import { scaleColumnsBackwardCases } from "./scale_columns_backward.ts";
 import { scaleOutputsCases } from "./scale_outputs.ts";
-import { siluGateUpCases } from "./silu_gate_up.ts";
 import { sparseLinearCases } from "./sparse_linear.ts";
+import { scalingCases } from "./scaling.ts";
 import { sumOfSquaresCases } from "./sum_of_squares.ts";
 import { takeColumnsCases } from "./take_columns.ts";
 import { takeColumnsBackwardCases } from "./take_columns_backward.ts";
@@ -100,6 +102,7 @@ const ofOthers: readonly KernelCases[] = [
   fourierGradientCases,
   fourierLinearCases,
   fourierLinearsCases,
+  ...gateUpCases,
   kvCacheCases,
   layerNormCases,
   layerNormBackwardCases,
@@ -114,6 +117,7 @@ const ofOthers: readonly KernelCases[] = [
   magnitudeBackwardCases,
   nextTokensCases,
   placeColumnsCases,
+  qkNormCases,
   reflectCases,
   reflectOutputsCases,
   rmsNormCases,
@@ -127,7 +131,7 @@ const ofOthers: readonly KernelCases[] = [
   scaleColumnsCases,
   scaleColumnsBackwardCases,
   scaleOutputsCases,
-  siluGateUpCases,
+  ...scalingCases,
   sumOfSquaresCases,
   takeColumnsCases,
   takeColumnsBackwardCases,

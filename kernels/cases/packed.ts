@@ -11,6 +11,8 @@ export interface Packed {
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
+  readonly window?: number;
+  readonly softcap?: number;
 }
 
 /** For each row, where its document starts and where it ends. */
@@ -27,13 +29,17 @@ export function bounds(documents: readonly number[]): { first: Uint32Array; last
 }
 
 /** The uniform words of packed rows. */
-export function sizesOf({ documents, heads, kvHeads, headDim }: Packed): Sizes {
+export function sizesOf({ documents, heads, kvHeads, headDim, window = 0, softcap = 0 }: Packed): Sizes {
   const rows = documents.reduce((sum, length) => sum + length, 0);
-  return { rows, heads, kvHeads, headDim, scale: Math.fround(1 / Math.sqrt(headDim)) };
+  return { rows, heads, kvHeads, headDim, window, softcap, scale: Math.fround(1 / Math.sqrt(headDim)) };
 }
 
-export const packedName = ({ documents, heads, kvHeads, headDim }: Packed): string =>
-  `documents of ${documents}, ${heads}/${kvHeads} heads of ${headDim}`;
+export const packedName = ({ documents, heads, kvHeads, headDim, window, softcap }: Packed): string =>
+  [
+    `documents of ${documents}, ${heads}/${kvHeads} heads of ${headDim}`,
+    ...window ? [`window ${window}`] : [],
+    ...softcap ? [`cap ${softcap}`] : [],
+  ].join(", ");
 
 /** Pairs of a row and a row it attends to. */
 export const pairs = (documents: readonly number[]): number =>
@@ -48,6 +54,8 @@ export const packedCases: readonly Packed[] = [
   { documents: [97], heads: 2, kvHeads: 1, headDim: 68 },
   { documents: [20, 15], heads: 1, kvHeads: 1, headDim: 256 },
   { documents: [2, 34], heads: 2, kvHeads: 1, headDim: 253 },
+  { documents: [3, 70, 41], heads: 2, kvHeads: 1, headDim: 16, window: 8 },
+  { documents: [5, 90], heads: 2, kvHeads: 2, headDim: 9, window: 40, softcap: 0.5 },
 ];
 
 export const packedBenches: readonly Packed[] = [

@@ -8,6 +8,8 @@ interface Heads {
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
+  /** All of a head, by default. */
+  readonly rotaryDim?: number;
 }
 
 interface Sizes extends Heads {
@@ -18,13 +20,15 @@ interface Sizes extends Heads {
 
 /** The rows go to different places, in reverse. */
 function sized({ skipped = 0, ...sizes }: Sizes): CaseOf<typeof ropeCache> {
-  const { rows, heads, kvHeads, headDim, cacheRows } = sizes;
+  const { rows, heads, kvHeads, headDim, rotaryDim = headDim, cacheRows } = sizes;
+  const part = rotaryDim < headDim ? `, ${rotaryDim} turned` : "";
   return {
-    name: `${rows} rows, ${heads}/${kvHeads} heads of ${headDim} into ${cacheRows}, ${skipped} skipped`,
-    uniforms: sizes,
+    name:
+      `${rows} rows, ${heads}/${kvHeads} heads of ${headDim}${part} into ${cacheRows}, ${skipped} skipped`,
+    uniforms: { ...sizes, rotaryDim },
     make: (random) => ({
       qkv: normals(rows * (heads + 2 * kvHeads) * headDim, random),
-      table: turns(37, headDim),
+      table: turns(37, rotaryDim),
       positions: Uint32Array.from({ length: rows }, () => Math.floor(random() * 37)),
       index: Uint32Array.from({ length: rows }, (_, r) => r < skipped ? cacheRows + r : cacheRows - 1 - r),
       keys: normals(cacheRows * kvHeads * headDim, random),
@@ -41,6 +45,7 @@ export const ropeCacheCases: KernelCases = casesFor(ropeCache, {
     sized({ rows: 2, heads: 8, kvHeads: 4, headDim: 32, cacheRows: 5 }),
     sized({ rows: 7, heads: 3, kvHeads: 3, headDim: 128, cacheRows: 11, skipped: 2 }),
     sized({ rows: 1, heads: 2, kvHeads: 2, headDim: 258, cacheRows: 3 }),
+    sized({ rows: 3, heads: 3, kvHeads: 2, headDim: 16, rotaryDim: 6, cacheRows: 5 }),
   ],
   benches: [
     {

@@ -4,7 +4,8 @@
  * @module
  */
 import type { Arrays, TypedArray } from "../kernel.ts";
-import type { Sizes } from "./wgsl.ts";
+import { softcapped, softcapSlope } from "../softcap.ts";
+import { type Sizes, startOf } from "./wgsl.ts";
 
 /** weights[j] = factor times the head at `at` of one row times the head at begin + j * width of each row of `others`. */
 function dotAll(
@@ -50,6 +51,11 @@ function weigh(
   }
 }
 
+/** Caps scores, where there is a cap. */
+function cap(scores: Float64Array, count: number, softcap: number): void {
+  if (softcap > 0) { for (let j = 0; j < count; j++) scores[j] = softcapped(scores[j], softcap); }
+}
+
 /** Turns scores into weights whose largest is 1; returns their sum and the largest score. */
 function softmax(scores: Float64Array, count: number): { sum: number; max: number } {
   let max = -Infinity, sum = 0;
@@ -61,16 +67,18 @@ function softmax(scores: Float64Array, count: number): { sum: number; max: numbe
 /** See `causal_attention`. */
 export function causalAttentionCpu(
   { q, k, v, first, y, logsumexp }: Arrays<"q" | "k" | "v" | "first" | "y" | "logsumexp">,
-  { rows, heads, kvHeads, headDim, scale }: Sizes,
+  sizes: Sizes,
 ): void {
+  const { rows, heads, kvHeads, headDim, scale, softcap } = sizes;
   const width = kvHeads * headDim, group = heads / kvHeads;
   const weights = new Float64Array(rows), sums = new Float64Array(headDim);
   for (let r = 0; r < rows; r++) {
-    const count = r + 1 - first[r];
+    const start = startOf(r, first[r], sizes), count = r + 1 - start;
     for (let h = 0; h < heads; h++) {
       const at = (r * heads + h) * headDim;
-      const begin = first[r] * width + Math.floor(h / group) * headDim;
+      const begin = start * width + Math.floor(h / group) * headDim;
       dotAll(weights, { mine: q, at, others: k, begin }, { count, width, headDim, factor: scale });
+      cap(weights, count, softcap);
       const { sum, max } = softmax(weights, count);
       sums.fill(0);
       weigh(sums, weights, { others: v, begin }, { count, width, headDim });
@@ -83,26 +91,29 @@ export function causalAttentionCpu(
 /** See `causal_attention_backward`. Probabilities of one row's head are made once, for all three gradients. */
 export function causalAttentionBackwardCpu(
   arrays: Arrays<"q" | "k" | "v" | "y" | "dy" | "logsumexp" | "first" | "last" | "dq" | "dk" | "dv">,
-  { rows, heads, kvHeads, headDim, scale }: Sizes,
+  sizes: Sizes,
 ): void {
+  const { rows, heads, kvHeads, headDim, scale, softcap } = sizes;
   const { q, k, v, y, dy, logsumexp, first, dq, dk, dv } = arrays;
   const width = kvHeads * headDim, group = heads / kvHeads;
   const weights = new Float64Array(rows), slopes = new Float64Array(rows), sums = new Float64Array(headDim);
   const sumK = new Float64Array(dk.length), sumV = new Float64Array(dv.length);
   for (let r = 0; r < rows; r++) {
-    const count = r + 1 - first[r];
+    const start = startOf(r, first[r], sizes), count = r + 1 - start;
     for (let h = 0; h < heads; h++) {
       const at = (r * heads + h) * headDim;
-      const begin = first[r] * width + Math.floor(h / group) * headDim;
+      const begin = start * width + Math.floor(h / group) * headDim;
       const size = { count, width, headDim };
       dotAll(weights, { mine: q, at, others: k, begin }, { ...size, factor: scale });
+      cap(weights, count, softcap);
       dotAll(slopes, { mine: dy, at, others: v, begin }, { ...size, factor: 1 });
       let fall = 0;
       for (let i = 0; i < headDim; i++) fall += y[at + i] * dy[at + i];
       const log = logsumexp[r * heads + h];
       for (let j = 0; j < count; j++) {
+        const slope = softcap > 0 ? softcapSlope(weights[j], softcap) : 1;
         weights[j] = Math.exp(weights[j] - log);
-        slopes[j] = scale * weights[j] * (slopes[j] - fall);
+        slopes[j] = scale * slope * weights[j] * (slopes[j] - fall);
       }
       sums.fill(0);
       weigh(sums, slopes, { others: k, begin }, size);

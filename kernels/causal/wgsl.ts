@@ -13,7 +13,11 @@ export const uniforms = {
   heads: "u32",
   kvHeads: "u32",
   headDim: "u32",
+  /** Rows that a row attends to, itself among them; 0: all before it. */
+  window: "u32",
   scale: "f32",
+  /** What scores are capped to by tanh; 0: not at all. */
+  softcap: "f32",
 } as const satisfies Record<string, UniformType>;
 
 export type Uniforms = keyof typeof uniforms;
@@ -21,6 +25,18 @@ export type Sizes = Readonly<Record<Uniforms, number>>;
 
 /** Rows of a workgroup, and of a tile. */
 export const tileRows = 32;
+
+/** The first row that a row attends to: where its document starts, or its window. */
+export function startOf(row: number, first: number, { window }: Pick<Sizes, "window">): number {
+  return window > 0 ? Math.max(first, row + 1 - window) : first;
+}
+
+/** `fn starts_of`: `startOf` of two rows. */
+export const startsText = /* wgsl */ `
+fn starts_of(rows: vec2u, first_rows: vec2u) -> vec2u {
+  let outside = select(vec2u(), rows + 1 - uniforms.window, rows >= vec2u(uniforms.window));
+  return select(first_rows, max(first_rows, outside), uniforms.window > 0);
+}`;
 
 /** Refuses sizes that the kernels do not hold for. */
 export function checkSizes({ heads, kvHeads, headDim }: Sizes): void {

@@ -7,17 +7,19 @@ import type { WeightFormat } from "../formats/format.ts";
 import type { Arrays } from "../kernel.ts";
 import { product } from "../linear/cpu.ts";
 import { transposedProduct } from "../linear/transposed_cpu.ts";
+import { softcapped, softcapSlope } from "../softcap.ts";
 import type { Sizes } from "./launch.ts";
 
 /** One row at a time by its definition; without an array `dhidden`, losses alone. */
 export function crossEntropyReference(format: WeightFormat, arrays: Arrays, sizes: Sizes): void {
-  const { hidden, targets, losses, dhidden, ...stored } = arrays, { rows, dim, vocab, scale } = sizes;
+  const { hidden, targets, losses, dhidden, ...stored } = arrays;
+  const { rows, dim, vocab, scale, softcap } = sizes;
   const weight = format.rows(stored, { in: dim, out: vocab });
   for (let r = 0; r < rows; r++) {
     const logits = Array.from({ length: vocab }, (_, token) => {
       let sum = 0;
       for (let i = 0; i < dim; i++) sum += hidden[r * dim + i] * weight[token * dim + i];
-      return sum;
+      return softcap > 0 ? softcapped(sum, softcap) : sum;
     });
     const wanted = targets[r] < vocab;
     const max = logits.reduce((a, b) => Math.max(a, b), -Infinity);
@@ -27,7 +29,8 @@ export function crossEntropyReference(format: WeightFormat, arrays: Arrays, size
     for (let i = 0; i < dim; i++) {
       const sum = logits.reduce((sum, logit, token) => {
         const rest = Math.exp(logit - logSumExp) - (token === targets[r] ? 1 : 0);
-        return sum + rest * weight[token * dim + i];
+        const passed = softcap > 0 ? softcapSlope(logit, softcap) : 1;
+        return sum + passed * rest * weight[token * dim + i];
       }, 0);
       dhidden[r * dim + i] = wanted ? scale * sum : 0;
     }
@@ -37,8 +40,9 @@ export function crossEntropyReference(format: WeightFormat, arrays: Arrays, size
 /** Rows whose logits a core holds at once, few enough for its cache. */
 const rowsAtOnce = (vocab: number): number => Math.max(2, Math.min(64, Math.floor(2 ** 19 / vocab)));
 
-/** The loss of one row of logits, which give way to probabilities less 1 at the target. */
-function rowLoss(logits: Float32Array, token: number): number {
+/** The loss of one row of logits, which give way to its gradient: probabilities less 1 at the target, by the cap's slope. */
+function rowLoss(logits: Float32Array, token: number, softcap: number): number {
+  if (softcap > 0) return cappedRowLoss(logits, token, softcap);
   let max = -Infinity, sum = 0;
   for (let i = 0; i < logits.length; i++) if (logits[i] > max) max = logits[i];
   const loss = max - logits[token];
@@ -49,9 +53,17 @@ function rowLoss(logits: Float32Array, token: number): number {
   return loss + Math.log(sum);
 }
 
+function cappedRowLoss(logits: Float32Array, token: number, softcap: number): number {
+  const slopes = logits.map((logit, i) => softcapSlope(logits[i] = softcapped(logit, softcap), softcap));
+  const loss = rowLoss(logits, token, 0);
+  for (let i = 0; i < logits.length; i++) logits[i] *= slopes[i];
+  return loss;
+}
+
 /** Rows with a target only, some at a time, gathered; without an array `dhidden`, losses alone. */
 export function crossEntropyCpu(format: WeightFormat, arrays: Arrays, sizes: Sizes): void {
-  const { hidden: from, targets, losses, dhidden, ...stored } = arrays, { rows, dim, vocab, scale } = sizes;
+  const { hidden: from, targets, losses, dhidden, ...stored } = arrays;
+  const { rows, dim, vocab, scale, softcap } = sizes;
   const hidden = from as Float32Array, weight = format.rows(stored, { in: dim, out: vocab });
   losses.fill(0, 0, rows);
   dhidden?.fill(0, 0, rows * dim);
@@ -64,7 +76,9 @@ export function crossEntropyCpu(format: WeightFormat, arrays: Arrays, sizes: Siz
     chunk.forEach((r, i) => x.set(hidden.subarray(r * dim, (r + 1) * dim), i * dim));
     const count = chunk.length;
     product({ x, weight, y: logits }, { rows: count, inSize: dim, outSize: vocab, accumulate: false });
-    chunk.forEach((r, i) => losses[r] = rowLoss(logits.subarray(i * vocab, (i + 1) * vocab), targets[r]));
+    chunk.forEach((r, i) => {
+      losses[r] = rowLoss(logits.subarray(i * vocab, (i + 1) * vocab), targets[r], softcap);
+    });
     if (!dhidden) continue;
     transposedProduct(
       { x: logits, weight, y: dx },

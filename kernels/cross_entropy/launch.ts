@@ -15,10 +15,18 @@ import {
   workgroupIndex,
 } from "../kernel.ts";
 import type { StoredWeight, TextSize } from "../formats/format.ts";
+import { softcapText } from "../softcap.ts";
 import { floats, ofWeight, partialScratch, productLaunch } from "../linear/product.ts";
 
 /** Uniform words of the cross-entropy kernels. */
-export const uniforms = { rows: "u32", dim: "u32", vocab: "u32", scale: "f32" } as const;
+export const uniforms = {
+  rows: "u32",
+  dim: "u32",
+  vocab: "u32",
+  scale: "f32",
+  /** What logits are capped to by tanh; 0: not at all. */
+  softcap: "f32",
+} as const;
 
 export type Uniforms = keyof typeof uniforms;
 export type Sizes = Readonly<Record<Uniforms, number>>;
@@ -40,11 +48,18 @@ function chunkRows(vocab: number): number {
 
 const rowsHere = "min(chunk, uniforms.rows - u32(start[0]))";
 
+/** What the text depends on. */
+interface SoftmaxText {
+  readonly gradient: boolean;
+  /** Whether logits are capped first, where they lie. */
+  readonly capped: boolean;
+}
+
 /**
  * One workgroup a row of the chunk: its loss; with a gradient, logits give way to probabilities less 1 at the target.
  * The target's logit is read before any is overwritten.
  */
-const softmaxWgsl = (gradient: boolean): string => /* wgsl */ `
+const softmaxWgsl = ({ gradient, capped }: SoftmaxText): string => /* wgsl */ `
 ${uniformStruct(uniforms)}
 override chunk: u32;
 @group(0) @binding(1) var<storage, read> targets: array<u32>;
@@ -53,6 +68,7 @@ override chunk: u32;
 @group(0) @binding(4) var<storage, read_write> losses: array<f32>;
 
 var<workgroup> numbers: array<f32, 256>;
+${capped ? softcapText("f32") : ""}
 
 fn largest(value: f32, local: u32) -> f32 {
   numbers[local] = value;
@@ -84,6 +100,14 @@ fn main(${workgroupBuiltins}) {
   let begin = line * uniforms.vocab;
   let target_id = targets[row];
   let wanted = target_id < uniforms.vocab;
+${
+  capped
+    ? `  for (var i = local; i < uniforms.vocab; i += 256) {
+    logits[begin + i] = softcapped(logits[begin + i], uniforms.softcap);
+  }
+  storageBarrier();`
+    : ""
+}
   var value = -1e38;
   for (var i = local; i < uniforms.vocab; i += 256) { value = max(value, logits[begin + i]); }
   let maximum = largest(value, local);
@@ -100,7 +124,12 @@ ${
     ? `  storageBarrier();
   for (var i = local; i < uniforms.vocab; i += 256) {
     let rest = exp(logits[begin + i] - logsumexp) - select(0.0, 1.0, i == target_id);
-    logits[begin + i] = select(0.0, rest, wanted);
+    ${
+      capped
+        ? "let passed = 1 - logits[begin + i] * logits[begin + i] / (uniforms.softcap * uniforms.softcap);"
+        : ""
+    }
+    logits[begin + i] = select(0.0, ${capped ? "passed * " : ""}rest, wanted);
   }`
     : ""
 }
@@ -113,9 +142,9 @@ const startingAt = (first: number) => (dispatch: Dispatch): Dispatch => ({
   bindings: dispatch.bindings.map((b) => b.name === "start" ? { ...b, name: `start_${first}` } : b),
 });
 
-function softmax(rows: number, options: { gradient: boolean; chunk: number }, limits: Limits): Dispatch {
+function softmax(rows: number, options: SoftmaxText & { chunk: number }, limits: Limits): Dispatch {
   return {
-    wgsl: softmaxWgsl(options.gradient),
+    wgsl: softmaxWgsl(options),
     bindings: [
       { name: "targets", access: "read" },
       { name: "start", access: "read" },
@@ -168,7 +197,11 @@ export function crossEntropyLaunch(
       }, limits));
     }
     const [forward, ...backward] = products.map((product) => product.dispatches);
-    const steps = [...forward, softmax(rows.count, { gradient, chunk }, limits), ...backward.flat()];
+    const steps = [
+      ...forward,
+      softmax(rows.count, { gradient, chunk, capped: u.softcap > 0 }, limits),
+      ...backward.flat(),
+    ];
     dispatches.push(...steps.map(startingAt(first)));
     tables[`start_${first}`] = { key: `number ${first}`, make: () => Float32Array.of(first) };
     const needed = partialScratch(products);

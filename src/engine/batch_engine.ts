@@ -78,7 +78,7 @@ export class BatchEngine implements Engine {
     this.maxModelLen = model.maxModelLen;
     this.vocabSize = model.config.vocabSize;
     this.#capacity = { maxModelLen: this.maxModelLen, vocabSize: this.vocabSize, eosTokenIds };
-    this.#room = room;
+    this.#room = { ...room, rerunBeyond: model.config.rerunBeyond };
     this.#freeLanes = Array.from({ length: maxSequences }, (_, i) => maxSequences - 1 - i);
     this.#waiting = new Waiting({
       registry,

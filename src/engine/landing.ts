@@ -41,7 +41,8 @@ export class Landing {
     if (sampled.subarray(firstOutput, firstOutput + outputs).includes(noToken)) {
       return this.deps.fail(sequence, notFinite(request));
     }
-    if (request.promptLogprobs && begin < request.promptTokenIds.length) await this.#scorePrompt(share);
+    const isScored = request.promptLogprobs && sequence.rerun === undefined;
+    if (isScored && begin < request.promptTokenIds.length) await this.#scorePrompt(share);
     if (!samples || sequence.finished) return;
     if (tokens.length === request.promptTokenIds.length && request.promptLogprobs) {
       sequence.events.push({ kind: "prompt", logprobs: sequence.promptLogprobs });

@@ -28,6 +28,8 @@ export interface Sequence {
   readonly tokens: number[];
   /** Tokens in the cache, once the steps that were submitted have run. */
   cached: number;
+  /** Tokens that were run together once more, where the model's rule asks for that; see `Room.rerunBeyond`. */
+  rerun?: number;
   /** The share in a submitted step whose token is not known yet. */
   flying?: Share;
   /** Cache lane; -1 while waiting. */
@@ -68,22 +70,45 @@ export interface Room {
   readonly usualRows: number;
   readonly maxOutputs: number;
   readonly maxModelLen: number;
+  /**
+   * The length beyond which a sequence's first tokens have other numbers: one that grows past it is run anew as a whole, once.
+   */
+  readonly rerunBeyond?: number;
+}
+
+/** Tokens that are one forward, as the prompt is. */
+const together = ({ rerun, request }: Sequence): number => rerun ?? request.promptTokenIds.length;
+
+/** Whether a sequence of so many tokens has left the length that its cache is right for. */
+function leaves(sequence: Sequence, length: number, { rerunBeyond = Infinity }: Room): boolean {
+  return length > rerunBeyond && together(sequence) <= rerunBeyond;
+}
+
+/** Has sequences that grew past `rerunBeyond` run anew, once all their tokens are known. */
+function startAnew(running: readonly Sequence[], room: Room): void {
+  for (const sequence of running) {
+    if (sequence.flying || !leaves(sequence, sequence.tokens.length, room)) continue;
+    sequence.rerun = sequence.tokens.length;
+    sequence.cached = 0;
+  }
 }
 
 /** Tokens to feed before the next one can be sampled: known ones, and one that is in flight. */
-function pending({ tokens, cached, flying, request, mostNew }: Sequence): number {
+function pending(sequence: Sequence, room: Room): number {
+  const { tokens, cached, flying, request, mostNew } = sequence;
   if (!flying) return tokens.length - cached;
+  if (leaves(sequence, tokens.length + 1, room)) return 0;
   const made = tokens.length + 1 - request.promptTokenIds.length;
   return made < mostNew ? tokens.length + 1 - cached : 0;
 }
 
 function shareOf(
   sequence: Sequence,
+  wanted: number,
   room: { rows: number; outputs: number; firstOutput: number },
 ): Share | undefined {
-  const { request, cached } = sequence;
-  const wanted = pending(sequence);
-  const scored = request.promptLogprobs && cached < request.promptTokenIds.length;
+  const { request, cached, rerun } = sequence;
+  const scored = request.promptLogprobs && rerun === undefined && cached < request.promptTokenIds.length;
   const count = Math.min(wanted, room.rows, scored ? room.outputs : Infinity);
   const samples = count === wanted;
   if (count === 0 || (samples && room.outputs === 0)) return undefined;
@@ -121,7 +146,7 @@ function fill(
         taken ? outputOf(sequence, row, made) : { row, temperature: 0, topP: 1, topK: 0, uniform: 0 },
       );
     }
-    const place = { position, first, length: Math.max(prompt, position + 1), adapter: lease };
+    const place = { position, first, length: Math.max(together(sequence), position + 1), adapter: lease };
     rows.push(
       position < tokens.length
         ? { token: tokens[position], ...place }
@@ -132,11 +157,12 @@ function fill(
 
 /** The next step of sequences that have a lane, in the order they came; without rows where none of them can go on. */
 export function schedule(running: readonly Sequence[], room: Room): Schedule {
+  startAnew(running, room);
   const rows: Row[] = [];
   const outputs: Output[] = [];
   const shares: Share[] = [];
   const give = (sequence: Sequence, maxRows: number): void => {
-    const share = shareOf(sequence, {
+    const share = shareOf(sequence, pending(sequence, room), {
       rows: maxRows - rows.length,
       outputs: room.maxOutputs - outputs.length,
       firstOutput: outputs.length,
@@ -147,7 +173,7 @@ export function schedule(running: readonly Sequence[], room: Room): Schedule {
   };
   // Sequences that only need their next token come first: they take one row each, and there is room for all.
   const [next, prompts] = [1, 2].map((least) =>
-    running.filter((sequence) => Math.min(pending(sequence), 2) === least)
+    running.filter((sequence) => Math.min(pending(sequence, room), 2) === least)
   );
   for (const sequence of next) give(sequence, room.maxRows);
   const maxRows = Math.min(room.maxRows, Math.max(room.usualRows, rows.length + room.promptRows));
@@ -156,9 +182,9 @@ export function schedule(running: readonly Sequence[], room: Room): Schedule {
   const [oldest, ...others] = prompts;
   if (oldest) {
     const left = maxRows - rows.length;
-    const wanted = others.reduce((sum, sequence) => sum + pending(sequence), 0);
+    const wanted = others.reduce((sum, sequence) => sum + pending(sequence, room), 0);
     give(oldest, rows.length + Math.max(Math.ceil(left / 2), left - wanted));
   }
-  for (const sequence of others.sort((a, b) => pending(a) - pending(b))) give(sequence, maxRows);
+  for (const sequence of others.sort((a, b) => pending(a, room) - pending(b, room))) give(sequence, maxRows);
   return { rows, outputs, shares };
 }

@@ -26,6 +26,11 @@ export interface ModelConfig {
   readonly tieWordEmbeddings: boolean;
   /** Of models with rotary positions. */
   readonly ropeScaling?: RopeScaling;
+  /**
+   * The length beyond which a sequence's tokens have other numbers, the first ones too: it is run anew when it grows past
+   * that. Absent where the keys in a cache stay what they are.
+   */
+  readonly rerunBeyond?: number;
   /** Absent where the folder's weights are floats. */
   readonly quantization?: Quantization;
 }

@@ -25,7 +25,7 @@ export class Value {
 /** A rotary embedding: its settings, and the table of its turns by position. */
 export interface Rope {
   readonly config: RopeConfig;
-  /** (positions, headDim / 2, 2): cosines and sines. */
+  /** (positions, config.headDim / 2, 2): cosines and sines. */
   readonly table: Tensor;
 }
 
@@ -124,6 +124,8 @@ export interface Ending {
   /** A row for each output. */
   readonly hidden: Value;
   readonly head: Projection;
+  /** What logits are capped to by tanh; absent: not at all. */
+  readonly softcap?: number;
 }
 
 /** See the module's documentation. */

@@ -34,6 +34,12 @@ const weightName = ({ path }: Pick<Linear, "path">): string => `${path}.weight`;
 
 const float32 = ({ data, dtype, shape }: HostTensor): HostTensor => tensor(widen(data, dtype), shape);
 
+/** The same numbers, each with `plus` added. */
+function added(host: HostTensor, plus = 0): HostTensor {
+  if (plus === 0) return host;
+  return tensor(float32(host).data.map((value) => value + plus), host.shape);
+}
+
 /** Tensors one after the other along their first dimension; float32 where their dtypes differ. */
 function stacked(parts: readonly HostTensor[]): HostTensor {
   if (parts.length === 1) return parts[0];
@@ -122,7 +128,7 @@ export class Loader {
 
   async #tensor(spec: TensorSpec): Promise<Tensor> {
     const head = leavesOf(this.options.tree).find((leaf) => leaf.kind === "head" && leaf.embedding === spec);
-    if (head?.kind !== "head") return this.#put(await this.#read(spec.name, spec.shape));
+    if (head?.kind !== "head") return this.#put(added(await this.#read(spec.name, spec.shape), spec.plus));
     const host = await this.#embedding(head);
     const uploaded = this.#put(host);
     if (head.tied) this.#embeddings.set(spec, { host, uploaded });

@@ -4,6 +4,7 @@
  * Dynamic and longrope scaling depend on a length: that of the forward in which a token is turned. Here it is the prompt's
  * for a prompt's tokens, however the prompt is cut into steps, and position + 1 for each new token, whatever else is in
  * its step. Keys in the cache keep the frequencies of their time. So it is in transformers' `generate` of one sequence.
+ * Phi-3's rule is another: a sequence that grows past the original length is run anew as a whole, as a prompt of its length.
  *
  * @module
  */

@@ -40,6 +40,7 @@ export type RopeScaling =
 
 /** What frequencies are computed from. */
 export interface RopeConfig {
+  /** Elements of a head that are turned: all, or the first. */
   readonly headDim: number;
   readonly ropeTheta: number;
   readonly ropeScaling: RopeScaling;
@@ -49,6 +50,8 @@ export interface RopeConfig {
 export interface RopeSettings {
   readonly theta: number;
   readonly scaling: RopeScaling;
+  /** Elements of a head that are turned. */
+  readonly rotaryDim: number;
   /** Longest sequence that the scaling is made for. */
   readonly maxPositions: number;
 }
@@ -57,6 +60,12 @@ export interface RopeSettings {
 export interface RopeContext {
   readonly headDim: number;
   readonly maxPositions: number;
+  /** Whether `partial_rotary_factor` is read; else it must be 1. */
+  readonly isPartial?: boolean;
+  /** `rope_theta` where it is absent. */
+  readonly theta?: number;
+  /** The types that there are, by the names that files have for them; by default all, by their own names. */
+  readonly types?: Readonly<Record<string, RopeScaling["type"]>>;
 }
 
 const name = "rope_parameters";
@@ -84,16 +93,27 @@ function settingsOf(fields: Fields): Fields {
   return {};
 }
 
-function checkKnown(own: Fields, fields: Fields): void {
+function checkKnown(own: Fields): void {
   for (const [field, value] of Object.entries(own)) {
     if (!known.has(field)) fail(`${name}.${field}`, value, "it may change the frequencies and is not known");
   }
-  const part = own.partial_rotary_factor ?? fields.partial_rotary_factor ?? 1;
-  if (part !== 1) fail("partial_rotary_factor", part, "heads that are turned in part are not supported");
 }
 
-function thetaOf(own: Fields, fields: Fields): number {
-  const from = "rope_theta" in own ? own : "rope_theta" in fields ? fields : { rope_theta: 10000 };
+/** Elements of a head that are turned: the first part of it, rounded down. */
+function rotaryDimOf(own: Fields, fields: Fields, { headDim, isPartial = false }: RopeContext): number {
+  const field = "partial_rotary_factor";
+  const part = own[field] ?? fields[field] ?? 1;
+  if (part === 1) return headDim;
+  if (!isPartial) fail(field, part, "heads of this model type are not turned in part");
+  const dim = typeof part === "number" ? Math.floor(headDim * part) : NaN;
+  if (!(dim >= 2 && dim <= headDim && dim % 2 === 0)) {
+    fail(field, part, `it must make an even part of heads of ${headDim}`);
+  }
+  return dim;
+}
+
+function thetaOf(own: Fields, fields: Fields, fallback = 10000): number {
+  const from = "rope_theta" in own ? own : "rope_theta" in fields ? fields : { rope_theta: fallback };
   return positive(from, "rope_theta");
 }
 
@@ -158,9 +178,15 @@ function longrope(own: Fields, original: number, { headDim, maxPositions }: Rope
   };
 }
 
+function typeNamed(named: unknown, types: NonNullable<RopeContext["types"]>): RopeScaling["type"] {
+  if (typeof named === "string" && Object.hasOwn(types, named)) return types[named];
+  fail(`${name}.rope_type`, named, `supported are ${Object.keys(types).join(", ")} for this model type`);
+}
+
 function scalingOf(own: Fields, fields: Fields, context: RopeContext): RopeScaling {
-  const { headDim, maxPositions } = context;
-  const type = "rope_type" in own ? own.rope_type : "type" in own ? own.type : "default";
+  const { headDim, maxPositions, types } = context;
+  const named = "rope_type" in own ? own.rope_type : "type" in own ? own.type : "default";
+  const type = types ? typeNamed(named, types) : named;
   const original = (): number => originalOf(own, fields, maxPositions);
   switch (type) {
     case "default":
@@ -212,9 +238,59 @@ function longest(scaling: RopeScaling, maxPositions: number): number {
  * @throws ConfigError that names the field, its value and the rule; for a field or type that is not known, too.
  */
 export function parseRope(fields: Fields, context: RopeContext): RopeSettings {
-  const own = settingsOf(fields);
-  checkKnown(own, fields);
-  const theta = thetaOf(own, fields);
-  const scaling = scalingOf(own, fields, context);
-  return { theta, scaling, maxPositions: longest(scaling, context.maxPositions) };
+  return settings(settingsOf(fields), fields, context);
+}
+
+function settings(own: Fields, fields: Fields, context: RopeContext): RopeSettings {
+  checkKnown(own);
+  const rotaryDim = rotaryDimOf(own, fields, context);
+  const theta = thetaOf(own, fields, context.theta);
+  const scaling = scalingOf(own, fields, { ...context, headDim: rotaryDim });
+  return { theta, scaling, rotaryDim, maxPositions: longest(scaling, context.maxPositions) };
+}
+
+/** Rotary settings of a model whose layers with sliding windows have their own. */
+export interface RopesByLayer {
+  readonly global: RopeSettings;
+  /** Of layers with sliding windows. */
+  readonly local: RopeConfig;
+}
+
+/**
+ * Reads `rope_parameters` of models that have settings for each type of layer; or, of older files, `rope_scaling` and
+ * `rope_theta` of full attention, and `rope_local_base_freq` of sliding attention.
+ *
+ * @throws ConfigError as {@linkcode parseRope}, and for settings of sliding attention that depend on the length.
+ */
+export function parseRopes(fields: Fields, context: RopeContext): RopesByLayer {
+  const types = ["full_attention", "sliding_attention"];
+  const given = fields.rope_parameters ?? {};
+  if (!isJsonObject(given)) fail(name, given, "it must be an object");
+  for (const [field, value] of Object.entries(given)) {
+    if (!types.includes(field)) {
+      fail(`${name}.${field}`, value, `settings are those of ${types.join(" and ")}`);
+    }
+  }
+  const of = (type: string, older: Fields): Fields => {
+    const value = given[type] ?? {};
+    if (!isJsonObject(value)) fail(`${name}.${type}`, value, "it must be an object");
+    return { ...value, ...older };
+  };
+  const scaled = fields.rope_scaling ?? {};
+  if (!isJsonObject(scaled)) fail("rope_scaling", scaled, "it must be an object");
+  const { rope_theta: theta = 1e6, rope_local_base_freq: localTheta = 1e4, partial_rotary_factor } = fields;
+  const shared = { partial_rotary_factor };
+  const global = settings(of("full_attention", scaled), { rope_theta: theta, ...shared }, context);
+  const local = settings(of("sliding_attention", {}), { rope_theta: localTheta, ...shared }, context);
+  if (local.scaling.type === "dynamic" || local.scaling.type === "longrope") {
+    fail(
+      `${name}.sliding_attention.rope_type`,
+      local.scaling.type,
+      "supported are types that no length changes",
+    );
+  }
+  return {
+    global,
+    local: { headDim: local.rotaryDim, ropeTheta: local.theta, ropeScaling: local.scaling },
+  };
 }

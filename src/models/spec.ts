@@ -13,6 +13,8 @@ export interface TensorSpec {
   readonly kind: "tensor";
   readonly name: string;
   readonly shape: readonly number[];
+  /** What the forward's numbers have more than the file's; then they are float32. */
+  readonly plus?: number;
 }
 
 /** A linear: weight `path.weight` (out, in), and bias `path.bias` (out). */
@@ -47,8 +49,8 @@ export interface TableSpec {
 /** A leaf of a tree of weights. */
 export type Spec = TensorSpec | ProjectionSpec | HeadSpec | TableSpec;
 
-/** All weights of a model. */
-export type SpecTree = Spec | readonly SpecTree[] | { readonly [name: string]: SpecTree };
+/** All weights of a model; a part that it lacks is undefined, or absent. */
+export type SpecTree = Spec | readonly SpecTree[] | { readonly [name: string]: SpecTree | undefined };
 
 /** A tree of weights with what was loaded in place of its leaves. */
 export type Loaded<T> = T extends TensorSpec | TableSpec ? Tensor
@@ -60,7 +62,10 @@ const isSpec = (tree: SpecTree): tree is Spec => "kind" in tree && typeof tree.k
 
 /** The leaves of a tree, in order. */
 export function leavesOf(tree: SpecTree): Spec[] {
-  return isSpec(tree) ? [tree] : Object.values<SpecTree>(tree).flatMap(leavesOf);
+  if (isSpec(tree)) return [tree];
+  return Object.values<SpecTree | undefined>(tree).flatMap((part) =>
+    part === undefined ? [] : leavesOf(part)
+  );
 }
 
 /** The tree with `load` of each leaf, one after the other. */
@@ -70,7 +75,9 @@ export async function loadTree<T extends SpecTree>(
 ): Promise<Loaded<T>> {
   if (isSpec(tree)) return await load(tree) as Loaded<T>;
   const loaded: [string, unknown][] = [];
-  for (const [name, part] of Object.entries<SpecTree>(tree)) loaded.push([name, await loadTree(part, load)]);
+  for (const [name, part] of Object.entries<SpecTree | undefined>(tree)) {
+    if (part !== undefined) loaded.push([name, await loadTree(part, load)]);
+  }
   return (Array.isArray(tree) ? loaded.map(([, part]) => part) : Object.fromEntries(loaded)) as Loaded<T>;
 }
 

@@ -9,6 +9,7 @@
 import { copy } from "../../kernels/copy.ts";
 import { nextTokens } from "../../kernels/next_tokens.ts";
 import { sample } from "../../kernels/sample.ts";
+import { softcap as softcapKernel } from "../../kernels/softcap.ts";
 import type { Device } from "../device/device.ts";
 import { type Plan, type Step, step } from "../plan.ts";
 import { type Tensor, tensor } from "../tensor.ts";
@@ -201,7 +202,7 @@ export function stepPlan({ config, graph }: Model, s: StepState, options: StepOp
     steps.push(...stepsOf(operation, ioOf(operation, s, options)));
   }
   if (outputs === 0) return steps;
-  const { hidden, head } = graph.ending;
+  const { hidden, head, softcap: cap } = graph.ending, vocab = config.vocabSize;
   steps.push(
     ...project(head, {
       ...{ x: togetherIn(s, [hidden]), y: s.logits },
@@ -209,10 +210,8 @@ export function stepPlan({ config, graph }: Model, s: StepState, options: StepOp
       accumulate: 0,
       of: "outputs",
     }),
-    ...around(step(sample, { logits: s.logits, params, tokens: s.sampled }, {
-      rows: outputs,
-      vocab: config.vocabSize,
-    })),
+    ...cap === undefined ? [] : [step(softcapKernel, { y: s.logits }, { count: outputs * vocab, cap })],
+    ...around(step(sample, { logits: s.logits, params, tokens: s.sampled }, { rows: outputs, vocab })),
   );
   return steps;
 }

@@ -63,11 +63,12 @@ export interface TrainingPlans extends LossPlan {
 
 /** The steps from the last hidden state to losses: alone, and with that state's gradient. */
 function headSteps(
-  { config: { hiddenSize: dim, vocabSize: vocab }, head: { weight } }: Model,
+  { config: { hiddenSize: dim, vocabSize: vocab }, graph: { ending: { softcap = 0 } }, head: { weight } }:
+    Model,
   { hidden, state: { rows, targets, losses } }: { readonly hidden: Tensor; readonly state: TrainingState },
 ): { readonly evaluate: Step; train(dhidden: Tensor): Step } {
   const { format, tensors } = weight;
-  const io = { hidden, targets, losses, ...tensors }, words = { rows, dim, vocab, scale: 1 };
+  const io = { hidden, targets, losses, ...tensors }, words = { rows, dim, vocab, scale: 1, softcap };
   return {
     evaluate: step(crossEntropyLoss.of(format), io, words),
     train: (dhidden) => step(crossEntropyHead.of(format), { ...io, dhidden }, words),

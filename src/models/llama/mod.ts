@@ -1,12 +1,12 @@
 /**
- * The Llama family: Llama, Mistral and Qwen2.
+ * The Llama family: Llama, and decoders that differ from it by what their config says; `types.ts` lists them.
  *
  * @module
  */
 import { widen } from "../../../kernels/half.ts";
 import type { Family, UnreadTensors } from "../family.ts";
 import { plainFrequencies, ropeFrequencies } from "../rope.ts";
-import { type LlamaConfig, modelTypes, parseLlamaConfig } from "./config.ts";
+import { globalRope, type LlamaConfig, modelTypes, parseLlamaConfig } from "./config.ts";
 import { llamaForward } from "./forward.ts";
 import { type LlamaWeights, llamaWeights } from "./weights.ts";
 
@@ -19,7 +19,7 @@ const unread: UnreadTensors<LlamaConfig> = {
   differs(config, name, { data, dtype }) {
     const found = widen(data, dtype);
     const near = (f: number, i: number): boolean => Math.abs(f - found[i]) <= 1e-2 * f + 1e-6;
-    const known = [ropeFrequencies(config), plainFrequencies(config)];
+    const rope = globalRope(config), known = [ropeFrequencies(rope), plainFrequencies(rope)];
     if (known.some((expected) => expected.length === found.length && expected.every(near))) return undefined;
     return `weight "${name}" is not read: its frequencies differ from those of config.json, which are used`;
   },

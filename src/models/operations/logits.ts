@@ -22,7 +22,11 @@ export function outputsOf(x: Value): Value {
   return y;
 }
 
-/** The end of a forward: a number for each token of the vocabulary. */
-export function logits(hidden: Value, head: Projection): void {
-  hidden.graph.end({ hidden, head });
+/** The end of a forward: a number for each token of the vocabulary; with a softcap, softcap tanh(logit / softcap). */
+export function logits(
+  hidden: Value,
+  head: Projection,
+  { softcap }: { readonly softcap?: number } = {},
+): void {
+  hidden.graph.end({ hidden, head, softcap });
 }

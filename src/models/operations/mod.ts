@@ -8,10 +8,11 @@
  */
 export { activate, type Activation, activationNames } from "./activate.ts";
 export { add } from "./add.ts";
-export { attend, type Attention } from "./attend.ts";
+export { attend, type Attention, type QkNorm } from "./attend.ts";
 export { embed } from "./embed.ts";
-export { siluGated } from "./gate.ts";
+export { gated } from "./gate.ts";
 export { logits, outputsOf } from "./logits.ts";
 export { layerNorm, rmsNorm } from "./norm.ts";
 export { project, projectOnto } from "./project.ts";
+export { scale } from "./scale.ts";
 export { split } from "./split.ts";
