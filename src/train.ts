@@ -22,7 +22,13 @@ import { layersLinears, loadModel, type Model, releaseModel } from "./models/mod
 import { fixedRopeLength } from "./models/rope.ts";
 import { openTokenizer } from "./models/tokenizer.ts";
 import { defaultMaxModelLen } from "./open.ts";
-import { adapterFiles, checkpointToFiles, type Files, numbersFromFiles } from "./training/checkpoint.ts";
+import {
+  adapterFiles,
+  checkpointToFiles,
+  type Files,
+  numbersFromFiles,
+  tensorsFromFiles,
+} from "./training/checkpoint.ts";
 import { fileOf } from "./training/content.ts";
 import { type DataCounts, readTrainingSet, type TrainingSet } from "./training/data.ts";
 import { defaultContextLength, settingsOf, type TrainRunOptions } from "./training/options.ts";
@@ -173,6 +179,14 @@ async function restore(
   trainer.restore(numbersFromFiles(files, run));
 }
 
+/** An adapter whose frozen numbers are those of the run's checkpoint, where the method works such numbers out. */
+async function asSaved(adapter: Adapter, { checkpoints, resume }: TrainOptions): Promise<Adapter> {
+  const { method, config } = adapter;
+  const files = resume && method.training?.frozen ? await checkpoints?.latest() : undefined;
+  if (!files) return adapter;
+  return { ...adapter, modules: method.read({ config, tensors: tensorsFromFiles(files), options: {} }) };
+}
+
 function* heldOutOf(set: TrainingSet) {
   for (let i = 0; i < set.heldOutBatches; i++) yield set.heldOutBatch(i);
 }
@@ -188,11 +202,12 @@ async function trainOn(
   },
 ): Promise<TrainOutcome> {
   const { checkpoints, onEvent = () => {} } = options;
-  const { method, modules, config } = await adapterFor(model, options.adapter, {
+  const made = await adapterFor(model, options.adapter, {
     seed: settings.seed,
     folder: options.folder,
     methods: options.methods,
   });
+  const { method, modules, config } = await asSaved(made, options);
   const { lr = rateOf(method), schedule, steps, warmupSteps } = settings;
   const { weightDecay, maxNorm, layersPerSegment } = settings;
   const rows = set.batch(0).tokens.length;

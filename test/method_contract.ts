@@ -17,7 +17,13 @@ import { adaptedProjection, ProjectionScratch } from "../src/engine/projection.t
 import { uniforms } from "../src/engine/random.ts";
 import type { ReadableFolder } from "../src/folder.ts";
 import type { Projection } from "../src/models/projection.ts";
-import { denseWeight, linearStep, rowSquaresStep, type Weight } from "../src/models/weights.ts";
+import {
+  denseWeight,
+  linearBackwardStep,
+  linearStep,
+  rowSquaresStep,
+  type Weight,
+} from "../src/models/weights.ts";
 import type { Plan } from "../src/plan.ts";
 import { bytesSource, fromTensor, writeSafetensors } from "../src/safetensors/mod.ts";
 import { type Tensor, tensor } from "../src/tensor.ts";
@@ -70,6 +76,8 @@ export function baseOn(
     shapes: linears.map((one) => one.shape),
     product: ({ x, y, rows, accumulate = false }) =>
       linearStep({ weight }, { x, y }, { rows, ...shape, accumulate: Number(accumulate) }),
+    productBackward: ({ dy, dx, rows }) =>
+      linearBackwardStep(weight, { dy, dx }, { rows, ...shape, accumulate: 1 }),
     squaresStep: (squares) => rowSquaresStep(weight, squares, shape),
   });
   return {

@@ -72,8 +72,13 @@ async function stepped(
   });
 }
 
+/** Those that are made anew and act beside the product alone, the first of each step. */
+const besides = methods.filter(({ training, after, before }) => training && !after && !before).filter(
+  ({ beside }, i, all) => all.findIndex((one) => one.beside === beside) === i,
+);
+
 for (const device of devices) {
-  for (const method of methods.filter(({ training, after }) => training && !after)) {
+  for (const method of besides) {
     test(`Bank.beside on ${device.kind}: a group of ${method.name} linears is each linear's own, adapted or not`, async () => {
       const bank = new Bank(device, method, { linears, capacity: 4 });
       // As q and v alone, as k alone, and as all three.

@@ -17,7 +17,10 @@ import {
   type TrainOutcome,
 } from "../mod.ts";
 import { lora as loraMethod } from "../src/adapters/methods/lora.ts";
+import { loraXs } from "../src/adapters/methods/lora_xs.ts";
+import { fromTensor, parseSafetensors, toTensor, writeSafetensors } from "../src/safetensors/mod.ts";
 import { openFolder } from "../src/runtime/mod.ts";
+import { tensor } from "../src/tensor.ts";
 import { memoryFolder } from "../src/testing/mod.ts";
 import { devicesForLongTests } from "./devices.ts";
 import { ended, start, withTinyModel, wordsOf } from "./train_process.ts";
@@ -136,6 +139,34 @@ test("train makes a DoRA adapter whose first loss is the base's, and goes on wit
   assert.equal(loaded.method.name, "DoRA");
   const second = await run(device, { ...options, adapter: { init: loaded }, steps: 1 });
   assert.ok(ofKind(second.events, "step")[0].loss < losses[5], "it goes on where it was");
+});
+
+test("train goes on with a LoRA-XS by the frozen factors of its checkpoint, whatever it would make now", async () => {
+  const adapter = { method: loraXs, options: { r: 3, loraAlpha: 3 }, targetModules: ["v_proj"] };
+  const whole = await run(device, { adapter });
+  const checkpoints = memoryStore(), stop = new AbortController();
+  const first = await run(device, {
+    adapter,
+    checkpoints,
+    signal: stop.signal,
+    onEvent: (event) => event.kind === "step" && event.step === 2 && stop.abort(),
+  });
+  const files = (await checkpoints.latest())!, name = "adapter_model.safetensors";
+  const file = parseSafetensors(files.get(name)!);
+  // Both factors with other signs: the same update.
+  const turned = [...file.tensors.keys()].map((one) => {
+    const { shape, data } = toTensor(file.read(one));
+    const values = (data as Float32Array).map((value) => /lora_[AB]/.test(one) ? -value : value);
+    return fromTensor(one, tensor(values, shape));
+  });
+  await checkpoints.save(first.step, new Map([...files, [name, writeSafetensors(turned)]]));
+  const second = await run(device, { adapter, checkpoints, resume: true });
+  const [found, expected] = [second, whole].map((one) => parseSafetensors(one.files.get(name)!));
+  for (const one of expected.tensors.keys()) {
+    const known = toTensor(expected.read(one)).data as Float32Array;
+    const sign = /lora_[AB]/.test(one) ? -1 : 1;
+    assert.deepEqual(toTensor(found.read(one)).data, known.map((value) => sign * value), one);
+  }
 });
 
 test("train makes an adapter of a method that is given as a value, by the method's own options", async () => {

@@ -4,6 +4,7 @@
  * @module
  */
 import { linear } from "../../kernels/linear.ts";
+import { linearTransposed } from "../../kernels/linear_transposed.ts";
 import { rowSquares } from "../../kernels/row_squares.ts";
 import type { Device } from "../device/device.ts";
 import { type Step, step } from "../plan.ts";
@@ -15,12 +16,16 @@ import { inWorkspace } from "./workspace.ts";
 export interface BaseProduct {
   readonly shapes: readonly LinearShape[];
   readonly product: BaseLinear["product"];
+  readonly productBackward: BaseLinear["productBackward"];
   /** `squares` (sum of outs) = the sum of squares of each row of W. */
   squaresStep(squares: Tensor): Step;
 }
 
 /** The linears of a product. Squares of its rows are made once, when they are first asked for. */
-export function baseLinears(device: Device, { shapes, product, squaresStep }: BaseProduct): BaseLinear[] {
+export function baseLinears(
+  device: Device,
+  { shapes, product, productBackward, squaresStep }: BaseProduct,
+): BaseLinear[] {
   let made: Promise<Float32Array> | undefined;
   const total = shapes.reduce((sum, { out }) => sum + out, 0);
   async function all(): Promise<Float32Array> {
@@ -37,6 +42,7 @@ export function baseLinears(device: Device, { shapes, product, squaresStep }: Ba
       shapes,
       index,
       product,
+      productBackward,
       async squares() {
         const asked = made ??= all();
         try {
@@ -62,6 +68,8 @@ export function baseLinear(device: Device, weight: Tensor): BaseLinear {
     shapes: [{ out, in: inSize }],
     product: ({ x, y, rows, accumulate = false }) =>
       step(linear, { x, weight, y }, { rows, in: inSize, out, accumulate: Number(accumulate) }),
+    productBackward: ({ dy, dx, rows }) =>
+      step(linearTransposed, { dy, weight, dx }, { rows, in: inSize, out, accumulate: 1 }),
     squaresStep: (squares) => step(rowSquares, { weight, squares }, { rows: out, dim: inSize }),
   });
   return base;

@@ -113,6 +113,8 @@ export interface BaseLinear {
   product(
     io: { readonly x: Tensor; readonly y: Tensor; readonly rows: number; readonly accumulate?: boolean },
   ): Step;
+  /** dx (rows, in) += dy W, with dy (rows, sum of outs): the gradient of the product's input. */
+  productBackward(io: { readonly dy: Tensor; readonly dx: Tensor; readonly rows: number }): Step;
   /** (out), float32: the sum of squares of each of the linear's own rows. */
   squares(): Promise<Float32Array>;
 }

@@ -56,6 +56,11 @@ export interface MethodTraining {
   readonly options: Readonly<Record<string, OptionSpec>>;
   /** The highest learning rate, unless told. */
   readonly learningRate: number;
+  /**
+   * Whether new modules have frozen numbers that were worked out: a run that goes on takes them from its checkpoint, as
+   * another device may round them otherwise.
+   */
+  readonly frozen?: boolean;
   /** A new module, to be trained from its start; `options` has every option, by PEFT's names. */
   create(
     shape: LinearShape,

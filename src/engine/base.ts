@@ -8,7 +8,7 @@ import type { AdapterModule, BaseLinear, LinearShape, Method } from "../adapters
 import { type BaseOf, madeReady } from "../adapters/ready.ts";
 import type { Device } from "../device/device.ts";
 import type { Model, Projection } from "../models/model.ts";
-import { linearStep, rowSquaresStep } from "../models/weights.ts";
+import { linearBackwardStep, linearStep, rowSquaresStep } from "../models/weights.ts";
 
 function basesOf(
   device: Device,
@@ -19,6 +19,8 @@ function basesOf(
     shapes,
     product: ({ x, y, rows, accumulate = false }) =>
       linearStep({ weight }, { x, y }, { rows, ...shape, accumulate: Number(accumulate) }),
+    productBackward: ({ dy, dx, rows }) =>
+      linearBackwardStep(weight, { dy, dx }, { rows, ...shape, accumulate: 1 }),
     squaresStep: (squares) => rowSquaresStep(weight, squares, shape),
   });
 }

@@ -8,6 +8,7 @@ import type { WeightFormat } from "../../kernels/formats/format.ts";
 import { widen } from "../../kernels/half.ts";
 import { linear } from "../../kernels/linear.ts";
 import { linearBias } from "../../kernels/linear_bias.ts";
+import { linearTransposed } from "../../kernels/linear_transposed.ts";
 import { rowSquares } from "../../kernels/row_squares.ts";
 import type { LinearShape } from "../adapters/method.ts";
 import { ConfigError } from "../errors.ts";
@@ -93,6 +94,15 @@ export function linearStep(
   return bias
     ? step(linearBias.of(format), { x, ...tensors, bias, y }, sizes)
     : step(linear.of(format), { x, ...tensors, y }, sizes);
+}
+
+/** dx = dy W, or += where `accumulate` is not 0: the gradient of x in y = x W^T. */
+export function linearBackwardStep(
+  { format, tensors }: Weight,
+  { dy, dx }: { readonly dy: Tensor; readonly dx: Tensor },
+  sizes: { readonly rows: number; readonly in: number; readonly out: number; readonly accumulate: number },
+): Step {
+  return step(linearTransposed.of(format), { dy, ...tensors, dx }, sizes);
 }
 
 /** squares (out) = the sum of squares of each row of W. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { ConfigError } from "../errors.ts";
-import { fromTensor, parseSafetensors, toFloat32, writeSafetensors } from "../safetensors/mod.ts";
+import { fromTensor, parseSafetensors, toFloat32, toTensor, writeSafetensors } from "../safetensors/mod.ts";
 import { type HostTensor, tensor } from "../tensor.ts";
 import type { TrainerNumbers } from "./trainer.ts";
 
@@ -57,6 +57,14 @@ export function checkpointToFiles(
     [checkpointFiles.optimizer, writeSafetensors(parts)],
     [checkpointFiles.state, text({ step, run })],
   ]);
+}
+
+/** The adapter's tensors of a checkpoint, as float32 or int32; throws ConfigError where it has none. */
+export function tensorsFromFiles(files: Files): Map<string, HostTensor> {
+  const bytes = files.get(checkpointFiles.adapter);
+  if (!bytes) throw new ConfigError(`Cannot resume: the checkpoint has no ${checkpointFiles.adapter}`);
+  const file = parseSafetensors(bytes);
+  return new Map([...file.tensors.keys()].map((name) => [name, toTensor(file.read(name))]));
 }
 
 /**

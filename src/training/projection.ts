@@ -6,10 +6,9 @@
 import { add } from "../../kernels/add.ts";
 import { addBias } from "../../kernels/add_bias.ts";
 import { copy } from "../../kernels/copy.ts";
-import { linearTransposed } from "../../kernels/linear_transposed.ts";
 import type { LinearShape } from "../adapters/method.ts";
 import type { TrainableModule, TrainBeforeIo, TrainIo } from "../adapters/training.ts";
-import { linearStep, type LinearWeights } from "../models/weights.ts";
+import { linearBackwardStep, linearStep, type LinearWeights } from "../models/weights.ts";
 import { type Step, step } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Tape, TrainStep } from "./backward.ts";
@@ -49,12 +48,7 @@ interface Run {
 function products({ weights: { weight }, shape }: Run): Pick<TrainIo, "product" | "productBackward"> {
   return {
     product: ({ rows, ...io }) => linearStep({ weight }, io, { rows, ...shape, accumulate: 0 }),
-    productBackward: ({ rows, dy, dx }) =>
-      step(linearTransposed.of(weight.format), { dy, ...weight.tensors, dx }, {
-        rows,
-        ...shape,
-        accumulate: 1,
-      }),
+    productBackward: ({ rows, ...io }) => linearBackwardStep(weight, io, { rows, ...shape, accumulate: 1 }),
   };
 }
 

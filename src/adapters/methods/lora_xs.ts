@@ -7,18 +7,28 @@
  *
  * @module
  */
+import { normals } from "../../../kernels/kernel.ts";
 import { linear } from "../../../kernels/linear.ts";
 import { linearTransposed } from "../../../kernels/linear_transposed.ts";
 import { weightGradient } from "../../../kernels/weight_gradient.ts";
 import { ConfigError } from "../../errors.ts";
 import { step } from "../../plan.ts";
 import { type HostTensor, slice, type Tensor, tensor } from "../../tensor.ts";
-import type { AdapterFiles, AdapterModule, Method } from "../method.ts";
+import type { AdapterFiles, AdapterModule, LinearShape, Method } from "../method.ts";
 import { finiteFloats } from "../numbers.ts";
-import type { TrainableModule, TrainIo } from "../training.ts";
+import { truncatedSvd } from "../truncated_svd.ts";
+import type { NewModule, TrainableModule, TrainIo } from "../training.ts";
 import { foldedModule, matrixProduct } from "./folded.ts";
 import { factorsStep } from "./lora.ts";
-import { checkFactorsConfig, type Factors, factorTensors, joined, readFactors } from "./low_rank.ts";
+import {
+  checkFactors,
+  checkFactorsConfig,
+  factorConfig,
+  type Factors,
+  factorTensors,
+  joined,
+  readFactors,
+} from "./low_rank.ts";
 
 const latentName = /^base_model\.model\.(.+?)(?:\.default)?_lora_latent_mapping\.weight$/;
 
@@ -106,6 +116,36 @@ function trainableLatent(
   };
 }
 
+/** A new module, whose factors wait for the base's weight: W's greatest singular vectors. R is almost zeros. */
+function newModule(
+  shape: LinearShape,
+  { r: rank, lora_alpha: alpha }: Readonly<Record<string, number>>,
+  { path, random }: NewModule,
+): AdapterModule {
+  const most = Math.min(shape.out, shape.in);
+  if (rank > most) {
+    throw new RangeError(
+      `Cannot make module "${path}" of (${shape.out}, ${shape.in}) with r ${rank}: it must be at most ${most}`,
+    );
+  }
+  const latent = normals(rank * rank, random, 1e-5);
+  const unready = (): never => {
+    throw new TypeError("Cannot use a new LoRA-XS module before it was made ready with its base's weight");
+  };
+  return {
+    parameters: latent.length,
+    summary: `r = ${rank}, scale ${alpha / rank}`,
+    shape,
+    check: (path, other) => checkFactors(shape, path, other),
+    pack: unready,
+    trainable: unready,
+    async ready(io) {
+      const factors = { ...await truncatedSvd(io, { rank, random }), rank, scale: alpha / rank, ...shape };
+      return latentModule(path, { factors, latent });
+    },
+  };
+}
+
 /** See the module's documentation. */
 export const loraXs: Method = {
   name: "LoRA-XS",
@@ -139,6 +179,16 @@ export const loraXs: Method = {
       }
       return [path, latentModule(path, { factors, latent: finiteFloats(name, t) })];
     }));
+  },
+  training: {
+    options: {
+      r: { kind: "count", least: 1, default: 64, doc: "rank" },
+      lora_alpha: { kind: "number", default: 64, doc: "alpha" },
+    },
+    learningRate: 0.004,
+    frozen: true,
+    create: newModule,
+    configFields: (options) => ({ ...options, ...factorConfig }),
   },
   beside: factorsStep,
 };
