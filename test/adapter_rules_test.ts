@@ -251,9 +251,9 @@ test("createAdapter draws LoRA's A evenly from -1 / sqrt(in) to 1 / sqrt(in)", (
 
 test("adapterPlan refuses a method that is unknown, and says which there are", () => {
   assert.equal(adapterPlan({ peftType: "LORA" }).method.peftType, "LORA");
-  assert.throws(() => adapterPlan({ peftType: "IA3" as "LORA" }), {
+  assert.throws(() => adapterPlan({ peftType: "PREFIX" as "LORA" }), {
     name: "RangeError",
-    message: 'Cannot train an adapter of peftType "IA3": it must be FOURIERFT or LORA',
+    message: /^Cannot train an adapter of peftType "PREFIX": it must be FOURIERFT or LORA or /,
   });
 });
 
