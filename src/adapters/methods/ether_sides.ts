@@ -5,8 +5,8 @@
  * @module
  */
 import { ConfigError } from "../../errors.ts";
-import { tensor } from "../../tensor.ts";
-import type { BaseLinear, ReadyIo } from "../method.ts";
+import type { ReadyIo } from "../method.ts";
+import { baseProducts } from "./base_products.ts";
 import { type ModuleTensor, shapeError } from "./module_tensors.ts";
 
 /** Vectors of blocks, and the sign of what they add: y += sign p (p . y), with |p|^2 = 2 where H reflects. */
@@ -77,22 +77,15 @@ function rightFactor({ blocks, right }: Sides) {
 }
 
 /** A, then B (out, rank): W A^T where a row of W has the vector's block in that chunk, 0 elsewhere. */
-export async function rightFactors(
-  sides: Sides,
-  { base, workspace }: ReadyIo,
-): Promise<[Float32Array, Float32Array]> {
-  const { a, rows } = rightFactor(sides), { size } = sides.right!;
-  const total = (shapes: BaseLinear["shapes"]): number => shapes.reduce((sum, shape) => sum + shape.out, 0);
-  const width = total(base.shapes), column = total(base.shapes.slice(0, base.index));
-  const { out } = base.shapes[base.index];
-  const x = workspace.upload(tensor(a.slice(), [rows.length, size])),
-    y = workspace.alloc([rows.length, width]);
-  const products = await workspace.read([base.product({ x, y, rows: rows.length })], y);
+export async function rightFactors(sides: Sides, io: ReadyIo): Promise<[Float32Array, Float32Array]> {
+  const { a, rows } = rightFactor(sides);
+  const { out } = io.base.shapes[io.base.index];
+  const products = await baseProducts(io, a.slice(), rows.length);
   const factor = new Float32Array(out * rows.length);
   rows.forEach(({ b, c, sign }, r) => {
     for (let o = 0; o < out; o++) {
       if (Math.floor((o * sides.blocks + c) / out) !== b) continue;
-      factor[o * rows.length + r] = sign * products[r * width + column + o];
+      factor[o * rows.length + r] = sign * products[r * out + o];
     }
   });
   return [a, factor];

@@ -4,13 +4,17 @@
  *
  * With `apply_GS` the vectors are made orthogonal first, and their order says nothing.
  *
+ * H is I less a matrix of rank r, so that dW is W times that matrix: factors, which are made ready with W. Factors leave
+ * the linears that share x one product.
+ *
  * @module
  */
-import { reflect } from "../../../kernels/reflect.ts";
 import { ConfigError } from "../../errors.ts";
-import { step } from "../../plan.ts";
 import { flagField, refusals, refuseUnknown } from "../fields.ts";
-import type { AdapterModule, Method } from "../method.ts";
+import type { AdapterModule, Method, ReadyIo } from "../method.ts";
+import { baseProducts } from "./base_products.ts";
+import { factorsStep } from "./lora.ts";
+import { joined } from "./low_rank.ts";
 import { type ModuleTensor, shapeError, tensorsByModule } from "./module_tensors.ts";
 
 /** Gram-Schmidt takes from a column its parts along earlier columns. A column that keeps less than this is dependent. */
@@ -53,13 +57,48 @@ function unitColumns(
   return units;
 }
 
-function hraModule(u: ModuleTensor, applyGs: boolean): AdapterModule {
-  if (u.shape.length !== 2 || u.values.length === 0) throw shapeError(u, "(in, r) with r > 0");
-  const [inSize, count] = u.shape;
-  const vectors = new Float32Array(count * inSize);
-  for (const [i, unit] of unitColumns(u, applyGs).reverse().entries()) vectors.set(unit, i * inSize);
+/**
+ * A of H = I - V A with the vectors v_1, v_2, ... (columns of V, the first meets x first): row i is
+ * 2 (v_i - sum of (v_i . v_j) a_j over j < i).
+ */
+function reflectionFactor(vectors: readonly Float64Array[]): Float64Array[] {
+  const rows: Float64Array[] = [];
+  for (const vector of vectors) {
+    const row = vector.slice();
+    rows.forEach((earlier, j) => {
+      const along = dot(vector, vectors[j]);
+      for (let i = 0; i < row.length; i++) row[i] -= along * earlier[i];
+    });
+    rows.push(row.map((value) => 2 * value));
+  }
+  return rows;
+}
+
+/** dW = -(W V) A. */
+async function factorsOf(
+  vectors: readonly Float64Array[],
+  io: ReadyIo,
+): Promise<{ readonly a: Float32Array; readonly b: Float32Array }> {
+  const count = vectors.length, inSize = vectors[0].length;
+  const flat = (rows: readonly Float64Array[]): Float32Array => {
+    const all = new Float32Array(count * inSize);
+    rows.forEach((row, i) => all.set(row, i * inSize));
+    return all;
+  };
+  const products = await baseProducts(io, flat(vectors), count);
+  const out = products.length / count;
+  const b = new Float32Array(out * count);
+  for (let o = 0; o < out; o++) for (let r = 0; r < count; r++) b[o * count + r] = -products[r * out + o];
+  return { a: flat(reflectionFactor(vectors)), b };
+}
+
+function hraModule(
+  { vectors, applyGs }: { readonly vectors: readonly Float64Array[]; readonly applyGs: boolean },
+  factors?: { readonly a: Float32Array; readonly b: Float32Array },
+): AdapterModule {
+  const count = vectors.length, inSize = vectors[0].length;
   return {
-    parameters: vectors.length,
+    parameters: count * inSize,
     summary: `r = ${count}${applyGs ? ", orthogonal" : ""}`,
     check(path, shape) {
       if (shape.in === inSize) return;
@@ -67,8 +106,19 @@ function hraModule(u: ModuleTensor, applyGs: boolean): AdapterModule {
         `Cannot use module "${path}": it reflects ${inSize} inputs, the weight is (${shape.out}, ${shape.in})`,
       );
     },
-    pack: () => ({ values: vectors, count, scale: 1 }),
+    ready: async (io) => hraModule({ vectors, applyGs }, await factorsOf(vectors, io)),
+    pack() {
+      if (!factors) {
+        throw new TypeError("Cannot use an HRA module before it was made ready with its base's weight");
+      }
+      return { values: joined(factors.a, factors.b), count, scale: 1 };
+    },
   };
+}
+
+function moduleOf(u: ModuleTensor, applyGs: boolean): AdapterModule {
+  if (u.shape.length !== 2 || u.values.length === 0) throw shapeError(u, "(in, r) with r > 0");
+  return hraModule({ vectors: unitColumns(u, applyGs).reverse(), applyGs });
 }
 
 /** See the module's documentation. */
@@ -78,8 +128,8 @@ export const hra: Method = {
   facts: {
     tensors: ["hra_u (in, r)"],
     formula: "y = W H x + bias, H = product of I - 2 u u^T for unit vectors u",
-    cost: "2 r in",
-    numbers: "r in",
+    cost: "r (in + out)",
+    numbers: "r (in + out)",
     refused: "columns of zeros; with `apply_GS` columns that are sums of those before",
   },
   checkConfig(config) {
@@ -97,8 +147,7 @@ export const hra: Method = {
     this.checkConfig(files.config);
     const applyGs = flagField(files.config, "apply_GS");
     const modules = tensorsByModule(files, { method: "HRA", own: { hra_u: "any" } });
-    return new Map(modules.map((one) => [one.path, hraModule(one.tensor("hra_u"), applyGs)]));
+    return new Map(modules.map((one) => [one.path, moduleOf(one.tensor("hra_u"), applyGs)]));
   },
-  before: ({ x, slots, records, values, rows, in: inSize, linear, capacity }) =>
-    step(reflect, { slots, records, values, x }, { rows, in: inSize, linear, capacity }),
+  beside: factorsStep,
 };
