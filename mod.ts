@@ -89,6 +89,7 @@ export type {
   Phase,
   ReadOptions,
   ReadyIo,
+  SingularFactors,
   Workspace,
 } from "./src/adapters/method.ts";
 export type {
@@ -125,6 +126,7 @@ export { oft } from "./src/adapters/methods/oft.ts";
 export { randlora } from "./src/adapters/methods/randlora.ts";
 export { road } from "./src/adapters/methods/road.ts";
 export { shira } from "./src/adapters/methods/shira.ts";
+export { svft } from "./src/adapters/methods/svft.ts";
 export { tinylora } from "./src/adapters/methods/tinylora.ts";
 export { vblora } from "./src/adapters/methods/vblora.ts";
 export { vera } from "./src/adapters/methods/vera.ts";

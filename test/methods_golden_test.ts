@@ -87,10 +87,14 @@ const names = [
   ...["randlora", "randlora-seed", "randlora-sparse"],
   "shira",
   ...["hira", "hira-pattern", "miss-bat"],
+  ...["svft-plain", "svft-plain-slim", "svft-banded", "svft-random", "svft-topk", "svft-rank"],
   ...folded,
 ];
 /** Variants of methods whose kernels another adapter of the list has already: a GPU runs their single modules. */
-const variants = ["lokr-factored", "randlora-seed", "randlora-sparse", "hira-pattern"];
+const variants = [
+  ...["lokr-factored", "randlora-seed", "randlora-sparse", "hira-pattern"],
+  ...["svft-plain", "svft-random", "svft-topk"],
+];
 const read = <T>(name: string): T => JSON.parse(readFileSync(path(name), "utf8")) as T;
 const goldens = new Map(names.map((name) => [name, read<Golden>(`golden/${name}.json`)]));
 

@@ -67,8 +67,13 @@ async function readWeight(
 }
 
 async function singularOf(weight: Float32Array, shape: LinearShape): Promise<SingularFactors> {
-  const { s, u, v } = await svd(weight, shape);
-  return { s, u: Float32Array.from(u), v: Float32Array.from(v) };
+  const { s, u, v } = await svd(weight, shape), n = s.length;
+  const factors = new Float32Array(v.length + u.length);
+  factors.set(v);
+  for (let k = 0; k < n; k++) {
+    for (let o = 0; o < shape.out; o++) factors[v.length + o * n + k] = u[k * shape.out + o];
+  }
+  return { s, factors };
 }
 
 /** The linears of a product. What is made of the weight is made once, when it is first asked for. */

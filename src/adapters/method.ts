@@ -127,10 +127,8 @@ export interface BaseLinear {
 export interface SingularFactors {
   /** (n), descending. */
   readonly s: Float64Array;
-  /** (n, out): each row a column of U, rounded once. */
-  readonly u: Float32Array;
-  /** (n, in): rows of V^T, rounded once. */
-  readonly v: Float32Array;
+  /** V^T (n, in), then U (out, n), row-major, each number rounded once. */
+  readonly factors: Float32Array;
 }
 
 /** A device for work that ends: whoever lent it frees the tensors made on it. */

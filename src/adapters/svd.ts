@@ -8,7 +8,7 @@
  * @module
  */
 import { breathe } from "../breathe.ts";
-import { bidiagonal, type Bidiagonal } from "./svd/bidiagonal.ts";
+import { type Bidiagonal, bidiagonal } from "./svd/bidiagonal.ts";
 import { diagonalised } from "./svd/diagonalise.ts";
 
 /** A = U diag(s) V^T of a matrix (out, in), with n = min(out, in). */

@@ -1,0 +1,145 @@
+/**
+ * SVFT (Lingam et al. 2024, arXiv 2405.19597): dW = sigma(gate) U M V^T with the singular vectors of W, and a sparse M that is
+ * trained. M is a band (`off_diag` 0: a diagonal), or has entries at places that the file says.
+ *
+ * - The authors' tensors hold U, V and the singular values. Files of this package hold M and check numbers: U and V are made of
+ *   the base's weight, in float64 on the host.
+ * - U and V are kept once for all adapters of a base that share them.
+ * - `rank` also drops the other directions of W: an adapter has entries of -s for them.
+ *
+ * The authors' code keeps no adapter folders: `peft_type` and the check numbers are this package's.
+ *
+ * @module
+ */
+import { svftLinear } from "../../../kernels/svft_linear.ts";
+import { ConfigError } from "../../errors.ts";
+import { step } from "../../plan.ts";
+import type { AdapterModule, LinearShape, Method, ReadyIo } from "../method.ts";
+import { checkGaps, checkNumbers, fileBasis, ownBasis, signsOf } from "./svft_basis.ts";
+import { indexName, type Setting, settingOf, type SvftFile, svftFiles } from "./svft_file.ts";
+import { readyModule } from "./svft_module.ts";
+import { band, bandCount, type Places } from "./svft_places.ts";
+
+/** Multiplications of a decomposition, m n n of a weight: a host works on so many for minutes. */
+const mostWork = 2 ** 38;
+
+/** Rows of M for a linear. */
+function sizeOf(
+  { factors, setting: { rank = Infinity } }: SvftFile,
+  { out, in: inSize }: LinearShape,
+): number {
+  return factors?.n ?? Math.min(rank, out, inSize);
+}
+
+function checkShape(file: SvftFile, path: string, shape: LinearShape): void {
+  const { factors, check, s, places, setting } = file, n = sizeOf(file, shape), { out, in: inSize } = shape;
+  const cannot = (why: string): never => {
+    throw new RangeError(`Cannot use module "${path}": ${why}, the weight is (${out}, ${inSize})`);
+  };
+  if (factors && (factors.out !== out || factors.in !== inSize)) {
+    cannot(`its u and v are of a (${factors.out}, ${factors.in}) weight`);
+  }
+  if (check && check.length !== 2 * n) {
+    cannot(`it has check numbers of ${check.length / 2} pairs, not of ${n}`);
+  }
+  if (!places && s.length !== bandCount(n, setting.offDiag)) {
+    cannot(
+      `a band of "off_diag" = ${setting.offDiag} has ${
+        bandCount(n, setting.offDiag)
+      } entries, not ${s.length}`,
+    );
+  }
+  const isPast = (index: number): boolean => index >= n;
+  const past = places && (places.rows.find(isPast) ?? places.columns.find(isPast));
+  if (past !== undefined) cannot(`an entry is at ${past}, past the ${n} rows and columns of M`);
+  const small = Math.min(out, inSize), work = small * small * Math.max(out, inSize);
+  if (work > mostWork && (!factors || factors.n < small)) {
+    cannot(
+      `a decomposition takes ${work} multiplications, at most ${mostWork} are accepted without whole u and v`,
+    );
+  }
+}
+
+/** The module with the base's own vectors. */
+async function withOwn(file: SvftFile, places: Places, { path, base }: ReadyIo): Promise<AdapterModule> {
+  const shape = base.shapes[base.index], singular = await base.singular();
+  const basis = await ownBasis(singular), n = sizeOf(file, shape), own = checkNumbers(basis, shape);
+  const { check, s } = file;
+  if (check) {
+    const signs = signsOf(path, check, own.subarray(0, 2 * n));
+    const turned = s.map((value, e) => value * signs[places.rows[e]] * signs[places.columns[e]]);
+    file = { ...file, s: turned };
+  } else if (s.some((value) => value !== 0)) {
+    checkGaps(path, singular.s, s);
+  }
+  const pinned = { ...file, check: own.slice(0, 2 * n) };
+  return readyModule({ file: pinned, places, shape, basis, dropped: singular.s.slice(n) });
+}
+
+async function madeReady(file: SvftFile, io: ReadyIo): Promise<AdapterModule> {
+  const { path, base } = io, shape = base.shapes[base.index];
+  checkShape(file, path, shape);
+  const places = file.places ?? band(sizeOf(file, shape), file.setting.offDiag);
+  if (!file.factors) return await withOwn(file, places, io);
+  return readyModule({ file, places, shape, ...await fileBasis(io, file.factors) });
+}
+
+function svftModule(file: SvftFile): AdapterModule {
+  const { s, factors, setting: { pattern, offDiag, rank } } = file;
+  const notReady = (): never => {
+    throw new TypeError("Cannot use an SVFT module before it was made ready with its base's weight");
+  };
+  return {
+    parameters: s.length + 1,
+    summary: `${pattern}, off_diag ${offDiag}, ${s.length} entries${
+      rank === undefined ? "" : `, rank ${rank}`
+    }`,
+    ...(factors ? { shape: { out: factors.out, in: factors.in } } : {}),
+    check: (path, shape) => checkShape(file, path, shape),
+    ready: (io) => madeReady(file, io),
+    pack: notReady,
+  };
+}
+
+/** A new module: zeros on a band. */
+function newModule(setting: Setting, { out, in: inSize }: LinearShape): AdapterModule {
+  const s = new Float32Array(bandCount(Math.min(out, inSize), setting.offDiag));
+  return svftModule({ setting, s, gate: 0 });
+}
+
+/** See the module's documentation. */
+export const svft: Method = {
+  name: "SVFT",
+  peftType: "SVFT",
+  integers: indexName,
+  tablesApart: true,
+  checkConfig: (config) => void settingOf(config),
+  read(files) {
+    const setting = settingOf(files.config);
+    return new Map([...svftFiles(files, setting)].map(([path, file]) => [path, svftModule(file)]));
+  },
+  training: {
+    options: { off_diag: { kind: "count", default: 0, doc: "diagonals on either side of M's" } },
+    learningRate: 0.01,
+    create: (shape, { off_diag: offDiag }) => newModule({ pattern: "banded", offDiag }, shape),
+    configFields: (options) => ({ ...options, pattern: "banded", rank: null, fill_orthonormal: false }),
+  },
+  beside: (
+    {
+      x,
+      y,
+      slots,
+      records,
+      tables,
+      values,
+      rows,
+      in: inSize,
+      outs: [out0, out1, out2],
+      linear: layer,
+      capacity,
+    },
+  ) =>
+    step(svftLinear, { x, slots, records, tables, values, y }, {
+      ...{ rows, in: inSize, out0, out1, out2, layer, capacity },
+    }),
+};
