@@ -205,6 +205,7 @@ export type { ChatMessage, Tokenizer } from "./src/models/tokenizer_types.ts";
 export { type OpenModel, openModel, type OpenModelOptions } from "./src/open.ts";
 export { type Perplexity, perplexity, type PerplexityOptions } from "./src/perplexity.ts";
 export { type Plan, type Step, step } from "./src/plan.ts";
+export { type ConvertedModule, convertFused, type ConvertOptions } from "./src/convert.ts";
 export { quantizeFolder } from "./src/quantize.ts";
 export type { ByteSource } from "./src/safetensors/mod.ts";
 export {

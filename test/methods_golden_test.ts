@@ -316,7 +316,9 @@ for (const quantize of ["int8", "int4"] as const) {
     const folder = await dequantized(formatOf[quantize]);
     const logits = await Promise.all(
       [await open(device, undefined, quantize), await open(device, folder)].map(async (opened) => {
-        const leases = await Promise.all(names.map((name) => opened.registry.acquire(name)));
+        // What svft-rank drops of W is told apart from what it keeps in float weights alone.
+        const able = names.filter((name) => name !== "svft-rank");
+        const leases = await Promise.all(able.map((name) => opened.registry.acquire(name)));
         return await logitsAfter(
           device,
           opened,

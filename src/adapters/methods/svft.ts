@@ -14,10 +14,10 @@
 import { svftLinear } from "../../../kernels/svft_linear.ts";
 import { ConfigError } from "../../errors.ts";
 import { step } from "../../plan.ts";
-import type { AdapterModule, LinearShape, Method, ReadyIo } from "../method.ts";
+import type { AdapterModule, BaseLinear, LinearShape, Method, ReadyIo } from "../method.ts";
 import { checkGaps, checkNumbers, fileBasis, ownBasis, signsOf } from "./svft_basis.ts";
 import { indexName, type Setting, settingOf, type SvftFile, svftFiles } from "./svft_file.ts";
-import { readyModule } from "./svft_module.ts";
+import { readyModule, type SvftNumbers } from "./svft_module.ts";
 import { band, bandCount, type Places } from "./svft_places.ts";
 
 /** Multiplications of a decomposition, m n n of a weight: a host works on so many for minutes. */
@@ -73,7 +73,17 @@ async function withOwn(file: SvftFile, places: Places, { path, base }: ReadyIo):
     checkGaps(path, singular.s, s);
   }
   const pinned = { ...file, check: own.slice(0, 2 * n) };
-  return readyModule({ file: pinned, places, shape, basis, dropped: singular.s.slice(n) });
+  const made = { file: pinned, places, shape, basis, dropped: singular.s.slice(n) };
+  return boundTo(base, made);
+}
+
+/** A module that is itself when it is made ready with the same base again. */
+function boundTo(base: BaseLinear, numbers: Omit<SvftNumbers, "ready">): AdapterModule {
+  const module: AdapterModule = readyModule({
+    ...numbers,
+    ready: async (io) => io.base === base ? module : await madeReady(numbers.file, io),
+  });
+  return module;
 }
 
 async function madeReady(file: SvftFile, io: ReadyIo): Promise<AdapterModule> {
@@ -81,7 +91,7 @@ async function madeReady(file: SvftFile, io: ReadyIo): Promise<AdapterModule> {
   checkShape(file, path, shape);
   const places = file.places ?? band(sizeOf(file, shape), file.setting.offDiag);
   if (!file.factors) return await withOwn(file, places, io);
-  return readyModule({ file, places, shape, ...await fileBasis(io, file.factors) });
+  return boundTo(base, { file, places, shape, ...await fileBasis(io, file.factors) });
 }
 
 function svftModule(file: SvftFile): AdapterModule {

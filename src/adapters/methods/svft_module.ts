@@ -24,6 +24,8 @@ export interface SvftNumbers {
   readonly basis: Basis;
   /** The singular values of the basis's last vectors, which W' has no part of. */
   readonly dropped: Float64Array;
+  /** Makes the module ready with a base, the same one or another. */
+  readonly ready: NonNullable<AdapterModule["ready"]>;
 }
 
 /** M with the gate, and -s for each direction that is dropped. */
@@ -82,7 +84,7 @@ function checkNumbers(
 
 /** A module that can be packed; one that drops no direction can be trained. */
 export function readyModule(numbers: SvftNumbers): AdapterModule {
-  const { file, basis, shape, dropped } = numbers, { pattern, offDiag } = file.setting, { s } = file;
+  const { file, basis, shape, dropped, ready } = numbers, { pattern, offDiag } = file.setting, { s } = file;
   const { rows, columns, values } = wholeMatrix(numbers);
   checkNumbers(numbers, values);
   return {
@@ -96,6 +98,7 @@ export function readyModule(numbers: SvftNumbers): AdapterModule {
           `(${out}, ${inSize})`,
       );
     },
+    ready,
     pack: () => ({
       values: byRows({ rows, columns }, values, basis.n),
       table: { key: basis.key, words: () => wordsOf(basis) },
