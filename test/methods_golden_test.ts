@@ -215,6 +215,26 @@ test("applyModule: a module beside its base's product and bias is float64's modu
   }
 });
 
+test("ETHER: `flip_modules` reflects outputs of the modules that it names", async () => {
+  const folder = await openFolder(path("ether-flip"));
+  const named = {
+    ...folder,
+    open: (name: string) => folder.open(name),
+    exists: (name: string) => folder.exists(name),
+    readText: async (name: string) => {
+      const config = JSON.parse(await folder.readText(name));
+      assert.equal(config.flip_side, true);
+      return JSON.stringify({ ...config, flip_side: false, flip_modules: ["down_proj"] });
+    },
+  };
+  const [expected, found] = [await loadAdapter(folder), await loadAdapter(named)];
+  assert.deepEqual(
+    [...found.modules.values()].map(({ phases }) => phases),
+    [...expected.modules.values()].map(({ phases }) => phases),
+  );
+  assert.ok([...found.modules.values()].some(({ phases }) => phases?.includes("after")));
+});
+
 for (const device of await devicesForLongTests()) {
   test(`adaptedProjection on ${device.kind}: single modules with their bias are float64's`, async () => {
     const { model, registry } = await open(device);

@@ -41,8 +41,17 @@ function reflection(x: Float64Array): number {
 
 /** y -= (w . y) w. */
 function reflect(y: Float64Array, w: Float64Array): void {
-  let dot = 0;
-  for (let i = 0; i < w.length; i++) dot += w[i] * y[i];
+  // Four sums at once: each addition waits for the one before it.
+  const fours = w.length - w.length % 4;
+  let a = 0, b = 0, c = 0, d = 0;
+  for (let i = 0; i < fours; i += 4) {
+    a += w[i] * y[i];
+    b += w[i + 1] * y[i + 1];
+    c += w[i + 2] * y[i + 2];
+    d += w[i + 3] * y[i + 3];
+  }
+  for (let i = fours; i < w.length; i++) a += w[i] * y[i];
+  const dot = a + b + (c + d);
   if (dot === 0) return;
   for (let i = 0; i < w.length; i++) y[i] -= dot * w[i];
 }

@@ -14,7 +14,7 @@ const epsilon = 2 ** -52, tiny = 2 ** -966;
 const mostSteps = 60;
 
 /** Numbers of a line that turns are done on at a time, and turns that are kept. */
-const blockSize = 32, mostTurns = 2 ** 17;
+const blockSize = 16, mostTurns = 2 ** 16;
 
 /** sqrt(x^2 + y^2), without overflow and by operations that are rounded alike everywhere. */
 function length(x: number, y: number): number {
@@ -26,15 +26,19 @@ function length(x: number, y: number): number {
 class Turns {
   readonly #lines = new Int32Array(2 * mostTurns);
   readonly #factors = new Float64Array(2 * mostTurns);
+  /** A block of every line side by side: lines of a power of two numbers would share few sets of a cache. */
+  readonly #block: Float64Array;
   #count = 0;
 
-  constructor(private readonly matrix: Float64Array, private readonly width: number) {}
+  constructor(private readonly matrix: Float64Array, private readonly width: number) {
+    this.#block = new Float64Array(matrix.length / width * blockSize);
+  }
 
   /** Line i becomes c i + s j, and line j becomes c j - s i. */
   add(i: number, j: number, c: number, s: number): void {
     const at = 2 * this.#count++;
-    this.#lines[at] = i * this.width;
-    this.#lines[at + 1] = j * this.width;
+    this.#lines[at] = i * blockSize;
+    this.#lines[at + 1] = j * blockSize;
     this.#factors[at] = c;
     this.#factors[at + 1] = s;
   }
@@ -42,22 +46,29 @@ class Turns {
   /** Does the turns, when so many more would not fit. */
   *make(room: number): Iterable<void> {
     if (this.#count + room < mostTurns) return;
-    for (let begin = 0; begin < this.width; begin += blockSize) {
-      this.#block(begin, Math.min(this.width, begin + blockSize));
+    const { matrix, width } = this, lines = matrix.length / width, block = this.#block;
+    for (let begin = 0; begin < width; begin += blockSize) {
+      const size = Math.min(blockSize, width - begin);
+      for (let line = 0; line < lines; line++) {
+        for (let i = 0; i < size; i++) block[line * blockSize + i] = matrix[line * width + begin + i];
+      }
+      this.#turn(block);
+      for (let line = 0; line < lines; line++) {
+        for (let i = 0; i < size; i++) matrix[line * width + begin + i] = block[line * blockSize + i];
+      }
       yield;
     }
     this.#count = 0;
   }
 
-  #block(begin: number, end: number): void {
-    const { matrix } = this;
-    for (let turn = 0; turn < 2 * this.#count; turn += 2) {
-      const c = this.#factors[turn], s = this.#factors[turn + 1];
-      let a = this.#lines[turn] + begin, b = this.#lines[turn + 1] + begin;
-      for (const last = this.#lines[turn] + end; a < last; a++, b++) {
-        const x = matrix[a], y = matrix[b];
-        matrix[a] = c * x + s * y;
-        matrix[b] = c * y - s * x;
+  #turn(block: Float64Array): void {
+    const lines = this.#lines, factors = this.#factors, end = 2 * this.#count;
+    for (let turn = 0; turn < end; turn += 2) {
+      const c = factors[turn], s = factors[turn + 1], a = lines[turn], b = lines[turn + 1];
+      for (let i = 0; i < blockSize; i++) {
+        const x = block[a + i], y = block[b + i];
+        block[a + i] = c * x + s * y;
+        block[b + i] = c * y - s * x;
       }
     }
   }
