@@ -1,13 +1,11 @@
 import {
   type Arrays,
   type Binding,
-  type Case,
   defineKernel,
   type Dispatch,
   type Kernel,
   type Launch,
   type Limits,
-  normals,
   uniformStruct,
 } from "./kernel.ts";
 import { partialScratch, productLaunch } from "./linear/product.ts";
@@ -25,7 +23,6 @@ import {
   upBase,
   type Words,
 } from "./svft/shared.ts";
-import { svftCase } from "./svft_product.ts";
 
 type Buffers = "x" | "dy" | "factors" | "pattern" | "values" | "gradient" | "dx";
 type Uniforms = keyof Words;
@@ -187,20 +184,6 @@ function cpu(arrays: Arrays<Buffers>, words: Words): void {
   });
 }
 
-function sized(words: Words): Case<Buffers, Uniforms> {
-  const { rows, in: inSize, out, n, entries, offset } = words;
-  return {
-    name: `${rows} rows, ${inSize} to ${out}, n ${n}, ${entries} entries`,
-    uniforms: words,
-    make: (random) => ({
-      ...svftCase(words, random),
-      dy: normals(rows * out, random),
-      gradient: normals(offset + entries + 4, random),
-      dx: normals(rows * inSize, random),
-    }),
-  };
-}
-
 /** All gradients of an SVFT update that every row shares. */
 export const svftBackward: Kernel<Buffers, Uniforms> = defineKernel({
   name: "svft_backward",
@@ -246,14 +229,4 @@ export const svftBackward: Kernel<Buffers, Uniforms> = defineKernel({
   },
   cpu,
   tolerance: 1e-5,
-  cases: [
-    sized({ rows: 1, in: 1, out: 1, n: 1, entries: 1, offset: 0 }),
-    sized({ rows: 7, in: 31, out: 37, n: 30, entries: 61, offset: 5 }),
-    sized({ rows: 65, in: 64, out: 33, n: 33, entries: 300, offset: 64 }),
-  ],
-  benches: [{
-    ...sized({ rows: 2048, in: 4096, out: 4096, n: 4096, entries: 4096, offset: 0 }),
-    bytes: 4 * (2048 * 4 * 4096 + 2 * 4096 * 4096),
-    flops: 3 * 2 * 2048 * 4096 * 4096,
-  }],
 });

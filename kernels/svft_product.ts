@@ -1,15 +1,7 @@
-import {
-  type Arrays,
-  type Case,
-  defineKernel,
-  type Kernel,
-  type Launch,
-  type Limits,
-  normals,
-} from "./kernel.ts";
+import { type Arrays, defineKernel, type Kernel, type Launch, type Limits } from "./kernel.ts";
 import { product } from "./linear/cpu.ts";
 import { partialScratch, productLaunch } from "./linear/product.ts";
-import { patternWgsl, svftPattern } from "./svft/pattern.ts";
+import { patternWgsl } from "./svft/pattern.ts";
 import {
   downOf,
   gateWgsl,
@@ -83,30 +75,6 @@ function cpu(arrays: Arrays<Buffers>, words: Words): void {
   });
 }
 
-/** A case of entries at random places, some of them twice. */
-export function svftCase(
-  words: Words,
-  random: () => number,
-): Record<"x" | "factors" | "values", Float32Array> & { readonly pattern: Uint32Array } {
-  const { rows, in: inSize, out, n, entries, offset } = words;
-  const places = (): number[] => Array.from({ length: entries }, () => Math.floor(random() * n));
-  return {
-    x: normals(rows * inSize, random),
-    factors: normals(n * (inSize + out), random, 1 / Math.sqrt(n)),
-    pattern: svftPattern(n, places(), places()),
-    values: normals(offset + entries + 4, random),
-  };
-}
-
-function sized(words: Words): Case<Buffers, Uniforms> {
-  const { rows, in: inSize, out, n, entries } = words;
-  return {
-    name: `${rows} rows, ${inSize} to ${out}, n ${n}, ${entries} entries`,
-    uniforms: words,
-    make: (random) => ({ ...svftCase(words, random), y: normals(rows * out, random) }),
-  };
-}
-
 /** SVFT's update that every row shares: training's forward, where svft_linear would look up each row's own. */
 export const svftProduct: Kernel<Buffers, Uniforms> = defineKernel({
   name: "svft_product",
@@ -149,14 +117,4 @@ export const svftProduct: Kernel<Buffers, Uniforms> = defineKernel({
   },
   cpu,
   tolerance: 1e-5,
-  cases: [
-    sized({ rows: 1, in: 1, out: 1, n: 1, entries: 1, offset: 0 }),
-    sized({ rows: 7, in: 31, out: 37, n: 30, entries: 61, offset: 5 }),
-    sized({ rows: 65, in: 64, out: 33, n: 33, entries: 130, offset: 64 }),
-  ],
-  benches: [{
-    ...sized({ rows: 2048, in: 4096, out: 4096, n: 4096, entries: 4096, offset: 0 }),
-    bytes: 4 * (2048 * 3 * 4096 + 2 * 4096 * 4096),
-    flops: 2 * 2048 * 2 * 4096 * 4096,
-  }],
 });

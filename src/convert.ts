@@ -16,7 +16,7 @@ import type { Checkpoint } from "./models/checkpoint.ts";
 import { isTransposed, openWeights, readConfig, weightsOf } from "./models/families.ts";
 import { layerLinears, type LinearSpec } from "./models/spec.ts";
 import { transposed } from "./models/transpose.ts";
-import { type HostTensor } from "./tensor.ts";
+import type { HostTensor } from "./tensor.ts";
 import { adapterFiles, type Files } from "./training/checkpoint.ts";
 
 /** Part of the change's norm that may be left beside the rounding of W', unless told. */

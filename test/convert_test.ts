@@ -8,7 +8,7 @@ import { loadAdapter } from "../src/adapters/peft.ts";
 import { type ConvertedModule, convertFused, type ConvertOptions } from "../src/convert.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { ReadableFolder, WritableFolder } from "../src/folder.ts";
-import { linearShapes, mergeFolder } from "../src/merge.ts";
+import { folderOptions, mergeFolder } from "../src/merge.ts";
 import { openCheckpoint } from "../src/models/checkpoint.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { bytesSource, fromTensor, writeSafetensors } from "../src/safetensors/mod.ts";
@@ -59,7 +59,7 @@ async function merged(adapter: ReadableFolder, base: ReadableFolder): Promise<Re
   };
   await mergeFolder(device, {
     model: base,
-    adapter: await loadAdapter(adapter, { shapeOf: await linearShapes(base) }),
+    adapter: await loadAdapter(adapter, await folderOptions(base)),
     out,
   });
   return memoryFolder(files);

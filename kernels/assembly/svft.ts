@@ -18,13 +18,13 @@ export function svft_linear(
   out0: usize,
   out1: usize,
   out2: usize,
-  layer: usize,
+  first: usize,
   capacity: usize,
 ): void {
   let to = y;
   for (let i: usize = 0; i < 3; i++) {
     const out = i == 0 ? out0 : i == 1 ? out1 : out2;
-    const own = records + (((layer + i) * capacity) << 4);
+    const own = records + (((first + i) * capacity) << 4);
     let row: usize = 0;
     while (out && row < rows) {
       const record = recordOf(slots, own, row, capacity), n = record ? <usize> load<u32>(record, 8) : 0;

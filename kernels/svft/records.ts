@@ -13,7 +13,7 @@ export const bankUniforms = {
   out0: "u32",
   out1: "u32",
   out2: "u32",
-  layer: "u32",
+  linear: "u32",
   capacity: "u32",
 } as const;
 
@@ -36,14 +36,14 @@ export interface Update {
 /** The rows and linears that an adapter changes, linear by linear. */
 export function updatesOf(
   { slots, records }: Pick<Arrays<"slots" | "records">, "slots" | "records">,
-  { rows, out0, out1, out2, layer, capacity }: BankWords,
+  { rows, out0, out1, out2, linear, capacity }: BankWords,
 ): Update[] {
   const updates: Update[] = [], outs = [out0, out1, out2], width = out0 + out1 + out2;
   let column = 0;
   outs.forEach((out, i) => {
     for (let row = 0; row < rows && out > 0; row++) {
       if (slots[row] >= capacity) continue;
-      const at = recordWords * ((layer + i) * capacity + slots[row]);
+      const at = recordWords * ((linear + i) * capacity + slots[row]);
       const [table, values, n] = records.subarray(at, at + 3);
       if (n > 0) updates.push({ row, yAt: row * width + column, out, table, values, n });
     }

@@ -23,7 +23,7 @@ fn record_of(row: u32, linear: u32) -> vec4u {
   if (row >= uniforms.rows) { return vec4u(); }
   let slot = slots[row];
   if (slot >= uniforms.capacity) { return vec4u(); }
-  return records[(uniforms.layer + linear) * uniforms.capacity + slot];
+  return records[(uniforms.linear + linear) * uniforms.capacity + slot];
 }
 fn start_of(sizes: vec3u, linear: u32) -> u32 {
   return select(0u, sizes.x, linear > 0) + select(0u, sizes.y, linear > 1);

@@ -5,8 +5,8 @@
  */
 import { defineCommand } from "citty";
 import { convertFused } from "../convert.ts";
-import { openFolder } from "../runtime/file.ts";
 import { createFolder } from "../runtime/output.ts";
+import { openNamedFolder } from "./folder.ts";
 import { log, parseCount, parseNumber, progressBar } from "./open.ts";
 
 const patterns = ["banded", "random", "top_k"] as const;
@@ -48,7 +48,7 @@ export const convert = defineCommand({
     const maxResidual = args["max-residual"] === undefined
       ? undefined
       : parseNumber("max-residual", args["max-residual"], { most: 1 });
-    const [model, base] = [await openFolder(args.model), await openFolder(args.base)];
+    const [model, base] = [await openNamedFolder(args.model), await openNamedFolder(args.base)];
     const out = await createFolder(args.out);
     const bar = progressBar("linears");
     try {

@@ -12,7 +12,6 @@
  * @module
  */
 import { svftLinear } from "../../../kernels/svft_linear.ts";
-import { ConfigError } from "../../errors.ts";
 import { step } from "../../plan.ts";
 import type { AdapterModule, BaseLinear, LinearShape, Method, ReadyIo } from "../method.ts";
 import { checkGaps, checkNumbers, fileBasis, ownBasis, signsOf } from "./svft_basis.ts";
@@ -111,16 +110,35 @@ function svftModule(file: SvftFile): AdapterModule {
   };
 }
 
-/** A new module: zeros on a band. */
-function newModule(setting: Setting, { out, in: inSize }: LinearShape): AdapterModule {
-  const s = new Float32Array(bandCount(Math.min(out, inSize), setting.offDiag));
-  return svftModule({ setting, s, gate: 0 });
+/** A new module: zeros on a band, or at as many random places. */
+function newModule(
+  setting: Setting,
+  { out, in: inSize }: LinearShape,
+  random: () => number,
+): AdapterModule {
+  const n = Math.min(out, inSize), s = new Float32Array(bandCount(n, setting.offDiag));
+  if (setting.pattern === "banded") return svftModule({ setting, s, gate: 0 });
+  const drawn = () => Int32Array.from(s, () => Math.floor(n * random()));
+  return svftModule({ setting, s, gate: 0, places: { rows: drawn(), columns: drawn() } });
 }
 
 /** See the module's documentation. */
 export const svft: Method = {
   name: "SVFT",
   peftType: "SVFT",
+  facts: {
+    tensors: [
+      "svft_layer.s (entries)",
+      "svft_layer.gate (1)",
+      "svft_layer.s_row, s_col (entries), off a band",
+      "svft_layer.check (n, 2), or the authors' u (out, n), s_pre (n), v (n, in)",
+    ],
+    formula: "dW = sigma(gate) U M V^T of W's singular vectors, M sparse (n, n), n = min(in, out)",
+    cost: "n (in + out) + entries",
+    numbers: "n + 2 entries; n (in + out) once for all adapters of one U and V",
+    refused:
+      "`fill_orthonormal`; check numbers or vectors of another weight; equal singular values without check numbers",
+  },
   integers: indexName,
   tablesApart: true,
   checkConfig: (config) => void settingOf(config),
@@ -129,10 +147,18 @@ export const svft: Method = {
     return new Map([...svftFiles(files, setting)].map(([path, file]) => [path, svftModule(file)]));
   },
   training: {
-    options: { off_diag: { kind: "count", default: 0, doc: "diagonals on either side of M's" } },
+    options: {
+      off_diag: { kind: "count", default: 0, doc: "diagonals on either side of M's" },
+      pattern: {
+        kind: "choice",
+        choices: ["banded", "random"],
+        default: "banded",
+        doc: "where M has entries: on a band, or at as many random places",
+      },
+    },
     learningRate: 0.01,
-    create: (shape, { off_diag: offDiag }) => newModule({ pattern: "banded", offDiag }, shape),
-    configFields: (options) => ({ ...options, pattern: "banded", rank: null, fill_orthonormal: false }),
+    create: (shape, options, { random }) => newModule(settingOf({ ...options, rank: null }), shape, random),
+    configFields: (options) => ({ ...options, rank: null, fill_orthonormal: false }),
   },
   beside: (
     {
@@ -145,11 +171,11 @@ export const svft: Method = {
       rows,
       in: inSize,
       outs: [out0, out1, out2],
-      linear: layer,
+      linear,
       capacity,
     },
   ) =>
     step(svftLinear, { x, slots, records, tables, values, y }, {
-      ...{ rows, in: inSize, out0, out1, out2, layer, capacity },
+      ...{ rows, in: inSize, out0, out1, out2, linear, capacity },
     }),
 };
