@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { normals } from "../kernels/kernel.ts";
+import { breathe } from "../src/breathe.ts";
 import { inSlices, svd } from "../src/adapters/svd.ts";
 import { uniforms } from "../src/engine/random.ts";
 
@@ -113,8 +114,8 @@ test("inSlices gives others their turn between long pieces, and does the pieces 
   function* pieces(): Iterable<void> {
     for (let i = 0; i < 3; i++) {
       events.push(`piece ${i}`);
-      setTimeout(() => events.push(`other ${i}`), 0);
-      // Longer than a slice, and than the timer of the other work.
+      void breathe().then(() => events.push(`other ${i}`));
+      // Longer than a slice.
       for (const began = performance.now(); performance.now() - began < 40;);
       yield;
     }

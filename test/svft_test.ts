@@ -5,36 +5,33 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import fc from "fast-check";
 import { q8_32 } from "../kernels/formats/mod.ts";
 import { normals } from "../kernels/kernel.ts";
-import { applyModule, deltaOf } from "../src/adapters/apply.ts";
+import { applyModule } from "../src/adapters/apply.ts";
 import { Bank } from "../src/adapters/bank.ts";
 import { baseLinear } from "../src/adapters/base.ts";
 import type { BaseLinear } from "../src/adapters/method.ts";
 import { svft } from "../src/adapters/methods/svft.ts";
 import { loadAdapter, type LoadedAdapter } from "../src/adapters/peft.ts";
 import { madeReady } from "../src/adapters/ready.ts";
-import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
 import { modelBase } from "../src/engine/base.ts";
 import { uniforms } from "../src/engine/random.ts";
-import { ConfigError } from "../src/errors.ts";
 import { openWeights, readConfig } from "../src/models/families.ts";
 import { loadModel } from "../src/models/model.ts";
 import { openFolder } from "../src/runtime/file.ts";
-import { parseSafetensors, SafetensorsError, toFloat32 } from "../src/safetensors/mod.ts";
+import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
 import { memoryFolder } from "../src/testing/mod.ts";
-import { type HostTensor, tensor } from "../src/tensor.ts";
+import { tensor } from "../src/tensor.ts";
 import { noTarget } from "../src/training/batch.ts";
 import { adapterFiles } from "../src/training/checkpoint.ts";
 import { Trainer } from "../src/training/trainer.ts";
-import { type Change, floats, load } from "./changed_fixtures.ts";
 import { distance } from "./kernel_contract.ts";
+import { banded, base, delta, device, filesOf, shape, square } from "./svft_adapters.ts";
 import { newModule } from "./new_module.ts";
 
 const fixture = (name: string): string => fileURLToPath(new URL(`fixtures/methods/${name}`, import.meta.url));
-const device = cpuDevice(), path = "model.layers.0.self_attn.q_proj", q = `${path}.svft_layer`;
+const path = "model.layers.0.self_attn.q_proj";
 
 function numbersOf(name: string): Map<string, Float32Array> {
   const file = parseSafetensors(new Uint8Array(readFileSync(fixture(name))));
@@ -48,39 +45,6 @@ const baseOf = (one: string): BaseLinear | undefined => {
   const out = bias?.length ?? 64;
   return weight && baseLinear(device, device.upload(tensor(weight.slice(), [out, weight.length / out])));
 };
-
-const shape = { out: 12, in: 9 };
-const square = { out: 12, in: 12 };
-
-/** A base of a seed's weight, or of a given one. */
-function base(
-  of: { readonly out: number; readonly in: number },
-  weight = normals(of.out * of.in, uniforms(1)),
-) {
-  return baseLinear(device, device.upload(tensor(weight.slice(), [of.out, of.in])));
-}
-
-/** An adapter of one module "l", as files. */
-function filesOf(config: Readonly<Record<string, unknown>>, tensors: Readonly<Record<string, HostTensor>>) {
-  const named = Object.entries(tensors).map(([name, t]) => [`l.svft_layer.${name}`, t] as const);
-  return memoryFolder(adapterFiles({ peft_type: "SVFT", ...config }, new Map(named)));
-}
-
-/** A trained adapter of one module: random numbers on a band, in this package's own file. */
-async function banded(own: BaseLinear, offDiag: number, seed = 2) {
-  const { shapes: [of] } = own, fresh = newModule(svft, of, { off_diag: offDiag });
-  const { modules } = await madeReady(device, { method: svft, modules: new Map([["l", fresh]]) }, () => own);
-  const trainable = modules.get("l")!.trainable!(of, (t) => device.upload(t));
-  const tensors = trainable.tensors(normals(trainable.values.length, uniforms(seed)));
-  return Object.fromEntries([...tensors].map(([name, t]) => [name.slice(".svft_layer.".length), t]));
-}
-
-/** dW of the module "l" on a base. */
-async function delta(adapter: LoadedAdapter, own: BaseLinear): Promise<Float32Array> {
-  const module = adapter.modules.get("l")!;
-  return (await deltaOf(device, { method: svft, module, shape: own.shapes[0], base: own }))
-    .data as Float32Array;
-}
 
 test("SVFT: single modules of every pattern are float64's to a millionth", async () => {
   for (
@@ -236,243 +200,6 @@ test("SVFT: adapters of one base share its vectors on a device, and linears of o
   bank.release();
 });
 
-const index = (values: readonly number[]) => {
-  const data = BigInt64Array.from(values, BigInt);
-  return { dtype: "I64" as const, shape: [values.length], bytes: new Uint8Array(data.buffer) };
-};
-const near = Array.from({ length: 314 }, () => 0);
-
-const refused: readonly (readonly [name: string, what: string, change: Change, rule: RegExp])[] = [
-  [
-    "plain",
-    "an unknown pattern",
-    { config: { pattern: "plain" } },
-    /"pattern" = "plain": it must be banded, ra/,
-  ],
-  ["plain", "no pattern", { config: { pattern: undefined } }, /field "pattern" = undefined/],
-  ["plain", "a negative band", { config: { off_diag: -1 } }, /"off_diag" = -1: it must be 0 or more/],
-  ["plain", "half a band", { config: { off_diag: 0.5 } }, /"off_diag" as an integer: it is 0\.5/],
-  ["plain", "no rank", { config: { rank: 0 } }, /"rank" = 0: it must be 1 or more/],
-  [
-    "plain",
-    "random directions",
-    { config: { fill_orthonormal: true } },
-    /"fill_orthonormal" = true: random dir/,
-  ],
-  ["plain", "an unknown field", { config: { svft_scale: 2 } }, /"svft_scale" = 2: it may change/],
-  [
-    "plain",
-    "an unknown tensor",
-    { tensors: { [`${q}.w`]: floats([2]) } },
-    /q_proj\.svft_layer\.w" as SVFT: only/,
-  ],
-  ["plain", "no entries", { tensors: { [`${q}.s`]: undefined } }, /find .*q_proj\.svft_layer\.s": /],
-  ["plain", "no gate", { tensors: { [`${q}.gate`]: undefined } }, /find .*q_proj\.svft_layer\.gate": /],
-  [
-    "plain",
-    "two gates",
-    { tensors: { [`${q}.gate`]: floats([2]) } },
-    /gate": its shape must be \(1\), it is \[2\]/,
-  ],
-  ["plain", "u alone", { tensors: { [`${q}.v`]: undefined } }, /find .*q_proj\.svft_layer\.v": /],
-  ["plain", "no singular values", { tensors: { [`${q}.s_pre`]: undefined } }, /find .*layer\.s_pre": /],
-  [
-    "plain",
-    "v of another n",
-    { tensors: { [`${q}.v`]: floats([63, 64]) } },
-    /v": its shape must be \(n, in\) with/,
-  ],
-  [
-    "plain",
-    "values of another n",
-    { tensors: { [`${q}.s_pre`]: floats([63]) } },
-    /s_pre": its shape must be \(n\)/,
-  ],
-  [
-    "plain",
-    "more vectors than inputs",
-    { tensors: { [`${q}.v`]: floats([64, 63]) } },
-    /u": n must be at most out, /,
-  ],
-  ["rank", "more vectors than the rank", { config: { rank: 19 } }, /u": n must be at most .* "rank" 19/],
-  ["plain", "NaN", { tensors: { [`${q}.s`]: floats([64], NaN) } }, /svft_layer\.s": element 0 is NaN/],
-  [
-    "plain",
-    "s of two dimensions",
-    { tensors: { [`${q}.s`]: floats([64, 1]) } },
-    /s": its shape must be \(entries\)/,
-  ],
-  ["banded", "rows without columns", { tensors: { [`${q}.s_col`]: undefined } }, /find .*s_col": /],
-  [
-    "banded",
-    "an entry off the band",
-    { config: { off_diag: 1 } },
-    /s_col": entry 2 at \(0, 2\) is off the band/,
-  ],
-  [
-    "banded",
-    "a row past M",
-    { tensors: { [`${q}.s_row`]: index([64, ...near.slice(1)]) } },
-    /element 0 is 64, the/,
-  ],
-  [
-    "banded",
-    "a negative row",
-    { tensors: { [`${q}.s_row`]: index([-1, ...near.slice(1)]) } },
-    /element 0 is -1, t/,
-  ],
-  [
-    "banded",
-    "a row past 32 bits",
-    { tensors: { [`${q}.s_row`]: index([2 ** 40, ...near.slice(1)]) } },
-    /109951162/,
-  ],
-  [
-    "banded",
-    "too few rows",
-    { tensors: { [`${q}.s_row`]: index([0]) } },
-    /s_row": its shape must be \(entries\)/,
-  ],
-  [
-    "banded",
-    "rows of floats",
-    { tensors: { [`${q}.s_row`]: floats([314]) } },
-    /dtype is F32, the rule is U8/,
-  ],
-  [
-    "plain",
-    "singular values elsewhere",
-    { tensors: { [`${q}.s_pre_row`]: index(near.slice(0, 64)) } },
-    /s_pre_row": element 1 is not 1/,
-  ],
-  ["plain-slim", "signs left open", { config: { off_diag: 1 } }, /find .*svft_layer\.check": /],
-  ["plain-slim", "random places", { config: { pattern: "random" } }, /find .*svft_layer\.(check|s_row)": /],
-  [
-    "plain-slim",
-    "one check number",
-    { tensors: { [`${q}.check`]: floats([64]) } },
-    /check": its shape must be \(n/,
-  ],
-  [
-    "plain-slim",
-    "a tensor twice",
-    { tensors: { [`base_model.model.${q}.s`]: floats([64]) } },
-    /svft_layer\.s": "(base_model\.model\.)?model.*svft_layer\.s" is the same/,
-  ],
-];
-
-for (const [name, what, change, rule] of refused) {
-  test(`loadAdapter refuses SVFT with ${what}, by name`, async () => {
-    await assert.rejects(load(`svft-${name}`, change), (error: Error) => {
-      assert.equal(error.name, "ConfigError");
-      assert.match(error.message, rule);
-      return true;
-    });
-  });
-}
-
-test("SVFT modules refuse weights that they are not for, by name", async () => {
-  const check = async (name: string, change: Change, of: { out: number; in: number }, rule: RegExp) => {
-    const { modules } = await load(`svft-${name}`, change);
-    assert.throws(() => modules.get(path)!.check("a.b", of), (error: Error) => {
-      assert.equal(error.name, "RangeError");
-      assert.match(error.message, rule);
-      return true;
-    });
-  };
-  const of = { out: 64, in: 64 };
-  await check(
-    "plain",
-    {},
-    { out: 64, in: 65 },
-    /"a\.b": its u and v are of a \(64, 64\) weight, the weight is/,
-  );
-  await check("plain-slim", {}, { out: 63, in: 70 }, /a band of "off_diag" = 0 has 63 entries, not 64/);
-  await check(
-    "plain-slim",
-    { tensors: { [`${q}.check`]: floats([9, 2]) } },
-    of,
-    /check numbers of 9 pairs, not of 64/,
-  );
-  const wide = { out: 8192, in: 8192 };
-  const long = { tensors: { [`${q}.s`]: floats([8192]) } };
-  await check(
-    "plain-slim",
-    long,
-    wide,
-    /takes 549755813888 multiplications, at most 274877906944 are accepted/,
-  );
-  const places = {
-    [`${q}.s_row`]: index(near.slice(0, 64)),
-    [`${q}.s_col`]: index([...near.slice(1, 64), 99]),
-  };
-  const config = { pattern: "banded", off_diag: 0 };
-  await assert.rejects(load("svft-plain-slim", { config, tensors: places }), /off the band/);
-  const same = { [`${q}.s_row`]: places[`${q}.s_col`], [`${q}.s_col`]: places[`${q}.s_col`] };
-  await check(
-    "plain-slim",
-    { config, tensors: same },
-    of,
-    /an entry is at 99, past the 64 rows and columns of M/,
-  );
-});
-
-/** Only the errors that say what is wrong with a file. */
-function isAnswer(error: unknown): void {
-  const isFit = error instanceof RangeError && /^Cannot use module/.test(error.message);
-  assert.ok(error instanceof ConfigError || error instanceof SafetensorsError || isFit, `${error}`);
-}
-
-test("SVFT answers any fields and tensors with errors that say what is wrong, or computes finite numbers", async () => {
-  const own = base(shape), value = fc.oneof(fc.jsonValue(), fc.integer({ min: -1, max: 12 }));
-  const config = fc.record({
-    pattern: fc.oneof({ weight: 6, arbitrary: fc.constantFrom("banded", "random", "top_k") }, {
-      weight: 1,
-      arbitrary: value,
-    }),
-    off_diag: fc.oneof({ weight: 6, arbitrary: fc.nat(3) }, { weight: 1, arbitrary: value }),
-    rank: fc.option(fc.oneof(fc.nat(10), value)),
-  });
-  const size = fc.constantFrom(1, 2, 8, 9, 12, 25);
-  const given = fc.record({
-    s: fc.tuple(size),
-    gate: fc.constantFrom([1], [1], [2], []),
-    check: fc.constantFrom([9, 2], [9, 2], [8, 2], [9]),
-    u: fc.tuple(size, size),
-    v: fc.tuple(size, size),
-    s_pre: fc.tuple(size),
-    s_row: fc.tuple(size),
-    s_col: fc.tuple(size),
-  }, { requiredKeys: [] });
-  const trained = await banded(own, 1);
-  await fc.assert(
-    fc.asyncProperty(config, given, fc.boolean(), fc.integer(), async (fields, shapes, isFile, seed) => {
-      const random = uniforms(seed);
-      const made = Object.entries(shapes).map(([name, dims]) => {
-        const count = dims!.reduce((all: number, one: number) => all * one, 1);
-        const isIndex = name.startsWith("s_r") || name.startsWith("s_c");
-        const numbers = Array.from(
-          { length: count },
-          () => isIndex ? Math.floor(11 * random()) - 1 : random(),
-        );
-        return [
-          name,
-          tensor(isIndex ? Int32Array.from(numbers) : Float32Array.from(numbers), [...dims!]),
-        ] as const;
-      });
-      const tensors = { ...(isFile ? trained : {}), ...Object.fromEntries(made) };
-      if (Object.keys(tensors).length === 0) return;
-      try {
-        const adapter = await loadAdapter(filesOf(fields, tensors));
-        assert.ok((await delta(adapter, own)).every(Number.isFinite));
-      } catch (error) {
-        isAnswer(error);
-      }
-    }),
-    { numRuns: 400 },
-  );
-});
-
 test("Trainer on cpu: SVFT's gradients and ten steps' losses are float64's, and its files go on", async () => {
   const truth = JSON.parse(readFileSync(fixture("training/svft.json"), "utf8")) as {
     readonly input_ids: readonly (readonly number[])[];
@@ -511,6 +238,21 @@ test("Trainer on cpu: SVFT's gradients and ten steps' losses are float64's, and 
   const other = await Trainer.open(device, model, { ...again, rows: tokens.length, maxNorm: 0 });
   assert.equal((await other.evaluate([batch])).loss, last);
   other.release();
+});
+
+test("SVFT: a new adapter of random places keeps them in its file", async () => {
+  const own = base(shape), fresh = newModule(svft, shape, { off_diag: 1, pattern: "random" }, uniforms(4));
+  const { modules } = await madeReady(device, { method: svft, modules: new Map([["l", fresh]]) }, () => own);
+  const trainable = modules.get("l")!.trainable!(shape, (t) => device.upload(t));
+  const named = trainable.tensors(normals(trainable.values.length, uniforms(5)));
+  const tensors = Object.fromEntries([...named].map(([name, t]) => [name.slice(".svft_layer.".length), t]));
+  assert.deepEqual(Object.keys(tensors), ["s", "gate", "s_row", "s_col", "check"]);
+  assert.ok(
+    new Set(tensors.s_row.data).size > 4 &&
+      tensors.s_row.data.some((row, e) => row !== tensors.s_col.data[e]),
+  );
+  const adapter = await loadAdapter(filesOf({ pattern: "random", off_diag: 1 }, tensors));
+  assert.ok(distance(await delta(adapter, own), new Float32Array(108).fill(1)) > 0.1);
 });
 
 test("SVFT's file of a band has M, the gate and check numbers alone", async () => {
