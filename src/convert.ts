@@ -146,7 +146,7 @@ async function converted(
         } is accepted`,
     );
   }
-  return { module, tensors: svftTensors(path, { change, of, pattern: setting.pattern, vectors }) };
+  return { module, tensors: await svftTensors(path, { change, of, pattern: setting.pattern, vectors }) };
 }
 
 /**

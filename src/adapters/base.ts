@@ -11,7 +11,7 @@ import type { Device } from "../device/device.ts";
 import { type Step, step } from "../plan.ts";
 import { type Tensor, tensor } from "../tensor.ts";
 import type { BaseLinear, LinearShape, SingularFactors } from "./method.ts";
-import { svd } from "./svd.ts";
+import { inSlices, svd, turn } from "./svd.ts";
 import { inWorkspace } from "./workspace.ts";
 
 /** A product of linears that share an input, and the step that makes the squares of its weight's rows. */
@@ -70,9 +70,7 @@ async function singularOf(weight: Float32Array, shape: LinearShape): Promise<Sin
   const { s, u, v } = await svd(weight, shape), n = s.length;
   const factors = new Float32Array(v.length + u.length);
   factors.set(v);
-  for (let k = 0; k < n; k++) {
-    for (let o = 0; o < shape.out; o++) factors[v.length + o * n + k] = u[k * shape.out + o];
-  }
+  await inSlices(turn(factors.subarray(v.length), u, { rows: n, columns: shape.out }));
   return { s, factors };
 }
 

@@ -36,27 +36,30 @@ export async function inSlices(work: Iterable<unknown>): Promise<void> {
   }
 }
 
-/** A (rows, columns) with its axes changed. */
-function turned(a: ArrayLike<number>, rows: number, columns: number): Float64Array {
-  const result = new Float64Array(rows * columns);
+/** Writes a matrix (rows, columns) with its axes changed. */
+export function* turn(
+  into: Float32Array | Float64Array,
+  a: ArrayLike<number>,
+  { rows, columns }: { readonly rows: number; readonly columns: number },
+): Iterable<void> {
   for (let r = 0; r < rows; r++) {
-    for (let c = 0; c < columns; c++) result[c * rows + r] = a[r * columns + c];
+    for (let c = 0; c < columns; c++) into[c * rows + r] = a[r * columns + c];
+    yield;
   }
-  return result;
 }
 
-/** The rows of a matrix in another order, each times its sign. */
-function ordered(
+/** Writes the rows of a matrix in another order, each times its sign. */
+function* reorder(
+  into: Float64Array,
   rows: Float64Array,
-  order: readonly number[],
-  sign: (row: number) => number = () => 1,
-): Float64Array {
-  const width = rows.length / order.length, result = new Float64Array(rows.length);
-  order.forEach((from, to) => {
+  { order, sign = () => 1 }: { readonly order: readonly number[]; readonly sign?: (row: number) => number },
+): Iterable<void> {
+  const width = rows.length / order.length;
+  for (const [to, from] of order.entries()) {
     const factor = sign(from);
-    for (let i = 0; i < width; i++) result[to * width + i] = factor * rows[from * width + i];
-  });
-  return result;
+    for (let i = 0; i < width; i++) into[to * width + i] = factor * rows[from * width + i];
+    yield;
+  }
 }
 
 /**
@@ -75,14 +78,18 @@ export async function svd(
     if (!Number.isFinite(a[i])) throw new RangeError(`Cannot decompose a matrix: element ${i} is ${a[i]}`);
   }
   // Columns of a tall matrix, rows of a wide one: n lines of m numbers.
-  const lines = isTall ? turned(a, out, inSize) : Float64Array.from(a);
+  const lines = new Float64Array(n * m);
+  if (isTall) await inSlices(turn(lines, a, { rows: out, columns: inSize }));
+  else lines.set(a);
   const made: Bidiagonal = { m, n, lines, d: new Float64Array(n), e: new Float64Array(n) };
   const left = new Float64Array(n * m), right = new Float64Array(n * n);
   await inSlices(bidiagonal(made, { left, right }));
   await inSlices(diagonalised(made, { left, right }));
   const { d } = made;
   const order = [...d.keys()].sort((i, j) => Math.abs(d[j]) - Math.abs(d[i]) || i - j);
-  const long = ordered(left, order), short = ordered(right, order, (i) => d[i] < 0 ? -1 : 1);
+  const long = lines, short = new Float64Array(n * n);
+  await inSlices(reorder(long, left, { order }));
+  await inSlices(reorder(short, right, { order, sign: (i) => d[i] < 0 ? -1 : 1 }));
   const s = Float64Array.from(order, (i) => Math.abs(d[i]));
   return { out, in: inSize, s, ...(isTall ? { u: long, v: short } : { u: short, v: long }) };
 }

@@ -62,7 +62,7 @@ function checkShape(file: SvftFile, path: string, shape: LinearShape): void {
 /** The module with the base's own vectors. */
 async function withOwn(file: SvftFile, places: Places, { path, base }: ReadyIo): Promise<AdapterModule> {
   const shape = base.shapes[base.index], singular = await base.singular();
-  const basis = await ownBasis(singular), n = sizeOf(file, shape), own = checkNumbers(basis, shape);
+  const basis = await ownBasis(singular), n = sizeOf(file, shape), own = await checkNumbers(basis, shape);
   const { check, s } = file;
   if (check) {
     const signs = signsOf(path, check, own.subarray(0, 2 * n));

@@ -48,27 +48,35 @@ export async function ownBasis(of: SingularFactors): Promise<Basis> {
   return await made;
 }
 
-/** Element i of the check vector: 1 or -1, by the top bit of a mixed index. */
-function checkSign(i: number): number {
-  let h = Math.imul(i + 1, 0x9e3779b1);
-  h = Math.imul(h ^ (h >>> 15), 0x85ebca6b);
-  return h < 0 ? -1 : 1;
+/** The check vector: 1 or -1, by the top bit of a mixed index. */
+function checkVector(length: number): Int8Array {
+  return Int8Array.from({ length }, (_, i) => {
+    let h = Math.imul(i + 1, 0x9e3779b1);
+    h = Math.imul(h ^ (h >>> 15), 0x85ebca6b);
+    return h < 0 ? -1 : 1;
+  });
 }
 
 /**
  * (n, 2), float32: the sums of u_k and of v_k, each number times the check vector's. Numbers of a pair change their signs with
  * the pair.
  */
-export function checkNumbers({ factors, n }: Basis, { out, in: inSize }: LinearShape): Float32Array {
-  const numbers = new Float32Array(2 * n), up = n * inSize;
-  for (let k = 0; k < n; k++) {
-    let u = 0, v = 0;
-    for (let o = 0; o < out; o++) u += checkSign(o) * factors[up + o * n + k];
-    for (let i = 0; i < inSize; i++) v += checkSign(i) * factors[k * inSize + i];
-    numbers[2 * k] = u;
-    numbers[2 * k + 1] = v;
-  }
-  return numbers;
+export async function checkNumbers(
+  { factors, n }: Pick<Basis, "factors" | "n">,
+  { out, in: inSize }: LinearShape,
+): Promise<Float32Array> {
+  const sums = new Float64Array(2 * n), signs = checkVector(Math.max(out, inSize)), up = n * inSize;
+  await inSlices((function* () {
+    for (let k = 0; k < n; k++) {
+      for (let i = 0; i < inSize; i++) sums[2 * k + 1] += signs[i] * factors[k * inSize + i];
+      yield;
+    }
+    for (let o = 0; o < out; o++) {
+      for (let k = 0; k < n; k++) sums[2 * k] += signs[o] * factors[up + o * n + k];
+      yield;
+    }
+  })());
+  return Float32Array.from(sums);
 }
 
 /**
@@ -112,29 +120,39 @@ function totalOut(shapes: BaseLinear["shapes"]): number {
   return shapes.reduce((sum, { out }) => sum + out, 0);
 }
 
-/** The parts of |W x|^2 and |W x - U diag(s) V^T x|^2 of a few rows of signs. */
+/** Writes U diag(s) V^T x of a row x. */
+function* product(y: Float64Array, x: Float32Array, of: FileFactors): Iterable<void> {
+  const { out, in: inSize, n, s, factors } = of, up = n * inSize, z = new Float64Array(n);
+  for (let k = 0; k < n; k++) {
+    for (let i = 0; i < inSize; i++) z[k] += factors[k * inSize + i] * x[i];
+    z[k] *= s[k];
+    yield;
+  }
+  for (let o = 0; o < out; o++) {
+    for (let k = 0; k < n; k++) y[o] += factors[up + o * n + k] * z[k];
+    yield;
+  }
+}
+
+/** |W x|^2 and |W x - U diag(s) V^T x|^2, summed over a few rows of signs. */
 async function probed(
   { base, workspace }: ReadyIo,
   of: FileFactors,
 ): Promise<{ whole: number; off: number }> {
-  const { out, in: inSize, n, s, factors } = of, rows = 4, up = n * inSize;
+  const { out, in: inSize } = of, rows = 4;
   const width = totalOut(base.shapes), column = totalOut(base.shapes.slice(0, base.index));
-  const x = Float32Array.from({ length: rows * inSize }, (_, i) => checkSign(i));
+  const x = Float32Array.from(checkVector(rows * inSize));
   const y = workspace.alloc([rows, width]);
   const io = { x: workspace.upload(tensor(x.slice(), [rows, inSize])), y, rows };
   const products = await workspace.read([base.product(io)], y);
   let whole = 0, off = 0;
   for (let r = 0; r < rows; r++) {
-    const z = new Float64Array(n);
-    for (let k = 0; k < n; k++) {
-      for (let i = 0; i < inSize; i++) z[k] += factors[k * inSize + i] * x[r * inSize + i];
-      z[k] *= s[k];
-    }
+    const made = new Float64Array(out);
+    await inSlices(product(made, x.subarray(r * inSize, (r + 1) * inSize), of));
     for (let o = 0; o < out; o++) {
-      let own = products[r * width + column + o];
-      whole += own * own;
-      for (let k = 0; k < n; k++) own -= factors[up + o * n + k] * z[k];
-      off += own * own;
+      const own = products[r * width + column + o];
+      whole += own ** 2;
+      off += (own - made[o]) ** 2;
     }
   }
   return { whole, off };

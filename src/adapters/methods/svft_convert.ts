@@ -5,7 +5,7 @@
  */
 import { ConfigError } from "../../errors.ts";
 import { type HostTensor, tensor } from "../../tensor.ts";
-import { inSlices, type Svd } from "../svd.ts";
+import { inSlices, type Svd, turn } from "../svd.ts";
 import { checkNumbers } from "./svft_basis.ts";
 import type { Setting } from "./svft_file.ts";
 import { band, bandCount, type Places } from "./svft_places.ts";
@@ -78,7 +78,7 @@ export async function sparseChange(
 }
 
 /** The tensors of a module whose dW has such entries: M is twice of them, for sigma(0) is 1/2. */
-export function svftTensors(
+export async function svftTensors(
   path: string,
   { change: { places, entries }, of, pattern, vectors }: {
     readonly change: Pick<SparseChange, "places" | "entries">;
@@ -87,14 +87,12 @@ export function svftTensors(
     /** Whether the file has U, V and the singular values themselves. */
     readonly vectors: boolean;
   },
-): Map<string, HostTensor> {
+): Promise<Map<string, HostTensor>> {
   const { out, in: inSize, s: { length: n } } = of, count = entries.length;
   const factors = new Float32Array(n * (inSize + out));
   factors.set(of.v);
   const u = factors.subarray(n * inSize);
-  for (let k = 0; k < n; k++) {
-    for (let o = 0; o < out; o++) u[o * n + k] = of.u[k * out + o];
-  }
+  await inSlices(turn(u, of.u, { rows: n, columns: out }));
   const tensors: [string, HostTensor][] = [
     ["s", tensor(Float32Array.from(entries, (value) => 2 * value), [count])],
     ["gate", tensor(new Float32Array(1), [1])],
@@ -109,7 +107,7 @@ export function svftTensors(
     ]);
     tensors.push(["s_pre", tensor(Float32Array.from(of.s), [n])]);
   } else {
-    const numbers = checkNumbers({ key: "", n, factors }, { out, in: inSize });
+    const numbers = await checkNumbers({ n, factors }, { out, in: inSize });
     tensors.push(["check", tensor(numbers, [n, 2])]);
   }
   const large = entries.findIndex((value) => !Number.isFinite(Math.fround(2 * value)));

@@ -72,12 +72,17 @@ function wordsOf({ factors: { buffer, byteOffset, length } }: Basis): Uint32Arra
 }
 
 /** Throws ConfigError where an element of dW may be past float32. */
-function checkNumbers(
+function checkSizes(
   { basis: { factors, n }, shape: { in: inSize } }: SvftNumbers,
   values: Float32Array,
 ): void {
-  const most = (part: Float32Array): number => part.reduce((all, value) => Math.max(all, Math.abs(value)), 0);
-  const sum = values.reduce((all, value) => all + Math.abs(value), 0);
+  let sum = 0;
+  for (const value of values) sum += Math.abs(value);
+  const most = (part: Float32Array): number => {
+    let all = 0;
+    for (let i = 0; i < part.length; i++) all = Math.max(all, Math.abs(part[i]));
+    return all;
+  };
   const v = factors.subarray(0, n * inSize), u = factors.subarray(n * inSize);
   checkReach(sum * most(v) * Math.max(1, most(u)), "an SVFT module: an element of its dW");
 }
@@ -86,7 +91,7 @@ function checkNumbers(
 export function readyModule(numbers: SvftNumbers): AdapterModule {
   const { file, basis, shape, dropped, ready } = numbers, { pattern, offDiag } = file.setting, { s } = file;
   const { rows, columns, values } = wholeMatrix(numbers);
-  checkNumbers(numbers, values);
+  checkSizes(numbers, values);
   return {
     parameters: s.length + 1,
     summary: `${pattern}, off_diag ${offDiag}, ${s.length} entries`,
