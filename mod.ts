@@ -69,6 +69,7 @@ export type {
   NewAdapter,
   OwnAdapter,
   VbLoraOptions,
+  SvftOptions,
   VeraOptions,
 } from "./src/adapters/create.ts";
 export type {

@@ -25,6 +25,7 @@ import { memoryFolder } from "../src/testing/mod.ts";
 import { tensor } from "../src/tensor.ts";
 import { noTarget } from "../src/training/batch.ts";
 import { adapterFiles } from "../src/training/checkpoint.ts";
+import { train } from "../src/train.ts";
 import { Trainer } from "../src/training/trainer.ts";
 import { distance } from "./kernel_contract.ts";
 import { banded, base, delta, device, filesOf, shape, square } from "./svft_adapters.ts";
@@ -253,6 +254,22 @@ test("SVFT: a new adapter of random places keeps them in its file", async () => 
   );
   const adapter = await loadAdapter(filesOf({ pattern: "random", off_diag: 1 }, tensors));
   assert.ok(distance(await delta(adapter, own), new Float32Array(108).fill(1)) > 0.1);
+});
+
+test("train makes an SVFT adapter that lowers the loss, and reads back", async () => {
+  const folder = await openFolder(fixture("base"));
+  const data = { content: "the mill turns the wheel and the wheel turns the mill ".repeat(40) };
+  const losses: number[] = [];
+  const { files } = await train(device, {
+    ...{ folder, data, steps: 8, batchSize: 2, contextLength: 16, lr: 0.1 },
+    adapter: { peftType: "SVFT", offDiag: 1, targetModules: ["q_proj", "down_proj"] },
+    onEvent: (event) => void (event.kind === "step" && losses.push(event.loss)),
+  });
+  assert.ok(losses[7] < losses[0] - 0.01, `${losses}`);
+  const { method, modules, config } = await loadAdapter(memoryFolder(files));
+  assert.equal(method, svft);
+  assert.deepEqual([config.pattern, config.off_diag, config.rank], ["banded", 1, null]);
+  assert.ok([...modules.keys()].every((path) => /q_proj$|down_proj$/.test(path)) && modules.size > 1);
 });
 
 test("SVFT's file of a band has M, the gate and check numbers alone", async () => {
