@@ -5,7 +5,7 @@
  */
 import { defineCommand } from "citty";
 import { convertFused } from "../convert.ts";
-import { createFolder } from "../runtime/output.ts";
+import { fillFolder } from "../runtime/output.ts";
 import { openNamedFolder } from "./folder.ts";
 import { log, parseCount, parseNumber, progressBar } from "./open.ts";
 
@@ -49,20 +49,20 @@ export const convert = defineCommand({
       ? undefined
       : parseNumber("max-residual", args["max-residual"], { most: 1 });
     const [model, base] = [await openNamedFolder(args.model), await openNamedFolder(args.base)];
-    const out = await createFolder(args.out);
-    const bar = progressBar("linears");
-    try {
-      const files = await convertFused({
-        ...{ model, base, pattern, offDiag, maxResidual },
-        vectors: args.vectors,
-        onWeight: bar.update,
-        onModule: ({ path, entries, residual }) =>
-          log(`${path}: ${entries} entries leave ${residual.toPrecision(3)} of the change`),
-      });
-      for (const [name, bytes] of files) await out.write(name, whole(bytes));
-      bar.stop();
-    } finally {
-      bar.stop();
-    }
+    await fillFolder(args.out, async (out) => {
+      const bar = progressBar("linears");
+      try {
+        const files = await convertFused({
+          ...{ model, base, pattern, offDiag, maxResidual },
+          vectors: args.vectors,
+          onWeight: bar.update,
+          onModule: ({ path, entries, residual }) =>
+            log(`${path}: ${entries} entries leave ${residual.toPrecision(3)} of the change`),
+        });
+        for (const [name, bytes] of files) await out.write(name, whole(bytes));
+      } finally {
+        bar.stop();
+      }
+    });
   },
 });
