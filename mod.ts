@@ -68,8 +68,8 @@ export type {
   LoraOptions,
   NewAdapter,
   OwnAdapter,
-  VbLoraOptions,
   SvftOptions,
+  VbLoraOptions,
   VeraOptions,
 } from "./src/adapters/create.ts";
 export type {

@@ -51,7 +51,9 @@ function flippedOf(config: Readonly<Record<string, unknown>>): string[] {
   const names = config.flip_modules ?? [];
   if (!Array.isArray(names) || !names.every((name) => typeof name === "string")) {
     throw new ConfigError(
-      `Cannot read adapter_config.json field "flip_modules" as a list of names: it is ${JSON.stringify(names)}`,
+      `Cannot read adapter_config.json field "flip_modules" as a list of names: it is ${
+        JSON.stringify(names)
+      }`,
     );
   }
   return [...names, ...(flagField(config, "flip_side") ? ["down_proj"] : [])];
