@@ -68,6 +68,7 @@ export type {
   LoraOptions,
   NewAdapter,
   OwnAdapter,
+  SvftOptions,
   VbLoraOptions,
   VeraOptions,
 } from "./src/adapters/create.ts";
@@ -89,6 +90,7 @@ export type {
   Phase,
   ReadOptions,
   ReadyIo,
+  SingularFactors,
   Workspace,
 } from "./src/adapters/method.ts";
 export type {
@@ -125,6 +127,7 @@ export { oft } from "./src/adapters/methods/oft.ts";
 export { randlora } from "./src/adapters/methods/randlora.ts";
 export { road } from "./src/adapters/methods/road.ts";
 export { shira } from "./src/adapters/methods/shira.ts";
+export { svft } from "./src/adapters/methods/svft.ts";
 export { tinylora } from "./src/adapters/methods/tinylora.ts";
 export { vblora } from "./src/adapters/methods/vblora.ts";
 export { vera } from "./src/adapters/methods/vera.ts";
@@ -203,6 +206,7 @@ export type { ChatMessage, Tokenizer } from "./src/models/tokenizer_types.ts";
 export { type OpenModel, openModel, type OpenModelOptions } from "./src/open.ts";
 export { type Perplexity, perplexity, type PerplexityOptions } from "./src/perplexity.ts";
 export { type Plan, type Step, step } from "./src/plan.ts";
+export { type ConvertedModule, convertFused, type ConvertOptions } from "./src/convert.ts";
 export { quantizeFolder } from "./src/quantize.ts";
 export type { ByteSource } from "./src/safetensors/mod.ts";
 export {

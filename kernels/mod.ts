@@ -74,6 +74,9 @@ import { siluGateUp } from "./silu_gate_up.ts";
 import { sparseLinear } from "./sparse_linear.ts";
 import { softcap } from "./softcap.ts";
 import { sumOfSquares } from "./sum_of_squares.ts";
+import { svftBackward } from "./svft_backward.ts";
+import { svftLinear } from "./svft_linear.ts";
+import { svftProduct } from "./svft_product.ts";
 import { takeColumns } from "./take_columns.ts";
 import { takeColumnsBackward } from "./take_columns_backward.ts";
 import { tileFactors } from "./tile_factors.ts";
@@ -166,6 +169,9 @@ export {
   softcap,
   sparseLinear,
   sumOfSquares,
+  svftBackward,
+  svftLinear,
+  svftProduct,
   takeColumns,
   takeColumnsBackward,
   tileFactors,
@@ -192,6 +198,7 @@ export { dense, formats, q4_32, q8_32 };
 export type { BlockBuffers } from "./formats/q32.ts";
 export type { OfFormats };
 export { bitsOf, floatOf, noSlot, recordWords } from "./record.ts";
+export { svftPattern } from "./svft/pattern.ts";
 export { randperm, type RandpermOptions } from "./torch_random.ts";
 export type { BufferPart } from "./webgpu/buffers.ts";
 export { type KernelRunner, kernelRunner, type RunCall } from "./webgpu/runner.ts";
@@ -211,6 +218,8 @@ export const kernels: readonly Kernel[] = [
   kronLinear,
   sparseLinear,
   randloraLinear,
+  svftLinear,
+  svftProduct,
   magnitude,
   magnitudeBackward,
   scaleColumns,
@@ -278,6 +287,7 @@ export const kernels: readonly Kernel[] = [
   blockDiagonalBackward,
   ownBlocks,
   tileFactors,
+  svftBackward,
   fill,
   copy,
   sumOfSquares,

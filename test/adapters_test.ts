@@ -107,6 +107,11 @@ const refusals: readonly (readonly [string, Files, ...RegExp[]])[] = [
     /pickle/,
     /safe_serialization/,
   ],
+  [
+    "a checkpoint of ETHER's authors alone",
+    { "lit_model_ether_finetuned.pth": "x" },
+    /Cannot read lit_model_ether_finetuned\.pth: pickle files can run code; examples\/checkpoint_to_safetensors/,
+  ],
   ["weights without a tensor", fourierFiles({}, []), /holds no tensor/],
   ["an unknown peft_type", fourierFiles({ peft_type: "POLY" }), /"peft_type" = "POLY"/, /FOURIERFT, LORA/],
   ["no peft_type", fourierFiles({ peft_type: undefined }), /"peft_type"/],

@@ -66,6 +66,9 @@ const rooms: Readonly<Record<string, Room>> = {
   open: { uses: ["engine", "models", "adapters", "folder", ...ground], types: ["device"] },
   failover: { uses: ["device"], types: ["adapters", "engine"] },
   merge: { uses: ["models", "adapters", "safetensors", "folder", ...ground], types: ["device"] },
+  convert: {
+    uses: ["training", "models", "adapters", "adapters/methods", "folder", ...ground],
+  },
   training: {
     // `jinja` for how it reads the numbers of JSON.
     uses: ["engine", "models", "jinja", "safetensors", "folder", "json", "plan", ...ground],

@@ -126,6 +126,18 @@ const refused: readonly (readonly [method: string, what: string, change: Change,
   ["ETHER", "no block", { config: { nb: 0 } }, /"nb" = 0: it must be 1 to 16/],
   ["ETHER", "many blocks", { config: { nb: 17 } }, /"nb" = 17: it must be 1 to 16/],
   ["ETHER", "a side too many", { config: { flip_side: true } }, /"flip_side" = true: etherplusHH has both/],
+  [
+    "ETHER",
+    "sides too many",
+    { config: { flip_modules: ["q_proj"] } },
+    /"flip_modules": etherplusHH has both/,
+  ],
+  [
+    "ETHER",
+    "a name for a list",
+    { config: { flip_modules: "q_proj" } },
+    /"flip_modules" as a list of names: it/,
+  ],
   ["ETHER", "no v", { tensors: { ether_R2: undefined } }, /Cannot find .*ether_R2": ".*ether_R" needs it/],
   [
     "ETHER",

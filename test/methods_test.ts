@@ -11,6 +11,7 @@ import { methodOf } from "../src/adapters/method_list.ts";
 import { dora } from "../src/adapters/methods/dora.ts";
 import { ether } from "../src/adapters/methods/ether.ts";
 import { lora } from "../src/adapters/methods/lora.ts";
+import { svft } from "../src/adapters/methods/svft.ts";
 import { camelCase, trainableMethods } from "../src/adapters/options.ts";
 import { AdapterRegistry } from "../src/adapters/registry.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
@@ -43,7 +44,7 @@ const subjects: readonly Subject[] = [
       method === dora
         // The norms are constants in the backward: A and B have the gradients of PEFT, which fixtures hold.
         ? { method, constantIn: [".lora_A.weight", ".lora_B.weight"] }
-        : { method, ...made[method.name], curved: method === ether }
+        : { method, ...made[method.name], curved: method === ether || method === svft }
     ),
   ...foldedSubjects,
   ...otherSubjects,

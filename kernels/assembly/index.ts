@@ -6,6 +6,7 @@ export { linear } from "./linear";
 export { lora_linear } from "./lora";
 export { quantized_linear } from "./quantized";
 export { sample } from "./sample";
+export { svft_linear } from "./svft";
 export {
   add,
   add_transposed,

@@ -55,6 +55,9 @@ import { scaleOutputsCases } from "./scale_outputs.ts";
 import { sparseLinearCases } from "./sparse_linear.ts";
 import { scalingCases } from "./scaling.ts";
 import { sumOfSquaresCases } from "./sum_of_squares.ts";
+import { svftBackwardCases } from "./svft_backward.ts";
+import { svftLinearCases } from "./svft_linear.ts";
+import { svftProductCases } from "./svft_product.ts";
 import { takeColumnsCases } from "./take_columns.ts";
 import { takeColumnsBackwardCases } from "./take_columns_backward.ts";
 import { tileFactorsCases } from "./tile_factors.ts";
@@ -133,6 +136,9 @@ const ofOthers: readonly KernelCases[] = [
   scaleOutputsCases,
   ...scalingCases,
   sumOfSquaresCases,
+  svftBackwardCases,
+  svftLinearCases,
+  svftProductCases,
   takeColumnsCases,
   takeColumnsBackwardCases,
   tileFactorsCases,

@@ -37,12 +37,13 @@ interface Resident {
   readonly slot: number;
   readonly linears: number[];
   readonly values: Stored[];
-  readonly tables: SharedTable[];
+  readonly tables: { readonly of: SharedTables; readonly table: SharedTable }[];
 }
 
 /** Modules of an adapter whose values share an arena. */
 interface Part {
   readonly arena: Arena;
+  readonly shared: SharedTables;
   readonly modules: {
     readonly linear: number;
     readonly packed: Packed;
@@ -58,6 +59,12 @@ function arenasOf(device: Device, linears: readonly Linear[]): Arena[] {
     arenas.push(joins ? arenas[i - 1] : new Arena(device, "float32"));
   });
   return arenas;
+}
+
+/** Where the tables of each arena's linears lie: together, or apart. */
+function tablesOf(device: Device, arenas: readonly Arena[], apart: boolean): Map<Arena, SharedTables> {
+  const together = apart ? undefined : new SharedTables(device);
+  return new Map([...new Set(arenas)].map((arena) => [arena, together ?? new SharedTables(device)]));
 }
 
 /** Modules' values one after the other. */
@@ -81,7 +88,8 @@ export class Bank {
   /** Of each linear; some are the same. */
   readonly #values: readonly Arena[];
   readonly #arenas: readonly Arena[];
-  readonly #tables: SharedTables;
+  /** By the arena of a linear's values. */
+  readonly #tables: ReadonlyMap<Arena, SharedTables>;
   readonly #records: Tensor;
   readonly #residents = new Map<number, Resident>();
   readonly #freeSlots: number[];
@@ -100,8 +108,9 @@ export class Bank {
   ) {
     const { linears, capacity } = options;
     this.#values = arenasOf(device, linears);
-    this.#tables = new SharedTables(device);
-    this.#arenas = [...new Set(this.#values), this.#tables.arena];
+    this.#tables = tablesOf(device, this.#values, method.tablesApart ?? false);
+    const tables = [...this.#tables.values()].map(({ arena }) => arena);
+    this.#arenas = [...new Set([...this.#values, ...tables])];
     this.#records = device.alloc([linears.length, capacity, recordWords], "uint32");
     this.#freeSlots = Array.from({ length: capacity }, (_, i) => capacity - 1 - i);
     this.#numbers = new Map(linears.map(({ path }, i) => [path, i]));
@@ -212,7 +221,7 @@ export class Bank {
       slots,
       rows,
       records: this.#records,
-      tables: this.#tables.tensor,
+      tables: this.#tables.get(this.#values[first])!.tensor,
       values: this.#values[first].tensor,
       in: inFeatures,
       outs: [out, second?.out ?? 0, third?.out ?? 0],
@@ -228,19 +237,27 @@ export class Bank {
       const linear = this.#numbers.get(path)!;
       const packed = module.pack(this.options.linears[linear].shape);
       const arena = this.#values[linear];
-      const part = parts.get(arena) ?? { arena, modules: [] };
+      const part = parts.get(arena) ?? { arena, shared: this.#tables.get(arena)!, modules: [] };
       part.modules.push({ linear, packed, phases: module.phases ?? phasesOf(this.method) });
       parts.set(arena, part);
     }
-    for (const { arena, modules } of parts.values()) {
-      const count = modules.reduce((sum, { packed }) => sum + packed.values.length, 0);
-      if (arena.holds(count)) continue;
+    for (const part of parts.values()) this.#checkRoom(part);
+    return [...parts.values()];
+  }
+
+  /** Throws RangeError for a part that is too large even alone. */
+  #checkRoom({ arena, shared, modules }: Part): void {
+    const check = (fits: Arena, count: number): void => {
+      if (fits.holds(count)) return;
       throw new RangeError(
         `Cannot put an adapter on the device: ${count} numbers of it belong in one tensor, which may have ` +
           `${this.device.maxTensorBytes} bytes`,
       );
-    }
-    return [...parts.values()];
+    };
+    check(arena, modules.reduce((sum, { packed }) => sum + packed.values.length, 0));
+    if (!this.method.tablesApart) return;
+    const tables = new Map(modules.flatMap(({ packed: { table } }) => table ? [[table.key, table]] : []));
+    check(shared.arena, [...tables.values()].reduce((sum, { words }) => sum + words().length, 0));
   }
 
   /** Stores modules and notes in `resident` what they took; false when there is no room. */
@@ -251,9 +268,9 @@ export class Bank {
     values.push({ arena: part.arena, at, count: words.length });
     let first = at;
     for (const { linear, packed, phases } of part.modules) {
-      const table = packed.table && this.#tables.take(packed.table);
+      const table = packed.table && part.shared.take(packed.table);
       if (packed.table && !table) return false;
-      if (table) tables.push(table);
+      if (table) tables.push({ of: part.shared, table });
       for (const phase of phases) this.#adapted[phase].add(linear);
       linears.push(linear);
       this.#writeRecord(linear, slot, [table?.at ?? 0, first, packed.count, bitsOf(packed.scale)]);
@@ -265,7 +282,7 @@ export class Bank {
   #free({ slot, linears, values, tables }: Resident): void {
     for (const linear of linears) this.#writeRecord(linear, slot, [0, 0, 0, 0]);
     for (const { arena, at, count } of values) arena.free(at, count);
-    for (const table of tables) this.#tables.leave(table);
+    for (const { of, table } of tables) of.leave(table);
   }
 
   #writeRecord(linear: number, slot: number, words: readonly number[]): void {

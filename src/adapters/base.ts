@@ -6,10 +6,12 @@
 import { linear } from "../../kernels/linear.ts";
 import { linearTransposed } from "../../kernels/linear_transposed.ts";
 import { rowSquares } from "../../kernels/row_squares.ts";
+import { breathe } from "../breathe.ts";
 import type { Device } from "../device/device.ts";
 import { type Step, step } from "../plan.ts";
-import type { Tensor } from "../tensor.ts";
-import type { BaseLinear, LinearShape } from "./method.ts";
+import { type Tensor, tensor } from "../tensor.ts";
+import type { BaseLinear, LinearShape, SingularFactors } from "./method.ts";
+import { inSlices, svd, turn } from "./svd.ts";
 import { inWorkspace } from "./workspace.ts";
 
 /** A product of linears that share an input, and the step that makes the squares of its weight's rows. */
@@ -21,38 +23,80 @@ export interface BaseProduct {
   squaresStep(squares: Tensor): Step;
 }
 
-/** The linears of a product. Squares of its rows are made once, when they are first asked for. */
-export function baseLinears(
+/** Numbers that the products of unit rows may come to at once. */
+const mostNumbers = 2 ** 24;
+
+/** What `make` gives, made when it is first asked for. A failure is no answer to keep. */
+function kept<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return async () => {
+    const asked = made ??= make();
+    try {
+      return await asked;
+    } catch (error) {
+      // The next one to ask tries again, unless somebody has already.
+      if (made === asked) made = undefined;
+      throw error;
+    }
+  };
+}
+
+/** The columns of a product of unit rows from `column` on, as rows of the weight. */
+async function readWeight(
   device: Device,
-  { shapes, product, productBackward, squaresStep }: BaseProduct,
-): BaseLinear[] {
-  let made: Promise<Float32Array> | undefined;
+  { shapes, product }: BaseProduct,
+  { column, shape: { out, in: inSize } }: { readonly column: number; readonly shape: LinearShape },
+): Promise<Float32Array> {
+  const width = shapes.reduce((sum, shape) => sum + shape.out, 0);
+  const weight = new Float32Array(out * inSize);
+  const size = Math.min(inSize, Math.max(1, Math.floor(mostNumbers / Math.max(inSize, width))));
+  for (let first = 0; first < inSize; first += size) {
+    const rows = Math.min(size, inSize - first);
+    await inWorkspace(device, async ({ upload, alloc, read }) => {
+      const units = new Float32Array(rows * inSize);
+      for (let r = 0; r < rows; r++) units[r * inSize + first + r] = 1;
+      const y = alloc([rows, width]);
+      const made = await read([product({ x: upload(tensor(units, [rows, inSize])), y, rows })], y);
+      for (let r = 0; r < rows; r++) {
+        for (let o = 0; o < out; o++) weight[o * inSize + first + r] = made[r * width + column + o];
+      }
+    });
+    await breathe();
+  }
+  return weight;
+}
+
+async function singularOf(weight: Float32Array, shape: LinearShape): Promise<SingularFactors> {
+  const { s, u, v } = await svd(weight, shape), n = s.length;
+  const factors = new Float32Array(v.length + u.length);
+  factors.set(v);
+  await inSlices(turn(factors.subarray(v.length), u, { rows: n, columns: shape.out }));
+  return { s, factors };
+}
+
+/** The linears of a product. What is made of the weight is made once, when it is first asked for. */
+export function baseLinears(device: Device, of: BaseProduct): BaseLinear[] {
+  const { shapes, product, productBackward, squaresStep } = of;
   const total = shapes.reduce((sum, { out }) => sum + out, 0);
-  async function all(): Promise<Float32Array> {
-    return await inWorkspace(device, ({ alloc, read }) => {
+  const allSquares = kept(() =>
+    inWorkspace(device, ({ alloc, read }) => {
       const squares = alloc([total]);
       return read([squaresStep(squares)], squares);
-    });
-  }
+    })
+  );
   let at = 0;
-  return shapes.map(({ out }, index) => {
-    const begin = at;
-    at += out;
+  return shapes.map((shape, index) => {
+    const column = at;
+    at += shape.out;
+    const weight = () => readWeight(device, of, { column, shape });
     return {
       shapes,
       index,
       product,
       productBackward,
-      async squares() {
-        const asked = made ??= all();
-        try {
-          return (await asked).subarray(begin, begin + out);
-        } catch (error) {
-          // A failure is no answer to keep: the next one to ask tries again, unless somebody has already.
-          if (made === asked) made = undefined;
-          throw error;
-        }
-      },
+      squares: async () => (await allSquares()).subarray(column, column + shape.out),
+      weight,
+      singular: kept(async () => await singularOf(await weight(), shape)),
     };
   });
 }

@@ -82,6 +82,14 @@ export interface EtherOptions {
   readonly flipSide?: boolean;
 }
 
+/** What an SVFT adapter is made with. */
+export interface SvftOptions {
+  /** Diagonals on either side of M's; default 0. */
+  readonly offDiag?: number;
+  /** Where M has entries: on a band, as by default, or at as many random places. */
+  readonly pattern?: "banded" | "random";
+}
+
 /** A new adapter of a method, maybe one of the caller's own. */
 export interface OwnAdapter {
   readonly method: Method;
@@ -102,6 +110,7 @@ export type NewAdapter =
     | { readonly peftType: "IA3" } & Ia3Options
     | { readonly peftType: "VBLORA" } & VbLoraOptions
     | { readonly peftType: "ETHER" } & EtherOptions
+    | { readonly peftType: "SVFT" } & SvftOptions
     | OwnAdapter
   );
 

@@ -117,6 +117,18 @@ export interface BaseLinear {
   productBackward(io: { readonly dy: Tensor; readonly dx: Tensor; readonly rows: number }): Step;
   /** (out), float32: the sum of squares of each of the linear's own rows. */
   squares(): Promise<Float32Array>;
+  /** (out, in), float32, row-major: the linear's own rows, of any weight format as its products read them. */
+  weight(): Promise<Float32Array>;
+  /** The weight's decomposition, made once when it is first asked for and then kept on the host. */
+  singular(): Promise<SingularFactors>;
+}
+
+/** W = U diag(s) V^T with n = min(out, in), computed in float64. The signs of pairs of vectors follow from W's numbers alone. */
+export interface SingularFactors {
+  /** (n), descending. */
+  readonly s: Float64Array;
+  /** V^T (n, in), then U (out, n), row-major, each number rounded once. */
+  readonly factors: Float32Array;
 }
 
 /** A device for work that ends: whoever lent it frees the tensors made on it. */
@@ -220,6 +232,11 @@ export interface Method {
   read(files: AdapterFiles): ReadonlyMap<string, AdapterModule>;
   /** How new adapters are made; absent for a method that is only applied. */
   readonly training?: MethodTraining;
+  /**
+   * Whether linears that do not share an input keep their tables in different tensors: for tables of a weight's size. By
+   * default all tables of a bank lie in one tensor, where linears share them.
+   */
+  readonly tablesApart?: boolean;
   /** Changes each row's x before the product. */
   before?(bank: BeforeStep): Step;
   /** `y += x dW^T` of each row's adapter, for each linear in its columns of y. */

@@ -61,13 +61,19 @@ async function sha256(parts: readonly Uint8Array[]): Promise<string> {
   return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Why there are no weights; looked into once they were not found, since they may come and go while others publish. */
-async function missingWeights(folder: ReadableFolder): Promise<ConfigError> {
-  return new ConfigError(
-    await folder.exists("adapter_model.bin")
-      ? `Cannot read adapter_model.bin: pickle files can run code; save the adapter with safe_serialization=True`
-      : `Cannot find ${weightsName} in the adapter's folder`,
-  );
+/** Files that PyTorch wrote, as PEFT and the authors of methods name them, and what to do instead. */
+const pickles: Readonly<Record<string, string>> = {
+  "adapter_model.bin": "save the adapter with safe_serialization=True",
+  "lit_model_ether_finetuned.pth": "examples/checkpoint_to_safetensors.py makes an adapter folder of it",
+};
+
+/** Why a file is not there; looked into once it was not found, since files may come and go while others publish. */
+async function missingFile(folder: ReadableFolder, name: string): Promise<ConfigError> {
+  for (const [pickle, remedy] of Object.entries(pickles)) {
+    if (!await folder.exists(pickle)) continue;
+    return new ConfigError(`Cannot read ${pickle}: pickle files can run code; ${remedy}`);
+  }
+  return new ConfigError(`Cannot find ${name} in the adapter's folder`);
 }
 
 /** Opens an adapter's weights, of so many bytes at most; the caller closes them. */
@@ -76,7 +82,7 @@ export async function openWeights(folder: ReadableFolder, maxBytes: number): Pro
   try {
     source = await folder.open(weightsName);
   } catch (error) {
-    throw error instanceof MissingFileError ? await missingWeights(folder) : error;
+    throw error instanceof MissingFileError ? await missingFile(folder, weightsName) : error;
   }
   if (source.sizeBytes <= maxBytes) return source;
   await source.close?.();
@@ -142,9 +148,7 @@ function readTensors(
 export async function readConfig(
   folder: ReadableFolder,
 ): Promise<{ readonly config: Readonly<Record<string, unknown>>; readonly bytes: Uint8Array }> {
-  if (!await folder.exists(configName)) {
-    throw new ConfigError(`Cannot find ${configName} in the adapter's folder`);
-  }
+  if (!await folder.exists(configName)) throw await missingFile(folder, configName);
   const text = await folder.readText(configName, { maxBytes: maxConfigBytes });
   return { config: parseJsonObject(text, configName), bytes: new TextEncoder().encode(text) };
 }

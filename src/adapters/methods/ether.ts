@@ -5,7 +5,8 @@
  *
  * - The right side: W, (out, in), is read as (nb, out, in / nb), and its part number b is multiplied by H_b. So row o's chunk
  *   c of W meets H number (o nb + c) div out. The change is of low rank, and of W u: `ready` makes its factors.
- * - The left side: blockdiag(H) W, outputs without bias. It is in place of the right side for `down_proj` with `flip_side`,
+ * - The left side: blockdiag(H) W, outputs without bias. It is in place of the right side for `down_proj` with `flip_side`
+ *   and for the modules that `flip_modules` names (the authors' q, k and v),
  *   and comes after it in `etherplusHH`.
  *
  * The authors' code keeps no adapter folders: `peft_type` is this package's, and keys have no prefix.
@@ -39,13 +40,29 @@ const mostBlocks = 16;
 interface Setting {
   readonly htype: Htype;
   readonly blocks: number;
-  readonly flips: boolean;
+  /** Last names of modules whose outputs are reflected in place of their rows. */
+  readonly flipped: readonly string[];
+}
+
+const isFlipped = ({ flipped }: Setting, path: string): boolean => flipped.includes(path.split(".").at(-1)!);
+
+/** The names of `flip_modules`, and `down_proj` with `flip_side`. */
+function flippedOf(config: Readonly<Record<string, unknown>>): string[] {
+  const names = config.flip_modules ?? [];
+  if (!Array.isArray(names) || !names.every((name) => typeof name === "string")) {
+    throw new ConfigError(
+      `Cannot read adapter_config.json field "flip_modules" as a list of names: it is ${
+        JSON.stringify(names)
+      }`,
+    );
+  }
+  return [...names, ...(flagField(config, "flip_side") ? ["down_proj"] : [])];
 }
 
 function settingOf(config: Readonly<Record<string, unknown>>): Setting {
   const { Htype: htype } = config,
     blocks = integerField(config, "nb"),
-    flips = flagField(config, "flip_side");
+    flipped = flippedOf(config);
   if (typeof htype !== "string" || !Object.hasOwn(tensorsOf, htype)) {
     throw new ConfigError(
       `Cannot read adapter_config.json field "Htype" = ${JSON.stringify(htype)}: it must be ${
@@ -58,12 +75,13 @@ function settingOf(config: Readonly<Record<string, unknown>>): Setting {
       `Cannot read adapter_config.json field "nb" = ${blocks}: it must be 1 to ${mostBlocks}`,
     );
   }
-  if (flips && htype === "etherplusHH") {
+  if (flipped.length > 0 && htype === "etherplusHH") {
+    const field = flagField(config, "flip_side") ? '"flip_side" = true' : '"flip_modules"';
     throw new ConfigError(
-      'Cannot read adapter_config.json field "flip_side" = true: etherplusHH has both sides already',
+      `Cannot read adapter_config.json field ${field}: etherplusHH has both sides already`,
     );
   }
-  return { htype: htype as Htype, blocks, flips };
+  return { htype: htype as Htype, blocks, flipped };
 }
 
 /** A module; `factors` of its right side are there once it was made ready, zeros where there is no such side. */
@@ -105,18 +123,17 @@ function moduleOf(
   tensors: Readonly<Record<Name, ModuleTensor>>,
   setting: Setting,
 ): AdapterModule {
-  const { htype, blocks, flips } = setting;
+  const { htype, blocks } = setting;
   const all = tensorsOf[htype].map((name) => tensors[name]);
   const first = all.slice(0, 2), second = all.length > 2 ? all.slice(2) : undefined;
-  const flipped = flips && path.split(".").at(-1) === "down_proj";
-  const raw = flipped ? { blocks, left: first } : { blocks, right: first, left: second };
+  const raw = isFlipped(setting, path) ? { blocks, left: first } : { blocks, right: first, left: second };
   const side = (tensors?: readonly ModuleTensor[]) => tensors && sideOf(tensors, blocks);
   return etherModule({ blocks, right: side(raw.right), left: side(raw.left) }, { kind: htype, raw });
 }
 
 /** A new module: u as torch's kaiming_uniform_(a = sqrt(5)), v = -u, so that ETHER+ starts as its base. */
 function newModule(shape: LinearShape, setting: Setting, { path, random }: NewModule): AdapterModule {
-  const { htype, blocks, flips } = setting, flipped = flips && path.split(".").at(-1) === "down_proj";
+  const { htype, blocks } = setting, flipped = isFlipped(setting, path);
   const draw = (name: Name): ModuleTensor => {
     const isLeft = flipped || name === "ether_R3" || name === "ether_R4",
       size = isLeft ? shape.out : shape.in;
@@ -158,6 +175,7 @@ export const ether: Method = {
     refuseUnknown(config, {
       known: [
         "Htype",
+        "flip_modules",
         "flip_side",
         "nb",
         "fan_in_fan_out", // only turns a stored weight at a merge

@@ -23,6 +23,7 @@ import { oft } from "./oft.ts";
 import { randlora } from "./randlora.ts";
 import { road } from "./road.ts";
 import { shira } from "./shira.ts";
+import { svft } from "./svft.ts";
 import { tinylora } from "./tinylora.ts";
 import { vblora } from "./vblora.ts";
 import { vera } from "./vera.ts";
@@ -51,4 +52,5 @@ export const methods: readonly Method[] = [
   oft,
   boft,
   ether,
+  svft,
 ];
