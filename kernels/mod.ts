@@ -47,6 +47,11 @@ import { magnitude } from "./magnitude.ts";
 import { magnitudeBackward } from "./magnitude_backward.ts";
 import { multiplyBy, multiplyByBackward } from "./multiply_by.ts";
 import { nextTokens } from "./next_tokens.ts";
+import { ownBias } from "./own_bias.ts";
+import { ownEmbedding } from "./own_embedding.ts";
+import { ownEmbeddingFactors } from "./own_embedding_factors.ts";
+import { ownNorm } from "./own_norm.ts";
+import { ownOutputs } from "./own_outputs.ts";
 import { placeColumns } from "./place_columns.ts";
 import { randloraLinear } from "./randlora_linear.ts";
 import { qkNorm } from "./qk_norm.ts";
@@ -79,14 +84,15 @@ import { svftLinear } from "./svft_linear.ts";
 import { svftProduct } from "./svft_product.ts";
 import { takeColumns } from "./take_columns.ts";
 import { takeColumnsBackward } from "./take_columns_backward.ts";
+import { blockDiagonal } from "./block_diagonal.ts";
+import { blockDiagonalBackward } from "./block_diagonal_backward.ts";
+import { ownBlocks } from "./own_blocks.ts";
+import { takeRows } from "./take_rows.ts";
 import { tileFactors } from "./tile_factors.ts";
 import { topSoftmax } from "./top_softmax.ts";
 import { topSoftmaxBackward } from "./top_softmax_backward.ts";
 import { unitRows } from "./unit_rows.ts";
 import { unitRowsBackward } from "./unit_rows_backward.ts";
-import { blockDiagonal } from "./block_diagonal.ts";
-import { blockDiagonalBackward } from "./block_diagonal_backward.ts";
-import { ownBlocks } from "./own_blocks.ts";
 import { weightGradient } from "./weight_gradient.ts";
 
 export {
@@ -137,7 +143,12 @@ export {
   multiplyBy,
   multiplyByBackward,
   nextTokens,
+  ownBias,
   ownBlocks,
+  ownEmbedding,
+  ownEmbeddingFactors,
+  ownNorm,
+  ownOutputs,
   placeColumns,
   qkNorm,
   randloraLinear,
@@ -174,6 +185,7 @@ export {
   svftProduct,
   takeColumns,
   takeColumnsBackward,
+  takeRows,
   tileFactors,
   topSoftmax,
   topSoftmaxBackward,
@@ -222,6 +234,11 @@ export const kernels: readonly Kernel[] = [
   svftProduct,
   magnitude,
   magnitudeBackward,
+  ownBias,
+  ownEmbedding,
+  ownEmbeddingFactors,
+  ownNorm,
+  ownOutputs,
   scaleColumns,
   scaleColumnsBackward,
   placeColumns,
@@ -275,6 +292,7 @@ export const kernels: readonly Kernel[] = [
   siluBackward,
   takeColumns,
   takeColumnsBackward,
+  takeRows,
   causalAttention,
   causalAttentionBackward,
   loraBackward,

@@ -35,6 +35,11 @@ import { loraProductCases } from "./lora_product.ts";
 import { magnitudeCases } from "./magnitude.ts";
 import { magnitudeBackwardCases } from "./magnitude_backward.ts";
 import { nextTokensCases } from "./next_tokens.ts";
+import { ownBiasCases } from "./own_bias.ts";
+import { ownEmbeddingCases } from "./own_embedding.ts";
+import { ownEmbeddingFactorsCases } from "./own_embedding_factors.ts";
+import { ownNormCases } from "./own_norm.ts";
+import { ownOutputsCases } from "./own_outputs.ts";
 import { placeColumnsCases } from "./place_columns.ts";
 import { randloraLinearCases } from "./randlora_linear.ts";
 import { qkNormCases } from "./qk_norm.ts";
@@ -60,14 +65,15 @@ import { svftLinearCases } from "./svft_linear.ts";
 import { svftProductCases } from "./svft_product.ts";
 import { takeColumnsCases } from "./take_columns.ts";
 import { takeColumnsBackwardCases } from "./take_columns_backward.ts";
-import { tileFactorsCases } from "./tile_factors.ts";
-import { topSoftmaxCases } from "./top_softmax.ts";
-import { topSoftmaxBackwardCases } from "./top_softmax_backward.ts";
-import { unitRowsCases } from "./unit_rows.ts";
-import { unitRowsBackwardCases } from "./unit_rows_backward.ts";
-import { blockDiagonalCases } from "./block_diagonal.ts";
 import { blockDiagonalBackwardCases } from "./block_diagonal_backward.ts";
+import { blockDiagonalCases } from "./block_diagonal.ts";
 import { ownBlocksCases } from "./own_blocks.ts";
+import { takeRowsCases } from "./take_rows.ts";
+import { tileFactorsCases } from "./tile_factors.ts";
+import { topSoftmaxBackwardCases } from "./top_softmax_backward.ts";
+import { topSoftmaxCases } from "./top_softmax.ts";
+import { unitRowsBackwardCases } from "./unit_rows_backward.ts";
+import { unitRowsCases } from "./unit_rows.ts";
 import { weightGradientCases } from "./weight_gradient.ts";
 import { isElementwise } from "../elementwise.ts";
 import type { WeightFormat } from "../formats/format.ts";
@@ -119,6 +125,11 @@ const ofOthers: readonly KernelCases[] = [
   magnitudeCases,
   magnitudeBackwardCases,
   nextTokensCases,
+  ownBiasCases,
+  ownEmbeddingCases,
+  ownEmbeddingFactorsCases,
+  ownNormCases,
+  ownOutputsCases,
   placeColumnsCases,
   qkNormCases,
   reflectCases,
@@ -141,14 +152,15 @@ const ofOthers: readonly KernelCases[] = [
   svftProductCases,
   takeColumnsCases,
   takeColumnsBackwardCases,
-  tileFactorsCases,
-  topSoftmaxCases,
-  topSoftmaxBackwardCases,
-  unitRowsCases,
-  unitRowsBackwardCases,
-  blockDiagonalCases,
   blockDiagonalBackwardCases,
+  blockDiagonalCases,
   ownBlocksCases,
+  takeRowsCases,
+  tileFactorsCases,
+  topSoftmaxBackwardCases,
+  topSoftmaxCases,
+  unitRowsBackwardCases,
+  unitRowsCases,
   weightGradientCases,
 ];
 
