@@ -143,6 +143,18 @@ export {
 } from "./src/adapters/registry.ts";
 export { refuseUnknown } from "./src/adapters/fields.ts";
 export { finiteFloats } from "./src/adapters/numbers.ts";
+export type { OwnBank, OwnTensors, ResidentTable } from "./src/adapters/own_bank.ts";
+export type { OwnChanges, OwnNumbers, OwnTable } from "./src/adapters/own_changes.ts";
+export type { Parameter, ParameterKind } from "./src/adapters/parameters.ts";
+export type {
+  Replacement,
+  Replacements,
+  TableFactors,
+  TableRows,
+  WholeParameter,
+} from "./src/adapters/replacements.ts";
+export { lnTuning } from "./src/adapters/methods/ln_tuning.ts";
+export { trainableTokens } from "./src/adapters/methods/trainable_tokens.ts";
 export type { BaseOf } from "./src/adapters/ready.ts";
 export type { AdapterCard, AdapterService } from "./src/adapters/service.ts";
 export { cpuDevice, type CpuDeviceOptions } from "./src/device/cpu.ts";
@@ -188,6 +200,8 @@ export type {
   Graph,
   Io,
   Operation,
+  OwnIo,
+  OwnSteps,
   ProjectionIo,
   Recorded,
   Rope,

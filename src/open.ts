@@ -26,7 +26,7 @@ export interface OpenModelOptions {
   /** Quantises the linears' weights on their way to the device; not for a folder whose weights are quantised already. */
   readonly quantize?: QuantizeTo;
   readonly engine?: Omit<EngineOptions, "eosTokenIds">;
-  readonly registry?: Omit<RegistryOptions, "linears" | "base" | "copyFault">;
+  readonly registry?: Omit<RegistryOptions, "linears" | "base" | "parameters" | "copyFault">;
   /** Called after each weight. */
   readonly onWeight?: (done: number, total: number) => void;
 }
@@ -72,6 +72,7 @@ export async function openModel(device: Device, options: OpenModelOptions): Prom
     ...options.registry,
     linears: model.linears,
     base: modelBase(device, model),
+    parameters: model.parameters,
     copyFault: copyFaults(folder),
   });
   const engine = new BatchEngine(device, model, {

@@ -4,12 +4,13 @@
  * @module
  */
 import { baseOptions } from "./adapters/base_options.ts";
-import { withoutCopies } from "./adapters/copies.ts";
+import { linearsAlone, withoutCopies } from "./adapters/copies.ts";
 import { loadAdapter, type LoadedAdapter } from "./adapters/peft.ts";
 import type { Device } from "./device/device.ts";
 import type { ReadableFolder } from "./folder.ts";
 import { copyFaults } from "./models/copies.ts";
 import { modelLinears, openWeights, readConfig } from "./models/families.ts";
+import type { ModelConfig } from "./models/family.ts";
 import { loadModel, releaseModel } from "./models/model.ts";
 import { fixedRopeLength } from "./models/rope.ts";
 import type { QuantizeTo } from "./models/quantization.ts";
@@ -48,6 +49,16 @@ export interface Perplexity {
 /** Sequences that are computed together; the result does not depend on it. */
 const batchSize = 4;
 
+async function adapterFor(
+  folder: ReadableFolder,
+  { adapter, config }: { readonly adapter: ReadableFolder | LoadedAdapter; readonly config: ModelConfig },
+): Promise<LoadedAdapter> {
+  const found = "modules" in adapter
+    ? adapter
+    : await loadAdapter(adapter, baseOptions(modelLinears(config)));
+  return linearsAlone(await withoutCopies(found, copyFaults(folder)), "evaluate");
+}
+
 /**
  * Evaluates a model on a text as a training run evaluates on held-out text: its documents, one after the other, cut into
  * sequences of `contextLength` tokens, each token but a sequence's first predicted from those before it in its sequence.
@@ -72,13 +83,7 @@ export async function perplexity(device: Device, options: PerplexityOptions): Pr
     batchSize,
     vocabSize: config.vocabSize,
   });
-  const adapter = options.adapter &&
-    await withoutCopies(
-      "modules" in options.adapter
-        ? options.adapter
-        : await loadAdapter(options.adapter, baseOptions(modelLinears(config))),
-      copyFaults(folder),
-    );
+  const adapter = options.adapter && await adapterFor(folder, { adapter: options.adapter, config });
   const source = await openWeights(folder, config);
   const model = await loadModel(device, { config, source, maxModelLen: contextLength, quantize })
     .finally(() => source.close());

@@ -10,7 +10,7 @@
 import { baseOptions } from "./adapters/base_options.ts";
 import { type Adapter, adapterPlan, createAdapter } from "./adapters/create.ts";
 import type { Method } from "./adapters/method.ts";
-import { withoutCopies } from "./adapters/copies.ts";
+import { linearsAlone, withoutCopies } from "./adapters/copies.ts";
 import { loadAdapter } from "./adapters/peft.ts";
 import type { Device } from "./device/device.ts";
 import { uniforms } from "./engine/random.ts";
@@ -126,10 +126,10 @@ async function adapterFor(
 ): Promise<Adapter> {
   if ("init" in adapter) {
     const { init } = adapter;
-    return await withoutCopies(
-      "modules" in init ? init : await loadAdapter(init, { methods, ...baseOptions(model.linears) }),
-      copyFaults(folder),
-    );
+    const found = "modules" in init
+      ? init
+      : await loadAdapter(init, { methods, ...baseOptions(model.linears) });
+    return linearsAlone(await withoutCopies(found, copyFaults(folder)), "train");
   }
   const made = createAdapter(layersLinears(model), adapterPlan(adapter), uniforms(seed));
   // PEFT's word for weights that are stored (in, out).

@@ -5,19 +5,26 @@
  */
 import { ConfigError } from "../errors.ts";
 
-/** Fields of every method that only say how training went or which modules were chosen; the tensors' names say that too. */
+/**
+ * Fields of every method that only say how training went or what was chosen, where the tensors' names say that too, and
+ * those that are read with the replaced parameters of every method.
+ */
 const harmless = new Set([
   "auto_mapping",
   "base_model_name_or_path",
+  "bias",
+  "ensure_weight_tying",
   "exclude_modules",
   "inference_mode",
   "layers_pattern",
   "layers_to_transform",
+  "modules_to_save",
   "peft_type",
   "peft_version",
   "revision",
   "target_modules",
   "task_type",
+  "trainable_token_indices",
 ]);
 
 const isEmpty = (value: unknown): boolean =>
@@ -28,12 +35,6 @@ const shown = (value: unknown): string => {
   const text = JSON.stringify(value) ?? "undefined";
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 };
-
-/** Reasons for {@linkcode refuseUnknown}, of fields whose refusal needs more than the rule. */
-export const refusals = {
-  bias: "trained biases are not supported",
-  modules_to_save: "whole saved modules are not supported",
-} as const;
 
 /**
  * Refuses every field that is neither in `known` nor empty (null, false, "none", [] or {}): it might change the forward.

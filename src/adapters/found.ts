@@ -4,6 +4,7 @@
  * @module
  */
 import type { Bank } from "./bank.ts";
+import type { OwnBank } from "./own_bank.ts";
 import type { Entry } from "./entry.ts";
 import type { LoadedAdapter } from "./peft.ts";
 import type { Lease, Residents } from "./residents.ts";
@@ -13,6 +14,8 @@ export class FoundAdapter {
   #adapter: LoadedAdapter | undefined;
   /** How many releases there had been when there was no room. */
   #fullAt = -1;
+  /** The bank that had no room. */
+  #full: Bank | OwnBank | undefined;
 
   /** @param id The adapter's name. */
   constructor(readonly id: string, private readonly entry: Entry, private readonly residents: Residents) {}
@@ -43,23 +46,36 @@ export class FoundAdapter {
    * @param full Banks known to be full: nothing is put into them. Those found to be are added.
    * @throws ConfigError where no base model is loaded; RangeError when it is too large for the device even alone.
    */
-  hold(full?: Set<Bank>): Lease | "unread" | "full" {
+  hold(full?: Set<Bank | OwnBank>): Lease | "unread" | "full" {
     const digest = this.#digest;
     const held = digest === undefined ? undefined : this.residents.hold(this.id, digest);
     if (held) return held;
     if (!this.#adapter) return "unread";
-    const bank = this.residents.bankOf(this.id, this.#adapter);
+    const { own } = this.#adapter, bank = this.residents.bankOf(this.id, this.#adapter);
     const triedSince = this.#fullAt === this.residents.releases;
-    const lease = full?.has(bank) || triedSince ? undefined : this.residents.place(this.id, this.#adapter);
-    if (lease) return lease;
-    full?.add(bank);
+    const known = full?.has(bank)
+      ? bank
+      : own && full?.has(this.residents.own!)
+      ? this.residents.own
+      : undefined;
+    const placed = known || triedSince
+      ? { full: known ?? this.#full! }
+      : this.residents.place(this.id, this.#adapter);
+    if (!("full" in placed)) return placed;
+    this.#full = placed.full;
+    full?.add(placed.full);
     this.#fullAt = this.residents.releases;
     return "full";
   }
 
   /** What to say where it is full. */
   whyFull(): string {
-    const { size, method } = this.residents.bankOf(this.id, this.#adapter!);
+    const bank = this.#full ?? this.residents.bankOf(this.id, this.#adapter!), { size } = bank;
+    if (!("method" in bank)) {
+      return `Cannot load adapter "${this.id}": ${size} adapters in use that have biases, norms, embeddings or heads of their ` +
+        "own take all slots or all the room";
+    }
+    const { method } = bank;
     return `Cannot load adapter "${this.id}": ${size} ${method.peftType} adapters in use take all slots or all the room`;
   }
 }

@@ -6,6 +6,7 @@
  */
 import type { Plan, Step } from "../plan.ts";
 import type { HostTensor, Tensor } from "../tensor.ts";
+import type { Replacements } from "./replacements.ts";
 import type { MethodTraining, TrainableModule } from "./training.ts";
 
 /** Sizes of a linear layer's weight (out, in). */
@@ -155,6 +156,8 @@ export interface AdapterModule {
   readonly summary: string;
   /** The linear's shape, where the module's own numbers say it. */
   readonly shape?: LinearShape;
+  /** (out): what it adds to each row beside its product, scaled. */
+  readonly bias?: Float32Array;
   /**
    * Throws RangeError when the module cannot belong to a linear of this shape, ConfigError when its numbers would be past
    * float32 there.
@@ -216,6 +219,8 @@ export interface Method {
   claims?(config: Readonly<Record<string, unknown>>, tensors: readonly string[]): boolean;
   /** What stands before a module's path in the names of its tensors; `base_model.model.` unless told. */
   readonly prefix?: string;
+  /** Matches the names of its tensors that end as a model's parameters do, `.weight` or `.bias` (LoRA's `lora_B.bias`). */
+  readonly own?: RegExp;
   /** Matches the names of tensors that hold integers: `read` has them as int32. All others are floats. */
   readonly integers?: RegExp;
   /**
@@ -230,6 +235,12 @@ export interface Method {
    * @throws ConfigError that names the field or tensor and the rule.
    */
   read(files: AdapterFiles): ReadonlyMap<string, AdapterModule>;
+  /**
+   * Reads what it has in the place of the model's own parameters, by their names (LN tuning, LoRA on embeddings).
+   *
+   * @throws as {@linkcode Method.read}
+   */
+  replaces?(files: AdapterFiles): Replacements;
   /** How new adapters are made; absent for a method that is only applied. */
   readonly training?: MethodTraining;
   /**

@@ -16,8 +16,16 @@ import {
 } from "../safetensors/mod.ts";
 import { type HostTensor, tensor } from "../tensor.ts";
 import { copiedWeight } from "./copies.ts";
-import type { AdapterModule, Method, ReadOptions } from "./method.ts";
+import type { AdapterFiles, AdapterModule, Method, ReadOptions } from "./method.ts";
 import { candidatesOf, checkedMethods, methodOf } from "./method_list.ts";
+import type { OwnChanges } from "./own_changes.ts";
+import {
+  addReplacement,
+  isOfMethod,
+  readReplacements,
+  replacedParameter,
+  type Replacements,
+} from "./replacements.ts";
 import { methods as everyMethod } from "./methods/mod.ts";
 
 /** An adapter read from its folder, on the host. */
@@ -26,6 +34,10 @@ export interface LoadedAdapter {
   readonly config: Readonly<Record<string, unknown>>;
   /** By module path, in the file's order. */
   readonly modules: ReadonlyMap<string, AdapterModule>;
+  /** What it has in the place of the base's own parameters, by their names. */
+  readonly replacements: Replacements;
+  /** Those and its modules' biases, ready for a device, once a base's registry checked them; absent where it has none. */
+  readonly own?: OwnChanges;
   /** Copies of base weights, by those weights' names, until they are compared with the base. */
   readonly copies: ReadonlyMap<string, { readonly tensor: string; readonly data: HostTensor }>;
   /** Bytes of config and weights together. */
@@ -127,7 +139,8 @@ function readTensor(file: SafetensorsBytes, name: string, integers: boolean): Ho
 /** The adapter's own tensors, and copies of the base's weights. */
 function readTensors(
   file: SafetensorsBytes,
-  { integers }: Method,
+  { integers, own }: Method,
+  config: Readonly<Record<string, unknown>>,
 ): { readonly tensors: ReadonlyMap<string, HostTensor> } & Pick<LoadedAdapter, "copies"> {
   const tensors = new Map<string, HostTensor>();
   const copies = new Map<string, { tensor: string; data: HostTensor }>();
@@ -138,10 +151,13 @@ function readTensors(
     else if (!copies.has(weight)) copies.set(weight, { tensor: name, data });
     else throw new ConfigError(`Cannot read adapter tensor ${JSON.stringify(name)}: it comes twice`);
   }
-  if (copies.size === 0) return { tensors, copies };
-  // The file's bytes may go, once the copies are compared: what stays is the adapter's own.
-  const own = [...tensors].map(([name, t]) => [name, { ...t, data: t.data.slice() }] as const);
-  return { tensors: new Map(own), copies };
+  const replaces = (name: string): boolean => replacedParameter(name, { config, own }) !== undefined;
+  if (copies.size === 0 && ![...tensors.keys()].some(replaces)) return { tensors, copies };
+  // The file's bytes may go, once copies are compared and replacements are on a device: what stays is the method's.
+  const kept = [...tensors].map(([name, t]) =>
+    [name, replaces(name) ? t : { ...t, data: t.data.slice() }] as const
+  );
+  return { tensors: new Map(kept), copies };
 }
 
 /** An adapter's config: its bytes, and its fields, not yet checked. */
@@ -151,6 +167,19 @@ export async function readConfig(
   if (!await folder.exists(configName)) throw await missingFile(folder, configName);
   const text = await folder.readText(configName, { maxBytes: maxConfigBytes });
   return { config: parseJsonObject(text, configName), bytes: new TextEncoder().encode(text) };
+}
+
+/** The method's modules, and what stands in the place of the base's parameters: the method's, and what any method may have. */
+function readAll(
+  method: Method,
+  files: AdapterFiles,
+): Pick<LoadedAdapter, "modules" | "replacements"> {
+  const { config } = files, names = { config, own: method.own };
+  const all = readReplacements(files.tensors, names);
+  const tensors = new Map([...files.tensors].filter(([name]) => isOfMethod(name, names)));
+  const modules = method.read({ ...files, tensors });
+  for (const [name, one] of method.replaces?.({ ...files, tensors }) ?? []) addReplacement(all, name, one);
+  return { modules, replacements: all };
 }
 
 /**
@@ -166,13 +195,20 @@ export async function loadAdapter(folder: ReadableFolder, options: LoadOptions =
   const file = parseWeights(bytes);
   const own = [...file.tensors.keys()].filter((name) => copiedWeight(name) === undefined);
   const method = methodOf(methods, config, own);
-  const { tensors, copies } = readTensors(file, method);
-  const modules = method.read({ config, tensors, options: reading });
-  if (modules.size === 0) throw new ConfigError(`Cannot use ${weightsName}: it holds no tensor`);
+  const { tensors, copies } = readTensors(file, method, config);
+  const { modules, replacements } = readAll(method, { config, tensors, options: reading });
+  const twice = [...copies].find(([weight]) => replacements.get(weight)?.kind === "whole");
+  if (twice) {
+    throw new ConfigError(`Cannot read adapter tensor ${JSON.stringify(twice[1].tensor)}: it comes twice`);
+  }
+  if (modules.size + replacements.size === 0) {
+    throw new ConfigError(`Cannot use ${weightsName}: it holds no tensor`);
+  }
   return {
     method,
     config,
     modules,
+    replacements,
     copies,
     sizeBytes: configBytes.length + bytes.length,
     digest: await sha256([configBytes, bytes]),

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { widen } from "../../kernels/half.ts";
 import { baseOptions } from "./base_options.ts";
 import { breathe } from "../breathe.ts";
 import type { Device } from "../device/device.ts";
@@ -17,6 +18,9 @@ import { FoundAdapter } from "./found.ts";
 import type { AdapterModule, LinearShape } from "./method.ts";
 import { methods as everyMethod } from "./methods/mod.ts";
 import { normalName } from "./names.ts";
+import type { OwnBank } from "./own_bank.ts";
+import { type OwnBase, ownChanges, readOnce } from "./own_changes.ts";
+import type { Parameter } from "./parameters.ts";
 import type { LoadedAdapter, LoadOptions } from "./peft.ts";
 import { type BaseOf, madeReady } from "./ready.ts";
 import { type Lease, Residents } from "./residents.ts";
@@ -33,17 +37,23 @@ export interface RegistryOptions extends LoadOptions {
   readonly linears?: readonly Linear[];
   /** The base model's linears as products, for adapters that act on its weights; without it those are refused. */
   readonly base?: BaseOf;
+  /** The base model's parameters that adapters may have their own of; those of others are refused. */
+  readonly parameters?: readonly Parameter[];
   /** Compares copies of base weights in adapters' files; without it they are not looked at. */
   readonly copyFault?: CopyFault;
   /** Adapters of one method on the device at most; default 256. */
   readonly capacity?: number;
+  /**
+   * Bytes of whole embeddings and heads of adapters on the device at most: 1 GiB by default on a GPU, 256 MiB on a CPU.
+   */
+  readonly tableBytes?: number;
   readonly log?: (line: string) => void;
 }
 
 /** Modules are checked for so long before other work has its turn: some fold many numbers. */
 const breathAfterMs = 20;
 
-const noCopies: CopyFault = () => Promise.resolve(undefined);
+const defaultTableBytes = { webgpu: 2 ** 30, cpu: 2 ** 28 } as const;
 
 /** A stored adapter that does not fit its base is a broken one, whoever asks, and no fault of a request. */
 function checkFit(module: AdapterModule, path: string, shape: LinearShape): void {
@@ -61,20 +71,22 @@ export class AdapterRegistry implements AdapterService {
   readonly #residents: Residents;
   readonly #linears: ReadonlyMap<string, LinearShape>;
   readonly #base: BaseOf;
+  readonly #ownBase: OwnBase;
 
   constructor(private readonly device: Device, store: AdapterStore, options: RegistryOptions = {}) {
-    const { linears = [], base = () => undefined, capacity = 256, log, copyFault = noCopies, ...load } =
-      options;
+    const { linears = [], base = () => undefined, capacity = 256, log, copyFault, ...rest } = options;
+    const { parameters = [], tableBytes = defaultTableBytes[device.kind], ...load } = rest;
     const { methods = everyMethod } = load;
+    this.#ownBase = { parameters, read: readOnce(async (t) => widen(await device.read(t), t.dtype)) };
     this.#linears = new Map(linears.map(({ path, shape }) => [path, shape]));
-    this.#residents = new Residents(device, { methods, linears, capacity });
+    this.#residents = new Residents(device, { methods, linears, parameters, capacity, tableBytes });
     this.#base = base;
     this.#catalog = new Catalog(store, {
       load: linears.length === 0 ? load : { ...load, ...baseOptions(linears) },
       check: async (adapter) => {
         await this.#check(adapter);
         const own = await withoutCopies(adapter, copyFault);
-        return linears.length === 0 ? own : await madeReady(device, own, base);
+        return linears.length === 0 ? own : await this.#ready(own);
       },
       log,
     });
@@ -83,6 +95,11 @@ export class AdapterRegistry implements AdapterService {
   /** One bank for each method. */
   get banks(): readonly Bank[] {
     return this.#residents.banks;
+  }
+
+  /** Own parameters of adapters of any method. */
+  get own(): OwnBank | undefined {
+    return this.#residents.own;
   }
 
   /** Names that may be adapters, sorted, without a look at their files. */
@@ -164,6 +181,13 @@ export class AdapterRegistry implements AdapterService {
       resident: digest !== undefined && this.#residents.has(digest),
       createdUnixSeconds: entry.createdUnixSeconds,
     };
+  }
+
+  /** An adapter made ready for the device. */
+  async #ready(adapter: LoadedAdapter): Promise<LoadedAdapter> {
+    const ready = await madeReady(this.device, adapter, this.#base);
+    const own = await ownChanges(ready, this.#ownBase);
+    return own ? { ...ready, own } : ready;
   }
 
   async #check(adapter: LoadedAdapter): Promise<void> {

@@ -7,6 +7,8 @@ import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
 import { Bank, type Linear } from "./bank.ts";
 import type { Method } from "./method.ts";
+import { OwnBank } from "./own_bank.ts";
+import type { Parameter } from "./parameters.ts";
 import { checkedMethods } from "./method_list.ts";
 import type { LoadedAdapter } from "./peft.ts";
 
@@ -15,6 +17,8 @@ export interface Lease {
   readonly id: string;
   readonly bank: Bank;
   readonly slot: number;
+  /** Its slot in the bank of own parameters; absent where it has none of its own. */
+  readonly own?: number;
   /** Gives it back; more than once is once. */
   release(): void;
 }
@@ -22,6 +26,7 @@ export interface Lease {
 interface Resident {
   readonly bank: Bank;
   readonly slot: number;
+  readonly own?: number;
   users: number;
 }
 
@@ -30,16 +35,23 @@ export class Residents {
   /** Least recently used first. */
   readonly #residents = new Map<string, Resident>();
   readonly #banks: ReadonlyMap<Method, Bank>;
+  /** Own parameters of adapters of any method; absent where no base model has parameters. */
+  readonly own: OwnBank | undefined;
   #releases = 0;
 
   constructor(
     device: Device,
-    { methods, linears, capacity }: {
+    { methods, linears, parameters, capacity, tableBytes }: {
       readonly methods: readonly Method[];
       readonly linears: readonly Linear[];
+      readonly parameters: readonly Parameter[];
       readonly capacity: number;
+      readonly tableBytes: number;
     },
   ) {
+    this.own = parameters.length === 0
+      ? undefined
+      : new OwnBank(device, parameters, { capacity, tableBytes });
     this.#banks = new Map(
       linears.length === 0
         ? []
@@ -84,6 +96,7 @@ export class Residents {
       id,
       bank: resident.bank,
       slot: resident.slot,
+      ...(resident.own === undefined ? {} : { own: resident.own }),
       release: () => {
         if (!held) return;
         held = false;
@@ -93,28 +106,50 @@ export class Residents {
   }
 
   /**
-   * Puts an adapter on the device, in the place of others that nobody holds where it needs theirs, and holds it; undefined
-   * while those that are held take all slots or all the room.
+   * Puts an adapter on the device, in the place of others that nobody holds where it needs theirs, and holds it; where those
+   * that are held take all slots or all the room, the bank that has none.
    *
-   * @throws as {@linkcode Bank.load}
+   * @throws as {@linkcode Bank.load} and {@linkcode OwnBank.load}
    */
-  place(id: string, adapter: LoadedAdapter): Lease | undefined {
-    const bank = this.bankOf(id, adapter);
-    let slot = bank.load(adapter.modules);
-    while (slot === undefined) {
-      if (!this.#evict(bank)) return undefined;
-      slot = bank.load(adapter.modules);
+  place(id: string, adapter: LoadedAdapter): Lease | { readonly full: Bank | OwnBank } {
+    const bank = this.bankOf(id, adapter), changes = adapter.own;
+    const inBank = (resident: Resident): boolean => resident.bank === bank;
+    const slot = this.#loaded(() => bank.load(adapter.modules), inBank);
+    if (slot === undefined) return { full: bank };
+    let own: number | undefined;
+    try {
+      if (changes) {
+        own = this.#loaded(() => this.own!.load(changes), (resident) => resident.own !== undefined);
+      }
+    } catch (error) {
+      bank.unload(slot);
+      throw error;
     }
-    this.#residents.set(adapter.digest, { bank, slot, users: 0 });
-    return this.hold(id, adapter.digest);
+    if (changes && own === undefined) {
+      bank.unload(slot);
+      return { full: this.own! };
+    }
+    this.#residents.set(adapter.digest, { bank, slot, own, users: 0 });
+    return this.hold(id, adapter.digest)!;
+  }
+
+  /** A slot, once others have made room; undefined where none can. */
+  #loaded(load: () => number | undefined, fits: (resident: Resident) => boolean): number | undefined {
+    let slot = load();
+    while (slot === undefined) {
+      if (!this.#evict(fits)) return undefined;
+      slot = load();
+    }
+    return slot;
   }
 
   /** Takes the least recently used adapter that nobody holds off the device; false when all are held. */
-  #evict(bank: Bank): boolean {
+  #evict(fits: (resident: Resident) => boolean): boolean {
     for (const [digest, resident] of this.#residents) {
-      if (resident.bank !== bank || resident.users > 0) continue;
+      if (!fits(resident) || resident.users > 0) continue;
       this.#residents.delete(digest);
-      bank.unload(resident.slot);
+      resident.bank.unload(resident.slot);
+      if (resident.own !== undefined) this.own!.unload(resident.own);
       return true;
     }
     return false;

@@ -89,6 +89,7 @@ export class BatchEngine implements Engine {
     this.#runner = new Runner(device, model, {
       ...room,
       banks: registry.banks,
+      own: registry.own,
       cacheRows,
       maxForbidden: maxSequences * (maxStopTokenIds + new Set(eosTokenIds).size),
       merging,

@@ -24,12 +24,28 @@ export class ProjectionScratch {
   constructor(private readonly device: Pick<Device, "alloc">) {}
 
   /** A float32 tensor of a shape, the same one for a role and as many elements. */
-  of(role: "input" | "product" | "part" | "wide", shape: readonly number[]): Tensor {
+  of(role: "input" | "product" | "part" | "wide" | "own", shape: readonly number[]): Tensor {
     const key = `${role}:${elements(shape)}`;
     let made = this.#made.get(key);
     if (!made) this.#made.set(key, made = this.device.alloc(shape, "float32"));
     return made;
   }
+}
+
+/** Rows of a projection's result: y (rows, stride), in which the projection's linears stand side by side. */
+export interface OwnLinearIo {
+  readonly x: Tensor;
+  readonly y: Tensor;
+  readonly rows: number;
+  readonly outs: readonly number[];
+}
+
+/** The steps that change a projection's result. */
+export interface OwnLinearSteps {
+  /** Outputs of a head by weights of the rows' adapters, in the place of the model's; before anything is added to them. */
+  weights(linears: LinearGroup, io: OwnLinearIo): Plan;
+  /** Biases, as differences from the model's. */
+  biases(linears: LinearGroup, io: OwnLinearIo): Plan;
 }
 
 /** The adapters that a step's rows may have. */
@@ -38,12 +54,15 @@ export interface StepAdapters {
   /** (rows), uint32: each row's slot in a bank. */
   readonly slotsOf: (bank: Bank) => Tensor;
   readonly scratch: ProjectionScratch;
+  /** Of rows whose adapters have biases or heads of their own. */
+  readonly own?: OwnLinearSteps;
 }
 
 /** A linear, or several side by side, with the numbers that banks know them by. */
 interface Side {
   readonly linears: LinearGroup;
   readonly shape: LinearShape;
+  readonly outs: readonly number[];
   /** The projection's, and where the side's own begins. */
   readonly bias?: Tensor;
   readonly column: number;
@@ -61,8 +80,8 @@ const acting = (banks: readonly Bank[], phase: Phase, linears: LinearGroup): Ban
  * the methods that leave it alone (DoRA), and before those that change it, too (IA3).
  */
 function sideSteps(side: Side, { x, y, rows, accumulate }: ProjectionIo, adapters: StepAdapters): Plan {
-  const { banks, slotsOf, scratch } = adapters;
-  const { bias, column, shape: { out }, linears } = side;
+  const { banks, slotsOf, scratch, own } = adapters;
+  const { bias, column, shape: { out }, linears, outs } = side;
   const after = acting(banks, "after", linears);
   const biasLast = after.filter(({ method }) => !method.changesBias);
   const biasFirst = after.filter(({ method }) => method.changesBias);
@@ -72,23 +91,26 @@ function sideSteps(side: Side, { x, y, rows, accumulate }: ProjectionIo, adapter
   const change = (bank: Bank) => bank.after(linears, { y: t, rows, slots: slotsOf(bank) });
   const biased = bias ? [step(addBias, { bias, y: t }, { rows, out, column })] : [];
   const begins = side.productAndBias ?? ((io) => [...side.product(io), ...biased]);
+  const ownIo = { x, y: t, rows, outs };
   return [
     ...(biasLast.length > 0 ? side.product(io) : begins(io)),
+    ...(own?.weights(linears, ownIo) ?? []),
     ...acting(banks, "beside", linears).map((bank) =>
       bank.beside(linears, { x, y: t, rows, slots: slotsOf(bank) })
     ),
     ...biasLast.map(change),
     ...(biasLast.length > 0 ? biased : []),
+    ...(own?.biases(linears, ownIo) ?? []),
     ...biasFirst.map(change),
     ...(apart ? [step(add, { x: t, y }, { count: rows * out })] : []),
   ];
 }
 
 /** All linears of a projection. */
-function wholeOf({ weight, bias, shape, linears }: Projection): Side {
+function wholeOf({ weight, bias, shape, linears, outs }: Projection): Side {
   const sizes = ({ rows, accumulate }: ProjectionIo) => ({ rows, ...shape, accumulate });
   return {
-    ...{ linears, shape, bias, column: 0 },
+    ...{ linears, shape, outs, bias, column: 0 },
     product: (io) => [linearStep({ weight }, io, sizes(io))],
     productAndBias: (io) => [linearStep({ weight, bias }, io, sizes(io))],
   };
@@ -112,7 +134,13 @@ function partOf(
   const column = outs.slice(0, i).reduce((sum, out) => sum + out, 0), out = outs[i];
   const own = boundRows(weight, { at: column, out });
   return {
-    ...{ linears: { first: linears.first + i, count: 1 }, shape: { out, in: shape.in }, bias, column },
+    ...{
+      linears: { first: linears.first + i, count: 1 },
+      shape: { out, in: shape.in },
+      outs: [out],
+      bias,
+      column,
+    },
     // Nothing is added to what a part's tensor held.
     product({ x, y, rows }) {
       if (own) return [linearStep({ weight: own }, { x, y }, { rows, out, in: shape.in, accumulate: 0 })];

@@ -4,12 +4,15 @@
  * @module
  */
 import type { Bank } from "../adapters/bank.ts";
+import type { OwnBank, ResidentTable } from "../adapters/own_bank.ts";
 import type { Device, Program, Trace } from "../device/device.ts";
+import type { RowsOf } from "../models/graph.ts";
 import type { Model } from "../models/model.ts";
 import { RopeTurns } from "../models/rope.ts";
 import { type Project, stepPlan, type StepState, stepState, turnsOf } from "../models/step_plan.ts";
 import { Forbidding } from "./forbidding.ts";
 import { Merging, type MergingMode, type OneAdapter, type ProjectionKind } from "./merging.ts";
+import { type OwnAdapters, ownLinearSteps, ownSteps } from "./own.ts";
 import { adaptedProjection, ProjectionScratch } from "./projection.ts";
 import { type Output, type Row, StepInputs } from "./step_inputs.ts";
 
@@ -23,6 +26,8 @@ interface Size {
 interface Shape extends Size {
   /** Of the rows' adapters. */
   readonly banks: readonly Bank[];
+  /** Whether a row's adapter has parameters of its own, and the whole tables among them. */
+  readonly own: readonly ResidentTable[] | undefined;
   /** Projections that the one adapter of all rows is merged into. */
   readonly merged: ReadonlySet<ProjectionKind>;
   /** Room for so many forbidden tokens. */
@@ -38,8 +43,9 @@ interface Prepared {
 /** Most programs kept; each is a list of bindings. */
 const maxPrograms = 64;
 
-const keyOf = ({ rows, outputs, banks, merged, forbidden }: Shape): string =>
-  `${rows}:${outputs}:${banks.map(({ method }) => method.name)}:${[...merged]}:${forbidden}`;
+const keyOf = ({ rows, outputs, banks, own, merged, forbidden }: Shape): string =>
+  `${rows}:${outputs}:${banks.map(({ method }) => method.name)}:${[...merged]}:${forbidden}` +
+  (own ? `:own ${own.map(({ serial }) => serial)}` : "");
 
 const nothing: ReadonlySet<never> = new Set();
 
@@ -76,6 +82,8 @@ export class Runner {
     private readonly model: Model,
     private readonly options: {
       readonly banks: readonly Bank[];
+      /** The bank of own parameters; without it rows' own are left out. */
+      readonly own?: OwnBank;
       readonly maxRows: number;
       readonly maxOutputs: number;
       readonly cacheRows: number;
@@ -110,10 +118,11 @@ export class Runner {
     const one = this.#merging.mayPay(rows.length) ? oneAdapter(rows) : undefined;
     const merged = one ? await this.#merging.kindsFor(rows.length, one) : nothing;
     const forbidden = this.#forbidding.sizeFor(outputs);
-    const shape = { ...this.#size(rows.length, outputs.length), banks, merged, forbidden };
-    let program = this.#prepared(shape);
+    const size = this.#size(rows.length, outputs.length);
+    const shapeNow = (): Shape => ({ ...size, banks, own: this.#ownOf(rows), merged, forbidden });
+    let shape = shapeNow(), program = this.#prepared(shape);
     // A bank may change while a program is compiled: then it is looked for again.
-    for (; !program; program = this.#prepared(shape)) await this.#prepare(shape);
+    for (; !program; shape = shapeNow(), program = this.#prepared(shape)) await this.#prepare(shape);
     this.#inputs.write(rows, outputs, shape);
     this.#forbidding.write(outputs, forbidden);
     if (one && merged.size > 0) this.#merging.use(one);
@@ -165,7 +174,7 @@ export class Runner {
     const known = this.#programs.get(key);
     if (!known) return undefined;
     this.#programs.delete(key);
-    if (shape.banks.some((bank, i) => bank.revision !== known.revisions[i])) {
+    if (this.#revisions(shape).some((revision, i) => revision !== known.revisions[i])) {
       known.program.release();
       return undefined;
     }
@@ -174,11 +183,12 @@ export class Runner {
   }
 
   async #prepare(shape: Shape): Promise<void> {
-    const revisions = shape.banks.map((bank) => bank.revision);
+    const revisions = this.#revisions(shape);
     const program = await this.device.prepare(
       stepPlan(this.model, this.state, {
         ...shape,
         project: this.#project(shape),
+        own: shape.own && ownSteps(this.#ownAdapters(shape.own)),
         around: (draw) => this.#forbidding.around(draw, shape.forbidden),
       }),
     );
@@ -193,12 +203,33 @@ export class Runner {
     this.#programs.delete(key);
   }
 
-  #project({ banks, merged }: Shape): Project {
+  /** Revisions of the banks whose steps a program holds. */
+  #revisions({ banks, own }: Shape): number[] {
+    return [...banks, ...(own ? [this.options.own!] : [])].map(({ revision }) => revision);
+  }
+
+  /** The whole tables of rows' adapters, in the order of their serial numbers; undefined where no adapter has its own. */
+  #ownOf(rows: readonly Row[]): readonly ResidentTable[] | undefined {
+    const { own: bank } = this.options;
+    const slots = new Set(rows.flatMap(({ adapter }) => adapter?.own ?? []));
+    if (!bank || slots.size === 0) return undefined;
+    return [...slots].flatMap((slot) => bank.tablesOf(slot)).sort((a, b) => a.serial - b.serial);
+  }
+
+  #ownAdapters(tables: readonly ResidentTable[]): OwnAdapters {
+    const slotsOf = (of: RowsOf) => this.#inputs.own![of];
+    return { bank: this.options.own!, tables, slotsOf, scratch: this.#scratch };
+  }
+
+  #project({ banks, own: tables, merged }: Shape): Project {
     return (projection, { of, ...io }) => {
+      const own = tables && ownLinearSteps(this.#ownAdapters(tables), of);
       const whole = this.#merging.steps(projection, io, { kinds: merged, bank: banks[0] });
-      if (whole) return whole;
+      if (whole) {
+        return [...whole, ...(own?.biases(projection.linears, { ...io, outs: projection.outs }) ?? [])];
+      }
       const slotsOf = (bank: Bank) => this.#inputs.slots.get(bank)![of];
-      return adaptedProjection(projection, io, { banks, slotsOf, scratch: this.#scratch });
+      return adaptedProjection(projection, io, { banks, slotsOf, own, scratch: this.#scratch });
     };
   }
 }

@@ -5,6 +5,7 @@
  */
 import { noSlot } from "../../kernels/record.ts";
 import type { Bank } from "../adapters/bank.ts";
+import type { OwnBank } from "../adapters/own_bank.ts";
 import type { Device } from "../device/device.ts";
 import type { StepTensors } from "../models/step_plan.ts";
 import type { RopeTurns } from "../models/rope.ts";
@@ -17,7 +18,8 @@ export type Row = ({ readonly token: number } | { readonly from: number }) & {
   readonly first: number;
   /** Tokens of the forward that the row is part of: its prompt's, or position + 1, which is the default. */
   readonly length?: number;
-  readonly adapter?: { readonly bank: Bank; readonly slot: number };
+  /** `own` is its slot in the bank of own parameters, where it has any. */
+  readonly adapter?: { readonly bank: Bank; readonly slot: number; readonly own?: number };
 };
 
 /** A row whose logits are wanted, and how to choose a token from them (see the `sample` kernel). */
@@ -57,18 +59,23 @@ interface SlotsAt {
 export class StepInputs {
   readonly tensors: StepTensors;
   readonly slots: ReadonlyMap<Bank, BankSlots>;
+  /** Slots in the bank of own parameters. */
+  readonly own: BankSlots | undefined;
   readonly #words: Uint32Array;
   readonly #floats: Float32Array;
   readonly #all: Tensor;
   /** First words of the inputs. */
   readonly #at: Readonly<Record<keyof StepTensors, number>>;
   readonly #slotsAt: ReadonlyMap<Bank, SlotsAt>;
+  readonly #ownAt: SlotsAt | undefined;
   readonly #turns: RopeTurns | undefined;
 
   constructor(
     private readonly device: Device,
-    { banks, maxRows, maxOutputs, turns }: {
+    { banks, own, maxRows, maxOutputs, turns }: {
       readonly banks: readonly Bank[];
+      /** The bank of own parameters; without it rows have none. */
+      readonly own?: OwnBank;
       readonly maxRows: number;
       readonly maxOutputs: number;
       /** Where rotary turns depend on a sequence's length. */
@@ -95,6 +102,7 @@ export class StepInputs {
     this.#slotsAt = new Map(
       banks.map((bank) => [bank, { rows: reserve(maxRows), outputs: reserve(maxOutputs) }]),
     );
+    this.#ownAt = own && { rows: reserve(maxRows), outputs: reserve(maxOutputs) };
     this.#words = new Uint32Array(size);
     this.#floats = new Float32Array(this.#words.buffer);
     this.#all = device.alloc([size], "uint32");
@@ -110,12 +118,12 @@ export class StepInputs {
       params: asFloat32(part(params, 4 * maxOutputs)),
       turns: turns && asFloat32(part(this.#at.turns, maxRows * turns.size)),
     };
-    this.slots = new Map(
-      [...this.#slotsAt].map(([bank, at]) => [bank, {
-        rows: part(at.rows, maxRows),
-        outputs: part(at.outputs, maxOutputs),
-      }]),
-    );
+    const slots = (at: SlotsAt): BankSlots => ({
+      rows: part(at.rows, maxRows),
+      outputs: part(at.outputs, maxOutputs),
+    });
+    this.slots = new Map([...this.#slotsAt].map(([bank, at]) => [bank, slots(at)]));
+    this.own = this.#ownAt && slots(this.#ownAt);
   }
 
   /** Writes a step's inputs. Up to `padded` rows and outputs follow that take no part: no cache row, no adapter. */
@@ -126,11 +134,14 @@ export class StepInputs {
   ): void {
     this.#writeRows(rows, padded.rows);
     this.#writeOutputs(outputs, padded.outputs);
-    for (const [bank, at] of this.#slotsAt) {
-      const slot = (row: Row | undefined): number => row?.adapter?.bank === bank ? row.adapter.slot : noSlot;
+    const writeSlots = (at: SlotsAt, slot: (row: Row | undefined) => number): void => {
       for (let r = 0; r < padded.rows; r++) this.#words[at.rows + r] = slot(rows[r]);
       for (let o = 0; o < padded.outputs; o++) this.#words[at.outputs + o] = slot(rows[outputs[o]?.row]);
+    };
+    for (const [bank, at] of this.#slotsAt) {
+      writeSlots(at, (row) => row?.adapter?.bank === bank ? row.adapter.slot : noSlot);
     }
+    if (this.#ownAt) writeSlots(this.#ownAt, (row) => row?.adapter?.own ?? noSlot);
     this.device.write(this.#all, this.#words);
   }
 

@@ -8,6 +8,7 @@
  * @module
  */
 import type { Bank } from "../adapters/bank.ts";
+import type { OwnBank } from "../adapters/own_bank.ts";
 import type { FoundAdapter } from "../adapters/registry.ts";
 import { OverloadedError } from "../errors.ts";
 import type { Sequence } from "./schedule.ts";
@@ -37,7 +38,7 @@ interface Round {
   /** Sequences that found no room, in order. */
   readonly blocked: Sequence[];
   /** Banks without room. */
-  readonly full: Set<Bank>;
+  readonly full: Set<Bank | OwnBank>;
   /** Whether one that is blocked was passed so often that no adapter behind it may go on. */
   closed: boolean;
 }

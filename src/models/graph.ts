@@ -9,6 +9,7 @@
  *
  * @module
  */
+import type { ParameterKind } from "../adapters/parameters.ts";
 import type { Plan, Step } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Projection } from "./projection.ts";
@@ -56,6 +57,30 @@ export interface Io {
   tensor(value: Value): Tensor;
 }
 
+/** Where an operation has the rows that adapters change: y, and what it was made of. */
+export interface OwnIo {
+  readonly y: Tensor;
+  readonly rows: number;
+  /** Whether they are the step's rows or those of its outputs. */
+  readonly of: RowsOf;
+}
+
+/**
+ * The steps that change rows by parameters which their adapters have in the place of the model's. They come right after the
+ * model's own step; none are there where no row's adapter has such a parameter.
+ */
+export interface OwnSteps {
+  /** By a norm's weight. The norm is centred where it takes the mean away. */
+  norm(
+    weight: Tensor,
+    io: OwnIo & { readonly x: Tensor; readonly eps: number; readonly centred: boolean },
+  ): Plan;
+  /** By a bias (size) that is a tensor of its own. */
+  bias(bias: Tensor, io: OwnIo): Plan;
+  /** By an embedding (entries, width), looked up by `ids` (rows). */
+  embedding(table: Tensor, io: OwnIo & { readonly ids: Tensor }): Plan;
+}
+
 /** What an operation binds its kernels to in a step plan. */
 export interface StepIo extends Io {
   /** The tensor in which values stand side by side, in their order, and nothing else does. */
@@ -73,6 +98,7 @@ export interface StepIo extends Io {
   /** Each row's turn: a table, and where in it. */
   turns(rope: Rope): { readonly table: Tensor; readonly positions: Tensor };
   project(projection: Projection, io: Omit<ProjectionIo, "rows">): Plan;
+  readonly own: OwnSteps;
 }
 
 /** A step of a whole plan. */
@@ -110,6 +136,8 @@ export interface Operation {
   /** Columns of the caches of keys and of values that step plans have for it. */
   readonly cacheWidth?: number;
   readonly rope?: Rope;
+  /** The model's tensors that adapters may have their own of. */
+  readonly parameters?: readonly { readonly tensor: Tensor; readonly kind: ParameterKind }[];
   readonly step: Columns | ((io: StepIo) => Plan);
   readonly whole: Columns | (<S extends WholeStep>(io: WholeIo<S>) => readonly (S | WholeStep)[]);
 }

@@ -78,6 +78,8 @@ function sameNumbers(a: HostTensor, b: HostTensor): boolean {
 export class Loader {
   readonly #used = new Set<string>();
   readonly #uploaded: Tensor[] = [];
+  /** Of tensors that are no linears' weights. */
+  readonly #specs = new Map<Tensor, TensorSpec>();
   /** Numbers of the layers' linears by path. */
   readonly #numbers: ReadonlyMap<string, number>;
   /** Embeddings that a head may have its weight from, until it is loaded. */
@@ -106,6 +108,17 @@ export class Loader {
     return this.#uploaded;
   }
 
+  /**
+   * What the files have a tensor as that is no linear's.
+   *
+   * @throws TypeError for a tensor that no file has.
+   */
+  specOf(t: Tensor): TensorSpec {
+    const spec = this.#specs.get(t);
+    if (spec === undefined) throw new TypeError("Cannot name a tensor that was not loaded from a file");
+    return spec;
+  }
+
   /** Loads a leaf of the tree. */
   async load(spec: Spec): Promise<Tensor | Projection> {
     switch (spec.kind) {
@@ -120,6 +133,11 @@ export class Loader {
     }
   }
 
+  #named(spec: TensorSpec, t: Tensor): Tensor {
+    this.#specs.set(t, spec);
+    return t;
+  }
+
   #put(host: HostTensor): Tensor {
     const uploaded = this.device.upload(host);
     this.#uploaded.push(uploaded);
@@ -128,9 +146,11 @@ export class Loader {
 
   async #tensor(spec: TensorSpec): Promise<Tensor> {
     const head = leavesOf(this.options.tree).find((leaf) => leaf.kind === "head" && leaf.embedding === spec);
-    if (head?.kind !== "head") return this.#put(added(await this.#read(spec.name, spec.shape), spec.plus));
+    if (head?.kind !== "head") {
+      return this.#named(spec, this.#put(added(await this.#read(spec.name, spec.shape), spec.plus)));
+    }
     const host = await this.#embedding(head);
-    const uploaded = this.#put(host);
+    const uploaded = this.#named(spec, this.#put(host));
     if (head.tied) this.#embeddings.set(spec, { host, uploaded });
     return uploaded;
   }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Linear } from "../adapters/bank.ts";
+import type { Parameter } from "../adapters/parameters.ts";
 import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
@@ -14,7 +15,8 @@ import { Graph } from "./graph.ts";
 import { Loader, type WeightSource } from "./loader.ts";
 import { partOf, type Projection } from "./projection.ts";
 import { formatOf, type QuantizeTo } from "./quantization.ts";
-import { linearsOf, loadTree } from "./spec.ts";
+import { parametersOf } from "./parameters.ts";
+import { headOf, linearsOf, loadTree } from "./spec.ts";
 import type { LinearWeights } from "./weights.ts";
 
 export type { WeightSource } from "./loader.ts";
@@ -30,6 +32,8 @@ export interface Model {
   /** What the layers multiply by, in the order they do. */
   readonly projections: readonly Projection[];
   readonly head: Projection;
+  /** What adapters may have their own of: the bias of each linear, in the order of `linears`, then all others. */
+  readonly parameters: readonly Parameter[];
   /** The forward, which plans are made of. */
   readonly graph: Graph;
   /** Everything on the device. */
@@ -87,6 +91,11 @@ export async function loadModel(
     linears: linearsOf(tree),
     projections: graph.projections,
     head: graph.ending.head,
+    parameters: parametersOf(graph, {
+      linears: linearsOf(tree),
+      specOf: (t) => loader.specOf(t),
+      head: headOf(tree),
+    }),
     graph,
     weights: loader.uploaded,
   };

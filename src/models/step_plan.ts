@@ -13,7 +13,7 @@ import { softcap as softcapKernel } from "../../kernels/softcap.ts";
 import type { Device } from "../device/device.ts";
 import { type Plan, type Step, step } from "../plan.ts";
 import { type Tensor, tensor } from "../tensor.ts";
-import type { ProjectionIo, Recorded, Rope, RowsOf, RowTensors, StepIo, Value } from "./graph.ts";
+import type { OwnSteps, ProjectionIo, Recorded, Rope, RowsOf, RowTensors, StepIo, Value } from "./graph.ts";
 import type { Model } from "./model.ts";
 import { type Place, placeValues } from "./placing.ts";
 import type { Projection } from "./projection.ts";
@@ -120,11 +120,15 @@ export function turnsOf(
 /** How a projection is run with its rows' adapters; `of` says whether they are the step's rows or those of its outputs. */
 export type Project = (projection: Projection, io: ProjectionIo & { readonly of: RowsOf }) => Plan;
 
+const noneOwn: OwnSteps = { norm: () => [], bias: () => [], embedding: () => [] };
+
 /** Rows and outputs of a step, and how what is not the model's own is run. */
 export interface StepOptions {
   readonly rows: number;
   readonly outputs: number;
   readonly project: Project;
+  /** How rows are changed by their adapters' own parameters; not at all unless told. */
+  readonly own?: OwnSteps;
   /** The step that draws tokens from logits, with what goes before and after it. */
   readonly around?: (draw: Step) => Plan;
 }
@@ -152,7 +156,7 @@ function togetherIn({ buffers, places }: StepState, values: readonly Value[]): T
 function ioOf(
   operation: Recorded,
   s: StepState,
-  { rows, outputs, project }: StepOptions,
+  { rows, outputs, project, own = noneOwn }: StepOptions,
 ): StepIo {
   const { of } = operation.makes[0];
   const count = of === "rows" ? rows : outputs;
@@ -177,6 +181,7 @@ function ioOf(
         ? { table: turns, positions: rowNumbers }
         : { table, positions },
     project: (projection, io) => project(projection, { ...io, rows: count, of }),
+    own,
   };
 }
 

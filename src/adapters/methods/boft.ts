@@ -7,7 +7,7 @@
  * @module
  */
 import { ConfigError } from "../../errors.ts";
-import { integerField, refusals, refuseUnknown } from "../fields.ts";
+import { integerField, refuseUnknown } from "../fields.ts";
 import type { AdapterModule, Method } from "../method.ts";
 import { joined } from "./low_rank.ts";
 import { type ModuleTensor, shapeError, tensorsByModule } from "./module_tensors.ts";
@@ -91,7 +91,6 @@ export const boft: Method = {
         "fan_in_fan_out", // only turns a stored weight at a merge
         "init_weights",
       ],
-      reasons: refusals,
     });
     const factors = integerField(config, "boft_n_butterfly_factor", 1);
     if (factors === 1) return;

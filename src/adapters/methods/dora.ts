@@ -22,6 +22,7 @@ import {
   checkFactors,
   checkFactorsConfig,
   factorConfig,
+  factorNames,
   factorOptions,
   type Factors,
   factorTensors,
@@ -208,6 +209,7 @@ export const dora: Method = {
     numbers: "r (in + out) + out",
     refused: "as LoRA; rows of W + s B A whose norm is 0, or lost in float32's rounding",
   },
+  own: factorNames,
   claims: (config) => flagField(config, "use_dora"),
   checkConfig: (config) => checkFactorsConfig(config, ["use_dora"]),
   read(files) {

@@ -225,10 +225,7 @@ export const fourierft: Method = {
     refused: "a null seed: the places are in no file",
   },
   checkConfig(config) {
-    refuseUnknown(config, {
-      known,
-      reasons: { modules_to_save: "whole saved modules are not supported, only linear layers' spectra" },
-    });
+    refuseUnknown(config, { known });
     if (config.random_loc_seed === null) {
       throw new ConfigError(
         'Cannot read adapter_config.json field "random_loc_seed" = null: the frequencies are not in the file and ' +

@@ -10,7 +10,7 @@
  * @module
  */
 import { ConfigError } from "../../errors.ts";
-import { flagField, refusals, refuseUnknown } from "../fields.ts";
+import { flagField, refuseUnknown } from "../fields.ts";
 import type { AdapterModule, Method, ReadyIo } from "../method.ts";
 import { baseProducts } from "./base_products.ts";
 import { factorsStep } from "./lora.ts";
@@ -139,7 +139,6 @@ export const hra: Method = {
         "init_weights",
         "r", // the tensors say it
       ],
-      reasons: refusals,
     });
     flagField(config, "apply_GS");
   },

@@ -10,7 +10,7 @@ import { scaleColumns } from "../../../kernels/scale_columns.ts";
 import { scaleColumnsBackward } from "../../../kernels/scale_columns_backward.ts";
 import { step } from "../../plan.ts";
 import { type Tensor, tensor } from "../../tensor.ts";
-import { refusals, refuseUnknown } from "../fields.ts";
+import { refuseUnknown } from "../fields.ts";
 import type { AdapterModule, LinearShape, Method } from "../method.ts";
 import type { NewModule, TrainableModule, TrainBeforeIo } from "../training.ts";
 import { type ModuleTensor, shapeError, tensorsByModule } from "./module_tensors.ts";
@@ -107,7 +107,6 @@ export const ia3: Method = {
         "feedforward_modules", // the tensors' shapes say it
         "init_ia3_weights",
       ],
-      reasons: refusals,
     }),
   read(files) {
     this.checkConfig(files.config);

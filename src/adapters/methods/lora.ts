@@ -9,12 +9,17 @@ import { loraLinear } from "../../../kernels/lora_linear.ts";
 import { loraProduct } from "../../../kernels/lora_product.ts";
 import { type Step, step } from "../../plan.ts";
 import { tensor } from "../../tensor.ts";
-import type { AdapterModule, BesideStep, Method } from "../method.ts";
+import { ConfigError } from "../../errors.ts";
+import { flagField } from "../fields.ts";
+import type { AdapterFiles, AdapterModule, BesideStep, Method } from "../method.ts";
+import { checkReach, finiteFloats } from "../numbers.ts";
 import type { TrainableModule } from "../training.ts";
+import { embeddingFactors, embeddingName } from "./lora_embedding.ts";
 import {
   checkFactors,
   checkFactorsConfig,
   factorConfig,
+  factorNames,
   factorOptions,
   type Factors,
   factorTensors,
@@ -55,18 +60,22 @@ export function factorsModule(
   };
 }
 
-function loraModule(factors: Factors): AdapterModule {
+function loraModule(factors: Factors, bias?: Float32Array): AdapterModule {
   const { a, b, rank, scale } = factors;
   return {
     ...factorsModule(factors),
-    parameters: a.length + b.length,
-    summary: `r = ${rank}, scale ${scale}`,
+    parameters: a.length + b.length + (bias?.length ?? 0),
+    summary: `r = ${rank}, scale ${scale}${bias ? ", with bias" : ""}`,
+    ...(bias ? { bias } : {}),
     shape: { out: factors.out, in: factors.in },
     check: (path, shape) => checkFactors(factors, path, shape),
-    trainable: () => ({
-      values: joined(a, b),
-      beside: trainableFactors(factors),
-      tensors: (values) => new Map(factorTensors(factors, values)),
+    // Biases are not trained.
+    ...(bias ? {} : {
+      trainable: () => ({
+        values: joined(a, b),
+        beside: trainableFactors(factors),
+        tensors: (values: Float32Array) => new Map(factorTensors(factors, values)),
+      }),
     }),
   };
 }
@@ -98,6 +107,30 @@ export function factorsStep({ x, y, slots, records, values, ...words }: BesideSt
   });
 }
 
+const biasName = /^base_model\.model\.(.+)\.lora_B\.bias$/;
+
+/** What a module with `lora_bias` adds to each row, beside its product; undefined where it has none. */
+function biasOf(
+  { config, tensors }: AdapterFiles,
+  path: string,
+  { out, scale }: Factors,
+): Float32Array | undefined {
+  const name = `base_model.model.${path}.lora_B.bias`, t = tensors.get(name);
+  if (!t) return undefined;
+  if (!flagField(config, "lora_bias")) {
+    throw new ConfigError(
+      `Cannot use adapter tensor "${name}": "lora_bias" of adapter_config.json is not true`,
+    );
+  }
+  if (t.shape.length !== 1 || t.shape[0] !== out) {
+    throw new ConfigError(`Cannot use adapter tensor "${name}" of shape (${t.shape}): it must be (${out})`);
+  }
+  return finiteFloats(name, t).map((value) => {
+    checkReach(Math.abs(scale * value), `adapter tensor "${name}" times ${scale}`);
+    return scale * value;
+  });
+}
+
 /** See the module's documentation. */
 export const lora: Method = {
   name: "LoRA",
@@ -107,15 +140,19 @@ export const lora: Method = {
     formula: "dW = s B A, s = alpha / r or alpha / sqrt(r)",
     cost: "r (in + out)",
     numbers: "r (in + out)",
-    refused:
-      "biases, activated LoRA, trained token embeddings; starts that change the base (PiSSA, OLoRA, LoftQ)",
+    refused: "activated LoRA; starts that change the base (PiSSA, OLoRA, LoftQ)",
   },
-  checkConfig: (config) => checkFactorsConfig(config),
+  own: factorNames,
+  checkConfig(config) {
+    checkFactorsConfig(config, ["lora_bias"]);
+    flagField(config, "lora_bias");
+  },
   read(files) {
     this.checkConfig(files.config);
-    const factors = readFactors(files, { method: "LORA" });
-    return new Map([...factors].map(([path, one]) => [path, loraModule(one)]));
+    const factors = readFactors(files, { method: "LORA", own: biasName, beside: embeddingName });
+    return new Map([...factors].map(([path, one]) => [path, loraModule(one, biasOf(files, path, one))]));
   },
+  replaces: embeddingFactors,
   training: {
     options: factorOptions,
     learningRate: 0.001,

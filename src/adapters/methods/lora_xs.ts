@@ -24,6 +24,7 @@ import {
   checkFactors,
   checkFactorsConfig,
   factorConfig,
+  factorNames,
   type Factors,
   factorTensors,
   joined,
@@ -157,6 +158,7 @@ export const loraXs: Method = {
     numbers: "r (in + out)",
     refused: "as LoRA",
   },
+  own: factorNames,
   claims: (_, tensors) => tensors.some((name) => latentName.test(name)),
   checkConfig: (config) => checkFactorsConfig(config),
   read(files) {

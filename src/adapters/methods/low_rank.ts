@@ -24,17 +24,13 @@ const known = [
   "r", // the tensors say it
   "rank_pattern",
   "use_rslora",
-  "ensure_weight_tying",
   "eva_config", // a way to choose the first A
   "loftq_config", // read with init_lora_weights "loftq" alone, which is refused
 ];
 
 const reasons = {
-  lora_bias: "biases of B are not supported",
-  bias: "trained biases are not supported",
-  modules_to_save: "whole saved modules are not supported, only linear layers' A and B",
+  lora_bias: "biases of B are supported in LoRA alone",
   alora_invocation_tokens: "activated LoRA is not supported",
-  trainable_token_indices: "trained token embeddings are not supported",
 };
 
 /** Initialisations that leave the base weights as they are. */
@@ -51,6 +47,10 @@ export interface Factors {
   readonly out: number;
   readonly scale: number;
 }
+
+/** The names of tensors of factors, and of what DoRA and LoRA-XS have beside them, that end as a model's parameters do. */
+export const factorNames =
+  /\.lora_[AB]\.(weight|bias)$|\.lora_magnitude_vector\.weight$|_lora_latent_mapping\.weight$/;
 
 /** Options of new factors, by PEFT's names. */
 export const factorOptions: Readonly<Record<"r" | "lora_alpha", OptionSpec>> = {
@@ -111,6 +111,19 @@ export function checkFactorsConfig(
   flagField(config, "use_rslora");
 }
 
+/**
+ * What the product of a module's factors is multiplied by; its rank is checked against `rank_pattern`.
+ *
+ * @throws ConfigError that names the field and the rule.
+ */
+export function factorScale(config: Readonly<Record<string, unknown>>, path: string, rank: number): number {
+  checkRank(config, path, rank);
+  const from = settingOf(config, { field: "lora_alpha", pattern: "alpha_pattern", fallback: 8 }, path);
+  const scale = from.value / (flagField(config, "use_rslora") ? Math.sqrt(rank) : rank);
+  checkScale(scale, from);
+  return scale;
+}
+
 /** The factors of one module. */
 function factorsOf(
   { config, tensors }: AdapterFiles,
@@ -130,10 +143,7 @@ function factorsOf(
     );
   }
   const rank = a.shape[0];
-  checkRank(config, path, rank);
-  const from = settingOf(config, { field: "lora_alpha", pattern: "alpha_pattern", fallback: 8 }, path);
-  const scale = from.value / (flagField(config, "use_rslora") ? Math.sqrt(rank) : rank);
-  checkScale(scale, from);
+  const scale = factorScale(config, path, rank);
   const factors = {
     a: finiteFloats(nameA, a),
     b: finiteFloats(nameB, b),
@@ -150,14 +160,16 @@ function factorsOf(
  * Reads the factors of every module, by path, in the file's order.
  *
  * @param own Matches the names of the method's other tensors, with the module's path as its first group.
+ * @param beside Matches the names of tensors that are no part of a module of a linear.
  * @throws ConfigError that names the tensor and the rule.
  */
 export function readFactors(
   files: AdapterFiles,
-  { method, own }: { readonly method: string; readonly own?: RegExp },
+  { method, own, beside }: { readonly method: string; readonly own?: RegExp; readonly beside?: RegExp },
 ): Map<string, Factors> {
   const modules = new Map<string, Factors>();
   for (const name of files.tensors.keys()) {
+    if (beside?.test(name)) continue;
     const [, path] = /^base_model\.model\.(.+)\.lora_[AB]\.weight$/.exec(name) ?? own?.exec(name) ?? [];
     if (path === undefined) {
       throw new ConfigError(

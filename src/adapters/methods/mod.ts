@@ -13,6 +13,7 @@ import { fourierft } from "./fourierft.ts";
 import { hira } from "./hira.ts";
 import { hra } from "./hra.ts";
 import { ia3 } from "./ia3.ts";
+import { lnTuning } from "./ln_tuning.ts";
 import { loha } from "./loha.ts";
 import { lokr } from "./lokr.ts";
 import { lora } from "./lora.ts";
@@ -25,6 +26,7 @@ import { road } from "./road.ts";
 import { shira } from "./shira.ts";
 import { svft } from "./svft.ts";
 import { tinylora } from "./tinylora.ts";
+import { trainableTokens } from "./trainable_tokens.ts";
 import { vblora } from "./vblora.ts";
 import { vera } from "./vera.ts";
 
@@ -53,4 +55,6 @@ export const methods: readonly Method[] = [
   boft,
   ether,
   svft,
+  lnTuning,
+  trainableTokens,
 ];

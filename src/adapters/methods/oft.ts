@@ -8,7 +8,7 @@
  * @module
  */
 import { ConfigError } from "../../errors.ts";
-import { flagField, integerField, numberField, refusals, refuseUnknown } from "../fields.ts";
+import { flagField, integerField, numberField, refuseUnknown } from "../fields.ts";
 import type { AdapterModule, LinearShape, Method } from "../method.ts";
 import { type ModuleTensor, shapeError, tensorsByModule } from "./module_tensors.ts";
 import { cayley, cayleyNeumann, checkBlock, matricesOf, rotateStep, type Square } from "./rotations.ts";
@@ -123,6 +123,7 @@ export const oft: Method = {
     numbers: "k in",
     refused: "blocks above 256, above 32 terms, files that do not say `use_cayley_neumann`",
   },
+  own: /\.oft_R\.weight$/,
   checkConfig(config) {
     refuseUnknown(config, {
       known: [
@@ -137,7 +138,6 @@ export const oft: Method = {
         "r",
         "use_cayley_neumann",
       ],
-      reasons: refusals,
     });
     settingOf(config);
   },

@@ -9,7 +9,7 @@
 import { rotatePairs } from "../../../kernels/rotate_pairs.ts";
 import { ConfigError } from "../../errors.ts";
 import { step } from "../../plan.ts";
-import { integerField, refusals, refuseUnknown } from "../fields.ts";
+import { integerField, refuseUnknown } from "../fields.ts";
 import type { AdapterModule, Method } from "../method.ts";
 import { type ModuleTensor, shapeError, tensorsByModule } from "./module_tensors.ts";
 
@@ -106,7 +106,7 @@ export const road: Method = {
     refused: "groups that do not divide the outputs",
   },
   checkConfig(config) {
-    refuseUnknown(config, { known: ["group_size", "init_weights", "variant"], reasons: refusals });
+    refuseUnknown(config, { known: ["group_size", "init_weights", "variant"] });
     settingOf(config);
   },
   read(files) {

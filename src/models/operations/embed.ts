@@ -13,7 +13,11 @@ export function embed(graph: Graph, table: Tensor, by: "tokens" | "positions" = 
     name: "embed",
     reads: [],
     makes: [y],
-    step: (io) => [bound(io)],
+    parameters: [{ tensor: table, kind: "embedding" }],
+    step: (io) => {
+      const { rows, inputs, tensor } = io;
+      return [bound(io), ...io.own.embedding(table, { ids: inputs[by], y: tensor(y), rows, of: y.of })];
+    },
     whole: (io) => [{ forward: bound(io) }],
   });
   return y;

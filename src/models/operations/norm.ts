@@ -2,7 +2,9 @@ import { layerNorm as layerNormKernel } from "../../../kernels/layer_norm.ts";
 import { rmsNorm as rmsNormKernel } from "../../../kernels/rms_norm.ts";
 import { step } from "../../plan.ts";
 import type { Tensor } from "../../tensor.ts";
-import type { Io, Value } from "../graph.ts";
+import type { Io, OwnIo, Value } from "../graph.ts";
+
+const ownIo = ({ rows, tensor }: Io, y: Value): OwnIo => ({ y: tensor(y), rows, of: y.of });
 
 /** x / sqrt(mean of x^2 + eps) times a weight (width), row by row. */
 export function rmsNorm(x: Value, weight: Tensor, eps: number): Value {
@@ -13,7 +15,11 @@ export function rmsNorm(x: Value, weight: Tensor, eps: number): Value {
     name: "rms_norm",
     reads: [x],
     makes: [y],
-    step: (io) => [bound(io)],
+    parameters: [{ tensor: weight, kind: "norm" }],
+    step: (io) => [
+      bound(io),
+      ...io.own.norm(weight, { ...ownIo(io, y), x: io.tensor(x), eps, centred: false }),
+    ],
     whole: (io) => [{ forward: bound(io) }],
   });
   return y;
@@ -32,7 +38,12 @@ export function layerNorm(
     name: "layer_norm",
     reads: [x],
     makes: [y],
-    step: (io) => [bound(io)],
+    parameters: [{ tensor: weight, kind: "norm" }, { tensor: bias, kind: "bias" }],
+    step: (io) => [
+      bound(io),
+      ...io.own.norm(weight, { ...ownIo(io, y), x: io.tensor(x), eps, centred: true }),
+      ...io.own.bias(bias, ownIo(io, y)),
+    ],
     whole: (io) => [{ forward: bound(io) }],
   });
   return y;
