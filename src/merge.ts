@@ -7,34 +7,33 @@ import { needsBase } from "./adapters/alone.ts";
 import { type AdaptedLinear, deltaOf, mergedBias } from "./adapters/apply.ts";
 import { baseLinear } from "./adapters/base.ts";
 import { type BaseOptions, baseOptions } from "./adapters/base_options.ts";
-import { withoutCopies } from "./adapters/copies.ts";
+import { type CopyFault, withoutCopies } from "./adapters/copies.ts";
+import { roundedAs } from "./adapters/merged_parameter.ts";
 import type { LinearShape, Method } from "./adapters/method.ts";
 import type { LoadedAdapter } from "./adapters/peft.ts";
-import { float32ToBfloat16, float32ToFloat16, widen } from "../kernels/half.ts";
+import { widen } from "../kernels/half.ts";
 import type { Device } from "./device/device.ts";
 import { ConfigError } from "./errors.ts";
 import { copyFiles, copyInnerFiles, type ReadableFolder, type WritableFolder } from "./folder.ts";
 import { type FileNames, filesBesideWeights, namedTemplates, openCheckpoint } from "./models/checkpoint.ts";
 import { copyFaultOf } from "./models/copies.ts";
 import { modelLinears, namesOf, parseConfig, readConfigFields } from "./models/families.ts";
+import { type OwnMerge, ownMerge } from "./merge_own.ts";
 import { quantizedNames } from "./models/quantization.ts";
 import { transposed } from "./models/transpose.ts";
 import { fromTensor, layoutSafetensors } from "./safetensors/mod.ts";
 import type { HostTensor } from "./tensor.ts";
-
-/** Numbers rounded once to a weight's own dtype. */
-function rounded(numbers: Float32Array, weight: HostTensor): HostTensor {
-  if (weight.dtype === "float16") return { ...weight, data: float32ToFloat16(numbers) };
-  if (weight.dtype === "bfloat16") return { ...weight, data: float32ToBfloat16(numbers) };
-  return { ...weight, data: numbers };
-}
 
 /** The sum in float32, rounded once to the weight's own dtype. */
 function added(weight: HostTensor, delta: HostTensor): HostTensor {
   const sum = widen(weight.data, weight.dtype).slice();
   const change = delta.data as Float32Array;
   for (let i = 0; i < sum.length; i++) sum[i] += change[i];
-  return rounded(sum, weight);
+  return roundedAs(sum, weight);
+}
+
+async function* onePart(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield await Promise.resolve(bytes);
 }
 
 /** What is merged: a model's weights, by the names its family gives them, and an adapter. */
@@ -42,6 +41,7 @@ interface Merge {
   readonly checkpoint: Awaited<ReturnType<typeof openCheckpoint>>;
   readonly fileNames: FileNames | undefined;
   readonly adapter: LoadedAdapter;
+  readonly own: OwnMerge;
   readonly onWeight: (done: number, total: number) => void;
 }
 
@@ -63,7 +63,7 @@ async function onBase<T>(
 /** The parts of the merged weights' file; everything is checked before the first. */
 function mergedParts(
   device: Device,
-  { checkpoint, fileNames, adapter: { method, ...adapter }, onWeight }: Merge,
+  { checkpoint, fileNames, adapter: { method, ...adapter }, own, onWeight }: Merge,
 ): AsyncIterable<Uint8Array> {
   const pathOf = weightPaths(checkpoint.names, adapter, fileNames);
   const biases = changedBiases(checkpoint.names, method, pathOf);
@@ -71,8 +71,8 @@ function mergedParts(
   for (const [name, path] of pathOf) {
     adapter.modules.get(path)!.check(path, shapeOf(name, checkpoint.info(name).shape, isTransposed(path)));
   }
-  const specs = checkpoint.names.map((name) => {
-    const { dtype, shape } = checkpoint.info(name);
+  const specs = [...checkpoint.names, ...own.added].map((name) => {
+    const { dtype, shape } = checkpoint.info(own.storedAs(name));
     return { name, dtype, shape };
   });
   const layout = layoutSafetensors(specs, { metadata: { format: "pt" } });
@@ -88,13 +88,13 @@ function mergedParts(
     return isTransposed(path) ? transposed(sum) : sum;
   }
   async function changedBias(bias: HostTensor, name: string, path: string): Promise<HostTensor> {
-    const own = linearOf(name, path, await checkpoint.read(name)), numbers = widen(bias.data, bias.dtype);
-    return rounded(await onBase(device, own, (based) => mergedBias(device, based, numbers)), bias);
+    const linear = linearOf(name, path, await checkpoint.read(name)), numbers = widen(bias.data, bias.dtype);
+    return roundedAs(await onBase(device, linear, (based) => mergedBias(device, based, numbers)), bias);
   }
   async function* parts(): AsyncGenerator<Uint8Array> {
     yield layout.header;
     for (const [i, { name }] of layout.tensors.entries()) {
-      const stored = await checkpoint.read(name);
+      const stored = own.merged(name, await checkpoint.read(own.storedAs(name)));
       const path = pathOf.get(name), biased = biases.get(name);
       const made = path !== undefined
         ? await merged(stored, name, path)
@@ -126,12 +126,17 @@ export async function mergeFolder(
   const fileNames = await namesOf(model);
   const checkpoint = await openCheckpoint(model, fileNames);
   try {
-    await withoutCopies(adapter, (name, copy) => copyFaultOf({ checkpoint, fileNames }, name, copy));
-    await out.write("model.safetensors", mergedParts(device, { checkpoint, fileNames, adapter, onWeight }));
+    const fault: CopyFault = (name, copy) => copyFaultOf({ checkpoint, fileNames }, name, copy);
+    const alone = await withoutCopies(adapter, fault);
+    const own = await ownMerge(model, { checkpoint, fileNames, adapter: alone });
+    const parts = mergedParts(device, { checkpoint, fileNames, adapter: alone, own, onWeight });
+    await out.write("model.safetensors", parts);
+    if (own.config) await out.write("config.json", onePart(own.config));
+    else await copyFiles(model, out, ["config.json"]);
   } finally {
     await checkpoint.close();
   }
-  await copyFiles(model, out, ["config.json", ...filesBesideWeights]);
+  await copyFiles(model, out, filesBesideWeights);
   await copyInnerFiles(model, out, namedTemplates);
 }
 

@@ -65,7 +65,8 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   open: { uses: ["engine", "models", "adapters", "folder", ...ground], types: ["device"] },
   failover: { uses: ["device"], types: ["adapters", "engine"] },
-  merge: { uses: ["models", "adapters", "safetensors", "folder", ...ground], types: ["device"] },
+  merge: { uses: ["merge_own", "models", "adapters", "safetensors", "folder", ...ground], types: ["device"] },
+  merge_own: { uses: ["models", "adapters", "folder", ...ground] },
   convert: {
     uses: ["training", "models", "adapters", "adapters/methods", "folder", ...ground],
   },

@@ -9,6 +9,8 @@ import { encode } from "fast-png";
 import { type AdaptedLinear, deltaOf } from "../adapters/apply.ts";
 import type { AdapterModule, LinearShape } from "../adapters/method.ts";
 import { loadAdapter } from "../adapters/peft.ts";
+import type { Replacement, Replacements } from "../adapters/replacements.ts";
+import { elements } from "../tensor.ts";
 import { cpuDevice } from "../device/cpu.ts";
 import { NotFoundError } from "../errors.ts";
 import { UsageError } from "./arguments.ts";
@@ -36,6 +38,27 @@ function grouped(
   return groups;
 }
 
+/** Trained numbers. */
+function numbersIn(one: Replacement): number {
+  if (one.kind === "whole") return elements(one.data.shape);
+  return one.kind === "rows" ? one.values.length : one.a.length + one.b.length;
+}
+
+/** The base model's parameters that an adapter has its own of; those whose names differ only in the layer as one line. */
+function replaced(replacements: Replacements): Map<string, number> {
+  const groups = new Map<string, number>();
+  for (const [name, one] of replacements) {
+    const what = one.kind === "whole"
+      ? `(${one.data.shape.join(", ")})`
+      : one.kind === "rows"
+      ? `${one.ids.length} rows`
+      : `factors, r = ${one.rank}, scale ${one.scale}`;
+    const line = `${name.replace(/\.\d+\./g, ".*.")}: ${what}`;
+    groups.set(line, (groups.get(line) ?? 0) + 1);
+  }
+  return groups;
+}
+
 /** A module to draw, and its linear's shape. */
 interface Drawn {
   readonly path: string;
@@ -54,6 +77,7 @@ async function drawnModule(
     return undefined;
   }
   const path = args.module ?? [...modules.keys()][0];
+  if (path === undefined) throw new NotFoundError("Cannot draw a module: the adapter adapts no linear");
   const module = modules.get(path);
   if (!module) throw new NotFoundError(`Cannot draw module "${path}": the adapter has no such module`);
   return { path, module, shape: await shapeOfModule({ path, module }, args) };
@@ -78,17 +102,22 @@ export const inspect = defineCommand({
   },
   async run({ args }) {
     const adapter = await loadAdapter(await openNamedFolder(args.adapter), await readOptions(args.model));
-    const { method, modules, sizeBytes, digest } = adapter;
+    const { method, modules, replacements, sizeBytes, digest } = adapter;
     // All is checked before the first line is written.
     const groups = grouped(modules, args.model === undefined ? undefined : await modelShapes(args.model));
     const drawn = await drawnModule(modules, args);
-    const parameters = [...modules.values()].reduce((sum, module) => sum + module.parameters, 0);
+    const parameters = [...modules.values()].reduce((sum, module) => sum + module.parameters, 0) +
+      [...replacements.values()].reduce((sum, one) => sum + numbersIn(one), 0);
     console.log(`peft_type   ${method.peftType}`);
     console.log(`parameters  ${parameters}`);
     console.log(`bytes       ${sizeBytes}`);
     console.log(`sha256      ${digest}`);
     console.log(`modules     ${modules.size}`);
     for (const [line, count] of groups) console.log(`  ${String(count).padStart(4)}  ${line}`);
+    if (replacements.size > 0) console.log(`replaced    ${replacements.size}`);
+    for (const [line, count] of replaced(replacements)) {
+      console.log(`  ${String(count).padStart(4)}  ${line}`);
+    }
     if (drawn && args.out !== undefined) {
       const base = await baseOfModule(device, { method, ...drawn }, args.model);
       await drawTo(args.out, { method, ...drawn, base });

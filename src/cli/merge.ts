@@ -36,6 +36,8 @@ export const merge = defineCommand({
         device.destroy();
       }
     });
-    log(`${args.out}: ${adapter.modules.size} of the model's weights merged`);
+    const { modules, replacements } = adapter;
+    const replaced = replacements.size > 0 ? `, ${replacements.size} parameters replaced` : "";
+    log(`${args.out}: ${modules.size} of the model's weights merged${replaced}`);
   },
 });
