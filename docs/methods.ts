@@ -80,8 +80,11 @@ const row = (cells: readonly string[]): string => `| ${cells.map(escaped).join("
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
   [row(head), row(head.map(() => "---")), ...rows.map(row)].join("\n");
 
+/** Methods of linears: those that have none replace parameters alone, which docs/formats.md tells of. */
+export const linearMethods: readonly Method[] = methods.filter((method) => phasesOf(method).length > 0);
+
 /** The tables: what each method computes, and what it costs. */
-export async function methodTables(listed: readonly Method[] = methods): Promise<string> {
+export async function methodTables(listed: readonly Method[] = linearMethods): Promise<string> {
   const found = await examples();
   const told = listed.map((method) => {
     const facts = factsOf(method), one = found.get(method);

@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { type BaseOptions, baseOptions } from "../src/adapters/base_options.ts";
 import { loadAdapter, type LoadedAdapter, type LoadOptions } from "../src/adapters/peft.ts";
 import { modelLinears, parseConfig } from "../src/models/families.ts";
+import type { ReadableFolder } from "../src/folder.ts";
 import { parseSafetensors, type TensorView, writeSafetensors } from "../src/safetensors/mod.ts";
 import { memoryFolder } from "../src/testing/mod.ts";
 
@@ -32,9 +33,14 @@ export interface Change {
 /** Reads a fixture with a change. */
 export async function load(
   name: string,
-  { config = {}, tensors = {} }: Change = {},
+  change: Change = {},
   options?: LoadOptions,
 ): Promise<LoadedAdapter> {
+  return await loadAdapter(changed(name, change), options);
+}
+
+/** The folder of a fixture with a change. */
+export function changed(name: string, { config = {}, tensors = {} }: Change = {}): ReadableFolder {
   const read = (file: string): Uint8Array =>
     new Uint8Array(readFileSync(fileURLToPath(new URL(`fixtures/methods/${name}/${file}`, import.meta.url))));
   const fields = { ...JSON.parse(new TextDecoder().decode(read("adapter_config.json"))), ...config };
@@ -52,13 +58,12 @@ export async function load(
       });
     } else assert.ok(views.delete(one), one);
   }
-  const folder = memoryFolder(
+  return memoryFolder(
     new Map([
       ["adapter_config.json", new TextEncoder().encode(JSON.stringify(fields))],
       ["adapter_model.safetensors", writeSafetensors([...views.values()])],
     ]),
   );
-  return await loadAdapter(folder, options);
 }
 
 /** A tensor of one number. */

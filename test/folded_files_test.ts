@@ -10,7 +10,6 @@ const topk = `${q}.vblora_logits_A_topk`;
 /** Fixtures, what is changed in them, and the error's words. */
 const refused: readonly (readonly [name: string, what: string, change: Change, words: RegExp])[] = [
   ["vblora", "a field that nobody reads", { config: { vblora_new: 1 } }, /field "vblora_new" = 1/],
-  ["vblora", "biases", { config: { bias: "vblora_only" } }, /field "bias" = "vblora_only"/],
   ["vblora", "top 0", { config: { topk: 0 } }, /field "topk" = 0: the rule is 1 or more/],
   ["vblora", "more than the bank has", { config: { topk: 25 } }, /"topk" = 25: .* a bank of 24 vectors/],
   [

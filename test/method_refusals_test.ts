@@ -56,12 +56,6 @@ const refused: readonly (readonly [method: string, what: string, change: Change,
   ["IA3", "one number", { tensors: { ia3_l: zeros(1, 1) } }, /of more than one number, it is \[1,1\]/],
   ["IA3", "another's tensor", { tensors: { lora_A: zeros(1, 40) } }, /lora_A" as IA3: only .*\.ia3_l are/],
   [
-    "IA3",
-    "saved modules",
-    { config: { modules_to_save: ["x"] } },
-    /"modules_to_save" = \["x"\]: whole saved/,
-  ],
-  [
     "RoAd",
     "no alpha",
     { tensors: { road_alpha: undefined } },
@@ -99,7 +93,6 @@ const refused: readonly (readonly [method: string, what: string, change: Change,
     /hra_u": column 1 is a sum of the columns before it, "apply_GS"/,
   ],
   ["HRA", "apply_GS of text", { config: { apply_GS: "yes" } }, /"apply_GS" as true or false/],
-  ["HRA", "trained biases", { config: { bias: "hra_only" } }, /"bias" = "hra_only": trained biases/],
   ["OFT", "no triangle", { tensors: { "oft_R.weight": zeros(5, 27) } }, /oft_R\.weight": its shape must be/],
   ["OFT", "large blocks", { tensors: { "oft_R.weight": zeros(1, 257 * 128) } }, /257 rows, at most 256/],
   [
@@ -148,7 +141,6 @@ const refused: readonly (readonly [method: string, what: string, change: Change,
   ["ETHER", "another number of blocks", { config: { nb: 4 } }, /ether_R": its shape must be .* "nb" = 4/],
   ["ETHER", "a zero vector", { tensors: { ether_R4: zeros(2, 10) } }, /ether_R4": row 0 is zero/],
   ["ETHER", "two sizes", { tensors: { ether_R2: filled(1, [2, 10]) } }, /ether_R2": its shape must be/],
-  ["BOFT", "trained biases", { config: { bias: "boft_only" } }, /"bias" = "boft_only": trained biases/],
 ];
 
 for (const [method, what, change, rule] of refused) {

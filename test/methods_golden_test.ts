@@ -17,19 +17,16 @@ import { Runner } from "../src/engine/runner.ts";
 import type { Output, Row } from "../src/engine/step_inputs.ts";
 import type { ReadableFolder, WritableFolder } from "../src/folder.ts";
 import { folderOptions, mergeFolder } from "../src/merge.ts";
-import { openCheckpoint } from "../src/models/checkpoint.ts";
 import { openWeights, readConfig } from "../src/models/families.ts";
 import { layersLinears, loadModel } from "../src/models/model.ts";
-import { formatOf, headFormat } from "../src/models/quantization.ts";
-import { denseWeight, quantizeTensor } from "../src/models/weights.ts";
-import type { WeightFormat } from "../kernels/formats/format.ts";
-import { widen } from "../kernels/half.ts";
+import { formatOf } from "../src/models/quantization.ts";
+import { denseWeight } from "../src/models/weights.ts";
 import { type OpenModel, openModel } from "../src/open.ts";
 import { openAdapterStore } from "../src/runtime/adapter_store.ts";
 import { openFolder } from "../src/runtime/file.ts";
-import { fromTensor, parseSafetensors, toFloat32, writeSafetensors } from "../src/safetensors/mod.ts";
+import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
 import { bytesSource } from "../src/safetensors/mod.ts";
-import { type HostTensor, tensor } from "../src/tensor.ts";
+import { tensor } from "../src/tensor.ts";
 import { noTarget, type TrainingBatch } from "../src/training/batch.ts";
 import { Trainer } from "../src/training/trainer.ts";
 import { uniforms } from "../src/engine/random.ts";
@@ -41,6 +38,7 @@ import { ether } from "../src/adapters/methods/ether.ts";
 import { vblora } from "../src/adapters/methods/vblora.ts";
 import { vera } from "../src/adapters/methods/vera.ts";
 import type { OptionValue } from "../src/adapters/training.ts";
+import { dequantized } from "./dequantized.ts";
 import { devicesForLongTests } from "./devices.ts";
 import { distance } from "./kernel_contract.ts";
 
@@ -307,33 +305,11 @@ test("mergeFolder: a model with an adapter merged in, bias and all, has float64'
   }
 });
 
-/** The base with each linear's weight as its quantised form says it. */
-async function dequantized(format: WeightFormat): Promise<ReadableFolder> {
-  const folder = await openFolder(path("base"));
-  const source = await openCheckpoint(folder);
-  const views = await Promise.all(source.names.map(async (name) => {
-    const weight = await source.read(name) as HostTensor;
-    if (!/_proj\.weight$|lm_head/.test(name)) return fromTensor(name, weight);
-    const own = name.startsWith("lm_head") ? headFormat : format;
-    const { shape, tensors: { words, scales } } = quantizeTensor(weight, { name, format: own });
-    const exact = own.rows({ words: words.data, scales: widen(scales.data, scales.dtype) }, shape);
-    return fromTensor(name, tensor(exact, weight.shape));
-  }));
-  await source.close();
-  const bytes = writeSafetensors(views);
-  return {
-    ...folder,
-    open: (name) => name === "model.safetensors" ? Promise.resolve(bytesSource(bytes)) : folder.open(name),
-    readText: (name, options) => folder.readText(name, options),
-    exists: (name) => folder.exists(name),
-  };
-}
-
 for (const quantize of ["int8", "int4"] as const) {
   test(`engine: adapters of every method on ${quantize} weights are those on the numbers that they stand for`, async () => {
     // Without WASM, whose quantised products round x.
     const device = cpuDevice({ wasm: false });
-    const folder = await dequantized(formatOf[quantize]);
+    const folder = await dequantized(path("base"), formatOf[quantize]);
     const logits = await Promise.all(
       [await open(device, undefined, quantize), await open(device, folder)].map(async (opened) => {
         // What svft-rank drops of W is told apart from what it keeps in float weights alone.

@@ -8,6 +8,7 @@ import { q4_32, q8_32 } from "../kernels/formats/mod.ts";
 import { widen } from "../kernels/half.ts";
 import { deltaOf } from "../src/adapters/apply.ts";
 import { methodOf } from "../src/adapters/method_list.ts";
+import { phasesOf } from "../src/adapters/bank.ts";
 import { dora } from "../src/adapters/methods/dora.ts";
 import { ether } from "../src/adapters/methods/ether.ts";
 import { lora } from "../src/adapters/methods/lora.ts";
@@ -37,9 +38,10 @@ import { made } from "./method_files.ts";
 import { otherSubjects } from "./other_subjects.ts";
 import { gradientsAreTheLoss, learnsAndResumes } from "./training_contract.ts";
 
-/** Every method of the package, and one of a caller's own. */
+/** Every method of the package that adapts linears, and one of a caller's own. */
 const subjects: readonly Subject[] = [
-  ...exported.filter((method) => ![...foldedSubjects, ...otherSubjects].some((one) => one.method === method))
+  ...exported.filter((method) => phasesOf(method).length > 0)
+    .filter((method) => ![...foldedSubjects, ...otherSubjects].some((one) => one.method === method))
     .map((method) =>
       method === dora
         // The norms are constants in the backward: A and B have the gradients of PEFT, which fixtures hold.

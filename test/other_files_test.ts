@@ -122,7 +122,6 @@ const refused: readonly (readonly [name: string, what: string, change: Change, w
     { config: { projection_prng_key: "2" } },
     /"projection_prng_key" as a finite/,
   ],
-  ["randlora", "trained biases", { config: { bias: "all" } }, /field "bias" = "all"/],
   ["randlora", "no gamma", { tensors: { [`${q}.randlora_gamma`]: undefined } }, /find .*randlora_gamma"/],
   [
     "randlora",
