@@ -178,7 +178,9 @@ async function opened() {
   return { device, base: modelBase(device, model), options: baseOptions(model.linears) };
 }
 
-/** What a registry does to read an adapter, and the change of each module's weight. Returns how many modules there were. */
+/** What a registry does to read an adapter, and the change of each module's weight. Returns how many modules and replaced
+ * parameters there were.
+ */
 async function readWhole(
   { config, tensors }: Files,
   { device, base, options }: Awaited<ReturnType<typeof opened>>,
@@ -206,7 +208,7 @@ async function readWhole(
     const { data } = await deltaOf(device, { method, module, shape, base: base(path) });
     assert.ok((data as Float32Array).every(Number.isFinite), `${method.name}: dW of "${path}" is not finite`);
   }
-  return modules.size;
+  return modules.size + adapter.replacements.size;
 }
 
 test("every method has an adapter here, which reads as it is", async () => {
