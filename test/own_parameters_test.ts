@@ -56,7 +56,12 @@ const families: Record<string, Family> = {
   },
 };
 
-const otherBases = { gpt2: "families/gpt2/base", llama: "methods/base", tied: "tiny/llama-bias-tied" };
+const otherBases = {
+  gpt2: "families/gpt2/base",
+  llama: "methods/base",
+  tied: "tiny/llama-bias-tied",
+  gemma2: "families/gemma2/base",
+};
 for (const [base, folder] of Object.entries(otherBases)) {
   const adapters = `parameters/${base}`;
   families[`other ${base}`] = {
@@ -124,6 +129,7 @@ const unmergeable: Readonly<Record<string, readonly string[]>> = {
   "llama": ["lora-lora-bias"],
   "other llama": ["lora-tokens-head"],
   "other gpt2": ["lora-lm-head"],
+  "other gemma2": [],
   "other tied": ["lora-embedding-tied", "lora-head-tied"],
 };
 
