@@ -62,6 +62,7 @@ export { Bank, type Linear, type LinearGroup } from "./src/adapters/bank.ts";
 export { type BaseOptions, baseOptions } from "./src/adapters/base_options.ts";
 export { baseLinear } from "./src/adapters/base.ts";
 export type {
+  C3aOptions,
   EtherOptions,
   FourierOptions,
   Ia3Options,
@@ -70,6 +71,7 @@ export type {
   OwnAdapter,
   VbLoraOptions,
   VeraOptions,
+  WaveftOptions,
 } from "./src/adapters/create.ts";
 export type {
   AdapterFiles,
