@@ -62,6 +62,7 @@ export { Bank, type Linear, type LinearGroup } from "./src/adapters/bank.ts";
 export { type BaseOptions, baseOptions } from "./src/adapters/base_options.ts";
 export { baseLinear } from "./src/adapters/base.ts";
 export type {
+  C3aOptions,
   EtherOptions,
   FourierOptions,
   Ia3Options,
@@ -71,6 +72,7 @@ export type {
   SvftOptions,
   VbLoraOptions,
   VeraOptions,
+  WaveftOptions,
 } from "./src/adapters/create.ts";
 export type {
   AdapterFiles,

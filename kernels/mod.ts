@@ -10,6 +10,9 @@ import { addBias } from "./add_bias.ts";
 import { addScaled } from "./add_scaled.ts";
 import { addTransposed } from "./add_transposed.ts";
 import { attention } from "./attention.ts";
+import { circulantGradient } from "./circulant_gradient.ts";
+import { circulantLinear } from "./circulant_linear.ts";
+import { circulantSpectraOf } from "./circulant_spectra.ts";
 import { causalAttention } from "./causal_attention.ts";
 import { causalAttentionBackward } from "./causal_attention_backward.ts";
 import { clipFactor } from "./clip_factor.ts";
@@ -79,6 +82,8 @@ import { svftLinear } from "./svft_linear.ts";
 import { svftProduct } from "./svft_product.ts";
 import { takeColumns } from "./take_columns.ts";
 import { takeColumnsBackward } from "./take_columns_backward.ts";
+import { waveletGradient } from "./wavelet_gradient.ts";
+import { waveletLinear } from "./wavelet_linear.ts";
 import { tileFactors } from "./tile_factors.ts";
 import { topSoftmax } from "./top_softmax.ts";
 import { topSoftmaxBackward } from "./top_softmax_backward.ts";
@@ -100,6 +105,9 @@ export {
   blockDiagonalBackward,
   causalAttention,
   causalAttentionBackward,
+  circulantGradient,
+  circulantLinear,
+  circulantSpectraOf,
   clipFactor,
   copy,
   crossEntropyHead,
@@ -179,9 +187,12 @@ export {
   topSoftmaxBackward,
   unitRows,
   unitRowsBackward,
+  waveletGradient,
+  waveletLinear,
   weightGradient,
 };
 export { adamwHyper, type AdamwStep } from "./adamw.ts";
+export { type CirculantShape, circulantSpectra, circulantTable } from "./circulant/blocks.ts";
 export { noTarget } from "./cross_entropy/launch.ts";
 export {
   type FourierTable,
@@ -200,6 +211,14 @@ export type { OfFormats };
 export { bitsOf, floatOf, noSlot, recordWords } from "./record.ts";
 export { svftPattern } from "./svft/pattern.ts";
 export { randperm, type RandpermOptions } from "./torch_random.ts";
+export {
+  elementWavelet,
+  type Wavelet,
+  type WaveletName,
+  waveletNames,
+  waveletOf,
+} from "./wavelet/filters.ts";
+export { type MatrixShape, waveletPlaces, type WaveletTable, waveletTable } from "./wavelet/table.ts";
 export type { BufferPart } from "./webgpu/buffers.ts";
 export { type KernelRunner, kernelRunner, type RunCall } from "./webgpu/runner.ts";
 
@@ -212,6 +231,11 @@ export const kernels: readonly Kernel[] = [
   fourierGradient,
   fourierLinear,
   fourierLinears,
+  circulantLinear,
+  circulantSpectraOf,
+  circulantGradient,
+  waveletLinear,
+  waveletGradient,
   loraLinear,
   loraNorms,
   loraProduct,

@@ -115,7 +115,7 @@ async function filesOf(
     readonly baseOf: BaseOf;
   },
 ): Promise<Map<string, Uint8Array>> {
-  const given = { n_frequency: 30, scaling: 40, random_loc_seed: seed, r: 3, lora_alpha: 4 };
+  const given = { n_frequency: 30, scaling: 40, random_loc_seed: seed, r: 3, lora_alpha: 4, block_size: 10 };
   const { config, tensors } = files?.(chosen, seed) ??
     await randomFiles(device, method, { linears: chosen, given, random: uniforms(seed), baseOf });
   return adapterFiles(config, tensors);

@@ -8,6 +8,8 @@ import { q4_32, q8_32 } from "../kernels/formats/mod.ts";
 import { widen } from "../kernels/half.ts";
 import { deltaOf } from "../src/adapters/apply.ts";
 import { methodOf } from "../src/adapters/method_list.ts";
+import type { LinearShape } from "../src/adapters/method.ts";
+import { c3a } from "../src/adapters/methods/c3a.ts";
 import { dora } from "../src/adapters/methods/dora.ts";
 import { ether } from "../src/adapters/methods/ether.ts";
 import { lora } from "../src/adapters/methods/lora.ts";
@@ -44,6 +46,8 @@ const subjects: readonly Subject[] = [
       method === dora
         // The norms are constants in the backward: A and B have the gradients of PEFT, which fixtures hold.
         ? { method, constantIn: [".lora_A.weight", ".lora_B.weight"] }
+        : method === c3a
+        ? { method, takes: ({ out }: LinearShape) => out % 10 === 0 }
         : { method, ...made[method.name], curved: method === ether || method === svft }
     ),
   ...foldedSubjects,
@@ -109,7 +113,7 @@ for (const subject of subjects) {
 
 const tinyBase = fileURLToPath(new URL("fixtures/methods/base", import.meta.url));
 /** Options of new adapters that suit so small a model. */
-const small = { n_frequency: 100, r: 4, num_vectors: 24, vector_length: 8 };
+const small = { n_frequency: 100, r: 4, num_vectors: 24, vector_length: 8, block_size: 16 };
 for (const method of trainableMethods(exported)) {
   test(`${method.name}: a new adapter learns, and goes on where a run stopped`, async () => {
     const given = Object.entries(small).filter(([field]) => field in method.training.options);

@@ -10,6 +10,9 @@ import { addTransposedCases } from "./add_transposed.ts";
 import { attentionCases } from "./attention.ts";
 import { causalAttentionCases } from "./causal_attention.ts";
 import { causalAttentionBackwardCases } from "./causal_attention_backward.ts";
+import { circulantGradientCases } from "./circulant_gradient.ts";
+import { circulantLinearCases } from "./circulant_linear.ts";
+import { circulantSpectraOfCases } from "./circulant_spectra.ts";
 import { clipFactorCases } from "./clip_factor.ts";
 import { crossEntropyHeadCases } from "./cross_entropy_head.ts";
 import { crossEntropyLossCases } from "./cross_entropy_loss.ts";
@@ -60,6 +63,8 @@ import { svftLinearCases } from "./svft_linear.ts";
 import { svftProductCases } from "./svft_product.ts";
 import { takeColumnsCases } from "./take_columns.ts";
 import { takeColumnsBackwardCases } from "./take_columns_backward.ts";
+import { waveletGradientCases } from "./wavelet_gradient.ts";
+import { waveletLinearCases } from "./wavelet_linear.ts";
 import { tileFactorsCases } from "./tile_factors.ts";
 import { topSoftmaxCases } from "./top_softmax.ts";
 import { topSoftmaxBackwardCases } from "./top_softmax_backward.ts";
@@ -97,6 +102,9 @@ const ofOthers: readonly KernelCases[] = [
   attentionCases,
   causalAttentionCases,
   causalAttentionBackwardCases,
+  circulantGradientCases,
+  circulantLinearCases,
+  circulantSpectraOfCases,
   clipFactorCases,
   embeddingCases,
   exchangeCases,
@@ -141,6 +149,8 @@ const ofOthers: readonly KernelCases[] = [
   svftProductCases,
   takeColumnsCases,
   takeColumnsBackwardCases,
+  waveletGradientCases,
+  waveletLinearCases,
   tileFactorsCases,
   topSoftmaxCases,
   topSoftmaxBackwardCases,
