@@ -102,7 +102,7 @@ async function lossesBySteps(device: Device, model: Model, adapter?: Adapted): P
         token: tokens[row],
         position: row % length,
         first: 3 + row - row % length,
-        adapter: slot === undefined ? undefined : { bank: banks[0], slot },
+        adapters: slot === undefined ? undefined : [{ bank: banks[0], slot }],
       })),
       taken.map((_, row) => ({ row, temperature: 0, topP: 1, topK: 0, uniform: 0 })),
     );

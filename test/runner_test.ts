@@ -24,13 +24,13 @@ async function openRunner(device: Device) {
   const made = newModule(lora, shape, { r: 2 }, random);
   const values = Float32Array.from(made.pack(shape).values, () => random() - 0.5);
   const slot = bank.load(new Map([[path, { ...made, pack: (of) => ({ ...made.pack(of), values }) }]]))!;
-  return { runner: new Runner(device, model, { ...sizes, banks: [bank] }), adapter: { bank, slot } };
+  return { runner: new Runner(device, model, { ...sizes, banks: [bank] }), adapters: [{ bank, slot }] };
 }
 
 type Opened = Awaited<ReturnType<typeof openRunner>>;
 
 /** Steps of `counts` rows: rows of three sequences in turn, every second adapted, every other row an output. */
-async function results({ runner, adapter }: Opened, counts: readonly number[]): Promise<number[][]> {
+async function results({ runner, adapters }: Opened, counts: readonly number[]): Promise<number[][]> {
   const lengths = [0, 0, 0];
   const found: number[][] = [];
   let token = 1;
@@ -39,7 +39,7 @@ async function results({ runner, adapter }: Opened, counts: readonly number[]): 
       token: token = token * 7 % 31,
       position: lengths[r % 3]++,
       first: 16 * (r % 3),
-      adapter: r % 2 === 0 ? adapter : undefined,
+      adapters: r % 2 === 0 ? adapters : undefined,
     }));
     const outputs: Output[] = rows.flatMap((_, row) =>
       row % 2 === 0 ? [{ row, temperature: 1, topP: 1, topK: 0, uniform: 0.3 }] : []

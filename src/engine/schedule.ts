@@ -146,7 +146,7 @@ function fill(
         taken ? outputOf(sequence, row, made) : { row, temperature: 0, topP: 1, topK: 0, uniform: 0 },
       );
     }
-    const place = { position, first, length: Math.max(together(sequence), position + 1), adapter: lease };
+    const place = { position, first, length: Math.max(together(sequence), position + 1), adapters: lease?.placed };
     rows.push(
       position < tokens.length
         ? { token: tokens[position], ...place }
