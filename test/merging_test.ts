@@ -247,14 +247,29 @@ test("Merging leaves a projection apart that cannot be timed", async () => {
   assert.equal(timed(), 2);
 });
 
-test("Merging leaves a method apart that acts after the product", async () => {
+test("Runner merges adapters of two methods at once, which rows have together", async () => {
   const device = cpuDevice();
-  const acting: Method = { ...fourierft, after: () => assert.fail("nothing is run") };
-  for (const [method, kinds] of [[fourierft, 4], [acting, 0]] as const) {
-    const { model, bank, all } = await openTiny(device, { method });
-    const merging = new Merging(device, model, { maxRows: 600, mode: "always" });
-    assert.equal((await merging.kindsFor(600, [{ bank, slot: all }])).size, kinds);
-  }
+  const { model, bank, all, first } = await openTiny(device);
+  const other = await openTiny(device, { method: lora });
+  const banks = [bank, other.bank];
+  const runner = (merging: MergingMode) =>
+    new Runner(device, model, { banks, maxRows: 512, maxOutputs: 4, cacheRows: 512, merging });
+  const [apart, merging] = [runner("never"), runner("always")];
+  const logits = async (slots: readonly (number | undefined)[]) => {
+    const adapters = banks.flatMap((bank, i) => slots[i] === undefined ? [] : [{ bank, slot: slots[i]! }]);
+    // A list of its own for each row: rows are the same by what is in it.
+    const input = prompt(bank, () => undefined).map((row) => ({ ...row, adapters: [...adapters] }));
+    const found = await logitsOf(merging, input);
+    assert.equal(await mergedBy(merging), 8);
+    assert.ok(distance(found, await logitsOf(apart, input)) < 1e-5);
+    assert.equal(await mergedBy(apart), 0);
+    return found;
+  };
+  const both = await logits([all, other.all]);
+  assert.ok(distance(both, await logits([all])) > 1e-2);
+  assert.ok(distance(both, await logits([undefined, other.all])) > 1e-2);
+  assert.ok(distance(both, await logits([first, other.all])) > 1e-2, "one of them adapts every linear");
+  assert.deepEqual(await logits([all, other.all]), both);
 });
 
 test("Merging takes no quantised weights", async () => {
