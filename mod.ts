@@ -58,7 +58,7 @@ export {
   mergedBias,
   unmerge,
 } from "./src/adapters/apply.ts";
-export { Bank, type Linear, type LinearGroup } from "./src/adapters/bank.ts";
+export { Bank, type Linear, type LinearGroup, type Placed } from "./src/adapters/bank.ts";
 export { type BaseOptions, baseOptions } from "./src/adapters/base_options.ts";
 export { baseLinear } from "./src/adapters/base.ts";
 export type {
@@ -82,6 +82,7 @@ export type {
   DeltaIo,
   DeltaMode,
   DeltaRows,
+  Factors,
   LinearShape,
   Method,
   MethodFacts,
@@ -89,6 +90,7 @@ export type {
   Phase,
   ReadOptions,
   ReadyIo,
+  Term,
   Workspace,
 } from "./src/adapters/method.ts";
 export type {
@@ -132,7 +134,10 @@ export { loadAdapter, type LoadedAdapter, type LoadOptions } from "./src/adapter
 export {
   AdapterRegistry,
   type AdapterStore,
+  type AdapterTerm,
+  type Found,
   type FoundAdapter,
+  type Holding,
   type Lease,
   type LeftOut,
   type RegistryOptions,
@@ -173,7 +178,13 @@ export {
   type TextOptions,
   type TextToken,
 } from "./src/engine/text.ts";
-export { ConfigError, NonFiniteError, NotFoundError, OverloadedError } from "./src/errors.ts";
+export {
+  CombinationError,
+  ConfigError,
+  NonFiniteError,
+  NotFoundError,
+  OverloadedError,
+} from "./src/errors.ts";
 export { MissingFileError, type ReadableFolder, readTextBy, type WritableFolder } from "./src/folder.ts";
 export type { FileHandleLike, FolderHandleLike, ResponseCache, UrlCache } from "./src/url/cache.ts";
 export { openUrlFolder, type OpenUrlFolderOptions, type UrlProgress } from "./src/url/folder.ts";

@@ -98,7 +98,7 @@ export function baseOn(
 
 export const shapeOf = (path: string) => linears.find((one) => one.path === path)!.shape;
 
-function folderOf(files: ReadonlyMap<string, Uint8Array>): ReadableFolder {
+export function folderOf(files: ReadonlyMap<string, Uint8Array>): ReadableFolder {
   return {
     open: (name) => Promise.resolve(bytesSource(files.get(name)!)),
     readText: (name) => Promise.resolve(new TextDecoder().decode(files.get(name)!)),
