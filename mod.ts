@@ -147,6 +147,7 @@ export { refuseUnknown } from "./src/adapters/fields.ts";
 export { finiteFloats } from "./src/adapters/numbers.ts";
 export type { BaseOf } from "./src/adapters/ready.ts";
 export type { AdapterCard, AdapterService } from "./src/adapters/service.ts";
+export { combineAdapters, type Combined, type CombineOptions, type WeightedAdapter } from "./src/combine.ts";
 export { cpuDevice, type CpuDeviceOptions } from "./src/device/cpu.ts";
 export {
   type Device,

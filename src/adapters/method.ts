@@ -193,6 +193,8 @@ export interface AdapterModule {
     readonly c: Float32Array;
     readonly scale: number;
   };
+  /** The coefficients of a spectral method as its file has them; absent where no file could. */
+  readonly coefficients?: Float32Array;
   /** The factors of dW = scale B A, for methods that are served as such; absent for others. */
   factors?(shape: LinearShape): Factors;
 }

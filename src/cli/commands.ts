@@ -4,6 +4,7 @@
  * @module
  */
 import type { ArgsDef, CommandDef } from "citty";
+import { combine } from "./combine.ts";
 import { delta } from "./delta.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
@@ -18,6 +19,6 @@ export type Command = CommandDef<ArgsDef>;
 
 /** In the order in which help lists them. */
 export const commands: ReadonlyMap<string, Command> = new Map(
-  Object.entries({ serve, inspect, delta, merge, generate, train, quantize, perplexity })
+  Object.entries({ serve, inspect, delta, merge, combine, generate, train, quantize, perplexity })
     .map(([name, command]) => [name, command as unknown as Command]),
 );

@@ -61,6 +61,7 @@ export function fourierModule({ coefficients, seed, scaling, options = {} }: Spe
   };
   return {
     parameters: n,
+    coefficients,
     summary: `n = ${n}, seed ${seed}, scaling ${scaling}`,
     check(path, shape) {
       if (n > shape.out * shape.in) {

@@ -162,9 +162,17 @@ export function readFactors(
   return modules;
 }
 
-/** Factors whose product is the sum of others' products: rows of A and columns of B one after the other. */
-export function stackedFactors(parts: readonly Factors[], { out, in: inSize }: LinearShape): Factors {
-  const scale = Math.max(...parts.map((part) => Math.abs(part.scale))) || 1;
+/**
+ * Factors whose product is the sum of others' products: rows of A and columns of B one after the other.
+ *
+ * @param scale The scale that they have; by default the largest of the parts', whose B stays as it is.
+ * @throws RangeError for more than {@linkcode mostNumbers}.
+ */
+export function stackedFactors(
+  parts: readonly Factors[],
+  { out, in: inSize }: LinearShape,
+  scale = Math.max(...parts.map((part) => Math.abs(part.scale))) || 1,
+): Factors {
   const rank = parts.reduce((sum, part) => sum + part.rank, 0), numbers = rank * (inSize + out);
   if (numbers > mostNumbers) {
     throw new RangeError(

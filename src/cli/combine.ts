@@ -1,0 +1,63 @@
+/**
+ * `fourierft combine`: the weighted sum of adapters as one PEFT folder.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { defineCommand } from "citty";
+import { loadAdapter } from "../adapters/peft.ts";
+import { combineAdapters } from "../combine.ts";
+import { openFolder } from "../runtime/file.ts";
+import { createFolder } from "../runtime/output.ts";
+import { UsageError } from "./arguments.ts";
+import { log } from "./open.ts";
+import { readOptions, shapeArgs } from "./shape.ts";
+
+/** A folder, and its weight after the last `=`, where that is a number. */
+export function weightedFolder(text: string): { readonly folder: string; readonly weight: number } {
+  const at = text.lastIndexOf("=");
+  if (at < 0) return { folder: text, weight: 1 };
+  const number = text.slice(at + 1).trim(), weight = Number(number);
+  if (at === 0 || number === "" || !Number.isFinite(weight)) {
+    throw new UsageError(
+      `Cannot read --adapter ${JSON.stringify(text)}: it must be a folder, or DIR=WEIGHT with a number`,
+    );
+  }
+  return { folder: text.slice(0, at), weight };
+}
+
+/** Every `--adapter`: citty keeps only the last. */
+function everyAdapter(rawArgs: readonly string[]): readonly string[] {
+  const options = { adapter: { type: "string", multiple: true } } as const;
+  return parseArgs({ args: [...rawArgs], options, strict: false }).values.adapter as string[];
+}
+
+/** See the module's documentation. */
+export const combine = defineCommand({
+  meta: {
+    name: "combine",
+    description:
+      "Write a weighted sum of adapters as one PEFT adapter folder, e.g. combine --adapter law=0.7 --adapter tone --out both",
+  },
+  args: {
+    adapter: {
+      type: "string",
+      required: true,
+      description: "PEFT adapter folder and its weight, default 1; may be repeated",
+      valueHint: "DIR=WEIGHT...",
+    },
+    out: { type: "string", required: true, description: "New folder to write", valueHint: "DIR" },
+    model: shapeArgs.model,
+  },
+  async run({ args, rawArgs }) {
+    const given = everyAdapter(rawArgs).map(weightedFolder);
+    const options = await readOptions(args.model);
+    const adapters = [];
+    for (const { folder, weight } of given) {
+      adapters.push({ name: folder, weight, adapter: await loadAdapter(await openFolder(folder), options) });
+    }
+    const out = await createFolder(args.out);
+    const { peftType, modules } = await combineAdapters({ adapters, out, ...options });
+    log(`${args.out}: a ${peftType} adapter of ${modules} modules`);
+  },
+});
