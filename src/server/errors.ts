@@ -168,6 +168,8 @@ export async function checkingInput<T>(check: () => T | Promise<T>): Promise<T> 
   try {
     return await check();
   } catch (error) {
+    // The table knows its field.
+    if (error instanceof CombinationError) throw error;
     const refused = error instanceof RangeError || error instanceof TypeError ||
       error instanceof SafetensorsError;
     if (refused) throw new InvalidRequestError(error.message);
