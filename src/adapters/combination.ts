@@ -55,7 +55,7 @@ export interface ReadTerm extends KnownTerm {
 export function checkedTerms(terms: readonly AdapterTerm[]): Required<AdapterTerm>[] {
   if (terms.length > maxTerms) {
     throw new CombinationError(
-      `Cannot add up ${terms.length} adapters: at most ${maxTerms} are added in one request`,
+      `Cannot add up ${terms.length} adapters: at most ${maxTerms} are added at once`,
     );
   }
   const scales = new Map<string, number>();

@@ -9,21 +9,15 @@ import { loadAdapter } from "../adapters/peft.ts";
 import { combineAdapters } from "../combine.ts";
 import { openFolder } from "../runtime/file.ts";
 import { createFolder } from "../runtime/output.ts";
-import { UsageError } from "./arguments.ts";
 import { log } from "./open.ts";
 import { readOptions, shapeArgs } from "./shape.ts";
 
-/** A folder, and its weight after the last `=`, where that is a number. */
-export function weightedFolder(text: string): { readonly folder: string; readonly weight: number } {
-  const at = text.lastIndexOf("=");
-  if (at < 0) return { folder: text, weight: 1 };
-  const number = text.slice(at + 1).trim(), weight = Number(number);
-  if (at === 0 || number === "" || !Number.isFinite(weight)) {
-    throw new UsageError(
-      `Cannot read --adapter ${JSON.stringify(text)}: it must be a folder, or DIR=WEIGHT with a number`,
-    );
-  }
-  return { folder: text.slice(0, at), weight };
+/** A folder, and its weight: the number after the last `=`, or 1. */
+function weightedFolder(text: string): { readonly folder: string; readonly weight: number } {
+  const [, folder, number] = /^(.+)=([^=]+)$/s.exec(text) ?? [], weight = Number(number);
+  return folder !== undefined && number.trim() !== "" && Number.isFinite(weight)
+    ? { folder, weight }
+    : { folder: text, weight: 1 };
 }
 
 /** Every `--adapter`: citty keeps only the last. */
