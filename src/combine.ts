@@ -204,7 +204,6 @@ function written(adapters: readonly Weighted[], options: CombineOptions): Writte
   );
 }
 
-// deno-lint-ignore require-await -- a file of one part
 async function* whole(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
 }

@@ -15,7 +15,7 @@ import {
 } from "../mod.ts";
 import { openFolder } from "../src/runtime/mod.ts";
 import { uniforms } from "../src/engine/random.ts";
-import { type HostTensor } from "../src/tensor.ts";
+import type { HostTensor } from "../src/tensor.ts";
 import { adapterFiles } from "../src/training/checkpoint.ts";
 import { distance } from "./kernel_contract.ts";
 import { folderOf } from "./method_contract.ts";
