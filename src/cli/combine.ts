@@ -7,8 +7,8 @@ import { parseArgs } from "node:util";
 import { defineCommand } from "citty";
 import { loadAdapter } from "../adapters/peft.ts";
 import { combineAdapters } from "../combine.ts";
-import { openFolder } from "../runtime/file.ts";
 import { createFolder } from "../runtime/output.ts";
+import { openNamedFolder } from "./folder.ts";
 import { log } from "./open.ts";
 import { readOptions, shapeArgs } from "./shape.ts";
 
@@ -48,7 +48,11 @@ export const combine = defineCommand({
     const options = await readOptions(args.model);
     const adapters = [];
     for (const { folder, weight } of given) {
-      adapters.push({ name: folder, weight, adapter: await loadAdapter(await openFolder(folder), options) });
+      adapters.push({
+        name: folder,
+        weight,
+        adapter: await loadAdapter(await openNamedFolder(folder), options),
+      });
     }
     const out = await createFolder(args.out);
     const { peftType, modules } = await combineAdapters({ adapters, out, ...options });

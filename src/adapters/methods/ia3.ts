@@ -103,7 +103,7 @@ export const ia3: Method = {
     tensors: ["ia3_l (out, 1) or (1, in)"],
     formula: "y = l (W x + bias), or W (l x) + bias",
     cost: "out, or in",
-    numbers: "out, or in",
+    numbers: "in + 2 out",
     refused: "a vector of one number",
   },
   checkConfig: (config) =>
