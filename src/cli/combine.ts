@@ -6,8 +6,8 @@
 import { parseArgs } from "node:util";
 import { defineCommand } from "citty";
 import { loadAdapter } from "../adapters/peft.ts";
-import { combineAdapters } from "../combine.ts";
-import { createFolder } from "../runtime/output.ts";
+import { combineAdapters, type WeightedAdapter } from "../combine.ts";
+import { fillFolder } from "../runtime/output.ts";
 import { openNamedFolder } from "./folder.ts";
 import { log } from "./open.ts";
 import { readOptions, shapeArgs } from "./shape.ts";
@@ -46,7 +46,7 @@ export const combine = defineCommand({
   async run({ args, rawArgs }) {
     const given = everyAdapter(rawArgs).map(weightedFolder);
     const options = await readOptions(args.model);
-    const adapters = [];
+    const adapters: WeightedAdapter[] = [];
     for (const { folder, weight } of given) {
       adapters.push({
         name: folder,
@@ -54,8 +54,9 @@ export const combine = defineCommand({
         adapter: await loadAdapter(await openNamedFolder(folder), options),
       });
     }
-    const out = await createFolder(args.out);
-    const { peftType, modules } = await combineAdapters({ adapters, out, ...options });
-    log(`${args.out}: a ${peftType} adapter of ${modules} modules`);
+    await fillFolder(args.out, async (out) => {
+      const { peftType, modules } = await combineAdapters({ adapters, out, ...options });
+      log(`${args.out}: a ${peftType} adapter of ${modules} modules`);
+    });
   },
 });
