@@ -37,7 +37,7 @@ function reference({ x, dy, gradient }: Arrays<Buffers>, words: Words): void {
 /** By transforms, summed over rows in float64. */
 function cpu(arrays: Arrays<Buffers>, words: Words): void {
   const { rows, out, in: inSize, block, offset, scale } = words;
-  const blocks = blocksOf(block), { size, stride, half } = blocks, bins = Math.floor(size / 2) + 1;
+  const blocks = blocksOf(block), { size, stride } = blocks, bins = Math.floor(size / 2) + 1;
   const transform = realTransform(size), one = new Float32Array(size);
   const ys = out / size, xs = inSize / size;
   /** Real parts of all blocks' bins, then imaginary ones. */

@@ -130,7 +130,9 @@ async function logitsAfter(
   });
   const rows: Row[] = [], outputs: Output[] = [];
   prompts.forEach(({ prompt, lease }, i) => {
-    prompt.forEach((token, position) => rows.push({ token, position, first: length * i, adapter: lease }));
+    prompt.forEach((token, position) =>
+      rows.push({ token, position, first: length * i, adapters: lease?.placed })
+    );
     outputs.push({ row: rows.length - 1, temperature: 0, topP: 1, topK: 0, uniform: 0 });
   });
   await runner.step(rows, outputs);

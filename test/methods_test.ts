@@ -28,6 +28,7 @@ import {
   filesGiveItBack,
   linears,
   mergedAndBack,
+  mergedRowsAreTheSame,
   mixedRows,
   randomAdapter,
   refuses,
@@ -95,6 +96,9 @@ for (const subject of subjects) {
   const { method: { name, training } } = subject;
   test(`${name}: what is merged is W + dW, and can be taken out again`, async () => {
     await mergedAndBack(device, baseOn(device), subject);
+  });
+  test(`${name}: rows by the merged weight are the rows with its own steps`, async () => {
+    await mergedRowsAreTheSame(device, baseOn(device), subject);
   });
   test(`${name}: a slot that was freed leaves nothing`, async () => {
     await slotsLeaveNothing(device, baseOn(device), subject);

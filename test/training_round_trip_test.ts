@@ -69,7 +69,12 @@ async function promptLogits(
 ): Promise<number[]> {
   const sizes = { maxRows: 16, maxOutputs: 16, cacheRows: 32 };
   const runner = new Runner(device, model, { banks: registry.banks, ...sizes });
-  const rows = golden.prompt.map((token, position) => ({ token, position, first: 0, adapter: lease }));
+  const rows = golden.prompt.map((token, position) => ({
+    token,
+    position,
+    first: 0,
+    adapters: lease?.placed,
+  }));
   await runner.step(rows, rows.map((_, row) => ({ row, temperature: 0, topP: 1, topK: 0, uniform: 0 })));
   const logits: number[] = [];
   for (const row of rows.keys()) logits.push(...await runner.logits(row));

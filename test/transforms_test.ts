@@ -14,7 +14,6 @@ import { elementWavelet, type Wavelet, waveletNames, waveletOf } from "../kernel
 import { coefficientsOf, waveletPlaces, waveletTable } from "../kernels/wavelet/table.ts";
 import { waveletLinear } from "../kernels/wavelet_linear.ts";
 import type { LinearShape } from "../src/adapters/method.ts";
-import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
 import { type Step, step } from "../src/plan.ts";
 import { circulantDelta, spectra, waveletDelta } from "../src/testing/mod.ts";

@@ -6,10 +6,30 @@
 import type { Bank } from "./bank.ts";
 import type { Entry } from "./entry.ts";
 import type { LoadedAdapter } from "./peft.ts";
-import type { Lease, Residents } from "./residents.ts";
+import type { Holding, Lease, Residents } from "./residents.ts";
+
+/** What a request's adapters are between their names and the device. */
+export interface Found {
+  /** The adapter's name, or a sum of names. */
+  readonly id: string;
+  /** Whether something has to be read before it can be held. */
+  readonly needsReading: boolean;
+  /** Reads what is needed; throws for what cannot be used. */
+  read(): Promise<void>;
+  /**
+   * Holds everything on the device, or nothing: `unread` when it has to be read first, `full` while what is in use takes
+   * all the room.
+   *
+   * @param full Banks known to be full: nothing is put into them. Those found to be are added.
+   * @throws ConfigError where no base model is loaded; RangeError when it is too large for the device even alone.
+   */
+  hold(full?: Set<Bank>): Holding | "unread" | "full";
+  /** What to say where it is full. */
+  whyFull(): string;
+}
 
 /** One version of an adapter, for one user; what was read is kept for as long as this is. */
-export class FoundAdapter {
+export class FoundAdapter implements Found {
   #adapter: LoadedAdapter | undefined;
   /** How many releases there had been when there was no room. */
   #fullAt = -1;

@@ -5,23 +5,29 @@
  */
 import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
-import { Bank, type Linear } from "./bank.ts";
+import { Bank, type Linear, type Placed } from "./bank.ts";
 import type { Method } from "./method.ts";
 import { checkedMethods } from "./method_list.ts";
 import type { LoadedAdapter } from "./peft.ts";
 
-/** An adapter held on the device; its slot stays its own until `release`. */
-export interface Lease {
+/** What is held on the device for a user: its slots stay its own until `release`. */
+export interface Holding {
   readonly id: string;
-  readonly bank: Bank;
-  readonly slot: number;
+  /** At most one of a bank; what they add to a weight is added up. */
+  readonly placed: readonly Placed[];
   /** Gives it back; more than once is once. */
   release(): void;
 }
 
-interface Resident {
-  readonly bank: Bank;
-  readonly slot: number;
+/** An adapter held on the device. */
+export interface Lease extends Holding, Placed {}
+
+/** What a resident is made of, and known by. */
+export type Placeable = Pick<LoadedAdapter, "method" | "modules" | "digest">;
+
+interface Resident extends Placed {
+  /** Itself alone; one list for all who hold it. */
+  readonly placed: readonly Placed[];
   users: number;
 }
 
@@ -66,7 +72,7 @@ export class Residents {
    *
    * @throws ConfigError where there are no banks.
    */
-  bankOf(id: string, { method }: LoadedAdapter): Bank {
+  bankOf(id: string, { method }: Pick<Placeable, "method">): Bank {
     const bank = this.#banks.get(method);
     if (bank) return bank;
     throw new ConfigError(`Cannot put adapter "${id}" on the device: no base model is loaded`);
@@ -80,10 +86,12 @@ export class Residents {
     this.#residents.set(digest, resident);
     resident.users++;
     let held = true;
+    const { bank, slot } = resident;
     return {
       id,
-      bank: resident.bank,
-      slot: resident.slot,
+      bank,
+      slot,
+      placed: resident.placed,
       release: () => {
         if (!held) return;
         held = false;
@@ -98,14 +106,14 @@ export class Residents {
    *
    * @throws as {@linkcode Bank.load}
    */
-  place(id: string, adapter: LoadedAdapter): Lease | undefined {
+  place(id: string, adapter: Placeable): Lease | undefined {
     const bank = this.bankOf(id, adapter);
     let slot = bank.load(adapter.modules);
     while (slot === undefined) {
       if (!this.#evict(bank)) return undefined;
       slot = bank.load(adapter.modules);
     }
-    this.#residents.set(adapter.digest, { bank, slot, users: 0 });
+    this.#residents.set(adapter.digest, { bank, slot, placed: [{ bank, slot }], users: 0 });
     return this.hold(id, adapter.digest);
   }
 

@@ -3,13 +3,13 @@
  *
  * @module
  */
-import type { Bank } from "../adapters/bank.ts";
+import type { Bank, Placed } from "../adapters/bank.ts";
 import type { Device, Program, Trace } from "../device/device.ts";
 import type { Model } from "../models/model.ts";
 import { RopeTurns } from "../models/rope.ts";
 import { type Project, stepPlan, type StepState, stepState, turnsOf } from "../models/step_plan.ts";
 import { Forbidding } from "./forbidding.ts";
-import { Merging, type MergingMode, type OneAdapter, type ProjectionKind } from "./merging.ts";
+import { Merging, type MergingMode, type ProjectionKind } from "./merging.ts";
 import { adaptedProjection, ProjectionScratch } from "./projection.ts";
 import { type Output, type Row, StepInputs } from "./step_inputs.ts";
 
@@ -23,7 +23,7 @@ interface Size {
 interface Shape extends Size {
   /** Of the rows' adapters. */
   readonly banks: readonly Bank[];
-  /** Projections that the one adapter of all rows is merged into. */
+  /** Projections that the adapters of all rows are merged into. */
   readonly merged: ReadonlySet<ProjectionKind>;
   /** Room for so many forbidden tokens. */
   readonly forbidden: number;
@@ -43,11 +43,20 @@ const keyOf = ({ rows, outputs, banks, merged, forbidden }: Shape): string =>
 
 const nothing: ReadonlySet<never> = new Set();
 
-/** The adapter that every row has. */
-function oneAdapter([first, ...others]: readonly Row[]): OneAdapter | undefined {
-  const one = first?.adapter;
-  return one && others.every(({ adapter }) => adapter?.bank === one.bank && adapter.slot === one.slot)
-    ? one
+const none: readonly Placed[] = [];
+
+/** Whether two rows have the same adapters. */
+function sameAdapters(one: readonly Placed[], other: readonly Placed[]): boolean {
+  return one === other ||
+    one.length === other.length &&
+      one.every(({ bank, slot }, i) => other[i].bank === bank && other[i].slot === slot);
+}
+
+/** The adapters that every row has; undefined where rows differ, or have none. */
+function commonAdapters(rows: readonly Row[]): readonly Placed[] | undefined {
+  const [{ adapters = none } = {}] = rows;
+  return adapters.length > 0 && rows.every((row) => sameAdapters(row.adapters ?? none, adapters))
+    ? adapters
     : undefined;
 }
 
@@ -87,7 +96,11 @@ export class Runner {
   ) {
     this.#scratch = new ProjectionScratch(device);
     const rope = turnsOf(model);
-    this.#inputs = new StepInputs(device, { ...options, turns: rope && new RopeTurns(rope) });
+    this.#inputs = new StepInputs(device, {
+      ...options,
+      maxBanks: options.banks.length,
+      turns: rope && new RopeTurns(rope),
+    });
     this.state = stepState(device, model, { ...options, inputs: this.#inputs.tensors });
     this.#merging = new Merging(device, model, { maxRows: options.maxRows, mode: options.merging ?? "auto" });
     this.#forbidding = new Forbidding(device, {
@@ -106,9 +119,10 @@ export class Runner {
     rows: readonly Row[],
     outputs: readonly Output[],
   ): Promise<{ readonly sampled: Promise<Uint32Array> }> {
-    const banks = this.options.banks.filter((bank) => rows.some(({ adapter }) => adapter?.bank === bank));
-    const one = this.#merging.mayPay(rows.length) ? oneAdapter(rows) : undefined;
-    const merged = one ? await this.#merging.kindsFor(rows.length, one) : nothing;
+    const used = new Set(rows.flatMap(({ adapters = none }) => adapters.map(({ bank }) => bank)));
+    const banks = this.options.banks.filter((bank) => used.has(bank));
+    const common = this.#merging.mayPay(rows.length) ? commonAdapters(rows) : undefined;
+    const merged = common ? await this.#merging.kindsFor(rows.length, common) : nothing;
     const forbidden = this.#forbidding.sizeFor(outputs);
     const shape = { ...this.#size(rows.length, outputs.length), banks, merged, forbidden };
     let program = this.#prepared(shape);
@@ -116,7 +130,7 @@ export class Runner {
     for (; !program; program = this.#prepared(shape)) await this.#prepare(shape);
     this.#inputs.write(rows, outputs, shape);
     this.#forbidding.write(outputs, forbidden);
-    if (one && merged.size > 0) this.#merging.use(one);
+    if (common && merged.size > 0) this.#merging.use(common);
     this.#last = program;
     if (outputs.length === 0) {
       this.device.run(program);
@@ -195,9 +209,9 @@ export class Runner {
 
   #project({ banks, merged }: Shape): Project {
     return (projection, { of, ...io }) => {
-      const whole = this.#merging.steps(projection, io, { kinds: merged, bank: banks[0] });
+      const whole = this.#merging.steps(projection, io, { kinds: merged, banks });
       if (whole) return whole;
-      const slotsOf = (bank: Bank) => this.#inputs.slots.get(bank)![of];
+      const slotsOf = (bank: Bank) => this.#inputs.slots[banks.indexOf(bank)][of];
       return adaptedProjection(projection, io, { banks, slotsOf, scratch: this.#scratch });
     };
   }

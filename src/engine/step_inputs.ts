@@ -4,7 +4,7 @@
  * @module
  */
 import { noSlot } from "../../kernels/record.ts";
-import type { Bank } from "../adapters/bank.ts";
+import type { Bank, Placed } from "../adapters/bank.ts";
 import type { Device } from "../device/device.ts";
 import type { StepTensors } from "../models/step_plan.ts";
 import type { RopeTurns } from "../models/rope.ts";
@@ -17,7 +17,8 @@ export type Row = ({ readonly token: number } | { readonly from: number }) & {
   readonly first: number;
   /** Tokens of the forward that the row is part of: its prompt's, or position + 1, which is the default. */
   readonly length?: number;
-  readonly adapter?: { readonly bank: Bank; readonly slot: number };
+  /** Its adapter, or those whose dW are added: at most one of a bank. */
+  readonly adapters?: readonly Placed[];
 };
 
 /** A row whose logits are wanted, and how to choose a token from them (see the `sample` kernel). */
@@ -47,7 +48,7 @@ const noCacheRow = 0xffffffff;
 /** An output that no step has: the row has a token of its own. */
 const noOutput = 0xffffffff;
 
-/** First words of a bank's slots. */
+/** First words of a place for a bank's slots. */
 interface SlotsAt {
   readonly rows: number;
   readonly outputs: number;
@@ -56,19 +57,21 @@ interface SlotsAt {
 /** See the module's documentation. */
 export class StepInputs {
   readonly tensors: StepTensors;
-  readonly slots: ReadonlyMap<Bank, BankSlots>;
+  /** Places for slots: a step's first bank has the first place, and so on. */
+  readonly slots: readonly BankSlots[];
   readonly #words: Uint32Array;
   readonly #floats: Float32Array;
   readonly #all: Tensor;
   /** First words of the inputs. */
   readonly #at: Readonly<Record<keyof StepTensors, number>>;
-  readonly #slotsAt: ReadonlyMap<Bank, SlotsAt>;
+  readonly #slotsAt: readonly SlotsAt[];
   readonly #turns: RopeTurns | undefined;
 
   constructor(
     private readonly device: Device,
-    { banks, maxRows, maxOutputs, turns }: {
-      readonly banks: readonly Bank[];
+    { maxBanks, maxRows, maxOutputs, turns }: {
+      /** Banks that the rows of a step may have adapters of. */
+      readonly maxBanks: number;
       readonly maxRows: number;
       readonly maxOutputs: number;
       /** Where rotary turns depend on a sequence's length. */
@@ -92,8 +95,9 @@ export class StepInputs {
       turns: reserve(turns ? maxRows * turns.size : 0),
     };
     this.#turns = turns;
-    this.#slotsAt = new Map(
-      banks.map((bank) => [bank, { rows: reserve(maxRows), outputs: reserve(maxOutputs) }]),
+    this.#slotsAt = Array.from(
+      { length: maxBanks },
+      () => ({ rows: reserve(maxRows), outputs: reserve(maxOutputs) }),
     );
     this.#words = new Uint32Array(size);
     this.#floats = new Float32Array(this.#words.buffer);
@@ -110,28 +114,47 @@ export class StepInputs {
       params: asFloat32(part(params, 4 * maxOutputs)),
       turns: turns && asFloat32(part(this.#at.turns, maxRows * turns.size)),
     };
-    this.slots = new Map(
-      [...this.#slotsAt].map(([bank, at]) => [bank, {
-        rows: part(at.rows, maxRows),
-        outputs: part(at.outputs, maxOutputs),
-      }]),
-    );
+    this.slots = this.#slotsAt.map((at) => ({
+      rows: part(at.rows, maxRows),
+      outputs: part(at.outputs, maxOutputs),
+    }));
   }
 
-  /** Writes a step's inputs. Up to `padded` rows and outputs follow that take no part: no cache row, no adapter. */
+  /**
+   * Writes a step's inputs. Up to `padded` rows and outputs follow that take no part: no cache row, no adapter.
+   *
+   * @param padded.banks Those of the rows' adapters; the places of others are neither filled nor sent.
+   */
   write(
     rows: readonly Row[],
     outputs: readonly Output[],
-    padded: { readonly rows: number; readonly outputs: number },
+    padded: { readonly rows: number; readonly outputs: number; readonly banks: readonly Bank[] },
   ): void {
     this.#writeRows(rows, padded.rows);
     this.#writeOutputs(outputs, padded.outputs);
-    for (const [bank, at] of this.#slotsAt) {
-      const slot = (row: Row | undefined): number => row?.adapter?.bank === bank ? row.adapter.slot : noSlot;
-      for (let r = 0; r < padded.rows; r++) this.#words[at.rows + r] = slot(rows[r]);
-      for (let o = 0; o < padded.outputs; o++) this.#words[at.outputs + o] = slot(rows[outputs[o]?.row]);
+    const { banks } = padded;
+    banks.forEach((bank, i) => this.#writeSlots(bank, this.#slotsAt[i], { rows, outputs, padded }));
+    const end = banks.length < this.#slotsAt.length ? this.#slotsAt[banks.length].rows : this.#words.length;
+    this.device.write(this.#all, this.#words.subarray(0, end));
+  }
+
+  #writeSlots(
+    bank: Bank,
+    at: SlotsAt,
+    { rows, outputs, padded }: {
+      readonly rows: readonly Row[];
+      readonly outputs: readonly Output[];
+      readonly padded: { readonly rows: number; readonly outputs: number };
+    },
+  ): void {
+    const words = this.#words;
+    for (let r = 0; r < padded.rows; r++) {
+      const found = rows[r]?.adapters?.find((one) => one.bank === bank);
+      words[at.rows + r] = found ? found.slot : noSlot;
     }
-    this.device.write(this.#all, this.#words);
+    for (let o = 0; o < padded.outputs; o++) {
+      words[at.outputs + o] = o < outputs.length ? words[at.rows + outputs[o].row] : noSlot;
+    }
   }
 
   #writeRows(rows: readonly Row[], padded: number): void {

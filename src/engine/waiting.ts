@@ -8,7 +8,7 @@
  * @module
  */
 import type { Bank } from "../adapters/bank.ts";
-import type { FoundAdapter } from "../adapters/registry.ts";
+import type { AdapterTerm, Found } from "../adapters/registry.ts";
 import { OverloadedError } from "../errors.ts";
 import type { Sequence } from "./schedule.ts";
 
@@ -20,7 +20,7 @@ const maxPassed = 64;
 
 /** What waiting sequences need of others. */
 export interface WaitingDeps {
-  readonly registry: { find(id: string): Promise<FoundAdapter> };
+  readonly registry: { find(adapter: string | readonly AdapterTerm[]): Promise<Found> };
   /** Sequences that wait at most. */
   readonly most: number;
   /** Called when a sequence may have become ready to run. */
@@ -114,7 +114,7 @@ export class Waiting {
 
   #hold(
     sequence: Sequence,
-    { found, place, round }: { readonly found: FoundAdapter; readonly place: number; readonly round: Round },
+    { found, place, round }: { readonly found: Found; readonly place: number; readonly round: Round },
   ): void {
     const lease = found.hold(round.full);
     if (lease === "unread") {
@@ -131,7 +131,7 @@ export class Waiting {
     }
   }
 
-  #read(sequence: Sequence, found: FoundAdapter): void {
+  #read(sequence: Sequence, found: Found): void {
     if (sequence.reading || this.#reading >= readAhead) return;
     sequence.reading = true;
     this.#reading++;

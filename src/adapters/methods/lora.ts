@@ -9,7 +9,8 @@ import { loraLinear } from "../../../kernels/lora_linear.ts";
 import { loraProduct } from "../../../kernels/lora_product.ts";
 import { type Step, step } from "../../plan.ts";
 import { tensor } from "../../tensor.ts";
-import type { AdapterModule, BesideStep, Method } from "../method.ts";
+import type { AdapterModule, BesideStep, LinearShape, Method, Term } from "../method.ts";
+import { checkReach } from "../numbers.ts";
 import type { TrainableModule } from "../training.ts";
 import {
   checkFactors,
@@ -20,7 +21,9 @@ import {
   factorTensors,
   joined,
   newFactors,
+  reachOf,
   readFactors,
+  stackedFactors,
 } from "./low_rank.ts";
 
 function transposed(a: Float32Array, { rank, in: inFeatures }: Factors): Float32Array {
@@ -59,6 +62,7 @@ function loraModule(factors: Factors): AdapterModule {
   const { a, b, rank, scale } = factors;
   return {
     ...factorsModule(factors),
+    factors: () => factors,
     parameters: a.length + b.length,
     summary: `r = ${rank}, scale ${scale}`,
     shape: { out: factors.out, in: factors.in },
@@ -81,6 +85,25 @@ export function trainableFactors(
     backward: ({ x, dy, dx, rows, params, gradients, at }) => [
       step(loraBackward, { x, dy, values: params, gradient: gradients, dx }, words(rows, at)),
     ],
+  };
+}
+
+/** The sum of modules of factors: the factors side by side, each B times its scale. */
+export function sumOfFactors(terms: readonly Term[], shape: LinearShape): AdapterModule {
+  const factors = stackedFactors(
+    terms.map(({ module, scale }) => {
+      const own = module.factors!(shape);
+      return { ...own, scale: scale * own.scale };
+    }),
+    shape,
+  );
+  return {
+    ...loraModule(factors),
+    check(path) {
+      const what = `the sum of modules "${path}"`;
+      checkReach(factors.scale, what);
+      checkReach(reachOf(factors), what);
+    },
   };
 }
 
@@ -123,5 +146,6 @@ export const lora: Method = {
       loraModule(newFactors(shape, options, random)),
     configFields: (options) => ({ ...options, ...factorConfig }),
   },
+  sum: sumOfFactors,
   beside: factorsStep,
 };

@@ -132,7 +132,7 @@ function waveftModule(spectrum: Spectrum): AdapterModule {
     }),
     trainable: (shape, upload) =>
       trainableWavelet(coefficients, { shape, made: forward(shape), wavelet, scaling, draw, upload }),
-    spectrum: (shape) => ({ ...frequencies(n, shape, draw), c: coefficients }),
+    spectrum: (shape) => ({ ...frequencies(n, shape, draw), c: coefficients, scale: scaling }),
   };
 }
 
