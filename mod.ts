@@ -58,10 +58,11 @@ export {
   mergedBias,
   unmerge,
 } from "./src/adapters/apply.ts";
-export { Bank, type Linear, type LinearGroup } from "./src/adapters/bank.ts";
+export { Bank, type Linear, type LinearGroup, type Placed } from "./src/adapters/bank.ts";
 export { type BaseOptions, baseOptions } from "./src/adapters/base_options.ts";
 export { baseLinear } from "./src/adapters/base.ts";
 export type {
+  C3aOptions,
   EtherOptions,
   FourierOptions,
   Ia3Options,
@@ -71,6 +72,7 @@ export type {
   SvftOptions,
   VbLoraOptions,
   VeraOptions,
+  WaveftOptions,
 } from "./src/adapters/create.ts";
 export type {
   AdapterFiles,
@@ -83,6 +85,7 @@ export type {
   DeltaIo,
   DeltaMode,
   DeltaRows,
+  Factors,
   LinearShape,
   Method,
   MethodFacts,
@@ -91,6 +94,7 @@ export type {
   ReadOptions,
   ReadyIo,
   SingularFactors,
+  Term,
   Workspace,
 } from "./src/adapters/method.ts";
 export type {
@@ -135,7 +139,11 @@ export { loadAdapter, type LoadedAdapter, type LoadOptions } from "./src/adapter
 export {
   AdapterRegistry,
   type AdapterStore,
+  type AdapterTerm,
+  type Found,
   type FoundAdapter,
+  type FullBank,
+  type Holding,
   type Lease,
   type LeftOut,
   type RegistryOptions,
@@ -157,6 +165,7 @@ export { lnTuning } from "./src/adapters/methods/ln_tuning.ts";
 export { trainableTokens } from "./src/adapters/methods/trainable_tokens.ts";
 export type { BaseOf } from "./src/adapters/ready.ts";
 export type { AdapterCard, AdapterService } from "./src/adapters/service.ts";
+export { combineAdapters, type Combined, type CombineOptions, type WeightedAdapter } from "./src/combine.ts";
 export { cpuDevice, type CpuDeviceOptions } from "./src/device/cpu.ts";
 export {
   type Device,
@@ -188,7 +197,13 @@ export {
   type TextOptions,
   type TextToken,
 } from "./src/engine/text.ts";
-export { ConfigError, NonFiniteError, NotFoundError, OverloadedError } from "./src/errors.ts";
+export {
+  CombinationError,
+  ConfigError,
+  NonFiniteError,
+  NotFoundError,
+  OverloadedError,
+} from "./src/errors.ts";
 export { MissingFileError, type ReadableFolder, readTextBy, type WritableFolder } from "./src/folder.ts";
 export type { FileHandleLike, FolderHandleLike, ResponseCache, UrlCache } from "./src/url/cache.ts";
 export { openUrlFolder, type OpenUrlFolderOptions, type UrlProgress } from "./src/url/folder.ts";

@@ -13,10 +13,12 @@ import { productsBench, quantizedBench } from "./products.ts";
 import { sweepsBench } from "./sweeps.ts";
 import { trainingBench } from "./training_layer.ts";
 import { trainingStepBench } from "./training_step.ts";
+import { transformsBench } from "./transforms.ts";
 
 /** See the module's documentation. */
 export const benches: readonly Bench[] = [
   fourierBench,
+  transformsBench,
   productsBench,
   quantizedBench,
   kernelsBench,

@@ -8,7 +8,7 @@
  * @module
  */
 import { linear } from "../kernels/linear.ts";
-import { mergeSteps, unitRows } from "../src/engine/merging.ts";
+import { mergeSteps, unitRows } from "../src/engine/merged_projection.ts";
 import { type Plan, step } from "../src/plan.ts";
 import { type Tensor, tensor } from "../src/tensor.ts";
 import { coldBytes, normalTensor, prepareInTurn } from "./data.ts";
@@ -61,7 +61,7 @@ function waysOf(context: BenchContext, { d, rows }: Size): Ways {
     merged: weights.map((weight, i) => [
       ...mergeSteps({
         ...{ shape, weight, delta, merged: own },
-        ofUnits: ofUnits.steps[i % ofUnits.steps.length],
+        ofUnits: [ofUnits.steps[i % ofUnits.steps.length]],
       }),
       product(own),
     ]),

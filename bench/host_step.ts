@@ -106,11 +106,11 @@ async function report(name: string, layers: number, method?: Method): Promise<vo
     const ready = await readyFor(device, loaded, { method: bank.method, modules });
     return { bank, slot: bank.load(ready.modules)! };
   };
-  const [adapter] = await Promise.all(banks.map(adapterOf));
+  const adapters = await Promise.all(banks.map(adapterOf));
   const runner = new Runner(device, loaded, { banks, maxRows: 256, maxOutputs: 64, cacheRows });
   const batch = (rows: number, step: number): Promise<unknown> =>
     runner.step(
-      Array.from({ length: rows }, (_, r) => ({ token: 7, position: step % 64, first: 64 * r, adapter })),
+      Array.from({ length: rows }, (_, r) => ({ token: 7, position: step % 64, first: 64 * r, adapters })),
       Array.from({ length: rows }, (_, row) => ({ row, temperature: 1, topP: 1, topK: 0, uniform: 0.5 })),
     );
   for (const rows of [1, 16]) {

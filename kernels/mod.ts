@@ -10,6 +10,9 @@ import { addBias } from "./add_bias.ts";
 import { addScaled } from "./add_scaled.ts";
 import { addTransposed } from "./add_transposed.ts";
 import { attention } from "./attention.ts";
+import { circulantGradient } from "./circulant_gradient.ts";
+import { circulantLinear } from "./circulant_linear.ts";
+import { circulantSpectraOf } from "./circulant_spectra.ts";
 import { causalAttention } from "./causal_attention.ts";
 import { causalAttentionBackward } from "./causal_attention_backward.ts";
 import { clipFactor } from "./clip_factor.ts";
@@ -88,6 +91,8 @@ import { blockDiagonal } from "./block_diagonal.ts";
 import { blockDiagonalBackward } from "./block_diagonal_backward.ts";
 import { ownBlocks } from "./own_blocks.ts";
 import { takeRows } from "./take_rows.ts";
+import { waveletGradient } from "./wavelet_gradient.ts";
+import { waveletLinear } from "./wavelet_linear.ts";
 import { tileFactors } from "./tile_factors.ts";
 import { topSoftmax } from "./top_softmax.ts";
 import { topSoftmaxBackward } from "./top_softmax_backward.ts";
@@ -106,6 +111,9 @@ export {
   blockDiagonalBackward,
   causalAttention,
   causalAttentionBackward,
+  circulantGradient,
+  circulantLinear,
+  circulantSpectraOf,
   clipFactor,
   copy,
   crossEntropyHead,
@@ -191,9 +199,12 @@ export {
   topSoftmaxBackward,
   unitRows,
   unitRowsBackward,
+  waveletGradient,
+  waveletLinear,
   weightGradient,
 };
 export { adamwHyper, type AdamwStep } from "./adamw.ts";
+export { type CirculantShape, circulantSpectra, circulantTable } from "./circulant/blocks.ts";
 export { noTarget } from "./cross_entropy/launch.ts";
 export {
   type FourierTable,
@@ -212,6 +223,14 @@ export type { OfFormats };
 export { bitsOf, floatOf, noSlot, recordWords } from "./record.ts";
 export { svftPattern } from "./svft/pattern.ts";
 export { randperm, type RandpermOptions } from "./torch_random.ts";
+export {
+  elementWavelet,
+  type Wavelet,
+  type WaveletName,
+  waveletNames,
+  waveletOf,
+} from "./wavelet/filters.ts";
+export { type MatrixShape, waveletPlaces, type WaveletTable, waveletTable } from "./wavelet/table.ts";
 export type { BufferPart } from "./webgpu/buffers.ts";
 export { type KernelRunner, kernelRunner, type RunCall } from "./webgpu/runner.ts";
 
@@ -224,6 +243,11 @@ export const kernels: readonly Kernel[] = [
   fourierGradient,
   fourierLinear,
   fourierLinears,
+  circulantLinear,
+  circulantSpectraOf,
+  circulantGradient,
+  waveletLinear,
+  waveletGradient,
   loraLinear,
   loraNorms,
   loraProduct,

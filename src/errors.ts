@@ -14,6 +14,11 @@ export class NotFoundError extends Error {
   override readonly name = "NotFoundError";
 }
 
+/** Adapters that cannot be added up, or a scale that none can have: the message names the adapter and the rule. */
+export class CombinationError extends RangeError {
+  override readonly name = "CombinationError";
+}
+
 /** More work than the queue takes: try again later. */
 export class OverloadedError extends Error {
   override readonly name = "OverloadedError";

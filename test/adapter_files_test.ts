@@ -264,20 +264,27 @@ test("loadAdapter answers any value of any field with ConfigError alone, or take
       "use_rslora",
     ],
     ...["init_lora_weights", "modules_to_save", "target_modules", "bias", "n_frequency", "layer_replication"],
+    ...["block_size", "block_size_pattern", "wavelet_family", "use_idwt", "n_frequency_pattern"],
   ];
+  const adapters = [
+    [loraConfig, lora(ones(2, 16), ones(16, 2))],
+    [fourierConfig, spectrum(q)],
+    [{ peft_type: "C3A", block_size: 8 }, { [`base_model.model.${q}.c3a_kernel`]: ones(2, 2, 8) }],
+    [
+      { peft_type: "WAVEFT", scaling: 25, random_loc_seed: 777 },
+      { [`base_model.model.${q}.waveft_spectrum`]: ones(3) },
+    ],
+  ] as const;
   const value = fc.oneof(
     fc.jsonValue(),
     fc.double(),
-    fc.constantFrom("FOURIERFT", "LORA", 1e308, -0, {}, []),
+    fc.constantFrom("FOURIERFT", "LORA", "C3A", "WAVEFT", "db4", 1e308, -0, {}, []),
   );
   await fc.assert(
     fc.asyncProperty(
-      fc.boolean(),
+      fc.constantFrom(...adapters),
       fc.dictionary(fc.constantFrom(...fields), value),
-      async (isLora, changes) => {
-        const [config, weights] = isLora
-          ? [loraConfig, lora(ones(2, 16), ones(16, 2))]
-          : [fourierConfig, spectrum(q)];
+      async ([config, weights], changes) => {
         try {
           await loadAdapter(adapterOf({ ...config, ...changes }, weights));
         } catch (error) {

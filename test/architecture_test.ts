@@ -65,6 +65,8 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   open: { uses: ["engine", "models", "adapters", "folder", ...ground], types: ["device"] },
   failover: { uses: ["device"], types: ["adapters", "engine"] },
+  // `training` for the files of an adapter, `adapters/methods` for the sums of factors.
+  combine: { uses: ["training", "adapters", "adapters/methods", "tensor", "errors"], types: ["folder"] },
   merge: { uses: ["merge_own", "models", "adapters", "safetensors", "folder", ...ground], types: ["device"] },
   merge_own: { uses: ["models", "adapters", "folder", ...ground] },
   convert: {

@@ -110,6 +110,19 @@ test("Bank holds what no one tensor does, up to the last element of each", async
   }
 });
 
+test("Bank takes no memory of a device before its first adapter, and gives all of it back", () => {
+  const device = small();
+  const bank = new Bank(device, fourierft, { linears, capacity: 20 });
+  assert.deepEqual([device.tensors, bank.revision, bank.size], [0, 0, 0]);
+  assert.equal(bank.acts("beside", { first: 0, count: 1 }), false);
+  bank.release();
+  assert.equal(device.tensors, 0);
+  bank.load(adapter(1));
+  assert.equal(device.tensors, 4);
+  bank.release();
+  assert.equal(device.tensors, 0);
+});
+
 test("Bank.load that finds no room takes none, and finds it once another is unloaded", async () => {
   const device = small();
   const bank = new Bank(device, fourierft, { linears, capacity: 20 });

@@ -350,6 +350,31 @@ test("delta and inspect say why --out cannot be written, and which dW is too lar
   });
 });
 
+test("combine writes a weighted sum that generates as the adapter whose parts are added up", async () => {
+  await inFolder(async (folder) => {
+    const out = join(folder, "sum"), { prompt, text } = goldenOf("fourierft-kjv");
+    const parts = ["--adapter", `${adapter}=1.5`, "--adapter", `${adapter}=-1.5`, "--adapter", adapter];
+    const { stderr } = await succeeds("combine", ...parts, "--out", out);
+    assert.match(stderr, /sum: a FOURIERFT adapter of 56 modules/);
+    const common = ["--prompt", prompt, "--device", "cpu"];
+    const { stdout } = await succeeds("generate", "--model", model, "--adapter", out, ...common);
+    assert.equal(stdout, `${prompt}${text}\n`);
+    await fails(/it holds files already/, "combine", ...parts, "--out", out);
+    await fails(
+      /Cannot open folder "nowhere=x"/,
+      "combine",
+      "--adapter",
+      "nowhere=x",
+      "--out",
+      join(folder, "x"),
+    );
+    await fails(
+      /adapter "[^"]+" at scale 2000: it must be a number from -1000 to 1000/,
+      ...["combine", "--adapter", `${adapter}=2000`, "--out", join(folder, "y")],
+    );
+  });
+});
+
 test("quantize writes a folder that says what the model says when it is quantized at load", async () => {
   await inFolder(async (folder) => {
     const out = join(folder, "int4");
@@ -422,7 +447,9 @@ test("serve answers over HTTP on a free port, refuses a port in use, and ends in
 
 test("fourierft without a command shows its usage; an unknown command is an error", async () => {
   const help = await succeeds("--help");
-  for (const command of ["serve", "inspect", "delta", "merge", "generate", "quantize", "perplexity"]) {
+  for (
+    const command of ["serve", "inspect", "delta", "merge", "combine", "generate", "quantize", "perplexity"]
+  ) {
     assert.match(help.stdout, new RegExp(`\\b${command}\\b`));
   }
   const bare = await run();
@@ -433,6 +460,10 @@ test("fourierft without a command shows its usage; an unknown command is an erro
   assert.match(unknown.stderr, /^fourierft: Cannot run command "fly": there is none\n$/);
   const one = await succeeds("merge", "--help");
   assert.match(one.stdout, /--adapter/);
+  assert.match(
+    (await succeeds("combine", "--help")).stdout,
+    /e\.g\. combine --adapter law=0\.7 --adapter tone --out/,
+  );
 });
 
 test("commands refuse broken folders, modules, shapes and devices in one line", async () => {

@@ -110,7 +110,10 @@ function engineOf(
   return { engine, registry };
 }
 
-const request = (adapter?: string, more: Partial<GenerateRequest> = {}): GenerateRequest => ({
+const request = (
+  adapter?: GenerateRequest["adapter"],
+  more: Partial<GenerateRequest> = {},
+): GenerateRequest => ({
   promptTokenIds: [1, 2, 3],
   adapter,
   maxTokens: 4,
@@ -140,6 +143,33 @@ for (const capacity of [1, 16, 256]) {
     assert.ok(new Set(answers.map((events) => JSON.stringify(events))).size > 50, "adapters differ");
   });
 }
+
+test("BatchEngine gives 60 requests of sums where one fits what each gets alone", async () => {
+  const { engine, registry } = engineOf({ capacity: 1, maxSequences: 8 });
+  const sums = Array.from({ length: 60 }, (_, i) => [
+    { id: `${i % 5}`, scale: 1 + i % 3 },
+    { id: `${(i + 1) % 5}`, scale: -0.5 },
+  ]);
+  const answers = await Promise.all(sums.map((sum) => all(engine, request(sum))));
+  assert.equal(registry.banks[0].size, 1);
+  for (const i of [0, 7, 59]) {
+    assert.deepEqual(answers[i], await all(engineOf().engine, request(sums[i])));
+  }
+  assert.deepEqual(engine.load, { running: 0, waiting: 0 });
+  assert.ok(new Set(answers.map((events) => JSON.stringify(events))).size > 5, "sums differ");
+  // Freed, for nobody uses the last one any more.
+  (await registry.acquire("9")).release();
+});
+
+test("BatchEngine names the adapters of a sum whose logits are not finite", async () => {
+  const { engine } = engineOf();
+  await assert.rejects(
+    all(engine, request([{ id: "huge1", scale: 0.5 }, { id: "2" }])),
+    (error: Error) =>
+      error instanceof NonFiniteError &&
+      error.message.startsWith('Cannot generate with adapters "huge1" at scale 0.5 and "2" at scale 1:'),
+  );
+});
 
 test("BatchEngine ends an aborted request at once while its adapter is read, and takes nothing for it", async () => {
   const { store, opened, release } = storeOf({ holds: (id) => id === "1" });

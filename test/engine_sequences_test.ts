@@ -232,14 +232,14 @@ test("Runner gives the head's adapter to the outputs of its own rows, wherever t
     }),
   }));
   const bank = new Bank(device, method, { linears: model.linears, capacity: 2 });
-  const adapter = { bank, slot: bank.load(modules)! };
+  const adapters = [{ bank, slot: bank.load(modules)! }];
   const runner = new Runner(device, model, { banks: [bank], maxRows: 4, maxOutputs: 3, cacheRows: 32 });
   const logits = async (adapted: readonly boolean[], outputs: readonly number[]): Promise<Float32Array[]> => {
     const rows = adapted.map((is, lane) => ({
       token: 5 + lane,
       position: 0,
       first: 8 * lane,
-      adapter: is ? adapter : undefined,
+      adapters: is ? adapters : undefined,
     }));
     await runner.step(rows, outputs.map((row) => ({ row, temperature: 0, topP: 1, topK: 0, uniform: 0 })));
     const found: Float32Array[] = [];

@@ -15,6 +15,7 @@ import { Bank, type Linear } from "../src/adapters/bank.ts";
 import type { AdapterModule } from "../src/adapters/method.ts";
 import { uniforms } from "../src/engine/random.ts";
 import { Runner } from "../src/engine/runner.ts";
+import { soleAdapter } from "../src/engine/sole_adapter.ts";
 import { openWeights, readConfig } from "../src/models/families.ts";
 import { layersLinears, loadModel, type Model } from "../src/models/model.ts";
 import { noTarget, type TrainingBatch } from "../src/training/batch.ts";
@@ -102,7 +103,7 @@ async function lossesBySteps(device: Device, model: Model, adapter?: Adapted): P
         token: tokens[row],
         position: row % length,
         first: 3 + row - row % length,
-        adapter: slot === undefined ? undefined : { bank: banks[0], slot },
+        adapters: slot === undefined ? undefined : [{ bank: banks[0], slot }],
       })),
       taken.map((_, row) => ({ row, temperature: 0, topP: 1, topK: 0, uniform: 0 })),
     );
@@ -127,14 +128,18 @@ async function lossesWhole(
 ): Promise<Float32Array> {
   const { trained, values, uploads } = placeModules(device, model, adapter);
   const params = device.upload(tensor(values.length > 0 ? values : new Float32Array(1)));
-  const setup = { device, model, trained, params, gradients: params, rows };
-  const plans = kind === "score" ? lossPlan(setup) : trainingPlans({ ...setup, layersPerSegment: 1 });
+  const sole = await soleAdapter(device, model, { adapter, rows });
+  const setup = { device, model, rows };
+  const plans = kind === "score"
+    ? lossPlan({ ...setup, project: sole.project })
+    : trainingPlans({ ...setup, trained, params, gradients: params, layersPerSegment: 1 });
   const program = await device.prepare(plans.evaluate);
   feed(device, plans.state, batchFor(model));
   device.run(program);
   const losses = await device.read(plans.state.losses) as Float32Array;
   program.release();
   plans.release();
+  sole.release();
   for (const t of [params, ...uploads]) device.release(t);
   return losses.slice();
 }

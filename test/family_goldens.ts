@@ -117,7 +117,7 @@ async function lastLogits(
   const rows = prompts.flatMap((prompt, i) =>
     prompt.map((token, position) => ({
       ...{ token, position, first: i * length, length: prompt.length },
-      adapter: slot === undefined ? undefined : { bank: banks[0], slot },
+      adapters: slot === undefined ? undefined : [{ bank: banks[0], slot }],
     }))
   );
   const ends = prompts.map((_, i) => prompts.slice(0, i + 1).flat().length - 1);

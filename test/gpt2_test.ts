@@ -75,7 +75,7 @@ async function logitsOf(
   const tokens = Array.from({ length: 12 }, () => prompt).flat();
   const rows = tokens.map((token, position) => ({
     ...{ token, position: position % 100, first: Math.floor(position / 100) * 100 },
-    adapter: slot === undefined ? undefined : { bank: banks[0], slot },
+    adapters: slot === undefined ? undefined : [{ bank: banks[0], slot }],
   }));
   const runner = new Runner(device, model, {
     ...{ banks, maxRows: rows.length, maxOutputs: 1, cacheRows: 400, merging },

@@ -64,7 +64,7 @@ function prompt(bank: Bank, slotOf: (row: number) => number | undefined, count =
       token: r * 7 % 31,
       position: r % 200,
       first: 0,
-      adapter: slot === undefined ? undefined : { bank, slot },
+      adapters: slot === undefined ? undefined : [{ bank, slot }],
     };
   });
 }
@@ -180,7 +180,7 @@ async function openTimed(times: (way: "merged" | "apart") => number, shape = { o
   };
   return {
     merging: new Merging(device, { projections }, { maxRows: 512, mode: "auto" }),
-    adapter: { bank, slot: all },
+    adapters: [{ bank, slot: all }],
     timed: () => plans.size,
     released: () => released.length,
   };
@@ -188,8 +188,8 @@ async function openTimed(times: (way: "merged" | "apart") => number, shape = { o
 
 test("Merging times a shape once for each power of two of rows, and says what is clearly faster", async () => {
   const clock = { merged: 96, apart: 100 };
-  const { merging, adapter, timed, released } = await openTimed((way) => clock[way]);
-  const chosen = async (rows: number): Promise<string[]> => [...await merging.kindsFor(rows, adapter)];
+  const { merging, adapters, timed, released } = await openTimed((way) => clock[way]);
+  const chosen = async (rows: number): Promise<string[]> => [...await merging.kindsFor(rows, adapters)];
   assert.deepEqual(await chosen(256), ["o 1024x128"]);
   assert.equal(timed(), 2);
   assert.equal(released(), 2);
@@ -208,30 +208,30 @@ test("Merging times a shape once for each power of two of rows, and says what is
 
 test("Merging keeps no answer that was timed while a bank's steps changed", async () => {
   let grow = (): void => {};
-  const { merging, adapter, timed } = await openTimed(() => {
+  const { merging, adapters, timed } = await openTimed(() => {
     grow();
     return 1;
   });
   // The first adapter of a linear changes its bank's steps.
   const head = fourierModule({ coefficients: new Float32Array(3), seed: 1, scaling: 1 });
   const modules = new Map([["lm_head", head]]);
-  grow = () => void adapter.bank.load(modules);
-  const { revision } = adapter.bank;
-  await merging.kindsFor(256, adapter);
-  assert.notEqual(adapter.bank.revision, revision);
+  grow = () => void adapters[0].bank.load(modules);
+  const { revision } = adapters[0].bank;
+  await merging.kindsFor(256, adapters);
+  assert.notEqual(adapters[0].bank.revision, revision);
   grow = () => {};
   assert.equal(timed(), 2);
-  await merging.kindsFor(256, adapter);
+  await merging.kindsFor(256, adapters);
   assert.equal(timed(), 4);
-  await merging.kindsFor(256, adapter);
+  await merging.kindsFor(256, adapters);
   assert.equal(timed(), 4);
 });
 
 test("Merging times nothing that fewer rows than inputs, or a short product, could not gain by", async () => {
-  const { merging, adapter, timed } = await openTimed(() => 1);
+  const { merging, adapters, timed } = await openTimed(() => 1);
   assert.equal(merging.mayPay(128), false);
   assert.equal(merging.mayPay(129), true);
-  assert.deepEqual([...await merging.kindsFor(255, adapter)], [], "of 128 rows, as many as inputs");
+  assert.deepEqual([...await merging.kindsFor(255, adapters)], [], "of 128 rows, as many as inputs");
   assert.equal(timed(), 0);
   const short = await openTimed(() => 1, { out: 64, in: 64 });
   assert.equal(short.merging.mayPay(1023), false);
@@ -239,22 +239,37 @@ test("Merging times nothing that fewer rows than inputs, or a short product, cou
 });
 
 test("Merging leaves a projection apart that cannot be timed", async () => {
-  const { merging, adapter, timed } = await openTimed(() => {
+  const { merging, adapters, timed } = await openTimed(() => {
     throw new Error("no clock");
   });
-  assert.deepEqual([...await merging.kindsFor(256, adapter)], []);
-  assert.deepEqual([...await merging.kindsFor(256, adapter)], []);
+  assert.deepEqual([...await merging.kindsFor(256, adapters)], []);
+  assert.deepEqual([...await merging.kindsFor(256, adapters)], []);
   assert.equal(timed(), 2);
 });
 
-test("Merging leaves a method apart that acts after the product", async () => {
+test("Runner merges adapters of two methods at once, which rows have together", async () => {
   const device = cpuDevice();
-  const acting: Method = { ...fourierft, after: () => assert.fail("nothing is run") };
-  for (const [method, kinds] of [[fourierft, 4], [acting, 0]] as const) {
-    const { model, bank, all } = await openTiny(device, { method });
-    const merging = new Merging(device, model, { maxRows: 600, mode: "always" });
-    assert.equal((await merging.kindsFor(600, { bank, slot: all })).size, kinds);
-  }
+  const { model, bank, all, first } = await openTiny(device);
+  const other = await openTiny(device, { method: lora });
+  const banks = [bank, other.bank];
+  const runner = (merging: MergingMode) =>
+    new Runner(device, model, { banks, maxRows: 512, maxOutputs: 4, cacheRows: 512, merging });
+  const [apart, merging] = [runner("never"), runner("always")];
+  const logits = async (slots: readonly (number | undefined)[]) => {
+    const adapters = banks.flatMap((bank, i) => slots[i] === undefined ? [] : [{ bank, slot: slots[i]! }]);
+    // A list of its own for each row: rows are the same by what is in it.
+    const input = prompt(bank, () => undefined).map((row) => ({ ...row, adapters: [...adapters] }));
+    const found = await logitsOf(merging, input);
+    assert.equal(await mergedBy(merging), 8);
+    assert.ok(distance(found, await logitsOf(apart, input)) < 1e-5);
+    assert.equal(await mergedBy(apart), 0);
+    return found;
+  };
+  const both = await logits([all, other.all]);
+  assert.ok(distance(both, await logits([all])) > 1e-2);
+  assert.ok(distance(both, await logits([undefined, other.all])) > 1e-2);
+  assert.ok(distance(both, await logits([first, other.all])) > 1e-2, "one of them adapts every linear");
+  assert.deepEqual(await logits([all, other.all]), both);
 });
 
 test("Merging takes no quantised weights", async () => {

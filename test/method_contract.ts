@@ -13,6 +13,7 @@ import { methods as ownMethods } from "../src/adapters/methods/mod.ts";
 import { loadAdapter, type LoadedAdapter } from "../src/adapters/peft.ts";
 import { type BaseOf, madeReady } from "../src/adapters/ready.ts";
 import type { Device } from "../src/device/device.ts";
+import { MergedProjections } from "../src/engine/merged_projection.ts";
 import { adaptedProjection, ProjectionScratch } from "../src/engine/projection.ts";
 import { uniforms } from "../src/engine/random.ts";
 import type { ReadableFolder } from "../src/folder.ts";
@@ -97,7 +98,7 @@ export function baseOn(
 
 export const shapeOf = (path: string) => linears.find((one) => one.path === path)!.shape;
 
-function folderOf(files: ReadonlyMap<string, Uint8Array>): ReadableFolder {
+export function folderOf(files: ReadonlyMap<string, Uint8Array>): ReadableFolder {
   return {
     open: (name) => Promise.resolve(bytesSource(files.get(name)!)),
     readText: (name) => Promise.resolve(new TextDecoder().decode(files.get(name)!)),
@@ -115,7 +116,7 @@ async function filesOf(
     readonly baseOf: BaseOf;
   },
 ): Promise<Map<string, Uint8Array>> {
-  const given = { n_frequency: 30, scaling: 40, random_loc_seed: seed, r: 3, lora_alpha: 4 };
+  const given = { n_frequency: 30, scaling: 40, random_loc_seed: seed, r: 3, lora_alpha: 4, block_size: 10 };
   const { config, tensors } = files?.(chosen, seed) ??
     await randomFiles(device, method, { linears: chosen, given, random: uniforms(seed), baseOf });
   return adapterFiles(config, tensors);
@@ -219,7 +220,7 @@ export async function mixedRows(
   const placed: Placed[] = [];
   for (const subject of subjects) {
     const bank = new Bank(device, subject.method, { linears, capacity: 3 });
-    for (const [i, adapted] of [[0, 2], [1]].entries()) {
+    for (const [i, adapted] of [[0, 2], [0, 1]].entries()) {
       const adapter = await randomAdapter(device, subject, { adapted, seed: 10 + i, baseOf: base.baseOf });
       placed.push({ bank, slot: bank.load(adapter.modules)!, adapter });
     }
@@ -273,6 +274,30 @@ export async function mergedAndBack(device: Device, base: Base, subject: Subject
   await unmerge(device, linear, weight);
   assert.ok(distance(await device.read(weight), own) < 2e-6);
   device.release(weight);
+}
+
+/** Rows of one adapter by the weight that it is merged into are the same rows with its own steps, biases included. */
+export async function mergedRowsAreTheSame(device: Device, base: Base, subject: Subject): Promise<void> {
+  const bank = new Bank(device, subject.method, { linears, capacity: 2 });
+  const [first, second] = [
+    await randomAdapter(device, subject, { adapted: [0, 2], seed: 14, baseOf: base.baseOf }),
+    await randomAdapter(device, subject, { adapted: [0, 1], seed: 15, baseOf: base.baseOf }),
+  ].map((adapter) => ({ bank, slot: bank.load(adapter.modules)!, adapter }));
+  const rows = 5, x = normals(rows * inSize, uniforms(16)), start = normals(rows * width, uniforms(17));
+  const merged = new MergedProjections(device, { numbers: width * inSize, rows: inSize, outputs: width });
+  // In turn: what one adapter left must not reach the next.
+  for (const placed of [first, second, first]) {
+    for (const before of [undefined, start]) {
+      const row = Array.from({ length: rows }, () => placed);
+      const expected = await projected(device, base, { rows: row, x, before });
+      merged.use([placed]);
+      const y = device.upload(tensor(before ?? new Float32Array(rows * width).fill(NaN), [rows, width]));
+      const io = { x: device.upload(tensor(x, [rows, inSize])), y, rows, accumulate: before ? 1 : 0 };
+      const found = await ran(device, merged.plan(base.projection, io, [bank]), y);
+      assert.ok(distance(found, expected) < 5e-6, `${distance(found, expected)}`);
+    }
+  }
+  bank.release();
 }
 
 /** A slot that another adapter had leaves nothing of it, and a free one nothing at all. */

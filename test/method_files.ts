@@ -47,13 +47,15 @@ function drawn(
 
 /** By the methods' names. */
 export const made: Readonly<Record<string, Made>> = {
-  // Inputs of linears whose path ends with an even number, outputs of the others.
+  // Inputs of every second linear, outputs of the others; which ones depends on the seed.
   IA3: {
     files: (linears, seed) => ({
       config: { peft_type: "IA3" },
       tensors: drawn(
         linears,
-        (shape, path) => ({ ia3_l: /[02468]$/.test(path) ? [1, shape.in] : [shape.out, 1] }),
+        (shape, path) => ({
+          ia3_l: (Number(path.at(-1)) + seed) % 2 === 0 ? [1, shape.in] : [shape.out, 1],
+        }),
         { seed },
       ),
     }),

@@ -38,6 +38,7 @@ import { ether } from "../src/adapters/methods/ether.ts";
 import { vblora } from "../src/adapters/methods/vblora.ts";
 import { vera } from "../src/adapters/methods/vera.ts";
 import type { OptionValue } from "../src/adapters/training.ts";
+import { waveft } from "../src/adapters/methods/waveft.ts";
 import { dequantized } from "./dequantized.ts";
 import { devicesForLongTests } from "./devices.ts";
 import { distance } from "./kernel_contract.ts";
@@ -74,6 +75,8 @@ const folded = [
 ];
 const names = [
   ...["dora", "dora-pattern", "fourierft", "lora"],
+  ...["c3a", "c3a-pattern"],
+  ...["waveft", "waveft-coif1", "waveft-direct", "waveft-proportional", "waveft-sym2"],
   ...["ia3", "ia3-all"],
   ...["road-1", "road-2", "road-4"],
   ...["hra", "hra-gs"],
@@ -125,7 +128,9 @@ async function logitsAfter(
   });
   const rows: Row[] = [], outputs: Output[] = [];
   prompts.forEach(({ prompt, lease }, i) => {
-    prompt.forEach((token, position) => rows.push({ token, position, first: length * i, adapter: lease }));
+    prompt.forEach((token, position) =>
+      rows.push({ token, position, first: length * i, adapters: lease?.placed })
+    );
     outputs.push({ row: rows.length - 1, temperature: 0, topP: 1, topK: 0, uniform: 0 });
   });
   await runner.step(rows, outputs);
@@ -330,7 +335,18 @@ for (const quantize of ["int8", "int4"] as const) {
 }
 
 /** Adapters whose training float64 computed too. */
-const trainedNames = ["dora", "ia3", "vera", "vblora", "lora-xs", "ether-flip", "ether-nb", "etherplus-hh"];
+const trainedNames = [
+  "dora",
+  "ia3",
+  "vera",
+  "c3a",
+  "waveft",
+  "vblora",
+  "lora-xs",
+  "ether-flip",
+  "ether-nb",
+  "etherplus-hh",
+];
 const trainings = new Map(trainedNames.map((name) => [
   name,
   read<{ readonly input_ids: readonly (readonly number[])[]; readonly losses: readonly number[] }>(
@@ -392,7 +408,11 @@ async function learnt(on: Device, { method, options, batch }: {
   const folder = await openFolder(fileURLToPath(new URL("fixtures/training/base", import.meta.url)));
   const config = await readConfig(folder), source = await openWeights(folder, config);
   const model = await loadModel(on, { config, source }).finally(() => source.close());
-  const adapter = createAdapter(layersLinears(model), adapterPlan({ method, options }), uniforms(7));
+  const adapter = createAdapter(
+    layersLinears(model),
+    adapterPlan({ method, options }),
+    uniforms(7),
+  );
   const trainer = await Trainer.open(on, model, { ...adapter, rows: batch.tokens.length });
   const losses: number[] = [];
   for (let i = 0; i < 4; i++) losses.push((await trainer.submit([batch], 0.02)).loss);
@@ -406,6 +426,7 @@ for (const device of await devicesForLongTests()) {
     [ia3, {}],
     [vera, { r: 2 }],
     [vblora, { r: 2, numVectors: 9, vectorLength: 8 }],
+    [waveft, { nFrequency: 40 }],
     [ether, { Htype: "etherplusHH", nb: 2 }],
   ] as const;
   for (const [method, options] of subjects) {

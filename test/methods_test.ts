@@ -9,6 +9,8 @@ import { widen } from "../kernels/half.ts";
 import { deltaOf } from "../src/adapters/apply.ts";
 import { methodOf } from "../src/adapters/method_list.ts";
 import { phasesOf } from "../src/adapters/bank.ts";
+import type { LinearShape } from "../src/adapters/method.ts";
+import { c3a } from "../src/adapters/methods/c3a.ts";
 import { dora } from "../src/adapters/methods/dora.ts";
 import { ether } from "../src/adapters/methods/ether.ts";
 import { lora } from "../src/adapters/methods/lora.ts";
@@ -27,6 +29,7 @@ import {
   filesGiveItBack,
   linears,
   mergedAndBack,
+  mergedRowsAreTheSame,
   mixedRows,
   randomAdapter,
   refuses,
@@ -46,6 +49,8 @@ const subjects: readonly Subject[] = [
       method === dora
         // The norms are constants in the backward: A and B have the gradients of PEFT, which fixtures hold.
         ? { method, constantIn: [".lora_A.weight", ".lora_B.weight"] }
+        : method === c3a
+        ? { method, takes: ({ out }: LinearShape) => out % 10 === 0 }
         : { method, ...made[method.name], curved: method === ether || method === svft }
     ),
   ...foldedSubjects,
@@ -94,6 +99,9 @@ for (const subject of subjects) {
   test(`${name}: what is merged is W + dW, and can be taken out again`, async () => {
     await mergedAndBack(device, baseOn(device), subject);
   });
+  test(`${name}: rows by the merged weight are the rows with its own steps`, async () => {
+    await mergedRowsAreTheSame(device, baseOn(device), subject);
+  });
   test(`${name}: a slot that was freed leaves nothing`, async () => {
     await slotsLeaveNothing(device, baseOn(device), subject);
   });
@@ -111,7 +119,7 @@ for (const subject of subjects) {
 
 const tinyBase = fileURLToPath(new URL("fixtures/methods/base", import.meta.url));
 /** Options of new adapters that suit so small a model. */
-const small = { n_frequency: 100, r: 4, num_vectors: 24, vector_length: 8 };
+const small = { n_frequency: 100, r: 4, num_vectors: 24, vector_length: 8, block_size: 16 };
 for (const method of trainableMethods(exported)) {
   test(`${method.name}: a new adapter learns, and goes on where a run stopped`, async () => {
     const given = Object.entries(small).filter(([field]) => field in method.training.options);

@@ -315,7 +315,11 @@ test("Runner: a plan has steps of own parameters only where a row's adapter has 
   async function kernelsOf(leases: readonly (Lease | undefined)[]): Promise<string[]> {
     plans.length = 0;
     await runner.step(
-      leases.map((adapter, i) => ({ token: i + 1, position: 0, first: 4 * i, adapter })),
+      leases.map((lease, i) => ({
+        ...{ token: i + 1, position: 0, first: 4 * i },
+        adapters: lease?.placed,
+        own: lease?.own,
+      })),
       leases.map((_, row) => ({ row, temperature: 0, topP: 1, topK: 0, uniform: 0 })),
     );
     return plans.flat().map(({ kernel }) => kernel.name);
@@ -381,7 +385,11 @@ test("AdapterRegistry: a slot that was freed leaves nothing of its adapter's own
       cacheRows: 4,
     });
     await runner.step(
-      [3, 77].map((token, position) => ({ token, position, first: 0, adapter: lease })),
+      [3, 77].map((token, position) => ({
+        ...{ token, position, first: 0 },
+        adapters: lease.placed,
+        own: lease.own,
+      })),
       [{ row: 1, temperature: 0, topP: 1, topK: 0, uniform: 0 }],
     );
     lease.release();

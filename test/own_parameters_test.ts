@@ -114,7 +114,8 @@ async function logitsAfter(
   });
   const rows: Row[] = [], outputs: Output[] = [];
   asked.forEach(({ prompt, lease }, i) => {
-    prompt.forEach((token, position) => rows.push({ token, position, first: length * i, adapter: lease }));
+    const held = { adapters: lease?.placed, own: lease?.own };
+    prompt.forEach((token, position) => rows.push({ token, position, first: length * i, ...held }));
     outputs.push({ row: rows.length - 1, temperature: 0, topP: 1, topK: 0, uniform: 0 });
   });
   await runner.step(rows, outputs);

@@ -1,10 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { cpuDevice, type Device, openModel, perplexity, type PerplexityOptions } from "../mod.ts";
+import {
+  cpuDevice,
+  type Device,
+  type OpenModel,
+  openModel,
+  perplexity,
+  type PerplexityOptions,
+} from "../mod.ts";
 import { openAdapterStore, openFolder } from "../src/runtime/mod.ts";
 
-const path = (name: string): string => fileURLToPath(new URL(`../examples/demo/${name}`, import.meta.url));
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+const path = (name: string): string => here(`../examples/demo/${name}`);
+const method = (name: string): string => here(`fixtures/methods/${name}`);
 const content = "And the king said unto the woman, What aileth thee? And she answered him.";
 
 /** Tokens of a sequence; the text has more, and no multiple of it. */
@@ -21,12 +30,16 @@ async function told(device: Device, options: Partial<PerplexityOptions> = {}) {
 
 /** The mean loss by the log-probabilities that the engine gives, a request for each sequence. */
 async function lossByRequests(device: Device, options: { adapter?: string; quantize?: "int4" }) {
-  const { engine, tokenizer } = await openModel(device, {
+  const opened = await openModel(device, {
     folder: await openFolder(path("base")),
     adapters: await openAdapterStore(path("adapters")),
     quantize: options.quantize,
     maxModelLen: 2 * contextLength,
   });
+  return await lossOf(opened, options.adapter);
+}
+
+async function lossOf({ engine, tokenizer }: Pick<OpenModel, "engine" | "tokenizer">, adapter?: string) {
   const [end] = tokenizer.eosTokenIds;
   const tokens = [...tokenizer.encode(content), end];
   const losses: number[] = [];
@@ -36,7 +49,7 @@ async function lossByRequests(device: Device, options: { adapter?: string; quant
     const sampling = { temperature: 0, topP: 1, topK: 0 };
     const request = {
       promptTokenIds,
-      adapter: options.adapter,
+      adapter,
       maxTokens: 1,
       sampling,
       promptLogprobs: true,
@@ -64,6 +77,34 @@ test("perplexity is that of the log-probabilities that requests get, with an ada
     assert.ok(Math.abs(found.loss - expected.loss) <= 1e-4, `${what}: ${found.loss}, not ${expected.loss}`);
     assert.equal(found.perplexity, Math.exp(found.loss));
     assert.equal(found.data.documents, 1);
+  }
+});
+
+/** An adapter of each method, some of them in several forms. */
+const everyMethod = [
+  ...["fourierft", "lora", "dora", "vblora", "lora-xs", "vera", "vera-seed", "adalora", "delora", "tinylora"],
+  ...["miss", "ia3", "ia3-all", "road-1", "road-4", "hra", "oft", "boft", "ether", "etherplus-hh"],
+];
+
+test("perplexity takes adapters of every method, and tells what requests get", async () => {
+  const device = cpuDevice();
+  const opened = await openModel(device, {
+    folder: await openFolder(method("base")),
+    adapters: await openAdapterStore(method("")),
+    maxModelLen: 2 * contextLength,
+  });
+  const plain = await lossOf(opened);
+  for (const name of everyMethod) {
+    const found = await perplexity(device, {
+      folder: await openFolder(method("base")),
+      data: { content },
+      contextLength,
+      adapter: await openFolder(method(name)),
+    });
+    const expected = await lossOf(opened, name);
+    assert.equal(found.targetCount, expected.count, name);
+    assert.ok(Math.abs(found.loss - expected.loss) <= 1e-5, `${name}: ${found.loss}, not ${expected.loss}`);
+    assert.ok(Math.abs(found.loss - plain.loss) > 1e-3, `${name} changes nothing`);
   }
 });
 

@@ -94,7 +94,7 @@ test("Runner makes the demo model's plans: new tokens, a prompt, and a part of o
   assert.ok(bytes() - before <= 2_042_384, `${bytes() - before} bytes`);
   const row = (first: number, position: number): Row => ({
     ...{ token: 5 + position, position, first },
-    adapter: { bank, slot },
+    adapters: [{ bank, slot }],
   });
   const output = (at: number): Output => ({ row: at, ...greedy });
   await runner.step([row(0, 0), row(64, 0)], [output(0), output(1)]);

@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { cpuDevice, openModel } from "../mod.ts";
 import { openFolder } from "../src/runtime/mod.ts";
 import { Bank } from "../src/adapters/bank.ts";
+import { fourierft, fourierModule } from "../src/adapters/methods/fourierft.ts";
 import { lora } from "../src/adapters/methods/lora.ts";
 import type { Device } from "../src/device/device.ts";
 import { uniforms } from "../src/engine/random.ts";
@@ -24,13 +25,13 @@ async function openRunner(device: Device) {
   const made = newModule(lora, shape, { r: 2 }, random);
   const values = Float32Array.from(made.pack(shape).values, () => random() - 0.5);
   const slot = bank.load(new Map([[path, { ...made, pack: (of) => ({ ...made.pack(of), values }) }]]))!;
-  return { runner: new Runner(device, model, { ...sizes, banks: [bank] }), adapter: { bank, slot } };
+  return { runner: new Runner(device, model, { ...sizes, banks: [bank] }), adapters: [{ bank, slot }] };
 }
 
 type Opened = Awaited<ReturnType<typeof openRunner>>;
 
 /** Steps of `counts` rows: rows of three sequences in turn, every second adapted, every other row an output. */
-async function results({ runner, adapter }: Opened, counts: readonly number[]): Promise<number[][]> {
+async function results({ runner, adapters }: Opened, counts: readonly number[]): Promise<number[][]> {
   const lengths = [0, 0, 0];
   const found: number[][] = [];
   let token = 1;
@@ -39,7 +40,7 @@ async function results({ runner, adapter }: Opened, counts: readonly number[]): 
       token: token = token * 7 % 31,
       position: lengths[r % 3]++,
       first: 16 * (r % 3),
-      adapter: r % 2 === 0 ? adapter : undefined,
+      adapters: r % 2 === 0 ? adapters : undefined,
     }));
     const outputs: Output[] = rows.flatMap((_, row) =>
       row % 2 === 0 ? [{ row, temperature: 1, topP: 1, topK: 0, uniform: 0.3 }] : []
@@ -89,6 +90,41 @@ async function calls<T extends object>(
   for (const name of names) delete of[name];
   return counts;
 }
+
+test("Runner.step sends the slots of the banks that its rows use, and no others", async () => {
+  const cpu = cpuDevice(), sent: number[] = [];
+  const device: Device = {
+    ...cpu,
+    write(target, data, at) {
+      sent.push(data.length);
+      cpu.write(target, data, at);
+    },
+  };
+  const folder = await openFolder(fileURLToPath(new URL("fixtures/tiny/llama", import.meta.url)));
+  const { model } = await openModel(device, { folder, engine: { maxSequences: 1 } });
+  const options = { linears: model.linears, capacity: 2 };
+  const banks = Array.from(
+    { length: 5 },
+    (_, i) => new Bank(device, { ...fourierft, name: `FourierFT ${i}` }, options),
+  );
+  const module = fourierModule({ coefficients: Float32Array.of(1, 2), seed: 1, scaling: 3 });
+  const placed = banks.map((bank) => {
+    return { bank, slot: bank.load(new Map([[model.linears[0].path, module]]))! };
+  });
+  const runner = new Runner(device, model, { banks, maxRows: 100, maxOutputs: 70, cacheRows: 100 });
+  const step = async (...chosen: number[]): Promise<number> => {
+    sent.length = 0;
+    const adapters = chosen.map((i) => placed[i]);
+    await runner.step([{ token: 1, position: 0, first: 0, adapters }], []);
+    assert.equal(sent.length, 1);
+    return sent[0];
+  };
+  const none = await step();
+  // 100 rows and 70 outputs, each from a multiple of 64 words on.
+  assert.equal(await step(3), none + 256);
+  assert.equal(await step(0, 4), none + 512);
+  assert.equal(await step(0, 1, 2, 3, 4), none + 5 * 256);
+});
 
 test("Runner.step of a size it had makes nothing on a GPU: one write, one submit", onGpu, async () => {
   const device = await testGpu();

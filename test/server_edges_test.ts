@@ -70,7 +70,6 @@ const asking: Readonly<Record<Route | "both", Readonly<Record<string, readonly u
     priority: [1],
     kv_transfer_params: [{ a: 1 }],
     vllm_xargs: [{ a: 1 }],
-    adapters: [["a"]],
     lora: [["a"]],
     models: [["a"]],
   },

@@ -504,7 +504,12 @@ const refusals: [string, unknown, string | null, RegExp][] = [
   ["/v1/completions", { ...completion, repetition_penalty: 1.1 }, "repetition_penalty", /not supported/],
   ["/v1/completions", { ...completion, min_p: 0.1 }, "min_p", /not supported/],
   ["/v1/completions", { ...completion, ignore_eos: 1 }, "ignore_eos", /boolean/],
-  ["/v1/completions", { ...completion, adapters: [{ id: "kjv", scale: 1 }] }, "adapters", /not supported/],
+  [
+    "/v1/completions",
+    { ...completion, adapters: [{ id: "kjv", scale: 2e3 }] },
+    "adapters[0].scale",
+    /<=1000/,
+  ],
   ["/v1/completions", { ...completion, temprature: 0 }, "temprature", /no such field/],
   ["/v1/completions", { ...completion, messages: user }, "messages", /no such field/],
   ["/v1/completions", '{"model":"org/demo","prompt":"a","__proto__":{}}', "__proto__", /no such field/],

@@ -28,10 +28,15 @@ const golden = JSON.parse(readFileSync(roundTripFixture("golden.json"), "utf8"))
   readonly corpus: string;
   readonly arguments: Readonly<Record<string, readonly string[]>>;
   readonly text: string;
-  /** Of `text`, with adapters that PEFT trained. */
+  /** Of `text`, with adapters that PEFT made. */
   readonly losses: Readonly<Record<string, number>>;
 };
-const methods = ["fourierft", "lora"] as const;
+const methods = ["fourierft", "lora", "c3a", "waveft"] as const;
+/** An adapter that PEFT made: by training, or of random numbers. */
+const byPeft = (method: typeof methods[number]): string =>
+  method === "fourierft" || method === "lora"
+    ? trainingFixture(`${method}/trained`)
+    : roundTripFixture(`${method}-by-peft`);
 const contextLength = golden.text.split(" ").length;
 
 /** The tiny base with a tokenizer. */
@@ -64,7 +69,12 @@ async function promptLogits(
 ): Promise<number[]> {
   const sizes = { maxRows: 16, maxOutputs: 16, cacheRows: 32 };
   const runner = new Runner(device, model, { banks: registry.banks, ...sizes });
-  const rows = golden.prompt.map((token, position) => ({ token, position, first: 0, adapter: lease }));
+  const rows = golden.prompt.map((token, position) => ({
+    token,
+    position,
+    first: 0,
+    adapters: lease?.placed,
+  }));
   await runner.step(rows, rows.map((_, row) => ({ row, temperature: 0, topP: 1, topK: 0, uniform: 0 })));
   const logits: number[] = [];
   for (const row of rows.keys()) logits.push(...await runner.logits(row));
@@ -91,12 +101,12 @@ for (const device of devices) {
   });
 
   for (const method of methods) {
-    test(`train on ${device.kind}: ${method} that PEFT trained goes on from PEFT's loss`, async () => {
+    test(`train on ${device.kind}: ${method} that PEFT made goes on from PEFT's loss`, async () => {
       const losses: number[] = [];
       await train(device, {
         folder: await baseFolder(),
         data: { content: golden.text },
-        adapter: { init: await loadAdapter(await openFolder(trainingFixture(`${method}/trained`))) },
+        adapter: { init: await loadAdapter(await openFolder(byPeft(method))) },
         steps: 1,
         batchSize: 1,
         contextLength,
@@ -129,13 +139,15 @@ test("train writes the adapters that PEFT was asked about", async () => {
   });
 });
 
-test("train --init goes on with an adapter that PEFT trained, from PEFT's loss, and keeps its config", async () => {
+test("train --init goes on with an adapter that PEFT made, from PEFT's loss, and keeps its config", async () => {
   await withTinyModel(async (folder) => {
     for (const method of methods) {
-      const [init, out] = [trainingFixture(`${method}/trained`), join(folder, method)];
+      const [init, out] = [byPeft(method), join(folder, method)];
       const run = [...await tinyRun(folder, golden.text), "--steps", "8", "--init", init, "--out", out];
       const sizes = ["--batch-size", "1", "--context-length", String(contextLength)];
-      const { code, stderr } = await ended(start([...run, ...sizes, "--lr", "0.01"]));
+      const { code, stderr } = await ended(
+        start([...run, ...sizes, "--lr", method === "c3a" ? "0.1" : "0.01"]),
+      );
       assert.equal(code, 0, stderr);
       const losses = [...stderr.matchAll(/^step \d+\/8: loss ([\d.]+)/gm)].map(([, loss]) => Number(loss));
       assert.equal(losses.length, 8);

@@ -10,6 +10,9 @@ import { addTransposedCases } from "./add_transposed.ts";
 import { attentionCases } from "./attention.ts";
 import { causalAttentionCases } from "./causal_attention.ts";
 import { causalAttentionBackwardCases } from "./causal_attention_backward.ts";
+import { circulantGradientCases } from "./circulant_gradient.ts";
+import { circulantLinearCases } from "./circulant_linear.ts";
+import { circulantSpectraOfCases } from "./circulant_spectra.ts";
 import { clipFactorCases } from "./clip_factor.ts";
 import { crossEntropyHeadCases } from "./cross_entropy_head.ts";
 import { crossEntropyLossCases } from "./cross_entropy_loss.ts";
@@ -65,6 +68,8 @@ import { svftLinearCases } from "./svft_linear.ts";
 import { svftProductCases } from "./svft_product.ts";
 import { takeColumnsCases } from "./take_columns.ts";
 import { takeColumnsBackwardCases } from "./take_columns_backward.ts";
+import { waveletGradientCases } from "./wavelet_gradient.ts";
+import { waveletLinearCases } from "./wavelet_linear.ts";
 import { blockDiagonalBackwardCases } from "./block_diagonal_backward.ts";
 import { blockDiagonalCases } from "./block_diagonal.ts";
 import { ownBlocksCases } from "./own_blocks.ts";
@@ -103,6 +108,9 @@ const ofOthers: readonly KernelCases[] = [
   attentionCases,
   causalAttentionCases,
   causalAttentionBackwardCases,
+  circulantGradientCases,
+  circulantLinearCases,
+  circulantSpectraOfCases,
   clipFactorCases,
   embeddingCases,
   exchangeCases,
@@ -152,6 +160,8 @@ const ofOthers: readonly KernelCases[] = [
   svftProductCases,
   takeColumnsCases,
   takeColumnsBackwardCases,
+  waveletGradientCases,
+  waveletLinearCases,
   blockDiagonalBackwardCases,
   blockDiagonalCases,
   ownBlocksCases,

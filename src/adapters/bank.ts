@@ -1,18 +1,16 @@
 /**
  * The adapters of one method that are on a device: a slot each, found by the kernels through a table of records.
  *
- * Their numbers lie in several tensors, so that no buffer's limit is met early: linears of one step have to share theirs,
- * and are neighbours of one input size, so every run of such neighbours has a tensor of its own.
- *
  * @module
  */
 import { bitsOf, recordWords } from "../../kernels/record.ts";
 import type { Device } from "../device/device.ts";
 import type { Step } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";
-import { Arena } from "./arena.ts";
+import type { Arena } from "./arena.ts";
+import { BankMemory } from "./bank_memory.ts";
 import type { AdapterModule, BankTensors, LinearShape, Method, Packed, Phase } from "./method.ts";
-import { type SharedTable, SharedTables } from "./shared_tables.ts";
+import type { SharedTable, SharedTables } from "./shared_tables.ts";
 
 /** A linear layer that adapters may adapt. */
 export interface Linear {
@@ -24,6 +22,12 @@ export interface Linear {
 export interface LinearGroup {
   readonly first: number;
   readonly count: number;
+}
+
+/** Where an adapter is on a device. */
+export interface Placed {
+  readonly bank: Bank;
+  readonly slot: number;
 }
 
 /** What an adapter has in an arena. */
@@ -51,22 +55,6 @@ interface Part {
   }[];
 }
 
-/** One arena for each run of linears of one input size, by linear. */
-function arenasOf(device: Device, linears: readonly Linear[]): Arena[] {
-  const arenas: Arena[] = [];
-  linears.forEach(({ shape }, i) => {
-    const joins = i > 0 && shape.in === linears[i - 1].shape.in;
-    arenas.push(joins ? arenas[i - 1] : new Arena(device, "float32"));
-  });
-  return arenas;
-}
-
-/** Where the tables of each arena's linears lie: together, or apart. */
-function tablesOf(device: Device, arenas: readonly Arena[], apart: boolean): Map<Arena, SharedTables> {
-  const together = apart ? undefined : new SharedTables(device);
-  return new Map([...new Set(arenas)].map((arena) => [arena, together ?? new SharedTables(device)]));
-}
-
 /** Modules' values one after the other. */
 function joined({ modules }: Part): Float32Array {
   const values = new Float32Array(modules.reduce((sum, { packed }) => sum + packed.values.length, 0));
@@ -83,14 +71,9 @@ export function phasesOf(method: Method): Phase[] {
   return (["before", "beside", "after"] as const).filter((phase) => method[phase] !== undefined);
 }
 
-/** Slots for adapters of one method over a fixed list of linears. */
+/** Slots for adapters of one method over a fixed list of linears. It takes no memory of the device before the first adapter. */
 export class Bank {
-  /** Of each linear; some are the same. */
-  readonly #values: readonly Arena[];
-  readonly #arenas: readonly Arena[];
-  /** By the arena of a linear's values. */
-  readonly #tables: ReadonlyMap<Arena, SharedTables>;
-  readonly #records: Tensor;
+  #made: BankMemory | undefined;
   readonly #residents = new Map<number, Resident>();
   readonly #freeSlots: number[];
   readonly #numbers: ReadonlyMap<string, number>;
@@ -107,13 +90,16 @@ export class Bank {
     private readonly options: { readonly linears: readonly Linear[]; readonly capacity: number },
   ) {
     const { linears, capacity } = options;
-    this.#values = arenasOf(device, linears);
-    this.#tables = tablesOf(device, this.#values, method.tablesApart ?? false);
-    const tables = [...this.#tables.values()].map(({ arena }) => arena);
-    this.#arenas = [...new Set([...this.#values, ...tables])];
-    this.#records = device.alloc([linears.length, capacity, recordWords], "uint32");
     this.#freeSlots = Array.from({ length: capacity }, (_, i) => capacity - 1 - i);
     this.#numbers = new Map(linears.map(({ path }, i) => [path, i]));
+  }
+
+  /** The bank's tensors, made when they are first needed. */
+  get #memory(): BankMemory {
+    return this.#made ??= new BankMemory(this.device, {
+      ...this.options,
+      tablesApart: this.method.tablesApart ?? false,
+    });
   }
 
   /** Adapters resident now. */
@@ -138,7 +124,7 @@ export class Bank {
   /** Changes when steps do: a tensor was replaced, or more linears are adapted. Plans of an older revision are stale. */
   get revision(): number {
     const adapted = Object.values(this.#adapted).reduce((sum, { size }) => sum + size, 0);
-    return this.#arenas.reduce((sum, { generation }) => sum + generation, adapted);
+    return adapted + (this.#made?.generations ?? 0);
   }
 
   /**
@@ -203,8 +189,7 @@ export class Bank {
   }
 
   release(): void {
-    for (const arena of this.#arenas) arena.release();
-    this.device.release(this.#records);
+    this.#made?.release();
   }
 
   #tensors({ first, count }: LinearGroup, { slots, rows }: Pick<BankTensors, "slots" | "rows">): BankTensors {
@@ -217,12 +202,13 @@ export class Bank {
         } in one step: up to three may share one`,
       );
     }
+    const { records, tables, values } = this.#memory;
     return {
       slots,
       rows,
-      records: this.#records,
-      tables: this.#tables.get(this.#values[first])!.tensor,
-      values: this.#values[first].tensor,
+      records,
+      tables: tables.get(values[first])!.tensor,
+      values: values[first].tensor,
       in: inFeatures,
       outs: [out, second?.out ?? 0, third?.out ?? 0],
       linear: first,
@@ -236,8 +222,8 @@ export class Bank {
     for (const [path, module] of modules) {
       const linear = this.#numbers.get(path)!;
       const packed = module.pack(this.options.linears[linear].shape);
-      const arena = this.#values[linear];
-      const part = parts.get(arena) ?? { arena, shared: this.#tables.get(arena)!, modules: [] };
+      const arena = this.#memory.values[linear];
+      const part = parts.get(arena) ?? { arena, shared: this.#memory.tables.get(arena)!, modules: [] };
       part.modules.push({ linear, packed, phases: module.phases ?? phasesOf(this.method) });
       parts.set(arena, part);
     }
@@ -287,6 +273,6 @@ export class Bank {
 
   #writeRecord(linear: number, slot: number, words: readonly number[]): void {
     const at = (linear * this.options.capacity + slot) * recordWords;
-    this.device.write(this.#records, new Uint32Array(words), at);
+    this.device.write(this.#memory.records, new Uint32Array(words), at);
   }
 }

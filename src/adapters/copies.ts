@@ -49,15 +49,21 @@ export async function withoutCopies<A extends Partial<Pick<LoadedAdapter, "copie
 }
 
 /**
- * Refuses an adapter that changes more than linears.
+ * Refuses an adapter that changes more than linears' weights.
  *
  * @param doing What only linears can be used for, e.g. `train`.
- * @throws ConfigError that names a tensor.
+ * @throws ConfigError that names a tensor, or a module.
  */
-export function linearsAlone<A extends Partial<Pick<LoadedAdapter, "replacements">>>(
+export function linearsAlone<A extends Partial<Pick<LoadedAdapter, "modules" | "replacements">>>(
   adapter: A,
   doing: string,
 ): A {
+  for (const [path, { bias }] of adapter.modules ?? []) {
+    if (!bias) continue;
+    throw new ConfigError(
+      `Cannot ${doing} an adapter whose module "${path}" has a bias: only adapters without biases can be used so`,
+    );
+  }
   const [first] = adapter.replacements ?? [];
   if (!first) return adapter;
   throw new ConfigError(

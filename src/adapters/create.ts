@@ -90,6 +90,26 @@ export interface SvftOptions {
   readonly pattern?: "banded" | "random";
 }
 
+/** What a C3A adapter is made with. */
+export interface C3aOptions {
+  /** Elements of a circulant block, which divide the inputs and outputs of every target module; default 256. */
+  readonly blockSize?: number;
+}
+
+/** What a WaveFT adapter is made with. */
+export interface WaveftOptions {
+  /** Coefficients a module, or all there are; default 2592. */
+  readonly nFrequency?: number;
+  /** Default 25. */
+  readonly scaling?: number;
+  /** Seed of the coefficients' places; default 777. */
+  readonly randomLocSeed?: number;
+  /** Name of a wavelet, of `waveletNames` in `fourierft/kernels`; default `db1`. */
+  readonly waveletFamily?: string;
+  /** Whether coefficients are a wavelet's, as by default, or dW's own elements. */
+  readonly useIdwt?: boolean;
+}
+
 /** A new adapter of a method, maybe one of the caller's own. */
 export interface OwnAdapter {
   readonly method: Method;
@@ -111,6 +131,8 @@ export type NewAdapter =
     | { readonly peftType: "VBLORA" } & VbLoraOptions
     | { readonly peftType: "ETHER" } & EtherOptions
     | { readonly peftType: "SVFT" } & SvftOptions
+    | { readonly peftType: "C3A" } & C3aOptions
+    | { readonly peftType: "WAVEFT" } & WaveftOptions
     | OwnAdapter
   );
 

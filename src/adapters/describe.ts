@@ -25,6 +25,8 @@ export interface AdapterFacts {
   /** Bytes of config and weights together. */
   readonly sizeBytes: number;
   readonly digest?: string;
+  /** Whether it has biases, norms, embeddings or heads of its own; known once it was checked against a base. */
+  readonly hasOwn?: boolean;
 }
 
 /**

@@ -84,8 +84,8 @@ export class Entry {
 
   async #readOnce(): Promise<LoadedAdapter> {
     const adapter = await this.deps.read();
-    const { method, sizeBytes, digest } = adapter;
-    this.#facts = { method, sizeBytes, digest };
+    const { method, sizeBytes, digest, own } = adapter;
+    this.#facts = { method, sizeBytes, digest, hasOwn: own !== undefined };
     this.#failure = undefined;
     this.#adapter = new WeakRef(adapter);
     return adapter;

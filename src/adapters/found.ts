@@ -3,19 +3,37 @@
  *
  * @module
  */
-import type { Bank } from "./bank.ts";
-import type { OwnBank } from "./own_bank.ts";
 import type { Entry } from "./entry.ts";
 import type { LoadedAdapter } from "./peft.ts";
-import type { Lease, Residents } from "./residents.ts";
+import type { FullBank, Holding, Lease, Residents } from "./residents.ts";
+
+/** What a request's adapters are between their names and the device. */
+export interface Found {
+  /** The adapter's name, or a sum of names. */
+  readonly id: string;
+  /** Whether something has to be read before it can be held. */
+  readonly needsReading: boolean;
+  /** Reads what is needed; throws for what cannot be used. */
+  read(): Promise<void>;
+  /**
+   * Holds everything on the device, or nothing: `unread` when it has to be read first, `full` while what is in use takes
+   * all the room.
+   *
+   * @param full Banks known to be full: nothing is put into them. Those found to be are added.
+   * @throws ConfigError where no base model is loaded; RangeError when it is too large for the device even alone.
+   */
+  hold(full?: Set<FullBank>): Holding | "unread" | "full";
+  /** What to say where it is full. */
+  whyFull(): string;
+}
 
 /** One version of an adapter, for one user; what was read is kept for as long as this is. */
-export class FoundAdapter {
+export class FoundAdapter implements Found {
   #adapter: LoadedAdapter | undefined;
   /** How many releases there had been when there was no room. */
   #fullAt = -1;
   /** The bank that had no room. */
-  #full: Bank | OwnBank | undefined;
+  #full: FullBank | undefined;
 
   /** @param id The adapter's name. */
   constructor(readonly id: string, private readonly entry: Entry, private readonly residents: Residents) {}
@@ -46,7 +64,7 @@ export class FoundAdapter {
    * @param full Banks known to be full: nothing is put into them. Those found to be are added.
    * @throws ConfigError where no base model is loaded; RangeError when it is too large for the device even alone.
    */
-  hold(full?: Set<Bank | OwnBank>): Lease | "unread" | "full" {
+  hold(full?: Set<FullBank>): Lease | "unread" | "full" {
     const digest = this.#digest;
     const held = digest === undefined ? undefined : this.residents.hold(this.id, digest);
     if (held) return held;
@@ -70,12 +88,6 @@ export class FoundAdapter {
 
   /** What to say where it is full. */
   whyFull(): string {
-    const bank = this.#full ?? this.residents.bankOf(this.id, this.#adapter!), { size } = bank;
-    if (!("method" in bank)) {
-      return `Cannot load adapter "${this.id}": ${size} adapters in use that have biases, norms, embeddings or heads of their ` +
-        "own take all slots or all the room";
-    }
-    const { method } = bank;
-    return `Cannot load adapter "${this.id}": ${size} ${method.peftType} adapters in use take all slots or all the room`;
+    return this.residents.whyFull(`adapter "${this.id}"`, this.#full!);
   }
 }

@@ -148,6 +148,18 @@ export interface ReadyIo {
   readonly workspace: Workspace;
 }
 
+/** The factors of one linear: dW = scale B A. */
+export interface Factors {
+  /** (rank, in), row-major. */
+  readonly a: Float32Array;
+  /** (out, rank), row-major. */
+  readonly b: Float32Array;
+  readonly rank: number;
+  readonly in: number;
+  readonly out: number;
+  readonly scale: number;
+}
+
 /** One adapted module, as its method read it; only the method looks inside. */
 export interface AdapterModule {
   /** Trained numbers. */
@@ -184,10 +196,28 @@ export interface AdapterModule {
    * be trained.
    */
   trainable?(shape: LinearShape, upload: (t: HostTensor) => Tensor): TrainableModule;
-  /** The frequencies and coefficients of a spectral method, for pictures; absent for others. */
+  /**
+   * The places (u, v) and coefficients c of a method whose dW is a transform; absent for others. FourierFT's dW is the real
+   * part of their unscaled inverse transform, times `scale`.
+   */
   spectrum?(
     shape: LinearShape,
-  ): { readonly u: Uint32Array; readonly v: Uint32Array; readonly c: Float32Array };
+  ): {
+    readonly u: Uint32Array;
+    readonly v: Uint32Array;
+    readonly c: Float32Array;
+    readonly scale: number;
+  };
+  /** The coefficients of a spectral method as its file has them; absent where no file could. */
+  readonly coefficients?: Float32Array;
+  /** The factors of dW = scale B A, for methods that are served as such; absent for others. */
+  factors?(shape: LinearShape): Factors;
+}
+
+/** A module of a sum, and what its dW is multiplied by. */
+export interface Term {
+  readonly module: AdapterModule;
+  readonly scale: number;
 }
 
 /** What the table of methods (docs/methods.md) says of a method that its code cannot tell; sizes are out, in, r and so on. */
@@ -250,6 +280,11 @@ export interface Method {
   readonly tablesApart?: boolean;
   /** Changes each row's x before the product. */
   before?(bank: BeforeStep): Step;
+  /**
+   * A module whose dW is the sum of the terms' dW, each times its scale, for a linear of this shape. All are of this method.
+   * Without it no two adapters of the method can be added up, and none has a scale other than 1.
+   */
+  sum?(terms: readonly Term[], shape: LinearShape): AdapterModule;
   /** `y += x dW^T` of each row's adapter, for each linear in its columns of y. */
   beside?(bank: BesideStep): Step;
   /** Changes each row's product. Rows that also go to a residual meet it later. */

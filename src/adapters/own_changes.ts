@@ -9,6 +9,7 @@
 import { widen } from "../../kernels/half.ts";
 import { ConfigError } from "../errors.ts";
 import { elements, type HostTensor, type Tensor } from "../tensor.ts";
+import { isSum } from "./alone.ts";
 import type { AdapterModule, Method } from "./method.ts";
 import { checkReach } from "./numbers.ts";
 import type { Parameter } from "./parameters.ts";
@@ -50,6 +51,7 @@ export interface OwnBase {
 export interface OwnParts {
   readonly method: Method;
   readonly config: Readonly<Record<string, unknown>>;
+  /** As they were read: what they need of the base shows. */
   readonly modules: ReadonlyMap<string, AdapterModule>;
   readonly replacements: Replacements;
 }
@@ -164,10 +166,11 @@ export function withTiedHeads(
   return all;
 }
 
-/** A method that acts on the product of a weight would have to know the adapter's own. */
+/** A method that acts on the product of a weight, or is made with that weight, would have to know the adapter's own. */
 function checkModule({ method, modules }: OwnParts, { kind, name }: Parameter): void {
   const path = name.replace(/\.weight$/, "");
-  if (kind !== "head" || !modules.has(path) || (!method.before && !method.after)) return;
+  const module = kind === "head" ? modules.get(path) : undefined;
+  if (!module || (isSum(method) && !module.ready)) return;
   throw new ConfigError(
     `Cannot use adapter module "${path}" together with the adapter's own "${name}": ${method.name} depends on that weight`,
   );

@@ -14,7 +14,9 @@ import { type AdaptedLinear, applyModule, deltaOf } from "./apply.ts";
 import type { Bank, Linear } from "./bank.ts";
 import { Catalog, type Listed } from "./catalog.ts";
 import { type CopyFault, withoutCopies } from "./copies.ts";
-import { FoundAdapter } from "./found.ts";
+import { type AdapterTerm, checkedTerms } from "./combination.ts";
+import { type Found, FoundAdapter } from "./found.ts";
+import { FoundCombination } from "./found_combination.ts";
 import type { AdapterModule, LinearShape } from "./method.ts";
 import { methods as everyMethod } from "./methods/mod.ts";
 import { normalName } from "./names.ts";
@@ -23,12 +25,13 @@ import { type OwnBase, ownChanges, readOnce } from "./own_changes.ts";
 import type { Parameter } from "./parameters.ts";
 import type { LoadedAdapter, LoadOptions } from "./peft.ts";
 import { type BaseOf, madeReady } from "./ready.ts";
-import { type Lease, Residents } from "./residents.ts";
+import { type Holding, type Lease, type Placeable, Residents } from "./residents.ts";
 import type { AdapterCard, AdapterService } from "./service.ts";
 import type { AdapterStore } from "./store.ts";
 
-export type { FoundAdapter } from "./found.ts";
-export type { Lease } from "./residents.ts";
+export type { AdapterTerm } from "./combination.ts";
+export type { Found, FoundAdapter } from "./found.ts";
+export type { FullBank, Holding, Lease } from "./residents.ts";
 export type { AdapterStore, LeftOut, StoredAdapter } from "./store.ts";
 
 /** How a registry is set up. */
@@ -72,6 +75,8 @@ export class AdapterRegistry implements AdapterService {
   readonly #linears: ReadonlyMap<string, LinearShape>;
   readonly #base: BaseOf;
   readonly #ownBase: OwnBase;
+  /** Sums of adapters that are made now, by their digests. */
+  readonly #sums = new Map<string, Promise<Placeable>>();
 
   constructor(private readonly device: Device, store: AdapterStore, options: RegistryOptions = {}) {
     const { linears = [], base = () => undefined, capacity = 256, log, copyFault, ...rest } = options;
@@ -147,22 +152,44 @@ export class AdapterRegistry implements AdapterService {
   }
 
   /**
-   * Looks an adapter up, to read and hold it when there is room.
+   * Looks an adapter up, or several that are added up, to read and hold them when there is room.
    *
-   * @throws NotFoundError when there is none of that name.
+   * @throws NotFoundError when there is none of that name; CombinationError for a list that breaks a rule.
    */
-  async find(id: string): Promise<FoundAdapter> {
+  find(id: string): Promise<FoundAdapter>;
+  find(asked: string | readonly AdapterTerm[]): Promise<Found>;
+  async find(asked: string | readonly AdapterTerm[]): Promise<Found> {
+    if (typeof asked === "string") return await this.#findOne(asked);
+    const terms = checkedTerms(asked);
+    if (terms.length === 1 && terms[0].scale === 1) return await this.#findOne(terms[0].id);
+    const found = await Promise.all(terms.map(async ({ id, scale }) => {
+      return { id, scale, entry: await this.#catalog.entry(id) };
+    }));
+    return new FoundCombination(found, {
+      residents: this.#residents,
+      sums: this.#sums,
+      // Modules were checked when they were read: each has its linear.
+      shapeOf: (path) => this.#linears.get(path)!,
+    });
+  }
+
+  async #findOne(id: string): Promise<FoundAdapter> {
     return new FoundAdapter(normalName(id), await this.#catalog.entry(id), this.#residents);
   }
 
   /**
-   * Holds an adapter on the device.
+   * Holds an adapter on the device, or several that are added up.
    *
    * @param options.signal Aborting it gives up at once; nothing is held then. Reading goes on for whoever else waits.
-   * @throws as {@linkcode load}, and the signal's reason; OverloadedError when every slot is in use.
+   * @throws as {@linkcode load} and {@linkcode find}, and the signal's reason; OverloadedError when every slot is in use.
    */
-  async acquire(id: string, { signal }: { readonly signal?: AbortSignal } = {}): Promise<Lease> {
-    const found = await orAborted(this.find(id), signal);
+  acquire(id: string, options?: { readonly signal?: AbortSignal }): Promise<Lease>;
+  acquire(asked: readonly AdapterTerm[], options?: { readonly signal?: AbortSignal }): Promise<Holding>;
+  async acquire(
+    asked: string | readonly AdapterTerm[],
+    { signal }: { readonly signal?: AbortSignal } = {},
+  ): Promise<Holding> {
+    const found = await orAborted(this.find(asked), signal);
     for (;;) {
       const lease = found.hold();
       if (lease === "full") throw new OverloadedError(found.whyFull());
@@ -186,7 +213,7 @@ export class AdapterRegistry implements AdapterService {
   /** An adapter made ready for the device. */
   async #ready(adapter: LoadedAdapter): Promise<LoadedAdapter> {
     const ready = await madeReady(this.device, adapter, this.#base);
-    const own = await ownChanges(ready, this.#ownBase);
+    const own = await ownChanges(adapter, this.#ownBase);
     return own ? { ...ready, own } : ready;
   }
 

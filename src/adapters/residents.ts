@@ -5,27 +5,36 @@
  */
 import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
-import { Bank, type Linear } from "./bank.ts";
+import { Bank, type Linear, type Placed } from "./bank.ts";
 import type { Method } from "./method.ts";
 import { OwnBank } from "./own_bank.ts";
 import type { Parameter } from "./parameters.ts";
 import { checkedMethods } from "./method_list.ts";
 import type { LoadedAdapter } from "./peft.ts";
 
-/** An adapter held on the device; its slot stays its own until `release`. */
-export interface Lease {
+/** What is held on the device for a user: its slots stay its own until `release`. */
+export interface Holding {
   readonly id: string;
-  readonly bank: Bank;
-  readonly slot: number;
+  /** At most one of a bank; what they add to a weight is added up. */
+  readonly placed: readonly Placed[];
   /** Its slot in the bank of own parameters; absent where it has none of its own. */
   readonly own?: number;
   /** Gives it back; more than once is once. */
   release(): void;
 }
 
-interface Resident {
-  readonly bank: Bank;
-  readonly slot: number;
+/** An adapter held on the device. */
+export interface Lease extends Holding, Placed {}
+
+/** What a resident is made of, and known by. */
+export type Placeable = Pick<LoadedAdapter, "method" | "modules" | "own" | "digest">;
+
+/** A bank whose slots or room those that are held take. */
+export type FullBank = Bank | OwnBank;
+
+interface Resident extends Placed {
+  /** Itself alone; one list for all who hold it. */
+  readonly placed: readonly Placed[];
   readonly own?: number;
   users: number;
 }
@@ -78,7 +87,7 @@ export class Residents {
    *
    * @throws ConfigError where there are no banks.
    */
-  bankOf(id: string, { method }: LoadedAdapter): Bank {
+  bankOf(id: string, { method }: Pick<Placeable, "method">): Bank {
     const bank = this.#banks.get(method);
     if (bank) return bank;
     throw new ConfigError(`Cannot put adapter "${id}" on the device: no base model is loaded`);
@@ -92,10 +101,12 @@ export class Residents {
     this.#residents.set(digest, resident);
     resident.users++;
     let held = true;
+    const { bank, slot } = resident;
     return {
       id,
-      bank: resident.bank,
-      slot: resident.slot,
+      bank,
+      slot,
+      placed: resident.placed,
       ...(resident.own === undefined ? {} : { own: resident.own }),
       release: () => {
         if (!held) return;
@@ -111,7 +122,7 @@ export class Residents {
    *
    * @throws as {@linkcode Bank.load} and {@linkcode OwnBank.load}
    */
-  place(id: string, adapter: LoadedAdapter): Lease | { readonly full: Bank | OwnBank } {
+  place(id: string, adapter: Placeable): Lease | { readonly full: FullBank } {
     const bank = this.bankOf(id, adapter), changes = adapter.own;
     const inBank = (resident: Resident): boolean => resident.bank === bank;
     const slot = this.#loaded(() => bank.load(adapter.modules), inBank);
@@ -129,7 +140,7 @@ export class Residents {
       bank.unload(slot);
       return { full: this.own! };
     }
-    this.#residents.set(adapter.digest, { bank, slot, own, users: 0 });
+    this.#residents.set(adapter.digest, { bank, slot, placed: [{ bank, slot }], own, users: 0 });
     return this.hold(id, adapter.digest)!;
   }
 
@@ -141,6 +152,14 @@ export class Residents {
       slot = load();
     }
     return slot;
+  }
+
+  /** What to say where a bank is full. */
+  whyFull(what: string, bank: FullBank): string {
+    const using = "method" in bank
+      ? `${bank.size} ${bank.method.peftType} adapters in use`
+      : `${bank.size} adapters in use that have biases, norms, embeddings or heads of their own`;
+    return `Cannot load ${what}: ${using} take all slots or all the room`;
   }
 
   /** Takes the least recently used adapter that nobody holds off the device; false when all are held. */

@@ -4,6 +4,7 @@
  * @module
  */
 import type { ArgsDef, CommandDef } from "citty";
+import { combine } from "./combine.ts";
 import { convert } from "./convert.ts";
 import { delta } from "./delta.ts";
 import { generate } from "./generate.ts";
@@ -19,6 +20,6 @@ export type Command = CommandDef<ArgsDef>;
 
 /** In the order in which help lists them. */
 export const commands: ReadonlyMap<string, Command> = new Map(
-  Object.entries({ serve, inspect, delta, merge, generate, train, convert, quantize, perplexity })
+  Object.entries({ serve, inspect, delta, merge, combine, generate, train, convert, quantize, perplexity })
     .map(([name, command]) => [name, command as unknown as Command]),
 );

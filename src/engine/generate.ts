@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { AdapterTerm } from "../adapters/registry.ts";
 
 /** How the next token is chosen. `temperature` 0 is greedy; `topP` 1 and `topK` 0 keep every token. */
 export interface Sampling {
@@ -17,8 +18,10 @@ export interface Sampling {
 export interface GenerateRequest {
   /** At least one id, each below the vocabulary's size. */
   readonly promptTokenIds: readonly number[];
-  /** Adapter id; absent for the base model. */
-  readonly adapter?: string;
+  /**
+   * An adapter's id; or up to 8 adapters that are added up, each times its scale. Absent, or an empty list: the base model.
+   */
+  readonly adapter?: string | readonly AdapterTerm[];
   /** New tokens at most; 0 only scores the prompt. */
   readonly maxTokens: number;
   readonly sampling: Sampling;
@@ -71,7 +74,8 @@ export interface Engine {
    *
    * @throws RangeError (at the first `next`) when the prompt is empty, too long, or holds an id outside the vocabulary, and
    * for any other field that breaks its rule; the message names it.
-   * @throws NotFoundError when no adapter has that id; ConfigError when its files break a rule.
+   * @throws NotFoundError when no adapter has that id; ConfigError when its files break a rule; CombinationError, a
+   * RangeError, for adapters that cannot be added up.
    * @throws NonFiniteError when a step's logits are not finite: the adapter's numbers, or the model's, overflow.
    * @throws OverloadedError when the queue is full. DeviceError when the device is lost.
    */

@@ -22,7 +22,11 @@ export interface LandingDeps {
 type EndEvent = Extract<GenerateEvent, { kind: "end" }>;
 
 function notFinite({ adapter }: GenerateRequest): NonFiniteError {
-  const who = adapter === undefined ? "the base model" : `adapter "${adapter}"`;
+  const who = adapter === undefined || adapter.length === 0
+    ? "the base model"
+    : typeof adapter === "string"
+    ? `adapter "${adapter}"`
+    : `adapters ${adapter.map(({ id, scale = 1 }) => `"${id}" at scale ${scale}`).join(" and ")}`;
   return new NonFiniteError(
     `Cannot generate with ${who}: its numbers overflow, a step's logits are not finite`,
   );

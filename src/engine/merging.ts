@@ -1,41 +1,32 @@
 /**
- * Whether a step merges its adapter into the weights first: y = x (W + dW)^T. All rows must have one adapter. With many
- * rows, making dW costs less than adding x dW^T.
+ * Whether a step merges its adapters into the weights first: y = x (W + dW)^T. All rows must have the same adapters. With
+ * many rows, making dW costs less than adding x dW^T.
  *
- * The adapter's own step makes dW from unit rows: row i of its result is column i of dW. Making dW costs as many rows as the
- * linear has inputs, so fewer rows never gain. For more rows the device times both ways once for each power of two and
- * shape, and the answer is kept.
+ * The adapters' own steps make dW from unit rows. Making dW costs as many rows as the linear has inputs, so fewer rows never
+ * gain. For more rows the device times both ways once for each power of two and shape, and the answer is kept.
  *
  * @module
  */
-import { addTransposed } from "../../kernels/add_transposed.ts";
-import { fill } from "../../kernels/fill.ts";
-import type { Bank } from "../adapters/bank.ts";
-import type { LinearShape } from "../adapters/method.ts";
+import type { Bank, Placed } from "../adapters/bank.ts";
 import { Contests, winner } from "../contest.ts";
 import type { Device, Program } from "../device/device.ts";
 import type { ProjectionIo } from "../models/graph.ts";
 import type { Model } from "../models/model.ts";
 import type { Projection } from "../models/projection.ts";
-import { denseWeight, floatsOf, linearStep } from "../models/weights.ts";
-import { type Plan, type Step, step } from "../plan.ts";
-import { slice, type Tensor, tensor } from "../tensor.ts";
+import { floatsOf } from "../models/weights.ts";
+import type { Plan } from "../plan.ts";
+import { MergedProjections } from "./merged_projection.ts";
+import { adaptedProjection, ProjectionScratch } from "./projection.ts";
 
 /** `auto` is as timed; `always` is wherever it can be; results differ in their rounding. */
 export type MergingMode = "auto" | "never" | "always";
-
-/** The adapter that all rows of a step have. */
-export interface OneAdapter {
-  readonly bank: Bank;
-  readonly slot: number;
-}
 
 /** Projections that take equally long: of one part in their layers, and of one shape. */
 export type ProjectionKind = string;
 
 const kindOf = ({ kind, shape }: Projection): ProjectionKind => `${kind} ${shape.out}x${shape.in}`;
 
-/** Most numbers of a weight that is merged: three such matrices are kept. Products of larger ones take nearly all the time. */
+/** Most numbers of a weight that is merged: a few such matrices are kept. Products of larger ones take nearly all the time. */
 const mostNumbers = 2 ** 24;
 /** Multiplications of a product that is worth timing: fewer take less than half a millisecond anywhere. */
 const leastProducts = 2 ** 22;
@@ -43,42 +34,6 @@ const rounds = 3;
 
 /** The adapter's own step after the product, or the product by W + dW. */
 type Alternative = "apart" | "merged";
-
-/** What the steps that merge work in; all layers share it. */
-interface Scratch {
-  /** dW^T (in, out), and W + dW (out, in), of the largest projection that may be merged. */
-  readonly delta: Tensor;
-  readonly merged: Tensor;
-  /** (rows), uint32: the adapter's slot in each. */
-  readonly slots: Tensor;
-  /** Unit rows (in, in) by `in`. */
-  readonly units: Map<number, Tensor>;
-}
-
-/** Row i is 1 at i, and 0 elsewhere. */
-export function unitRows(size: number): Float32Array {
-  const rows = new Float32Array(size * size);
-  for (let i = 0; i < size; i++) rows[i * size + i] = 1;
-  return rows;
-}
-
-/** What the steps of a merge work on: dW^T (in, out), W and W + dW (out, in), and the adapter's step of unit rows onto dW^T. */
-export interface Merge {
-  readonly shape: LinearShape;
-  readonly weight: Tensor;
-  readonly delta: Tensor;
-  readonly merged: Tensor;
-  readonly ofUnits: Step;
-}
-
-/** W + dW, made anew. */
-export function mergeSteps({ shape: { out, in: inSize }, weight, delta, merged, ofUnits }: Merge): Plan {
-  return [
-    step(fill, { y: delta }, { count: out * inSize, value: 0 }),
-    ofUnits,
-    step(addTransposed, { x: weight, t: delta, y: merged }, { rows: out, cols: inSize }),
-  ];
-}
 
 const numbersOf = ({ shape: { out, in: inSize } }: Projection): number => inSize * Math.max(inSize, out);
 
@@ -94,8 +49,7 @@ export class Merging {
   readonly #fewestRows: number;
   /** By method, kind and rows. */
   readonly #contests = new Contests<Alternative>();
-  #scratch: Scratch | undefined;
-  #slot: number | undefined;
+  readonly #merged: MergedProjections;
 
   constructor(
     private readonly device: Device,
@@ -110,6 +64,12 @@ export class Merging {
     );
     const fewest = mergeable.map((projection) => fewestRows(projection, options.mode));
     this.#fewestRows = Math.min(...fewest);
+    const shapes = mergeable.map(({ shape }) => shape);
+    this.#merged = new MergedProjections(device, {
+      numbers: Math.max(...shapes.map((shape) => shape.out * shape.in)),
+      rows: Math.max(options.maxRows, ...shapes.map((shape) => shape.in)),
+      outputs: Math.max(...shapes.map(({ out }) => out)),
+    });
   }
 
   /** Whether so many rows of one adapter may be worth it; false of every small step. */
@@ -118,111 +78,73 @@ export class Merging {
   }
 
   /** The kinds of projections that a step of so many rows merges. Kinds without an answer are timed first. */
-  async kindsFor(rows: number, adapter: OneAdapter): Promise<ReadonlySet<ProjectionKind>> {
+  async kindsFor(rows: number, adapters: readonly Placed[]): Promise<ReadonlySet<ProjectionKind>> {
     const { mode } = this.options;
     const power = 2 ** Math.floor(Math.log2(rows));
     const chosen = new Set<ProjectionKind>();
     for (const [kind, [projection]] of this.#mergeable) {
       const counted = mode === "always" ? rows : power;
-      if (counted < fewestRows(projection, mode) || !this.#adaptsAll(kind, adapter)) continue;
-      if (mode === "always" || await this.#wins(kind, power, adapter)) chosen.add(kind);
+      if (counted < fewestRows(projection, mode) || !this.#adaptsAll(kind, adapters)) continue;
+      if (mode === "always" || await this.#wins(kind, power, adapters)) chosen.add(kind);
     }
     return chosen;
   }
 
-  /** Readies what merged steps read for an adapter; in order with runs. */
-  use({ slot }: OneAdapter): void {
-    const { slots } = this.#working();
-    if (this.#slot === slot) return;
-    this.#slot = slot;
-    this.device.write(slots, new Uint32Array(slots.shape[0]).fill(slot));
+  /** Readies what merged steps read for the adapters of all rows; in order with runs. */
+  use(adapters: readonly Placed[]): void {
+    this.#merged.use(adapters);
   }
 
-  /** y = or += x (W + dW)^T + b, of a projection of one of the kinds; undefined of another. */
+  /** y = or += x W'^T + b, of a projection of one of the kinds, with the banks' adapters in W'; undefined of another. */
   steps(
     projection: Projection,
     io: ProjectionIo,
-    { kinds, bank }: { readonly kinds: ReadonlySet<ProjectionKind>; readonly bank: Bank },
+    { kinds, banks }: { readonly kinds: ReadonlySet<ProjectionKind>; readonly banks: readonly Bank[] },
   ): Plan | undefined {
-    return kinds.has(kindOf(projection)) ? this.#merged(projection, io, bank) : undefined;
+    return kinds.has(kindOf(projection)) ? this.#merged.plan(projection, io, banks) : undefined;
   }
 
-  #merged(projection: Projection, { x, y, ...sizes }: ProjectionIo, bank: Bank): Plan {
-    const { shape, linears, weight, bias } = projection;
-    const { out, in: inSize } = shape;
-    const { slots, ...scratch } = this.#working();
-    const delta = slice(scratch.delta, 0, [inSize, out]), merged = slice(scratch.merged, 0, [out, inSize]);
-    const ofUnits = bank.beside(linears, { x: this.#units(inSize), y: delta, slots, rows: inSize });
-    return [
-      ...mergeSteps({ shape, weight: floatsOf(weight)!, delta, merged, ofUnits }),
-      linearStep({ weight: denseWeight(merged), bias }, { x, y }, { ...sizes, ...shape }),
-    ];
-  }
-
-  #working(): Scratch {
-    if (this.#scratch) return this.#scratch;
-    const shapes = [...this.#mergeable.values()].map(([{ shape }]) => shape);
-    const most = Math.max(...shapes.map((shape) => shape.out * shape.in));
-    const rows = Math.max(this.options.maxRows, ...shapes.map((shape) => shape.in));
-    return this.#scratch = {
-      delta: this.device.alloc([most], "float32"),
-      merged: this.device.alloc([most], "float32"),
-      slots: this.device.alloc([rows], "uint32"),
-      units: new Map(),
-    };
-  }
-
-  #units(size: number): Tensor {
-    const { units } = this.#working();
-    const known = units.get(size);
-    if (known) return known;
-    const made = this.device.upload(tensor(unitRows(size), [size, size]));
-    units.set(size, made);
-    return made;
-  }
-
-  /**
-   * Whether an adapter adds to every projection of the kind: where it adds nothing, its own step costs nothing. Methods that
-   * act before or after the product are not merged: what they do to unit rows is no sum with W.
-   */
-  #adaptsAll(kind: ProjectionKind, { bank, slot }: OneAdapter): boolean {
-    return !bank.method.before && !bank.method.after &&
-      this.#mergeable.get(kind)!.every(({ linears }) => bank.slotAdapts(slot, linears));
+  /** Whether adapters change every projection of the kind: where they do not, their own steps cost nothing. */
+  #adaptsAll(kind: ProjectionKind, adapters: readonly Placed[]): boolean {
+    return this.#mergeable.get(kind)!.every(({ linears }) =>
+      adapters.some(({ bank, slot }) => bank.slotAdapts(slot, linears))
+    );
   }
 
   /**
    * Whether merging is clearly faster with so many rows. Failing to time fails no step: whatever is wrong shows where the step
    * itself is run.
    */
-  async #wins(kind: ProjectionKind, rows: number, adapter: OneAdapter): Promise<boolean> {
-    const { bank } = adapter;
-    const answer = await this.#contests.answer(`${bank.method.name}:${kind}:${rows}`, {
+  async #wins(kind: ProjectionKind, rows: number, adapters: readonly Placed[]): Promise<boolean> {
+    const names = adapters.map(({ bank }) => bank.method.name);
+    const answer = await this.#contests.answer(`${names}:${kind}:${rows}`, {
       usual: "apart",
-      hold: () => this.#compare(kind, rows, adapter),
-      revision: () => bank.revision,
+      hold: () => this.#compare(kind, rows, adapters),
+      revision: () => adapters.reduce((sum, { bank }) => sum + bank.revision, 0),
     });
     return answer === "merged";
   }
 
   /** Runs both on the first projection of the kind, of zeros. */
-  async #compare(kind: ProjectionKind, rows: number, adapter: OneAdapter): Promise<Alternative> {
+  async #compare(
+    kind: ProjectionKind,
+    rows: number,
+    adapters: readonly Placed[],
+  ): Promise<Alternative> {
     const [projection] = this.#mergeable.get(kind)!;
-    const { shape, linears } = projection;
-    const { slots } = this.#working();
-    this.use(adapter);
+    const { shape } = projection, banks = adapters.map(({ bank }) => bank);
+    this.use(adapters);
     const x = this.device.alloc([rows, shape.in], "float32"),
       y = this.device.alloc([rows, shape.out], "float32");
-    const sizes = { rows, accumulate: 0 };
+    const io = { x, y, rows, accumulate: 0 }, scratch = new ProjectionScratch(this.device);
     try {
       const times = await this.#times([
-        [
-          linearStep(projection, { x, y }, { ...sizes, ...shape }),
-          adapter.bank.beside(linears, { x, y, rows, slots }),
-        ],
-        this.#merged(projection, { x, y, ...sizes }, adapter.bank),
+        adaptedProjection(projection, io, { banks, slotsOf: (bank) => this.#merged.slots(bank), scratch }),
+        this.#merged.plan(projection, io, banks),
       ]);
       return winner<Alternative>(["apart", "merged"], times);
     } finally {
+      scratch.release();
       this.device.release(x);
       this.device.release(y);
     }

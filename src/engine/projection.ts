@@ -21,7 +21,7 @@ import { elements, type Tensor } from "../tensor.ts";
 export class ProjectionScratch {
   readonly #made = new Map<string, Tensor>();
 
-  constructor(private readonly device: Pick<Device, "alloc">) {}
+  constructor(private readonly device: Pick<Device, "alloc" | "release">) {}
 
   /** A float32 tensor of a shape, the same one for a role and as many elements. */
   of(role: "input" | "product" | "part" | "wide" | "own", shape: readonly number[]): Tensor {
@@ -29,6 +29,12 @@ export class ProjectionScratch {
     let made = this.#made.get(key);
     if (!made) this.#made.set(key, made = this.device.alloc(shape, "float32"));
     return made;
+  }
+
+  /** Frees the tensors; no plan that has them may be run again. */
+  release(): void {
+    for (const made of this.#made.values()) this.device.release(made);
+    this.#made.clear();
   }
 }
 

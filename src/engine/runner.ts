@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Bank } from "../adapters/bank.ts";
+import type { Bank, Placed } from "../adapters/bank.ts";
 import type { OwnBank, ResidentTable } from "../adapters/own_bank.ts";
 import type { Device, Program, Trace } from "../device/device.ts";
 import type { RowsOf } from "../models/graph.ts";
@@ -11,7 +11,7 @@ import type { Model } from "../models/model.ts";
 import { RopeTurns } from "../models/rope.ts";
 import { type Project, stepPlan, type StepState, stepState, turnsOf } from "../models/step_plan.ts";
 import { Forbidding } from "./forbidding.ts";
-import { Merging, type MergingMode, type OneAdapter, type ProjectionKind } from "./merging.ts";
+import { Merging, type MergingMode, type ProjectionKind } from "./merging.ts";
 import { type OwnAdapters, ownLinearSteps, ownSteps } from "./own.ts";
 import { adaptedProjection, ProjectionScratch } from "./projection.ts";
 import { type Output, type Row, StepInputs } from "./step_inputs.ts";
@@ -28,7 +28,7 @@ interface Shape extends Size {
   readonly banks: readonly Bank[];
   /** Whether a row's adapter has parameters of its own, and the whole tables among them. */
   readonly own: readonly ResidentTable[] | undefined;
-  /** Projections that the one adapter of all rows is merged into. */
+  /** Projections that the adapters of all rows are merged into. */
   readonly merged: ReadonlySet<ProjectionKind>;
   /** Room for so many forbidden tokens. */
   readonly forbidden: number;
@@ -49,11 +49,20 @@ const keyOf = ({ rows, outputs, banks, own, merged, forbidden }: Shape): string 
 
 const nothing: ReadonlySet<never> = new Set();
 
-/** The adapter that every row has. */
-function oneAdapter([first, ...others]: readonly Row[]): OneAdapter | undefined {
-  const one = first?.adapter;
-  return one && others.every(({ adapter }) => adapter?.bank === one.bank && adapter.slot === one.slot)
-    ? one
+const none: readonly Placed[] = [];
+
+/** Whether two rows have the same adapters. */
+function sameAdapters(one: readonly Placed[], other: readonly Placed[]): boolean {
+  return one === other ||
+    one.length === other.length &&
+      one.every(({ bank, slot }, i) => other[i].bank === bank && other[i].slot === slot);
+}
+
+/** The adapters that every row has; undefined where rows differ, or have none. */
+function commonAdapters(rows: readonly Row[]): readonly Placed[] | undefined {
+  const [{ adapters = none } = {}] = rows;
+  return adapters.length > 0 && rows.every((row) => sameAdapters(row.adapters ?? none, adapters))
+    ? adapters
     : undefined;
 }
 
@@ -82,7 +91,7 @@ export class Runner {
     private readonly model: Model,
     private readonly options: {
       readonly banks: readonly Bank[];
-      /** The bank of own parameters; without it rows' own are left out. */
+      /** The bank of own parameters; without it no row may have any. */
       readonly own?: OwnBank;
       readonly maxRows: number;
       readonly maxOutputs: number;
@@ -95,7 +104,11 @@ export class Runner {
   ) {
     this.#scratch = new ProjectionScratch(device);
     const rope = turnsOf(model);
-    this.#inputs = new StepInputs(device, { ...options, turns: rope && new RopeTurns(rope) });
+    this.#inputs = new StepInputs(device, {
+      ...options,
+      maxBanks: options.banks.length,
+      turns: rope && new RopeTurns(rope),
+    });
     this.state = stepState(device, model, { ...options, inputs: this.#inputs.tensors });
     this.#merging = new Merging(device, model, { maxRows: options.maxRows, mode: options.merging ?? "auto" });
     this.#forbidding = new Forbidding(device, {
@@ -108,15 +121,17 @@ export class Runner {
   /**
    * Submits one step. Steps run in the order they are submitted; a row may have its token from the step before.
    *
+   * @throws RangeError for a row with own parameters where the runner has no bank of them.
    * @returns once the step is submitted, the promise of each output's sampled token, in order.
    */
   async submit(
     rows: readonly Row[],
     outputs: readonly Output[],
   ): Promise<{ readonly sampled: Promise<Uint32Array> }> {
-    const banks = this.options.banks.filter((bank) => rows.some(({ adapter }) => adapter?.bank === bank));
-    const one = this.#merging.mayPay(rows.length) ? oneAdapter(rows) : undefined;
-    const merged = one ? await this.#merging.kindsFor(rows.length, one) : nothing;
+    const used = new Set(rows.flatMap(({ adapters = none }) => adapters.map(({ bank }) => bank)));
+    const banks = this.options.banks.filter((bank) => used.has(bank));
+    const common = this.#merging.mayPay(rows.length) ? commonAdapters(rows) : undefined;
+    const merged = common ? await this.#merging.kindsFor(rows.length, common) : nothing;
     const forbidden = this.#forbidding.sizeFor(outputs);
     const size = this.#size(rows.length, outputs.length);
     const shapeNow = (): Shape => ({ ...size, banks, own: this.#ownOf(rows), merged, forbidden });
@@ -125,7 +140,7 @@ export class Runner {
     for (; !program; shape = shapeNow(), program = this.#prepared(shape)) await this.#prepare(shape);
     this.#inputs.write(rows, outputs, shape);
     this.#forbidding.write(outputs, forbidden);
-    if (one && merged.size > 0) this.#merging.use(one);
+    if (common && merged.size > 0) this.#merging.use(common);
     this.#last = program;
     if (outputs.length === 0) {
       this.device.run(program);
@@ -211,8 +226,11 @@ export class Runner {
   /** The whole tables of rows' adapters, in the order of their serial numbers; undefined where no adapter has its own. */
   #ownOf(rows: readonly Row[]): readonly ResidentTable[] | undefined {
     const { own: bank } = this.options;
-    const slots = new Set(rows.flatMap(({ adapter }) => adapter?.own ?? []));
-    if (!bank || slots.size === 0) return undefined;
+    const slots = new Set(rows.flatMap(({ own = [] }) => own));
+    if (slots.size === 0) return undefined;
+    if (!bank) {
+      throw new RangeError("Cannot run rows whose adapters have parameters of their own without their bank");
+    }
     return [...slots].flatMap((slot) => bank.tablesOf(slot)).sort((a, b) => a.serial - b.serial);
   }
 
@@ -224,11 +242,15 @@ export class Runner {
   #project({ banks, own: tables, merged }: Shape): Project {
     return (projection, { of, ...io }) => {
       const own = tables && ownLinearSteps(this.#ownAdapters(tables), of);
-      const whole = this.#merging.steps(projection, io, { kinds: merged, bank: banks[0] });
-      if (whole) {
-        return [...whole, ...(own?.biases(projection.linears, { ...io, outs: projection.outs }) ?? [])];
-      }
-      const slotsOf = (bank: Bank) => this.#inputs.slots.get(bank)![of];
+      const biases = own?.biases(projection.linears, { ...io, outs: projection.outs }) ?? [];
+      const changesBiases = banks.some((bank) =>
+        bank.method.changesBias && bank.acts("after", projection.linears)
+      );
+      // A method that changes biases changes own ones, too: they have to be there before its step.
+      const mayMerge = biases.length === 0 || !changesBiases;
+      const whole = mayMerge ? this.#merging.steps(projection, io, { kinds: merged, banks }) : undefined;
+      if (whole) return [...whole, ...biases];
+      const slotsOf = (bank: Bank) => this.#inputs.slots[banks.indexOf(bank)][of];
       return adaptedProjection(projection, io, { banks, slotsOf, own, scratch: this.#scratch });
     };
   }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { FoundAdapter, Lease } from "../adapters/registry.ts";
+import type { Found, Holding } from "../adapters/registry.ts";
 import { maxTemperature } from "./forbidding.ts";
 import type { GenerateEvent, GenerateRequest, TokenLogprobs } from "./generate.ts";
 import type { Output, Row } from "./step_inputs.ts";
@@ -12,9 +12,9 @@ import type { Output, Row } from "./step_inputs.ts";
 export interface Sequence {
   readonly request: GenerateRequest;
   /** While it runs with an adapter. */
-  lease?: Lease;
+  lease?: Holding;
   /** The adapter, once it was looked up and until it is held. */
-  found?: FoundAdapter;
+  found?: Found;
   /** Whether its adapter is being read. */
   reading?: boolean;
   /** How many sequences that came later have passed it while there was no room for its adapter. */
@@ -146,7 +146,13 @@ function fill(
         taken ? outputOf(sequence, row, made) : { row, temperature: 0, topP: 1, topK: 0, uniform: 0 },
       );
     }
-    const place = { position, first, length: Math.max(together(sequence), position + 1), adapter: lease };
+    const place = {
+      position,
+      first,
+      length: Math.max(together(sequence), position + 1),
+      adapters: lease?.placed,
+      own: lease?.own,
+    };
     rows.push(
       position < tokens.length
         ? { token: tokens[position], ...place }

@@ -4,7 +4,7 @@
  * @module
  */
 import { noSlot } from "../../kernels/record.ts";
-import type { Bank } from "../adapters/bank.ts";
+import type { Bank, Placed } from "../adapters/bank.ts";
 import type { OwnBank } from "../adapters/own_bank.ts";
 import type { Device } from "../device/device.ts";
 import type { StepTensors } from "../models/step_plan.ts";
@@ -18,8 +18,10 @@ export type Row = ({ readonly token: number } | { readonly from: number }) & {
   readonly first: number;
   /** Tokens of the forward that the row is part of: its prompt's, or position + 1, which is the default. */
   readonly length?: number;
-  /** `own` is its slot in the bank of own parameters, where it has any. */
-  readonly adapter?: { readonly bank: Bank; readonly slot: number; readonly own?: number };
+  /** Its adapter, or those whose dW are added: at most one of a bank. */
+  readonly adapters?: readonly Placed[];
+  /** Its adapter's slot in the bank of own parameters, where it has any. */
+  readonly own?: number;
 };
 
 /** A row whose logits are wanted, and how to choose a token from them (see the `sample` kernel). */
@@ -49,7 +51,7 @@ const noCacheRow = 0xffffffff;
 /** An output that no step has: the row has a token of its own. */
 const noOutput = 0xffffffff;
 
-/** First words of a bank's slots. */
+/** First words of a place for a bank's slots. */
 interface SlotsAt {
   readonly rows: number;
   readonly outputs: number;
@@ -58,7 +60,8 @@ interface SlotsAt {
 /** See the module's documentation. */
 export class StepInputs {
   readonly tensors: StepTensors;
-  readonly slots: ReadonlyMap<Bank, BankSlots>;
+  /** Places for slots: a step's first bank has the first place, and so on. */
+  readonly slots: readonly BankSlots[];
   /** Slots in the bank of own parameters. */
   readonly own: BankSlots | undefined;
   readonly #words: Uint32Array;
@@ -66,14 +69,15 @@ export class StepInputs {
   readonly #all: Tensor;
   /** First words of the inputs. */
   readonly #at: Readonly<Record<keyof StepTensors, number>>;
-  readonly #slotsAt: ReadonlyMap<Bank, SlotsAt>;
   readonly #ownAt: SlotsAt | undefined;
+  readonly #slotsAt: readonly SlotsAt[];
   readonly #turns: RopeTurns | undefined;
 
   constructor(
     private readonly device: Device,
-    { banks, own, maxRows, maxOutputs, turns }: {
-      readonly banks: readonly Bank[];
+    { maxBanks, own, maxRows, maxOutputs, turns }: {
+      /** Banks that the rows of a step may have adapters of. */
+      readonly maxBanks: number;
       /** The bank of own parameters; without it rows have none. */
       readonly own?: OwnBank;
       readonly maxRows: number;
@@ -99,10 +103,10 @@ export class StepInputs {
       turns: reserve(turns ? maxRows * turns.size : 0),
     };
     this.#turns = turns;
-    this.#slotsAt = new Map(
-      banks.map((bank) => [bank, { rows: reserve(maxRows), outputs: reserve(maxOutputs) }]),
-    );
-    this.#ownAt = own && { rows: reserve(maxRows), outputs: reserve(maxOutputs) };
+    const reserveSlots = (): SlotsAt => ({ rows: reserve(maxRows), outputs: reserve(maxOutputs) });
+    this.#ownAt = own && reserveSlots();
+    // Places of banks come last: those that a step does not need are not sent.
+    this.#slotsAt = Array.from({ length: maxBanks }, reserveSlots);
     this.#words = new Uint32Array(size);
     this.#floats = new Float32Array(this.#words.buffer);
     this.#all = device.alloc([size], "uint32");
@@ -122,27 +126,51 @@ export class StepInputs {
       rows: part(at.rows, maxRows),
       outputs: part(at.outputs, maxOutputs),
     });
-    this.slots = new Map([...this.#slotsAt].map(([bank, at]) => [bank, slots(at)]));
+    this.slots = this.#slotsAt.map(slots);
     this.own = this.#ownAt && slots(this.#ownAt);
   }
 
-  /** Writes a step's inputs. Up to `padded` rows and outputs follow that take no part: no cache row, no adapter. */
+  /**
+   * Writes a step's inputs. Up to `padded` rows and outputs follow that take no part: no cache row, no adapter.
+   *
+   * @param padded.banks Those of the rows' adapters; the places of others are neither filled nor sent.
+   */
   write(
     rows: readonly Row[],
     outputs: readonly Output[],
-    padded: { readonly rows: number; readonly outputs: number },
+    padded: { readonly rows: number; readonly outputs: number; readonly banks: readonly Bank[] },
   ): void {
     this.#writeRows(rows, padded.rows);
     this.#writeOutputs(outputs, padded.outputs);
-    const writeSlots = (at: SlotsAt, slot: (row: Row | undefined) => number): void => {
-      for (let r = 0; r < padded.rows; r++) this.#words[at.rows + r] = slot(rows[r]);
-      for (let o = 0; o < padded.outputs; o++) this.#words[at.outputs + o] = slot(rows[outputs[o]?.row]);
-    };
-    for (const [bank, at] of this.#slotsAt) {
-      writeSlots(at, (row) => row?.adapter?.bank === bank ? row.adapter.slot : noSlot);
+    const { banks } = padded, step = { rows, outputs, padded };
+    if (this.#ownAt) this.#writeSlots(this.#ownAt, step, (row) => row.own);
+    banks.forEach((bank, i) =>
+      this.#writeSlots(
+        this.#slotsAt[i],
+        step,
+        (row) => row.adapters?.find((one) => one.bank === bank)?.slot,
+      )
+    );
+    const end = banks.length < this.#slotsAt.length ? this.#slotsAt[banks.length].rows : this.#words.length;
+    this.device.write(this.#all, this.#words.subarray(0, end));
+  }
+
+  #writeSlots(
+    at: SlotsAt,
+    { rows, outputs, padded }: {
+      readonly rows: readonly Row[];
+      readonly outputs: readonly Output[];
+      readonly padded: { readonly rows: number; readonly outputs: number };
+    },
+    slotOf: (row: Row) => number | undefined,
+  ): void {
+    const words = this.#words;
+    for (let r = 0; r < padded.rows; r++) {
+      words[at.rows + r] = (r < rows.length ? slotOf(rows[r]) : undefined) ?? noSlot;
     }
-    if (this.#ownAt) writeSlots(this.#ownAt, (row) => row?.adapter?.own ?? noSlot);
-    this.device.write(this.#all, this.#words);
+    for (let o = 0; o < padded.outputs; o++) {
+      words[at.outputs + o] = o < outputs.length ? words[at.rows + outputs[o].row] : noSlot;
+    }
   }
 
   #writeRows(rows: readonly Row[], padded: number): void {

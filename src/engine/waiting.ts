@@ -7,9 +7,7 @@
  *
  * @module
  */
-import type { Bank } from "../adapters/bank.ts";
-import type { OwnBank } from "../adapters/own_bank.ts";
-import type { FoundAdapter } from "../adapters/registry.ts";
+import type { AdapterTerm, Found, FullBank } from "../adapters/registry.ts";
 import { OverloadedError } from "../errors.ts";
 import type { Sequence } from "./schedule.ts";
 
@@ -21,7 +19,7 @@ const maxPassed = 64;
 
 /** What waiting sequences need of others. */
 export interface WaitingDeps {
-  readonly registry: { find(id: string): Promise<FoundAdapter> };
+  readonly registry: { find(adapter: string | readonly AdapterTerm[]): Promise<Found> };
   /** Sequences that wait at most. */
   readonly most: number;
   /** Called when a sequence may have become ready to run. */
@@ -38,7 +36,7 @@ interface Round {
   /** Sequences that found no room, in order. */
   readonly blocked: Sequence[];
   /** Banks without room. */
-  readonly full: Set<Bank | OwnBank>;
+  readonly full: Set<FullBank>;
   /** Whether one that is blocked was passed so often that no adapter behind it may go on. */
   closed: boolean;
 }
@@ -115,7 +113,7 @@ export class Waiting {
 
   #hold(
     sequence: Sequence,
-    { found, place, round }: { readonly found: FoundAdapter; readonly place: number; readonly round: Round },
+    { found, place, round }: { readonly found: Found; readonly place: number; readonly round: Round },
   ): void {
     const lease = found.hold(round.full);
     if (lease === "unread") {
@@ -132,7 +130,7 @@ export class Waiting {
     }
   }
 
-  #read(sequence: Sequence, found: FoundAdapter): void {
+  #read(sequence: Sequence, found: Found): void {
     if (sequence.reading || this.#reading >= readAhead) return;
     sequence.reading = true;
     this.#reading++;

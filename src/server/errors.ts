@@ -6,7 +6,7 @@
 import type { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { DeviceError } from "../device/device.ts";
-import { ConfigError, NotFoundError, OverloadedError } from "../errors.ts";
+import { CombinationError, ConfigError, NotFoundError, OverloadedError } from "../errors.ts";
 import { SafetensorsError } from "../safetensors/mod.ts";
 import { shorten } from "./echo.ts";
 
@@ -31,6 +31,13 @@ export class InvalidRequestError extends Error {
 /** A `model` that is neither the base nor an adapter. */
 export class ModelNotFoundError extends Error {
   override readonly name = "ModelNotFoundError";
+  /** The field at fault, where `model` is not. */
+  readonly param: string | null;
+
+  constructor(message: string, { param = null }: { readonly param?: string | null } = {}) {
+    super(message);
+    this.param = param;
+  }
 }
 
 /** A body longer than is accepted. */
@@ -71,6 +78,8 @@ interface Rule {
   readonly status: ErrorStatus;
   readonly type: string;
   readonly code: string | null;
+  /** The field at fault, where only one can be. */
+  readonly param?: string;
   readonly retryAfterSeconds?: number;
 }
 
@@ -79,6 +88,7 @@ const unavailable = "service_unavailable_error";
 
 const rules: readonly Rule[] = [
   { of: InvalidRequestError, status: 400, type: invalid, code: null },
+  { of: CombinationError, status: 400, type: invalid, code: "invalid_value", param: "adapters" },
   { of: ForbiddenError, status: 403, type: "permission_error", code: "forbidden" },
   { of: ModelNotFoundError, status: 404, type: invalid, code: "model_not_found" },
   { of: NotFoundError, status: 404, type: invalid, code: "not_found" },
@@ -128,7 +138,7 @@ export function answerTo(error: unknown): ErrorAnswer {
       headers: {},
     };
   }
-  const { param = null, code = null } = error as Partial<InvalidRequestError>;
+  const { param = rule.param ?? null, code = null } = error as Partial<InvalidRequestError>;
   const { status, type, retryAfterSeconds } = rule;
   const headers: Record<string, string> = {};
   if (retryAfterSeconds !== undefined) headers["retry-after"] = String(retryAfterSeconds);
@@ -158,6 +168,8 @@ export async function checkingInput<T>(check: () => T | Promise<T>): Promise<T> 
   try {
     return await check();
   } catch (error) {
+    // The table knows its field.
+    if (error instanceof CombinationError) throw error;
     const refused = error instanceof RangeError || error instanceof TypeError ||
       error instanceof SafetensorsError;
     if (refused) throw new InvalidRequestError(error.message);

@@ -58,7 +58,6 @@ const unsupported: Neutral = {
   priority: [0],
   kv_transfer_params: [{}],
   vllm_xargs: [{}],
-  adapters: [[]],
   lora: [[]],
   models: [[]],
 };

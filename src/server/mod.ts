@@ -10,6 +10,7 @@ export { defaultLimits, type ServerLimits } from "./limits.ts";
 export { type OpenRequest, OpenRequests } from "./open_requests.ts";
 
 export type { LinearShape } from "../adapters/method.ts";
+export type { AdapterTerm } from "../adapters/registry.ts";
 export type { AdapterCard, AdapterService } from "../adapters/service.ts";
 export type { Engine, GenerateEvent, GenerateRequest, Sampling, TokenLogprobs } from "../engine/generate.ts";
 export type { ChatMessage, ChatOptions, Tokenizer } from "../models/tokenizer_types.ts";

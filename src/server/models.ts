@@ -3,11 +3,12 @@
  *
  * @module
  */
+import type { AdapterTerm } from "../adapters/registry.ts";
 import type { AdapterCard } from "../adapters/service.ts";
 import { NotFoundError } from "../errors.ts";
 import type { ServedModel, ServerDeps } from "./deps.ts";
 import { quoted } from "./echo.ts";
-import { ModelNotFoundError } from "./errors.ts";
+import { InvalidRequestError, ModelNotFoundError } from "./errors.ts";
 
 /** vLLM's model card, with what is known of an adapter. */
 export interface ModelCard {
@@ -93,8 +94,8 @@ function unknownModel(name: string): ModelNotFoundError {
 /** The model and adapter that a request's `model` names. */
 export interface Target {
   readonly model: ServedModel;
-  /** Absent for the base alone. */
-  readonly adapter?: string;
+  /** An adapter, or adapters that are added up; absent for the base alone. */
+  readonly adapter?: string | readonly AdapterTerm[];
 }
 
 /**
@@ -107,4 +108,46 @@ export async function resolveModel(name: string, deps: ServerDeps): Promise<Targ
   if (!model) throw new ModelNotFoundError(`Cannot use model ${quoted(name)}: no base model is served here`);
   const { id } = await modelCard(name, deps);
   return id === model.id ? { model } : { model, adapter: id };
+}
+
+/** One of `adapters`, by the id that the store has. */
+async function resolveTerm(
+  { id, scale }: AdapterTerm,
+  { at, deps }: { readonly at: number; readonly deps: ServerDeps },
+): Promise<AdapterTerm> {
+  const param = `adapters[${at}].id`;
+  try {
+    const card = await modelCard(id, deps);
+    if (card.parent !== null || !deps.model) return { id: card.id, scale };
+  } catch (error) {
+    if (!(error instanceof ModelNotFoundError)) throw error;
+    throw new ModelNotFoundError(`Cannot find ${param} ${quoted(id)}: there is no such adapter`, { param });
+  }
+  throw new InvalidRequestError(`Cannot use ${param} ${quoted(id)}: it is the base model, not an adapter`, {
+    param,
+    code: "invalid_value",
+  });
+}
+
+/**
+ * The base and adapters that a request names by its `model` and `adapters`. A list of adapters goes with the base's name.
+ *
+ * @throws as {@linkcode resolveModel}, for each of them; InvalidRequestError where `model` names an adapter, too.
+ */
+export async function resolveTarget(
+  { model: name, adapters }: { readonly model: string; readonly adapters: readonly AdapterTerm[] },
+  deps: ServerDeps,
+): Promise<Target> {
+  const target = await resolveModel(name, deps);
+  if (adapters.length === 0) return target;
+  if (target.adapter !== undefined) {
+    throw new InvalidRequestError(
+      `Cannot use "adapters" with model ${quoted(name)}: it names an adapter already; name the base model`,
+      { param: "adapters", code: "invalid_value" },
+    );
+  }
+  return {
+    ...target,
+    adapter: await Promise.all(adapters.map((term, at) => resolveTerm(term, { at, deps }))),
+  };
 }

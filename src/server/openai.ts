@@ -12,14 +12,14 @@ import { shorten } from "./echo.ts";
 import { InvalidRequestError } from "./errors.ts";
 import { checkBody, refusal, unsupportedInChat, unsupportedInCompletions } from "./fields.ts";
 import { messagesOf } from "./messages.ts";
-import { resolveModel, type Target } from "./models.ts";
+import { resolveTarget, type Target } from "./models.ts";
 import { encodeText, promptsOf, roomFor } from "./prompts.ts";
 import { chatBody, type Common, completionBody } from "./schema.ts";
 
 /** A checked request, ready to run. */
 export interface Job {
   readonly model: ServedModel;
-  /** The model's name in the answer: the adapter's id, or the base's. */
+  /** The model's name in the answer: the id of the one adapter, or the base's. */
   readonly modelName: string;
   /** The end of the answer's id; absent for a random end. */
   readonly requestId?: string;
@@ -114,7 +114,7 @@ function checkStreaming({ stream, stream_options }: Common): void {
 function jobOf(body: Common, target: Target, wanted: Wanted): Job {
   return {
     model: target.model,
-    modelName: target.adapter ?? target.model.id,
+    modelName: typeof target.adapter === "string" ? target.adapter : target.model.id,
     requestId: body.request_id,
     prompts: wanted.prompts,
     n: body.n,
@@ -150,7 +150,7 @@ export const completionJob: JobMaker = async (body, { serving, hold, signal }) =
   const checked = checkBody(body, { schema: completionBody, unsupported: unsupportedInCompletions });
   checkStreaming(checked);
   checkCount(checked.prompt, checked.n, serving.limits.maxSequencesPerRequest);
-  const target = await resolveModel(checked.model, serving);
+  const target = await resolveTarget(checked, serving);
   signal.throwIfAborted();
   const { max_tokens: maxTokens, logprobs, echo } = checked;
   const prompts = await promptsOf(checked.prompt, {
@@ -190,7 +190,7 @@ export const chatJob: JobMaker = async (body, { serving, hold, signal }) => {
     });
   }
   const messages = messagesOf(checked.messages, serving.limits.maxMessages);
-  const target = await resolveModel(checked.model, serving);
+  const target = await resolveTarget(checked, serving);
   signal.throwIfAborted();
   const maxTokens = checked.max_completion_tokens ?? checked.max_tokens;
   const ids = await encodeText(chatText(messages, target.model), {

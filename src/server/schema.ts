@@ -9,6 +9,8 @@ import * as z from "zod";
 
 const maxTopLogprobs = 20;
 const maxStopTokenIds = 128;
+const maxAdapters = 8;
+const maxScale = 1000;
 
 const stopString = z.string()
   .min(1, { error: "a stop string must not be empty" })
@@ -46,8 +48,17 @@ const streamOptions = z.strictObject({
   include_obfuscation: z.literal(false, { error: "obfuscation is not supported" }).nullish(),
 });
 
+const adapters = shortList(
+  z.strictObject({
+    id: z.string().min(1),
+    scale: z.number().min(-maxScale).max(maxScale).default(1),
+  }),
+  maxAdapters,
+);
+
 const common = {
   model: z.string().min(1),
+  adapters: adapters.default([]),
   n: z.number().int().min(1).max(128).default(1),
   temperature: z.number().min(0).max(2).default(1),
   top_p: z.number().gt(0).max(1).default(1),

@@ -5,18 +5,23 @@
  */
 import fc from "fast-check";
 import { frequencies } from "../../kernels/frequencies.ts";
-import { narrow, widen } from "../../kernels/half.ts";
 import type { LinearShape } from "../adapters/method.ts";
-import {
-  dtypeBits,
-  fromTensor,
-  type SafetensorsDtype,
-  type TensorView,
-  writeSafetensors,
-} from "../safetensors/mod.ts";
-import { type DType, type HostTensor, tensor } from "../tensor.ts";
+import { dtypeBits, type SafetensorsDtype, type TensorView, writeSafetensors } from "../safetensors/mod.ts";
+import type { HostTensor } from "../tensor.ts";
 import { numbers, scalings, seeds, type ShapeOptions, shapes } from "./arbitraries.ts";
+import {
+  type AdapterFolderCase,
+  common,
+  folderOf,
+  modulesOf,
+  namesOf,
+  stored,
+  storedDtypes,
+} from "./folder_parts.ts";
 import { referenceDelta } from "./spectrum.ts";
+import { c3aFolders, waveftFolders } from "./transform_folders.ts";
+
+export type { AdapterFolderCase } from "./folder_parts.ts";
 
 /** A safetensors file and what it holds. */
 export interface SafetensorsCase {
@@ -96,68 +101,6 @@ export function damagedSafetensors(
     return bytes;
   });
 }
-
-/** A PEFT adapter folder, and what it does to the model's weights. */
-export interface AdapterFolderCase {
-  /** `adapter_config.json` and `adapter_model.safetensors`. */
-  readonly files: ReadonlyMap<string, Uint8Array>;
-  /** PEFT's name of the method. */
-  readonly peftType: "FOURIERFT" | "LORA";
-  /** By module path. */
-  readonly modules: ReadonlyMap<string, {
-    readonly shape: LinearShape;
-    /** dW (out, in) in float64, row-major, of the numbers as the file holds them. */
-    readonly delta: Float64Array;
-  }>;
-}
-
-const paths = [
-  "model.layers.0.self_attn.q_proj",
-  "model.layers.0.self_attn.v_proj",
-  "model.layers.0.mlp.down_proj",
-  "model.layers.1.self_attn.q_proj",
-];
-
-const storedDtypes: fc.Arbitrary<DType> = fc.constantFrom("float32", "float16", "bfloat16");
-
-/** Numbers as a file of a dtype holds them, and what these are worth. */
-function stored(
-  values: Float32Array,
-  shape: readonly number[],
-  dtype: DType,
-): { t: HostTensor; worth: Float32Array } {
-  const data = narrow(values, dtype);
-  return { t: tensor(data, shape, { dtype }), worth: widen(data, dtype) };
-}
-
-function folderOf(
-  config: Readonly<Record<string, unknown>>,
-  tensors: ReadonlyMap<string, HostTensor>,
-): ReadonlyMap<string, Uint8Array> {
-  const views = [...tensors].map(([name, t]) => fromTensor(`base_model.model.${name}`, t));
-  return new Map([
-    ["adapter_config.json", new TextEncoder().encode(`${JSON.stringify(config, null, 2)}\n`)],
-    ["adapter_model.safetensors", writeSafetensors(views, { metadata: { format: "pt" } })],
-  ]);
-}
-
-const common = {
-  task_type: "CAUSAL_LM",
-  base_model_name_or_path: null,
-  inference_mode: true,
-  modules_to_save: null,
-};
-
-/** One to four module paths, each with a value of its own. */
-const modulesOf = <T>(value: fc.Arbitrary<T>): fc.Arbitrary<readonly (readonly [path: string, value: T])[]> =>
-  fc.subarray(paths, { minLength: 1 }).chain((chosen) =>
-    fc.tuple(...chosen.map((path) => value.map((one) => [path, one] as const)))
-  );
-
-/** What PEFT calls target modules: the last part of each path. */
-const namesOf = (list: readonly (readonly [path: string, ...rest: unknown[]])[]): string[] => [
-  ...new Set(list.map(([path]) => path.split(".").pop()!)),
-];
 
 /** FourierFT adapters' folders as PEFT writes them: one to four modules that share seed and scaling. */
 export function fourierftFolders({ longest = 16 }: ShapeOptions = {}): fc.Arbitrary<AdapterFolderCase> {
@@ -250,7 +193,12 @@ export function loraFolders({ longest = 16 }: ShapeOptions = {}): fc.Arbitrary<A
   });
 }
 
-/** Adapter folders of both methods. */
+/** Adapter folders of FourierFT, LoRA, C3A and WaveFT. */
 export function adapterFolders(options: ShapeOptions = {}): fc.Arbitrary<AdapterFolderCase> {
-  return fc.oneof(fourierftFolders(options), loraFolders(options));
+  return fc.oneof(
+    fourierftFolders(options),
+    loraFolders(options),
+    c3aFolders(options),
+    waveftFolders(options),
+  );
 }

@@ -76,3 +76,6 @@ export {
   type SparseSpectrum,
   type SpectralReconstruction,
 } from "./spectrum.ts";
+export type { Wavelet } from "../../kernels/wavelet/filters.ts";
+export { c3aFolders, waveftFolders } from "./transform_folders.ts";
+export { circulantDelta, type CirculantKernels, waveletDelta } from "./transforms.ts";

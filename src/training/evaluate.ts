@@ -4,11 +4,10 @@
  * @module
  */
 import type { Device } from "../device/device.ts";
-import { readyFor } from "../engine/base.ts";
+import { soleAdapter } from "../engine/sole_adapter.ts";
 import type { Model } from "../models/model.ts";
-import { tensor } from "../tensor.ts";
 import type { TrainingBatch } from "./batch.ts";
-import { type AdapterToPlace, placeModules } from "./modules.ts";
+import type { AdapterToPlace } from "./modules.ts";
 import { feed, lossPlan, sumOfLosses } from "./plans.ts";
 
 /** A mean loss. */
@@ -35,14 +34,8 @@ export async function evaluate(
   model: Model,
   { adapter, batches, rows, onBatch = () => {} }: EvaluateOptions,
 ): Promise<Evaluation> {
-  const { trained, values, uploads } = placeModules(
-    device,
-    model,
-    adapter && await readyFor(device, model, adapter),
-  );
-  const params = device.upload(tensor(values));
-  // Only a training step would write gradients.
-  const plans = lossPlan({ device, model, trained, params, gradients: params, rows });
+  const sole = await soleAdapter(device, model, { adapter, rows });
+  const plans = lossPlan({ device, model, rows, project: sole.project });
   const program = await device.prepare(plans.evaluate);
   let sum = 0, targetCount = 0, done = 0;
   try {
@@ -56,7 +49,7 @@ export async function evaluate(
   } finally {
     program.release();
     plans.release();
-    for (const t of [params, ...uploads]) device.release(t);
+    sole.release();
   }
   return { loss: sum / targetCount, targetCount };
 }

@@ -30,19 +30,25 @@ export interface TrainingState extends WholeTensors {
 }
 
 /** What plans of whole sequences are built from. */
-export interface WholeSetup {
+interface WholeSetup {
   readonly device: Device;
   readonly model: Model;
+  readonly rows: number;
+}
+
+/** What plans that only give losses are built from. */
+export interface LossSetup extends WholeSetup {
+  /** One linear of a projection, with its adapter where it has one. */
+  project(projection: Projection, index: number, io: ProjectionIo): Plan;
+}
+
+/** What training plans are built from. */
+export interface TrainingSetup extends WholeSetup {
   /** By the linear's number in `model.linears`. */
   readonly trained: ReadonlyMap<number, Trained>;
   /** All trained numbers and their gradients, float32. */
   readonly params: Tensor;
   readonly gradients: Tensor;
-  readonly rows: number;
-}
-
-/** What training plans are built from. */
-export interface TrainingSetup extends WholeSetup {
   /** Layers whose activations are kept at once; all of them: nothing is computed twice. */
   readonly layersPerSegment: number;
 }
@@ -101,7 +107,7 @@ class Working {
   readonly #slots: Tensor;
   readonly #scratches = new Map<string, Tensor>();
 
-  constructor(private readonly setup: WholeSetup) {
+  constructor(private readonly setup: Pick<WholeSetup, "device" | "rows">) {
     const { device, rows } = setup;
     const words = (): Tensor => this.#alloc([rows], "uint32");
     this.state = {
@@ -136,9 +142,12 @@ class Working {
     return this.#alloc([this.setup.rows, width], "float32");
   }
 
-  /** What `wholeSteps` is told. */
-  options(tensorOf: (value: Value) => Tensor) {
-    const { rows, trained, params, gradients } = this.setup;
+  /** What `wholeSteps` is told, for training. */
+  options(
+    tensorOf: (value: Value) => Tensor,
+    { trained, params, gradients }: Pick<TrainingSetup, "trained" | "params" | "gradients">,
+  ) {
+    const { rows } = this.setup;
     return {
       rows,
       inputs: this.state,
@@ -161,15 +170,19 @@ class Working {
 }
 
 /** Builds a plan that only gives losses: its activations share few tensors. */
-export function lossPlan(setup: WholeSetup): LossPlan {
-  const { model } = setup;
+export function lossPlan({ device, model, rows, project }: LossSetup): LossPlan {
   const { graph } = model;
-  const working = new Working(setup);
+  const working = new Working({ device, rows });
   const { buffers, places } = placeValues(graph, "whole");
   const tensors = buffers.map(({ width }) => working.activation(width));
   const tensorOf = (value: Value): Tensor => tensors[places.get(value)!.buffer];
-  const steps = wholeSteps(graph.operations, working.options(tensorOf)).map(({ forward }) => forward);
   const { state } = working;
+  const steps = wholeSteps(graph.operations, {
+    rows,
+    inputs: state,
+    tensor: tensorOf,
+    project: (projection, index, io) => project(projection, index, io).map((forward) => ({ forward })),
+  }).map(({ forward }) => forward);
   const head = headSteps(model, { hidden: tensorOf(graph.ending.hidden), state });
   return { state, evaluate: [...steps, head.evaluate], release: () => working.release() };
 }
@@ -182,7 +195,7 @@ export function trainingPlans(setup: TrainingSetup): TrainingPlans {
   const { state } = working;
   const parts = segmentsOf(graph, Math.min(layersPerSegment, config.layers));
   const tensors = placeActivations(parts, (width) => working.activation(width));
-  const options = working.options((value) => tensors.get(value)!);
+  const options = working.options((value) => tensors.get(value)!, setup);
   const before = wholeSteps(parts.before, options);
   const segments = parts.segments.map((operations) => wholeSteps(operations, options));
   const forward = [before, ...segments].flatMap((steps) => steps.map(({ forward }) => forward));

@@ -9,7 +9,7 @@ import { numberField, refuseUnknown } from "../fields.ts";
 import type { Method } from "../method.ts";
 import { checkScale } from "../numbers.ts";
 import { foldedModules, scaled } from "./folded.ts";
-import { factorsStep } from "./lora.ts";
+import { factorsStep, sumOfFactors } from "./lora.ts";
 import { tensorsByModule } from "./module_tensors.ts";
 
 const known = [
@@ -88,5 +88,6 @@ export const adalora: Method = {
       }),
     );
   },
+  sum: sumOfFactors,
   beside: factorsStep,
 };

@@ -7,7 +7,7 @@
 import { refuseUnknown } from "../fields.ts";
 import type { Method } from "../method.ts";
 import { foldedModules, scaled } from "./folded.ts";
-import { factorsStep } from "./lora.ts";
+import { factorsStep, sumOfFactors } from "./lora.ts";
 import { tensorsByModule } from "./module_tensors.ts";
 
 /** The tensors say ranks and lambdas. */
@@ -82,5 +82,6 @@ export const delora: Method = {
       }),
     );
   },
+  sum: sumOfFactors,
   beside: factorsStep,
 };

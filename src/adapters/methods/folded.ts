@@ -10,10 +10,9 @@ import { ConfigError } from "../../errors.ts";
 import type { AdapterModule, LinearShape } from "../method.ts";
 import { checkReach } from "../numbers.ts";
 import { factorsModule } from "./lora.ts";
-import { checkFactors, type Factors, reachOf } from "./low_rank.ts";
+import { checkFactors, type Factors, mostNumbers, reachOf } from "./low_rank.ts";
 
-/** Numbers of one module's factors at most: a file of few bytes may ask for many. */
-export const mostNumbers = 2 ** 26;
+export { mostNumbers } from "./low_rank.ts";
 
 /** A module whose factors are folded for its linear. */
 export interface Folding {
@@ -65,6 +64,7 @@ export function foldedModule(folding: Folding): AdapterModule {
       }
       checkReach(reachOf(factorsOf(shape)), `module "${path}": an element of its dW`);
     },
+    factors: (shape) => factorsOf(shape),
     pack: (shape) => factorsModule(factorsOf(shape)).pack(shape),
     deltaStep: (shape, io) => factorsModule(factorsOf(shape)).deltaStep(shape, io),
     ...(folding.trainable ? { trainable: folding.trainable } : {}),

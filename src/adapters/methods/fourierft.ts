@@ -4,7 +4,6 @@
  * @module
  */
 import { embedding } from "../../../kernels/embedding.ts";
-import { fourierDelta } from "../../../kernels/fourier_delta.ts";
 import { fourierGradient } from "../../../kernels/fourier_gradient.ts";
 import { fourierLinear } from "../../../kernels/fourier_linear.ts";
 import { fourierLinears } from "../../../kernels/fourier_linears.ts";
@@ -18,6 +17,7 @@ import { integerField, numberField, patternField, refuseUnknown } from "../field
 import type { AdapterModule, LinearShape, Method, ReadOptions } from "../method.ts";
 import type { TrainableModule } from "../training.ts";
 import { checkReach, checkScale, finiteFloats } from "../numbers.ts";
+import { type Places, placesModule, sumOfMagnitudes, sumOfSpectra, tableOf } from "./places.ts";
 
 const prefix = "base_model.model.";
 const suffix = ".fourierft_spectrum";
@@ -39,10 +39,6 @@ function checkFrequencies(field: string, count: number): void {
   );
 }
 
-/** No element of a sum of these times cosines is greater. */
-const sumOfMagnitudes = (coefficients: Float32Array): number =>
-  coefficients.reduce((sum, c) => sum + Math.abs(c), 0);
-
 /** A spectrum: what one adapted linear is made of. */
 export interface Spectrum {
   /** Coefficients, in the order the frequencies were drawn. */
@@ -54,31 +50,18 @@ export interface Spectrum {
   readonly options?: ReadOptions;
 }
 
-/** Frequency tables by what determines them: adapters of one seed share theirs. Small: 4 (n + out / 2) bytes each. */
-const tableCache = new Map<string, FourierTable>();
-const tableCacheEntries = 1024;
-
-function cachedTable(key: string, make: () => FourierTable): FourierTable {
-  let made = tableCache.get(key);
-  if (!made) {
-    if (tableCache.size >= tableCacheEntries) tableCache.delete(tableCache.keys().next().value!);
-    tableCache.set(key, made = make());
-  }
-  return made;
-}
-
 /** A spectrum as a module that can be packed into a bank or built into dW. */
 export function fourierModule({ coefficients, seed, scaling, options = {} }: Spectrum): AdapterModule {
   const n = coefficients.length;
-  const key = ({ out, in: inFeatures }: LinearShape): string =>
-    `${seed}:${n}:${out}x${inFeatures}:${options.torch ?? ""}`;
-  const forward = (shape: LinearShape): FourierTable =>
-    cachedTable(key(shape), () => {
-      const { u, v } = frequencies(n, shape, { seed, ...options });
-      return fourierTable({ destination: u, source: v }, { destination: shape.out, source: shape.in });
-    });
+  const places: Places = {
+    coefficients,
+    frequencies: (shape) => frequencies(n, shape, { seed, ...options }),
+    key: ({ out, in: inFeatures }) => `${seed}:${n}:${out}x${inFeatures}:${options.torch ?? ""}`,
+    scale: ({ out, in: inFeatures }) => scaling / (out * inFeatures),
+  };
   return {
     parameters: n,
+    coefficients,
     summary: `n = ${n}, seed ${seed}, scaling ${scaling}`,
     check(path, shape) {
       if (n > shape.out * shape.in) {
@@ -92,43 +75,15 @@ export function fourierModule({ coefficients, seed, scaling, options = {} }: Spe
       checkScale(scale, { field: "scaling", value: scaling });
       checkReach(Math.abs(scale) * sumOfMagnitudes(coefficients), `module "${path}" with scaling ${scaling}`);
     },
-    pack(shape) {
-      const { order } = forward(shape);
-      return {
-        values: inOrder(coefficients, order),
-        table: { key: key(shape), words: () => forward(shape).table },
-        count: n,
-        scale: scaling / (shape.out * shape.in),
-      };
-    },
-    deltaStep(shape, { upload, weight, mode, rows }) {
-      const { u, v } = frequencies(n, shape, { seed, ...options });
-      const { table, order } = fourierTable({ destination: v, source: u }, {
-        destination: shape.in,
-        source: shape.out,
-      });
-      return step(
-        fourierDelta,
-        { table: upload(tensor(table)), values: upload(tensor(inOrder(coefficients, order))), weight },
-        {
-          out: shape.out,
-          in: shape.in,
-          scale: (mode === "subtract" ? -scaling : scaling) / (shape.out * shape.in),
-          accumulate: Number(mode !== "write"),
-          first: rows.first,
-          rows: rows.count,
-        },
-      );
-    },
+    ...placesModule(places),
     trainable: (shape, upload) =>
       trainableFourier(coefficients, {
         shape,
-        table: forward(shape),
+        table: tableOf(places, shape),
         scaling,
         upload,
         draw: { seed, ...options },
       }),
-    spectrum: (shape) => ({ ...frequencies(n, shape, { seed, ...options }), c: coefficients }),
   };
 }
 
@@ -290,6 +245,7 @@ export const fourierft: Method = {
       bias: "none",
     }),
   },
+  sum: sumOfSpectra,
   beside({ x, y, slots, records, tables, values, rows, in: inFeatures, outs, linear, capacity }) {
     const [out0, out1, out2] = outs;
     return step(fourierLinears, { x, slots, records, tables, values, y }, {

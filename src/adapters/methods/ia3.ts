@@ -33,7 +33,13 @@ function ia3Module(vector: ModuleTensor): AdapterModule {
         `Cannot use module "${path}": it scales ${size} ${side}, the weight is (${linear.out}, ${linear.in})`,
       );
     },
-    pack: () => ({ values, count: 1, scale: 1 }),
+    // Another adapter of the bank may scale the other side, where this one has ones. Factors of the inputs come first, those
+    // of the outputs where scales stand after factors of rank 1.
+    pack({ out, in: inSize }) {
+      const both = new Float32Array(inSize + 2 * out).fill(1);
+      both.set(values, scalesInputs ? 0 : inSize + out);
+      return { values: both, count: 1, scale: 1 };
+    },
     trainable: () => trainableVector(vector),
   };
 }
@@ -97,7 +103,7 @@ export const ia3: Method = {
     tensors: ["ia3_l (out, 1) or (1, in)"],
     formula: "y = l (W x + bias), or W (l x) + bias",
     cost: "out, or in",
-    numbers: "out, or in",
+    numbers: "in + 2 out",
     refused: "a vector of one number",
   },
   checkConfig: (config) =>
@@ -127,6 +133,6 @@ export const ia3: Method = {
     }),
   },
   before: ({ x, ...bank }) => scaleStep({ ...bank, y: x, outs: [bank.in, 0, 0] }),
-  after: (bank) => scaleStep(bank),
+  after: (bank) => scaleStep(bank, { afterFactors: true }),
   changesBias: true,
 };

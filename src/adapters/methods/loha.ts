@@ -10,7 +10,7 @@ import { numberField, patternField, refuseUnknown } from "../fields.ts";
 import type { AdapterFiles, Method } from "../method.ts";
 import { checkScale } from "../numbers.ts";
 import { foldedModules, type Folding } from "./folded.ts";
-import { factorsStep } from "./lora.ts";
+import { factorsStep, sumOfFactors } from "./lora.ts";
 import { checkRank, settingOf } from "./patterns.ts";
 import { type ModuleTensors, tensorsByModule } from "./module_tensors.ts";
 
@@ -97,5 +97,6 @@ export const loha: Method = {
     this.checkConfig(files.config);
     return foldedModules(tensorsByModule(files, names).map((one) => foldingOf(one, files)));
   },
+  sum: sumOfFactors,
   beside: factorsStep,
 };

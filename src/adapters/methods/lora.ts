@@ -11,7 +11,7 @@ import { type Step, step } from "../../plan.ts";
 import { tensor } from "../../tensor.ts";
 import { ConfigError } from "../../errors.ts";
 import { flagField } from "../fields.ts";
-import type { AdapterFiles, AdapterModule, BesideStep, Method } from "../method.ts";
+import type { AdapterFiles, AdapterModule, BesideStep, LinearShape, Method, Term } from "../method.ts";
 import { checkReach, finiteFloats } from "../numbers.ts";
 import type { TrainableModule } from "../training.ts";
 import { embeddingFactors, embeddingName } from "./lora_embedding.ts";
@@ -25,7 +25,9 @@ import {
   factorTensors,
   joined,
   newFactors,
+  reachOf,
   readFactors,
+  stackedFactors,
 } from "./low_rank.ts";
 
 function transposed(a: Float32Array, { rank, in: inFeatures }: Factors): Float32Array {
@@ -64,6 +66,7 @@ function loraModule(factors: Factors, bias?: Float32Array): AdapterModule {
   const { a, b, rank, scale } = factors;
   return {
     ...factorsModule(factors),
+    factors: () => factors,
     parameters: a.length + b.length + (bias?.length ?? 0),
     summary: `r = ${rank}, scale ${scale}${bias ? ", with bias" : ""}`,
     ...(bias ? { bias } : {}),
@@ -90,6 +93,25 @@ export function trainableFactors(
     backward: ({ x, dy, dx, rows, params, gradients, at }) => [
       step(loraBackward, { x, dy, values: params, gradient: gradients, dx }, words(rows, at)),
     ],
+  };
+}
+
+/** The sum of modules of factors: the factors side by side, each B times its scale. */
+export function sumOfFactors(terms: readonly Term[], shape: LinearShape): AdapterModule {
+  const factors = stackedFactors(
+    terms.map(({ module, scale }) => {
+      const own = module.factors!(shape);
+      return { ...own, scale: scale * own.scale };
+    }),
+    shape,
+  );
+  return {
+    ...loraModule(factors),
+    check(path) {
+      const what = `the sum of modules "${path}"`;
+      checkReach(factors.scale, what);
+      checkReach(reachOf(factors), what);
+    },
   };
 }
 
@@ -160,5 +182,6 @@ export const lora: Method = {
       loraModule(newFactors(shape, options, random)),
     configFields: (options) => ({ ...options, ...factorConfig }),
   },
+  sum: sumOfFactors,
   beside: factorsStep,
 };

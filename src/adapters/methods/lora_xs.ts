@@ -19,7 +19,7 @@ import { finiteFloats } from "../numbers.ts";
 import { truncatedSvd } from "../truncated_svd.ts";
 import type { NewModule, TrainableModule, TrainIo } from "../training.ts";
 import { foldedModule, matrixProduct } from "./folded.ts";
-import { factorsStep } from "./lora.ts";
+import { factorsStep, sumOfFactors } from "./lora.ts";
 import {
   checkFactors,
   checkFactorsConfig,
@@ -192,5 +192,6 @@ export const loraXs: Method = {
     create: newModule,
     configFields: (options) => ({ ...options, ...factorConfig }),
   },
+  sum: sumOfFactors,
   beside: factorsStep,
 };

@@ -6,12 +6,15 @@
 import { ConfigError } from "../../errors.ts";
 import { type HostTensor, tensor } from "../../tensor.ts";
 import { flagField, numberField, patternField, refuseUnknown } from "../fields.ts";
-import type { AdapterFiles, LinearShape } from "../method.ts";
+import type { AdapterFiles, Factors, LinearShape } from "../method.ts";
 import type { OptionSpec } from "../training.ts";
 import { checkReach, checkScale, finiteFloats } from "../numbers.ts";
 import { checkRank, settingOf } from "./patterns.ts";
 
 const prefix = "base_model.model.";
+
+/** Numbers of one module's factors at most, where others than its own file decide how many there are. */
+export const mostNumbers = 2 ** 26;
 
 const known = [
   "alpha_pattern",
@@ -36,17 +39,7 @@ const reasons = {
 /** Initialisations that leave the base weights as they are. */
 const plainInits: readonly unknown[] = [true, false, null, undefined, "gaussian", "eva", "orthogonal"];
 
-/** The factors of one linear: dW = scale B A. */
-export interface Factors {
-  /** (rank, in), row-major. */
-  readonly a: Float32Array;
-  /** (out, rank), row-major. */
-  readonly b: Float32Array;
-  readonly rank: number;
-  readonly in: number;
-  readonly out: number;
-  readonly scale: number;
-}
+export type { Factors } from "../method.ts";
 
 /** The names of tensors of factors, and of what DoRA and LoRA-XS have beside them, that end as a model's parameters do. */
 export const factorNames =
@@ -179,6 +172,35 @@ export function readFactors(
     if (!modules.has(path)) modules.set(path, factorsOf(files, { path, needs: name }));
   }
   return modules;
+}
+
+/**
+ * Factors whose product is the sum of others' products: rows of A and columns of B one after the other.
+ *
+ * @param scale The scale that they have; by default the largest of the parts', whose B stays as it is.
+ * @throws RangeError for more than {@linkcode mostNumbers}.
+ */
+export function stackedFactors(
+  parts: readonly Factors[],
+  { out, in: inSize }: LinearShape,
+  scale = Math.max(...parts.map((part) => Math.abs(part.scale))) || 1,
+): Factors {
+  const rank = parts.reduce((sum, part) => sum + part.rank, 0), numbers = rank * (inSize + out);
+  if (numbers > mostNumbers) {
+    throw new RangeError(
+      `Cannot add up adapters: factors of rank ${rank} have ${numbers} numbers, at most ${mostNumbers} are accepted`,
+    );
+  }
+  const b = new Float32Array(out * rank);
+  let column = 0;
+  for (const part of parts) {
+    const factor = part.scale / scale;
+    for (let o = 0; o < out; o++) {
+      for (let r = 0; r < part.rank; r++) b[o * rank + column + r] = factor * part.b[o * part.rank + r];
+    }
+    column += part.rank;
+  }
+  return { a: joined(...parts.map(({ a }) => a)), b, rank, in: inSize, out, scale };
 }
 
 /** New factors: A as torch's kaiming_uniform_(a = sqrt(5)), B zeros, so that the model starts as its base. */

@@ -10,7 +10,7 @@ import { ConfigError } from "../../errors.ts";
 import { refuseUnknown } from "../fields.ts";
 import type { Method } from "../method.ts";
 import { foldedModules } from "./folded.ts";
-import { factorsStep } from "./lora.ts";
+import { factorsStep, sumOfFactors } from "./lora.ts";
 import { tensorsByModule } from "./module_tensors.ts";
 
 const known = [
@@ -79,5 +79,6 @@ export const miss: Method = {
       }),
     );
   },
+  sum: sumOfFactors,
   beside: factorsStep,
 };

@@ -6,6 +6,7 @@
 import type { Method } from "../method.ts";
 import { adalora } from "./adalora.ts";
 import { boft } from "./boft.ts";
+import { c3a } from "./c3a.ts";
 import { delora } from "./delora.ts";
 import { dora } from "./dora.ts";
 import { ether } from "./ether.ts";
@@ -29,12 +30,15 @@ import { tinylora } from "./tinylora.ts";
 import { trainableTokens } from "./trainable_tokens.ts";
 import { vblora } from "./vblora.ts";
 import { vera } from "./vera.ts";
+import { waveft } from "./waveft.ts";
 
 /** The methods that adapters may be of; of two that claim one, the later has it. */
 export const methods: readonly Method[] = [
   fourierft,
   lora,
   dora,
+  c3a,
+  waveft,
   vblora,
   loraXs,
   vera,

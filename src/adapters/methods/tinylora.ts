@@ -11,7 +11,7 @@ import { ConfigError } from "../../errors.ts";
 import { flagField, integerField, numberField, refuseUnknown } from "../fields.ts";
 import type { AdapterFiles, Method, ReadOptions } from "../method.ts";
 import { foldedModules, matrixProduct } from "./folded.ts";
-import { factorsStep } from "./lora.ts";
+import { factorsStep, sumOfFactors } from "./lora.ts";
 import { type ModuleTensors, tensorsByModule } from "./module_tensors.ts";
 
 const known = [
@@ -144,5 +144,6 @@ export const tinylora: Method = {
     };
     return foldedModules(modules.map((tensors) => foldingOf(tensors, numbers?.get(tensors.path) ?? 0)));
   },
+  sum: sumOfFactors,
   beside: factorsStep,
 };

@@ -13,7 +13,7 @@ import { flagField, integerField, refuseUnknown } from "../fields.ts";
 import type { AdapterModule, LinearShape, Method } from "../method.ts";
 import type { NewModule, SharedNumbers } from "../training.ts";
 import { foldedModule } from "./folded.ts";
-import { factorsStep } from "./lora.ts";
+import { factorsStep, sumOfFactors } from "./lora.ts";
 import { joined } from "./low_rank.ts";
 import { type ModuleTensors, tensorsByModule } from "./module_tensors.ts";
 import { type Mixtures, mixturesOfFile, mixturesOfLogits } from "./vblora_mixtures.ts";
@@ -257,5 +257,6 @@ export const vblora: Method = {
       bias: "none",
     }),
   },
+  sum: sumOfFactors,
   beside: factorsStep,
 };

@@ -13,7 +13,7 @@ import { flagField, integerField, refuseUnknown } from "../fields.ts";
 import type { AdapterFiles, AdapterModule, LinearShape, Method } from "../method.ts";
 import type { SharedNumbers } from "../training.ts";
 import { foldedModule, mostNumbers, scaled } from "./folded.ts";
-import { factorsStep } from "./lora.ts";
+import { factorsStep, sumOfFactors } from "./lora.ts";
 import { type ModuleTensors, tensorsByModule } from "./module_tensors.ts";
 import { type Projections, trainableVera } from "./vera_training.ts";
 
@@ -199,5 +199,6 @@ export const vera: Method = {
       init_weights: true,
     }),
   },
+  sum: sumOfFactors,
   beside: factorsStep,
 };

@@ -1,0 +1,166 @@
+/**
+ * `circulant_linear`: y += x dW^T of block-circulant matrices (C3A, Chen et al. 2024, arXiv 2407.19342), each row with its
+ * own adapter and block size.
+ *
+ * A workgroup has a row and a piece of its outputs. It transforms the row's blocks, as many at a time as there is room for,
+ * sums products of spectra in registers, and transforms the sums back: out * in / b products a row.
+ *
+ * @module
+ */
+import {
+  bankBindings,
+  type BankBuffer,
+  bankBuffers,
+  bankUniforms as uniforms,
+  type BankWords,
+  findRow,
+  piecesOf,
+} from "./bank_rows.ts";
+import { cpuCirculant, referenceCirculant } from "./circulant/linears.ts";
+import { blockFunctions, eachElement, eachSlot, threads } from "./circulant/wgsl.ts";
+import {
+  defineKernel,
+  grid,
+  type Kernel,
+  uniformStruct,
+  workgroupBuiltins,
+  workgroupIndex,
+} from "./kernel.ts";
+
+type Uniforms = keyof BankWords;
+
+/** Outputs of a workgroup, at least, where it takes every pair it has room for. */
+const leastOutputs = 1024;
+
+const wgsl = /* wgsl */ `
+${uniformStruct(uniforms)}
+${bankBindings}
+override share: u32;
+${blockFunctions}
+fn input(blocks: Blocks, row: u32, n: u32, place: u32) -> f32 {
+  if (n >= uniforms.in / blocks.size) { return 0; }
+  return x[row * uniforms.in + block_start(blocks, n) + place * blocks.stride];
+}
+fn spectrum(at: u32) -> vec2f { return vec2f(values[at], values[at + 1]); }
+/** The product of two bins; bin 0 is two real ones. */
+fn times(a: vec2f, b: vec2f, bin: u32) -> vec2f { return select(mul(a, b), a * b, bin == 0); }
+
+@compute @workgroup_size(${threads})
+fn main(${workgroupBuiltins}) {
+  ${findRow(workgroupIndex, `(${leastOutputs}u / share)`)}
+  let blocks = blocks_at(record.x);
+  let columns = uniforms.in / blocks.size;
+  let rows = out / blocks.size;
+  // Pairs of output blocks: with a share, fewer than those of inputs.
+  let mine = max(1, blocks.pairs / share);
+  let begin = 2 * piece * mine;
+  if (begin >= rows) { return; }
+  ${[0, 1].map((i) => `var even${i}: vec2f; var odd${i}: vec2f;`).join("\n")}
+  for (var origin = 0u; origin < columns; origin += 2 * blocks.pairs) {
+    workgroupBarrier();
+    ${
+  eachElement(
+    "work[pair * blocks.line + place] = vec2f(input(blocks, row, origin + 2 * pair, place), " +
+      "input(blocks, row, origin + 2 * pair + 1, place));",
+  )
+}
+    workgroupBarrier();
+    transform(blocks, local);
+    separate(blocks, local);
+    workgroupBarrier();
+    ${
+  eachSlot((i) => /* wgsl */ `
+      let m = begin + 2 * pair;
+      if (pair < mine && m < rows) {
+        let across = 2 * blocks.half;
+        let down = rows * across;
+        let other = partner(blocks, bin);
+        let two = m + 1 < rows;
+        var at = record.y + (origin * rows + m) * across + 2 * bin;
+        for (var p = 0u; p < blocks.pairs && origin + 2 * p < columns; p++) {
+          let a = work[p * blocks.line + bin];
+          even${i} += times(a, spectrum(at), bin);
+          if (two) { odd${i} += times(a, spectrum(at + across), bin); }
+          if (origin + 2 * p + 1 < columns) {
+            let b = work[p * blocks.line + other];
+            even${i} += times(b, spectrum(at + down), bin);
+            if (two) { odd${i} += times(b, spectrum(at + down + across), bin); }
+          }
+          at += 2 * down;
+        }
+      }`)
+}
+  }
+  workgroupBarrier();
+  ${
+  eachSlot((i) => /* wgsl */ `
+    let line = pair * blocks.line;
+    if (bin == 0) {
+      work[line] = vec2f(even${i}.x, odd${i}.x);
+      if (blocks.size % 2 == 0) { work[line + blocks.half] = vec2f(even${i}.y, odd${i}.y); }
+    } else {
+      work[line + bin] = even${i} + turned(odd${i});
+      work[line + blocks.size - bin] = conj(even${i}) + turned(conj(odd${i}));
+    }`)
+}
+  workgroupBarrier();
+  transform(blocks, local);
+  let scale = bitcast<f32>(record.w);
+  ${
+  eachElement(/* wgsl */ `
+    let m = begin + 2 * pair;
+    if (pair < mine && m < rows) {
+      let z = scale * work[pair * blocks.line + place];
+      y[y_at + block_start(blocks, m) + place * blocks.stride] += z.x;
+      if (m + 1 < rows) { y[y_at + block_start(blocks, m + 1) + place * blocks.stride] += z.y; }
+    }`)
+}
+}
+`;
+
+/** Workgroups that fill a GPU: with fewer rows a workgroup takes fewer outputs. */
+const manyGroups = 256;
+
+/** Into how many parts the outputs that a workgroup has room for are dealt. */
+function shareOf({ rows, out0, out1, out2 }: BankWords): number {
+  const groups = rows * Math.ceil((out0 + out1 + out2) / leastOutputs);
+  let share = 1;
+  while (share < 4 && groups * share < manyGroups) share *= 2;
+  return share;
+}
+
+/** See the module's documentation. */
+export const circulantLinear: Kernel<BankBuffer, Uniforms> = defineKernel({
+  name: "circulant_linear",
+  doc:
+    "y[r] += scale C x[r] for each of the linears `linear`, `linear + 1` and `linear + 2` whose out is not 0, in its columns " +
+    "of y. C is the block-circulant matrix of slot slots[r], whose block (m, n) has w[m, n, (i - j) mod b] at [j, i]. A " +
+    "slot of capacity or more (0xffffffff: none) and block size 0 add nothing.",
+  buffers: bankBuffers({
+    records: "offset of a table in `tables`, offset into `values`, block size b, bits of a float32 scale",
+    tables: "tables of `circulantTable`, one after the other",
+    values: "at a record's offset: numbers of `circulantSpectra`",
+  }),
+  uniforms,
+  launch({ uniforms: words }, limits) {
+    const share = shareOf(words);
+    return {
+      dispatches: [{
+        wgsl,
+        bindings: [
+          { name: "x", access: "read" },
+          { name: "slots", access: "read" },
+          { name: "records", access: "read" },
+          { name: "tables", access: "read" },
+          { name: "values", access: "read" },
+          { name: "y", access: "read_write" },
+        ],
+        constants: { share },
+        grid: grid(piecesOf(words, leastOutputs / share), limits),
+      }],
+    };
+  },
+  reference: referenceCirculant,
+  cpu: cpuCirculant,
+  tolerance: 1e-6,
+});

@@ -1,0 +1,62 @@
+/**
+ * `fourierft combine`: the weighted sum of adapters as one PEFT folder.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { defineCommand } from "citty";
+import { withoutCopies } from "../adapters/copies.ts";
+import { loadAdapter } from "../adapters/peft.ts";
+import { combineAdapters, type WeightedAdapter } from "../combine.ts";
+import { copyFaults } from "../models/copies.ts";
+import { fillFolder } from "../runtime/output.ts";
+import { openNamedFolder } from "./folder.ts";
+import { log } from "./open.ts";
+import { readOptions, shapeArgs } from "./shape.ts";
+
+/** A folder, and its weight: the number after the last `=`, or 1. */
+function weightedFolder(text: string): { readonly folder: string; readonly weight: number } {
+  const [, folder, number] = /^(.+)=([^=]+)$/s.exec(text) ?? [], weight = Number(number);
+  return folder !== undefined && number.trim() !== "" && Number.isFinite(weight)
+    ? { folder, weight }
+    : { folder: text, weight: 1 };
+}
+
+/** Every `--adapter`: citty keeps only the last. */
+function everyAdapter(rawArgs: readonly string[]): readonly string[] {
+  const options = { adapter: { type: "string", multiple: true } } as const;
+  return parseArgs({ args: [...rawArgs], options, strict: false }).values.adapter as string[];
+}
+
+/** See the module's documentation. */
+export const combine = defineCommand({
+  meta: {
+    name: "combine",
+    description:
+      "Write a weighted sum of adapters as one PEFT adapter folder, e.g. combine --adapter law=0.7 --adapter tone --out both",
+  },
+  args: {
+    adapter: {
+      type: "string",
+      required: true,
+      description: "PEFT adapter folder and its weight, default 1; may be repeated",
+      valueHint: "DIR=WEIGHT...",
+    },
+    out: { type: "string", required: true, description: "New folder to write", valueHint: "DIR" },
+    model: shapeArgs.model,
+  },
+  async run({ args, rawArgs }) {
+    const given = everyAdapter(rawArgs).map(weightedFolder);
+    const options = await readOptions(args.model);
+    const fault = args.model === undefined ? undefined : copyFaults(await openNamedFolder(args.model));
+    const adapters: WeightedAdapter[] = [];
+    for (const { folder, weight } of given) {
+      const adapter = await loadAdapter(await openNamedFolder(folder), options);
+      adapters.push({ name: folder, weight, adapter: await withoutCopies(adapter, fault) });
+    }
+    await fillFolder(args.out, async (out) => {
+      const { peftType, modules } = await combineAdapters({ adapters, out, ...options });
+      log(`${args.out}: a ${peftType} adapter of ${modules} modules`);
+    });
+  },
+});

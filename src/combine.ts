@@ -1,0 +1,247 @@
+/**
+ * The weighted sum of adapters as one adapter folder that PEFT loads: `add_weighted_adapter` without a model.
+ *
+ * - FourierFT stays FourierFT: coefficients of equal places are added up. A file draws all its places from one seed.
+ * - LoRA, and methods that are served as factors, become LoRA: the factors stand side by side, and ranks add up
+ *   (PEFT's `combination_type="cat"`). Nothing is approximated.
+ *
+ * @module
+ */
+import { checkAdds, checkedTerms } from "./adapters/combination.ts";
+import { integerField, numberField } from "./adapters/fields.ts";
+import type { AdapterModule, Factors, LinearShape } from "./adapters/method.ts";
+import { stackedFactors } from "./adapters/methods/low_rank.ts";
+import { checkReach } from "./adapters/numbers.ts";
+import type { LoadedAdapter } from "./adapters/peft.ts";
+import { CombinationError } from "./errors.ts";
+import type { WritableFolder } from "./folder.ts";
+import { type HostTensor, tensor } from "./tensor.ts";
+import { adapterFiles } from "./training/checkpoint.ts";
+
+/** An adapter of a sum. */
+export interface WeightedAdapter {
+  /** Its name in messages. */
+  readonly name: string;
+  readonly adapter: LoadedAdapter;
+  /** What its dW is multiplied by: -1000 to 1000, default 1. */
+  readonly weight?: number;
+}
+
+/** What is added up, and where it goes. */
+export interface CombineOptions {
+  /** One to eight; one alone is scaled. */
+  readonly adapters: readonly WeightedAdapter[];
+  readonly out: WritableFolder;
+  /** The shapes of the base model's linears, by path: methods whose files do not say them need it (VeRA, TinyLoRA). */
+  readonly shapeOf?: (path: string) => LinearShape | undefined;
+}
+
+/** What was written. */
+export interface Combined {
+  readonly peftType: "FOURIERFT" | "LORA";
+  readonly modules: number;
+}
+
+/** A config's fields that say what the method is made with, and tensors by their full names. */
+interface Written {
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly tensors: ReadonlyMap<string, HostTensor>;
+}
+
+type Weighted = Required<WeightedAdapter>;
+
+const prefix = "base_model.model.";
+
+/** Every path that an adapter adapts, with the modules there and their weights. */
+function byPath(adapters: readonly Weighted[]): Map<string, { module: AdapterModule; weighted: Weighted }[]> {
+  const all = new Map<string, { module: AdapterModule; weighted: Weighted }[]>();
+  for (const weighted of adapters) {
+    for (const [path, module] of weighted.adapter.modules) {
+      all.set(path, [...all.get(path) ?? [], { module, weighted }]);
+    }
+  }
+  return all;
+}
+
+/** The number that most modules have, and the others' by path: PEFT's patterns. */
+function withPattern(
+  numbers: ReadonlyMap<string, number>,
+): { most: number; pattern: Record<string, number> } {
+  const counts = new Map<number, number>();
+  for (const number of numbers.values()) counts.set(number, (counts.get(number) ?? 0) + 1);
+  const [most] = [...counts].reduce((best, one) => one[1] > best[1] ? one : best);
+  return { most, pattern: Object.fromEntries([...numbers].filter(([, number]) => number !== most)) };
+}
+
+const largest = (scales: readonly number[]): number => Math.max(...scales.map(Math.abs)) || 1;
+
+/** Coefficients of one seed stand in one order: those of fewer numbers come first. */
+function sumOfSpectra(adapters: readonly Weighted[]): Written {
+  const settings = new Map(adapters.map((one) => {
+    const { config } = one.adapter;
+    const seed = integerField(config, "random_loc_seed", 777);
+    return [one, { seed, scale: one.weight * numberField(config, "scaling", 150) }];
+  }));
+  const [{ seed }, ...others] = settings.values();
+  const other = others.find((one) => one.seed !== seed);
+  if (other) {
+    throw new CombinationError(
+      `Cannot write adapters of random_loc_seed ${seed} and ${other.seed} as one: a FourierFT file draws all places ` +
+        'from one seed. A server adds them up by "adapters" of a request',
+    );
+  }
+  const scaling = largest([...settings.values()].map(({ scale }) => scale));
+  const tensors = new Map<string, HostTensor>(), counts = new Map<string, number>();
+  for (const [path, modules] of byPath(adapters)) {
+    const parts = modules.map(({ module, weighted }) => ({
+      coefficients: module.coefficients!,
+      factor: settings.get(weighted)!.scale / scaling,
+    }));
+    const sums = new Float64Array(Math.max(...parts.map(({ coefficients }) => coefficients.length)));
+    for (const { coefficients, factor } of parts) {
+      coefficients.forEach((value, l) => sums[l] += factor * value);
+    }
+    const spectrum = Float32Array.from(sums);
+    checkReach(spectrum.reduce((sum, c) => sum + Math.abs(c), 0), `the sum of modules "${path}"`);
+    tensors.set(`${prefix}${path}.fourierft_spectrum`, tensor(spectrum));
+    counts.set(path, spectrum.length);
+  }
+  const { most, pattern } = withPattern(counts);
+  return {
+    config: {
+      peft_type: "FOURIERFT",
+      n_frequency: most,
+      n_frequency_pattern: pattern,
+      scaling,
+      random_loc_seed: seed,
+      init_weights: true,
+    },
+    tensors,
+  };
+}
+
+/** The factors of a module; its shape is its own, or the base model's. */
+function factorsOf(
+  path: string,
+  module: AdapterModule,
+  { shapeOf }: Pick<CombineOptions, "shapeOf">,
+): Factors {
+  const shape = module.shape ?? shapeOf?.(path);
+  if (!shape) {
+    throw new CombinationError(
+      `Cannot add up module "${path}": its files do not say the shape of its weight, give shapeOf, or --model DIR`,
+    );
+  }
+  module.check(path, shape);
+  return module.factors!(shape);
+}
+
+/** dW of the terms side by side, with one scale for all modules. */
+function sumOfFactors(adapters: readonly Weighted[], options: Pick<CombineOptions, "shapeOf">): Written {
+  const parts = [...byPath(adapters)].map(([path, modules]) => ({
+    path,
+    factors: modules.map(({ module, weighted }) => {
+      const own = factorsOf(path, module, options);
+      return { ...own, scale: weighted.weight * own.scale };
+    }),
+  }));
+  const scale = largest(parts.flatMap(({ factors }) => factors.map((one) => one.scale)));
+  const tensors = new Map<string, HostTensor>(), ranks = new Map<string, number>();
+  for (const { path, factors } of parts) {
+    const [{ out, in: inSize }] = factors;
+    for (const one of factors) {
+      if (one.out === out && one.in === inSize) continue;
+      throw new CombinationError(
+        `Cannot add up module "${path}": adapters have it for weights (${out}, ${inSize}) and (${one.out}, ${one.in})`,
+      );
+    }
+    const { a, b, rank } = stackedFactors(factors, { out, in: inSize }, scale);
+    checkReach(b.reduce((most, value) => Math.max(most, Math.abs(value)), 0), `the sum of modules "${path}"`);
+    tensors.set(`${prefix}${path}.lora_A.weight`, tensor(a, [rank, inSize]));
+    tensors.set(`${prefix}${path}.lora_B.weight`, tensor(b, [out, rank]));
+    ranks.set(path, rank);
+  }
+  const { most, pattern } = withPattern(ranks);
+  return {
+    config: {
+      peft_type: "LORA",
+      r: most,
+      rank_pattern: pattern,
+      lora_alpha: scale * most,
+      alpha_pattern: Object.fromEntries(
+        Object.entries(pattern).map(([path, rank]) => [path, scale * rank]),
+      ),
+      lora_dropout: 0,
+      use_rslora: false,
+      use_dora: false,
+      init_lora_weights: true,
+    },
+    tensors,
+  };
+}
+
+/** A field's value where all adapters have the same. */
+function shared(adapters: readonly Weighted[], field: string): unknown {
+  const [value, ...others] = adapters.map(({ adapter }) => adapter.config[field] ?? null);
+  return others.every((other) => JSON.stringify(other) === JSON.stringify(value)) ? value : null;
+}
+
+const everyModule = (adapters: readonly Weighted[], has: (module: AdapterModule) => boolean): boolean =>
+  adapters.every(({ adapter }) => [...adapter.modules.values()].every(has));
+
+function written(adapters: readonly Weighted[], options: CombineOptions): Written & Combined {
+  const modules = byPath(adapters).size;
+  if (everyModule(adapters, ({ coefficients }) => coefficients !== undefined)) {
+    return { ...sumOfSpectra(adapters), peftType: "FOURIERFT", modules };
+  }
+  if (everyModule(adapters, ({ factors }) => factors !== undefined)) {
+    return { ...sumOfFactors(adapters, options), peftType: "LORA", modules };
+  }
+  const names = [...new Set(adapters.map(({ adapter }) => adapter.method.name))];
+  throw new CombinationError(
+    `Cannot write a sum of ${names.join(" and ")} as one adapter: no method of PEFT has a file of it. ` +
+      'A server adds them up by "adapters" of a request',
+  );
+}
+
+async function* whole(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+/**
+ * Writes the weighted sum of adapters as a PEFT folder of its own. The sums are made in float64, and rounded once.
+ *
+ * @throws CombinationError that names the adapters and the rule: methods that do not add up, adapters with parameters of their
+ * own, FourierFT of several seeds, and mixtures that no PEFT method can hold; ConfigError where numbers are past float32.
+ */
+export async function combineAdapters(options: CombineOptions): Promise<Combined> {
+  const { adapters: given, out } = options;
+  if (given.length === 0) throw new CombinationError("Cannot add up no adapters: name one or more");
+  checkedTerms(given.map(({ name, weight }) => ({ id: name, scale: weight })));
+  checkAdds(given.map(({ name, adapter }) => ({
+    id: name,
+    method: adapter.method,
+    hasOwn: adapter.replacements.size > 0 || [...adapter.modules.values()].some(({ bias }) => bias),
+  })));
+  const adapters = given.map((one) => ({ ...one, weight: one.weight ?? 1 }));
+  const { config, tensors, peftType, modules } = written(adapters, options);
+  const paths = [...byPath(adapters).keys()];
+  const files = adapterFiles(
+    {
+      ...config,
+      task_type: shared(adapters, "task_type"),
+      base_model_name_or_path: shared(adapters, "base_model_name_or_path"),
+      fan_in_fan_out: shared(adapters, "fan_in_fan_out") ?? false,
+      inference_mode: true,
+      bias: "none",
+      target_modules: paths,
+      modules_to_save: null,
+      layers_to_transform: null,
+      layers_pattern: null,
+      exclude_modules: null,
+    },
+    tensors,
+  );
+  for (const [name, bytes] of files) await out.write(name, whole(bytes));
+  return { peftType, modules };
+}
