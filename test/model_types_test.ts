@@ -35,7 +35,7 @@ test("parseLlamaConfig gives each layer the window that transformers gives it", 
   assert.deepEqual(windows("gemma2", four), [8, 0, 8, 0]);
   assert.deepEqual(windows("gemma2", { ...four, sliding_window_pattern: 3 }), [8, 0, 8, 0]);
   assert.deepEqual(windows("gemma3", { ...four, sliding_window_pattern: 3 }), [8, 8, 0, 8]);
-  assert.deepEqual(windows("gemma3", four), [8, 8, 8, 8]);
+  assert.deepEqual(windows("gemma3", { ...four, _sliding_window_pattern: 2 }), [8, 8, 8, 8]);
   const noRope = { ...used, no_rope_layers: null, no_rope_layer_interval: 2 };
   assert.deepEqual(windows("smollm3", noRope), [0, 6, 0, 6]);
   assert.deepEqual(windows("smollm3", { ...noRope, use_sliding_window: false }), [0, 0, 0, 0]);
