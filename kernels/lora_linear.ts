@@ -40,10 +40,11 @@ interface Division {
   readonly chunk: number;
 }
 
+/** A thread waits for each load: with few rows a row's dot products need all the threads there are. */
 function divisionOf(rows: number): Division {
-  if (rows <= 4) return { lanes: 256, blocks: 32, chunk: 64 };
-  if (rows <= 32) return { lanes: 64, blocks: 8, chunk: 128 };
-  return { lanes: 32, blocks: 2, chunk: 256 };
+  if (rows <= 8) return { lanes: 256, blocks: 32, chunk: 64 };
+  if (rows <= 128) return { lanes: 256, blocks: 16, chunk: 256 };
+  return { lanes: 64, blocks: 4, chunk: 256 };
 }
 
 /** The first dispatch: hidden = A x, for each row and linear. */
@@ -81,7 +82,29 @@ fn main(${workgroupBuiltins}) {
     if (mine < rank) {
       let a = record.y + mine * uniforms.in;
       var i = lane;
-      // Four loads at a time: a thread alone would wait for each.
+      // Eight loads of each at a time, then four: a thread alone would wait for each.
+      for (; i + 7 * lanes < uniforms.in; i += 8 * lanes) {
+        let first = vec4f(
+          values[a + i],
+          values[a + i + lanes],
+          values[a + i + 2 * lanes],
+          values[a + i + 3 * lanes],
+        );
+        let second = vec4f(
+          values[a + i + 4 * lanes],
+          values[a + i + 5 * lanes],
+          values[a + i + 6 * lanes],
+          values[a + i + 7 * lanes],
+        );
+        part += first *
+          vec4f(x[x_at + i], x[x_at + i + lanes], x[x_at + i + 2 * lanes], x[x_at + i + 3 * lanes]);
+        part += second * vec4f(
+          x[x_at + i + 4 * lanes],
+          x[x_at + i + 5 * lanes],
+          x[x_at + i + 6 * lanes],
+          x[x_at + i + 7 * lanes],
+        );
+      }
       for (; i + 3 * lanes < uniforms.in; i += 4 * lanes) {
         let weights = vec4f(values[a + i], values[a + i + lanes], values[a + i + 2 * lanes], values[a + i + 3 * lanes]);
         part += weights * vec4f(x[x_at + i], x[x_at + i + lanes], x[x_at + i + 2 * lanes], x[x_at + i + 3 * lanes]);
@@ -152,6 +175,12 @@ fn main(${workgroupBuiltins}) {
   var parts = vec4f(0);
   if (output < out) {
     var r = 0u;
+    for (; r + 7 < near; r += 8) {
+      let first = vec4f(values[b + r], values[b + r + 1], values[b + r + 2], values[b + r + 3]);
+      let second = vec4f(values[b + r + 4], values[b + r + 5], values[b + r + 6], values[b + r + 7]);
+      parts += vec4f(sums[r], sums[r + 1], sums[r + 2], sums[r + 3]) * first;
+      parts += vec4f(sums[r + 4], sums[r + 5], sums[r + 6], sums[r + 7]) * second;
+    }
     for (; r + 3 < near; r += 4) {
       parts += vec4f(sums[r], sums[r + 1], sums[r + 2], sums[r + 3]) *
         vec4f(values[b + r], values[b + r + 1], values[b + r + 2], values[b + r + 3]);
