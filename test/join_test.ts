@@ -9,6 +9,7 @@ import {
   geluNewGateUp,
   kernels,
   linear,
+  loraLinear,
   portableLimits,
   reluGateUp,
   rmsNorm,
@@ -198,7 +199,7 @@ test("every kernel that offers to be joined is joined in a case, by names that i
   const offering = (offer: "produce" | "consume") => kernels.filter((kernel) => kernel[offer]);
   const readers = new Set(cases.flatMap(({ reader }) => reader ? [reader.kernel] : []));
   assert.deepEqual(offering("consume").filter((kernel) => !readers.has(kernel)), []);
-  assert.deepEqual(offering("produce"), [anyKernel(fourierLinears)]);
+  assert.deepEqual(offering("produce"), [anyKernel(fourierLinears), anyKernel(loraLinear)]);
   for (const { name, buffers, produce } of offering("produce")) {
     const before = kernels.find((kernel) => kernel.name === produce!.after)!;
     for (const [a, b] of produce!.same) assert.ok(before.buffers[a] && buffers[b], `${name}: ${a} and ${b}`);
