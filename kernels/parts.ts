@@ -53,6 +53,8 @@ export interface Parts {
    * so every element has to be read, and read once.
    */
   readonly source: (name: string) => ReadSource;
+  /** Whether the dispatches store the result themselves: then nobody has to read it in parts. */
+  readonly stored?: boolean;
 }
 
 /** How a call and the one before it, onto whose result it adds, make that result in parts. */

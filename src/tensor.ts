@@ -100,6 +100,11 @@ function hostView(shape: readonly number[], dtype: DType, view: () => TypedArray
   };
 }
 
+/** Whether a tensor can be sliced at an element. */
+export function canSlice(t: Tensor, at: number): boolean {
+  return isHost(t) || ((t.data as DeviceBuffer).offsetBytes + at * bytesPerElement[t.dtype]) % 256 === 0;
+}
+
 /**
  * Elements of a tensor from element `at` on, not copied: a shape of them, or a count. On a GPU they must start at a multiple
  * of 256 bytes of the buffer, as bound buffers do.

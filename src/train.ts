@@ -16,7 +16,7 @@ import type { Device } from "./device/device.ts";
 import { uniforms } from "./engine/random.ts";
 import { ConfigError } from "./errors.ts";
 import { copyFaults } from "./models/copies.ts";
-import { isTransposed, openWeights, readConfig } from "./models/families.ts";
+import { defaultTargets, isTransposed, openWeights, readConfig } from "./models/families.ts";
 import type { ModelConfig } from "./models/family.ts";
 import { layersLinears, loadModel, type Model, releaseModel } from "./models/model.ts";
 import { fixedRopeLength } from "./models/rope.ts";
@@ -131,7 +131,9 @@ async function adapterFor(
       : await loadAdapter(init, { methods, ...baseOptions(model.linears) });
     return linearsAlone(await withoutCopies(found, copyFaults(folder)), "train");
   }
-  const made = createAdapter(layersLinears(model), adapterPlan(adapter), uniforms(seed));
+  const plan = adapterPlan(adapter);
+  const { targetModules = defaultTargets(model.config, plan.method.peftType) } = plan;
+  const made = createAdapter(layersLinears(model), { ...plan, targetModules }, uniforms(seed));
   // PEFT's word for weights that are stored (in, out).
   const turned = [...made.modules.keys()].every((path) => isTransposed(model.config, path));
   return { ...made, config: { ...made.config, fan_in_fan_out: turned } };

@@ -283,3 +283,34 @@ test("Runner takes one size for up to 8 rows by powers of two, to 32 by eights, 
   assert.equal(await newSizes(65, 128), 1);
   assert.equal(await newSizes(129, 130), 1);
 });
+
+test("schedule runs a sequence anew, once, when it grows past the length that its keys are right for", () => {
+  const room = { maxRows: 4, promptRows: 4, usualRows: 4, maxOutputs: 4, maxModelLen: 99, rerunBeyond: 6 };
+  const sequence = sequenceOf(5, { cached: 5, maxTokens: 9, promptLogprobs: true });
+  const take = (token: number): void => {
+    sequence.flying = undefined;
+    sequence.tokens.push(token);
+  };
+  /** Positions of the next step's rows, the length that turns them, and how many outputs there are. */
+  const next = () => {
+    const { rows, outputs, shares: [share] } = schedule([sequence], room);
+    if (!share) return undefined;
+    sequence.cached += share.count;
+    sequence.flying = share.samples ? share : undefined;
+    return [rows.map(({ position }) => position), rows.map(({ length }) => length), outputs.length];
+  };
+  take(2);
+  assert.deepEqual(next(), [[5], [6], 1]);
+  // The next token is not known yet: it cannot be run together with those before it.
+  assert.equal(next(), undefined);
+  take(3);
+  assert.deepEqual(next(), [[0, 1, 2, 3], [7, 7, 7, 7], 0]);
+  assert.deepEqual(next(), [[4, 5, 6], [7, 7, 7], 1]);
+  assert.deepEqual(next(), [[7], [8], 1], "its token is in flight");
+  take(4);
+  assert.equal(sequence.rerun, 7);
+
+  const long = sequenceOf(7, { cached: 0 });
+  assert.deepEqual(schedule([long], room).rows.map(({ length }) => length), [7, 7, 7, 7]);
+  assert.equal(long.rerun, undefined, "a prompt past the length is right from the start");
+});

@@ -69,7 +69,7 @@ async function adapterOf(
 ): Promise<Adapted> {
   const { config, tensors } = await randomFiles(device, method, {
     linears,
-    given: { n_frequency: 16, scaling: 40, r: 2, num_vectors: 12, vector_length: 8 },
+    given: { n_frequency: 16, scaling: 40, r: 2, num_vectors: 12, vector_length: 4, block_size: 4 },
     random: uniforms(linears.length),
     baseOf: modelBase(device, model),
   });

@@ -175,12 +175,12 @@ test("mergeFolder of a GPT-2: the merged model says what the adapter says, its w
 
 const data = { content: "The king and the cat. I don't know; 42! A spectrum, never built. ".repeat(9) };
 
-test("train adapts all linears of a GPT-2 by default, says how weights are stored, and lowers the loss", async () => {
+test("train adapts the linears of a GPT-2 that it is told, says how weights are stored, and lowers the loss", async () => {
   const device = cpuDevice();
   const { files } = await train(device, {
     folder: base,
     data,
-    adapter: { peftType: "LORA", r: 2 },
+    adapter: { peftType: "LORA", r: 2, targetModules: ["c_attn", "c_proj", "c_fc"] },
     ...{ steps: 12, batchSize: 2, contextLength: 16, lr: 0.01 },
   });
   const config = JSON.parse(new TextDecoder().decode(files.get("adapter_config.json")));

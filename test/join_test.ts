@@ -5,9 +5,13 @@ import { narrow } from "../kernels/half.ts";
 import { anyKernel, type DType, type Kernel, nans, normals, type TypedArray } from "../kernels/kernel.ts";
 import {
   fourierLinears,
+  geluGateUp,
+  geluNewGateUp,
   kernels,
   linear,
+  loraLinear,
   portableLimits,
+  reluGateUp,
   rmsNorm,
   ropeCache,
   siluGateUp,
@@ -123,10 +127,10 @@ const cases: readonly Joined[] = [
   { in: 24, outs: [256], adapters: [30], accumulate: 1, reader: normOf(256) },
   { in: 24, outs: [64], adapters: [30], reader: normOf(64, "bfloat16") },
   { in: 24, outs: [37], adapters: [9], reader: normOf(37, "float16") },
-  {
+  ...[siluGateUp, geluGateUp, geluNewGateUp, reluGateUp].map((kernel) => ({
     ...{ in: 24, outs: [64, 64], adapters: [30] },
-    reader: { kernel: anyKernel(siluGateUp), words: { rows: 1, dim: 64 }, arrays: () => ({ y: nans(64) }) },
-  },
+    reader: { kernel: anyKernel(kernel), words: { rows: 1, dim: 64 }, arrays: () => ({ y: nans(64) }) },
+  })),
   {
     ...{ in: 24, outs: [32, 16, 16], adapters: [30] },
     reader: {
@@ -195,7 +199,7 @@ test("every kernel that offers to be joined is joined in a case, by names that i
   const offering = (offer: "produce" | "consume") => kernels.filter((kernel) => kernel[offer]);
   const readers = new Set(cases.flatMap(({ reader }) => reader ? [reader.kernel] : []));
   assert.deepEqual(offering("consume").filter((kernel) => !readers.has(kernel)), []);
-  assert.deepEqual(offering("produce"), [anyKernel(fourierLinears)]);
+  assert.deepEqual(offering("produce"), [anyKernel(fourierLinears), anyKernel(loraLinear)]);
   for (const { name, buffers, produce } of offering("produce")) {
     const before = kernels.find((kernel) => kernel.name === produce!.after)!;
     for (const [a, b] of produce!.same) assert.ok(before.buffers[a] && buffers[b], `${name}: ${a} and ${b}`);

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { ConfigError } from "../src/errors.ts";
+import { defaultTargets, parseConfig } from "../src/models/families.ts";
 import { type LlamaConfig, parseLlamaConfig } from "../src/models/llama/config.ts";
 
 type Fields = Record<string, unknown>;
@@ -34,7 +35,7 @@ test("parseLlamaConfig gives each layer the window that transformers gives it", 
   assert.deepEqual(windows("gemma2", four), [8, 0, 8, 0]);
   assert.deepEqual(windows("gemma2", { ...four, sliding_window_pattern: 3 }), [8, 0, 8, 0]);
   assert.deepEqual(windows("gemma3", { ...four, sliding_window_pattern: 3 }), [8, 8, 0, 8]);
-  assert.deepEqual(windows("gemma3", four), [8, 8, 8, 8]);
+  assert.deepEqual(windows("gemma3", { ...four, _sliding_window_pattern: 2 }), [8, 8, 8, 8]);
   const noRope = { ...used, no_rope_layers: null, no_rope_layer_interval: 2 };
   assert.deepEqual(windows("smollm3", noRope), [0, 6, 0, 6]);
   assert.deepEqual(windows("smollm3", { ...noRope, use_sliding_window: false }), [0, 0, 0, 0]);
@@ -107,6 +108,24 @@ test("parseLlamaConfig takes transformers' values for what a type's file leaves 
   assert.deepEqual([plain.attentionSoftcap, plain.logitSoftcap], [undefined, undefined]);
   const { embeddingScale, residualScale, logitScale } = bare("granite");
   assert.deepEqual([embeddingScale, residualScale, logitScale, bare("granite").attentionScale], [1, 1, 1, 1]);
+});
+
+test("defaultTargets are those of PEFT's mappings", () => {
+  const targets = (family: string, peftType: string) =>
+    defaultTargets(parseConfig(fieldsOf(family)), peftType);
+  for (const family of ["mistral", "qwen2", "qwen3", "gemma2", "gemma3", "variants/gemma"]) {
+    for (const peftType of ["LORA", "FOURIERFT", "VERA"]) {
+      assert.deepEqual(targets(family, peftType), ["q_proj", "v_proj"], family);
+    }
+  }
+  assert.deepEqual(targets("mistral", "IA3"), ["k_proj", "v_proj", "down_proj"]);
+  assert.deepEqual(targets("qwen3", "IA3"), ["q_proj", "v_proj", "down_proj"]);
+  for (const family of ["phi3", "smollm3", "granite", "olmo2"]) {
+    assert.equal(targets(family, "LORA"), undefined);
+  }
+  assert.deepEqual(targets("gpt2", "LORA"), ["c_attn"]);
+  assert.deepEqual(targets("gpt2", "FOURIERFT"), ["mlp.c_proj"]);
+  assert.deepEqual(targets("gpt2", "IA3"), ["c_attn", "mlp.c_proj"]);
 });
 
 /** Every way a config is refused: a family, the changed fields, and what the message must say. */

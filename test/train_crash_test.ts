@@ -8,7 +8,16 @@ import { loadAdapter } from "../src/adapters/peft.ts";
 import { uniforms } from "../src/engine/random.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
-import { type Ended, ended, send, start, tinyRun, withTinyModel, wordsOf } from "./train_process.ts";
+import {
+  type Ended,
+  ended,
+  everyLinear,
+  send,
+  start,
+  tinyRun,
+  withTinyModel,
+  wordsOf,
+} from "./train_process.ts";
 
 /** On Bun as many as show that its files behave as Deno's do. */
 const kills = "Bun" in globalThis ? 10 : 50;
@@ -75,7 +84,8 @@ test(`train killed ${kills} times while it writes checkpoints always goes on fro
   const random = uniforms(seed);
   const draw = (count: number): number => Math.floor(count * random());
   await withTinyModel(async (folder) => {
-    const args = [...await tinyRun(folder, wordsOf(400)), "--steps", "600", "--lr", "0.02"];
+    const targets = ["--target-modules", everyLinear];
+    const args = [...await tinyRun(folder, wordsOf(400)), ...targets, "--steps", "600", "--lr", "0.02"];
     const whole = ended(start([...args, "--out", join(folder, "whole")]));
     const out = join(folder, "out");
     await mkdir(out);

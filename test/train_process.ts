@@ -20,6 +20,9 @@ export const trainingFixture = (name: string): string => join(fixtures, "trainin
 /** The path of a file or folder in test/fixtures/training_round_trip. */
 export const roundTripFixture = (name: string): string => join(fixtures, "training_round_trip", name);
 
+/** `--target-modules` of every linear of the tiny model's layers. */
+export const everyLinear = "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj";
+
 /** A script as a process of the runtime that runs this test. */
 export function startScript(script: string, args: readonly string[]): ChildProcess {
   const command = "Deno" in globalThis

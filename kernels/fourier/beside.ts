@@ -7,8 +7,6 @@
  *
  * @module
  */
-import { dense as floats } from "../formats/dense.ts";
-import { stepsOf as stepsOfWeight, type WeightSteps } from "../formats/format.ts";
 import { index } from "../fft/layout.ts";
 import type { TransformPlan } from "../fft/plan.ts";
 import { elementType } from "../fft/real.ts";
@@ -17,7 +15,6 @@ import {
   type Binding,
   declareBindings,
   type Dispatch,
-  type DType,
   grid,
   type Launch,
   type Limits,
@@ -26,28 +23,10 @@ import {
   workgroupIndex,
 } from "../kernel.ts";
 import { Kept } from "../kept.ts";
-import { addDot, walkText } from "../linear/matvec.ts";
+import { besideProduct, type Dense, productPairs } from "../linear/beside.ts";
 import type { Parts, ReadSource } from "../parts.ts";
 import { type FusedText, fusedText, type Target } from "./fused.ts";
 import { binding, type Shape, types } from "./shape.ts";
-
-/** How a team of threads goes through the weight: with 16-bit weights, 128 bytes of each thread are under way. */
-const walk = { columns: 4, steps: 2 } as const;
-const teamThreads = 128;
-
-/** Neighbouring threads that add up a pair of columns. */
-const adders = 16;
-/** Pairs that a team's threads leave in `work`, and the room that keeps a line of them off the next one's banks. */
-const linePairs = teamThreads + 8;
-
-/** A dense weight (columns, in) under the linears of a {@linkcode Shape}. */
-export interface Dense {
-  readonly in: number;
-  readonly dtype: DType;
-}
-
-const stepsOf = ({ in: inSize, dtype }: Dense): WeightSteps =>
-  stepsOfWeight({ format: floats, types: { weight: dtype } }, inSize);
 
 /**
  * Whether it pays to run the two side by side: one row, whole quads of inputs, and transforms that fit one workgroup's
@@ -75,43 +54,9 @@ function planeTarget({ rows, columns }: Shape, threads: number): Target {
   };
 }
 
-/** A workgroup's part of the product: its teams make four columns each. */
-function productText({ columns }: Shape, dense: Dense, threads: number): string {
-  const weight = stepsOf(dense);
-  const lanes = Math.min(threads, teamThreads), teams = threads / lanes, pairs = teams * walk.columns / 2;
-  return `
-  let first_column = id * ${teams * walk.columns};
-  if (first_column >= ${columns}) { return; }
-  let row = 0u;
-  let last_row = 0u;
-  let last_column = ${columns - 1}u;
-  let steps = ${weight.steps};
-  let team = local / ${lanes};
-  let lane = local % ${lanes};
-  let column = first_column + team * ${walk.columns};
-${walkText(weight, { block: 1, threads, walk }, { lane: "lane", stride: `${lanes}u` })}
-  work[2 * team * ${linePairs} + lane] = vec2f(sum0_0, sum0_1);
-  work[(2 * team + 1) * ${linePairs} + lane] = vec2f(sum0_2, sum0_3);
-  workgroupBarrier();
-  var part = vec2f();
-  if (local < ${pairs * adders}) {
-    for (var i = local % ${adders}; i < ${lanes}; i += ${adders}) { part += work[(local / ${adders}) * ${linePairs} + i]; }
-  }
-  workgroupBarrier();
-  if (local < ${pairs * adders}) { work[local] = part; }
-  workgroupBarrier();
-  if (local < ${pairs}) {
-    var total = vec2f();
-    for (var i = 0u; i < ${adders}; i++) { total += work[local * ${adders} + i]; }
-    put(first_column + 2 * local, total.x);
-    put(first_column + 2 * local + 1, total.y);
-  }`;
-}
-
 /** `work` holds a transform, or a line of every pair of columns. */
 function memory({ plans, products, threads }: FusedText): string {
-  const lines = threads / Math.min(threads, teamThreads) * walk.columns / 2;
-  return workMemory(plans, Math.max(products, lines * linePairs));
+  return workMemory(plans, Math.max(products, productPairs(threads)));
 }
 
 function bothPlanes(shape: Shape, dense: Dense, limits: Limits): Dispatch {
@@ -123,23 +68,16 @@ function bothPlanes(shape: Shape, dense: Dense, limits: Limits): Dispatch {
     ...["x", "weight", "slots", "records", "tables", "values", "twiddles"].map(binding),
     { name: "sums", access: "read_write" },
   ];
-  const { types: [type] } = stepsOf(dense);
+  const product = besideProduct({ columns, dense, threads, put: "sums[column] = value;" });
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
-${declareBindings(bindings, { ...types, x: "vec4f", weight: type, sums: "f32" })}
+${declareBindings(bindings, { ...types, x: "vec4f", weight: product.type, sums: "f32" })}
 ${memory(text)}
 fn x_pair(i: u32) -> vec2f {
   let quad = x[i / 2];
   return select(quad.xy, quad.zw, i % 2 == 1);
 }
-fn x_quad(row: u32, quad: u32) -> vec4f {
-  if (quad >= uniforms.in / 4) { return vec4f(); }
-  return x[row * (uniforms.in / 4) + quad];
-}
-fn put(column: u32, value: f32) {
-  if (column < ${columns}) { sums[column] = value; }
-}
-${addDot}
+${product.functions}
 ${text.functions}
 @compute @workgroup_size(${threads})
 fn main(${workgroupBuiltins}) {
@@ -150,11 +88,10 @@ fn main(${workgroupBuiltins}) {
     return;
   }
   let id = index - ${text.groups};
-${productText(shape, dense, threads)}
+${product.text}
 }
 `;
-  const atOnce = threads / Math.min(threads, teamThreads) * walk.columns;
-  return { wgsl, bindings, grid: grid(text.groups + Math.ceil(columns / atOnce), limits) };
+  return { wgsl, bindings, grid: grid(text.groups + product.groups, limits) };
 }
 
 /** Text that reads `result`: the sum of both planes, plus the old value where the product accumulates. */

@@ -21,13 +21,13 @@ export function svftPattern(n: number, rows: ArrayLike<number>, columns: ArrayLi
   words.set(rows);
   words.set(columns, count);
   let at = 2 * count;
-  for (const  of of[rows, columns]) {
+  for (const axis of [rows, columns]) {
     const starts = words.subarray(at, at + n + 1), entries = words.subarray(at + n + 1, at + n + 1 + count);
     for (let e = 0; e < count; e++) {
-      if (!(of[e] >= 0 && of[e] < n)) {
-        throw new RangeError(`Cannot place entry ${e} at ${of[e]}: there are ${n}`);
+      if (!(axis[e] >= 0 && axis[e] < n)) {
+        throw new RangeError(`Cannot place entry ${e} at ${axis[e]}: there are ${n}`);
       }
-      starts[of[e] + 1]++;
+      starts[axis[e] + 1]++;
     }
     for (let i = 0; i < n; i++) starts[i + 1] += starts[i];
     const next = starts.slice();

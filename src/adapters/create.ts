@@ -120,7 +120,10 @@ export interface OwnAdapter {
 /** A new adapter as a caller describes one: by PEFT's names, or by its method. */
 export type NewAdapter =
   & {
-    /** Linears by PEFT's rule: a whole path, or the end of one from a dot on; by default all of the layers. */
+    /**
+     * Linears by PEFT's rule: a whole path, or the end of one from a dot on. By default those that PEFT adapts in a model
+     * of its type; all of the layers where PEFT asks for them.
+     */
     readonly targetModules?: readonly string[];
   }
   & (

@@ -90,7 +90,7 @@ export const trainArgs = {
   out: { type: "string", required: true, description: "Adapter folder to write", valueHint: "DIR" },
   method: text(anyOf(trainable.map(wordOf)), "fourierft"),
   init: text("Adapter folder to go on training, in place of a new adapter"),
-  "target-modules": text("Names of the linears to adapt; default: all of the layers"),
+  "target-modules": text("Names of the linears to adapt; default: PEFT's"),
   ...methodArgs(),
   steps: text("Optimizer steps", trainDefaults.steps),
   "batch-size": text("Sequences of a micro-batch", trainDefaults.batchSize),

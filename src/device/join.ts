@@ -59,8 +59,9 @@ export function joinNeighbours(plan: Plan, limits: Limits): readonly GpuStep[] {
       steps.push(step);
       continue;
     }
-    const reader = readerOf(next, made, parts, limits);
-    steps.push(makerOf(step, made, parts, reader === undefined, limits), ...(reader ? [reader] : []));
+    const reader = parts.stored ? undefined : readerOf(next, made, parts, limits);
+    const store = !parts.stored && reader === undefined;
+    steps.push(makerOf(step, made, parts, store, limits), ...(reader ? [reader] : []));
     i += reader ? 2 : 1;
   }
   return steps;

@@ -65,6 +65,11 @@ export function modelLinears(config: ModelConfig): Linear[] {
   return linearsOf(weightsOf(config));
 }
 
+/** The linears that PEFT adapts by default in a config's model; undefined where it has none. */
+export function defaultTargets(config: ModelConfig, peftType: string): readonly string[] | undefined {
+  return familyOf(config).targets?.(config, peftType);
+}
+
 /** Whether the files of a config's model have a linear's weight (in, out). */
 export function isTransposed(config: ModelConfig, path: string): boolean {
   return familyOf(config).names.isTransposed?.(path) ?? false;

@@ -59,6 +59,11 @@ export interface Family<C extends ModelConfig = ModelConfig, W extends SpecTree 
   forward(graph: Graph, config: C, weights: Loaded<W>): void;
   /** None unless told. */
   readonly unread?: UnreadTensors<C>;
+  /**
+   * The linears that PEFT adapts by default, by a method's `peft_type`: `target_modules` of its
+   * TRANSFORMERS_MODELS_TO_..._TARGET_MODULES_MAPPING. Undefined where it asks for them.
+   */
+  targets?(config: C, peftType: string): readonly string[] | undefined;
 }
 
 /** A family as the list holds it, its config's and weights' types forgotten. */

@@ -6,7 +6,7 @@
 import type { Linear } from "../adapters/bank.ts";
 import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
-import { type DType, elements, type HostTensor, newArray, type Tensor, tensor } from "../tensor.ts";
+import { canSlice, type DType, elements, type HostTensor, newArray, type Tensor, tensor } from "../tensor.ts";
 import { widen } from "../../kernels/half.ts";
 import type { WeightFormat } from "../../kernels/formats/format.ts";
 import type { Projection } from "./projection.ts";
@@ -21,7 +21,14 @@ import {
   type TensorSpec,
 } from "./spec.ts";
 import { transposed } from "./transpose.ts";
-import { denseWeight, quantizeTensor, tensorShapes, type Weight, withTensors } from "./weights.ts";
+import {
+  denseWeight,
+  type LinearWeights,
+  quantizeTensor,
+  tensorShapes,
+  type Weight,
+  withTensors,
+} from "./weights.ts";
 
 /** Weights by name, one at a time. */
 export interface WeightSource {
@@ -172,7 +179,22 @@ export class Loader {
       shape: weight.shape,
       weight,
     };
-    return biases.length === 0 ? made : { ...made, bias: this.#put(stacked(biases)) };
+    const whole = biases.length === 0 ? made : { ...made, bias: this.#put(stacked(biases)) };
+    const copies = weights.map((weight, i) => this.#copy(whole, { weight, bias: biases[i] }, i));
+    return copies.some((copy) => copy) ? { ...whole, copies } : whole;
+  }
+
+  /** Tensors of a projection's linear of its own, where a GPU cannot bind it as a part: in few models but small ones. */
+  #copy(
+    { weight: { tensors }, bias: stackedBias, outs }: Projection,
+    { weight, bias }: { readonly weight: Weight<HostTensor>; readonly bias?: HostTensor },
+    index: number,
+  ): LinearWeights | undefined {
+    const at = outs.slice(0, index).reduce((sum, size) => sum + size, 0);
+    const canBind = (t: Tensor): boolean => canSlice(t, at * elements(t.shape.slice(1)));
+    if ([...Object.values(tensors), ...stackedBias ? [stackedBias] : []].every(canBind)) return undefined;
+    const copy = { weight: this.#upload(weight) };
+    return bias ? { ...copy, bias: this.#put(bias) } : copy;
   }
 
   /** The head: its weight is the embedding's tensor where they are tied and not quantised. */

@@ -106,11 +106,7 @@ export function layersLinears({ linears, head }: Pick<Model, "linears" | "head">
   return linears.slice(0, head.linears.first);
 }
 
-/**
- * The weight and bias of a layer's linear by its number, as parts of its projection's, not copied.
- *
- * @throws RangeError where such a part does not begin at a multiple of 256 bytes, on a GPU; in real models it does.
- */
+/** The weight and bias of a layer's linear by its number, as parts of its projection's. */
 export function linearWeights({ projections }: Pick<Model, "projections">, index: number): LinearWeights {
   const projection = projections.find(({ linears: { first, count } }) =>
     index >= first && index < first + count

@@ -18,14 +18,14 @@ export interface Projection extends LinearWeights {
   readonly outs: readonly number[];
   /** Of the whole weight. */
   readonly shape: LinearShape;
+  /** Copies, by the linear's place here, of linears that a GPU cannot bind where they lie. */
+  readonly copies?: readonly (LinearWeights | undefined)[];
 }
 
-/**
- * The weight and bias of one linear of a projection, not copied: number `index` of its linears.
- *
- * @throws RangeError where such a part does not begin at a multiple of 256 bytes, on a GPU; in real models it does.
- */
-export function partOf({ weight, bias, outs }: Projection, index: number): LinearWeights {
+/** The weight and bias of one linear of a projection: number `index` of its linears. */
+export function partOf({ weight, bias, outs, copies }: Projection, index: number): LinearWeights {
+  const copy = copies?.[index];
+  if (copy) return copy;
   const out = outs[index];
   const at = outs.slice(0, index).reduce((sum, size) => sum + size, 0);
   const part = rowsOf(weight, { at, out });

@@ -8,6 +8,9 @@ import { type Gpt2Config, parseGpt2Config } from "./config.ts";
 import { gpt2Forward } from "./forward.ts";
 import { type Gpt2Weights, gpt2Weights } from "./weights.ts";
 
+/** PEFT's default targets, where they are not `c_attn`. */
+const ownTargets = new Map([["FOURIERFT", ["mlp.c_proj"]], ["IA3", ["c_attn", "mlp.c_proj"]]]);
+
 /** See the module's documentation. */
 export const gpt2: Family<Gpt2Config, Gpt2Weights> = {
   modelTypes: ["gpt2"],
@@ -24,4 +27,5 @@ export const gpt2: Family<Gpt2Config, Gpt2Weights> = {
   parse: parseGpt2Config,
   weights: gpt2Weights,
   forward: gpt2Forward,
+  targets: (_, peftType) => ownTargets.get(peftType) ?? ["c_attn"],
 };

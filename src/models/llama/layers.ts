@@ -66,8 +66,8 @@ function impliedWindows(
     case "layers without rope":
       return ropes.map((hasRope) => !hasRope);
     default: {
-      const field = "sliding_window_pattern" in fields ? "sliding_window_pattern" : "_sliding_window_pattern";
-      const pattern = windowPattern === 2 ? 2 : count(fields, field, windowPattern);
+      // Gemma 2 has no field of it.
+      const pattern = windowPattern === 2 ? 2 : count(fields, "sliding_window_pattern", windowPattern);
       return ropes.map((_, i) => (i + 1) % pattern !== 0);
     }
   }

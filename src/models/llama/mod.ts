@@ -8,6 +8,7 @@ import type { Family, UnreadTensors } from "../family.ts";
 import { plainFrequencies, ropeFrequencies } from "../rope.ts";
 import { globalRope, type LlamaConfig, modelTypes, parseLlamaConfig } from "./config.ts";
 import { llamaForward } from "./forward.ts";
+import { typeRules } from "./types.ts";
 import { type LlamaWeights, llamaWeights } from "./weights.ts";
 
 /**
@@ -38,4 +39,9 @@ export const llama: Family<LlamaConfig, LlamaWeights> = {
   weights: llamaWeights,
   forward: llamaForward,
   unread,
+  targets({ modelType }, peftType) {
+    if (!typeRules[modelType].hasPeftTargets) return undefined;
+    if (peftType !== "IA3") return ["q_proj", "v_proj"];
+    return [modelType === "llama" || modelType === "mistral" ? "k_proj" : "q_proj", "v_proj", "down_proj"];
+  },
 };

@@ -80,11 +80,14 @@ export interface TypeRules {
   readonly hasQueryScale?: boolean;
   /** Caps of dot products and of logits, where their fields are absent; null where there are none. */
   readonly softcaps?: { readonly attention?: number; readonly logits: number | null };
+  /** PEFT knows which linears to adapt by default. */
+  readonly hasPeftTargets?: boolean;
   /** `embedding_multiplier` and its like. */
   readonly hasMultipliers?: boolean;
 }
 
 const gemma = {
+  hasPeftTargets: true,
   headDim: 256,
   tied: true,
   isGemma: true,
@@ -94,10 +97,24 @@ const gemma = {
 
 /** See the module's documentation. */
 export const typeRules: Readonly<Record<ModelType, TypeRules>> = {
-  llama: { maxPositions: 2048, qkvBias: "flag", outputBias: "flag", mlpBias: "flag" },
-  mistral: { maxPositions: 4096 * 32, kvHeads: 8, window: "every layer", windowSize: 4096 },
-  qwen2: { maxPositions: 32768, kvHeads: 32, qkvBias: true, window: "upper layers", windowSize: 4096 },
+  llama: { maxPositions: 2048, qkvBias: "flag", outputBias: "flag", mlpBias: "flag", hasPeftTargets: true },
+  mistral: {
+    maxPositions: 4096 * 32,
+    kvHeads: 8,
+    window: "every layer",
+    windowSize: 4096,
+    hasPeftTargets: true,
+  },
+  qwen2: {
+    maxPositions: 32768,
+    kvHeads: 32,
+    qkvBias: true,
+    window: "upper layers",
+    windowSize: 4096,
+    hasPeftTargets: true,
+  },
   qwen3: {
+    hasPeftTargets: true,
     maxPositions: 32768,
     kvHeads: 32,
     headDim: 128,

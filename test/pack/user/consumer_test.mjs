@@ -85,7 +85,9 @@ test("fourierft/kernels: every kernel prints its WGSL", () => {
     const dtypes = Object.fromEntries(Object.entries(kernel.buffers).map(([name, b]) => [name, b.dtypes[0]]));
     // Places are 0, and whatever has a size has one of 64.
     const uniforms = Object.fromEntries(
-      Object.entries(kernel.uniforms).map(([name, type]) => [name, type === "f32" ? 1 : name === "first" ? 0 : 64]),
+      Object.entries(kernel.uniforms).map((
+        [name, type],
+      ) => [name, type === "f32" ? 1 : name === "first" ? 0 : 64]),
     );
     const launch = kernel.launch({ uniforms, dtypes }, portableLimits);
     for (const { wgsl } of launch.dispatches) assert.match(wgsl, /fn main\(/);
