@@ -31,7 +31,7 @@ export function svftPattern(n: number, rows: ArrayLike<number>, columns: ArrayLi
     }
     for (let i = 0; i < n; i++) starts[i + 1] += starts[i];
     const next = starts.slice();
-    for (let e = 0; e < count; e++) entries[next[of[e]]++] = e;
+    for (let e = 0; e < count; e++) entries[next[axis[e]]++] = e;
     at += n + 1 + count;
   }
   return words;
