@@ -208,7 +208,7 @@ test("readCommandLine takes the last of several values and says so, and all valu
       assert.ok(line.asks === "run");
       const kept = line.rawArgs.filter((entry) => entry.startsWith(`--${flag}=`));
       if (listFlags(one).includes(flag)) {
-        assert.deepEqual(kept, [`--${flag}=a`, `--${flag}=b`]);
+        assert.deepEqual(kept.slice(-2), [`--${flag}=a`, `--${flag}=b`]);
         assert.deepEqual(line.notes, []);
       } else {
         assert.deepEqual(kept, [`--${flag}=b`]);

@@ -6,6 +6,7 @@ import { noSlot } from "../kernels/record.ts";
 import { Bank } from "../src/adapters/bank.ts";
 import type { Method } from "../src/adapters/method.ts";
 import { methods } from "../src/adapters/methods/mod.ts";
+import { svft } from "../src/adapters/methods/svft.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
 import { uniforms } from "../src/engine/random.ts";
@@ -34,7 +35,7 @@ function adapter(method: Method, adapted: readonly number[], seed: number) {
     const made = newModule(
       method,
       shape,
-      { n_frequency: 11, scaling: 9, random_loc_seed: seed, r: 3 },
+      { n_frequency: 11, scaling: 9, random_loc_seed: seed, r: 3, block_size: 1 },
       random,
     );
     // A new adapter adds nothing: give it numbers.
@@ -72,8 +73,13 @@ async function stepped(
   });
 }
 
-/** Those that are made anew and act beside the product alone, the first of each step. */
-const besides = methods.filter(({ training, after, before }) => training && !after && !before).filter(
+/**
+ * Those that are made anew and act beside the product alone, the first of each step. SVFT's are made with a base: the
+ * contract of methods has them.
+ */
+const besides = methods.filter((method) =>
+  method.training && !method.after && !method.before && method !== svft
+).filter(
   ({ beside }, i, all) => all.findIndex((one) => one.beside === beside) === i,
 );
 
