@@ -140,7 +140,7 @@ async function logitsOf(
 
 test("Runner: rows by merged weights have their adapter's own parameters, whatever the method does to biases", async () => {
   const own = ["fourierft-bias-all", "lora-lora-bias", "lora-tokens", "lora-modules-to-save"];
-  const changing = ["ia3-all", "road-2", "dora", "hra", "oft", "boft"];
+  const changing = ["ia3-all", "road-2", "dora", "hra", "oft", "boft", "c3a", "waveft"];
   const folders = Object.fromEntries([
     ...own.map((name) => [name, changed(name)] as const),
     ...changing.map((name) => [name, changed(name, biases)] as const),

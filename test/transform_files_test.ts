@@ -13,8 +13,6 @@ const kernel = `${q}.c3a_kernel`, spectrum = `${q}.waveft_spectrum`;
 /** Fixtures, what is changed in them, and the error's words. */
 const refused: readonly (readonly [name: string, what: string, change: Change, words: RegExp])[] = [
   ["c3a", "a field that nobody reads", { config: { c3a_new: 1 } }, /field "c3a_new" = 1/],
-  ["c3a", "biases", { config: { bias: "c3a_only" } }, /field "bias" = "c3a_only": trained biases/],
-  ["c3a", "saved modules", { config: { modules_to_save: ["lm_head"] } }, /field "modules_to_save" = /],
   ["c3a", "blocks of 0", { config: { block_size: 0 } }, /field "block_size" = 0: it must be 1 or more/],
   ["c3a", "half a block", { config: { block_size: 1.5 } }, /field "block_size" as an integer/],
   [
@@ -49,7 +47,6 @@ const refused: readonly (readonly [name: string, what: string, change: Change, w
     /sum of a row of .*c3a_kernel/,
   ],
   ["waveft", "a field that nobody reads", { config: { levels: 2 } }, /field "levels" = 2/],
-  ["waveft", "biases", { config: { bias: "all" } }, /field "bias" = "all": trained biases/],
   ["waveft", "no seed", { config: { random_loc_seed: null } }, /field "random_loc_seed" = null: the places/],
   [
     "waveft",
