@@ -10,6 +10,7 @@ import { fourierBench } from "./fourier.ts";
 import { kernelsBench } from "./kernels.ts";
 import type { Bench } from "./measurement.ts";
 import { productsBench, quantizedBench } from "./products.ts";
+import { recipeBench } from "./recipe.ts";
 import { sweepsBench } from "./sweeps.ts";
 import { trainingBench } from "./training_layer.ts";
 import { trainingStepBench } from "./training_step.ts";
@@ -28,4 +29,5 @@ export const benches: readonly Bench[] = [
   decodeMethodsBench,
   trainingBench,
   trainingStepBench,
+  recipeBench,
 ];

@@ -21,6 +21,10 @@ export interface Measurement {
   readonly runs?: number;
   /** The number that a sweep varies; tables that have it are plotted over it. */
   readonly x?: number;
+  /** The line of the plot that the cell is a point of, in tables whose rows are of several lines. */
+  readonly line?: string;
+  /** What `x` of such a point is, in words. */
+  readonly over?: string;
   /** A note for readers of the table; printed once under it. */
   readonly note?: string;
 }

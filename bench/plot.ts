@@ -29,11 +29,16 @@ const width = 720;
 const height = 440;
 const frame = { left: 74, right: 24, top: 64, bottom: 56 };
 
+/** Colours of lines, the classes `s0` to `s9`. */
+const colours = 10;
+
 const style = `<style>
 .card{fill:#fff;stroke:#d0d7de}.text{fill:#1f2328}.soft{fill:#59636e}.grid{stroke:#d0d7de}
 .s0{--c:#0969da}.s1{--c:#bc4c00}.s2{--c:#1a7f37}.s3{--c:#8250df}.s4{--c:#bf3989}.s5{--c:#4d4d4d}
+.s6{--c:#9a6700}.s7{--c:#1b7c83}.s8{--c:#cf222e}.s9{--c:#6e7781}
 @media (prefers-color-scheme:dark){.card{fill:#0d1117;stroke:#3d444d}.text{fill:#f0f6fc}.soft{fill:#9198a1}.grid{stroke:#3d444d}
-.s0{--c:#4493f8}.s1{--c:#db6d28}.s2{--c:#3fb950}.s3{--c:#ab7df8}.s4{--c:#db61a2}.s5{--c:#b3b3b3}}
+.s0{--c:#4493f8}.s1{--c:#db6d28}.s2{--c:#3fb950}.s3{--c:#ab7df8}.s4{--c:#db61a2}.s5{--c:#b3b3b3}
+.s6{--c:#d29922}.s7{--c:#39c5cf}.s8{--c:#f85149}.s9{--c:#8b949e}}
 text{font:13px system-ui,sans-serif}.title{font-size:16px;font-weight:600}
 .line{fill:none;stroke:var(--c);stroke-width:2}.model{stroke-width:1.2}.floor{stroke-width:1.5;stroke-dasharray:5 4}.dot,.bar{fill:var(--c)}
 </style>`;
@@ -123,7 +128,7 @@ function drawSeries({ points, style }: Series, index: number, { x, y }: { x: Sca
       `<circle class="dot" cx="${cx}" cy="${cy}" r="3.5"/>`
     )
     : [];
-  return `<g class="s${index % 6}"><polyline class="line ${style}" points="${place.join(" ")}"/>${
+  return `<g class="s${index % colours}"><polyline class="line ${style}" points="${place.join(" ")}"/>${
     dots.join("")
   }</g>`;
 }
@@ -156,7 +161,7 @@ function legend(series: readonly Series[], { x, y }: { x: Scale; y: Scale }): st
     const sample = `<line class="line ${style}" x1="${left}" x2="${left + 24}" y1="${at - 4}" y2="${
       at - 4
     }"/>`;
-    return `<g class="s${i % 6}">${sample}</g>${text({ x: left + 30, y: at }, name, 'class="text"')}`;
+    return `<g class="s${i % colours}">${sample}</g>${text({ x: left + 30, y: at }, name, 'class="text"')}`;
   }).join("\n");
 }
 

@@ -1,5 +1,5 @@
 /**
- * Which plots a recording gives: sweeps over what they vary, and each kernel's part of a copy's rate.
+ * Which plots a recording gives: sweeps over what they vary, lines of rows, and each kernel's part of a copy's rate.
  *
  * @module
  */
@@ -32,6 +32,23 @@ function sweepPlot(table: string, cells: readonly Measurement[], machine: string
   });
 }
 
+/** A line for each method, over the number that its rows differ in. */
+function linesPlot(table: string, cells: readonly Measurement[], machine: string): string {
+  const points = cells.filter(({ line, x }) => line !== undefined && x !== undefined);
+  const series = distinct(points.map(({ line }) => line!)).map((name): Series => ({
+    name,
+    style: "measured",
+    points: points.filter(({ line }) => line === name).map(({ x, median }) => ({ x: x!, y: median }))
+      .sort((a, b) => a.x - b.x),
+  }));
+  return lineChart(series, {
+    title: `${table}, ${machine}`,
+    subtitle: cells.find(({ note }) => note)?.note ?? "",
+    xLabel: points[0].over ?? "",
+    yLabel: points[0].column,
+  });
+}
+
 function fractionPlot(cells: readonly Measurement[], table: string, machine: string): string {
   return barChart(cells.map(({ row, median }) => ({ name: row, percent: median })), {
     title: `${table}, ${machine}`,
@@ -49,7 +66,8 @@ export function plotsOf({ machine, runs }: Recording): ReadonlyMap<string, strin
   for (const table of distinct(all.map((m) => m.table))) {
     const cells = all.filter((m) => m.table === table);
     const fractions = cells.filter(({ column }) => column === "of a copy's rate");
-    if (cells.every(({ x }) => x !== undefined)) plots.set(table, sweepPlot(table, cells, machine.name));
+    if (cells.some(({ line }) => line !== undefined)) plots.set(table, linesPlot(table, cells, machine.name));
+    else if (cells.every(({ x }) => x !== undefined)) plots.set(table, sweepPlot(table, cells, machine.name));
     else if (fractions.length > 2) plots.set(table, fractionPlot(fractions, table, machine.name));
   }
   return plots;

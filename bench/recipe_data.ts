@@ -1,0 +1,99 @@
+/**
+ * The recipe bench's text: the King James Bible, as `examples/demo/prepare_kjv.ts` writes it, and its batches in a file
+ * for peers.
+ *
+ * @module
+ */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { ModelConfig } from "../src/models/family.ts";
+import { openTokenizer } from "../src/models/tokenizer.ts";
+import type { ReadableFolder } from "../src/folder.ts";
+import type { TrainingBatch } from "../src/training/batch.ts";
+import { fileOf } from "../src/training/content.ts";
+import { readTrainingSet } from "../src/training/data.ts";
+
+/** How much is trained on, and evaluated with. */
+export interface RecipeSizes {
+  readonly batchSize: number;
+  readonly contextLength: number;
+  readonly steps: number;
+  /** Held-out batches at most. */
+  readonly heldOutBatches: number;
+  /** No run begins later: peers are to have their turn. */
+  readonly mostSeconds: number;
+}
+
+/** The same batches for every run: one for each step, and those held out. */
+export interface RecipeData {
+  readonly training: readonly TrainingBatch[];
+  readonly heldOut: readonly TrainingBatch[];
+}
+
+const root = join(import.meta.dirname!, "..");
+/** The folder that the demo's page has its reader make. */
+const textFolder = join(root, "kjv");
+/** Where peers find the batches and the runs. */
+const peerFolder = join(root, "dist", "bench");
+
+function readText(name: string): string {
+  const path = join(textFolder, name);
+  if (existsSync(path)) return readFileSync(path, "utf8");
+  throw new Error(`Cannot find kjv/${name}: examples/demo/README.md says how to make the King James text`);
+}
+
+/** Batches in an order that seed 0 decides. */
+export async function readRecipeData(
+  folder: ReadableFolder,
+  { vocabSize }: ModelConfig,
+  { batchSize, contextLength, steps, heldOutBatches }: RecipeSizes,
+): Promise<RecipeData> {
+  const set = await readTrainingSet(fileOf({ content: readText("kjv.txt") }), {
+    batchSize,
+    contextLength,
+    tokenizer: await openTokenizer(folder),
+    vocabSize,
+    heldOut: fileOf({ content: readText("kjv_held_out.txt") }),
+  });
+  const count = Math.min(set.heldOutBatches, heldOutBatches);
+  return {
+    training: Array.from({ length: steps }, (_, i) => set.batch(i)),
+    heldOut: Array.from({ length: count }, (_, i) => set.heldOutBatch(i)),
+  };
+}
+
+/** A run for a peer to repeat. */
+export interface PeerRun {
+  readonly row: string;
+  /** Fields of adapter_config.json. */
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly lr: number;
+}
+
+/**
+ * Writes `recipe.json` (sizes, the runs) and `recipe.u32`: for each training batch, then each held-out one, the tokens and
+ * the targets of its rows; the target 0xffffffff is none.
+ */
+export function writeForPeers(
+  { training, heldOut }: RecipeData,
+  { sizes, maxNorm, runs }: {
+    readonly sizes: RecipeSizes;
+    readonly maxNorm: number;
+    readonly runs: readonly PeerRun[];
+  },
+): void {
+  const batches = [...training, ...heldOut].flatMap(({ tokens, targets }) => [tokens, targets]);
+  const bytes = batches.map((words) => new Uint8Array(words.buffer, words.byteOffset, words.byteLength));
+  mkdirSync(peerFolder, { recursive: true });
+  writeFileSync(join(peerFolder, "recipe.u32"), Buffer.concat(bytes));
+  const { batchSize, contextLength } = sizes;
+  const plan = {
+    batchSize,
+    contextLength,
+    steps: training.length,
+    heldOutBatches: heldOut.length,
+    maxNorm,
+    runs,
+  };
+  writeFileSync(join(peerFolder, "recipe.json"), JSON.stringify(plan, null, 1));
+}

@@ -1,0 +1,103 @@
+/**
+ * The adapters that the recipe bench trains: a row each, of sizes from a few KiB to an MiB.
+ *
+ * @module
+ */
+import type { NewAdapter } from "../src/adapters/create.ts";
+import { dora } from "../src/adapters/methods/dora.ts";
+import { loraXs } from "../src/adapters/methods/lora_xs.ts";
+
+/** An adapter to train. */
+export interface RecipeRow {
+  /** The line of the plot that the row is a point of. */
+  readonly line: string;
+  /** The row of the table. */
+  readonly row: string;
+  readonly adapter: NewAdapter;
+  /** In place of the method's own rate; such a row is trained at this one alone. */
+  readonly lr?: number;
+  /** Whether PEFT trains the same beside. */
+  readonly peft?: boolean;
+}
+
+const fourierft = (n: number): RecipeRow => ({
+  line: "FourierFT",
+  row: `FourierFT n = ${n}`,
+  adapter: { peftType: "FOURIERFT", nFrequency: n },
+  peft: n !== 300 && n !== 3000,
+});
+
+const waveft = (n: number): RecipeRow => ({
+  line: "WaveFT",
+  row: `WaveFT n = ${n}`,
+  adapter: { peftType: "WAVEFT", nFrequency: n },
+  peft: n === 1000,
+});
+
+const c3a = (block: number): RecipeRow => ({
+  line: "C3A",
+  row: `C3A, blocks of ${block}`,
+  adapter: { peftType: "C3A", blockSize: block },
+  peft: block === 128,
+});
+
+const lora = (r: number): RecipeRow => ({
+  line: "LoRA",
+  row: `LoRA r = ${r}`,
+  adapter: { peftType: "LORA", r },
+  peft: r === 1 || r === 8,
+});
+
+const doraOf = (r: number): RecipeRow => ({
+  line: "DoRA",
+  row: `DoRA r = ${r}`,
+  adapter: { method: dora, options: { r } },
+  peft: r === 1,
+});
+
+/** Vectors of 128 numbers: the greatest that divide all sides of the demo model's linears. */
+const vbLora = (r: number, vectors: number): RecipeRow => ({
+  line: "VB-LoRA",
+  row: `VB-LoRA r = ${r}, ${vectors} vectors`,
+  adapter: { peftType: "VBLORA", r, numVectors: vectors, vectorLength: 128 },
+  peft: vectors === 256,
+});
+
+const loraXsOf = (r: number): RecipeRow => ({
+  line: "LoRA-XS",
+  row: `LoRA-XS r = ${r}`,
+  adapter: { method: loraXs, options: { r } },
+});
+
+const svft = (offDiag: number): RecipeRow => ({
+  line: "SVFT",
+  row: `SVFT, off_diag ${offDiag}`,
+  adapter: { peftType: "SVFT", offDiag },
+});
+
+/** In the order of their runs: those first that a run which is cut off must have. */
+export const recipeRows: readonly RecipeRow[] = [
+  fourierft(1000),
+  { ...fourierft(1000), row: "FourierFT n = 1000, lr 0.0001", lr: 1e-4, peft: true },
+  lora(1),
+  lora(8),
+  waveft(1000),
+  c3a(128),
+  ...[100, 300, 3000, 5000].map(fourierft),
+  ...[2, 4, 16].map(lora),
+  doraOf(1),
+  { line: "VeRA", row: "VeRA r = 256", adapter: { peftType: "VERA", saveProjection: false }, peft: true },
+  { line: "IA3", row: "IA3", adapter: { peftType: "IA3" }, peft: true },
+  loraXsOf(32),
+  svft(0),
+  vbLora(4, 256),
+  ...[300, 2592].map(waveft),
+  ...[64, 32].map(c3a),
+  doraOf(8),
+  ...[16, 64].map(loraXsOf),
+  svft(2),
+  vbLora(2, 64),
+];
+
+/** What shows that the bench works. */
+export const quickRows: readonly RecipeRow[] = [fourierft(100), lora(1), svft(0)];
