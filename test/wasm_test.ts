@@ -10,9 +10,10 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { casesOf } from "../kernels/cases/mod.ts";
 import { add, anyKernel, fourierLinear, kernels } from "../kernels/mod.ts";
-import { wasmBytes } from "../kernels/wasm_bytes.ts";
+import { relaxedWasmBytes, wasmBytes } from "../kernels/wasm_bytes.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import { WasmHeap } from "../src/device/wasm_heap.ts";
+import { hasRelaxedSimd, ownWasmBytes } from "../src/device/wasm_module.ts";
 import { step } from "../src/plan.ts";
 import { type HostTensor, slice, type Tensor, tensor } from "../src/tensor.ts";
 import { root } from "./architecture.ts";
@@ -26,16 +27,34 @@ test("kernels/wasm_bytes.ts is what `deno task build:wasm` makes of kernels/asse
   assert.equal(committed, bytesModule(await compile()), "run `deno task build:wasm`");
 });
 
-test("wasmBytes exports every function that a kernel's wasm names, and those alone", () => {
-  const named = new Set(
-    kernels.flatMap((kernel) =>
-      casesOf(kernel).cases.map(({ uniforms }) => kernel.wasm?.(uniforms)?.function)
-    ),
-  );
-  named.delete(undefined);
-  const exported = WebAssembly.Module.exports(new WebAssembly.Module(wasmBytes()))
-    .filter(({ kind }) => kind === "function").map(({ name }) => name);
-  assert.deepEqual(exported.sort(), [...named].sort());
+for (const [name, bytes] of Object.entries({ wasmBytes, relaxedWasmBytes })) {
+  test(`${name} exports every function that a kernel's wasm names, and those alone`, () => {
+    const named = new Set(
+      kernels.flatMap((kernel) =>
+        casesOf(kernel).cases.map(({ uniforms }) => kernel.wasm?.(uniforms)?.function)
+      ),
+    );
+    named.delete(undefined);
+    const exported = WebAssembly.Module.exports(new WebAssembly.Module(bytes()))
+      .filter(({ kind }) => kind === "function").map(({ name }) => name);
+    assert.deepEqual(exported.sort(), [...named].sort());
+  });
+}
+
+test("hasRelaxedSimd says what the runtime takes: cpuDevice then has that module", () => {
+  assert.equal(WebAssembly.validate(relaxedWasmBytes()), hasRelaxedSimd());
+  const { description } = cpuDevice();
+  assert.equal(description, `CPU (WASM ${hasRelaxedSimd() ? "relaxed " : ""}SIMD, one thread)`);
+});
+
+test("cpuDevice takes the plain module where the runtime has no relaxed SIMD", () => {
+  const { validate } = WebAssembly;
+  Object.defineProperty(WebAssembly, "validate", { value: () => false, configurable: true, writable: true });
+  try {
+    assert.deepEqual(ownWasmBytes(), wasmBytes());
+  } finally {
+    Object.defineProperty(WebAssembly, "validate", { value: validate, configurable: true, writable: true });
+  }
 });
 
 test("cpuDevice says how it computes, and takes a module compiled beforehand", async () => {

@@ -1,5 +1,9 @@
 // Every function that a kernel's `wasm` names. Arguments are byte offsets in memory, numbers of elements and rows, and
-// strides in elements.
+// strides in elements. The sources are compiled twice: with relaxed SIMD, and without.
+
+/** Whether this module has relaxed SIMD. */
+export const relaxed: bool = ASC_FEATURE_RELAXED_SIMD;
+
 export { attention } from "./attention";
 export { fourier_linears } from "./fourier";
 export { linear } from "./linear";

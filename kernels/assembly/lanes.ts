@@ -19,8 +19,9 @@ export function largest(v: v128): f32 {
   return max(f32x4.extract_lane(pairs, 0), f32x4.extract_lane(pairs, 1));
 }
 
-/** a + b c, rounded twice: fused operations are not the same everywhere. */
+/** a + b c: rounded once in the module with relaxed SIMD where the processor can, else twice. */
 export function multiplyAdd(a: v128, b: v128, c: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(b, c, a);
   return f32x4.add(a, f32x4.mul(b, c));
 }
 
