@@ -9,7 +9,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import { casesOf } from "../kernels/cases/mod.ts";
-import { add, anyKernel, fourierLinear, kernels } from "../kernels/mod.ts";
+import { formats } from "../kernels/formats/mod.ts";
+import { add, anyKernel, fourierLinear, kernels, linear } from "../kernels/mod.ts";
 import { relaxedWasmBytes, wasmBytes } from "../kernels/wasm_bytes.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import { WasmHeap } from "../src/device/wasm_heap.ts";
@@ -17,6 +18,7 @@ import { hasRelaxedSimd, ownWasmBytes } from "../src/device/wasm_module.ts";
 import { step } from "../src/plan.ts";
 import { type HostTensor, slice, type Tensor, tensor } from "../src/tensor.ts";
 import { root } from "./architecture.ts";
+import { randomSource } from "./kernel_contract.ts";
 import { bytesModule, compile } from "./wasm/build.ts";
 
 /** The arrays of a CPU device's tensors. */
@@ -149,6 +151,39 @@ test("cpuDevice: programs give their scratch back", async () => {
   }
   assert.equal(new Set(places).size, 1);
 });
+
+for (const [simd, bytes] of Object.entries({ plain: wasmBytes, relaxed: relaxedWasmBytes })) {
+  for (const format of formats) {
+    const skip = simd === "relaxed" && !hasRelaxedSimd() ? "no relaxed SIMD" : false;
+    test(
+      `a row's product by ${format.name} has equal bits among any number of rows, ${simd}`,
+      { skip },
+      async () => {
+        const device = cpuDevice({ wasm: new WebAssembly.Module(bytes()) });
+        const shape = { in: 83, out: 53 }, most = 7, random = randomSource(3);
+        const values = Float32Array.from({ length: shape.in * shape.out }, () => random() - 0.5);
+        const types = Object.fromEntries(
+          Object.keys(format.buffers).map((name) => [name, "float32" as const]),
+        );
+        const packed = Object.entries(format.pack(values, shape, { ...types, words: "uint32" }));
+        const weight = Object.fromEntries(packed.map(([name, data]) => [name, device.upload(tensor(data))]));
+        const x = device.upload(tensor(Float32Array.from({ length: most * shape.in }, () => random() - 0.5)));
+        const of = async (rows: number): Promise<Float32Array> => {
+          const y = device.alloc([rows, shape.out], "float32");
+          const uniforms = { rows, ...shape, accumulate: 0 };
+          device.run(
+            await device.prepare([{ kernel: linear.of(format), buffers: { x, ...weight, y }, uniforms }]),
+          );
+          return await device.read(y) as Float32Array;
+        };
+        const all = await of(most);
+        for (let rows = 1; rows < most; rows++) {
+          assert.deepEqual(await of(rows), all.subarray(0, rows * shape.out), `${rows} rows`);
+        }
+      },
+    );
+  }
+}
 
 test("WasmHeap never gives two owners one byte, joins what is freed, and says when the memory ends", () => {
   const operations = fc.array(
