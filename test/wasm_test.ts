@@ -43,6 +43,23 @@ for (const [name, bytes] of Object.entries({ wasmBytes, relaxedWasmBytes })) {
   });
 }
 
+test("the modules have no data of their own: it would lie where tensors do", () => {
+  for (const bytes of [wasmBytes(), relaxedWasmBytes()]) {
+    const ids: number[] = [];
+    for (let at = 8; at < bytes.length;) {
+      ids.push(bytes[at++]);
+      let size = 0;
+      for (let factor = 1;; factor *= 128) {
+        size += factor * (bytes[at] % 128);
+        if (bytes[at++] < 128) break;
+      }
+      at += size;
+    }
+    assert.ok(ids.includes(10), "no code section was found");
+    assert.ok(!ids.includes(11), "there is a data section");
+  }
+});
+
 test("hasRelaxedSimd says what the runtime takes: cpuDevice then has that module", () => {
   assert.equal(WebAssembly.validate(relaxedWasmBytes()), hasRelaxedSimd());
   const { description } = cpuDevice();

@@ -131,6 +131,33 @@ function fourOutputs4(
   return sums(a, b, c, d);
 }
 
+/** Sixteen numbers of 8 bits times a scale, as floats. */
+function sixteen(to: usize, v: v128, scale: v128): void {
+  const low = i16x8.extend_low_i8x16_s(v), high = i16x8.extend_high_i8x16_s(v);
+  v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(low)), scale));
+  v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(low)), scale), 16);
+  v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(high)), scale), 32);
+  v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(high)), scale), 48);
+}
+
+/** Blocks of a line as floats, exactly. */
+export function unpack(words: usize, scales: usize, blocks: usize, bits: u32, to: usize): void {
+  for (let i: usize = 0; i < blocks; i++, to += 128) {
+    const scale = v128.load32_splat(scales + (i << 2)), v = v128.load(words);
+    if (bits == 8) {
+      sixteen(to, v, scale);
+      sixteen(to + 64, v128.load(words, 16), scale);
+    } else {
+      const half = v128.xor(v, i8x16.splat(-120)), eight = i8x16.splat(8);
+      const low = i8x16.sub(v128.and(half, i8x16.splat(15)), eight);
+      const high = i8x16.sub(v128.and(i16x8.shr_u(half, 4), i8x16.splat(15)), eight);
+      sixteen(to, i32x4.shuffle(low, high, 0, 4, 1, 5), scale);
+      sixteen(to + 64, i32x4.shuffle(low, high, 2, 6, 3, 7), scale);
+    }
+    words += <usize> bits << 2;
+  }
+}
+
 /** Widens the blocks of a line of the weight to 16 bits, in the order of x's blocks; 4 bits become 0 to 15. */
 function widen(words: usize, blocks: usize, bits: u32, to: usize): void {
   if (bits == 8) {

@@ -177,3 +177,26 @@ export function product(
     to = y + (done << 2);
   panel(x, xStride, rows, w, line, outs - done, 0, count, to, yStride, 0, b, factor, accumulate, 1);
 }
+
+/**
+ * y (rows, lines) = or += factor x (rows, count) times lines that stand one after the other, all few enough for the second
+ * cache.
+ */
+export function panelProduct(
+  x: usize,
+  xStride: usize,
+  rows: usize,
+  w: usize,
+  line: usize,
+  count: usize,
+  lines: usize,
+  y: usize,
+  yStride: usize,
+  factor: f32,
+  accumulate: bool,
+): void {
+  const third = lines / 3, apart = third << 2, done: usize = 3 * third;
+  panel(x, xStride, rows, w, line, third, third * line, count, y, yStride, apart, 0, factor, accumulate, 3);
+  const rest = w + done * line, to = y + (done << 2);
+  panel(x, xStride, rows, rest, line, lines - done, 0, count, to, yStride, 0, 0, factor, accumulate, 1);
+}
