@@ -153,6 +153,15 @@ export const causalAttention: Kernel<Buffers, Uniforms> = defineKernel({
     }
   },
   cpu: causalAttentionCpu,
+  wasm: ({ rows, heads, kvHeads, headDim, window, scale, softcap }) =>
+    softcap > 0 ? undefined : ({
+      function: "causal_attention",
+      args: [
+        ...["q", "k", "v", "first", "y", "logsumexp", "scores"],
+        ...[rows, heads, kvHeads, headDim, window, scale],
+      ],
+      scratch: { scores: 4 * (rows + 3) },
+    }),
   backward: (uniforms) => ({
     steps: [{
       kernel: anyKernel(causalAttentionBackward),

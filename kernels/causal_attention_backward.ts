@@ -245,5 +245,14 @@ export const causalAttentionBackward: Kernel<Buffers, Uniforms> = defineKernel({
     dv.set(sumV);
   },
   cpu: causalAttentionBackwardCpu,
+  wasm: ({ rows, heads, kvHeads, headDim, window, scale, softcap }) =>
+    softcap > 0 ? undefined : ({
+      function: "causal_attention_backward",
+      args: [
+        ...["q", "k", "v", "y", "dy", "logsumexp", "first", "dq", "dk", "dv", "scores", "slopes"],
+        ...[rows, heads, kvHeads, headDim, window, scale],
+      ],
+      scratch: { scores: 4 * (rows + 3), slopes: 4 * (rows + 3) },
+    }),
   tolerance: 1e-5,
 });

@@ -1,5 +1,6 @@
 import { crossEntropyCpu, crossEntropyReference } from "./cross_entropy/cpu.ts";
 import { crossEntropyLaunch, type Uniforms, uniforms } from "./cross_entropy/launch.ts";
+import { crossEntropyWasm } from "./cross_entropy/wasm.ts";
 import type { WeightFormat } from "./formats/format.ts";
 import { type OfFormats, ofFormats } from "./formats/of.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";
@@ -24,6 +25,7 @@ function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> 
       crossEntropyLaunch(sizes, { weight: { format, types }, gradient: true }, limits),
     reference: (arrays, sizes) => crossEntropyReference(format, arrays, sizes),
     cpu: (arrays, sizes) => crossEntropyCpu(format, arrays, sizes),
+    wasm: (sizes) => crossEntropyWasm(format, sizes, "dhidden"),
     tolerance: 1e-5,
   });
 }

@@ -1,5 +1,6 @@
 import { crossEntropyCpu, crossEntropyReference } from "./cross_entropy/cpu.ts";
 import { crossEntropyLaunch, type Uniforms, uniforms } from "./cross_entropy/launch.ts";
+import { crossEntropyWasm } from "./cross_entropy/wasm.ts";
 import { crossEntropyHead } from "./cross_entropy_head.ts";
 import type { WeightFormat } from "./formats/format.ts";
 import { type OfFormats, ofFormats } from "./formats/of.ts";
@@ -16,6 +17,7 @@ function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> 
       crossEntropyLaunch(sizes, { weight: { format, types }, gradient: false }, limits),
     reference: (arrays, sizes) => crossEntropyReference(format, arrays, sizes),
     cpu: (arrays, sizes) => crossEntropyCpu(format, arrays, sizes),
+    wasm: (sizes) => crossEntropyWasm(format, sizes, 0),
     tolerance: head.tolerance,
   });
 }

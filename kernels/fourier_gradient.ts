@@ -8,8 +8,9 @@
  * @module
  */
 import { realTransform } from "./fft/cpu.ts";
+import { transformsInWasm, turnsTable } from "./fft/wasm.ts";
 import { launchGradient, type Uniforms, uniforms } from "./fourier/gradient.ts";
-import { type Arrays, defineKernel, type Kernel } from "./kernel.ts";
+import { type Arrays, defineKernel, type Kernel, type WasmCall } from "./kernel.ts";
 
 type Buffer = "x" | "dy" | "frequencies" | "gradient";
 
@@ -68,6 +69,24 @@ function cpu(arrays: Arrays<Buffer>, u: Uniforms): void {
   for (let e = 0; e < u.count; e++) gradient[e] = (u.accumulate ? gradient[e] : 0) + scale * sums[e];
 }
 
+/** The same on the CPU device's module, for lengths that it transforms. */
+function wasm(u: Uniforms): WasmCall | undefined {
+  if (!transformsInWasm(u.in) || !transformsInWasm(u.out)) return undefined;
+  return {
+    function: "fourier_gradient",
+    args: [
+      ...["x", "dy", "frequencies", "gradient", "in", "out", "sums", "spectra", "work"],
+      ...[u.rows, u.in, u.out, u.count, u.scale, u.accumulate],
+    ],
+    tables: { in: turnsTable(u.in), out: turnsTable(u.out) },
+    scratch: {
+      sums: 8 * u.count,
+      spectra: 4 * 8 * (u.in + u.out),
+      work: 4 * (2 * Math.max(u.in, u.out) + 512),
+    },
+  };
+}
+
 /** See the module's documentation. */
 export const fourierGradient: Kernel<Buffer, keyof typeof uniforms> = defineKernel({
   name: "fourier_gradient",
@@ -84,5 +103,6 @@ export const fourierGradient: Kernel<Buffer, keyof typeof uniforms> = defineKern
   launch: ({ uniforms }, limits) => launchGradient(uniforms, limits),
   reference,
   cpu,
+  wasm,
   tolerance: 1e-6,
 });

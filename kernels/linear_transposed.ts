@@ -3,6 +3,7 @@ import { type OfFormats, ofFormats } from "./formats/of.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";
 import { transposedLaunch } from "./linear/launch.ts";
 import { transposedProduct } from "./linear/transposed_cpu.ts";
+import { transposedScratch } from "./linear/transposed_wasm.ts";
 import { uniforms } from "./linear/wgsl.ts";
 
 type Uniforms = keyof typeof uniforms;
@@ -35,6 +36,15 @@ function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> 
         { x: dy as Float32Array, weight: floats, y: dx as Float32Array },
         { rows, inner: out, columns: inSize, accumulate: accumulate !== 0 },
       );
+    },
+    wasm({ rows, in: inSize, out, accumulate }) {
+      if (!format.wasmWeight) return undefined;
+      const { args, bits } = format.wasmWeight;
+      return {
+        function: "linear_transposed",
+        args: ["dy", ...args, bits, "dx", "scratch", rows, inSize, out, accumulate],
+        scratch: { scratch: transposedScratch({ inner: out, columns: inSize }) },
+      };
     },
     tolerance: 1e-5,
   });

@@ -1,9 +1,10 @@
 import type { TextSize } from "./formats/format.ts";
-import { defineKernel, type Kernel, type Launch, type Limits } from "./kernel.ts";
+import { defineKernel, type Kernel, type Launch, type Limits, type WasmCall } from "./kernel.ts";
 import { product } from "./linear/cpu.ts";
 import { floats, type Operand, partialScratch, productLaunch } from "./linear/product.ts";
 import type { Along } from "./linear/tiled.ts";
 import { transposedProduct } from "./linear/transposed_cpu.ts";
+import { transposedScratch, turnedBytes } from "./linear/transposed_wasm.ts";
 
 type Buffers = "x" | "dy" | "values" | "gradient" | "dx";
 type Uniforms = keyof typeof uniforms;
@@ -114,6 +115,28 @@ function cpu(arrays: Readonly<Record<Buffers, unknown>>, u: Sizes): void {
   );
 }
 
+/** The same on the CPU device's module. */
+function wasm({ rows, in: inSize, out, rank, offset, scale }: Sizes): WasmCall {
+  const products = [
+    { inner: rows, columns: out },
+    { inner: rows, columns: inSize },
+    { inner: rank, columns: inSize },
+  ];
+  return {
+    function: "lora_backward",
+    args: [
+      ...["x", "dy", "values", "gradient", "dx", "hidden", "turned", "across", "scratch"],
+      ...[rows, inSize, out, rank, offset, scale],
+    ],
+    scratch: {
+      hidden: 2 * 4 * rows * rank,
+      turned: turnedBytes({ rows, columns: rank }),
+      across: turnedBytes({ rows: out, columns: rank }),
+      scratch: Math.max(...products.map(transposedScratch)),
+    },
+  };
+}
+
 /** All gradients of a low-rank update that every row shares. */
 export const loraBackward: Kernel<Buffers, Uniforms> = defineKernel({
   name: "lora_backward",
@@ -156,5 +179,6 @@ export const loraBackward: Kernel<Buffers, Uniforms> = defineKernel({
     sums.forEach((sum, i) => gradient[offset + i] += scale * sum);
   },
   cpu,
+  wasm: (sizes) => wasm(sizes),
   tolerance: 1e-5,
 });

@@ -100,5 +100,10 @@ export const loraProduct: Kernel<Buffers, Uniforms> = defineKernel({
     }
   },
   cpu,
+  wasm: ({ rows, in: inSize, out, rank, offset, scale }) => ({
+    function: "lora_product",
+    args: ["x", "values", "y", "down", rows, inSize, out, rank, offset, scale],
+    scratch: { down: 4 * rows * rank },
+  }),
   tolerance: 1e-5,
 });

@@ -88,5 +88,9 @@ export const rmsNormBackward: Kernel<Buffers, Uniforms> = defineKernel({
       }
     }
   },
+  wasm: ({ rows, dim, eps }) => ({
+    function: "rms_norm_backward",
+    args: ["dy", "x", "weight", "dx", rows, dim, eps],
+  }),
   tolerance: 1e-5,
 });

@@ -74,5 +74,9 @@ export const ropeBackward: Kernel<Buffers, Uniforms> = defineKernel({
       }
     }
   },
+  wasm: ({ rows, heads, headDim, rotaryDim }) => ({
+    function: "rope_backward",
+    args: ["dx", "table", "positions", rows, heads, headDim, rotaryDim],
+  }),
   tolerance: 1e-6,
 });

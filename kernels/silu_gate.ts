@@ -22,6 +22,7 @@ export const siluGateBackward: Kernel<"dy" | "gate" | "up" | "dgate" | "dup", "c
       dup[i] = dy[i] * gate[i] * sigmoid;
     }
   },
+  wasm: true,
   tolerance: 1e-5,
 });
 

@@ -2,6 +2,7 @@ import type { TextSize } from "./formats/format.ts";
 import { defineKernel, type Kernel, type Launch, type Limits } from "./kernel.ts";
 import { floats, type Operand, partialScratch, productLaunch } from "./linear/product.ts";
 import { transposedProduct } from "./linear/transposed_cpu.ts";
+import { transposedScratch, turnedBytes } from "./linear/transposed_wasm.ts";
 
 type Buffers = "dy" | "x" | "gradient";
 type Uniforms = keyof typeof uniforms;
@@ -72,5 +73,13 @@ export const weightGradient: Kernel<Buffers, Uniforms> = defineKernel({
     }
   },
   cpu,
+  wasm: ({ rows, in: inSize, out, offset, scale }) => ({
+    function: "weight_gradient",
+    args: ["dy", "x", "gradient", "turned", "scratch", rows, inSize, out, offset, scale],
+    scratch: {
+      turned: turnedBytes({ rows, columns: out }),
+      scratch: transposedScratch({ inner: rows, columns: inSize }),
+    },
+  }),
   tolerance: 1e-5,
 });

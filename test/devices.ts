@@ -4,6 +4,7 @@
  * @module
  */
 import process from "node:process";
+import { wasmBytes } from "../kernels/wasm_bytes.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
 import { type WebGpuDevice, webgpuDevice } from "../src/device/webgpu.ts";
@@ -84,10 +85,11 @@ export async function devicesForLongTests(): Promise<Device[]> {
   return everyGpuCase ? await testDevices() : [cpuDevice()];
 }
 
-/** Every way there is to run a kernel, by its name: on the CPU with WASM and without, here and in a thread of its own. */
+/** Every way there is to run a kernel, by its name: on the CPU with WASM of either module and without, here and in a thread of its own. */
 export async function everyDevice(): Promise<ReadonlyMap<string, Device>> {
   const here: [string, Device][] = [
     ["cpu", cpuDevice()],
+    ["cpu with plain SIMD", cpuDevice({ wasm: new WebAssembly.Module(wasmBytes()) })],
     ["cpu without WASM", cpuDevice({ wasm: false })],
   ];
   if (alone) return new Map(here);

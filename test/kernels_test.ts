@@ -13,7 +13,10 @@ test("kernels: every file's kernel is listed once, with cases, on a CPU and a GP
   const names = kernels.map(({ name }) => name);
   assert.ok(names.length >= 13, `only ${names}`);
   assert.equal(new Set(names).size, names.length);
-  assert.deepEqual([...devices.values()].map(({ kind }) => kind), ["cpu", "cpu", "cpu", "cpu", "webgpu"]);
+  assert.deepEqual([...devices.values()].map(({ kind }) => kind), [
+    ...Array.from({ length: 5 }, () => "cpu"),
+    "webgpu",
+  ]);
   for (const kernel of kernels) assert.ok(casesOf(kernel).cases.length > 0, `${kernel.name} has no case`);
 });
 

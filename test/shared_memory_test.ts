@@ -6,7 +6,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { wasmBytes } from "../kernels/wasm_bytes.ts";
 import {
   decodeProgram,
   encodeProgram,
@@ -17,12 +16,13 @@ import {
   takeCommand,
 } from "../src/device/cpu_commands.ts";
 import { importingShared, sharedMemory, sharedModule } from "../src/device/shared_memory.ts";
+import { ownWasmBytes } from "../src/device/wasm_module.ts";
 
 const header = [0, 97, 115, 109, 1, 0, 0, 0];
 
 test("importingShared gives the same functions over a memory that is shared", () => {
   const module = sharedModule()!;
-  const own = new WebAssembly.Module(wasmBytes());
+  const own = new WebAssembly.Module(ownWasmBytes());
   assert.deepEqual(WebAssembly.Module.exports(module), WebAssembly.Module.exports(own));
   const memory = sharedMemory();
   assert.ok(memory.buffer instanceof SharedArrayBuffer);

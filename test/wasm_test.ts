@@ -9,13 +9,16 @@ import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import { casesOf } from "../kernels/cases/mod.ts";
-import { add, anyKernel, fourierLinear, kernels } from "../kernels/mod.ts";
-import { wasmBytes } from "../kernels/wasm_bytes.ts";
+import { formats } from "../kernels/formats/mod.ts";
+import { add, anyKernel, fourierLinear, kernels, linear } from "../kernels/mod.ts";
+import { relaxedWasmBytes, wasmBytes } from "../kernels/wasm_bytes.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import { WasmHeap } from "../src/device/wasm_heap.ts";
+import { hasRelaxedSimd, ownWasmBytes } from "../src/device/wasm_module.ts";
 import { step } from "../src/plan.ts";
 import { type HostTensor, slice, type Tensor, tensor } from "../src/tensor.ts";
 import { root } from "./architecture.ts";
+import { randomSource } from "./kernel_contract.ts";
 import { bytesModule, compile } from "./wasm/build.ts";
 
 /** The arrays of a CPU device's tensors. */
@@ -26,16 +29,51 @@ test("kernels/wasm_bytes.ts is what `deno task build:wasm` makes of kernels/asse
   assert.equal(committed, bytesModule(await compile()), "run `deno task build:wasm`");
 });
 
-test("wasmBytes exports every function that a kernel's wasm names, and those alone", () => {
-  const named = new Set(
-    kernels.flatMap((kernel) =>
-      casesOf(kernel).cases.map(({ uniforms }) => kernel.wasm?.(uniforms)?.function)
-    ),
-  );
-  named.delete(undefined);
-  const exported = WebAssembly.Module.exports(new WebAssembly.Module(wasmBytes()))
-    .filter(({ kind }) => kind === "function").map(({ name }) => name);
-  assert.deepEqual(exported.sort(), [...named].sort());
+for (const [name, bytes] of Object.entries({ wasmBytes, relaxedWasmBytes })) {
+  test(`${name} exports every function that a kernel's wasm names, and those alone`, () => {
+    const named = new Set(
+      kernels.flatMap((kernel) =>
+        casesOf(kernel).cases.map(({ uniforms }) => kernel.wasm?.(uniforms)?.function)
+      ),
+    );
+    named.delete(undefined);
+    const exported = WebAssembly.Module.exports(new WebAssembly.Module(bytes()))
+      .filter(({ kind }) => kind === "function").map(({ name }) => name);
+    assert.deepEqual(exported.sort(), [...named].sort());
+  });
+}
+
+test("the modules have no data of their own: it would lie where tensors do", () => {
+  for (const bytes of [wasmBytes(), relaxedWasmBytes()]) {
+    const ids: number[] = [];
+    for (let at = 8; at < bytes.length;) {
+      ids.push(bytes[at++]);
+      let size = 0;
+      for (let factor = 1;; factor *= 128) {
+        size += factor * (bytes[at] % 128);
+        if (bytes[at++] < 128) break;
+      }
+      at += size;
+    }
+    assert.ok(ids.includes(10), "no code section was found");
+    assert.ok(!ids.includes(11), "there is a data section");
+  }
+});
+
+test("hasRelaxedSimd says what the runtime takes: cpuDevice then has that module", () => {
+  assert.equal(WebAssembly.validate(relaxedWasmBytes()), hasRelaxedSimd());
+  const { description } = cpuDevice();
+  assert.equal(description, `CPU (WASM ${hasRelaxedSimd() ? "relaxed " : ""}SIMD, one thread)`);
+});
+
+test("cpuDevice takes the plain module where the runtime has no relaxed SIMD", () => {
+  const { validate } = WebAssembly;
+  Object.defineProperty(WebAssembly, "validate", { value: () => false, configurable: true, writable: true });
+  try {
+    assert.deepEqual(ownWasmBytes(), wasmBytes());
+  } finally {
+    Object.defineProperty(WebAssembly, "validate", { value: validate, configurable: true, writable: true });
+  }
 });
 
 test("cpuDevice says how it computes, and takes a module compiled beforehand", async () => {
@@ -130,6 +168,39 @@ test("cpuDevice: programs give their scratch back", async () => {
   }
   assert.equal(new Set(places).size, 1);
 });
+
+for (const [simd, bytes] of Object.entries({ plain: wasmBytes, relaxed: relaxedWasmBytes })) {
+  for (const format of formats) {
+    const skip = simd === "relaxed" && !hasRelaxedSimd() ? "no relaxed SIMD" : false;
+    test(
+      `a row's product by ${format.name} has equal bits among any number of rows, ${simd}`,
+      { skip },
+      async () => {
+        const device = cpuDevice({ wasm: new WebAssembly.Module(bytes()) });
+        const shape = { in: 83, out: 53 }, most = 7, random = randomSource(3);
+        const values = Float32Array.from({ length: shape.in * shape.out }, () => random() - 0.5);
+        const types = Object.fromEntries(
+          Object.keys(format.buffers).map((name) => [name, "float32" as const]),
+        );
+        const packed = Object.entries(format.pack(values, shape, { ...types, words: "uint32" }));
+        const weight = Object.fromEntries(packed.map(([name, data]) => [name, device.upload(tensor(data))]));
+        const x = device.upload(tensor(Float32Array.from({ length: most * shape.in }, () => random() - 0.5)));
+        const of = async (rows: number): Promise<Float32Array> => {
+          const y = device.alloc([rows, shape.out], "float32");
+          const uniforms = { rows, ...shape, accumulate: 0 };
+          device.run(
+            await device.prepare([{ kernel: linear.of(format), buffers: { x, ...weight, y }, uniforms }]),
+          );
+          return await device.read(y) as Float32Array;
+        };
+        const all = await of(most);
+        for (let rows = 1; rows < most; rows++) {
+          assert.deepEqual(await of(rows), all.subarray(0, rows * shape.out), `${rows} rows`);
+        }
+      },
+    );
+  }
+}
 
 test("WasmHeap never gives two owners one byte, joins what is freed, and says when the memory ends", () => {
   const operations = fc.array(

@@ -3,7 +3,7 @@ import { dot } from "./linear";
 import { exp, largest, loadTail, multiplyAdd, storeTail, sum, sums } from "./lanes";
 
 /** scores[j] = scale q . keys[j], `stride` bytes from key to key. */
-function score(
+export function score(
   q: usize,
   keys: usize,
   stride: usize,
@@ -49,7 +49,7 @@ function cap(scores: usize, count: usize, softcap: f32): void {
 }
 
 /** Turns scores into weights of which the largest is 1, with zeros up to the next multiple of four; their sum. */
-function softmax(scores: usize, count: usize): f32 {
+export function softmax(scores: usize, count: usize): f32 {
   const padded = (count + 3) & ~3;
   for (let j = count; j < padded; j++) store<f32>(scores + (j << 2), -Infinity);
   const end = padded << 2;
@@ -66,7 +66,7 @@ function softmax(scores: usize, count: usize): f32 {
 }
 
 /** y = the values weighted, times `factor`; four vectors of a head's elements at a time. */
-function weigh(
+export function weigh(
   weights: usize,
   values: usize,
   stride: usize,

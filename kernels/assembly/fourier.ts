@@ -1,5 +1,6 @@
 // y += x dW^T of a sparse spectrum, each row with its own adapter: a real transform, a gather, a real transform back.
 import { transform } from "./fft";
+import { multiplyAdd } from "./lanes";
 
 /** Lanes in the opposite order. */
 function reversed(v: v128): v128 {
@@ -156,5 +157,56 @@ export function fourier_linears(
       gather(spectrum, table, coefficients, out >> 1, bins, apart);
       synthesise(bins, apart, out >> 1, turns, pair, other, work, v128.load32_splat(record, 12), at);
     }
+  }
+}
+
+/** Rows whose spectra meet the coefficients together. */
+const rowsTogether: usize = 4;
+
+/**
+ * gradient[e] = or += scale Re SUM_rows G[u_e] X[v_e]; lengths are multiples of 32. `sums` holds a float64 for each
+ * coefficient, `spectra` eight times both lengths in floats, and `scratch` twice the longer length, and 512 more.
+ */
+export function fourier_gradient(
+  x: usize,
+  dy: usize,
+  frequencies: usize,
+  gradient: usize,
+  inTurns: usize,
+  outTurns: usize,
+  sums: usize,
+  spectra: usize,
+  scratch: usize,
+  rows: usize,
+  inSize: usize,
+  outSize: usize,
+  count: usize,
+  scale: f32,
+  accumulate: bool,
+): void {
+  const longer = max(inSize, outSize) << 2, work = scratch, pair = work + 2048, other = pair + longer;
+  const inBytes = inSize << 3, outBytes = outSize << 3, outSpectra = spectra + rowsTogether * inBytes;
+  memory.fill(sums, 0, count << 3);
+  for (let r: usize = 0; r < rows; r += rowsTogether) {
+    const held = min(rowsTogether, rows - r);
+    for (let i: usize = 0; i < held; i++) {
+      const from = x + (((r + i) * inSize) << 2), back = dy + (((r + i) * outSize) << 2);
+      analyse(from, inSize >> 1, inTurns, pair, other, work, spectra + i * inBytes);
+      analyse(back, outSize >> 1, outTurns, pair, other, work, outSpectra + i * outBytes);
+    }
+    for (let e: usize = 0; e < count; e++) {
+      const at = frequencies + (e << 3);
+      let g = outSpectra + (<usize> load<u32>(at) << 3), p = spectra + (<usize> load<u32>(at, 4) << 3);
+      let sum = f32x4.splat(0);
+      for (let i: usize = 0; i < held; i++, g += outBytes, p += inBytes) {
+        sum = multiplyAdd(sum, v128.load64_zero(g), v128.load64_zero(p));
+      }
+      const to = sums + (e << 3);
+      store<f64>(to, load<f64>(to) + (<f64> f32x4.extract_lane(sum, 0) - <f64> f32x4.extract_lane(sum, 1)));
+    }
+  }
+  for (let e: usize = 0; e < count; e++) {
+    const to = gradient + (e << 2), old: f64 = accumulate ? <f64> load<f32>(to) : 0;
+    store<f32>(to, <f32> (old + <f64> scale * load<f64>(sums + (e << 3))));
   }
 }

@@ -1,9 +1,16 @@
 // Every function that a kernel's `wasm` names. Arguments are byte offsets in memory, numbers of elements and rows, and
-// strides in elements.
+// strides in elements. The sources are compiled twice: with relaxed SIMD, and without.
+
+/** Whether this module has relaxed SIMD. */
+export const relaxed: bool = ASC_FEATURE_RELAXED_SIMD;
+
 export { attention } from "./attention";
-export { fourier_linears } from "./fourier";
+export { causal_attention, causal_attention_backward } from "./causal";
+export { cross_entropy } from "./cross_entropy";
+export { fourier_gradient, fourier_linears } from "./fourier";
 export { linear } from "./linear";
 export { lora_linear } from "./lora";
+export { lora_backward, lora_product } from "./lora_training";
 export { quantized_linear } from "./quantized";
 export { sample } from "./sample";
 export { svft_linear } from "./svft";
@@ -14,8 +21,12 @@ export {
   fill,
   qk_norm,
   rms_norm,
+  rms_norm_backward,
   rope,
+  rope_backward,
   rope_cache,
   silu_gate,
+  silu_gate_backward,
   silu_gate_up,
 } from "./rows";
+export { linear_transposed, weight_gradient } from "./transposed";

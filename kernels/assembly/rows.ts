@@ -56,6 +56,71 @@ export function qk_norm(
   }
 }
 
+/** dx[r] += f (weight dy[r] - x[r] f^2 mean of weight dy[r] x[r]), with f = 1 / sqrt(mean of x[r]^2 + eps). */
+export function rms_norm_backward(
+  dy: usize,
+  x: usize,
+  weight: usize,
+  dx: usize,
+  rows: usize,
+  dim: usize,
+  eps: f64,
+): void {
+  const end = (dim & ~3) << 2, rest = dim & 3, line = dim << 2;
+  for (let r: usize = 0; r < rows; r++, dy += line, x += line, dx += line) {
+    let squares = f32x4.splat(0), products = squares;
+    for (let i: usize = 0; i < end; i += 16) {
+      const v = v128.load(x + i);
+      squares = multiplyAdd(squares, v, v);
+      products = multiplyAdd(products, v, f32x4.mul(v128.load(dy + i), v128.load(weight + i)));
+    }
+    if (rest) {
+      const v = loadTail(x + end, rest);
+      squares = multiplyAdd(squares, v, v);
+      products = multiplyAdd(products, v, f32x4.mul(loadTail(dy + end, rest), loadTail(weight + end, rest)));
+    }
+    const factor = 1.0 / Math.sqrt(<f64> sum(squares) / <f64> dim + eps);
+    const f = f32x4.splat(<f32> factor);
+    const pull = f32x4.splat(<f32> (factor * factor * <f64> sum(products) / <f64> dim));
+    for (let i: usize = 0; i < end; i += 16) {
+      const slope = f32x4.mul(v128.load(dy + i), v128.load(weight + i));
+      const v = f32x4.sub(slope, f32x4.mul(v128.load(x + i), pull));
+      v128.store(dx + i, multiplyAdd(v128.load(dx + i), f, v));
+    }
+    if (rest) {
+      const slope = f32x4.mul(loadTail(dy + end, rest), loadTail(weight + end, rest));
+      const v = f32x4.sub(slope, f32x4.mul(loadTail(x + end, rest), pull));
+      storeTail(dx + end, multiplyAdd(loadTail(dx + end, rest), f, v), rest);
+    }
+  }
+}
+
+/** The gradients of `silu_gate`; see the kernel's documentation. */
+export function silu_gate_backward(
+  dy: usize,
+  gate: usize,
+  up: usize,
+  dgate: usize,
+  dup: usize,
+  count: usize,
+): void {
+  const one = f32x4.splat(1), end = (count & ~3) << 2, rest = count & 3;
+  for (let i: usize = 0; i < end; i += 16) {
+    const d = v128.load(dy + i),
+      g = v128.load(gate + i),
+      s = f32x4.div(one, f32x4.add(one, exp(f32x4.neg(g))));
+    const slope = f32x4.mul(s, f32x4.add(one, f32x4.mul(g, f32x4.sub(one, s))));
+    v128.store(dgate + i, f32x4.mul(f32x4.mul(d, v128.load(up + i)), slope));
+    v128.store(dup + i, f32x4.mul(d, f32x4.mul(g, s)));
+  }
+  if (!rest) return;
+  const d = loadTail(dy + end, rest), g = loadTail(gate + end, rest);
+  const s = f32x4.div(one, f32x4.add(one, exp(f32x4.neg(g))));
+  const slope = f32x4.mul(s, f32x4.add(one, f32x4.mul(g, f32x4.sub(one, s))));
+  storeTail(dgate + end, f32x4.mul(f32x4.mul(d, loadTail(up + end, rest)), slope), rest);
+  storeTail(dup + end, f32x4.mul(d, f32x4.mul(g, s)), rest);
+}
+
 /** y[i] = gate[i] / (1 + e^-gate[i]) * up[i]. */
 export function silu_gate(gate: usize, up: usize, y: usize, count: usize): void {
   siluGateRows(gate, count, up, count, y, count, 1, count);
@@ -103,7 +168,23 @@ export function rope(
   rotaryDim: usize,
 ): void {
   for (let r: usize = 0; r < rows; r++) {
-    turn(x + ((r * xStride) << 2), turnOf(table, positions, r, rotaryDim), heads, headDim, rotaryDim);
+    turn(x + ((r * xStride) << 2), turnOf(table, positions, r, rotaryDim), heads, headDim, rotaryDim, 1);
+  }
+}
+
+/** Turns the gradients of turned heads back. */
+export function rope_backward(
+  dx: usize,
+  table: usize,
+  positions: usize,
+  rows: usize,
+  heads: usize,
+  headDim: usize,
+  rotaryDim: usize,
+): void {
+  for (let r: usize = 0; r < rows; r++) {
+    const by = turnOf(table, positions, r, rotaryDim);
+    turn(dx + ((r * heads * headDim) << 2), by, heads, headDim, rotaryDim, -1);
   }
 }
 
@@ -112,20 +193,27 @@ function turnOf(table: usize, positions: usize, r: usize, rotaryDim: usize): usi
   return table + (<usize> load<u32>(positions + (r << 2)) * rotaryDim << 2);
 }
 
-/** Turns heads that stand one after the other by one position's cosines and sines. */
-function turn(heads: usize, by: usize, count: usize, headDim: usize, rotaryDim: usize): void {
-  const half = rotaryDim >> 1, vectors = half & ~3;
+/** Turns heads that stand one after the other by one position's cosines and sines; with `sign` -1 back. */
+function turn(
+  heads: usize,
+  by: usize,
+  count: usize,
+  headDim: usize,
+  rotaryDim: usize,
+  sign: f32,
+): void {
+  const half = rotaryDim >> 1, vectors = half & ~3, signs = f32x4.splat(sign);
   for (let head: usize = 0; head < count; head++) {
     const at = heads + ((head * headDim) << 2), opposite = at + (half << 2);
     for (let i: usize = 0; i < vectors; i += 4) {
       const t = v128.load(by + (i << 3)), u = v128.load(by + (i << 3), 16);
-      const cos = i32x4.shuffle(t, u, 0, 2, 4, 6), sin = i32x4.shuffle(t, u, 1, 3, 5, 7);
+      const cos = i32x4.shuffle(t, u, 0, 2, 4, 6), sin = f32x4.mul(signs, i32x4.shuffle(t, u, 1, 3, 5, 7));
       const a = v128.load(at + (i << 2)), b = v128.load(opposite + (i << 2));
       v128.store(at + (i << 2), f32x4.sub(f32x4.mul(a, cos), f32x4.mul(b, sin)));
       v128.store(opposite + (i << 2), f32x4.add(f32x4.mul(b, cos), f32x4.mul(a, sin)));
     }
     for (let i = vectors; i < half; i++) {
-      const cos = load<f32>(by + (i << 3)), sin = load<f32>(by + (i << 3), 4);
+      const cos = load<f32>(by + (i << 3)), sin = sign * load<f32>(by + (i << 3), 4);
       const a = load<f32>(at + (i << 2)), b = load<f32>(opposite + (i << 2));
       store<f32>(at + (i << 2), a * cos - b * sin);
       store<f32>(opposite + (i << 2), b * cos + a * sin);
@@ -152,12 +240,12 @@ export function rope_cache(
   const width = (kvHeads * headDim) << 2;
   for (let r: usize = 0; r < rows; r++) {
     const from = qkv + ((r * qkvStride) << 2), by = turnOf(table, positions, r, rotaryDim);
-    turn(from, by, heads, headDim, rotaryDim);
+    turn(from, by, heads, headDim, rotaryDim, 1);
     const place = load<u32>(index + (r << 2));
     if (place >= cacheRows) continue;
     const key = from + ((heads * headDim) << 2), to = keys + <usize> place * width;
     memory.copy(to, key, width);
-    turn(to, by, kvHeads, headDim, rotaryDim);
+    turn(to, by, kvHeads, headDim, rotaryDim, 1);
     memory.copy(values + <usize> place * width, key + width, width);
   }
 }

@@ -120,6 +120,7 @@ export const dense: WeightFormat<"weight"> = {
     return into ?? rows;
   },
   floats: floatsOf,
+  wasmWeight: { args: ["weight", 0], bits: 32 },
   wasm: ({ rows, in: inSize, out, accumulate }, bias) => ({
     function: "linear",
     args: ["x", inSize, "weight", inSize, bias, "y", out, rows, inSize, out, accumulate],

@@ -125,6 +125,8 @@ export interface WeightFormat<W extends string = string> {
   multiplyRow?(product: RowProduct, weight: WeightArrays<W>, shape: WeightShape): void;
   /** A product as a call of the WASM module, with buffers `x`, `y` and maybe `bias`; left out where there is none. */
   wasm?(sizes: ProductSizes, bias: "bias" | 0): WasmCall;
+  /** How other functions of the module are given a weight: numbers and scales (0 for none), and bits, 32 for float32. */
+  readonly wasmWeight?: { readonly args: readonly [W, W | 0]; readonly bits: number };
 }
 
 /**

@@ -45,7 +45,7 @@ export function cpuDevice(options: CpuDeviceOptions = {}): Device {
     wasm?.alloc(shape, dtype) ?? tensor(newArray(dtype, elements(shape)), shape, { dtype });
   return {
     kind: "cpu",
-    description: `CPU (${wasm ? "WASM SIMD" : "TypeScript"}, one thread)`,
+    description: `CPU (${wasm?.description ?? "TypeScript"}, one thread)`,
     limits: portableLimits,
     // Kernels count elements in 32 bits, and a WASM memory ends there, too.
     maxTensorBytes: 2 ** 32,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { wasmBytes } from "../../kernels/wasm_bytes.ts";
+import { ownWasmBytes } from "./wasm_module.ts";
 
 /** Pages of 64 KiB: 4 GiB, all that 32 bits can name. */
 const mostPages = 65536;
@@ -100,7 +100,7 @@ let compiled: WebAssembly.Module | undefined;
 /** The package's own module for a shared memory; undefined where the runtime refuses it: no SIMD, or no compiling at all. */
 export function sharedModule(): WebAssembly.Module | undefined {
   try {
-    return compiled ??= new WebAssembly.Module(importingShared(wasmBytes()));
+    return compiled ??= new WebAssembly.Module(importingShared(ownWasmBytes()));
   } catch {
     return undefined;
   }

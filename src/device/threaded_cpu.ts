@@ -74,7 +74,7 @@ class ThreadedCpu implements Device {
   #programs = 0;
 
   constructor(private readonly wasm: Wasm, private readonly queue: CommandQueue) {
-    this.description = `CPU (${wasm.hasFunctions ? "WASM SIMD" : "TypeScript"}, one thread of its own)`;
+    this.description = `CPU (${wasm.description}, one thread of its own)`;
   }
 
   readonly upload = (source: HostTensor): HostTensor => {

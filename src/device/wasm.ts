@@ -4,7 +4,6 @@
  * @module
  */
 import type { Table, WasmCall } from "../../kernels/kernel.ts";
-import { wasmBytes } from "../../kernels/wasm_bytes.ts";
 import {
   bytesPerElement,
   type DType,
@@ -15,6 +14,7 @@ import {
   viewOf,
 } from "../tensor.ts";
 import { WasmHeap } from "./wasm_heap.ts";
+import { ownWasmBytes } from "./wasm_module.ts";
 
 /** A call made ready. */
 export interface ReadyCall {
@@ -45,9 +45,11 @@ export class Wasm {
     this.#functions = module && new WebAssembly.Instance(module, { env: { memory } }).exports;
   }
 
-  /** Whether there is a module. */
-  get hasFunctions(): boolean {
-    return this.#functions !== undefined;
+  /** What computes, in a few words. */
+  get description(): string {
+    if (!this.#functions) return "TypeScript";
+    const { relaxed } = this.#functions;
+    return relaxed instanceof WebAssembly.Global && relaxed.value ? "WASM relaxed SIMD" : "WASM SIMD";
   }
 
   /** A range of bytes for something else than a tensor; undefined when the memory has no room for it. */
@@ -144,7 +146,7 @@ let compiled: WebAssembly.Module | undefined;
 /** An instance of the package's own module; undefined where the runtime refuses it: no SIMD, or no compiling at all. */
 export function ownWasm(): Wasm | undefined {
   try {
-    return new Wasm(compiled ??= new WebAssembly.Module(wasmBytes()));
+    return new Wasm(compiled ??= new WebAssembly.Module(ownWasmBytes()));
   } catch {
     return undefined;
   }

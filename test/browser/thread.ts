@@ -40,14 +40,15 @@ export async function checkThread(browser: Browser): Promise<void> {
   const worker = bundle(join(here, "../../src/device/cpu_worker.ts"));
   const files = { "/page.js": page, "/cpu_worker.ts": worker };
   const isolated = await report(browser, { files, headers: isolating });
-  assert.equal(isolated.description, "CPU (WASM SIMD, one thread of its own)");
+  assert.match(isolated.description, /^CPU \(WASM (relaxed )?SIMD, one thread of its own\)$/);
   assert.deepEqual(isolated.sum, [5, 7, 9]);
   assert.ok(isolated.turns > 1, "the page had no turn while its device computed");
   const alone = await report(browser, { files, headers: {} });
-  assert.equal(alone.description, "CPU (WASM SIMD, one thread: there is no SharedArrayBuffer)");
+  const alike = /^CPU \(WASM (relaxed )?SIMD, one thread: there is no SharedArrayBuffer\)$/;
+  assert.match(alone.description, alike);
   assert.deepEqual(alone.sum, [5, 7, 9]);
   // A bundle that leaves the worker's module out.
   const missing = await report(browser, { files: { "/page.js": page }, headers: isolating });
-  assert.match(missing.description, /^CPU \(WASM SIMD, one thread: its worker failed: /);
+  assert.match(missing.description, /^CPU \(WASM (relaxed )?SIMD, one thread: its worker failed: /);
   assert.deepEqual(missing.sum, [5, 7, 9]);
 }

@@ -1,0 +1,112 @@
+// Causal attention of packed documents, forward and backward: a row's head at a time, its scores in scratch.
+import { score, softmax, weigh } from "./attention";
+import { exp, largest, loadTail, log, multiplyAdd, storeTail } from "./lanes";
+import { dot } from "./linear";
+
+/** See the kernel's documentation. Scratch holds a score for each row, and three more. */
+export function causal_attention(
+  q: usize,
+  k: usize,
+  v: usize,
+  first: usize,
+  y: usize,
+  logsumexp: usize,
+  scratch: usize,
+  rows: usize,
+  heads: usize,
+  kvHeads: usize,
+  headDim: usize,
+  window: usize,
+  scale: f32,
+): void {
+  const stride = (kvHeads * headDim) << 2, group = heads / kvHeads, head = headDim << 2;
+  for (let r: usize = 0; r < rows; r++) {
+    const start = startOf(first, r, window), count = r + 1 - start;
+    for (let h: usize = 0; h < heads; h++) {
+      const n = r * heads + h, at = start * stride + (h / group) * head;
+      score(q + n * head, k + at, stride, count, headDim, scale, scratch);
+      const top = highest(scratch, count), total = softmax(scratch, count);
+      weigh(scratch, v + at, stride, count, headDim, <f32> 1 / total, y + n * head);
+      store<f32>(logsumexp + (n << 2), <f32> (<f64> top + log(<f64> total)));
+    }
+  }
+}
+
+/** The first row that row r attends to: of its document, and of its window where there is one. */
+function startOf(first: usize, r: usize, window: usize): usize {
+  const start = <usize> load<u32>(first + (r << 2));
+  return window > 0 && r >= window ? max(start, r + 1 - window) : start;
+}
+
+/** The largest of some scores. */
+function highest(scores: usize, count: usize): f32 {
+  const end = (count & ~3) << 2;
+  let most = f32x4.splat(-Infinity);
+  for (let i: usize = 0; i < end; i += 16) most = f32x4.max(most, v128.load(scores + i));
+  let top = largest(most);
+  for (let i = end; i < count << 2; i += 4) top = max(top, load<f32>(scores + i));
+  return top;
+}
+
+/** to += factor from, `count` elements. */
+function addScaled(to: usize, from: usize, factor: v128, count: usize): void {
+  const end = (count & ~3) << 2, rest = count & 3;
+  for (let i: usize = 0; i < end; i += 16) {
+    v128.store(to + i, multiplyAdd(v128.load(to + i), factor, v128.load(from + i)));
+  }
+  if (rest) {
+    storeTail(to + end, multiplyAdd(loadTail(to + end, rest), factor, loadTail(from + end, rest)), rest);
+  }
+}
+
+/** Turns scores into probabilities, and the products of dy and values into slopes of the scores. */
+function slopesOf(scores: usize, slopes: usize, count: usize, logsumexp: f32, fall: f32, scale: f32): void {
+  const whole = f32x4.splat(logsumexp), less = f32x4.splat(fall), by = f32x4.splat(scale);
+  for (let i: usize = 0; i < count << 2; i += 16) {
+    const p = exp(f32x4.sub(v128.load(scores + i), whole));
+    v128.store(scores + i, p);
+    v128.store(slopes + i, f32x4.mul(by, f32x4.mul(p, f32x4.sub(v128.load(slopes + i), less))));
+  }
+}
+
+/** See the kernel's documentation. Scratch holds twice a score for each row, and three more. */
+export function causal_attention_backward(
+  q: usize,
+  k: usize,
+  v: usize,
+  y: usize,
+  dy: usize,
+  logsumexp: usize,
+  first: usize,
+  dq: usize,
+  dk: usize,
+  dv: usize,
+  scores: usize,
+  slopes: usize,
+  rows: usize,
+  heads: usize,
+  kvHeads: usize,
+  headDim: usize,
+  window: usize,
+  scale: f32,
+): void {
+  const stride = (kvHeads * headDim) << 2, group = heads / kvHeads, head = headDim << 2;
+  memory.fill(dk, 0, rows * stride);
+  memory.fill(dv, 0, rows * stride);
+  for (let r: usize = 0; r < rows; r++) {
+    const start = startOf(first, r, window), count = r + 1 - start;
+    for (let h: usize = 0; h < heads; h++) {
+      const n = r * heads + h, own = n * head, at = start * stride + (h / group) * head;
+      score(q + own, k + at, stride, count, headDim, scale, scores);
+      score(dy + own, v + at, stride, count, headDim, 1, slopes);
+      const fall = dot(y + own, dy + own, headDim);
+      slopesOf(scores, slopes, count, load<f32>(logsumexp + (n << 2)), fall, scale);
+      weigh(slopes, k + at, stride, count, headDim, 1, dq + own);
+      for (let j: usize = 0; j < count; j++) {
+        const to = at + j * stride;
+        addScaled(dk + to, q + own, v128.load32_splat(slopes + (j << 2)), headDim);
+        addScaled(dv + to, dy + own, v128.load32_splat(scores + (j << 2)), headDim);
+      }
+    }
+  }
+}

@@ -1,0 +1,188 @@
+// Products summed along the rows of a matrix: dx = dy W, and the gradients of weights.
+//
+// The matrix is turned a panel at a time, so that sums run along the panel's lines and tiles.ts has the product. A panel
+// has 96 columns, which are whole blocks of quantised weights and whole tiles, and 512 rows.
+import { loadTail } from "./lanes";
+import { unpack } from "./quantized";
+import { panelProduct } from "./tiles";
+
+const panelColumns: usize = 96;
+const panelRows: usize = 512;
+
+/** Bytes of a panel's line of four rows before they are turned. */
+const rowBytes: usize = panelColumns << 2;
+
+/** Four columns of four rows, or up to `count` columns, turned: `line` bytes from one column to the next. */
+function turnFour(a: v128, b: v128, c: v128, d: v128, to: usize, line: usize, count: usize): void {
+  const p = i32x4.shuffle(a, b, 0, 4, 1, 5), q = i32x4.shuffle(c, d, 0, 4, 1, 5);
+  v128.store(to, i64x2.shuffle(p, q, 0, 2));
+  if (count == 1) return;
+  v128.store(to + line, i64x2.shuffle(p, q, 1, 3));
+  if (count == 2) return;
+  const r = i32x4.shuffle(a, b, 2, 6, 3, 7), s = i32x4.shuffle(c, d, 2, 6, 3, 7);
+  v128.store(to + 2 * line, i64x2.shuffle(r, s, 0, 2));
+  if (count == 3) return;
+  v128.store(to + 3 * line, i64x2.shuffle(r, s, 1, 3));
+}
+
+/** `count` columns of four rows, turned. */
+function turnRows(a: usize, b: usize, c: usize, d: usize, to: usize, line: usize, count: usize): void {
+  const whole = count & ~3, rest = count & 3;
+  for (let i: usize = 0; i < whole; i += 4) {
+    const at = i << 2;
+    turnFour(
+      v128.load(a + at),
+      v128.load(b + at),
+      v128.load(c + at),
+      v128.load(d + at),
+      to + i * line,
+      line,
+      4,
+    );
+  }
+  if (!rest) return;
+  const at = whole << 2;
+  const u = loadTail(a + at, rest), v = loadTail(b + at, rest), w = loadTail(c + at, rest);
+  turnFour(u, v, w, loadTail(d + at, rest), to + whole * line, line, rest);
+}
+
+/**
+ * A matrix of floats (rows, columns), turned; its lines are filled up with zeros to a multiple of four. `zeros` holds as
+ * many as a row.
+ */
+export function turn(from: usize, rows: usize, columns: usize, to: usize, line: usize, zeros: usize): void {
+  const width = columns << 2;
+  memory.fill(zeros, 0, width);
+  for (let r: usize = 0; r < rows; r += 4) {
+    const a = from + r * width, left = rows - r;
+    const b = left > 1 ? a + width : zeros,
+      c = left > 2 ? b + width : zeros,
+      d = left > 3 ? c + width : zeros;
+    turnRows(a, b, c, d, to + (r << 2), line, columns);
+  }
+}
+
+/** Row `r` of a weight from a multiple of 96 columns on, as floats; blocks are unpacked to `room`. */
+function rowOf(
+  weight: usize,
+  scales: usize,
+  bits: u32,
+  columns: usize,
+  r: usize,
+  begin: usize,
+  count: usize,
+  room: usize,
+): usize {
+  if (bits == 32) return weight + ((r * columns + begin) << 2);
+  const blocks = (columns + 31) >> 5, first = r * blocks + (begin >> 5);
+  unpack(weight + first * (<usize> bits << 2), scales + (first << 2), (count + 31) >> 5, bits, room);
+  return room;
+}
+
+/**
+ * y (rows, columns) = or += factor x (rows, inner) weight (inner, columns): floats with `bits` 32, else blocks. Strides are
+ * bytes. `scratch` holds 384 bytes five times, and then 96 lines of 512 floats, or of as many as there are.
+ */
+export function transposedProduct(
+  x: usize,
+  xStride: usize,
+  weight: usize,
+  scales: usize,
+  bits: u32,
+  y: usize,
+  yStride: usize,
+  scratch: usize,
+  rows: usize,
+  inner: usize,
+  columns: usize,
+  factor: f32,
+  accumulate: bool,
+): void {
+  const zeros = scratch, room = zeros + rowBytes, panel = room + 4 * rowBytes;
+  memory.fill(zeros, 0, rowBytes);
+  for (let k: usize = 0; k < inner; k += panelRows) {
+    const depth = min(panelRows, inner - k), line = ((depth + 3) & ~3) << 2;
+    for (let begin: usize = 0; begin < columns; begin += panelColumns) {
+      const count = min(panelColumns, columns - begin);
+      for (let i: usize = 0; i < depth; i += 4) {
+        const r = k + i, left = depth - i;
+        const a = rowOf(weight, scales, bits, columns, r, begin, count, room);
+        const b = left > 1
+          ? rowOf(weight, scales, bits, columns, r + 1, begin, count, room + rowBytes)
+          : zeros;
+        const c = left > 2
+          ? rowOf(weight, scales, bits, columns, r + 2, begin, count, room + 2 * rowBytes)
+          : zeros;
+        const d = left > 3
+          ? rowOf(weight, scales, bits, columns, r + 3, begin, count, room + 3 * rowBytes)
+          : zeros;
+        turnRows(a, b, c, d, panel + (i << 2), line, count);
+      }
+      const from = x + (k << 2), to = y + (begin << 2), add = accumulate || k > 0;
+      panelProduct(from, xStride, rows, panel, line, depth, count, to, yStride, factor, add);
+    }
+  }
+}
+
+/** dx = or += dy W of a weight (outSize, inSize); see `transposedProduct`. */
+export function linear_transposed(
+  dy: usize,
+  weight: usize,
+  scales: usize,
+  bits: u32,
+  dx: usize,
+  scratch: usize,
+  rows: usize,
+  inSize: usize,
+  outSize: usize,
+  accumulate: bool,
+): void {
+  const from = outSize << 2, to = inSize << 2;
+  transposedProduct(
+    dy,
+    from,
+    weight,
+    scales,
+    bits,
+    dx,
+    to,
+    scratch,
+    rows,
+    outSize,
+    inSize,
+    1,
+    accumulate,
+  );
+}
+
+/** gradient[offset..] += scale dy^T x. `turned` holds dy turned, its lines filled up to a multiple of four, and a row of dy. */
+export function weight_gradient(
+  dy: usize,
+  x: usize,
+  gradient: usize,
+  turned: usize,
+  scratch: usize,
+  rows: usize,
+  inSize: usize,
+  outSize: usize,
+  offset: usize,
+  scale: f32,
+): void {
+  const line = ((rows + 3) & ~3) << 2, to = gradient + (offset << 2);
+  turn(dy, rows, outSize, turned, line, turned + outSize * line);
+  transposedProduct(
+    turned,
+    line,
+    x,
+    0,
+    32,
+    to,
+    inSize << 2,
+    scratch,
+    outSize,
+    rows,
+    inSize,
+    scale,
+    true,
+  );
+}
