@@ -6,7 +6,9 @@
 import { AdapterRegistry } from "../src/adapters/registry.ts";
 import { modelBase } from "../src/engine/base.ts";
 import { BatchEngine } from "../src/engine/batch_engine.ts";
+import { weightsOf } from "../src/models/families.ts";
 import { loadModel } from "../src/models/model.ts";
+import { layerLinears } from "../src/models/spec.ts";
 import { stepTimes } from "./decode_llama.ts";
 import { type Bench, type BenchContext, type Measurement, median } from "./measurement.ts";
 import { type MethodAdapter, methodAdapterName, methodAdapters, randomMethods } from "./method_adapters.ts";
@@ -23,7 +25,8 @@ type Size = typeof sizes.webgpu;
 async function open({ device, log }: BenchContext, { config, batch, distinct }: Size) {
   const source = randomWeights(config, device.kind === "cpu" ? "float32" : "float16");
   const model = await loadModel(device, { config, source, maxModelLen: 256 });
-  const store = randomMethods(model.linears);
+  // The seven of each layer: a head's adapters would be most of the work.
+  const store = randomMethods(layerLinears(weightsOf(config)));
   const registry = new AdapterRegistry(device, store, {
     linears: model.linears,
     base: modelBase(device, model),
