@@ -44,6 +44,9 @@ interface Resident extends Classifier {
 
 const bytesPerNumber = 4;
 
+/** Adapters at most that are known to have no classifier of their own. */
+const mostPlain = 2 ** 14;
+
 /** See the module's documentation. */
 export class Classifiers {
   /** Least recently used first. */
@@ -51,6 +54,8 @@ export class Classifiers {
   readonly #ids: Tensor;
   readonly #buffers: readonly Tensor[];
   #bytes = 0;
+  /** Digests of adapters that have the folder's. */
+  readonly #plain = new Set<string>();
 
   constructor(
     private readonly device: Device,
@@ -71,6 +76,16 @@ export class Classifiers {
     this.#buffers = [0, 1].map(() => device.alloc([maxOutputs, hiddenSize], "float32"));
   }
 
+  /** The classifier of an adapter, by the digest of its files, where it is known and on the device. */
+  find(digest: string | undefined): Classifier | undefined {
+    const key = digest === undefined || this.#plain.has(digest) ? "" : digest,
+      known = this.#residents.get(key);
+    if (!known) return undefined;
+    this.#residents.delete(key);
+    this.#residents.set(key, known);
+    return known;
+  }
+
   /**
    * Puts a classifier on the device: an adapter's own parameters, the folder's where it has none of that name.
    *
@@ -84,13 +99,12 @@ export class Classifiers {
   ): Classifier | undefined {
     const names = this.options.linears.flatMap(({ path }) => [`${path}.weight`, `${path}.bias`]);
     const own = names.some((name) => adapter?.replacements.has(name)) ? adapter : undefined;
-    const key = own?.digest ?? "";
-    const known = this.#residents.get(key);
-    if (known) {
-      this.#residents.delete(key);
-      this.#residents.set(key, known);
-      return known;
+    if (adapter && !own) {
+      if (this.#plain.size >= mostPlain) this.#plain.clear();
+      this.#plain.add(adapter.digest);
     }
+    const key = own?.digest ?? "", known = this.find(own?.digest);
+    if (known) return known;
     const layers = this.#layersOf(own);
     const bytes = bytesPerNumber *
       layers.reduce((sum, { weight, bias }) => sum + weight.data.length + bias.data.length, 0);

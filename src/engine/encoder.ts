@@ -7,7 +7,6 @@
  * @module
  */
 import type { AdapterRegistry, Lease } from "../adapters/registry.ts";
-import type { LoadedAdapter } from "../adapters/peft.ts";
 import type { Device } from "../device/device.ts";
 import { NonFiniteError, OverloadedError } from "../errors.ts";
 import type { EncoderModel } from "../models/model.ts";
@@ -63,9 +62,6 @@ interface Taken {
   readonly lease?: Lease;
   readonly classifier?: Classifier;
 }
-
-/** How often an adapter is looked up anew while its files change. */
-const mostLooks = 8;
 
 function checkCount(field: string, value: number): number {
   if (Number.isSafeInteger(value) && value >= 1) return value;
@@ -193,7 +189,7 @@ export class Encoder {
       const taken = waiting.done ? undefined : await this.#take(waiting, batch, held);
       if (taken === "full") break;
       this.#waiting.shift();
-      if (!taken) continue;
+      if (!taken || waiting.done) continue;
       batch.push(taken);
       rows += count;
     }
@@ -210,37 +206,35 @@ export class Encoder {
   ): Promise<Taken | "full" | undefined> {
     const { request: { adapter: id, output } } = waiting;
     try {
-      const { lease, adapter } = await this.#hold(id, held, output === "logits");
+      const lease = id === undefined ? undefined : held.get(id) ?? await this.setup.registry.acquire(id);
+      if (lease) held.set(id!, lease);
       if (output !== "logits") return { waiting, lease };
-      const taken = new Set(batch.flatMap(({ classifier }) => classifier?.key ?? []));
-      const classifier = this.#classifiers.place(adapter, taken);
+      const classifier = await this.#classifierOf(lease, batch);
       return classifier ? { waiting, lease, classifier } : "full";
     } catch (error) {
       if (error instanceof OverloadedError && batch.length > 0) return "full";
       this.#fail(waiting, error);
       return undefined;
+    } finally {
+      // What was held for nothing leaves its slot to the next one.
+      const lease = id === undefined ? undefined : held.get(id);
+      if (lease && waiting.done && batch.every((taken) => taken.lease !== lease)) {
+        held.delete(id!);
+        lease.release();
+      }
     }
   }
 
-  /** Holds an adapter once for a batch, and reads it where its classifier is asked for: both of one version of its files. */
-  async #hold(
-    id: string | undefined,
-    held: Map<string, Lease>,
-    reads: boolean,
-  ): Promise<{ readonly lease?: Lease; readonly adapter?: LoadedAdapter }> {
-    if (id === undefined) return {};
-    const { registry } = this.setup;
-    for (let looks = 0; looks < mostLooks; looks++) {
-      const adapter = reads ? await registry.load(id) : undefined;
-      const known = held.get(id);
-      const lease = known ?? await registry.acquire(id);
-      held.set(id, lease);
-      if (!adapter || adapter.digest === lease.digest) return { lease, adapter };
-      if (known) throw new OverloadedError(`Cannot use adapter "${id}" now: its files have just changed`);
-      held.delete(id);
-      lease.release();
+  /** The classifier of an adapter, of the same version of its files; undefined while those of the batch take the room. */
+  async #classifierOf(lease: Lease | undefined, batch: readonly Taken[]): Promise<Classifier | undefined> {
+    const taken = new Set(batch.flatMap(({ classifier }) => classifier?.key ?? []));
+    const known = this.#classifiers.find(lease?.digest);
+    if (known) return known;
+    const adapter = lease && await this.setup.registry.load(lease.id);
+    if (adapter?.digest !== lease?.digest) {
+      throw new OverloadedError(`Cannot use adapter "${lease!.id}" now: its files have just changed`);
     }
-    throw new OverloadedError(`Cannot use adapter "${id}" now: its files are changing`);
+    return this.#classifiers.place(adapter, taken);
   }
 
   async #encode(batch: readonly Taken[]): Promise<void> {
