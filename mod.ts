@@ -9,6 +9,8 @@
  * - {@linkcode fourierModule}, {@linkcode deltaOf}, {@linkcode applyModule}, {@linkcode merge} and {@linkcode unmerge}
  *   work on one adapted linear; {@linkcode loadAdapter} reads a PEFT folder.
  * - {@linkcode openModel} opens a model folder and answers requests, each with its own adapter.
+ * - {@linkcode openEncoder} opens an encoder's folder: embeddings, hidden states and labels' scores, each sequence with its
+ *   own adapter.
  * - {@linkcode quantizeFolder} writes a model's weights in 8 or 4 bits; {@linkcode perplexity} tells what that costs.
  * - {@linkcode train} makes an adapter of a model folder and a text; `openCheckpoints` of
  *   `fourierft/node` keeps its way on a disk.
@@ -182,6 +184,15 @@ export { type OpenGpu, openGpu, type OpenGpuOptions } from "./src/device/open_gp
 export type { Tuned, TuningOptions } from "./src/device/tuner.ts";
 export { type WebGpuDevice, webgpuDevice, type WebGpuDeviceOptions } from "./src/device/webgpu.ts";
 export { BatchEngine, type EngineOptions } from "./src/engine/batch_engine.ts";
+export type { ClassifierParameters } from "./src/engine/classifiers.ts";
+export {
+  Encoder,
+  type EncodeRequest,
+  type EncoderInput,
+  type EncoderOptions,
+  type EncoderOutput,
+  type Pooling,
+} from "./src/engine/encoder.ts";
 export type { MergingMode } from "./src/engine/merging.ts";
 export type {
   Engine,
@@ -208,9 +219,10 @@ export { MissingFileError, type ReadableFolder, readTextBy, type WritableFolder 
 export type { FileHandleLike, FolderHandleLike, ResponseCache, UrlCache } from "./src/url/cache.ts";
 export { openUrlFolder, type OpenUrlFolderOptions, type UrlProgress } from "./src/url/folder.ts";
 export { folderOptions, mergeFolder } from "./src/merge.ts";
-export type { ModelConfig } from "./src/models/family.ts";
+export type { ClassifierLinear, EncoderConfig, ModelConfig } from "./src/models/family.ts";
 export type {
   Columns,
+  EncoderTensors,
   Ending,
   Graph,
   Io,
@@ -222,17 +234,25 @@ export type {
   Rope,
   RowsOf,
   RowTensors,
+  States,
   StepIo,
   Value,
   WholeIo,
   WholeStep,
 } from "./src/models/graph.ts";
-export type { Model, Projection } from "./src/models/model.ts";
+export type { EncoderModel, LoadedModel, Model, Projection } from "./src/models/model.ts";
 export type { RopeConfig, RopeScaling } from "./src/models/rope_config.ts";
 export type { LinearWeights, Weight } from "./src/models/weights.ts";
 export type { Quantization, QuantizeTo } from "./src/models/quantization.ts";
-export type { ChatMessage, Tokenizer } from "./src/models/tokenizer_types.ts";
-export { type OpenModel, openModel, type OpenModelOptions } from "./src/open.ts";
+export type { ChatMessage, PairTokenizer, Tokenizer, TypedTokens } from "./src/models/tokenizer_types.ts";
+export {
+  type OpenEncoder,
+  openEncoder,
+  type OpenEncoderOptions,
+  type OpenModel,
+  openModel,
+  type OpenModelOptions,
+} from "./src/open.ts";
 export { type Perplexity, perplexity, type PerplexityOptions } from "./src/perplexity.ts";
 export { type Plan, type Step, step } from "./src/plan.ts";
 export { type ConvertedModule, convertFused, type ConvertOptions } from "./src/convert.ts";

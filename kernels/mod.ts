@@ -55,6 +55,7 @@ import { ownEmbedding } from "./own_embedding.ts";
 import { ownEmbeddingFactors } from "./own_embedding_factors.ts";
 import { ownNorm } from "./own_norm.ts";
 import { ownOutputs } from "./own_outputs.ts";
+import { packedAttention } from "./packed_attention.ts";
 import { placeColumns } from "./place_columns.ts";
 import { randloraLinear } from "./randlora_linear.ts";
 import { qkNorm } from "./qk_norm.ts";
@@ -93,6 +94,7 @@ import { ownBlocks } from "./own_blocks.ts";
 import { takeRows } from "./take_rows.ts";
 import { waveletGradient } from "./wavelet_gradient.ts";
 import { waveletLinear } from "./wavelet_linear.ts";
+import { tanh, tanhBackward } from "./tanh.ts";
 import { tileFactors } from "./tile_factors.ts";
 import { topSoftmax } from "./top_softmax.ts";
 import { topSoftmaxBackward } from "./top_softmax_backward.ts";
@@ -157,6 +159,7 @@ export {
   ownEmbeddingFactors,
   ownNorm,
   ownOutputs,
+  packedAttention,
   placeColumns,
   qkNorm,
   randloraLinear,
@@ -194,6 +197,8 @@ export {
   takeColumns,
   takeColumnsBackward,
   takeRows,
+  tanh,
+  tanhBackward,
   tileFactors,
   topSoftmax,
   topSoftmaxBackward,
@@ -265,6 +270,7 @@ export const kernels: readonly Kernel[] = [
   ownOutputs,
   scaleColumns,
   scaleColumnsBackward,
+  packedAttention,
   placeColumns,
   ...formats.flatMap((format) => ofWeights.map((kernel) => (kernel as OfFormats<string, string>).of(format))),
   nextTokens,
@@ -328,6 +334,8 @@ export const kernels: readonly Kernel[] = [
   blockDiagonal,
   blockDiagonalBackward,
   ownBlocks,
+  tanh,
+  tanhBackward,
   tileFactors,
   svftBackward,
   fill,

@@ -17,7 +17,7 @@ import { ConfigError } from "./errors.ts";
 import { copyFiles, copyInnerFiles, type ReadableFolder, type WritableFolder } from "./folder.ts";
 import { type FileNames, filesBesideWeights, namedTemplates, openCheckpoint } from "./models/checkpoint.ts";
 import { copyFaultOf } from "./models/copies.ts";
-import { modelLinears, namesOf, parseConfig, readConfigFields } from "./models/families.ts";
+import { modelLinears, namesOf, parseConfig, pathsOf, readConfigFields } from "./models/families.ts";
 import { type OwnMerge, ownMerge } from "./merge_own.ts";
 import { quantizedNames } from "./models/quantization.ts";
 import { transposed } from "./models/transpose.ts";
@@ -193,6 +193,7 @@ export async function folderOptions(model: ReadableFolder): Promise<BaseOptions>
     const fields = await model.exists("config.json") ? await readConfigFields(model) : {};
     let places: BaseOptions["placeOf"] | undefined;
     return {
+      pathOf: pathsOf(fields),
       shapeOf(path) {
         const name = `${path}.weight`, shape = shapes.get(name);
         return shape?.length === 2

@@ -59,6 +59,7 @@ async function tiedNames(
 ): Promise<{ readonly embedding: string; readonly head: string } | undefined> {
   if (!fileNames) return undefined;
   const { embedding, head } = fileNames;
+  if (embedding === undefined || head === undefined) return undefined;
   if (!replacements.has(embedding) && !replacements.has(head)) return undefined;
   return parseConfig(await readConfigFields(model)).tieWordEmbeddings ? { embedding, head } : undefined;
 }

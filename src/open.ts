@@ -7,13 +7,17 @@ import { AdapterRegistry, type AdapterStore, type RegistryOptions } from "./adap
 import type { Device } from "./device/device.ts";
 import { modelBase } from "./engine/base.ts";
 import { BatchEngine, type EngineOptions } from "./engine/batch_engine.ts";
+import { Encoder, type EncoderOptions, type Pooling } from "./engine/encoder.ts";
 import type { ReadableFolder } from "./folder.ts";
+import { classifierNames, readClassifier } from "./models/classifier.ts";
 import { copyFaults } from "./models/copies.ts";
-import { openWeights, readConfig } from "./models/families.ts";
-import { loadModel, type Model } from "./models/model.ts";
+import { openWeights, pathsOf, readConfig, readGeneratorConfig } from "./models/families.ts";
+import type { ModelConfig } from "./models/family.ts";
+import { type EncoderModel, loadEncoder, loadModel, type Model } from "./models/model.ts";
+import { readPooling } from "./models/pooling_config.ts";
 import type { QuantizeTo } from "./models/quantization.ts";
 import { openTokenizer } from "./models/tokenizer.ts";
-import type { Tokenizer } from "./models/tokenizer_types.ts";
+import type { PairTokenizer, Tokenizer } from "./models/tokenizer_types.ts";
 
 /** How a model is opened. */
 export interface OpenModelOptions {
@@ -44,6 +48,14 @@ export const defaultMaxModelLen = 8192;
 
 const noAdapters: AdapterStore = { list: () => Promise.resolve([]), open: () => Promise.resolve(undefined) };
 
+/** The longest sequence that a model is opened for. */
+function lengthOf({ maxPositions }: ModelConfig, asked = Math.min(maxPositions, defaultMaxModelLen)): number {
+  if (Number.isInteger(asked) && asked >= 1 && asked <= maxPositions) return asked;
+  throw new RangeError(
+    `Cannot open the model for ${asked} tokens: it has positions for 1..${maxPositions}`,
+  );
+}
+
 /**
  * Opens a model on a device: config, weights, tokenizer, adapters, engine.
  *
@@ -51,13 +63,8 @@ const noAdapters: AdapterStore = { list: () => Promise.resolve([]), open: () => 
  */
 export async function openModel(device: Device, options: OpenModelOptions): Promise<OpenModel> {
   const { folder } = options;
-  const config = await readConfig(folder);
-  const maxModelLen = options.maxModelLen ?? Math.min(config.maxPositions, defaultMaxModelLen);
-  if (!Number.isInteger(maxModelLen) || maxModelLen < 1 || maxModelLen > config.maxPositions) {
-    throw new RangeError(
-      `Cannot open the model for ${maxModelLen} tokens: it has positions for 1..${config.maxPositions}`,
-    );
-  }
+  const config = await readGeneratorConfig(folder, "generate with");
+  const maxModelLen = lengthOf(config, options.maxModelLen);
   const tokenizer = await openTokenizer(folder);
   const source = await openWeights(folder, config);
   const model = await loadModel(device, {
@@ -80,4 +87,57 @@ export async function openModel(device: Device, options: OpenModelOptions): Prom
     options: { ...options.engine, eosTokenIds: tokenizer.eosTokenIds },
   });
   return { model, tokenizer, registry, engine };
+}
+
+/** How an encoder is opened. */
+export interface OpenEncoderOptions extends Omit<OpenModelOptions, "engine" | "registry"> {
+  readonly registry?: Omit<
+    RegistryOptions,
+    "linears" | "base" | "parameters" | "copyFault" | "pathOf" | "isOthers"
+  >;
+  readonly encoder?: EncoderOptions;
+  /** How embeddings are made; by default as the folder's modules.json says, else their mean. */
+  readonly pooling?: Pooling;
+}
+
+/** An encoder ready to encode. */
+export interface OpenEncoder {
+  readonly model: EncoderModel;
+  /** Absent of models of images. */
+  readonly tokenizer?: PairTokenizer;
+  readonly registry: AdapterRegistry;
+  readonly encoder: Encoder;
+}
+
+/**
+ * Opens an encoder on a device: config, weights, tokenizer, adapters. A request's adapter may bring a classifier of its own
+ * (PEFT's `modules_to_save`), of as many labels as it likes; the folder need not have one.
+ *
+ * @throws as {@linkcode openModel}; ConfigError for a model that generates.
+ */
+export async function openEncoder(device: Device, options: OpenEncoderOptions): Promise<OpenEncoder> {
+  const { folder, adapters = noAdapters, quantize, onWeight, registry: { log, ...load } = {} } = options;
+  const config = await readConfig(folder);
+  const maxModelLen = lengthOf(config, options.maxModelLen);
+  const tokenizer = config.encoder?.input === "tokens" ? await openTokenizer(folder) : undefined;
+  const pooling = options.pooling ?? await readPooling(folder);
+  const source = await openWeights(folder, config);
+  try {
+    const model = await loadEncoder(device, { config, source, maxModelLen, quantize, onWeight, log });
+    const classifier = await readClassifier(source, model);
+    const others = new Set(classifierNames(model));
+    const registry = new AdapterRegistry(device, adapters, {
+      ...{ ...load, log },
+      linears: model.linears,
+      base: modelBase(device, model),
+      parameters: model.parameters,
+      copyFault: copyFaults(folder),
+      pathOf: pathsOf({ model_type: config.modelType }),
+      isOthers: (name) => others.has(name),
+    });
+    const encoder = new Encoder(device, model, { registry, classifier, pooling, options: options.encoder });
+    return { model, tokenizer, registry, encoder };
+  } finally {
+    await source.close();
+  }
 }

@@ -9,7 +9,7 @@ import { loadAdapter, type LoadedAdapter } from "./adapters/peft.ts";
 import type { Device } from "./device/device.ts";
 import type { ReadableFolder } from "./folder.ts";
 import { copyFaults } from "./models/copies.ts";
-import { modelLinears, openWeights, readConfig } from "./models/families.ts";
+import { modelLinears, openWeights, readGeneratorConfig } from "./models/families.ts";
 import type { ModelConfig } from "./models/family.ts";
 import { loadModel, releaseModel } from "./models/model.ts";
 import { fixedRopeLength } from "./models/rope.ts";
@@ -68,7 +68,7 @@ async function adapterFor(
  */
 export async function perplexity(device: Device, options: PerplexityOptions): Promise<Perplexity> {
   const { folder, quantize, onBatch = () => {} } = options;
-  const config = await readConfig(folder);
+  const config = await readGeneratorConfig(folder, "take the perplexity of");
   // Where rotary turns depend on a sequence's length, it keeps to lengths that they are the same for.
   const positions = Math.min(config.maxPositions, fixedRopeLength(config));
   const { contextLength = Math.min(defaultContextLength, positions) } = options;

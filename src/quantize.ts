@@ -16,7 +16,7 @@ import {
   quantizedNames,
   type QuantizeTo,
 } from "./models/quantization.ts";
-import { headOf, linearsOf, type LinearSpec } from "./models/spec.ts";
+import { headOf, layerLinears, type LinearSpec } from "./models/spec.ts";
 import { transposed } from "./models/transpose.ts";
 import { quantizeTensor, tensorShapes } from "./models/weights.ts";
 import { fromTensor, layoutSafetensors, type TensorSpec } from "./safetensors/mod.ts";
@@ -43,8 +43,9 @@ function quantizedParts(
   const waiting = new Map<string, HostTensor>();
   async function make(buffer: string): Promise<HostTensor> {
     if (!waiting.has(buffer)) {
-      const stored = await checkpoint.read(from);
-      const { tensors } = quantizeTensor(turns ? transposed(stored) : stored, { name: from, format });
+      const read = await checkpoint.read(from);
+      const stored = turns ? transposed(read) : { ...read, shape: [shape.out, shape.in] };
+      const { tensors } = quantizeTensor(stored, { name: from, format });
       for (const [name, made] of Object.entries(tensors)) waiting.set(name, made);
     }
     const made = waiting.get(buffer)!;
@@ -60,27 +61,27 @@ function quantizedParts(
 /** Every tensor of the new file, in no order. */
 function partsOf(checkpoint: Checkpoint, config: ModelConfig, to: QuantizeTo): Part[] {
   const tree = weightsOf(config);
-  const linears = linearsOf(tree), { linear: head, embedding, tied } = headOf(tree);
+  const head = headOf(tree), linears = [...layerLinears(tree), ...head ? [head.linear] : []];
   const weightOf = (path: string): string =>
     // A tied model's file may have a head of its own all the same: then it is that.
-    path === head.path && tied && !checkpoint.names.includes(`${path}.weight`)
-      ? embedding.name
+    path === head?.linear.path && head.tied && !checkpoint.names.includes(`${path}.weight`)
+      ? head.embedding.name
       : `${path}.weight`;
   const replaced = new Set(linears.map(({ path }) => `${path}.weight`));
   const kept = checkpoint.names.filter((name) => !replaced.has(name)).map((name): Part => {
     const { dtype, shape } = checkpoint.info(name);
     return { spec: { name, dtype, shape }, make: () => checkpoint.read(name) };
   });
-  return linears.flatMap(({ path, shape }) => {
+  return linears.flatMap(({ path, shape, fileShape }) => {
     const from = weightOf(path), found = checkpoint.info(from).shape;
     const turns = isTransposed(config, path);
-    const [rows, cols] = turns ? [shape.in, shape.out] : [shape.out, shape.in];
-    if (found.length !== 2 || found[0] !== rows || found[1] !== cols) {
+    const stored = fileShape ?? (turns ? [shape.in, shape.out] : [shape.out, shape.in]);
+    if (found.length !== stored.length || found.some((size, i) => size !== stored[i])) {
       throw new ConfigError(
-        `Cannot use weight "${from}" of shape [${found}]: config.json makes it [${rows},${cols}]`,
+        `Cannot use weight "${from}" of shape [${found}]: config.json makes it [${stored}]`,
       );
     }
-    const format = path === head.path ? headFormat : formatOf[to];
+    const format = path === head?.linear.path ? headFormat : formatOf[to];
     return quantizedParts(checkpoint, { path, shape, from, turns, format });
   }).concat(kept);
 }

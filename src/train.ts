@@ -16,7 +16,7 @@ import type { Device } from "./device/device.ts";
 import { uniforms } from "./engine/random.ts";
 import { ConfigError } from "./errors.ts";
 import { copyFaults } from "./models/copies.ts";
-import { defaultTargets, isTransposed, openWeights, readConfig } from "./models/families.ts";
+import { defaultTargets, isTransposed, openWeights, readGeneratorConfig } from "./models/families.ts";
 import type { ModelConfig } from "./models/family.ts";
 import { layersLinears, loadModel, type Model, releaseModel } from "./models/model.ts";
 import { fixedRopeLength } from "./models/rope.ts";
@@ -272,7 +272,7 @@ async function trainOn(
 export async function train(device: Device, options: TrainOptions): Promise<TrainOutcome> {
   const { settings, training, heldOut } = checked(options);
   const { batchSize, packing, lossOn, seed } = settings;
-  const config = await readConfig(options.folder);
+  const config = await readGeneratorConfig(options.folder, "train");
   const set = await readTrainingSet(training, {
     tokenizer: await openTokenizer(options.folder),
     contextLength: lengthOf(config, settings),

@@ -223,10 +223,14 @@ test("imports: an arrow that is not in the table is named with its file", () => 
 const knowsFamily = (path: string, folder: string): boolean =>
   path.startsWith(`src/models/${folder}/`) || path === "src/models/families.ts";
 
-/** Sentences about files that name a family and should not; comments may, and `llama3` is a rotary scaling's name. */
+/** Names that begin as a family's does: of a rotary scaling, and of parts of tokenizers. */
+const otherNames = "3|Normalizer|PreTokenizer|Processing";
+
+/** Sentences about files that name a family, as a word of a name, and should not; comments may. */
 function namedFamilies(sources: readonly Source[], folders: readonly string[]): string[] {
   return folders.flatMap((folder) => {
-    const name = new RegExp(`${folder}(?!3)`, "i");
+    const capital = folder[0].toUpperCase() + folder.slice(1);
+    const name = new RegExp(`((?<![a-z])(${folder}|${folder.toUpperCase()})|${capital})(?!${otherNames})`);
     return sources.flatMap(({ path, code }) => {
       const line = knowsFamily(path, folder) ? undefined : code.split("\n").find((text) => name.test(text));
       return line ? [`${path}: ${line.trim()}`] : [];
@@ -250,10 +254,15 @@ test("families: a file that names one is found, unless in a comment or by a rota
   assert.equal(namedFamilies([file('case "llama3":')], ["llama"]).length, 0);
 });
 
-/** The last names of a family's linears, by a model of its fixtures. */
-function linearNames(config: string): readonly string[] {
+interface FamilyConfig {
+  readonly config: string;
+  readonly words?: number;
+}
+
+/** The last names of a family's linears, or the last two where the last are usual words, by a model of its fixtures. */
+function linearNames({ config, words = 1 }: FamilyConfig): readonly string[] {
   const fields = JSON.parse(readFileSync(join(root, "test/fixtures", config), "utf8"));
-  const names = modelLinears(parseConfig(fields)).map(({ path }) => path.split(".").at(-1)!);
+  const names = modelLinears(parseConfig(fields)).map(({ path }) => path.split(".").slice(-words).join("."));
   return [...new Set(names)].filter((name) => name !== "lm_head");
 }
 
@@ -266,7 +275,12 @@ function knowsLinears(sources: readonly Source[], folder: string, names: readonl
 }
 
 /** A model of each family, among the fixtures. */
-const familyConfigs = { llama: "methods/base/config.json", gpt2: "families/gpt2/base/config.json" };
+const familyConfigs: Readonly<Record<string, FamilyConfig>> = {
+  llama: { config: "methods/base/config.json" },
+  gpt2: { config: "families/gpt2/base/config.json" },
+  bert: { config: "families/bert/base/config.json", words: 2 },
+  vit: { config: "families/vit/base/config.json", words: 2 },
+};
 
 test("families: nothing but a family's folder knows the names of its linears", () => {
   assert.deepEqual(Object.keys(familyConfigs).sort(), [...familyFolders].sort());

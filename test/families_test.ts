@@ -41,11 +41,15 @@ const variants = {
   "llama-gelu": "llama",
 } as const;
 
+/** Types of encoders: encoders_test.ts has their numbers. */
+const encoders = ["bert", "roberta", "vit"];
+
 test("families: every type has a model that the contract is tested with", () => {
   const tested = new Set([
     ...cases.map(({ name }) => name),
     ...Object.values(types),
     ...Object.values(variants),
+    ...encoders,
   ]);
   assert.deepEqual(families.flatMap(({ modelTypes }) => [...modelTypes]).sort(), [...tested].sort());
 });

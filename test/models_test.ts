@@ -212,7 +212,10 @@ test("parseLlamaConfig fills in what older files leave out, by family", () => {
 
 /** Every way a config is refused: the changed fields, and the one the message must name. */
 const refused: readonly (readonly [Record<string, unknown>, RegExp])[] = [
-  [{ model_type: "bert" }, /"model_type" = "bert": supported are llama, mistral, .*, gemma3_text and gpt2/],
+  [
+    { model_type: "t5" },
+    /"model_type" = "t5": supported are llama, mistral, .*, gemma3_text, gpt2, .* and vit/,
+  ],
   [{ model_type: undefined }, /"model_type"/],
   [{ hidden_act: "gelu_fast" }, /"hidden_act" = "gelu_fast"/],
   [{ num_attention_heads: 0 }, /"num_attention_heads" = 0/],

@@ -6,6 +6,7 @@ import { anyKernel, type Kernel, normals } from "../kernel.ts";
 import { reluGate, reluGateBackward } from "../relu_gate.ts";
 import { silu, siluBackward } from "../silu.ts";
 import { siluGate, siluGateBackward } from "../silu_gate.ts";
+import { tanh } from "../tanh.ts";
 import type { KernelCases } from "./case.ts";
 import { type ElementwiseCase, elementwiseCases } from "./elementwise.ts";
 
@@ -18,7 +19,15 @@ const reaching = (input: string): readonly ElementwiseCase[] => [
   }),
 ];
 
-const activations: readonly Kernel[] = [silu, siluBackward, gelu, geluBackward, geluNew, geluNewBackward].map(
+const activations: readonly Kernel[] = [
+  silu,
+  siluBackward,
+  gelu,
+  geluBackward,
+  geluNew,
+  geluNewBackward,
+  tanh,
+].map(
   (kernel) => kernel as unknown as Kernel,
 );
 

@@ -43,6 +43,7 @@ import { ownEmbeddingCases } from "./own_embedding.ts";
 import { ownEmbeddingFactorsCases } from "./own_embedding_factors.ts";
 import { ownNormCases } from "./own_norm.ts";
 import { ownOutputsCases } from "./own_outputs.ts";
+import { packedAttentionCases } from "./packed_attention.ts";
 import { placeColumnsCases } from "./place_columns.ts";
 import { randloraLinearCases } from "./randlora_linear.ts";
 import { qkNormCases } from "./qk_norm.ts";
@@ -138,6 +139,7 @@ const ofOthers: readonly KernelCases[] = [
   ownEmbeddingFactorsCases,
   ownNormCases,
   ownOutputsCases,
+  packedAttentionCases,
   placeColumnsCases,
   qkNormCases,
   reflectCases,

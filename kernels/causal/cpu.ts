@@ -8,7 +8,7 @@ import { softcapped, softcapSlope } from "../softcap.ts";
 import { type Sizes, startOf } from "./wgsl.ts";
 
 /** weights[j] = factor times the head at `at` of one row times the head at begin + j * width of each row of `others`. */
-function dotAll(
+export function dotAll(
   weights: Float64Array,
   { mine, at, others, begin }: { mine: TypedArray; at: number; others: TypedArray; begin: number },
   { count, width, headDim, factor }: { count: number; width: number; headDim: number; factor: number },
@@ -31,7 +31,7 @@ function dotAll(
 }
 
 /** sums[i] += weights[j] others[begin + j * width + i], four rows at a time. */
-function weigh(
+export function weigh(
   sums: Float64Array,
   weights: Float64Array,
   { others, begin }: { others: TypedArray; begin: number },
@@ -57,7 +57,7 @@ function cap(scores: Float64Array, count: number, softcap: number): void {
 }
 
 /** Turns scores into weights whose largest is 1; returns their sum and the largest score. */
-function softmax(scores: Float64Array, count: number): { sum: number; max: number } {
+export function softmax(scores: Float64Array, count: number): { sum: number; max: number } {
   let max = -Infinity, sum = 0;
   for (let j = 0; j < count; j++) if (scores[j] > max) max = scores[j];
   for (let j = 0; j < count; j++) sum += scores[j] = Math.exp(scores[j] - max);

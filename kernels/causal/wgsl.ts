@@ -39,7 +39,9 @@ fn starts_of(rows: vec2u, first_rows: vec2u) -> vec2u {
 }`;
 
 /** Refuses sizes that the kernels do not hold for. */
-export function checkSizes({ heads, kvHeads, headDim }: Sizes): void {
+export function checkSizes(
+  { heads, kvHeads, headDim }: Pick<Sizes, "heads" | "kvHeads" | "headDim">,
+): void {
   if (headDim < 1 || headDim > 256) {
     throw new RangeError(`Cannot attend with heads of ${headDim}: the size must be 1 to 256`);
   }
@@ -48,11 +50,15 @@ export function checkSizes({ heads, kvHeads, headDim }: Sizes): void {
   }
 }
 
-/** `fn <name>_quad(row, head, quad)`: four elements of a head, zeros past its end and past the last row. */
-function quadLoad(name: string, heads: string, wide: boolean): string {
+/**
+ * `fn <name>_quad(row, head, quad)`: four elements of a head, zeros past its end and past the last row.
+ *
+ * @param begin Where the buffer has the head, by `row` and `head`.
+ */
+export function quadLoad(name: string, begin: string, wide: boolean): string {
   return `fn ${name}_quad(row: u32, head: u32, quad: u32) -> vec4f {
   if (row >= uniforms.rows || 4 * quad >= uniforms.headDim) { return vec4f(); }
-  let begin = (row * ${heads} + head) * uniforms.headDim + 4 * quad;
+  let begin = ${begin} + 4 * quad;
   ${
     wide ? `return ${name}[begin / 4];` : `var value = vec4f();
   for (var i = 0u; i < min(4u, uniforms.headDim - 4 * quad); i++) { value[i] = ${name}[begin + i]; }
@@ -60,6 +66,12 @@ function quadLoad(name: string, heads: string, wide: boolean): string {
   }
 }`;
 }
+
+/** What the functions below work in. */
+export const tilesText = /* wgsl */ `
+// Quads of rows: two tiles of 32 rows by 8 quads, padded to 9, or one of 32 by 16.
+var<workgroup> tile: array<vec4f, 576>;
+var<workgroup> weights: array<f32, ${tileRows * 33}>;`;
 
 /** A buffer of heads: its name and the uniform that counts the heads of a row. */
 export interface Heads {
@@ -71,14 +83,11 @@ export interface Heads {
 export function prelude(buffers: readonly Heads[], wide: boolean): string {
   const declared = buffers.map(({ name, of }, i) =>
     `@group(0) @binding(${i + 1}) var<storage, read> ${name}: array<${wide ? "vec4f" : "f32"}>;
-${quadLoad(name, `uniforms.${of}`, wide)}`
+${quadLoad(name, `(row * uniforms.${of} + head) * uniforms.headDim`, wide)}`
   );
   return `${uniformStruct(uniforms)}
 ${declared.join("\n")}
-
-// Quads of rows: two tiles of 32 rows by 8 quads, padded to 9, or one of 32 by 16.
-var<workgroup> tile: array<vec4f, 576>;
-var<workgroup> weights: array<f32, ${tileRows * 33}>;`;
+${tilesText}`;
 }
 
 /** `fn dots_<mine>_<others>`: products of the four pairs: (mine y, others x), (y, x + 16), (y + 16, x), (y + 16, x + 16). */

@@ -7,7 +7,7 @@ import type { Linear } from "./bank.ts";
 import type { ReadOptions } from "./method.ts";
 
 /** What a base model tells of its linears, by path. */
-export type BaseOptions = Required<Pick<ReadOptions, "shapeOf" | "placeOf">>;
+export type BaseOptions = Required<Pick<ReadOptions, "shapeOf" | "placeOf">> & Pick<ReadOptions, "pathOf">;
 
 /**
  * What a base model tells adapters that are read for it.

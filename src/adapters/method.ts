@@ -23,6 +23,11 @@ export interface ReadOptions {
   readonly shapeOf?: (path: string) => LinearShape | undefined;
   /** The places of the base model's linears in the model's order, by path: TinyLoRA's seeds and groups go by the order. */
   readonly placeOf?: (path: string) => number | undefined;
+  /**
+   * The base model's name of a module that an adapter names; undefined for one that nothing in the model reads. By default
+   * names are the model's. Paths given to `shapeOf` and `placeOf` are the model's.
+   */
+  readonly pathOf?: (path: string) => string | undefined;
 }
 
 /** A parsed adapter folder: config fields, and tensors by their full names. */

@@ -182,6 +182,46 @@ function readAll(
   return { modules, replacements: all };
 }
 
+/** Options by which a method reads files that name modules in their own way: patterns in the config go by those names. */
+function byModelPaths({ pathOf, shapeOf, placeOf, ...rest }: ReadOptions): ReadOptions {
+  const by = <T>(of: ((path: string) => T | undefined) | undefined) =>
+    of && pathOf
+      ? (path: string): T | undefined => {
+        const known = pathOf(path);
+        return known === undefined ? undefined : of(known);
+      }
+      : of;
+  return { ...rest, shapeOf: by(shapeOf), placeOf: by(placeOf) };
+}
+
+/** Entries by the model's names; those that nothing reads are left out. */
+function byModelNames<T>(
+  entries: ReadonlyMap<string, T>,
+  pathOf: NonNullable<ReadOptions["pathOf"]>,
+): Map<string, T> {
+  const named = new Map<string, T>();
+  for (const [path, one] of entries) {
+    const known = pathOf(path);
+    if (known === undefined) continue;
+    if (named.has(known)) {
+      throw new ConfigError(`Cannot use adapter module "${path}": the file has "${known}" twice`);
+    }
+    named.set(known, one);
+  }
+  return named;
+}
+
+function renamed(
+  parts: Pick<LoadedAdapter, "modules" | "replacements">,
+  { pathOf }: ReadOptions,
+): Pick<LoadedAdapter, "modules" | "replacements"> {
+  if (!pathOf) return parts;
+  return {
+    modules: byModelNames(parts.modules, pathOf),
+    replacements: byModelNames(parts.replacements, pathOf),
+  };
+}
+
 /**
  * Reads an adapter folder whole.
  *
@@ -196,7 +236,10 @@ export async function loadAdapter(folder: ReadableFolder, options: LoadOptions =
   const own = [...file.tensors.keys()].filter((name) => copiedWeight(name) === undefined);
   const method = methodOf(methods, config, own);
   const { tensors, copies } = readTensors(file, method, config);
-  const { modules, replacements } = readAll(method, { config, tensors, options: reading });
+  const { modules, replacements } = renamed(
+    readAll(method, { config, tensors, options: byModelPaths(reading) }),
+    reading,
+  );
   const twice = [...copies].find(([weight]) => replacements.get(weight)?.kind === "whole");
   if (twice) {
     throw new ConfigError(`Cannot read adapter tensor ${JSON.stringify(twice[1].tensor)}: it comes twice`);

@@ -42,6 +42,8 @@ export interface RegistryOptions extends LoadOptions {
   readonly base?: BaseOf;
   /** The base model's parameters that adapters may have their own of; those of others are refused. */
   readonly parameters?: readonly Parameter[];
+  /** Replaced parameters that the registry's user puts in place: it neither checks them nor loads them. */
+  readonly isOthers?: (parameter: string) => boolean;
   /** Compares copies of base weights in adapters' files; without it they are not looked at. */
   readonly copyFault?: CopyFault;
   /** Adapters of one method on the device at most; default 256. */
@@ -75,12 +77,19 @@ export class AdapterRegistry implements AdapterService {
   readonly #linears: ReadonlyMap<string, LinearShape>;
   readonly #base: BaseOf;
   readonly #ownBase: OwnBase;
+  readonly #isOthers: (parameter: string) => boolean;
   /** Sums of adapters that are made now, by their digests. */
   readonly #sums = new Map<string, Promise<Placeable>>();
 
   constructor(private readonly device: Device, store: AdapterStore, options: RegistryOptions = {}) {
     const { linears = [], base = () => undefined, capacity = 256, log, copyFault, ...rest } = options;
-    const { parameters = [], tableBytes = defaultTableBytes[device.kind], ...load } = rest;
+    const {
+      parameters = [],
+      tableBytes = defaultTableBytes[device.kind],
+      isOthers = () => false,
+      ...load
+    } = rest;
+    this.#isOthers = isOthers;
     const { methods = everyMethod } = load;
     this.#ownBase = { parameters, read: readOnce(async (t) => widen(await device.read(t), t.dtype)) };
     this.#linears = new Map(linears.map(({ path, shape }) => [path, shape]));
@@ -213,7 +222,8 @@ export class AdapterRegistry implements AdapterService {
   /** An adapter made ready for the device. */
   async #ready(adapter: LoadedAdapter): Promise<LoadedAdapter> {
     const ready = await madeReady(this.device, adapter, this.#base);
-    const own = await ownChanges(adapter, this.#ownBase);
+    const replacements = new Map([...adapter.replacements].filter(([name]) => !this.#isOthers(name)));
+    const own = await ownChanges({ ...adapter, replacements }, this.#ownBase);
     return own ? { ...ready, own } : ready;
   }
 

@@ -24,7 +24,10 @@ export interface Holding {
 }
 
 /** An adapter held on the device. */
-export interface Lease extends Holding, Placed {}
+export interface Lease extends Holding, Placed {
+  /** SHA-256 of its files, hex. */
+  readonly digest: string;
+}
 
 /** What a resident is made of, and known by. */
 export type Placeable = Pick<LoadedAdapter, "method" | "modules" | "own" | "digest">;
@@ -104,6 +107,7 @@ export class Residents {
     const { bank, slot } = resident;
     return {
       id,
+      digest,
       bank,
       slot,
       placed: resident.placed,

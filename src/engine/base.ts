@@ -7,7 +7,7 @@ import { baseLinears } from "../adapters/base.ts";
 import type { AdapterModule, BaseLinear, LinearShape, Method } from "../adapters/method.ts";
 import { type BaseOf, madeReady } from "../adapters/ready.ts";
 import type { Device } from "../device/device.ts";
-import type { Model, Projection } from "../models/model.ts";
+import type { LoadedModel, Model, Projection } from "../models/model.ts";
 import { linearBackwardStep, linearStep, rowSquaresStep } from "../models/weights.ts";
 
 function basesOf(
@@ -26,9 +26,12 @@ function basesOf(
 }
 
 /** The base of each of a model's linears, by path. Nothing is computed before an adapter asks. */
-export function modelBase(device: Device, { projections, head, linears }: Model): BaseOf {
+export function modelBase(
+  device: Device,
+  { projections, linears, ...rest }: LoadedModel & Partial<Pick<Model, "head">>,
+): BaseOf {
   const bases = new Map<string, BaseLinear>();
-  for (const projection of new Set([...projections, head])) {
+  for (const projection of new Set([...projections, ...rest.head ? [rest.head] : []])) {
     const { first, count } = projection.linears;
     const group = linears.slice(first, first + count);
     const made = basesOf(device, projection, group.map(({ shape }) => shape));

@@ -70,7 +70,7 @@ function commonAdapters(rows: readonly Row[]): readonly Placed[] | undefined {
  * The next size that steps are run in: powers of two, then multiples of 8, then of 64. The dense products take as many
  * rows at once, so that rows that take no part cost them nothing.
  */
-function roundedUp(count: number): number {
+export function roundedUp(count: number): number {
   if (count < 8) return count === 0 ? 0 : 2 ** Math.ceil(Math.log2(count));
   const block = count <= 32 ? 8 : 64;
   return block * Math.ceil(count / block);

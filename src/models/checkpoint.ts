@@ -39,6 +39,7 @@ const pickleNames = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 /** What a model's folder may hold beside config.json and weights, and a copy of it should. */
 export const filesBesideWeights: readonly string[] = [
   "generation_config.json",
+  "preprocessor_config.json",
   "tokenizer.json",
   "tokenizer_config.json",
   "tokenizer.model",
@@ -170,11 +171,13 @@ export interface FileNames {
   /** What such names begin with, up to a dot. */
   readonly parts: readonly string[];
   /** The embedding's weight. */
-  readonly embedding: string;
-  /** The head's weight; a tied model's file may lack it. */
-  readonly head: string;
+  readonly embedding?: string;
+  /** The weight of a language model's head; a tied model's file may lack it. */
+  readonly head?: string;
   /** Buffers that old files hold and transformers saves no more: they are no weights, and copies leave them out. */
   readonly buffers?: RegExp;
+  /** The model's name of a tensor, for names of other versions; by default names are the model's. */
+  rename?(name: string): string;
   /** Whether a linear's weight is stored (in, out); by default none is. */
   isTransposed?(path: string): boolean;
 }
@@ -208,11 +211,14 @@ interface Place {
 /** Names as a model with a head has them, as transformers knows. */
 function byModelName(
   shardOf: ReadonlyMap<string, Shard>,
-  { prefix, parts, buffers }: Pick<FileNames, "prefix" | "parts" | "buffers"> = { prefix: "", parts: [] },
+  { prefix, parts, buffers, rename = (name) => name }: Pick<
+    FileNames,
+    "prefix" | "parts" | "buffers" | "rename"
+  > = { prefix: "", parts: [] },
 ): ReadonlyMap<string, Place> {
   const places = new Map<string, Place>();
   for (const [stored, shard] of shardOf) {
-    const name = parts.includes(stored.split(".", 1)[0]) ? prefix + stored : stored;
+    const name = rename(parts.includes(stored.split(".", 1)[0]) ? prefix + stored : stored);
     if (buffers?.test(name)) continue;
     const other = places.get(name);
     if (other) {

@@ -67,7 +67,8 @@ export async function copyFaultOf(
   if (!names.includes(name) && names.includes(quantizedNames(path).words)) {
     return await quantizedFault(weights, path, copy);
   }
-  const source = name === fileNames?.head && !names.includes(name) ? fileNames.embedding : name;
+  const embedding = name === fileNames?.head ? fileNames.embedding : undefined;
+  const source = names.includes(name) ? name : embedding ?? name;
   if (!names.includes(source)) return "the model has no such weight";
   const { shape } = checkpoint.info(source);
   if (!isEqual(shape, copy.shape)) {

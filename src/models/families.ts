@@ -4,17 +4,25 @@
  * @module
  */
 import type { ReadableFolder } from "../folder.ts";
+import { bert, roberta } from "./bert/mod.ts";
 import { type Checkpoint, type FileNames, openCheckpoint } from "./checkpoint.ts";
 import { fail, type Fields, parseConfigText } from "./config_fields.ts";
 import { anyFamily, type Family, type ModelConfig } from "./family.ts";
 import { gpt2 } from "./gpt2/mod.ts";
 import { llama } from "./llama/mod.ts";
 import { linearsOf, type SpecTree } from "./spec.ts";
+import { vit } from "./vit/mod.ts";
 import type { Linear } from "../adapters/bank.ts";
 import { ConfigError } from "../errors.ts";
 
 /** See the module's documentation. */
-export const families: readonly Family[] = [anyFamily(llama), anyFamily(gpt2)];
+export const families: readonly Family[] = [
+  anyFamily(llama),
+  anyFamily(gpt2),
+  anyFamily(bert),
+  anyFamily(roberta),
+  anyFamily(vit),
+];
 
 /** The family that a `model_type` belongs to. */
 export function familyOfType(modelType: unknown): Family | undefined {
@@ -53,6 +61,25 @@ export async function readConfigFields(folder: ReadableFolder): Promise<Fields> 
 /** Reads and checks a folder's config.json. */
 export async function readConfig(folder: ReadableFolder): Promise<ModelConfig> {
   return parseConfig(await readConfigFields(folder));
+}
+
+/**
+ * Reads and checks the config.json of a model that generates.
+ *
+ * @param work What needs such a model, for the message.
+ * @throws ConfigError for an encoder, too.
+ */
+export async function readGeneratorConfig(folder: ReadableFolder, work: string): Promise<ModelConfig> {
+  const config = await readConfig(folder);
+  if (!config.encoder) return config;
+  throw new ConfigError(
+    `Cannot ${work} a model of type "${config.modelType}": it is an encoder, which predicts no next token`,
+  );
+}
+
+/** `pathOf` for adapters of a model of a config.json's fields; undefined where they name modules as the model does. */
+export function pathsOf({ model_type: type }: Fields): Family["adaptedPath"] {
+  return familyOfType(type)?.adaptedPath;
 }
 
 /** The weights of a config's model. */

@@ -11,10 +11,39 @@ import type { Quantization } from "./quantization.ts";
 import type { RopeScaling } from "./rope_config.ts";
 import type { Loaded, SpecTree } from "./spec.ts";
 
+/** A linear of a classifier, on a sequence's pooled row. */
+export interface ClassifierLinear {
+  readonly path: string;
+  /** Whether it gives the labels' scores; others give as many numbers as the encoder has columns. */
+  readonly last: boolean;
+  readonly activation?: "tanh";
+}
+
+/** What models say that give hidden states instead of next tokens. */
+export interface EncoderConfig {
+  /** What sequences are made of. */
+  readonly input: "tokens" | "pixels";
+  /** Kinds of rows that have an embedding of their own. */
+  readonly types: number;
+  /** The position of a sequence's first row. */
+  readonly firstPosition: number;
+  /** A token whose rows have its own number for a position, and are not counted. */
+  readonly uncountedToken?: number;
+  /** Sizes of the images, whose patches are the rows after the first. */
+  readonly image?: { readonly channels: number; readonly size: number; readonly patch: number };
+  /** The linears that make scores of labels; a folder, or an adapter, has them all or none. */
+  readonly classifier: readonly ClassifierLinear[];
+  /** The labels of the folder's classifier, in order. */
+  readonly labels: readonly string[];
+  /** How scores become probabilities; undefined where the config does not say. */
+  readonly problem?: "regression" | "single_label_classification" | "multi_label_classification";
+}
+
 /** What every family's config says. */
 export interface ModelConfig {
   /** config.json's `model_type`. */
   readonly modelType: string;
+  /** 0 of a model of pixels. */
   readonly vocabSize: number;
   readonly hiddenSize: number;
   readonly layers: number;
@@ -33,6 +62,8 @@ export interface ModelConfig {
   readonly rerunBeyond?: number;
   /** Absent where the folder's weights are floats. */
   readonly quantization?: Quantization;
+  /** Absent of models that generate. */
+  readonly encoder?: EncoderConfig;
 }
 
 /** Tensors of files that no forward reads. */
@@ -57,6 +88,11 @@ export interface Family<C extends ModelConfig = ModelConfig, W extends SpecTree 
   weights(config: C): W;
   /** Records the forward. */
   forward(graph: Graph, config: C, weights: Loaded<W>): void;
+  /**
+   * The model's name of a module that an adapter names; undefined for one that nothing reads. By default names are the
+   * model's.
+   */
+  adaptedPath?(path: string): string | undefined;
   /** None unless told. */
   readonly unread?: UnreadTensors<C>;
   /**

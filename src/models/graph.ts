@@ -40,6 +40,27 @@ export interface RowTensors {
   readonly first: Tensor;
 }
 
+/** What encoders read of rows, too: their sequences are whole. */
+export interface EncoderTensors extends RowTensors {
+  /** (rows), uint32: the row after its sequence. */
+  readonly last: Tensor;
+  /** (rows), uint32: the kind of row, which has an embedding of its own. */
+  readonly types: Tensor;
+  /** (rows, numbers of a patch), float32: pixels, 0 for rows that are no patch; of models of images. */
+  readonly patches?: Tensor;
+}
+
+/**
+ * An input of the rows.
+ *
+ * @throws TypeError where the plan has none.
+ */
+export function inputOf(inputs: Partial<EncoderTensors>, name: keyof EncoderTensors): Tensor {
+  const found = inputs[name];
+  if (!found) throw new TypeError(`Cannot plan a forward that reads its rows' ${name}: the plan has none`);
+  return found;
+}
+
 /** What a projection is run on: y = x W^T + b, or y += where `accumulate` is not 0. */
 export interface ProjectionIo {
   readonly x: Tensor;
@@ -52,7 +73,7 @@ export interface ProjectionIo {
 export interface Io {
   /** Rows of what the operation makes. */
   readonly rows: number;
-  readonly inputs: RowTensors;
+  readonly inputs: RowTensors & Partial<EncoderTensors>;
   /** The tensor of a value that has one of its own. */
   tensor(value: Value): Tensor;
 }
@@ -156,11 +177,20 @@ export interface Ending {
   readonly softcap?: number;
 }
 
+/** How an encoder's forward ends. */
+export interface States {
+  /** The last hidden states, a row for each token or patch. */
+  readonly hidden: Value;
+  /** What heads read: a row for each sequence. */
+  readonly pooled: Value;
+}
+
 /** See the module's documentation. */
 export class Graph {
   readonly operations: Recorded[] = [];
   #layer = -1;
   #ending: Ending | undefined;
+  #states: States | undefined;
   readonly #overwritten = new Set<Value>();
   /** What values that are columns of another one are columns of. */
   readonly #sources = new Map<Value, Value>();
@@ -211,6 +241,22 @@ export class Graph {
   get ending(): Ending {
     if (!this.#ending) throw new TypeError("Cannot plan a forward that does not end in logits");
     return this.#ending;
+  }
+
+  /** Says how an encoder's forward ends; nothing is recorded after it. */
+  endInStates(states: States): void {
+    this.#states = states;
+  }
+
+  /** How an encoder's forward ends. */
+  get states(): States {
+    if (!this.#states) throw new TypeError("Cannot plan a forward that does not end in hidden states");
+    return this.#states;
+  }
+
+  /** The values that are read after all operations. */
+  get results(): readonly Value[] {
+    return this.#states ? [this.#states.hidden, this.#states.pooled] : [this.ending.hidden];
   }
 
   /** The projections of the layers, in order. */

@@ -15,7 +15,9 @@ import {
   type HeadSpec,
   layerLinears,
   leavesOf,
+  type LinearSpec,
   type ProjectionSpec,
+  type RowsSpec,
   type Spec,
   type SpecTree,
   type TensorSpec,
@@ -115,15 +117,9 @@ export class Loader {
     return this.#uploaded;
   }
 
-  /**
-   * What the files have a tensor as that is no linear's.
-   *
-   * @throws TypeError for a tensor that no file has.
-   */
-  specOf(t: Tensor): TensorSpec {
-    const spec = this.#specs.get(t);
-    if (spec === undefined) throw new TypeError("Cannot name a tensor that was not loaded from a file");
-    return spec;
+  /** What the files have a tensor as that is no linear's; undefined for one that is made of others. */
+  specOf(t: Tensor): TensorSpec | undefined {
+    return this.#specs.get(t);
   }
 
   /** Loads a leaf of the tree. */
@@ -135,6 +131,8 @@ export class Loader {
         return await this.#projection(spec);
       case "head":
         return await this.#head(spec);
+      case "rows":
+        return await this.#rows(spec);
       case "table":
         return this.#put(spec.make(this.options.maxModelLen));
     }
@@ -154,12 +152,22 @@ export class Loader {
   async #tensor(spec: TensorSpec): Promise<Tensor> {
     const head = leavesOf(this.options.tree).find((leaf) => leaf.kind === "head" && leaf.embedding === spec);
     if (head?.kind !== "head") {
-      return this.#named(spec, this.#put(added(await this.#read(spec.name, spec.shape), spec.plus)));
+      return this.#named(spec, this.#put(added(await this.#host(spec), spec.plus)));
     }
     const host = await this.#embedding(head);
     const uploaded = this.#named(spec, this.#put(host));
     if (head.tied) this.#embeddings.set(spec, { host, uploaded });
     return uploaded;
+  }
+
+  async #host({ name, shape, fileShape = shape }: TensorSpec): Promise<HostTensor> {
+    return { ...await this.#read(name, fileShape), shape };
+  }
+
+  async #rows({ rows }: RowsSpec): Promise<Tensor> {
+    const hosts: HostTensor[] = [];
+    for (const row of rows) hosts.push(await this.#host(row));
+    return this.#put(stacked(hosts));
   }
 
   /** Linears of one input as one. */
@@ -238,11 +246,11 @@ export class Loader {
 
   /** A linear's weight: as the folder has it, in format `stored` or floats, or quantised to `format`. */
   async #weight(
-    { path, shape }: Linear,
+    { path, shape, fileShape }: Omit<LinearSpec, "bias">,
     { stored, format }: { readonly stored?: WeightFormat; readonly format?: WeightFormat },
   ): Promise<Weight<HostTensor>> {
     if (stored === undefined) {
-      const host = await this.#floats({ path, shape });
+      const host = await this.#floats({ path, shape, fileShape });
       return format === undefined ? denseWeight(host) : quantizeTensor(host, { name: path, format });
     }
     const names = quantizedNames(path), shapes = tensorShapes(stored, shape);
@@ -254,11 +262,11 @@ export class Loader {
   }
 
   /** A linear's weight of floats, (out, in). */
-  async #floats({ path, shape }: Linear): Promise<HostTensor> {
-    const name = weightName({ path });
+  async #floats({ path, shape, fileShape }: Omit<LinearSpec, "bias">): Promise<HostTensor> {
+    const name = weightName({ path }), own = [shape.out, shape.in];
     return this.options.isTransposed(path)
       ? transposed(await this.#read(name, [shape.in, shape.out]))
-      : await this.#read(name, [shape.out, shape.in]);
+      : { ...await this.#read(name, fileShape ?? own), shape: own };
   }
 
   #upload(weight: Weight<HostTensor>): Weight {

@@ -10,7 +10,7 @@ import { ConfigError } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
 import type { WeightFormat } from "../../kernels/formats/format.ts";
 import { familyOf, isTransposed } from "./families.ts";
-import type { ModelConfig } from "./family.ts";
+import type { EncoderConfig, ModelConfig } from "./family.ts";
 import { Graph } from "./graph.ts";
 import { Loader, type WeightSource } from "./loader.ts";
 import { partOf, type Projection } from "./projection.ts";
@@ -22,8 +22,8 @@ import type { LinearWeights } from "./weights.ts";
 export type { WeightSource } from "./loader.ts";
 export type { Projection } from "./projection.ts";
 
-/** A model whose weights are on a device. */
-export interface Model {
+/** A model of any kind whose weights are on a device. */
+export interface LoadedModel {
   readonly config: ModelConfig;
   /** Longest sequence this model was opened for. */
   readonly maxModelLen: number;
@@ -31,13 +31,33 @@ export interface Model {
   readonly linears: readonly Linear[];
   /** What the layers multiply by, in the order they do. */
   readonly projections: readonly Projection[];
-  readonly head: Projection;
   /** What adapters may have their own of: the bias of each linear, in the order of `linears`, then all others. */
   readonly parameters: readonly Parameter[];
   /** The forward, which plans are made of. */
   readonly graph: Graph;
   /** Everything on the device. */
   readonly weights: readonly Tensor[];
+}
+
+/** A model that gives logits of the next token. */
+export interface Model extends LoadedModel {
+  readonly head: Projection;
+}
+
+/** A model that gives hidden states. */
+export interface EncoderModel extends LoadedModel {
+  readonly config: ModelConfig & { readonly encoder: EncoderConfig };
+}
+
+/** How a model is loaded. */
+export interface LoadModelOptions {
+  readonly config: ModelConfig;
+  readonly source: WeightSource;
+  readonly maxModelLen?: number;
+  readonly quantize?: QuantizeTo;
+  readonly onWeight?: (done: number, total: number) => void;
+  /** Told of what the folder says and nobody reads. */
+  readonly log?: (line: string) => void;
 }
 
 function formatTo({ quantization }: ModelConfig, to: QuantizeTo | undefined): WeightFormat | undefined {
@@ -58,18 +78,30 @@ function formatTo({ quantization }: ModelConfig, to: QuantizeTo | undefined): We
  * bytes that a step reads much.
  * @throws ConfigError when a weight is missing, misshapen or unknown, or is to be quantised for a second time.
  */
-export async function loadModel(
+export async function loadModel(device: Device, options: LoadModelOptions): Promise<Model> {
+  const model = await loadAny(device, options);
+  return { ...model, head: model.graph.ending.head };
+}
+
+/**
+ * Loads an encoder's weights onto a device, without a classifier.
+ *
+ * @throws as {@linkcode loadModel}
+ */
+export async function loadEncoder(device: Device, options: LoadModelOptions): Promise<EncoderModel> {
+  const { encoder, modelType } = options.config;
+  if (!encoder) {
+    throw new ConfigError(`Cannot encode by a model of type "${modelType}": it predicts next tokens`);
+  }
+  const model = await loadAny(device, options);
+  return { ...model, config: { ...model.config, encoder } };
+}
+
+async function loadAny(
   device: Device,
-  { config, source, maxModelLen = config.maxPositions, quantize, onWeight = () => {}, log = () => {} }: {
-    readonly config: ModelConfig;
-    readonly source: WeightSource;
-    readonly maxModelLen?: number;
-    readonly quantize?: QuantizeTo;
-    readonly onWeight?: (done: number, total: number) => void;
-    /** Told of what the folder says and nobody reads. */
-    readonly log?: (line: string) => void;
-  },
-): Promise<Model> {
+  { config, source, maxModelLen = config.maxPositions, quantize, onWeight = () => {}, log = () => {} }:
+    LoadModelOptions,
+): Promise<LoadedModel> {
   const family = familyOf(config);
   const tree = family.weights(config);
   const loader = new Loader(device, source, {
@@ -90,7 +122,6 @@ export async function loadModel(
     maxModelLen,
     linears: linearsOf(tree),
     projections: graph.projections,
-    head: graph.ending.head,
     parameters: parametersOf(graph, {
       linears: linearsOf(tree),
       specOf: (t) => loader.specOf(t),
@@ -115,6 +146,6 @@ export function linearWeights({ projections }: Pick<Model, "projections">, index
 }
 
 /** Frees a model's weights. */
-export function releaseModel(device: Device, { weights }: Model): void {
+export function releaseModel(device: Device, { weights }: Pick<LoadedModel, "weights">): void {
   for (const t of weights) device.release(t);
 }

@@ -31,30 +31,34 @@ function biasesOf({ linears, outs, bias }: Projection, all: readonly Linear[]): 
  * @param from `specOf` says what the model's files have a tensor as.
  */
 export function parametersOf(
-  { operations, ending: { head } }: Graph,
-  { linears, specOf, head: { linear, embedding, tied } }: {
+  graph: Graph,
+  { linears, specOf, head }: {
     readonly linears: readonly Linear[];
-    readonly specOf: (t: Tensor) => TensorSpec;
-    readonly head: HeadSpec;
+    readonly specOf: (t: Tensor) => TensorSpec | undefined;
+    /** Absent of encoders. */
+    readonly head?: HeadSpec;
   },
 ): Parameter[] {
+  const { operations, projections } = graph;
   const biases: Parameter[] = [];
-  for (const projection of [...operations.flatMap(({ projection }) => projection ?? []), head]) {
+  for (const projection of [...projections, ...head ? [graph.ending.head] : []]) {
     biasesOf(projection, linears).forEach((bias, i) => biases[projection.linears.first + i] = bias);
   }
   const tensors = new Map(
     operations.flatMap(({ parameters = [] }) => parameters).map(({ tensor, kind }) => [tensor, kind]),
   );
-  const { path, shape } = linear;
-  return [
-    ...biases,
-    ...[...tensors].map(([tensor, kind]) => {
-      const { name, plus } = specOf(tensor);
-      return { name, kind, shape: tensor.shape, base: { tensor, at: 0, ...(plus ? { plus } : {}) } };
-    }),
-    {
-      ...{ name: `${path}.weight`, kind: "head", shape: [shape.out, shape.in] },
-      ...(tied ? { tiedTo: embedding.name } : {}),
-    },
-  ];
+  const others = [...tensors].flatMap(([tensor, kind]): Parameter[] => {
+    const spec = specOf(tensor);
+    if (!spec) return [];
+    const { name, plus } = spec;
+    return [{ name, kind, shape: tensor.shape, base: { tensor, at: 0, ...(plus ? { plus } : {}) } }];
+  });
+  return [...biases, ...others, ...head ? [headParameter(head)] : []];
+}
+
+function headParameter({ linear: { path, shape }, embedding, tied }: HeadSpec): Parameter {
+  return {
+    ...{ name: `${path}.weight`, kind: "head", shape: [shape.out, shape.in] },
+    ...(tied ? { tiedTo: embedding.name } : {}),
+  };
 }

@@ -41,9 +41,9 @@ export function sameAs({ name, reads: [source], makes }: Operation): Value {
   );
 }
 
-/** The number of the last operation that uses each value, by itself or by columns of it; the ending comes after all. */
-export function lastUses({ operations, ending }: Graph, kind: PlanKind): ReadonlyMap<Value, number> {
-  const last = new Map<Value, number>([[ending.hidden, operations.length]]);
+/** The number of the last operation that uses each value, by itself or by columns of it; results are read after all. */
+export function lastUses({ operations, results }: Graph, kind: PlanKind): ReadonlyMap<Value, number> {
+  const last = new Map<Value, number>(results.map((value) => [value, operations.length]));
   const use = (value: Value, at: number): void => {
     last.set(value, Math.max(at, last.get(value) ?? 0));
   };

@@ -13,6 +13,8 @@ export interface TensorSpec {
   readonly kind: "tensor";
   readonly name: string;
   readonly shape: readonly number[];
+  /** Its shape in the file, where that has other dimensions of the same numbers. */
+  readonly fileShape?: readonly number[];
   /** What the forward's numbers have more than the file's; then they are float32. */
   readonly plus?: number;
 }
@@ -20,6 +22,8 @@ export interface TensorSpec {
 /** A linear: weight `path.weight` (out, in), and bias `path.bias` (out). */
 export interface LinearSpec extends Linear {
   readonly bias: boolean;
+  /** The weight's shape in the file, where that has other dimensions of the same numbers. */
+  readonly fileShape?: readonly number[];
 }
 
 /** Linears of one input, loaded as one product. */
@@ -46,14 +50,21 @@ export interface TableSpec {
   make(maxModelLen: number): HostTensor;
 }
 
+/** A table whose rows a file has as tensors of their own. */
+export interface RowsSpec {
+  readonly kind: "rows";
+  /** Each of one row. */
+  readonly rows: readonly TensorSpec[];
+}
+
 /** A leaf of a tree of weights. */
-export type Spec = TensorSpec | ProjectionSpec | HeadSpec | TableSpec;
+export type Spec = TensorSpec | ProjectionSpec | HeadSpec | TableSpec | RowsSpec;
 
 /** All weights of a model; a part that it lacks is undefined, or absent. */
 export type SpecTree = Spec | readonly SpecTree[] | { readonly [name: string]: SpecTree | undefined };
 
 /** A tree of weights with what was loaded in place of its leaves. */
-export type Loaded<T> = T extends TensorSpec | TableSpec ? Tensor
+export type Loaded<T> = T extends TensorSpec | TableSpec | RowsSpec ? Tensor
   : T extends ProjectionSpec | HeadSpec ? Projection
   : T extends readonly (infer Each)[] ? readonly Loaded<Each>[]
   : { readonly [Name in keyof T]: Loaded<T[Name]> };
@@ -86,14 +97,13 @@ export function layerLinears(tree: SpecTree): LinearSpec[] {
   return leavesOf(tree).flatMap((leaf) => leaf.kind === "projection" ? leaf.linears : []);
 }
 
-/** The head of a tree. */
-export function headOf(tree: SpecTree): HeadSpec {
-  const head = leavesOf(tree).find((leaf) => leaf.kind === "head");
-  if (!head) throw new TypeError("Cannot use a model's weights: there is no head among them");
-  return head;
+/** The head of a tree; undefined of an encoder's. */
+export function headOf(tree: SpecTree): HeadSpec | undefined {
+  return leavesOf(tree).find((leaf) => leaf.kind === "head");
 }
 
 /** All linears that adapters may adapt, in the order plans number them: those of the layers, then the head. */
 export function linearsOf(tree: SpecTree): Linear[] {
-  return [...layerLinears(tree), headOf(tree).linear].map(({ path, shape }) => ({ path, shape }));
+  const head = headOf(tree);
+  return [...layerLinears(tree), ...head ? [head.linear] : []].map(({ path, shape }) => ({ path, shape }));
 }

@@ -120,7 +120,8 @@ export function turnsOf(
 /** How a projection is run with its rows' adapters; `of` says whether they are the step's rows or those of its outputs. */
 export type Project = (projection: Projection, io: ProjectionIo & { readonly of: RowsOf }) => Plan;
 
-const noneOwn: OwnSteps = { norm: () => [], bias: () => [], embedding: () => [] };
+/** Rows whose adapters have no parameters of their own. */
+export const noneOwn: OwnSteps = { norm: () => [], bias: () => [], embedding: () => [] };
 
 /** Rows and outputs of a step, and how what is not the model's own is run. */
 export interface StepOptions {
@@ -134,7 +135,10 @@ export interface StepOptions {
 }
 
 /** The tensor in which values stand side by side, and nothing else does. */
-function togetherIn({ buffers, places }: StepState, values: readonly Value[]): Tensor {
+export function togetherIn(
+  { buffers, places }: Pick<StepState, "buffers" | "places">,
+  values: readonly Value[],
+): Tensor {
   const buffer = buffers[places.get(values[0])!.buffer];
   let column = 0;
   for (const value of values) {
@@ -186,7 +190,7 @@ function ioOf(
 }
 
 /** The steps of an operation; what its result is added to comes first, where it stands elsewhere. */
-function stepsOf(operation: Recorded, io: StepIo): Plan {
+export function stepsOf(operation: Recorded, io: StepIo): Plan {
   const { makes: [made], onto } = operation;
   if (typeof operation.step !== "function") return [];
   const steps = operation.step(io);

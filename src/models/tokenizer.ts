@@ -12,7 +12,7 @@ import { namedTemplates } from "./checkpoint.ts";
 import { specialTokens } from "./special_tokens.ts";
 import { Encoder } from "./tokenizer/encoder.ts";
 import { finish, finishInTurns } from "./tokenizer/steps.ts";
-import type { Tokenizer } from "./tokenizer_types.ts";
+import type { PairTokenizer } from "./tokenizer_types.ts";
 
 /** What reading a tokenizer needs of a folder. */
 export interface TextFolder extends Pick<ReadableFolder, "readText" | "exists"> {
@@ -84,7 +84,7 @@ async function readTemplate(folder: TextFolder, config: Fields): Promise<ChatTem
  *
  * @throws ConfigError that names the file and the rule it breaks.
  */
-export async function openTokenizer(folder: TextFolder): Promise<Tokenizer> {
+export async function openTokenizer(folder: TextFolder): Promise<PairTokenizer> {
   if (!await folder.exists("tokenizer.json")) {
     throw new ConfigError("Cannot find tokenizer.json in the model's folder");
   }
@@ -112,6 +112,11 @@ export async function openTokenizer(folder: TextFolder): Promise<Tokenizer> {
     encode: (text, { addSpecialTokens = true } = {}) => finish(encoder.steps(text, addSpecialTokens)),
     encodeAsync: (text, { addSpecialTokens = true, signal } = {}) =>
       finishInTurns(encoder.steps(text, addSpecialTokens), signal),
+    encodeTexts: (texts, { maxLength, signal } = {}) =>
+      finishInTurns(
+        encoder.typedSteps(texts, { maxLength, keepEnd: config.truncation_side === "left" }),
+        signal,
+      ),
     fewestTokens: (text) => encoder.fewestTokens(text),
     decode: (ids, { skipSpecialTokens = true } = {}) => encoder.decode(ids, skipSpecialTokens),
     decodeBytes: (ids, { skipSpecialTokens = true } = {}) => encoder.decodeBytes(ids, skipSpecialTokens),

@@ -23,6 +23,28 @@ export interface ChatOptions {
   readonly variables?: Readonly<Record<string, unknown>>;
 }
 
+/** A text's token ids as encoders take them. */
+export interface TypedTokens {
+  readonly tokenIds: readonly number[];
+  /** Which text each belongs to, 0 or 1, where the model tells them apart. */
+  readonly typeIds: readonly number[];
+}
+
+/** A tokenizer that knows how encoders take texts. */
+export interface PairTokenizer extends Tokenizer {
+  /**
+   * Token ids of a text, or of two, with the special tokens around them. The calling thread is never held for more than some
+   * milliseconds.
+   *
+   * @param options `maxLength` cuts what is longer: the longer text first, as transformers' `truncation=True`.
+   * @throws the signal's reason once it is aborted; RangeError for a `maxLength` without room for a text; ConfigError for two texts where the tokenizer has no rule for them.
+   */
+  encodeTexts(
+    texts: readonly [text: string, pair?: string],
+    options?: { maxLength?: number; signal?: AbortSignal },
+  ): Promise<TypedTokens>;
+}
+
 /** Text to token ids and back. */
 export interface Tokenizer {
   /** Token ids of a text; with `addSpecialTokens` (default true) what the tokenizer's post-processor adds, too. */

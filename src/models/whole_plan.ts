@@ -6,11 +6,19 @@
 import { copy } from "../../kernels/copy.ts";
 import { step } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";
-import type { ProjectionIo, Recorded, RowTensors, Value, WholeIo, WholeStep } from "./graph.ts";
+import type {
+  EncoderTensors,
+  ProjectionIo,
+  Recorded,
+  RowTensors,
+  Value,
+  WholeIo,
+  WholeStep,
+} from "./graph.ts";
 import type { Projection } from "./projection.ts";
 
 /** What whole plans are fed: `rows` tokens of packed sequences, uint32. */
-export interface WholeTensors extends RowTensors {
+export interface WholeTensors extends RowTensors, Partial<Pick<EncoderTensors, "types" | "patches">> {
   /** (rows): the row after the row's sequence. */
   readonly last: Tensor;
 }

@@ -1,14 +1,14 @@
 import { embedding } from "../../../kernels/embedding.ts";
 import { step } from "../../plan.ts";
 import type { Tensor } from "../../tensor.ts";
-import type { Graph, Io, Value } from "../graph.ts";
+import { type Graph, inputOf, type Io, type Value } from "../graph.ts";
 
-/** Rows of a table (entries, width): of the rows' tokens, or of their positions. */
-export function embed(graph: Graph, table: Tensor, by: "tokens" | "positions" = "tokens"): Value {
+/** Rows of a table (entries, width): of the rows' tokens, of their positions, or of their types. */
+export function embed(graph: Graph, table: Tensor, by: "tokens" | "positions" | "types" = "tokens"): Value {
   const [vocab, dim] = table.shape;
   const y = graph.value(dim);
   const bound = ({ rows, inputs, tensor }: Io) =>
-    step(embedding, { ids: inputs[by], weight: table, y: tensor(y) }, { rows, dim, vocab });
+    step(embedding, { ids: inputOf(inputs, by), weight: table, y: tensor(y) }, { rows, dim, vocab });
   graph.record({
     name: "embed",
     reads: [],
@@ -16,7 +16,10 @@ export function embed(graph: Graph, table: Tensor, by: "tokens" | "positions" = 
     parameters: [{ tensor: table, kind: "embedding" }],
     step: (io) => {
       const { rows, inputs, tensor } = io;
-      return [bound(io), ...io.own.embedding(table, { ids: inputs[by], y: tensor(y), rows, of: y.of })];
+      return [
+        bound(io),
+        ...io.own.embedding(table, { ids: inputOf(inputs, by), y: tensor(y), rows, of: y.of }),
+      ];
     },
     whole: (io) => [{ forward: bound(io) }],
   });

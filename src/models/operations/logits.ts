@@ -30,3 +30,12 @@ export function logits(
 ): void {
   hidden.graph.end({ hidden, head, softcap });
 }
+
+/**
+ * The end of an encoder's forward: the last hidden states, and what heads read of each sequence.
+ *
+ * @param pooled Of the first row of each sequence.
+ */
+export function states(hidden: Value, pooled: Value): void {
+  hidden.graph.endInStates({ hidden, pooled });
+}

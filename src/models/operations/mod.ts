@@ -8,11 +8,13 @@
  */
 export { activate, type Activation, activationNames } from "./activate.ts";
 export { add } from "./add.ts";
+export { attendAll } from "./attend_all.ts";
 export { attend, type Attention, type QkNorm } from "./attend.ts";
 export { embed } from "./embed.ts";
 export { gated } from "./gate.ts";
-export { logits, outputsOf } from "./logits.ts";
+export { logits, outputsOf, states } from "./logits.ts";
 export { layerNorm, rmsNorm } from "./norm.ts";
 export { project, projectOnto } from "./project.ts";
 export { scale } from "./scale.ts";
+export { patches } from "./patches.ts";
 export { split } from "./split.ts";

@@ -8,13 +8,22 @@ import { asEscapes, asText, type ByteWriting, type Decoder, decoderOf, unescaped
 import { type Fields, object, objects } from "./fields.ts";
 import { type Model, modelOf } from "./model.ts";
 import { type Normalizer, normalizerOf, type Piece } from "./normalizers.ts";
-import { type PostProcessor, postProcessorOf } from "./post_processors.ts";
+import { plain, type PostProcessor, postProcessorOf, type TypedTokens } from "./post_processors.ts";
 import { type PreTokenizer, preTokenizerOf } from "./pre_tokenizers.ts";
 import { finish, type Steps, stepSize } from "./steps.ts";
 
 /** Words of this length at most are remembered with their tokens, so many of them. */
 const rememberedLength = 64;
 const rememberedWords = 1 << 14;
+
+/** How many tokens of two texts are kept: the longer one loses first, as in the library `tokenizers`. */
+function longestFirst(a: number, b: number, most: number): readonly [number, number] {
+  if (a + b <= most) return [a, b];
+  const short = Math.min(a, b);
+  let kept: readonly [number, number] = [short, short > most ? short : Math.max(short, most - short)];
+  if (kept[0] + kept[1] > most) kept = [Math.floor(most / 2), Math.ceil(most / 2)];
+  return a <= b ? kept : [kept[1], kept[0]];
+}
 
 /** Words and tokens of a step, about. */
 const wordsAtOnce = 128;
@@ -41,7 +50,7 @@ export class Encoder {
   readonly #model: Model;
   readonly #normalizer: Normalizer | undefined;
   readonly #preTokenizer: PreTokenizer | undefined;
-  readonly #postProcessor: PostProcessor | undefined;
+  readonly #postProcessor: PostProcessor;
   readonly #decoder: Decoder | undefined;
   readonly #tokens = new Map<number, string>();
   readonly #remembered = new Map<string, readonly number[]>();
@@ -55,7 +64,7 @@ export class Encoder {
     this.#model = modelOf(object(fields, "model"));
     this.#normalizer = part(fields, "normalizer", normalizerOf);
     this.#preTokenizer = part(fields, "pre_tokenizer", preTokenizerOf);
-    this.#postProcessor = part(fields, "post_processor", postProcessorOf);
+    this.#postProcessor = part(fields, "post_processor", postProcessorOf) ?? plain;
     this.#decoder = part(fields, "decoder", decoderOf);
     this.added = new AddedTokens(this.#model.vocabulary);
     for (const one of objects(fields, "added_tokens", [])) this.added.add(newToken(one));
@@ -81,6 +90,33 @@ export class Encoder {
 
   /** The ids of a text, and of what surrounds it with `addSpecialTokens`. */
   *steps(text: string, addSpecialTokens: boolean): Steps<number[]> {
+    return this.#postProcessor.single(yield* this.#textIds(text), addSpecialTokens) as number[];
+  }
+
+  /**
+   * The ids of a text, or of two, with what surrounds them, and the type of each.
+   *
+   * @param maxLength Ids at most: the longer text is cut first, as in transformers' "longest_first".
+   */
+  *typedSteps(
+    [first, second]: readonly [string, string?],
+    { maxLength = Infinity, keepEnd = false }: { readonly maxLength?: number; readonly keepEnd?: boolean },
+  ): Steps<TypedTokens> {
+    const a = yield* this.#textIds(first),
+      b = second === undefined ? undefined : yield* this.#textIds(second);
+    const around = this.#postProcessor.typed([], b && []).tokenIds.length;
+    if (maxLength < around) {
+      throw new RangeError(
+        `Cannot cut texts to ${maxLength} tokens: what surrounds them has ${around} alone`,
+      );
+    }
+    const [keepA, keepB] = longestFirst(a.length, b?.length ?? 0, maxLength - around);
+    const cut = (ids: readonly number[], keep: number): readonly number[] =>
+      keepEnd ? ids.slice(ids.length - keep) : ids.slice(0, keep);
+    return this.#postProcessor.typed(cut(a, keepA), b && cut(b, keepB));
+  }
+
+  *#textIds(text: string): Steps<number[]> {
     const ids: number[] = [];
     for (const found of this.#plain.parts(text)) {
       if (!found) yield;
@@ -91,7 +127,7 @@ export class Encoder {
         yield* this.#encodeNormalized(yield* this.#normalize(piece), ids);
       }
     }
-    return (this.#postProcessor?.(ids, addSpecialTokens) ?? ids) as number[];
+    return ids;
   }
 
   *#encodeNormalized({ text, first }: Piece, ids: number[]): Steps<void> {

@@ -69,7 +69,7 @@ function lowercase(text: string): string {
 const chinese =
   /[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u{20000}-\u{2a6df}\u{2a700}-\u{2b73f}\u{2b740}-\u{2b81f}\u{2b920}-\u{2ceaf}\u{2f800}-\u{2fa1f}]/gu;
 
-function bert(fields: Fields): Normalizer {
+function cleaned(fields: Fields): Normalizer {
   const clean = flag(fields, "clean_text", true);
   const spaced = flag(fields, "handle_chinese_chars", true);
   const lower = flag(fields, "lowercase", true);
@@ -164,7 +164,7 @@ function precompiled(fields: Fields): Normalizer {
 }
 
 const makers: Readonly<Record<string, (fields: Fields) => Normalizer>> = {
-  BertNormalizer: bert,
+  BertNormalizer: cleaned,
   ByteLevel: () => bySlices(asByteCharacters, 1),
   Lowercase: () => bySlices(lowercase, 1),
   NFC: () => bySlices((slice) => slice.normalize("NFC"), composed),

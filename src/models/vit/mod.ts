@@ -1,0 +1,40 @@
+/**
+ * ViT, as an encoder of images.
+ *
+ * @module
+ */
+import type { Family } from "../family.ts";
+import { parseVitConfig, type VitConfig } from "./config.ts";
+import { vitForward } from "./forward.ts";
+import { type VitWeights, vitWeights } from "./weights.ts";
+
+const prefix = "vit.", parts = ["embeddings", "encoder", "layers", "layernorm", "pooler"];
+
+/** Parts of an attention, by the first letter of what transformers 5 calls them. */
+const attention: Readonly<Record<string, string>> = {
+  q: "attention.query",
+  k: "attention.key",
+  v: "attention.value",
+  o: "output.dense",
+};
+
+/** Names as transformers 5 has them, as files do. */
+const rename = (name: string): string =>
+  name.replace(/^vit\.layers\./, "vit.encoder.layer.")
+    .replace(/\.attention\.([qkvo])_proj(?=\.|$)/, (_, letter) => `.attention.${attention[letter]}`)
+    .replace(/\.mlp\.fc1(?=\.|$)/, ".intermediate.dense")
+    .replace(/\.mlp\.fc2(?=\.|$)/, ".output.dense");
+
+/** See the module's documentation. */
+export const vit: Family<VitConfig, VitWeights> = {
+  modelTypes: ["vit"],
+  names: { prefix, parts, rename },
+  adaptedPath(path) {
+    const name = rename(parts.includes(path.split(".", 1)[0]) ? prefix + path : path);
+    return name.startsWith("vit.pooler.") ? undefined : name;
+  },
+  parse: parseVitConfig,
+  weights: vitWeights,
+  forward: vitForward,
+  unread: { names: /^(classifier\.|vit\.pooler\.)/ },
+};
