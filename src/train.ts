@@ -9,7 +9,6 @@
  */
 import { baseOptions } from "./adapters/base_options.ts";
 import { type Adapter, adapterPlan, createAdapter } from "./adapters/create.ts";
-import type { Method } from "./adapters/method.ts";
 import { linearsAlone, withoutCopies } from "./adapters/copies.ts";
 import { learningRateOf } from "./adapters/options.ts";
 import { loadAdapter } from "./adapters/peft.ts";
