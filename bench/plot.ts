@@ -29,19 +29,23 @@ const width = 720;
 const height = 440;
 const frame = { left: 74, right: 24, top: 64, bottom: 56 };
 
-/** Colours of lines, the classes `s0` to `s9`. */
-const colours = 10;
-
 const style = `<style>
 .card{fill:#fff;stroke:#d0d7de}.text{fill:#1f2328}.soft{fill:#59636e}.grid{stroke:#d0d7de}
 .s0{--c:#0969da}.s1{--c:#bc4c00}.s2{--c:#1a7f37}.s3{--c:#8250df}.s4{--c:#bf3989}.s5{--c:#4d4d4d}
-.s6{--c:#9a6700}.s7{--c:#1b7c83}.s8{--c:#cf222e}.s9{--c:#6e7781}
 @media (prefers-color-scheme:dark){.card{fill:#0d1117;stroke:#3d444d}.text{fill:#f0f6fc}.soft{fill:#9198a1}.grid{stroke:#3d444d}
-.s0{--c:#4493f8}.s1{--c:#db6d28}.s2{--c:#3fb950}.s3{--c:#ab7df8}.s4{--c:#db61a2}.s5{--c:#b3b3b3}
-.s6{--c:#d29922}.s7{--c:#39c5cf}.s8{--c:#f85149}.s9{--c:#8b949e}}
+.s0{--c:#4493f8}.s1{--c:#db6d28}.s2{--c:#3fb950}.s3{--c:#ab7df8}.s4{--c:#db61a2}.s5{--c:#b3b3b3}}
 text{font:13px system-ui,sans-serif}.title{font-size:16px;font-weight:600}
 .line{fill:none;stroke:var(--c);stroke-width:2}.model{stroke-width:1.2}.floor{stroke-width:1.5;stroke-dasharray:5 4}.dot,.bar{fill:var(--c)}
 </style>`;
+
+/** Colours of a seventh line and those after, in charts that have them. */
+const moreColours = `<style>
+.s6{--c:#9a6700}.s7{--c:#1b7c83}.s8{--c:#cf222e}.s9{--c:#6e7781}
+@media (prefers-color-scheme:dark){.s6{--c:#d29922}.s7{--c:#39c5cf}.s8{--c:#f85149}.s9{--c:#8b949e}}
+</style>`;
+
+/** Colours in all: the classes `s0` to `s9`. */
+const colours = 10;
 
 function escape(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll(
@@ -178,7 +182,12 @@ export function lineChart(series: readonly Series[], labels: ChartText): string 
   return card(
     { width, height },
     labels,
-    [axes(scales.x, scales.y, labels), ...lines, legend(drawn, scales)].join("\n"),
+    [
+      ...(drawn.length > 6 ? [moreColours] : []),
+      axes(scales.x, scales.y, labels),
+      ...lines,
+      legend(drawn, scales),
+    ].join("\n"),
   );
 }
 

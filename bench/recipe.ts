@@ -8,6 +8,7 @@
  * @module
  */
 import { type Adapter, adapterPlan, createAdapter } from "../src/adapters/create.ts";
+import { learningRateOf } from "../src/adapters/options.ts";
 import { type BaseOf, madeReady } from "../src/adapters/ready.ts";
 import type { Device } from "../src/device/device.ts";
 import { modelBase } from "../src/engine/base.ts";
@@ -70,8 +71,10 @@ interface Trained {
 const newAdapter = ({ model }: Opened, { adapter }: RecipeRow): Adapter =>
   createAdapter(layersLinears(model), adapterPlan(adapter), uniforms(seed));
 
-const rateOf = ({ adapter, lr }: RecipeRow): number =>
-  lr ?? adapterPlan(adapter).method.training.learningRate;
+function rateOf({ adapter, lr }: RecipeRow): number {
+  const { method, options } = adapterPlan(adapter);
+  return lr ?? learningRateOf(method.training, options);
+}
 
 /** A new adapter whose modules keep what they have of this base: a trainer makes them ready no second time. */
 async function readyAdapter(opened: Opened, row: RecipeRow): Promise<Adapter> {
@@ -192,16 +195,16 @@ async function* otherRate(
   yield* perplexityCell({ row, trained, column, context });
 }
 
-/** Every row at its own rate, then the other rates of each. */
+/** Every row at its own rate and at the others. */
 async function* measureRows(opened: Opened, rows: readonly RecipeRow[], context: BenchContext) {
   yield* baseCells(opened);
-  const runs = [
-    ...rows.map((row) => ({ row, cells: () => ownRate(opened, row, context) })),
-    ...rows.filter(({ lr }) => lr === undefined).flatMap((row) =>
-      otherRates.map((rate) => ({ row, cells: () => otherRate(opened, row, { ...rate, context }) }))
-    ),
-  ];
   const { mostSeconds } = opened.sizes, end = performance.now() + 1000 * mostSeconds;
+  const runs = rows.flatMap((row) => [
+    { row, cells: () => ownRate(opened, row, context) },
+    ...(row.lr === undefined ? otherRates : []).map((rate) => (
+      { row, cells: () => otherRate(opened, row, { ...rate, context }) }
+    )),
+  ]);
   for (const [i, { row, cells }] of runs.entries()) {
     if (performance.now() > end) {
       context.log(`left out: ${runs.length - i} of ${runs.length} runs: ${mostSeconds} s are over`);

@@ -9,8 +9,8 @@
  */
 import { baseOptions } from "./adapters/base_options.ts";
 import { type Adapter, adapterPlan, createAdapter } from "./adapters/create.ts";
-import type { Method } from "./adapters/method.ts";
 import { linearsAlone, withoutCopies } from "./adapters/copies.ts";
+import { learningRateOf } from "./adapters/options.ts";
 import { loadAdapter } from "./adapters/peft.ts";
 import type { Device } from "./device/device.ts";
 import { uniforms } from "./engine/random.ts";
@@ -139,9 +139,9 @@ async function adapterFor(
   return { ...made, config: { ...made.config, fan_in_fan_out: turned } };
 }
 
-/** The learning rate of a method unless told. */
-function rateOf({ name, training }: Method): number {
-  if (training) return training.learningRate;
+/** The learning rate of an adapter unless told. */
+function rateOf({ method: { name, training }, config }: Adapter): number {
+  if (training) return learningRateOf(training, config);
   throw new RangeError(`Cannot train a ${name} adapter without lr: the method has no default`);
 }
 
@@ -209,8 +209,8 @@ async function trainOn(
     folder: options.folder,
     methods: options.methods,
   });
-  const { method, modules, config } = await asSaved(made, options);
-  const { lr = rateOf(method), schedule, steps, warmupSteps } = settings;
+  const adapter = await asSaved(made, options), { method, modules, config } = adapter;
+  const { lr = rateOf(adapter), schedule, steps, warmupSteps } = settings;
   const { weightDecay, maxNorm, layersPerSegment } = settings;
   const rows = set.batch(0).tokens.length;
   const trainer = await Trainer.open(device, model, {

@@ -15,15 +15,20 @@ import type { Measurement } from "../bench/measurement.ts";
 import { parsePeer } from "../bench/peers.ts";
 import { barChart, lineChart, logTicks } from "../bench/plot.ts";
 import { plotsOf } from "../bench/plots.ts";
+import { demo } from "../bench/random_model.ts";
+import { quickRows, recipeRows } from "../bench/recipe_rows.ts";
 import { withTables } from "../bench/report.ts";
 import { formatRecording, type Recording, recordings, type Run, slug, withRun } from "../bench/results.ts";
 import { markdownTable } from "../bench/table.ts";
 import { timePrograms } from "../bench/timer.ts";
 import { casesOf } from "../kernels/cases/mod.ts";
 import { copy, kernels } from "../kernels/mod.ts";
+import { adapterPlan, createAdapter } from "../src/adapters/create.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device, Program } from "../src/device/device.ts";
 import { spans } from "../src/device/timestamps.ts";
+import { weightsOf } from "../src/models/families.ts";
+import { layerLinears } from "../src/models/spec.ts";
 import { type Plan, step } from "../src/plan.ts";
 import { tensor } from "../src/tensor.ts";
 
@@ -245,6 +250,31 @@ test("plotsOf plots tables whose cells all have an x, and parts of a copy's rate
   const swept = [1, 2].map((x) => cell(`d = ${x}`, "measured", x, { x, table: "sweep" }));
   const rates = ["a", "b", "c"].map((row) => cell(row, "of a copy's rate", 50, { unit: "%" }));
   assert.deepEqual([...plotsOf(recording(run([...swept, ...rates]))).keys()], ["sweep", "t"]);
+});
+
+test("plotsOf draws a line for each method where cells name theirs, and leaves out cells without", () => {
+  const point = (row: string, x: number, line: string) =>
+    cell(row, "perplexity", 100 / x, { x, line, over: "KiB" });
+  const cells = [
+    cell("base", "perplexity", 200),
+    point("A 1", 1, "A"),
+    point("A 2", 2, "A"),
+    point("B", 2, "B"),
+  ];
+  const svg = plotsOf(recording(run([...cells, cell("A 1", "lr", 0.1)]))).get("t")!;
+  assert.equal(svg.match(/<polyline/g)!.length, 2);
+  assert.equal(svg.match(/<circle/g)!.length, 3);
+  for (const word of [">A<", ">B<", ">KiB<", ">perplexity<"]) assert.ok(svg.includes(word), word);
+});
+
+test("the recipe's rows are adapters that the demo model's linears take, each by its own name", () => {
+  const linears = layerLinears(weightsOf(demo));
+  const rows = [...recipeRows, ...quickRows];
+  assert.equal(new Set(recipeRows.map(({ row }) => row)).size, recipeRows.length);
+  for (const { row, adapter } of rows) {
+    const { modules } = createAdapter(linears, adapterPlan(adapter), () => 0.5);
+    assert.equal(modules.size, linears.length, row);
+  }
 });
 
 test("parsePeer reads a script's first line and its measurements", () => {

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { fill } from "../kernels/fill.ts";
 import { normals } from "../kernels/kernel.ts";
 import { createAdapter } from "../src/adapters/create.ts";
-import { optionsOf, type TrainableMethod } from "../src/adapters/options.ts";
+import { learningRateOf, optionsOf, type TrainableMethod } from "../src/adapters/options.ts";
 import { loadAdapter } from "../src/adapters/peft.ts";
 import type { OptionValue } from "../src/adapters/training.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
@@ -197,7 +197,9 @@ export async function learnsAndResumes(
 ): Promise<void> {
   const config = await readConfig(folder), source = await openWeights(folder, config);
   const model = await loadModel(device, { config, source }).finally(() => source.close());
-  const batch = batchOf(config.vocabSize), rows = batch.tokens.length, lr = method.training.learningRate;
+  const batch = batchOf(config.vocabSize),
+    rows = batch.tokens.length,
+    lr = learningRateOf(method.training, {});
   const open = async () => {
     const linears = layersLinears(model);
     const plan = {

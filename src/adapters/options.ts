@@ -55,6 +55,23 @@ function checkOption(name: string, value: unknown, spec: OptionSpec): OptionValu
 }
 
 /**
+ * The learning rate of an adapter, unless told.
+ *
+ * @param config Fields of adapter_config.json, or options by PEFT's names; what is absent has its default.
+ */
+export function learningRateOf(
+  { options, learningRate }: MethodTraining,
+  config: Readonly<Record<string, unknown>>,
+): number {
+  if (typeof learningRate === "number") return learningRate;
+  const values = Object.entries(options).map(([field, spec]) => {
+    const value = config[field];
+    return [field, isAllowed(value, spec) ? value : spec.default] as const;
+  });
+  return learningRate.of(Object.fromEntries(values));
+}
+
+/**
  * A new adapter's options by PEFT's names, each with a value.
  *
  * @param given Options by their TypeScript names; what is undefined has its default.

@@ -54,8 +54,13 @@ export interface MethodTraining {
    * `--n-frequency`.
    */
   readonly options: Readonly<Record<string, OptionSpec>>;
-  /** The highest learning rate, unless told. */
-  readonly learningRate: number;
+  /** The highest learning rate, unless told: a number, or a rule where the best one depends on the adapter's size. */
+  readonly learningRate: number | {
+    /** The rule in words and PEFT's names of options. */
+    readonly doc: string;
+    /** `options` has every option, by PEFT's names. */
+    of(options: Readonly<Record<string, OptionValue>>): number;
+  };
   /**
    * Whether new modules have frozen numbers that were worked out: a run that goes on takes them from its checkpoint, as
    * another device may round them otherwise.

@@ -71,8 +71,10 @@ function methodArgs() {
 
 /** The methods' learning rates, those of one rate together. */
 function rates(): string {
-  const each = [...new Set(trainable.map(({ training }) => training.learningRate))].map((rate) => {
-    const words = trainable.filter(({ training }) => training.learningRate === rate).map(wordOf);
+  const wordOfRate = ({ training: { learningRate: rate } }: TrainableMethod): string =>
+    typeof rate === "number" ? `${rate}` : rate.doc;
+  const each = [...new Set(trainable.map(wordOfRate))].map((rate) => {
+    const words = trainable.filter((method) => wordOfRate(method) === rate).map(wordOf);
     return `${rate} for ${words.join(", ").replace(/, ([^,]*)$/, " and $1")}`;
   });
   return each.join(", ");

@@ -226,7 +226,11 @@ export const fourierft: Method = {
       scaling: { kind: "number", default: 150, doc: "scaling" },
       random_loc_seed: { kind: "count", default: 777, doc: "seed of the frequencies" },
     },
-    learningRate: 0.05,
+    // Adam moves every coefficient by as much: dW's norm goes with their number's root.
+    learningRate: {
+      doc: "0.05 sqrt(1000 / n_frequency)",
+      of: ({ n_frequency: n }) => 0.05 * Math.sqrt(1000 / Number(n)),
+    },
     create(shape, { n_frequency: n, scaling, random_loc_seed: seed }: Readonly<Record<string, number>>) {
       // Zeros, as PEFT's init_weights = true: the model starts as its base.
       return fourierModule({
