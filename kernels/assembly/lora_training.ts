@@ -1,13 +1,14 @@
 // A low-rank update that every row shares, forward and backward.
 import { product } from "./tiles";
-import { transposedProduct, turn } from "./transposed";
+import { shortest, shortProduct, transposedProduct, turn } from "./transposed";
 
-/** y += scale B (A x). `down` holds a row of ranks for each row. */
+/** y += scale B (A x). `down` holds a row of ranks for each row; `across` B turned, as for `lora_backward`. */
 export function lora_product(
   x: usize,
   values: usize,
   y: usize,
   down: usize,
+  across: usize,
   rows: usize,
   inSize: usize,
   outSize: usize,
@@ -17,7 +18,13 @@ export function lora_product(
 ): void {
   const a = values + (offset << 2), b = a + ((rank * inSize) << 2), line = rank << 2;
   product(x, inSize << 2, a, inSize << 2, 0, down, line, rows, inSize, rank, 1, false);
-  product(down, line, b, line, 0, y, outSize << 2, rows, rank, outSize, scale, true);
+  if (rank > shortest) {
+    product(down, line, b, line, 0, y, outSize << 2, rows, rank, outSize, scale, true);
+    return;
+  }
+  const outLine = ((outSize + 3) & ~3) << 2;
+  turn(b, outSize, rank, across, outLine, across + rank * outLine);
+  shortProduct(down, line, across, outLine, y, outSize << 2, rows, rank, outSize, scale, true);
 }
 
 /**

@@ -2,12 +2,15 @@
 //
 // The matrix is turned a panel at a time, so that sums run along the panel's lines and tiles.ts has the product. A panel
 // has 96 columns, which are whole blocks of quantised weights and whole tiles, and 512 rows.
-import { loadTail } from "./lanes";
+import { loadTail, multiplyAdd, storeTail } from "./lanes";
 import { unpack } from "./quantized";
 import { panelProduct } from "./tiles";
 
 const panelColumns: usize = 96;
 const panelRows: usize = 512;
+
+/** Up to this inner length each lane is a column. */
+export const shortest: usize = 32;
 
 /** Bytes of a panel's line of four rows before they are turned. */
 const rowBytes: usize = panelColumns << 2;
@@ -79,6 +82,76 @@ function rowOf(
   return room;
 }
 
+/** y = or += factor times a sum; of the last columns the first `count` alone. */
+function put(y: usize, total: v128, factor: v128, accumulate: bool, count: usize): void {
+  const whole = count >= 4, old = !accumulate ? f32x4.splat(0) : whole ? v128.load(y) : loadTail(y, count);
+  const value = multiplyAdd(old, factor, total);
+  if (whole) v128.store(y, value);
+  else storeTail(y, value, count);
+}
+
+/**
+ * y (rows, columns) = or += factor x (rows, inner) w (inner, columns) of a short inner length, so that sums across lanes would
+ * take the time: each lane is a column. Strides are bytes.
+ */
+export function shortProduct(
+  x: usize,
+  xStride: usize,
+  w: usize,
+  line: usize,
+  y: usize,
+  yStride: usize,
+  rows: usize,
+  inner: usize,
+  columns: usize,
+  factor: f32,
+  accumulate: bool,
+): void {
+  const end = inner << 2, by = f32x4.splat(factor);
+  for (let r: usize = 0; r < rows; r += 3, x += 3 * xStride, y += 3 * yStride) {
+    // Rows that are not there are computed and left.
+    const held = rows - r, x1 = held > 1 ? x + xStride : x, x2 = held > 2 ? x1 + xStride : x1;
+    let i: usize = 0;
+    for (; i + 8 <= columns; i += 8) {
+      let a = f32x4.splat(0), b = a, c = a, d = a, e = a, f = a, from = w + (i << 2);
+      for (let k: usize = 0; k < end; k += 4, from += line) {
+        const p = v128.load(from), q = v128.load(from, 16);
+        const u = v128.load32_splat(x + k), v = v128.load32_splat(x1 + k), t = v128.load32_splat(x2 + k);
+        a = multiplyAdd(a, u, p);
+        b = multiplyAdd(b, u, q);
+        c = multiplyAdd(c, v, p);
+        d = multiplyAdd(d, v, q);
+        e = multiplyAdd(e, t, p);
+        f = multiplyAdd(f, t, q);
+      }
+      const to = y + (i << 2);
+      put(to, a, by, accumulate, 4);
+      put(to + 16, b, by, accumulate, 4);
+      if (held > 1) {
+        put(to + yStride, c, by, accumulate, 4);
+        put(to + yStride + 16, d, by, accumulate, 4);
+      }
+      if (held > 2) {
+        put(to + 2 * yStride, e, by, accumulate, 4);
+        put(to + 2 * yStride + 16, f, by, accumulate, 4);
+      }
+    }
+    for (; i < columns; i += 4) {
+      const count = min(columns - i, <usize> 4), to = y + (i << 2);
+      let a = f32x4.splat(0), c = a, e = a, from = w + (i << 2);
+      for (let k: usize = 0; k < end; k += 4, from += line) {
+        const p = count == 4 ? v128.load(from) : loadTail(from, count);
+        a = multiplyAdd(a, v128.load32_splat(x + k), p);
+        c = multiplyAdd(c, v128.load32_splat(x1 + k), p);
+        e = multiplyAdd(e, v128.load32_splat(x2 + k), p);
+      }
+      put(to, a, by, accumulate, count);
+      if (held > 1) put(to + yStride, c, by, accumulate, count);
+      if (held > 2) put(to + 2 * yStride, e, by, accumulate, count);
+    }
+  }
+}
+
 /**
  * y (rows, columns) = or += factor x (rows, inner) weight (inner, columns): floats with `bits` 32, else blocks. Strides are
  * bytes. `scratch` holds 384 bytes five times, and then 96 lines of 512 floats, or of as many as there are.
@@ -98,6 +171,10 @@ export function transposedProduct(
   factor: f32,
   accumulate: bool,
 ): void {
+  if (bits == 32 && inner <= shortest) {
+    shortProduct(x, xStride, weight, columns << 2, y, yStride, rows, inner, columns, factor, accumulate);
+    return;
+  }
   const zeros = scratch, room = zeros + rowBytes, panel = room + 4 * rowBytes;
   memory.fill(zeros, 0, rowBytes);
   for (let k: usize = 0; k < inner; k += panelRows) {
