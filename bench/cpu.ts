@@ -1,7 +1,7 @@
 /**
- * The CPU device with WASM, here and in a thread of its own, beside the same device in TypeScript. Timed are the demo
- * model's decoding with and without an adapter, and an adapter's forward at d = 4096. In SmolLM2-135M's shape (random
- * weights) decoding and reading a prompt are timed.
+ * The CPU device with WASM, here and in a thread of its own, beside the same device without relaxed SIMD and in
+ * TypeScript. Timed are the demo model's decoding with and without an adapter, and an adapter's forward at d = 4096. In
+ * SmolLM2-135M's shape (random weights) decoding and reading a prompt are timed.
  *
  *     deno task bench:cpu [--rounds N]
  *
@@ -12,6 +12,7 @@
 import { fourierLinearCases } from "../kernels/cases/fourier_linear.ts";
 import process from "node:process";
 import { anyKernel, fourierLinear } from "../kernels/mod.ts";
+import { wasmBytes } from "../kernels/wasm_bytes.ts";
 import { AdapterRegistry } from "../src/adapters/registry.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
@@ -98,7 +99,12 @@ async function measures(device: Device): Promise<Record<string, () => Promise<nu
   };
 }
 
-const devices = [cpuDevice(), await openCpuDevice(), cpuDevice({ wasm: false })];
+const devices = [
+  cpuDevice(),
+  await openCpuDevice(),
+  cpuDevice({ wasm: new WebAssembly.Module(wasmBytes()) }),
+  cpuDevice({ wasm: false }),
+];
 const measured = [];
 for (const device of devices) measured.push(await measures(device));
 console.log(
