@@ -177,7 +177,7 @@ for (const [simd, bytes] of Object.entries({ plain: wasmBytes, relaxed: relaxedW
       { skip },
       async () => {
         const device = cpuDevice({ wasm: new WebAssembly.Module(bytes()) });
-        const shape = { in: 83, out: 53 }, most = 7, random = randomSource(3);
+        const shape = { in: 83, out: 53 }, most = 28, random = randomSource(3);
         const values = Float32Array.from({ length: shape.in * shape.out }, () => random() - 0.5);
         const types = Object.fromEntries(
           Object.keys(format.buffers).map((name) => [name, "float32" as const]),
@@ -194,7 +194,7 @@ for (const [simd, bytes] of Object.entries({ plain: wasmBytes, relaxed: relaxedW
           return await device.read(y) as Float32Array;
         };
         const all = await of(most);
-        for (let rows = 1; rows < most; rows++) {
+        for (const rows of [1, 2, 3, 4, 5, 7, 13, 25, 27]) {
           assert.deepEqual(await of(rows), all.subarray(0, rows * shape.out), `${rows} rows`);
         }
       },

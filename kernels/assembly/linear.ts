@@ -1,10 +1,9 @@
 // y = or += x W^T (+ bias), float32.
 //
-// Sums run along the inputs, partial sums of each output side by side in a vector. Of one or two rows of x four outputs are
-// made at a time, for memory is the bound; more rows are the matter of tiles.ts. All add up in one order, so that a row's
-// result does not depend on its company. The four lie a
-// quarter of the weight apart: four long streams, which the hardware fetches ahead. Four neighbouring rows are met anew
-// each time, at a third of the speed once the weight is larger than the cache.
+// Sums run along the inputs, partial sums of each output side by side in a vector. Of few rows of x four outputs are made at
+// a time, for memory is the bound; many rows are the matter of tiles.ts. All add up in one order, so that a row's result does
+// not depend on its company. The four lie a quarter of the weight apart: four long streams, which the hardware fetches ahead.
+// Four neighbouring rows are met anew each time, at a third of the speed once the weight is larger than the cache.
 import { loadTail, multiplyAdd, sum, sums } from "./lanes";
 import { product } from "./tiles";
 
@@ -132,18 +131,19 @@ export function linear(
   const stride = weightStride << 2;
   xStride <<= 2;
   yStride <<= 2;
-  if (rows > 2) {
+  // Four rows are two pairs: as tiles they would cost as much as six.
+  if (rows > 2 && rows != 4) {
     product(x, xStride, weight, stride, bias, y, yStride, rows, inSize, outSize, 1, accumulate);
     return;
   }
-  const quarter = outSize >> 2, apart = quarter << 2;
+  const quarter = outSize >> 2, pairs = rows & ~1, apart = quarter << 2;
   for (let o: usize = 0; o < quarter; o++) {
     const w = weight + o * stride, at = y + (o << 2), b = bias ? bias + (o << 2) : 0;
-    if (rows == 2) {
-      fourOutputsTwoRows(x, xStride, w, quarter * stride, inSize, at, yStride, apart, b, accumulate);
-    } else {
-      put(at, apart, fourOutputs(x, w, quarter * stride, inSize), b, accumulate);
+    for (let r: usize = 0; r < pairs; r += 2) {
+      const from = x + r * xStride, to = at + r * yStride;
+      fourOutputsTwoRows(from, xStride, w, quarter * stride, inSize, to, yStride, apart, b, accumulate);
     }
+    if (pairs < rows) put(at, apart, fourOutputs(x, w, quarter * stride, inSize), b, accumulate);
   }
   for (let o: usize = 4 * quarter; o < outSize; o++) {
     for (let r: usize = 0; r < rows; r++) {

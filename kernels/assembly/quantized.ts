@@ -353,8 +353,8 @@ function manyRows(
 
 /**
  * Rows of x (rows, inSize) times a weight (outSize, inSize) of 8 or 4 bits. Strides are elements from row to row; `bias`
- * is 0 for none. `scratch` holds 72 bytes for each 32 elements of a row of x, the last ones maybe fewer. Of more than two
- * rows `wide` holds 64 bytes for each 32 elements of three times `lines` rows of the weight.
+ * is 0 for none. `scratch` holds 72 bytes for each 32 elements of a row of x, the last ones maybe fewer. Of many
+ * rows `wide` holds 64 bytes for each 32 elements of three times `lines` rows of the weight; of few, `lines` is 0.
  */
 export function quantized_linear(
   x: usize,
@@ -375,7 +375,7 @@ export function quantized_linear(
 ): void {
   const blocks = (inSize + 31) >> 5, packed = blocks * blockBytes;
   for (let r: usize = 0; r < rows; r++) pack(x + ((r * xStride) << 2), inSize, bits, scratch + r * packed);
-  if (rows > 2) {
+  if (lines) {
     const to = yStride << 2;
     manyRows(scratch, words, scales, bias, y, to, wide, lines, rows, blocks, outSize, bits, accumulate);
     return;
