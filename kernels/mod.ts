@@ -240,7 +240,15 @@ export type { BufferPart } from "./webgpu/buffers.ts";
 export { type KernelRunner, kernelRunner, type RunCall } from "./webgpu/runner.ts";
 
 /** Kernels that read a weight: one of each for every format. */
-const ofWeights = [linear, linearBias, linearTransposed, crossEntropyHead, crossEntropyLoss, rowSquares];
+const ofWeights = [
+  linear,
+  linearBias,
+  linearTransposed,
+  crossEntropyHead,
+  crossEntropyLoss,
+  rowSquares,
+  embedding,
+];
 
 /** Every kernel of the library. */
 export const kernels: readonly Kernel[] = [
@@ -274,7 +282,6 @@ export const kernels: readonly Kernel[] = [
   placeColumns,
   ...formats.flatMap((format) => ofWeights.map((kernel) => (kernel as OfFormats<string, string>).of(format))),
   nextTokens,
-  embedding,
   rmsNorm,
   layerNorm,
   rope,

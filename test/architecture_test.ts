@@ -44,6 +44,7 @@ const rooms: Readonly<Record<string, Room>> = {
   device: { uses: [], types: ["kernels", "tensor", "plan"] },
   devices: { uses: ["device", "plan", "contest", ...ground] },
   safetensors: { uses: ground },
+  gguf: { uses: ["errors"], types: ["safetensors"] },
   "adapters/methods": { uses: ["adapters", "plan", "breathe", ...ground] },
   adapters: {
     uses: ["adapters/methods", "safetensors", "folder", "json", "plan", "breathe", ...ground],
@@ -52,7 +53,7 @@ const rooms: Readonly<Record<string, Room>> = {
   // Chat templates: a language of its own, which knows nothing of models.
   jinja: { uses: ["errors"] },
   models: {
-    uses: ["safetensors", "folder", "json", "plan", "breathe", "jinja", ...ground],
+    uses: ["safetensors", "gguf", "folder", "json", "plan", "breathe", "jinja", ...ground],
     types: ["adapters", "device"],
     packages: ["oniguruma-to-es"],
   },

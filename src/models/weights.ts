@@ -57,6 +57,14 @@ export function withTensors<T extends Tensor, U extends Tensor>(
   return { format, shape, tensors: Object.fromEntries(made) };
 }
 
+/** A weight's numbers as float32, exactly: (out, in). */
+export function widened({ format, shape, tensors }: Weight<HostTensor>): HostTensor {
+  const held = Object.entries(tensors).map(([name, { data, dtype }]) =>
+    [name, dtype === "float16" || dtype === "bfloat16" ? widen(data, dtype) : data] as const
+  );
+  return tensor(format.rows(Object.fromEntries(held), shape), [shape.out, shape.in]);
+}
+
 /** `out` rows of a weight from row `at` on, not copied. */
 export function rowsOf(weight: Weight, { at, out }: { readonly at: number; readonly out: number }): Weight {
   const part = withTensors(weight, (t) => slice(t, at * t.shape[1], [out, t.shape[1]]));

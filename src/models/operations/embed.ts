@@ -2,13 +2,18 @@ import { embedding } from "../../../kernels/embedding.ts";
 import { step } from "../../plan.ts";
 import type { Tensor } from "../../tensor.ts";
 import { type Graph, inputOf, type Io, type Value } from "../graph.ts";
+import { denseWeight, type Weight } from "../weights.ts";
 
 /** Rows of a table (entries, width): of the rows' tokens, of their positions, or of their types. */
-export function embed(graph: Graph, table: Tensor, by: "tokens" | "positions" | "types" = "tokens"): Value {
-  const [vocab, dim] = table.shape;
+export function embed(
+  graph: Graph,
+  table: Tensor | Weight,
+  by: "tokens" | "positions" | "types" = "tokens",
+): Value {
+  const { format, tensors, shape: { out: vocab, in: dim } } = "format" in table ? table : denseWeight(table);
   const y = graph.value(dim);
   const bound = ({ rows, inputs, tensor }: Io) =>
-    step(embedding, { ids: inputOf(inputs, by), weight: table, y: tensor(y) }, { rows, dim, vocab });
+    step(embedding.of(format), { ids: inputOf(inputs, by), ...tensors, y: tensor(y) }, { rows, dim, vocab });
   graph.record({
     name: "embed",
     reads: [],
