@@ -29,7 +29,7 @@ import {
   denseWeight,
   floatsOf,
   type LinearWeights,
-  quantizeTensor,
+  quantizeWeight,
   tensorShapes,
   type Weight,
   widened,
@@ -86,22 +86,6 @@ function stackedWeights(parts: readonly Weight<HostTensor>[]): Weight<HostTensor
       names.map((name) => [name, stacked(parts.map((part) => part.tensors[name]))]),
     ),
   };
-}
-
-/**
- * A weight of floats in another format.
- *
- * @throws ConfigError where it has a format with blocks already: its numbers would be rounded twice.
- */
-function quantized(
-  weight: Weight<HostTensor>,
-  to: { readonly name: string; readonly format: WeightFormat },
-): Weight<HostTensor> {
-  const host = floatsOf(weight);
-  if (host) return quantizeTensor(host, to);
-  throw new ConfigError(
-    `Cannot quantize weight "${to.name}" as ${to.format.name}: its file has it as ${weight.format.name} already`,
-  );
 }
 
 /** Whether two weights of one shape hold the same numbers; each may be stored in another way. */
@@ -260,7 +244,7 @@ export class Loader {
     this.#embeddings.delete(embedding);
     if (tied && stored === undefined && !await this.#hasOwnHead(linear, tied.host)) {
       if (format === undefined) return tied.uploaded;
-      return this.#upload(quantized(tied.host, { name: embedding.name, format: headFormat }));
+      return this.#upload(quantizeWeight(tied.host, { name: embedding.name, format: headFormat }));
     }
     return this.#upload(
       await this.#weight(linear, { stored: stored && headFormat, format: format && headFormat }),
@@ -282,7 +266,7 @@ export class Loader {
     if (stored === undefined) {
       const name = weightName({ path }), turns = this.options.isTransposed(path);
       const host = await this.#matrix(name, shape, { turns, fileShape });
-      return format === undefined ? host : quantized(host, { name, format });
+      return format === undefined ? host : quantizeWeight(host, { name, format });
     }
     const names = quantizedNames(path), shapes = tensorShapes(stored, shape);
     const tensors: Record<string, HostTensor> = {};

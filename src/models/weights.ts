@@ -93,6 +93,22 @@ export function quantizeTensor(
   }
 }
 
+/**
+ * A weight of floats in another format.
+ *
+ * @throws ConfigError where it has a format with blocks already: its numbers would be rounded twice.
+ */
+export function quantizeWeight(
+  weight: Weight<HostTensor>,
+  to: { readonly name: string; readonly format: WeightFormat },
+): Weight<HostTensor> {
+  const host = floatsOf(weight);
+  if (host) return quantizeTensor(host, to);
+  throw new ConfigError(
+    `Cannot quantize weight "${to.name}" as ${to.format.name}: its file has it as ${weight.format.name} already`,
+  );
+}
+
 /** y = or += x W^T (+ b). */
 export function linearStep(
   { weight: { format, tensors }, bias }: LinearWeights,

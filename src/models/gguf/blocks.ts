@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { dense, q4_32, q8_32 } from "../../../kernels/formats/mod.ts";
+import { dense, q4_32, q4_k, q6_k, q8_32 } from "../../../kernels/formats/mod.ts";
 import { blockSize } from "../../../kernels/formats/q32/blocks.ts";
 import type { WeightFormat } from "../../../kernels/formats/format.ts";
 import { float16ToFloat32 } from "../../../kernels/half.ts";
@@ -72,6 +72,78 @@ function q4Arrays(bytes: Uint8Array): ReturnType<Storing["arrays"]> {
   return { words: ["uint32", words], scales: ["float32", scales] };
 }
 
+/** Blocks of 256 with their words and scales, made one by one from so many bytes. */
+function bigBlocks(
+  { format, bytes, stored }: {
+    readonly format: WeightFormat;
+    readonly bytes: Uint8Array;
+    readonly stored: number;
+  },
+  make: (block: Uint8Array, to: { readonly words: Uint8Array; readonly scales: DataView }) => void,
+): ReturnType<Storing["arrays"]> {
+  const sizes = format.rowElements(format.block), count = bytes.length / stored;
+  const words = new Uint32Array(count * sizes.words), scales = new Uint32Array(count * sizes.scales);
+  for (let b = 0; b < count; b++) {
+    make(bytes.subarray(b * stored, (b + 1) * stored), {
+      words: new Uint8Array(words.buffer, 4 * b * sizes.words, 4 * sizes.words),
+      scales: new DataView(scales.buffer, 4 * b * sizes.scales, 4 * sizes.scales),
+    });
+  }
+  return { words: ["uint32", words], scales: ["uint32", scales] };
+}
+
+/** The float16 at a byte, widened. */
+function floatAt(bytes: Uint8Array, at: number): number {
+  return float16ToFloat32(Uint16Array.of(bytes[at] | bytes[at + 1] << 8))[0];
+}
+
+/** Puts 4 bits where blocks of 4 bits have those of an element: see `q32/blocks.ts`. */
+function putLow(words: Uint8Array, element: number, bits: number): void {
+  words[4 * (element >> 3) + element % 4] |= bits << (element & 4);
+}
+
+/**
+ * Two float16, then 8 scales and 8 minima of 6 bits in 12 bytes: byte i has scale i, and byte i + 4 minimum i, of the first
+ * four; their two high bits are those of the last four, whose low bits are the halves of bytes 8 to 11. Of each 64 elements
+ * 32 bytes have the first half low and the second half high.
+ */
+function q4kArrays(bytes: Uint8Array): ReturnType<Storing["arrays"]> {
+  return bigBlocks({ format: q4_k, bytes, stored: 144 }, (block, { words, scales }) => {
+    scales.setFloat32(0, floatAt(block, 0), true);
+    scales.setFloat32(4, floatAt(block, 2), true);
+    const small = block.subarray(4, 16);
+    for (let i = 0; i < 4; i++) {
+      scales.setUint8(8 + i, small[i] & 63);
+      scales.setUint8(16 + i, small[i + 4] & 63);
+      scales.setUint8(12 + i, small[i + 8] & 15 | small[i] >> 6 << 4);
+      scales.setUint8(20 + i, small[i + 8] >> 4 | small[i + 4] >> 6 << 4);
+    }
+    for (let i = 0; i < 128; i++) {
+      const element = 64 * (i >> 5) + i % 32, byte = block[16 + i];
+      putLow(words, element, (byte & 15) ^ 8);
+      putLow(words, element + 32, byte >> 4 ^ 8);
+    }
+  });
+}
+
+/**
+ * 128 bytes of low bits, 64 of high bits, 16 scales, a float16. Of each 128 elements, byte i of 64 has elements i and i +
+ * 64, and byte i of 32 has the high bits of elements i, i + 32, i + 64 and i + 96.
+ */
+function q6kArrays(bytes: Uint8Array): ReturnType<Storing["arrays"]> {
+  return bigBlocks({ format: q6_k, bytes, stored: 210 }, (block, { words, scales }) => {
+    scales.setFloat32(0, floatAt(block, 208), true);
+    for (let i = 0; i < 16; i++) scales.setUint8(4 + i, block[192 + i]);
+    for (let i = 0; i < 256; i++) {
+      const half = i >> 7, k = i % 128;
+      const low = block[64 * half + k % 64] >> (k < 64 ? 0 : 4) & 15;
+      const high = block[128 + 32 * half + k % 32] >> 2 * (k >> 5) & 3;
+      putLow(words, i, low);
+      words[128 + 4 * (i >> 4) + i % 4] |= high << 2 * (i >> 2 & 3);
+    }
+  });
+}
+
 /** The types that weights may have, by the names of ggml. */
 const storings: Readonly<Record<string, Storing>> = {
   F32: { format: dense, arrays: (bytes) => ({ weight: ["float32", floats32(bytes)] }) },
@@ -79,6 +151,8 @@ const storings: Readonly<Record<string, Storing>> = {
   BF16: { format: dense, arrays: (bytes) => ({ weight: ["bfloat16", words16(bytes)] }) },
   Q8_0: { format: q8_32, arrays: q8Arrays },
   Q4_0: { format: q4_32, arrays: q4Arrays },
+  Q4_K: { format: q4_k, arrays: q4kArrays },
+  Q6_K: { format: q6_k, arrays: q6kArrays },
 };
 
 function storingOf({ name, type }: Pick<GgufTensor, "name" | "type">): Storing {
