@@ -223,7 +223,7 @@ export * from "./kernel.ts";
 export type { Consume, Parts, Produce, ReadSource, ReadUnit } from "./parts.ts";
 export * from "./formats/format.ts";
 export { dense, formats, q4_32, q4_k, q6_k, q8_32 };
-export type { BlockBuffers } from "./formats/q32.ts";
+export type { BlockBuffers } from "./formats/q32/blocks.ts";
 export type { OfFormats };
 export { bitsOf, floatOf, noSlot, recordWords } from "./record.ts";
 export { svftPattern } from "./svft/pattern.ts";

@@ -220,9 +220,13 @@ test("imports: an arrow that is not in the table is named with its file", () => 
   assert.equal(wrong("src/attic/a.ts", "").length, 1);
 });
 
+/** GGUF calls kinds of tokenizers by models that have such. */
+const namesTokenizers = ["src/models/gguf/tokenizer.ts", "src/models/gguf/pre_tokenizers.ts"];
+
 /** Files that may name a family of models: its own folder, and the list. */
 const knowsFamily = (path: string, folder: string): boolean =>
-  path.startsWith(`src/models/${folder}/`) || path === "src/models/families.ts";
+  path.startsWith(`src/models/${folder}/`) || path === "src/models/families.ts" ||
+  namesTokenizers.includes(path);
 
 /** Names that begin as a family's does: of a rotary scaling, and of parts of tokenizers. */
 const otherNames = "3|Normalizer|PreTokenizer|Processing";

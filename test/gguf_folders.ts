@@ -6,7 +6,8 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { ReadableFolder } from "../src/folder.ts";
-import { architectures } from "../src/models/gguf/architectures.ts";
+import { families } from "../src/models/families.ts";
+import type { Architecture } from "../src/models/gguf/architecture.ts";
 import { openGguf } from "../src/models/gguf/folder.ts";
 import { parseSafetensors, toTensor } from "../src/safetensors/mod.ts";
 import { type HostTensor, newArray } from "../src/tensor.ts";
@@ -89,6 +90,11 @@ export function stored(name: string, { data, shape, dtype }: HostTensor): Stored
   };
 }
 
+const architectures: Readonly<Record<string, Architecture>> = Object.assign(
+  {},
+  ...families.map(({ names }) => names.gguf),
+);
+
 /** The name of a model's weight in a file. */
 export function storedName(name: string, architecture: string): string {
   const { tensors, layers, layerTensors } = architectures[architecture];
@@ -101,7 +107,7 @@ export function storedName(name: string, architecture: string): string {
 }
 
 /** The parts of a Llama's or Qwen2's file. */
-export function decoderParts(path: string, architecture: "llama" | "qwen2" = "llama"): GgufParts & {
+export function decoderParts(path: string, architecture: "llama" | "qwen2" | "qwen3" = "llama"): GgufParts & {
   readonly metadata: Record<string, Entry>;
   readonly tensors: StoredTensor[];
 } {

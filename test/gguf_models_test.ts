@@ -304,7 +304,7 @@ const refusals: readonly (readonly [string, (parts: Parts) => Parts, RegExp])[] 
     /"llama.attention.sliding_window" = 8: it may change/,
   ],
   ["experts", set("llama.expert_count", "uint32", 8), /mixtures of experts are not supported$/],
-  ["a part of a file", set("split.count", "uint32", 2), /files in several parts are not supported/],
+  ["a part of a file", set("split.count", "uint32", 2), /a file must have all parts of the model/],
   [
     "heads turned in part",
     set("llama.rope.dimension_count", "uint32", 8),

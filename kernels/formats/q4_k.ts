@@ -23,11 +23,9 @@ import {
   type WeightSteps,
 } from "./format.ts";
 import { bigBlock, bigBlocksOf, checkFinite, elevenBitsAway, endedQuad } from "./k_blocks.ts";
+import type { BlockBuffers } from "./q32/blocks.ts";
 import { multiplyRow } from "./q32/cpu.ts";
 import { halvesFunctions, numbersFunctions, quadFactor, quadsOfWord } from "./q32/wgsl.ts";
-
-/** The buffers of such a weight. */
-type Buffers = "words" | "scales";
 
 /** Elements that share a scale and a minimum, and those parts of a block. */
 const part = 32, parts = bigBlock / part;
@@ -104,7 +102,7 @@ function partScales(scales: ArrayLike<number>, { begin, end }: { begin: number; 
 }
 
 function rows(
-  { words, scales }: WeightArrays<Buffers>,
+  { words, scales }: WeightArrays<BlockBuffers>,
   { out, in: inSize }: WeightShape,
   { begin = 0, end = out, into = new Float32Array((end - begin) * inSize) }: WeightRows = {},
 ): Float32Array {
@@ -155,7 +153,7 @@ function packBlock(
   }
 }
 
-function pack(values: Float32Array, shape: WeightShape): WeightArrays<Buffers> {
+function pack(values: Float32Array, shape: WeightShape): WeightArrays<BlockBuffers> {
   checkCount(values, shape);
   checkFinite(values);
   const { out, in: inSize } = shape, blocks = bigBlocksOf(inSize);
@@ -172,7 +170,7 @@ function pack(values: Float32Array, shape: WeightShape): WeightArrays<Buffers> {
 }
 
 /** 4 bits in blocks of 256 with minima: 4.75 bits a number. */
-export const q4_k: WeightFormat<Buffers> = {
+export const q4_k: WeightFormat<BlockBuffers> = {
   name: "q4_k",
   doc: "whole numbers of 4 bits in blocks of 256, with a scale and a minimum for each 32",
   block: bigBlock,

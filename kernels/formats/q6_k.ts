@@ -25,9 +25,7 @@ import {
   type WeightSteps,
 } from "./format.ts";
 import { bigBlock, bigBlocksOf, checkFinite, elevenBitsAway } from "./k_blocks.ts";
-
-/** The buffers of such a weight. */
-type Buffers = "words" | "scales";
+import type { BlockBuffers } from "./q32/blocks.ts";
 
 /** Elements that share a scale, and those parts of a block. */
 const part = 16, parts = bigBlock / part;
@@ -87,7 +85,7 @@ function floatOf(word: number): number {
 }
 
 function rows(
-  { words, scales }: WeightArrays<Buffers>,
+  { words, scales }: WeightArrays<BlockBuffers>,
   { out, in: inSize }: WeightShape,
   { begin = 0, end = out, into = new Float32Array((end - begin) * inSize) }: WeightRows = {},
 ): Float32Array {
@@ -135,7 +133,7 @@ function packBlock(
   }
 }
 
-function pack(values: Float32Array, shape: WeightShape): WeightArrays<Buffers> {
+function pack(values: Float32Array, shape: WeightShape): WeightArrays<BlockBuffers> {
   checkCount(values, shape);
   checkFinite(values);
   const { out, in: inSize } = shape, blocks = bigBlocksOf(inSize);
@@ -152,7 +150,7 @@ function pack(values: Float32Array, shape: WeightShape): WeightArrays<Buffers> {
 }
 
 /** 6 bits in blocks of 256: 6.625 bits a number. */
-export const q6_k: WeightFormat<Buffers> = {
+export const q6_k: WeightFormat<BlockBuffers> = {
   name: "q6_k",
   doc: "whole numbers of 6 bits in blocks of 256, with a scale for each 16",
   block: bigBlock,

@@ -16,6 +16,7 @@ import {
   toTensor,
 } from "../safetensors/mod.ts";
 import { type HostTensor, tensor } from "../tensor.ts";
+import type { Architecture } from "./gguf/architecture.ts";
 import { openGgufCheckpoint } from "./gguf/checkpoint.ts";
 import type { Weight } from "./weights.ts";
 
@@ -190,6 +191,8 @@ export interface FileNames {
   readonly buffers?: RegExp;
   /** The model's name of a tensor, for names of other versions; by default names are the model's. */
   rename?(name: string): string;
+  /** GGUF files of the family, by their `general.architecture`. */
+  readonly gguf?: Readonly<Record<string, Architecture>>;
   /** Whether a linear's weight is stored (in, out); by default none is. */
   isTransposed?(path: string): boolean;
 }

@@ -171,13 +171,13 @@ export class Loader {
 
   /** A tied model's file may have the embedding under the head's name alone. */
   async #embedding(spec: EmbeddingSpec): Promise<Weight> {
-    const { tied, linear } = headOf(this.options.tree),
-      { names } = this.source,
-      headName = weightName(linear);
-    const isHead = tied && !names.includes(spec.name) && names.includes(headName);
-    const host = await this.#matrix(isHead ? headName : spec.name, linear.shape);
-    const uploaded = this.#upload(host);
-    if (tied) this.#embeddings.set(spec, { host, uploaded });
+    const { name, shape: [out, inSize] } = spec, { names } = this.source, head = headOf(this.options.tree);
+    const headName = head?.tied ? weightName(head.linear) : undefined;
+    const isHead = headName !== undefined && !names.includes(name) && names.includes(headName);
+    const host = await this.#matrix(isHead ? headName : name, { out, in: inSize });
+    const uploaded = this.#upload(host), floats = floatsOf(uploaded);
+    if (floats) this.#named({ ...spec, kind: "tensor" }, floats);
+    if (head?.tied) this.#embeddings.set(spec, { host, uploaded });
     return uploaded;
   }
 

@@ -13,7 +13,7 @@ import { type HostTensor, tensor } from "../../tensor.ts";
 import type { Checkpoint, FileNames } from "../checkpoint.ts";
 import { transposed } from "../transpose.ts";
 import { type Weight, widened, withTensors } from "../weights.ts";
-import type { Architecture } from "./architectures.ts";
+import type { Architecture } from "./architecture.ts";
 import { floatsDtype, weightOfBytes } from "./blocks.ts";
 import { architectureOf } from "./config.ts";
 import { numberAt } from "./metadata.ts";
@@ -35,10 +35,10 @@ function weightsOf({ tensors }: GgufFile, architecture: Architecture): ReadonlyM
  * @throws ConfigError where rows cannot be so many heads' halves.
  */
 function interleavedHeads(
-  { metadata }: GgufFile,
+  { metadata, prefix, own }: Pick<GgufFile, "metadata"> & { prefix: string; own: Architecture },
   { name, shape, type }: { name: string } & Pick<GgufTensor, "shape" | "type">,
 ): number | undefined {
-  const { name: prefix, own } = architectureOf(metadata), key = interleavedBy(name, own);
+  const key = interleavedBy(name, own);
   if (key === undefined) return undefined;
   const heads = numberAt(metadata, `${prefix}.${key}`) ??
     numberAt(metadata, `${prefix}.attention.head_count`) ?? 0;
@@ -56,15 +56,16 @@ function interleavedHeads(
 /**
  * Opens the weights of a GGUF file.
  *
- * @param names How the model's family lays weights out.
+ * @param names How the model's family lays weights out, and its architectures.
  * @throws ConfigError for a file that breaks the format.
  */
 export async function openGgufCheckpoint(
   source: ByteSource,
-  names?: Pick<FileNames, "isTransposed">,
+  names: Pick<FileNames, "isTransposed" | "gguf"> = {},
 ): Promise<Checkpoint> {
   const file = await readGguf(source);
-  const weights = weightsOf(file, architectureOf(file.metadata).own);
+  const { name: prefix, own } = architectureOf(file.metadata, names.gguf ?? {});
+  const weights = weightsOf(file, own);
   const find = (name: string): GgufTensor => {
     const info = weights.get(name);
     if (info) return info;
@@ -72,9 +73,9 @@ export async function openGgufCheckpoint(
   };
   /** Whether the model's own files have a matrix (in, out); these files never have. */
   const turns = (name: string): boolean =>
-    name.endsWith(".weight") && (names?.isTransposed?.(name.slice(0, -".weight".length)) ?? false);
+    name.endsWith(".weight") && (names.isTransposed?.(name.slice(0, -".weight".length)) ?? false);
   async function readWeight(name: string): Promise<Weight<HostTensor>> {
-    const info = find(name), heads = interleavedHeads(file, { ...info, name });
+    const info = find(name), heads = interleavedHeads({ ...file, prefix, own }, { ...info, name });
     const weight = weightOfBytes({ ...info, name }, await file.read(info));
     if (heads === undefined) return weight;
     return info.shape.length === 1

@@ -6,7 +6,7 @@
 import { ConfigError } from "../../errors.ts";
 import type { GgufHeader } from "../../gguf/header.ts";
 import type { Fields } from "../config_fields.ts";
-import { type Architecture, architectures } from "./architectures.ts";
+import type { Architecture } from "./architecture.ts";
 import { failKey, type Metadata, numberAt, textAt } from "./metadata.ts";
 
 /** Keys of any architecture that are looked at beside its fields, or change nothing. */
@@ -17,7 +17,10 @@ const otherKeys = new Set([
 ]);
 
 /** The architecture of a file, and what its keys begin with. */
-export function architectureOf(metadata: Metadata): { readonly name: string; readonly own: Architecture } {
+export function architectureOf(
+  metadata: Metadata,
+  architectures: Readonly<Record<string, Architecture>>,
+): { readonly name: string; readonly own: Architecture } {
   const key = "general.architecture", name = textAt(metadata, key);
   if (name !== undefined && Object.hasOwn(architectures, name)) return { name, own: architectures[name] };
   return failKey(metadata, key, `supported are ${Object.keys(architectures).join(", ")}`);
@@ -36,7 +39,7 @@ function refuseOthers(metadata: Metadata, name: string, own: Architecture): void
     failKey(
       metadata,
       "split.count",
-      "files in several parts are not supported; merge them with llama-gguf-split",
+      "a file must have all parts of the model; merge them into one",
     );
   }
 }
@@ -110,11 +113,17 @@ function vocabSizeOf({ tensors }: GgufHeader): number {
 /**
  * The fields of a config.json, not yet checked by the model's family.
  *
- * @param ropeFactors The numbers of tensor `rope_freqs.weight`, where the file has it.
+ * @param options `architectures` are those that are known; `ropeFactors` are the numbers of tensor `rope_freqs.weight`, where the file has it.
  * @throws ConfigError that names the key, its value and the rule.
  */
-export function configOfGguf(header: GgufHeader, ropeFactors: readonly number[] | undefined): Fields {
-  const { metadata, tensors } = header, { name, own } = architectureOf(metadata);
+export function configOfGguf(
+  header: GgufHeader,
+  { architectures, ropeFactors }: {
+    readonly architectures: Readonly<Record<string, Architecture>>;
+    readonly ropeFactors?: readonly number[];
+  },
+): Fields {
+  const { metadata, tensors } = header, { name, own } = architectureOf(metadata, architectures);
   refuseOthers(metadata, name, own);
   checkHeads(metadata, name);
   const fields = fieldsOf(metadata, name, own), scaling = scalingOf(metadata, name);

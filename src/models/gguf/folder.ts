@@ -8,11 +8,15 @@ import { ConfigError } from "../../errors.ts";
 import { isPlainName, MissingFileError, type ReadableFolder, readTextBy } from "../../folder.ts";
 import { type GgufFile, readGguf } from "../../gguf/reader.ts";
 import { ggufName } from "../checkpoint.ts";
+import { families } from "../families.ts";
 import { widened } from "../weights.ts";
 import { weightOfBytes } from "./blocks.ts";
 import { configOfGguf } from "./config.ts";
 import { ropeFactorsName } from "./names.ts";
 import { tokenizerOfGguf } from "./tokenizer.ts";
+
+/** Every architecture that a family has. */
+const architectures = Object.assign({}, ...families.map(({ names }) => names.gguf));
 
 async function ropeFactorsOf(file: GgufFile): Promise<readonly number[] | undefined> {
   const info = file.tensors.get(ropeFactorsName);
@@ -35,7 +39,7 @@ export async function openGguf(folder: ReadableFolder, name: string): Promise<Re
   try {
     const file = await readGguf(source);
     const made = {
-      "config.json": configOfGguf(file, await ropeFactorsOf(file)),
+      "config.json": configOfGguf(file, { architectures, ropeFactors: await ropeFactorsOf(file) }),
       ...tokenizerOfGguf(file.metadata),
     };
     texts = new Map(Object.entries(made).map(([file, fields]) => [file, JSON.stringify(fields, null, 1)]));

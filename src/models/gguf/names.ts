@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Architecture } from "./architectures.ts";
+import type { Architecture } from "./architecture.ts";
 
 /** Frequencies of Llama 3's rotary positions, which the config has. */
 export const ropeFactorsName = "rope_freqs.weight";
