@@ -244,7 +244,7 @@ export class Loader {
     this.#embeddings.delete(embedding);
     if (tied && stored === undefined && !await this.#hasOwnHead(linear, tied.host)) {
       if (format === undefined) return tied.uploaded;
-      return this.#upload(quantizeWeight(tied.host, { name: embedding.name, format: headFormat }));
+      return this.#upload(quantizeWeight(tied.host, { name: linear.path, format: headFormat }));
     }
     return this.#upload(
       await this.#weight(linear, { stored: stored && headFormat, format: format && headFormat }),
@@ -266,7 +266,7 @@ export class Loader {
     if (stored === undefined) {
       const name = weightName({ path }), turns = this.options.isTransposed(path);
       const host = await this.#matrix(name, shape, { turns, fileShape });
-      return format === undefined ? host : quantizeWeight(host, { name, format });
+      return format === undefined ? host : quantizeWeight(host, { name: path, format });
     }
     const names = quantizedNames(path), shapes = tensorShapes(stored, shape);
     const tensors: Record<string, HostTensor> = {};
