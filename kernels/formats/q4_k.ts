@@ -24,7 +24,6 @@ import {
 } from "./format.ts";
 import { bigBlock, bigBlocksOf, checkFinite, elevenBitsAway, endedQuad } from "./k_blocks.ts";
 import type { BlockBuffers } from "./q32/blocks.ts";
-import { multiplyRow } from "./q32/cpu.ts";
 import { halvesFunctions, numbersFunctions, quadFactor, quadsOfWord } from "./q32/wgsl.ts";
 
 /** Elements that share a scale and a minimum, and those parts of a block. */
@@ -188,21 +187,4 @@ export const q4_k: WeightFormat<BlockBuffers> = {
   steps,
   pack,
   rows,
-  /** As numbers q - 8 in blocks of 32 with scales of their own; what is left is a number for each block, times its sum of x. */
-  multiplyRow(product, { words, scales }, { out, in: inSize }) {
-    const blocks = bigBlocksOf(inSize), { x, y, at } = product, partsOfRow = blocks * parts;
-    const { by, less } = partScales(scales as Uint32Array, { begin: 0, end: out * blocks });
-    multiplyRow(product, { words, scales: by }, { out, in: blocks * bigBlock, bits: 4 });
-    const sums = Float64Array.from(
-      { length: partsOfRow },
-      (_, p) => x.subarray(p * part, (p + 1) * part).reduce((sum, value) => sum + value, 0),
-    );
-    for (let o = 0; o < out; o++) {
-      let sum = 0;
-      for (let p = 0; p < partsOfRow; p++) {
-        sum += (8 * by[o * partsOfRow + p] - less[o * partsOfRow + p]) * sums[p];
-      }
-      y[at + o] += sum;
-    }
-  },
 };
