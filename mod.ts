@@ -219,6 +219,7 @@ export { MissingFileError, type ReadableFolder, readTextBy, type WritableFolder 
 export type { FileHandleLike, FolderHandleLike, ResponseCache, UrlCache } from "./src/url/cache.ts";
 export { openUrlFolder, type OpenUrlFolderOptions, type UrlProgress } from "./src/url/folder.ts";
 export { folderOptions, mergeFolder } from "./src/merge.ts";
+export { openGguf } from "./src/models/gguf/folder.ts";
 export type { ClassifierLinear, EncoderConfig, ModelConfig } from "./src/models/family.ts";
 export type {
   Columns,

@@ -22,7 +22,7 @@ import { crossEntropyLoss } from "./cross_entropy_loss.ts";
 import { embedding } from "./embedding.ts";
 import { exchange } from "./exchange.ts";
 import { fill } from "./fill.ts";
-import { dense, formats, q4_32, q8_32 } from "./formats/mod.ts";
+import { dense, formats, q4_32, q4_k, q6_k, q8_32 } from "./formats/mod.ts";
 import type { OfFormats } from "./formats/of.ts";
 import { fourierDelta } from "./fourier_delta.ts";
 import { fourierGradient } from "./fourier_gradient.ts";
@@ -222,8 +222,8 @@ export { type Draw, frequencies } from "./frequencies.ts";
 export * from "./kernel.ts";
 export type { Consume, Parts, Produce, ReadSource, ReadUnit } from "./parts.ts";
 export * from "./formats/format.ts";
-export { dense, formats, q4_32, q8_32 };
-export type { BlockBuffers } from "./formats/q32.ts";
+export { dense, formats, q4_32, q4_k, q6_k, q8_32 };
+export type { BlockBuffers } from "./formats/q32/blocks.ts";
 export type { OfFormats };
 export { bitsOf, floatOf, noSlot, recordWords } from "./record.ts";
 export { svftPattern } from "./svft/pattern.ts";
@@ -240,7 +240,15 @@ export type { BufferPart } from "./webgpu/buffers.ts";
 export { type KernelRunner, kernelRunner, type RunCall } from "./webgpu/runner.ts";
 
 /** Kernels that read a weight: one of each for every format. */
-const ofWeights = [linear, linearBias, linearTransposed, crossEntropyHead, crossEntropyLoss, rowSquares];
+const ofWeights = [
+  linear,
+  linearBias,
+  linearTransposed,
+  crossEntropyHead,
+  crossEntropyLoss,
+  rowSquares,
+  embedding,
+];
 
 /** Every kernel of the library. */
 export const kernels: readonly Kernel[] = [
@@ -274,7 +282,6 @@ export const kernels: readonly Kernel[] = [
   placeColumns,
   ...formats.flatMap((format) => ofWeights.map((kernel) => (kernel as OfFormats<string, string>).of(format))),
   nextTokens,
-  embedding,
   rmsNorm,
   layerNorm,
   rope,

@@ -18,7 +18,7 @@ import {
 } from "./models/quantization.ts";
 import { headOf, layerLinears, type LinearSpec } from "./models/spec.ts";
 import { transposed } from "./models/transpose.ts";
-import { quantizeTensor, tensorShapes } from "./models/weights.ts";
+import { denseWeight, quantizeWeight, tensorShapes, type Weight } from "./models/weights.ts";
 import { fromTensor, layoutSafetensors, type TensorSpec } from "./safetensors/mod.ts";
 import { codes } from "./safetensors/tensors.ts";
 import type { HostTensor } from "./tensor.ts";
@@ -27,6 +27,19 @@ import type { HostTensor } from "./tensor.ts";
 interface Part {
   readonly spec: TensorSpec;
   make(): Promise<HostTensor>;
+}
+
+/** A weight (out, in) in the format that the files have it in. */
+async function weightOf(
+  checkpoint: Checkpoint,
+  { from, shape: { out, in: inSize }, turns }: Pick<LinearSpec, "shape"> & {
+    readonly from: string;
+    readonly turns: boolean;
+  },
+): Promise<Weight<HostTensor>> {
+  if (checkpoint.readWeight) return await checkpoint.readWeight(from);
+  const stored = await checkpoint.read(from);
+  return denseWeight(turns ? transposed(stored) : { ...stored, shape: [out, inSize] });
 }
 
 /** The tensors of a quantised weight, which the first that is asked for makes: the others wait for their turn. */
@@ -43,9 +56,8 @@ function quantizedParts(
   const waiting = new Map<string, HostTensor>();
   async function make(buffer: string): Promise<HostTensor> {
     if (!waiting.has(buffer)) {
-      const read = await checkpoint.read(from);
-      const stored = turns ? transposed(read) : { ...read, shape: [shape.out, shape.in] };
-      const { tensors } = quantizeTensor(stored, { name: from, format });
+      const weight = await weightOf(checkpoint, { from, shape, turns });
+      const { tensors } = quantizeWeight(weight, { name: from, format });
       for (const [name, made] of Object.entries(tensors)) waiting.set(name, made);
     }
     const made = waiting.get(buffer)!;
@@ -62,7 +74,7 @@ function quantizedParts(
 function partsOf(checkpoint: Checkpoint, config: ModelConfig, to: QuantizeTo): Part[] {
   const tree = weightsOf(config);
   const head = headOf(tree), linears = [...layerLinears(tree), ...head ? [head.linear] : []];
-  const weightOf = (path: string): string =>
+  const sourceOf = (path: string): string =>
     // A tied model's file may have a head of its own all the same: then it is that.
     path === head?.linear.path && head.tied && !checkpoint.names.includes(`${path}.weight`)
       ? head.embedding.name
@@ -73,7 +85,7 @@ function partsOf(checkpoint: Checkpoint, config: ModelConfig, to: QuantizeTo): P
     return { spec: { name, dtype, shape }, make: () => checkpoint.read(name) };
   });
   return linears.flatMap(({ path, shape, fileShape }) => {
-    const from = weightOf(path), found = checkpoint.info(from).shape;
+    const from = sourceOf(path), found = checkpoint.info(from).shape;
     const turns = isTransposed(config, path);
     const stored = fileShape ?? (turns ? [shape.in, shape.out] : [shape.out, shape.in]);
     if (found.length !== stored.length || found.some((size, i) => size !== stored[i])) {

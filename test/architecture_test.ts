@@ -44,6 +44,7 @@ const rooms: Readonly<Record<string, Room>> = {
   device: { uses: [], types: ["kernels", "tensor", "plan"] },
   devices: { uses: ["device", "plan", "contest", ...ground] },
   safetensors: { uses: ground },
+  gguf: { uses: ["errors"], types: ["safetensors"] },
   "adapters/methods": { uses: ["adapters", "plan", "breathe", ...ground] },
   adapters: {
     uses: ["adapters/methods", "safetensors", "folder", "json", "plan", "breathe", ...ground],
@@ -52,7 +53,7 @@ const rooms: Readonly<Record<string, Room>> = {
   // Chat templates: a language of its own, which knows nothing of models.
   jinja: { uses: ["errors"] },
   models: {
-    uses: ["safetensors", "folder", "json", "plan", "breathe", "jinja", ...ground],
+    uses: ["safetensors", "gguf", "folder", "json", "plan", "breathe", "jinja", ...ground],
     types: ["adapters", "device"],
     packages: ["oniguruma-to-es"],
   },
@@ -219,9 +220,13 @@ test("imports: an arrow that is not in the table is named with its file", () => 
   assert.equal(wrong("src/attic/a.ts", "").length, 1);
 });
 
+/** GGUF calls kinds of tokenizers by models that have such. */
+const namesTokenizers = ["src/models/gguf/tokenizer.ts", "src/models/gguf/pre_tokenizers.ts"];
+
 /** Files that may name a family of models: its own folder, and the list. */
 const knowsFamily = (path: string, folder: string): boolean =>
-  path.startsWith(`src/models/${folder}/`) || path === "src/models/families.ts";
+  path.startsWith(`src/models/${folder}/`) || path === "src/models/families.ts" ||
+  namesTokenizers.includes(path);
 
 /** Names that begin as a family's does: of a rotary scaling, and of parts of tokenizers. */
 const otherNames = "3|Normalizer|PreTokenizer|Processing";

@@ -74,6 +74,7 @@ test("formats are listed once, and kernels has each kernel that reads a weight i
     "cross_entropy_head",
     "cross_entropy_loss",
     "row_squares",
+    "embedding",
   ]);
   assert.deepEqual(
     kernelsOf(q4_32).map(({ name }) => name.replace(/_q4_32$/, "")),

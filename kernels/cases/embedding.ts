@@ -1,31 +1,50 @@
 import { embedding } from "../embedding.ts";
-import { narrow } from "../half.ts";
-import { type DType, nans, normals } from "../kernel.ts";
-import { type CaseOf, casesFor, type KernelCases } from "./case.ts";
+import { dense } from "../formats/dense.ts";
+import type { WeightFormat } from "../formats/format.ts";
+import { nans } from "../kernel.ts";
+import { casesFor, type KernelCases } from "./case.ts";
+import { type BenchBy, type CaseBy, nameOf, randomWeight, variantOf } from "./weights.ts";
 
-function sized(rows: number, dim: number, vocab: number, dtype: DType = "float32"): CaseOf<typeof embedding> {
+interface Sizes {
+  readonly rows: number;
+  readonly dim: number;
+  readonly vocab: number;
+  /** Which of the format's element types the table has. */
+  readonly variant?: number;
+}
+
+function sized(format: WeightFormat, { rows, dim, vocab, variant }: Sizes): CaseBy<typeof embedding> {
+  const types = variantOf(format, variant), shape = { out: vocab, in: dim };
   return {
-    name: `${rows} rows of ${dim} from ${vocab}, ${dtype}`,
+    name: nameOf(`${rows} rows of ${dim} from ${vocab}`, format, types),
     uniforms: { rows, dim, vocab },
-    dtypes: { weight: dtype },
+    dtypes: types,
     make(random) {
-      const weight = normals(vocab * dim, random);
+      const weight = randomWeight({ format, shape, types, scale: 1 }, random);
       // One id past the end shows that it gives zeros.
       const ids = Uint32Array.from({ length: rows }, () => Math.floor(random() * (vocab + 1)));
-      return { ids, weight: narrow(weight, dtype), y: nans(rows * dim) };
+      return { ids, ...weight, y: nans(rows * dim) };
     },
   };
 }
 
-/** Cases of {@linkcode embedding}. */
-export const embeddingCases: KernelCases = casesFor(embedding, {
-  cases: [
-    sized(1, 1, 1),
-    sized(7, 256, 13),
-    sized(3, 257, 5),
-    sized(5, 33, 9, "float16"),
-    sized(4, 31, 6, "bfloat16"),
-    sized(9, 64, 17, "bfloat16"),
-  ],
-  benches: [{ ...sized(256, 4096, 8192), bytes: 2 * 256 * 4096 * 4 }],
+const bench = (format: WeightFormat): BenchBy<typeof embedding> => ({
+  ...sized(format, { rows: 256, dim: 4096, vocab: 8192 }),
+  bytes: 2 * 256 * 4096 * 4,
 });
+
+const cases: readonly Sizes[] = [
+  { rows: 1, dim: 1, vocab: 1 },
+  { rows: 7, dim: 256, vocab: 13 },
+  { rows: 3, dim: 257, vocab: 5 },
+  { rows: 5, dim: 33, vocab: 9, variant: 1 },
+  { rows: 4, dim: 31, vocab: 6, variant: 2 },
+  { rows: 9, dim: 64, vocab: 17, variant: 2 },
+];
+
+/** Cases by a table of a format. */
+export const embeddingCases = (format: WeightFormat): KernelCases =>
+  casesFor(embedding.of(format), {
+    cases: cases.map((sizes) => sized(format, sizes)),
+    benches: format === dense ? [bench(format)] : [],
+  });

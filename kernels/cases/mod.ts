@@ -98,6 +98,7 @@ const ofWeights: readonly ((format: WeightFormat) => KernelCases)[] = [
   crossEntropyHeadCases,
   crossEntropyLossCases,
   rowSquaresCases,
+  embeddingCases,
 ];
 
 /** Cases of the other kernels; an elementwise kernel is here only where the usual sizes do not serve. */
@@ -113,7 +114,6 @@ const ofOthers: readonly KernelCases[] = [
   circulantLinearCases,
   circulantSpectraOfCases,
   clipFactorCases,
-  embeddingCases,
   exchangeCases,
   fillCases,
   fourierDeltaCases,

@@ -73,6 +73,8 @@ export interface WeightSteps {
   readonly scaled?: {
     /** WGSL expression of a step's scale. */
     readonly scale: (begin: string, k: string) => string;
+    /** Whether that is a vec2f: the scale, and what each number is less once it is multiplied by the scale. */
+    readonly hasMinimum?: boolean;
     /** The order of a quad's numbers, as a swizzle of x's, and what each is too large by. */
     readonly order: string;
     readonly offset: number;

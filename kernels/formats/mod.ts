@@ -6,8 +6,10 @@
 import { dense } from "./dense.ts";
 import type { WeightFormat } from "./format.ts";
 import { q4_32, q8_32 } from "./q32.ts";
+import { q4_k } from "./q4_k.ts";
+import { q6_k } from "./q6_k.ts";
 
-export { dense, q4_32, q8_32 };
+export { dense, q4_32, q4_k, q6_k, q8_32 };
 
 /** See the module's documentation. */
-export const formats: readonly WeightFormat[] = [dense, q8_32, q4_32];
+export const formats: readonly WeightFormat[] = [dense, q8_32, q4_32, q4_k, q6_k];

@@ -14,7 +14,7 @@ import {
   type WeightSteps,
   type WeightTypes,
 } from "./format.ts";
-import { type Bits, blockSize, blocksOf, dequantize, quantize } from "./q32/blocks.ts";
+import { type Bits, type BlockBuffers, blockSize, blocksOf, dequantize, quantize } from "./q32/blocks.ts";
 import { multiplyRow } from "./q32/cpu.ts";
 import {
   halvesFunctions,
@@ -26,9 +26,6 @@ import {
   rowBegin,
   scaleFunction,
 } from "./q32/wgsl.ts";
-
-/** The buffers of such a weight. */
-export type BlockBuffers = "words" | "scales";
 
 type Types = WeightTypes<BlockBuffers>;
 

@@ -61,6 +61,7 @@ function stepsText(
     ...columns.flatMap((c) => weight.quads.map((quad, i) => `let w${s}_${c}_${i} = ${quad(`w${s}_${c}`)};`)),
     ...range(block).flatMap((r) => {
       const x = (i: number): string => `x${s}_${r}_${i}`;
+      const total = `dot(${weight.quads.map((_, i) => x(i)).join(" + ")}, vec4f(1))`;
       const dot = (c: number, start: string): string =>
         weight.quads.reduce((sum, _, i) => `add_dot(${sum}, ${x(i)}, w${s}_${c}_${i})`, start);
       return [
@@ -70,14 +71,17 @@ function stepsText(
         }),
         ...(scaled
           ? [
-            `let start${s}_${r} = -${scaled.offset}.0 * dot(${
-              weight.quads.map((_, i) => x(i)).join(" + ")
-            }, vec4f(1));`,
+            ...(scaled.hasMinimum ? [`let total${s}_${r} = ${total};`] : []),
+            `let start${s}_${r} = -${scaled.offset}.0 * ${scaled.hasMinimum ? `total${s}_${r}` : total};`,
           ]
           : []),
         ...columns.map((c) =>
           scaled
-            ? `sum${r}_${c} = fma(scale${s}_${c}, ${dot(c, `start${s}_${r}`)}, sum${r}_${c});`
+            ? `sum${r}_${c} = fma(scale${s}_${c}${scaled.hasMinimum ? ".x" : ""}, ${
+              dot(c, `start${s}_${r}`)
+            }, ${
+              scaled.hasMinimum ? `fma(-scale${s}_${c}.y, total${s}_${r}, sum${r}_${c})` : `sum${r}_${c}`
+            });`
             : `sum${r}_${c} = ${dot(c, `sum${r}_${c}`)};`
         ),
       ];

@@ -9,6 +9,7 @@ import type { AdapterModule, BaseLinear, Method } from "../adapters/method.ts";
 import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
 import { openCheckpoint } from "../models/checkpoint.ts";
+import { namesOf } from "../models/families.ts";
 import { openNamedFolder } from "./folder.ts";
 
 /**
@@ -26,7 +27,8 @@ export async function baseOfModule(
   model: string | undefined,
 ): Promise<BaseLinear | undefined> {
   if (!needsBase({ method, module }) || model === undefined) return undefined;
-  const checkpoint = await openCheckpoint(await openNamedFolder(model));
+  const folder = await openNamedFolder(model);
+  const checkpoint = await openCheckpoint(folder, await namesOf(folder));
   try {
     const name = `${path}.weight`;
     if (checkpoint.names.includes(name)) {

@@ -4,10 +4,12 @@
  * @module
  */
 import { stat } from "node:fs/promises";
+import { basename, dirname } from "node:path";
 import process from "node:process";
 import { Presets, SingleBar } from "cli-progress";
 import { ConfigError } from "../errors.ts";
 import type { ReadableFolder } from "../folder.ts";
+import { openGguf } from "../models/gguf/folder.ts";
 import { openFolder } from "../runtime/file.ts";
 import { type HubProgress, openHubFolder } from "../runtime/hub/folder.ts";
 import { parseHubName } from "../runtime/hub/repository.ts";
@@ -48,12 +50,22 @@ export async function isHubName(text: string): Promise<boolean> {
   return parseHubName(text) !== undefined && await stat(text).then(() => false, () => true);
 }
 
+/** The folder and the name of a GGUF file here; undefined where an argument names none. */
+async function ggufFile(text: string): Promise<{ folder: string; name: string } | undefined> {
+  if (!/\.gguf$/i.test(text) || !await stat(text).then((found) => found.isFile(), () => false)) {
+    return undefined;
+  }
+  return { folder: dirname(text), name: basename(text) };
+}
+
 /**
- * Opens a folder, or `org/name[@revision]` of the hub where no folder has that name.
+ * Opens a folder, a GGUF file, or `org/name[@revision]` of the hub where no folder has that name.
  *
  * @throws ConfigError when there is neither.
  */
 export async function openNamedFolder(text: string): Promise<ReadableFolder> {
+  const file = await ggufFile(text);
+  if (file) return await openGguf(await openFolder(file.folder), file.name);
   const name = parseHubName(text);
   if (!name || !await isHubName(text)) return await openFolder(text);
   try {

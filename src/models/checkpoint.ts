@@ -1,5 +1,5 @@
 /**
- * The weights of a Hugging Face model folder: one safetensors file, or an index and its shards.
+ * The weights of a model folder: one safetensors file, an index and its shards, or a GGUF file.
  *
  * @module
  */
@@ -16,6 +16,9 @@ import {
   toTensor,
 } from "../safetensors/mod.ts";
 import { type HostTensor, tensor } from "../tensor.ts";
+import type { Architecture } from "./gguf/architecture.ts";
+import { openGgufCheckpoint } from "./gguf/checkpoint.ts";
+import type { Weight } from "./weights.ts";
 
 /** Weights by name, read when asked for. */
 export interface Checkpoint {
@@ -28,9 +31,19 @@ export interface Checkpoint {
    * @throws ConfigError for an unknown name, and for a dtype that no kernel reads.
    */
   read(name: string): Promise<HostTensor>;
+  /**
+   * A matrix as a weight (out, in) in the format that the file has it in. Left out where files have floats alone, or
+   * tensors of their own for what is quantised.
+   *
+   * @throws ConfigError for an unknown name, and for a type that no format has.
+   */
+  readWeight?(name: string): Promise<Weight<HostTensor>>;
   /** Closes the files; nothing can be read after it. */
   close(): Promise<void>;
 }
+
+/** A GGUF file in place of safetensors. */
+export const ggufName = "model.gguf";
 
 const singleName = "model.safetensors";
 const indexName = "model.safetensors.index.json";
@@ -178,6 +191,8 @@ export interface FileNames {
   readonly buffers?: RegExp;
   /** The model's name of a tensor, for names of other versions; by default names are the model's. */
   rename?(name: string): string;
+  /** GGUF files of the family, by their `general.architecture`. */
+  readonly gguf?: Readonly<Record<string, Architecture>>;
   /** Whether a linear's weight is stored (in, out); by default none is. */
   isTransposed?(path: string): boolean;
 }
@@ -193,11 +208,28 @@ export async function openCheckpoint(
   folder: ReadableFolder,
   names?: FileNames,
 ): Promise<Checkpoint> {
+  if (await isGguf(folder)) return await openGguf(folder, names);
   const opened = new Map<string, Shard>();
   try {
     return checkpointOf(byModelName(await shardsOf(folder, opened), names), () => closeAll(opened));
   } catch (error) {
     await closeAll(opened);
+    throw error;
+  }
+}
+
+/** Whether a folder has its weights in a GGUF file: safetensors go before. */
+async function isGguf(folder: ReadableFolder): Promise<boolean> {
+  for (const name of [singleName, indexName]) if (await folder.exists(name)) return false;
+  return await folder.exists(ggufName);
+}
+
+async function openGguf(folder: ReadableFolder, names?: FileNames): Promise<Checkpoint> {
+  const source = await folder.open(ggufName);
+  try {
+    return await openGgufCheckpoint(source, names);
+  } catch (error) {
+    await source.close?.();
     throw error;
   }
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Linear } from "../adapters/bank.ts";
+import type { LinearShape } from "../adapters/method.ts";
 import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
 import { canSlice, type DType, elements, type HostTensor, newArray, type Tensor, tensor } from "../tensor.ts";
@@ -12,9 +13,10 @@ import type { WeightFormat } from "../../kernels/formats/format.ts";
 import type { Projection } from "./projection.ts";
 import { headFormat, quantizedNames } from "./quantization.ts";
 import {
+  type EmbeddingSpec,
+  headOf,
   type HeadSpec,
   layerLinears,
-  leavesOf,
   type LinearSpec,
   type ProjectionSpec,
   type RowsSpec,
@@ -25,10 +27,12 @@ import {
 import { transposed } from "./transpose.ts";
 import {
   denseWeight,
+  floatsOf,
   type LinearWeights,
-  quantizeTensor,
+  quantizeWeight,
   tensorShapes,
   type Weight,
+  widened,
   withTensors,
 } from "./weights.ts";
 
@@ -37,6 +41,8 @@ export interface WeightSource {
   readonly names: readonly string[];
   info(name: string): { readonly shape: readonly number[] };
   read(name: string): Promise<HostTensor>;
+  /** See `Checkpoint`. */
+  readWeight?(name: string): Promise<Weight<HostTensor>>;
 }
 
 const weightName = ({ path }: Pick<Linear, "path">): string => `${path}.weight`;
@@ -64,8 +70,13 @@ function stacked(parts: readonly HostTensor[]): HostTensor {
   return tensor(data, shape, { dtype });
 }
 
-/** Weights of one format, one after the other along `out`. */
+/** Whether weights can stand one after the other as they are stored. */
+const isOneFormat = ([first, ...rest]: readonly Weight<HostTensor>[]): boolean =>
+  rest.every(({ format }) => format === first.format);
+
+/** Weights one after the other along `out`; float32 where their formats differ, which no product takes together. */
 function stackedWeights(parts: readonly Weight<HostTensor>[]): Weight<HostTensor> {
+  if (!isOneFormat(parts)) return stackedWeights(parts.map((part) => denseWeight(widened(part))));
   const [{ format, shape, tensors }] = parts;
   const names = Object.keys(tensors);
   return {
@@ -77,10 +88,17 @@ function stackedWeights(parts: readonly Weight<HostTensor>[]): Weight<HostTensor
   };
 }
 
-/** Whether two tensors of one shape hold the same numbers; each may be stored as another float type. */
-function sameNumbers(a: HostTensor, b: HostTensor): boolean {
-  const [x, y] = a.dtype === b.dtype ? [a.data, b.data] : [widen(a.data, a.dtype), widen(b.data, b.dtype)];
+/** Whether two weights of one shape hold the same numbers; each may be stored in another way. */
+function sameNumbers(a: Weight<HostTensor>, b: Weight<HostTensor>): boolean {
+  const [p, q] = [floatsOf(a), floatsOf(b)];
+  const [x, y] = p && q && p.dtype === q.dtype ? [p.data, q.data] : [widened(a).data, widened(b).data];
   return x.length === y.length && x.every((value: number, i: number) => value === y[i]);
+}
+
+/** An embedding's weight, and where it is. */
+interface Embedding {
+  readonly host: Weight<HostTensor>;
+  readonly uploaded: Weight;
 }
 
 /** Reads each weight once, checks its shape, and remembers which were asked for. */
@@ -92,7 +110,7 @@ export class Loader {
   /** Numbers of the layers' linears by path. */
   readonly #numbers: ReadonlyMap<string, number>;
   /** Embeddings that a head may have its weight from, until it is loaded. */
-  readonly #embeddings = new Map<TensorSpec, { readonly host: HostTensor; readonly uploaded: Tensor }>();
+  readonly #embeddings = new Map<EmbeddingSpec, Embedding>();
 
   constructor(
     private readonly device: Device,
@@ -123,10 +141,12 @@ export class Loader {
   }
 
   /** Loads a leaf of the tree. */
-  async load(spec: Spec): Promise<Tensor | Projection> {
+  async load(spec: Spec): Promise<Tensor | Weight | Projection> {
     switch (spec.kind) {
       case "tensor":
-        return await this.#tensor(spec);
+        return this.#named(spec, this.#put(added(await this.#host(spec), spec.plus)));
+      case "embedding":
+        return await this.#embedding(spec);
       case "projection":
         return await this.#projection(spec);
       case "head":
@@ -149,14 +169,15 @@ export class Loader {
     return uploaded;
   }
 
-  async #tensor(spec: TensorSpec): Promise<Tensor> {
-    const head = leavesOf(this.options.tree).find((leaf) => leaf.kind === "head" && leaf.embedding === spec);
-    if (head?.kind !== "head") {
-      return this.#named(spec, this.#put(added(await this.#host(spec), spec.plus)));
-    }
-    const host = await this.#embedding(head);
-    const uploaded = this.#named(spec, this.#put(host));
-    if (head.tied) this.#embeddings.set(spec, { host, uploaded });
+  /** A tied model's file may have the embedding under the head's name alone. */
+  async #embedding(spec: EmbeddingSpec): Promise<Weight> {
+    const { name, shape: [out, inSize] } = spec, { names } = this.source, head = headOf(this.options.tree);
+    const headName = head?.tied ? weightName(head.linear) : undefined;
+    const isHead = headName !== undefined && !names.includes(name) && names.includes(headName);
+    const host = await this.#matrix(isHead ? headName : name, { out, in: inSize });
+    const uploaded = this.#upload(host), floats = floatsOf(uploaded);
+    if (floats) this.#named({ ...spec, kind: "tensor" }, floats);
+    if (head?.tied) this.#embeddings.set(spec, { host, uploaded });
     return uploaded;
   }
 
@@ -205,7 +226,7 @@ export class Loader {
     return bias ? { ...copy, bias: this.#put(bias) } : copy;
   }
 
-  /** The head: its weight is the embedding's tensor where they are tied and not quantised. */
+  /** The head: its weight is the embedding's where they are tied and not to be quantised. */
   async #head(spec: HeadSpec): Promise<Projection> {
     const { linear: { shape } } = spec;
     return {
@@ -222,26 +243,19 @@ export class Loader {
     const tied = this.#embeddings.get(embedding);
     this.#embeddings.delete(embedding);
     if (tied && stored === undefined && !await this.#hasOwnHead(linear, tied.host)) {
-      if (format === undefined) return denseWeight(tied.uploaded);
-      return this.#upload(quantizeTensor(tied.host, { name: linear.path, format: headFormat }));
+      if (format === undefined) return tied.uploaded;
+      return this.#upload(quantizeWeight(tied.host, { name: linear.path, format: headFormat }));
     }
     return this.#upload(
       await this.#weight(linear, { stored: stored && headFormat, format: format && headFormat }),
     );
   }
 
-  /** A tied model's file may have the embedding under the head's name alone. */
-  async #embedding({ tied, linear, embedding: { name, shape } }: HeadSpec): Promise<HostTensor> {
-    const { names } = this.source, headName = weightName(linear);
-    const isHead = tied && !names.includes(name) && names.includes(headName);
-    return await this.#read(isHead ? headName : name, shape);
-  }
-
   /** Whether a tied model's file has a head that differs from its embedding: as in transformers, it is used. */
-  async #hasOwnHead({ path, shape }: Linear, embedding: HostTensor): Promise<boolean> {
+  async #hasOwnHead({ path, shape }: Linear, embedding: Weight<HostTensor>): Promise<boolean> {
     const name = weightName({ path });
     if (!this.source.names.includes(name)) return false;
-    return !sameNumbers(await this.#read(name, [shape.out, shape.in]), embedding);
+    return !sameNumbers(await this.#matrix(name, shape), embedding);
   }
 
   /** A linear's weight: as the folder has it, in format `stored` or floats, or quantised to `format`. */
@@ -250,8 +264,9 @@ export class Loader {
     { stored, format }: { readonly stored?: WeightFormat; readonly format?: WeightFormat },
   ): Promise<Weight<HostTensor>> {
     if (stored === undefined) {
-      const host = await this.#floats({ path, shape, fileShape });
-      return format === undefined ? denseWeight(host) : quantizeTensor(host, { name: path, format });
+      const name = weightName({ path }), turns = this.options.isTransposed(path);
+      const host = await this.#matrix(name, shape, { turns, fileShape });
+      return format === undefined ? host : quantizeWeight(host, { name: path, format });
     }
     const names = quantizedNames(path), shapes = tensorShapes(stored, shape);
     const tensors: Record<string, HostTensor> = {};
@@ -261,19 +276,36 @@ export class Loader {
     return { format: stored, shape, tensors };
   }
 
-  /** A linear's weight of floats, (out, in). */
-  async #floats({ path, shape, fileShape }: Omit<LinearSpec, "bias">): Promise<HostTensor> {
-    const name = weightName({ path }), own = [shape.out, shape.in];
-    return this.options.isTransposed(path)
-      ? transposed(await this.#read(name, [shape.in, shape.out]))
-      : { ...await this.#read(name, fileShape ?? own), shape: own };
+  /** A matrix (out, in), in the format that the file has it in; `turns` where a file of floats has it (in, out). */
+  async #matrix(
+    name: string,
+    { out, in: inSize }: LinearShape,
+    { turns = false, fileShape = turns ? [inSize, out] : [out, inSize] }: {
+      readonly turns?: boolean;
+      readonly fileShape?: readonly number[];
+    } = {},
+  ): Promise<Weight<HostTensor>> {
+    this.#check(name, fileShape);
+    if (this.source.readWeight) {
+      const weight = await this.source.readWeight(name);
+      this.#use(name);
+      return weight;
+    }
+    const host = await this.#read(name, fileShape);
+    return denseWeight(turns ? transposed(host) : { ...host, shape: [out, inSize] });
   }
 
   #upload(weight: Weight<HostTensor>): Weight {
     return withTensors(weight, (t) => this.#put(t));
   }
 
-  async #read(name: string, shape: readonly number[], dtype?: DType): Promise<HostTensor> {
+  #use(name: string): void {
+    this.#used.add(name);
+    this.options.onWeight(this.#used.size, this.source.names.length);
+  }
+
+  /** Whether the source has a tensor of that name and shape. */
+  #check(name: string, shape: readonly number[]): void {
     if (!this.source.names.includes(name)) {
       throw new ConfigError(`Cannot find weight "${name}" in the model's folder`);
     }
@@ -283,6 +315,10 @@ export class Loader {
         `Cannot use weight "${name}" of shape [${found}]: config.json makes it [${shape}]`,
       );
     }
+  }
+
+  async #read(name: string, shape: readonly number[], dtype?: DType): Promise<HostTensor> {
+    this.#check(name, shape);
     const host = await this.source.read(name);
     const isInteger = host.dtype === "int32" || host.dtype === "uint32";
     if (dtype === undefined ? isInteger : host.dtype !== dtype) {
@@ -290,8 +326,7 @@ export class Loader {
         `Cannot use weight "${name}" of ${host.dtype}: config.json makes it ${dtype ?? "floats"}`,
       );
     }
-    this.#used.add(name);
-    this.options.onWeight(this.#used.size, this.source.names.length);
+    this.#use(name);
     return host;
   }
 

@@ -7,6 +7,7 @@
 import type { Linear } from "../adapters/bank.ts";
 import type { HostTensor, Tensor } from "../tensor.ts";
 import type { Projection } from "./projection.ts";
+import type { Weight } from "./weights.ts";
 
 /** A tensor as a file has it. */
 export interface TensorSpec {
@@ -17,6 +18,13 @@ export interface TensorSpec {
   readonly fileShape?: readonly number[];
   /** What the forward's numbers have more than the file's; then they are float32. */
   readonly plus?: number;
+}
+
+/** The token embedding: a table of a row for each token, in any format that the file has it in. */
+export interface EmbeddingSpec {
+  readonly kind: "embedding";
+  readonly name: string;
+  readonly shape: readonly [vocab: number, width: number];
 }
 
 /** A linear: weight `path.weight` (out, in), and bias `path.bias` (out). */
@@ -39,7 +47,7 @@ export interface HeadSpec {
   readonly kind: "head";
   readonly linear: LinearSpec;
   /** The embedding whose weight it has, where they are tied and the file has none of its own. */
-  readonly embedding: TensorSpec;
+  readonly embedding: EmbeddingSpec;
   readonly tied: boolean;
 }
 
@@ -58,13 +66,14 @@ export interface RowsSpec {
 }
 
 /** A leaf of a tree of weights. */
-export type Spec = TensorSpec | ProjectionSpec | HeadSpec | TableSpec | RowsSpec;
+export type Spec = TensorSpec | EmbeddingSpec | ProjectionSpec | HeadSpec | TableSpec | RowsSpec;
 
 /** All weights of a model; a part that it lacks is undefined, or absent. */
 export type SpecTree = Spec | readonly SpecTree[] | { readonly [name: string]: SpecTree | undefined };
 
 /** A tree of weights with what was loaded in place of its leaves. */
 export type Loaded<T> = T extends TensorSpec | TableSpec | RowsSpec ? Tensor
+  : T extends EmbeddingSpec ? Weight
   : T extends ProjectionSpec | HeadSpec ? Projection
   : T extends readonly (infer Each)[] ? readonly Loaded<Each>[]
   : { readonly [Name in keyof T]: Loaded<T[Name]> };
@@ -82,7 +91,7 @@ export function leavesOf(tree: SpecTree): Spec[] {
 /** The tree with `load` of each leaf, one after the other. */
 export async function loadTree<T extends SpecTree>(
   tree: T,
-  load: (spec: Spec) => Promise<Tensor | Projection>,
+  load: (spec: Spec) => Promise<Tensor | Weight | Projection>,
 ): Promise<Loaded<T>> {
   if (isSpec(tree)) return await load(tree) as Loaded<T>;
   const loaded: [string, unknown][] = [];

@@ -57,6 +57,14 @@ export function withTensors<T extends Tensor, U extends Tensor>(
   return { format, shape, tensors: Object.fromEntries(made) };
 }
 
+/** A weight's numbers as float32, exactly: (out, in). */
+export function widened({ format, shape, tensors }: Weight<HostTensor>): HostTensor {
+  const held = Object.entries(tensors).map(([name, { data, dtype }]) =>
+    [name, dtype === "float16" || dtype === "bfloat16" ? widen(data, dtype) : data] as const
+  );
+  return tensor(format.rows(Object.fromEntries(held), shape), [shape.out, shape.in]);
+}
+
 /** `out` rows of a weight from row `at` on, not copied. */
 export function rowsOf(weight: Weight, { at, out }: { readonly at: number; readonly out: number }): Weight {
   const part = withTensors(weight, (t) => slice(t, at * t.shape[1], [out, t.shape[1]]));
@@ -83,6 +91,22 @@ export function quantizeTensor(
     if (!(error instanceof RangeError)) throw error;
     throw new ConfigError(`Cannot use weight "${name}": ${error.message}`, { cause: error });
   }
+}
+
+/**
+ * A weight of floats in another format.
+ *
+ * @throws ConfigError where it has a format with blocks already: its numbers would be rounded twice.
+ */
+export function quantizeWeight(
+  weight: Weight<HostTensor>,
+  to: { readonly name: string; readonly format: WeightFormat },
+): Weight<HostTensor> {
+  const host = floatsOf(weight);
+  if (host) return quantizeTensor(host, to);
+  throw new ConfigError(
+    `Cannot quantize weight "${to.name}" as ${to.format.name}: its file has it as ${weight.format.name} already`,
+  );
 }
 
 /** y = or += x W^T (+ b). */

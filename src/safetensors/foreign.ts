@@ -14,7 +14,7 @@ const kinds: readonly (readonly [start: readonly number[], what: string])[] = [
   ...[2, 3, 4, 5].map((protocol) =>
     [[0x80, protocol], "it is a pickle file; save it as safetensors"] as const
   ),
-  [[0x47, 0x47, 0x55, 0x46], "it is a GGUF file; only safetensors are read"],
+  [[0x47, 0x47, 0x55, 0x46], "it is a GGUF file; open it by a name that ends with .gguf"],
   [[0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59], "it is a NumPy file; only safetensors are read"],
   [[0x89, 0x48, 0x44, 0x46], "it is an HDF5 file; only safetensors are read"],
 ];

@@ -19,6 +19,9 @@
 import { bfloat16ToFloat32 } from "../../half.ts";
 import { checkCount, type WeightArrays, type WeightRows, type WeightShape } from "../format.ts";
 
+/** The buffers of a weight in blocks. */
+export type BlockBuffers = "words" | "scales";
+
 /** Elements that share a scale. */
 export const blockSize = 32;
 

@@ -6,6 +6,7 @@
 import type { Family } from "../family.ts";
 import { type Gpt2Config, parseGpt2Config } from "./config.ts";
 import { gpt2Forward } from "./forward.ts";
+import { gpt2Gguf } from "./gguf.ts";
 import { type Gpt2Weights, gpt2Weights } from "./weights.ts";
 
 /** PEFT's default targets, where they are not `c_attn`. */
@@ -19,6 +20,7 @@ export const gpt2: Family<Gpt2Config, Gpt2Weights> = {
     parts: ["wte", "wpe", "h", "ln_f"],
     embedding: "transformer.wte.weight",
     head: "lm_head.weight",
+    gguf: gpt2Gguf,
     // The causal mask.
     buffers: /\.attn\.(bias|masked_bias)$/,
     // All but the head are transformers' Conv1D.

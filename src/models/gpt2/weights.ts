@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { HeadSpec, ProjectionSpec, TensorSpec } from "../spec.ts";
+import type { EmbeddingSpec, HeadSpec, ProjectionSpec, TensorSpec } from "../spec.ts";
 import type { Gpt2Config } from "./config.ts";
 
 /** A layer normalisation's weights. */
@@ -22,7 +22,7 @@ export type Gpt2Layer = {
 
 /** A model's weights. */
 export type Gpt2Weights = {
-  readonly embedding: TensorSpec;
+  readonly embedding: EmbeddingSpec;
   readonly head: HeadSpec;
   readonly positions: TensorSpec;
   readonly layers: readonly Gpt2Layer[];
@@ -54,7 +54,11 @@ export function gpt2Weights(config: Gpt2Config): Gpt2Weights {
     up: linear("up", `h.${i}.mlp.c_fc`, [intermediateSize, hiddenSize]),
     down: linear("down", `h.${i}.mlp.c_proj`, [hiddenSize, intermediateSize]),
   });
-  const embedding = tensor("wte.weight", vocabSize, hiddenSize);
+  const embedding: EmbeddingSpec = {
+    kind: "embedding",
+    name: "transformer.wte.weight",
+    shape: [vocabSize, hiddenSize],
+  };
   return {
     embedding,
     head: {

@@ -8,6 +8,7 @@ import type { Family, UnreadTensors } from "../family.ts";
 import { plainFrequencies, ropeFrequencies } from "../rope.ts";
 import { globalRope, type LlamaConfig, modelTypes, parseLlamaConfig } from "./config.ts";
 import { llamaForward } from "./forward.ts";
+import { llamaGguf } from "./gguf.ts";
 import { typeRules } from "./types.ts";
 import { type LlamaWeights, llamaWeights } from "./weights.ts";
 
@@ -34,6 +35,7 @@ export const llama: Family<LlamaConfig, LlamaWeights> = {
     parts: ["embed_tokens", "layers", "norm"],
     embedding: "model.embed_tokens.weight",
     head: "lm_head.weight",
+    gguf: llamaGguf,
   },
   parse: parseLlamaConfig,
   weights: llamaWeights,

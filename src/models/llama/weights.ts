@@ -6,7 +6,7 @@
 import { tensor } from "../../tensor.ts";
 import { fixedRopeLength, ropeTable } from "../rope.ts";
 import type { RopeConfig } from "../rope_config.ts";
-import type { HeadSpec, LinearSpec, ProjectionSpec, TableSpec, TensorSpec } from "../spec.ts";
+import type { EmbeddingSpec, HeadSpec, LinearSpec, ProjectionSpec, TableSpec, TensorSpec } from "../spec.ts";
 import { globalRope, type LlamaConfig } from "./config.ts";
 
 /** One layer's weights; which norms it has is the config's choice. */
@@ -30,7 +30,7 @@ export type LlamaLayer = {
 
 /** A model's weights. */
 export type LlamaWeights = {
-  readonly embedding: TensorSpec;
+  readonly embedding: EmbeddingSpec;
   readonly head: HeadSpec;
   readonly layers: readonly LlamaLayer[];
   readonly norm: TensorSpec;
@@ -123,7 +123,7 @@ function tableOf(config: RopeConfig): TableSpec {
 export function llamaWeights(config: LlamaConfig): LlamaWeights {
   const { vocabSize, hiddenSize, tieWordEmbeddings: tied, localRope } = config;
   const embedding = {
-    kind: "tensor",
+    kind: "embedding",
     name: "model.embed_tokens.weight",
     shape: [vocabSize, hiddenSize],
   } as const;
