@@ -191,6 +191,7 @@ export {
   type EncoderInput,
   type EncoderOptions,
   type EncoderOutput,
+  type EncodingService,
   type Pooling,
 } from "./src/engine/encoder.ts";
 export type { MergingMode } from "./src/engine/merging.ts";

@@ -203,7 +203,7 @@ test("Encoder.encode counts no padding token among RoBERTa's positions", async (
 
 test("openEncoder without a classifier classifies by adapters' own, and refuses the base by the weight's name", async () => {
   const { encoder } = await open("roberta-embedding");
-  assert.equal(encoder.hasClassifier, false);
+  assert.deepEqual(encoder.labels, []);
   await assert.rejects(
     encoder.encode([{ input: { tokenIds: ids }, output: "logits" }]),
     /neither the model's folder nor the adapter has the classifier's "classifier\.dense\.weight"/,

@@ -15,26 +15,14 @@ import { type HostTensor, tensor } from "../tensor.ts";
 import { type Classifier, type ClassifierParameters, Classifiers } from "./classifiers.ts";
 import type { EncodeSequence } from "./encode_inputs.ts";
 import { EncodeRunner } from "./encode_runner.ts";
-import { type EncoderInput, sequenceOf } from "./encoder_input.ts";
+import type { EncodeRequest } from "./encode_request.ts";
+import type { EncodingService } from "./encoding.ts";
+import { sequenceOf } from "./encoder_input.ts";
 import { meanOf } from "./pooling.ts";
 
 export type { Pooling } from "../models/pooling_config.ts";
-export type { EncoderInput } from "./encoder_input.ts";
-
-/** What a request asks for. */
-export type EncoderOutput = "hidden" | "embedding" | "logits";
-
-/** A sequence to encode. */
-export interface EncodeRequest {
-  readonly input: EncoderInput;
-  /** The adapter's name; the base model alone by default. */
-  readonly adapter?: string;
-  /**
-   * `hidden`: (rows, hiddenSize), the last hidden states. `embedding`: (hiddenSize), their mean, or the first row's where
-   * the encoder pools so. `logits`: (labels), the scores of the adapter's classifier, or of the folder's.
-   */
-  readonly output: EncoderOutput;
-}
+export type { EncodeRequest, EncoderInput, EncoderOutput } from "./encode_request.ts";
+export type { EncodingService } from "./encoding.ts";
 
 /** How an encoder is set up. */
 export interface EncoderOptions {
@@ -42,6 +30,8 @@ export interface EncoderOptions {
   readonly maxBatchRows?: number;
   /** Sequences of a batch at most; default 64. */
   readonly maxBatchSequences?: number;
+  /** Sequences that wait at most, unless one call has more and nothing else waits; default 4096. */
+  readonly maxWaiting?: number;
   /** Bytes of classifiers on the device at most; default 256 MiB. */
   readonly classifierBytes?: number;
 }
@@ -69,11 +59,12 @@ function checkCount(field: string, value: number): number {
 }
 
 /** See the module's documentation. */
-export class Encoder {
+export class Encoder implements EncodingService {
   readonly #runner: EncodeRunner;
   readonly #classifiers: Classifiers;
   readonly #maxRows: number;
   readonly #maxSequences: number;
+  readonly #maxWaiting: number;
   readonly #waiting: Waiting[] = [];
   #running: Promise<void> | undefined;
   #closed = false;
@@ -95,6 +86,7 @@ export class Encoder {
       checkCount("maxBatchSequences", options.maxBatchSequences ?? 64),
       this.#maxRows,
     );
+    this.#maxWaiting = checkCount("maxWaiting", options.maxWaiting ?? 4096);
     const maxOutputs = this.#maxSequences;
     this.#runner = new EncodeRunner(device, model, {
       ...{ banks: registry.banks, own: registry.own, maxRows: this.#maxRows, maxOutputs },
@@ -114,9 +106,38 @@ export class Encoder {
     return this.setup.pooling;
   }
 
-  /** Whether the model's folder has a classifier of its own. */
-  get hasClassifier(): boolean {
-    return this.setup.classifier.size > 0;
+  get maxModelLen(): number {
+    return this.model.maxModelLen;
+  }
+
+  get vocabSize(): number {
+    return this.model.config.vocabSize;
+  }
+
+  get hiddenSize(): number {
+    return this.model.config.hiddenSize;
+  }
+
+  get labels(): readonly string[] {
+    return this.setup.classifier.size > 0 ? this.model.config.encoder.labels : [];
+  }
+
+  get problem(): EncodingService["problem"] {
+    return this.model.config.encoder.problem;
+  }
+
+  /**
+   * How many labels an adapter's classifier has, or the folder's where it brings none; 0 where there is none.
+   *
+   * @throws NotFoundError; ConfigError for a broken adapter.
+   */
+  async labelCount(adapter?: string): Promise<number> {
+    const { classifier } = this.model.config.encoder;
+    const name = `${classifier.at(-1)!.path}.weight`;
+    const own = adapter === undefined
+      ? undefined
+      : (await this.setup.registry.load(adapter)).replacements.get(name);
+    return own?.kind === "whole" ? own.data.shape[0] : this.labels.length;
   }
 
   /**
@@ -133,6 +154,11 @@ export class Encoder {
     signal?.throwIfAborted();
     if (this.#closed) throw new TypeError("Cannot encode: the encoder was released");
     const sequences = requests.map(({ input }) => sequenceOf(this.model, input));
+    if (this.#waiting.length > 0 && this.#waiting.length + requests.length > this.#maxWaiting) {
+      throw new OverloadedError(
+        `Cannot encode ${requests.length} sequences: ${this.#waiting.length} wait already`,
+      );
+    }
     const own: Waiting[] = [];
     const results = requests.map((request, i) =>
       new Promise<HostTensor>((resolve, reject) => {

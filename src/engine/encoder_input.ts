@@ -4,17 +4,8 @@
  * @module
  */
 import type { EncoderModel } from "../models/model.ts";
+import type { EncoderInput } from "./encode_request.ts";
 import type { EncodeSequence } from "./encode_inputs.ts";
-
-/** Token ids with their special tokens, or an image's pixels. */
-export type EncoderInput =
-  | {
-    readonly tokenIds: readonly number[];
-    /** The type of each token, 0 by default. */
-    readonly typeIds?: readonly number[];
-  }
-  /** (channels, height, width), row-major, scaled and normalised as the model's preprocessor does. */
-  | { readonly pixels: Float32Array };
 
 function checkIds(name: string, ids: readonly number[], most: number): void {
   const wrong = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= most);

@@ -9,8 +9,10 @@ import { adapterDelta, applyAdapter } from "./adapters.ts";
 import { answer, type AnswerShape } from "./answer.ts";
 import { chatShape } from "./chat.ts";
 import { completionShape } from "./completions.ts";
+import { breathe } from "../breathe.ts";
 import { beginWork, isReady, type ServerDeps, type Serving, servingOf } from "./deps.ts";
 import { shorten } from "./echo.ts";
+import { classify, embeddings, type EncodingAnswer, type EncodingRoute, pooling, score } from "./encoding.ts";
 import { answerTo, type ErrorBody, errorBody, NotReadyError } from "./errors.ts";
 import { requestBounds } from "./json_bounds.ts";
 import { readJson } from "./json.ts";
@@ -55,6 +57,35 @@ function generating(
   };
 }
 
+/** An answer's JSON, an item of its data at a time: one with many numbers takes a while. */
+async function answerText({ data, ...rest }: EncodingAnswer): Promise<string> {
+  const items: string[] = [];
+  for (const item of data) {
+    items.push(JSON.stringify(item));
+    await breathe();
+  }
+  return `${JSON.stringify(rest).slice(0, -1)},"data":[${items.join(",")}]}`;
+}
+
+/** A route that encodes. */
+function encoding(serving: Serving, route: EncodingRoute): Handler {
+  const { limits } = serving;
+  // Token ids of many sequences may stand in one body.
+  const bounds = requestBounds(limits.maxBodyBytes / 2);
+  return async (c) => {
+    const { signal, end } = beginWork(serving, c.req.raw.signal);
+    const hold = serving.budget.hold();
+    try {
+      const body = await readJson(c.req.raw, { maxBytes: limits.maxBodyBytes, bounds, hold, signal, limits });
+      const text = await answerText(await route(body, { serving, hold, signal }));
+      return c.body(text, 200, { "content-type": "application/json" });
+    } finally {
+      hold.free();
+      end();
+    }
+  };
+}
+
 /** The answer to an error; logged when the failure is the server's own and somebody still waits for an answer. */
 function report(c: Context, error: unknown, { log }: ServerDeps): ReturnType<typeof answerTo> {
   const told = answerTo(error);
@@ -64,6 +95,8 @@ function report(c: Context, error: unknown, { log }: ServerDeps): ReturnType<typ
   }
   return told;
 }
+
+const post = (path: string, handler: Handler): Route => ({ method: "POST", path, handler });
 
 function routes(serving: Serving): readonly Route[] {
   return [
@@ -97,6 +130,10 @@ function routes(serving: Serving): readonly Route[] {
       path: "/v1/chat/completions",
       handler: generating(serving, { jobOf: chatJob, shape: chatShape }),
     },
+    post("/v1/embeddings", encoding(serving, embeddings)),
+    ...["/classify", "/v1/classify"].map((path) => post(path, encoding(serving, classify))),
+    ...["/score", "/v1/score"].map((path) => post(path, encoding(serving, score))),
+    post("/pooling", encoding(serving, pooling)),
     {
       method: "POST",
       path: "/v1/adapters/:id/apply",
@@ -119,7 +156,7 @@ function notAllowed(c: Context, allowed: string): Response {
  * A server of a base model and its adapters, as a web handler (`app.fetch`) without a runtime of its own.
  *
  * Routes: OpenAI's `/v1/models`, `/v1/completions` and `/v1/chat/completions`, where `model` names the base, an adapter or
- * `base:adapter`; `/v1/adapters/{id}/apply` and `/v1/adapters/{id}/delta` in safetensors; `/health` and `/ready`. Errors are
+ * `base:adapter`; of an encoder `/v1/embeddings`, `/classify`, `/score` and `/pooling`; `/v1/adapters/{id}/apply` and `/v1/adapters/{id}/delta` in safetensors; `/health` and `/ready`. Errors are
  * OpenAI's objects, those that a middleware throws, too.
  *
  * Pages of other origins may use it where `access.cors` names them: `createApp({ ..., access: { cors: ["https://a.example"] } })`.

@@ -5,8 +5,9 @@
  */
 import type { MiddlewareHandler } from "hono";
 import type { AdapterService } from "../adapters/service.ts";
+import type { EncodingService } from "../engine/encoding.ts";
 import type { Engine } from "../engine/generate.ts";
-import type { Tokenizer } from "../models/tokenizer_types.ts";
+import type { PairTokenizer, Tokenizer } from "../models/tokenizer_types.ts";
 import type { Access } from "./access.ts";
 import { MemoryBudget } from "./budget.ts";
 import { NotReadyError } from "./errors.ts";
@@ -23,10 +24,21 @@ export interface ServedModel {
   readonly tokenizer: Tokenizer;
 }
 
+/** The encoder that is served. */
+export interface ServedEncoder {
+  /** Its name in requests and answers. */
+  readonly id: string;
+  readonly createdUnixSeconds: number;
+  readonly encoder: EncodingService;
+  readonly tokenizer: PairTokenizer;
+}
+
 /** A server's dependencies; it opens nothing by itself. */
 export interface ServerDeps {
   /** Absent for a server of adapters alone: then no text is generated. */
   readonly model?: ServedModel;
+  /** In place of `model`: then sequences are encoded. */
+  readonly encoder?: ServedEncoder;
   readonly adapters: AdapterService;
   /** Whether new work is taken; always, when absent. */
   readonly ready?: () => boolean;

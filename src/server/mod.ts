@@ -5,13 +5,21 @@
  */
 export type { Access } from "./access.ts";
 export { createApp } from "./app.ts";
-export type { ServedModel, ServerDeps } from "./deps.ts";
+export type { ServedEncoder, ServedModel, ServerDeps } from "./deps.ts";
 export { defaultLimits, type ServerLimits } from "./limits.ts";
 export { type OpenRequest, OpenRequests } from "./open_requests.ts";
 
 export type { LinearShape } from "../adapters/method.ts";
 export type { AdapterTerm } from "../adapters/registry.ts";
 export type { AdapterCard, AdapterService } from "../adapters/service.ts";
+export type { EncodeRequest, EncoderInput, EncoderOutput } from "../engine/encode_request.ts";
+export type { EncodingService } from "../engine/encoding.ts";
 export type { Engine, GenerateEvent, GenerateRequest, Sampling, TokenLogprobs } from "../engine/generate.ts";
-export type { ChatMessage, ChatOptions, Tokenizer } from "../models/tokenizer_types.ts";
+export type {
+  ChatMessage,
+  ChatOptions,
+  PairTokenizer,
+  Tokenizer,
+  TypedTokens,
+} from "../models/tokenizer_types.ts";
 export type { DeviceBuffer, DType, HostTensor, Tensor, TypedArray } from "../tensor.ts";

@@ -31,7 +31,20 @@ export interface ModelCard {
   };
 }
 
-function baseCard({ id, createdUnixSeconds, engine }: ServedModel): ModelCard {
+/** What cards say of the base. */
+interface Base {
+  readonly id: string;
+  readonly createdUnixSeconds: number;
+  readonly maxModelLen: number;
+}
+
+/** What is served, a model that generates or an encoder. */
+function baseOf({ model, encoder }: Pick<ServerDeps, "model" | "encoder">): Base | undefined {
+  if (model) return { ...model, maxModelLen: model.engine.maxModelLen };
+  return encoder && { ...encoder, maxModelLen: encoder.encoder.maxModelLen };
+}
+
+function baseCard({ id, createdUnixSeconds, maxModelLen }: Base): ModelCard {
   return {
     id,
     object: "model",
@@ -39,11 +52,11 @@ function baseCard({ id, createdUnixSeconds, engine }: ServedModel): ModelCard {
     owned_by: "fourierft",
     root: id,
     parent: null,
-    max_model_len: engine.maxModelLen,
+    max_model_len: maxModelLen,
   };
 }
 
-function adapterCard(card: AdapterCard, model: ServedModel | undefined): ModelCard {
+function adapterCard(card: AdapterCard, model: Base | undefined): ModelCard {
   return {
     id: card.id,
     object: "model",
@@ -51,7 +64,7 @@ function adapterCard(card: AdapterCard, model: ServedModel | undefined): ModelCa
     owned_by: "fourierft",
     root: card.id,
     parent: model?.id ?? null,
-    max_model_len: model?.engine.maxModelLen ?? null,
+    max_model_len: model?.maxModelLen ?? null,
     adapter: {
       peft_type: card.peftType,
       size_bytes: card.sizeBytes,
@@ -62,14 +75,15 @@ function adapterCard(card: AdapterCard, model: ServedModel | undefined): ModelCa
 }
 
 /** The base, where one is served, and every adapter. */
-export async function modelCards({ model, adapters }: ServerDeps): Promise<readonly ModelCard[]> {
+export async function modelCards(deps: ServerDeps): Promise<readonly ModelCard[]> {
+  const { adapters } = deps, model = baseOf(deps);
   const cards = (await adapters.list()).map((card) => adapterCard(card, model));
   return model ? [baseCard(model), ...cards] : cards;
 }
 
 /** The base, an adapter, or `base:adapter`. */
 export async function modelCard(name: string, deps: ServerDeps): Promise<ModelCard> {
-  const { model, adapters } = deps;
+  const { adapters } = deps, model = baseOf(deps);
   if (name === model?.id) return baseCard(model);
   // No adapter's name is so long, and a store must not be asked for such a name.
   if (name.length > mostNameLength) throw unknownModel(name);
@@ -105,7 +119,12 @@ export interface Target {
  */
 export async function resolveModel(name: string, deps: ServerDeps): Promise<Target> {
   const { model } = deps;
-  if (!model) throw new ModelNotFoundError(`Cannot use model ${quoted(name)}: no base model is served here`);
+  if (!model) {
+    const why = deps.encoder
+      ? "an encoder is served here, which generates nothing"
+      : "no base model is served here";
+    throw new ModelNotFoundError(`Cannot use model ${quoted(name)}: ${why}`);
+  }
   const { id } = await modelCard(name, deps);
   return id === model.id ? { model } : { model, adapter: id };
 }
