@@ -90,6 +90,27 @@ async function begun(response: Response): Promise<{ readonly rest: Promise<strin
   return { rest };
 }
 
+test("fourierft serve answers an encoder's routes, and refuses a model of images", async () => {
+  const families = join(root, "test/fixtures/families");
+  const folders = [
+    "--model",
+    join(families, "roberta/base"),
+    "--adapters",
+    join(families, "roberta/adapters"),
+  ];
+  await withServer(folders, async ({ address, line }) => {
+    await line(/model: demo, 128 tokens; adapters: fourierft, fourierft-dense, lora\n/);
+    const ask = (path: string, body: object) =>
+      fetch(`${address}${path}`, { method: "POST", body: JSON.stringify({ input: "The king", ...body }) });
+    const { data: [embedded] } = await (await ask("/v1/embeddings", { model: "demo" })).json();
+    assert.equal(embedded.embedding.length, 48);
+    const { data: [classified] } = await (await ask("/classify", { model: "lora" })).json();
+    assert.equal(classified.num_classes, 3);
+    assert.equal((await ask("/v1/completions", { model: "demo" })).status, 400);
+  });
+  await assert.rejects(serve("--model", join(families, "vit/base")), /no route takes images/);
+});
+
 test("serve says 503 on /ready while it drains, lets a stream end, and exits with 0", async () => {
   await withServer(["--drain-seconds", "60"], async (server) => {
     const stream = await begun(await ask(server, { stream: true, n: 32, max_tokens: 200, temperature: 0 }));

@@ -761,7 +761,7 @@ test("createApp() refuses bodies above the caps with 413, announced or not", asy
 
 test("createApp() answers unknown routes with 404 and wrong methods with 405, as OpenAI's objects", async () => {
   const { app } = setUp();
-  for (const path of ["/", "/v1", "/v1/embeddings", "/v1/adapters/kjv", "/v1/completions/x"]) {
+  for (const path of ["/", "/v1", "/v1/audio/speech", "/v1/adapters/kjv", "/v1/completions/x"]) {
     assert.equal((await refused(await app.request(path), 404)).code, "unknown_url");
   }
   const wrong: [string, string, string][] = [

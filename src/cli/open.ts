@@ -9,7 +9,13 @@ import type { AdapterStore } from "../adapters/registry.ts";
 import type { Device } from "../device/device.ts";
 import type { ReadableFolder } from "../folder.ts";
 import type { QuantizeTo } from "../models/quantization.ts";
-import { type OpenModel, openModel } from "../open.ts";
+import {
+  type OpenEncoder,
+  openEncoder,
+  type OpenEncoderOptions,
+  type OpenModel,
+  openModel,
+} from "../open.ts";
 import type { OpenGpuOptions } from "../runtime/gpu.ts";
 import { openDevice } from "../runtime/open_device.ts";
 import { parseDevice } from "./values.ts";
@@ -63,6 +69,29 @@ export function progressBar(unit: string): { update(done: number, total: number)
       if (started) bar.stop();
     },
   };
+}
+
+/** Opens an encoder's folder on a device with a progress bar. */
+export async function openNamedEncoder(
+  device: Device,
+  { maxAdapters, encoder, ...options }:
+    & Pick<OpenEncoderOptions, "folder" | "adapters" | "maxModelLen" | "quantize" | "encoder">
+    & {
+      /** Adapters of one method on the device. */
+      readonly maxAdapters?: number;
+    },
+): Promise<OpenEncoder> {
+  const bar = progressBar("weights");
+  try {
+    return await openEncoder(device, {
+      ...options,
+      encoder,
+      onWeight: bar.update,
+      registry: { log, capacity: maxAdapters },
+    });
+  } finally {
+    bar.stop();
+  }
 }
 
 /** Opens a model folder on a device with a progress bar. */

@@ -6,11 +6,15 @@
 import { basename, resolve } from "node:path";
 import process from "node:process";
 import { defineCommand } from "citty";
-import type { AdapterRegistry } from "../adapters/registry.ts";
+import type { AdapterRegistry, AdapterStore } from "../adapters/registry.ts";
 import type { Device } from "../device/device.ts";
+import { ConfigError } from "../errors.ts";
 import { withFallback } from "../failover.ts";
+import type { ReadableFolder } from "../folder.ts";
+import { readConfig } from "../models/families.ts";
+import type { QuantizeTo } from "../models/quantization.ts";
 import { serveApp } from "../runtime/serve.ts";
-import { createApp, OpenRequests } from "../server/mod.ts";
+import { createApp, OpenRequests, type ServerDeps } from "../server/mod.ts";
 import { UsageError } from "./arguments.ts";
 import { openNamedAdapters } from "./adapters.ts";
 import { isHubName, openNamedFolder } from "./folder.ts";
@@ -19,6 +23,7 @@ import {
   log,
   modelArgs,
   openNamedDevice,
+  openNamedEncoder,
   openNamedModel,
   parseCount,
   parseQuantize,
@@ -48,6 +53,56 @@ async function shownAdapters(registry: AdapterRegistry): Promise<string> {
   listed.catch((error) => log(`the adapters cannot be listed: ${error.message}`));
   if (shown.length <= mostShown) return shown.join(", ") || "none";
   return `${shown.length}, among them ${shown.slice(0, mostShown).join(", ")}`;
+}
+
+/** What is opened to be served. */
+interface Opened {
+  /** What `createApp` is given. */
+  readonly deps: Pick<ServerDeps, "model" | "encoder" | "adapters">;
+  readonly registry: AdapterRegistry;
+  readonly maxModelLen: number;
+}
+
+/** How it is opened. */
+interface Opening {
+  readonly id: string;
+  readonly folder: ReadableFolder;
+  readonly adapters?: AdapterStore;
+  readonly maxModelLen?: number;
+  readonly maxStepTokens?: number;
+  readonly maxSequences?: number;
+  readonly maxWaiting?: number;
+  readonly maxAdapters?: number;
+  readonly quantize?: QuantizeTo;
+  /** Whether a GPU that goes is replaced by the CPU. */
+  readonly replaces: boolean;
+}
+
+const nowUnixSeconds = (): number => Math.floor(Date.now() / 1000);
+
+async function openGenerator(device: Device, { id, replaces, ...options }: Opening): Promise<Opened> {
+  const open = (on: Device) => openNamedModel(on, options);
+  const opened = await open(device), { tokenizer, registry, model: { maxModelLen } } = opened;
+  const { engine, registry: adapters } = replaces
+    ? withFallback(opened, { reopen: () => openNamedDevice("cpu").then(open), log })
+    : opened;
+  const model = { id, createdUnixSeconds: nowUnixSeconds(), engine, tokenizer };
+  return { deps: { model, adapters }, registry, maxModelLen };
+}
+
+async function openServedEncoder(
+  device: Device,
+  { id, folder, adapters, ...options }: Opening,
+): Promise<Opened> {
+  const { maxStepTokens: maxBatchRows, maxSequences: maxBatchSequences, maxWaiting } = options;
+  const { maxModelLen, quantize, maxAdapters } = options;
+  const { encoder, tokenizer, registry } = await openNamedEncoder(device, {
+    ...{ folder, adapters, maxModelLen, quantize, maxAdapters },
+    encoder: { maxBatchRows, maxBatchSequences, maxWaiting },
+  });
+  if (!tokenizer) throw new ConfigError(`Cannot serve model ${id}: no route takes images`);
+  const served = { id, createdUnixSeconds: nowUnixSeconds(), encoder, tokenizer };
+  return { deps: { encoder: served, adapters: registry }, registry, maxModelLen: encoder.maxModelLen };
 }
 
 /** See the module's documentation. */
@@ -102,21 +157,13 @@ export const serve = defineCommand({
       single: listArgument(rawArgs, "adapter"),
     });
     const device = await openNamedDevice(args.device, { matrixUnits: args["matrix-units"] });
-    const open = (on: Device) => openNamedModel(on, { ...options, folder, adapters });
-    const opened = await open(device);
     // A GPU that was asked for is an error when it goes; one that was chosen is replaced by the CPU.
-    const { engine, registry } = args.device === "auto" && device.kind === "webgpu"
-      ? withFallback(opened, { reopen: () => openNamedDevice("cpu").then(open), log })
-      : opened;
+    const replaces = args.device === "auto" && device.kind === "webgpu";
+    const open = (await readConfig(folder)).encoder ? openServedEncoder : openGenerator;
+    const opened = await open(device, { ...options, id, folder, adapters, replaces });
     const requests = new OpenRequests();
     const app = createApp({
-      model: {
-        id,
-        createdUnixSeconds: Math.floor(Date.now() / 1000),
-        engine,
-        tokenizer: opened.tokenizer,
-      },
-      adapters: registry,
+      ...opened.deps,
       requests,
       limits: limits.server,
       access,
@@ -124,7 +171,7 @@ export const serve = defineCommand({
     });
     const server = await serveApp(app.fetch, { port, hostname: args.host });
     log(
-      `model: ${id}, ${opened.model.maxModelLen} tokens; adapters: ${await shownAdapters(opened.registry)}`,
+      `model: ${id}, ${opened.maxModelLen} tokens; adapters: ${await shownAdapters(opened.registry)}`,
     );
     log(`listening on http://${args.host}:${server.port}`);
     const code = await untilStopped({ server, requests, drainSeconds: limits.drainSeconds, log });

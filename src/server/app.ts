@@ -156,7 +156,8 @@ function notAllowed(c: Context, allowed: string): Response {
  * A server of a base model and its adapters, as a web handler (`app.fetch`) without a runtime of its own.
  *
  * Routes: OpenAI's `/v1/models`, `/v1/completions` and `/v1/chat/completions`, where `model` names the base, an adapter or
- * `base:adapter`; of an encoder `/v1/embeddings`, `/classify`, `/score` and `/pooling`; `/v1/adapters/{id}/apply` and `/v1/adapters/{id}/delta` in safetensors; `/health` and `/ready`. Errors are
+ * `base:adapter`. An encoder has `/v1/embeddings`, `/classify`, `/score` and `/pooling`. Adapters have
+ * `/v1/adapters/{id}/apply` and `/v1/adapters/{id}/delta` in safetensors; all have `/health` and `/ready`. Errors are
  * OpenAI's objects, those that a middleware throws, too.
  *
  * Pages of other origins may use it where `access.cors` names them: `createApp({ ..., access: { cors: ["https://a.example"] } })`.

@@ -8,7 +8,7 @@ import type { EncodeRequest, EncoderOutput } from "../engine/encode_request.ts";
 import { ModelNotFoundError } from "./errors.ts";
 import type { HostTensor } from "../tensor.ts";
 import type { Hold } from "./budget.ts";
-import { type ServedEncoder, type Serving } from "./deps.ts";
+import type { ServedEncoder, Serving } from "./deps.ts";
 import { quoted } from "./echo.ts";
 import { entriesOf, type Sequence, sequenceOf, type SequenceOptions, sequencesOf } from "./encoded.ts";
 import { checkBody, type Neutral, refusal } from "./fields.ts";

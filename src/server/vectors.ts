@@ -37,8 +37,8 @@ export function base64Of(t: HostTensor): string {
 const sigmoid = (x: number): number => x < 0 ? Math.exp(x) / (1 + Math.exp(x)) : 1 / (1 + Math.exp(-x));
 
 /**
- * What logits say by their kind, as transformers' pipeline: themselves of a regression, each on its own of several labels at
- * once or of one label, else together.
+ * What logits say by their kind, as in transformers' pipeline. A regression's are what they are. Labels that may hold
+ * together, and a label alone, have the sigmoid; others share the softmax.
  */
 export function probabilities(logits: HostTensor, problem: EncodingService["problem"]): number[] {
   const numbers = [...numbersOf(logits)];
