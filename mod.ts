@@ -242,6 +242,7 @@ export type {
   WholeIo,
   WholeStep,
 } from "./src/models/graph.ts";
+export { imagePixels, type ImageProcessing } from "./src/models/image_processing.ts";
 export type { EncoderModel, LoadedModel, Model, Projection } from "./src/models/model.ts";
 export type { RopeConfig, RopeScaling } from "./src/models/rope_config.ts";
 export type { LinearWeights, Weight } from "./src/models/weights.ts";

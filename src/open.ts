@@ -14,6 +14,7 @@ import { copyFaults } from "./models/copies.ts";
 import { openWeights, pathsOf, readConfig, readGeneratorConfig } from "./models/families.ts";
 import type { ModelConfig } from "./models/family.ts";
 import { type EncoderModel, loadEncoder, loadModel, type Model } from "./models/model.ts";
+import { type ImageProcessing, readImageProcessing } from "./models/image_processing.ts";
 import { readPooling } from "./models/pooling_config.ts";
 import type { QuantizeTo } from "./models/quantization.ts";
 import { openTokenizer } from "./models/tokenizer.ts";
@@ -105,6 +106,8 @@ export interface OpenEncoder {
   readonly model: EncoderModel;
   /** Absent of models of images. */
   readonly tokenizer?: PairTokenizer;
+  /** Of models of images whose folder says so: what is done to their bytes; see {@linkcode imagePixels}. */
+  readonly image?: ImageProcessing;
   readonly registry: AdapterRegistry;
   readonly encoder: Encoder;
 }
@@ -120,6 +123,7 @@ export async function openEncoder(device: Device, options: OpenEncoderOptions): 
   const config = await readConfig(folder);
   const maxModelLen = lengthOf(config, options.maxModelLen);
   const tokenizer = config.encoder?.input === "tokens" ? await openTokenizer(folder) : undefined;
+  const image = config.encoder?.input === "pixels" ? await readImageProcessing(folder) : undefined;
   const pooling = options.pooling ?? await readPooling(folder);
   const source = await openWeights(folder, config);
   try {
@@ -136,7 +140,7 @@ export async function openEncoder(device: Device, options: OpenEncoderOptions): 
       isOthers: (name) => others.has(name),
     });
     const encoder = new Encoder(device, model, { registry, classifier, pooling, options: options.encoder });
-    return { model, tokenizer, registry, encoder };
+    return { model, tokenizer, image, registry, encoder };
   } finally {
     await source.close();
   }

@@ -10,6 +10,7 @@ import {
   ConfigError,
   cpuDevice,
   type EncodeRequest,
+  imagePixels,
   loadAdapter,
   mergeFolder,
   openEncoder,
@@ -22,8 +23,10 @@ import {
   type WritableFolder,
 } from "../mod.ts";
 import { openAdapterStore, openFolder } from "../src/runtime/mod.ts";
+import { sequenceOf } from "../src/engine/encoder_input.ts";
 import { folderOptions } from "../src/merge.ts";
 import { parseConfig } from "../src/models/families.ts";
+import { readImageProcessing } from "../src/models/image_processing.ts";
 import { placeValues } from "../src/models/placing.ts";
 import { partOf } from "../src/models/projection.ts";
 import { openTokenizer } from "../src/models/tokenizer.ts";
@@ -64,6 +67,7 @@ async function changed(
   const names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
   const files: Record<string, Uint8Array | string> = {};
   for (const name of names) {
+    if (!await folder.exists(name)) continue;
     const source = await folder.open(name);
     files[name] = await source.read(0, source.sizeBytes);
     await source.close?.();
@@ -80,6 +84,9 @@ const fieldsOf = async (path: string): Promise<Record<string, unknown>> =>
 
 const largestGap = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
   Math.max(...Array.from(a, (value, i) => Math.abs(value - b[i])));
+
+const near = (found: ArrayLike<number>, expected: ArrayLike<number>): void =>
+  assert.ok(largestGap(found, expected) <= 1e-6);
 
 const ids = [0, 45, 294, 268, 381, 322, 2];
 
@@ -190,15 +197,40 @@ test("Encoder.encode refuses what the model cannot take, by the rule", async () 
   );
 });
 
-test("Encoder.encode counts no padding token among RoBERTa's positions", async () => {
-  const { encoder } = await open("roberta");
-  const [plain, padded] = await encoder.encode([
-    { input: { tokenIds: [0, 45, 2] }, output: "hidden" },
-    { input: { tokenIds: [0, 1, 45, 2] }, output: "hidden" },
-  ]);
-  assert.equal(plain.data.length, 3 * 48);
-  const other = await encoder.encode([{ input: { tokenIds: [0, 3, 45, 2] }, output: "hidden" }]);
-  assert.ok(largestGap(padded.data, other[0].data) > 1e-3);
+test("sequenceOf counts no padding token among RoBERTa's positions, which begin after its id", async () => {
+  const { model } = await open("roberta"), { model: bert } = await open("bert");
+  const positions = [...sequenceOf(model, { tokenIds: [0, 1, 45, 1, 2] }).positions as number[]];
+  assert.deepEqual(positions, [2, 1, 3, 1, 4]);
+  assert.deepEqual([...sequenceOf(bert, { tokenIds: [2, 0, 3] }).positions as number[]], [0, 1, 2]);
+});
+
+test("imagePixels scales and normalises bytes as preprocessor_config.json says, and refuses other sizes", async () => {
+  const { image, encoder } = await open("vit");
+  assert.deepEqual(image, {
+    ...{ height: 32, width: 32, resample: 2, rescale: 1 / 255 },
+    ...{ mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] },
+  });
+  const rgb = Uint8Array.from({ length: 32 * 32 * 3 }, (_, i) => i % 256);
+  const pixels = imagePixels(rgb, { ...image!, mean: [0.5, 0.25, 0], std: [0.5, 1, 2] });
+  near(pixels.slice(5, 6), [(15 / 255 - 0.5) / 0.5]);
+  near(pixels.slice(1024 + 5, 1024 + 6), [16 / 255 - 0.25]);
+  near(pixels.slice(2048 + 5, 2048 + 6), [17 / 255 / 2]);
+  assert.throws(() => imagePixels(rgb.slice(3), image!), /3069 bytes: it must have 32 x 32 pixels/);
+  assert.equal((await encoder.encode([{ input: { pixels }, output: "logits" }]))[0].data.length, 5);
+  for (
+    const [changes, rule] of [
+      [{ size: { shortest_edge: 32 } }, /"size"/],
+      [{ resample: 9 }, /"resample" = 9/],
+      [{ image_std: [1, 0, 1] }, /"image_std"/],
+      [{ do_center_crop: true }, /"do_center_crop" = true/],
+    ] as const
+  ) {
+    const text = JSON.stringify({ size: 32, ...changes });
+    await assert.rejects(
+      changed("vit/base", { "preprocessor_config.json": text }).then(readImageProcessing),
+      (error: Error) => error instanceof ConfigError && rule.test(error.message),
+    );
+  }
 });
 
 test("openEncoder without a classifier classifies by adapters' own, and refuses the base by the weight's name", async () => {
