@@ -11,7 +11,7 @@ import { type Device, type EncodeRequest, type HostTensor, openEncoder, tensor }
 import { openAdapterStore, openFolder } from "../src/runtime/mod.ts";
 import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
 import { openTokenizer } from "../src/models/tokenizer.ts";
-import { testDevices } from "./devices.ts";
+import { devicesForLongTests } from "./devices.ts";
 
 interface Golden {
   readonly inputs: {
@@ -99,7 +99,7 @@ for (const family of ["roberta", "bert"]) {
   });
 }
 
-for (const device of await testDevices()) {
+for (const device of await devicesForLongTests()) {
   for (const [family, adapters] of Object.entries(adaptersOf)) {
     test(`${family} on ${device.kind}: a batch of every adapter and the base gives transformers' and PEFT's numbers`, async () => {
       const { encoder } = await open(device, family);
