@@ -106,8 +106,9 @@ export interface Target {
 export async function resolveModel(name: string, deps: ServerDeps): Promise<Target> {
   const { model } = deps;
   if (!model) throw new ModelNotFoundError(`Cannot use model ${quoted(name)}: no base model is served here`);
-  const { id } = await modelCard(name, deps);
-  return id === model.id ? { model } : { model, adapter: id };
+  const { id, parent } = await modelCard(name, deps);
+  // Not by the id: an adapter may have the base's.
+  return parent === null ? { model } : { model, adapter: id };
 }
 
 /** One of `adapters`, by the id that the store has. */
