@@ -128,7 +128,9 @@ export const serve = defineCommand({
       `model: ${id}, ${opened.model.maxModelLen} tokens; adapters: ${await shownAdapters(opened.registry)}`,
     );
     if ((await opened.registry.names()).includes(normalName(id))) {
-      log(`adapter ${quotedName(id)} has the model's name: ${quotedName(`${id}:${id}`)} asks for the adapter`);
+      log(
+        `adapter ${quotedName(id)} has the model's name: ${quotedName(`${id}:${id}`)} asks for the adapter`,
+      );
     }
     log(`listening on http://${args.host}:${server.port}`);
     const code = await untilStopped({ server, requests, drainSeconds: limits.drainSeconds, log });
