@@ -71,8 +71,8 @@ export interface PeerRun {
 }
 
 /**
- * Writes `recipe.json` (sizes, the runs) and `recipe.u32`: for each training batch, then each held-out one, the tokens and
- * the targets of its rows; the target 0xffffffff is none.
+ * Writes `recipe.json` (sizes, the runs) and `recipe.u32`: tokens and targets of the rows of each training batch, then of
+ * each held-out one. The target 0xffffffff is none.
  */
 export function writeForPeers(
   { training, heldOut }: RecipeData,

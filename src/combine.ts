@@ -199,8 +199,8 @@ function written(adapters: readonly Weighted[], options: CombineOptions): Writte
   }
   const names = [...new Set(adapters.map(({ adapter }) => adapter.method.name))];
   throw new CombinationError(
-    `Cannot write a sum of ${names.join(" and ")} as one adapter: no method of PEFT has a file of it. ` +
-      'A server adds them up by "adapters" of a request',
+    `Cannot write a sum of ${names.join(" and ")} as one adapter: no method of PEFT has a file of it` +
+      (names.length > 1 ? '. A server adds adapters of several methods up by "adapters" of a request' : ""),
   );
 }
 

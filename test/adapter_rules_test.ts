@@ -227,7 +227,7 @@ test("createAdapter makes adapters that add nothing yet, with PEFT's fields", as
       },
       FOURIERFT: {
         n_frequency: 100,
-        n_frequency_pattern: {},
+        n_frequency_pattern: { "layers.0.k_proj": 12 },
         scaling: 20,
         random_loc_seed: 11,
         init_weights: true,
@@ -235,6 +235,41 @@ test("createAdapter makes adapters that add nothing yet, with PEFT's fields", as
     };
     assert.deepEqual(adapter.config, { ...common, ...own[peftType as keyof typeof own] });
   }
+});
+
+test("createAdapter refuses modules of more numbers than can be trained, before it allocates them", () => {
+  for (
+    const [options, by] of [
+      [{ peftType: "LORA", r: 1e8 }, "r 100000000"],
+      [{ peftType: "LORA", r: 1e8, useDora: true }, "r 100000000"],
+      [{ peftType: "VBLORA", r: 4, numVectors: 1e9, vectorLength: 2 }, "num_vectors 1000000000"],
+    ] as const
+  ) {
+    const plan = adapterPlan({ ...options, targetModules: ["q_proj"] });
+    assert.throws(() => createAdapter(linears, plan, () => 0.5), (error: Error) => {
+      assert.equal(error.name, "RangeError");
+      assert.ok(error.message.startsWith('Cannot make module "layers.0.q_proj" with r '), error.message);
+      assert.ok(error.message.includes(by), error.message);
+      return true;
+    });
+  }
+});
+
+test("createAdapter refuses names of IA3's feedforward_modules that no target has", () => {
+  const shapeOf = (feedforwardModules?: string[]) => {
+    const plan = adapterPlan({ peftType: "IA3", targetModules: ["k_proj", "head"], feedforwardModules });
+    const { config, modules } = createAdapter(linears, plan, () => 0.5);
+    return [config.feedforward_modules, [...modules.values()].map(({ summary }) => summary)];
+  };
+  const outputs = ["scales 2 outputs", "scales 5 outputs"];
+  assert.deepEqual(shapeOf(), [[], outputs]);
+  assert.deepEqual(shapeOf([]), [[], outputs]);
+  assert.deepEqual(shapeOf(["head"]), [["head"], ["scales 2 outputs", "scales 6 inputs"]]);
+  assert.throws(() => shapeOf(["head", "heda"]), {
+    name: "RangeError",
+    message:
+      'Cannot take "heda" as one of feedforward_modules: of target_modules (k_proj, head), none is named so',
+  });
 });
 
 test("createAdapter draws LoRA's A evenly from -1 / sqrt(in) to 1 / sqrt(in)", () => {

@@ -112,11 +112,24 @@ test("inspect tells what an adapter holds, a line for each kind of module", asyn
   assert.match(lora.stdout, /mlp\.down_proj: r = 8, scale 2$/m);
 });
 
+test("delta without the base's weights names the module that needs them", async () => {
+  const svft = "test/fixtures/methods/svft-banded", module = "model.layers.0.self_attn.q_proj";
+  await inFolder(async (folder) => {
+    const args = ["delta", "--adapter", svft, "--module", module, "--shape", "64x64", "--device", "cpu"];
+    await fails(
+      /Cannot use module "model\.layers\.0\.self_attn\.q_proj" without its base model's weight: SVFT depends on it/,
+      ...args,
+      "--out",
+      join(folder, "delta.safetensors"),
+    );
+  });
+});
+
 test("delta of a DoRA adapter is that of its base's weights, and is refused without them", async () => {
   await inFolder(async (folder) => {
     const out = join(folder, "delta.safetensors"), dora = join(adapters, "dora-kjv-r2");
     const args = ["delta", "--adapter", dora, "--module", q, "--out", out, "--device", "cpu"];
-    await fails(/Cannot tell what a DoRA adapter adds to a weight without that weight/, ...args);
+    await fails(/Cannot tell what an adapter of DoRA adds to a weight without that weight/, ...args);
     await succeeds(...args, "--model", model);
     const { read } = parseSafetensors(new Uint8Array(await readFile(out)));
     const base = parseSafetensors(new Uint8Array(await readFile(join(model, "model.safetensors"))));

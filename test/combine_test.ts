@@ -174,6 +174,13 @@ test("combineAdapters refuses what no file can hold, by name", async () => {
   const one = { name: "one", adapter: await fourier({ [first]: 20 }, { random_loc_seed: 5 }) };
   const seed = { name: "seed", adapter: await fourier({ [first]: 20 }, { random_loc_seed: 6 }) };
   const factors = { name: "factors", adapter: await low({ [first]: 2 }) };
+  const c3a = {
+    name: "c3a",
+    adapter: await read(
+      { peft_type: "C3A" },
+      new Map([[`${prefix}${first}.c3a_kernel`, tensor(new Float32Array(48), [3, 4, 4])]]),
+    ),
+  };
   const ia3 = {
     name: "ia3",
     adapter: await read(
@@ -195,7 +202,12 @@ test("combineAdapters refuses what no file can hold, by name", async () => {
     const [adapters, message] of [
       [[], /no adapters/],
       [[one, seed], /random_loc_seed 5 and 6 as one: a FourierFT file draws all places from one seed/],
-      [[one, factors], /a sum of FourierFT and LoRA as one adapter/],
+      [
+        [one, factors],
+        /a sum of FourierFT and LoRA as one adapter: .*\. A server adds adapters of several methods up/,
+      ],
+      // A server refuses two of these, too.
+      [[c3a, c3a], /a sum of C3A as one adapter: no method of PEFT has a file of it$/],
       [[ia3], /adapter "ia3".*IA3/],
       [[{ ...one, weight: Infinity }], /adapter "one" at scale Infinity/],
       [[wide, factors], /the weight is \(12, 8\)|weights \(12, 8\) and \(12, 16\)/],

@@ -106,8 +106,8 @@ async function baseForward(
   return y;
 }
 
-test("linear golden: all twelve cases are there, and the frequencies are PEFT's", () => {
-  assert.equal(goldens.length, 12);
+test("linear golden: all ten cases are there, and the frequencies are PEFT's", () => {
+  assert.equal(goldens.length, 10);
   for (const golden of goldens) {
     const { u, v } = frequencies(golden.n_frequency, {
       out: golden.out_features,

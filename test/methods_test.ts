@@ -134,7 +134,7 @@ test("deltaOf refuses a method that acts on the product without the base's weigh
   const [{ path, shape }] = linears;
   await assert.rejects(
     deltaOf(device, { method: dora, module: adapter.modules.get(path)!, shape }),
-    /^ConfigError: Cannot tell what a DoRA adapter adds to a weight without that weight/,
+    /^ConfigError: Cannot tell what an adapter of DoRA adds to a weight without that weight/,
   );
 });
 

@@ -71,7 +71,7 @@ export async function randomFiles(
   );
   const options = optionsOf(method, given), targets = linears.map(({ path }) => path);
   return {
-    config: { peft_type: method.peftType, ...method.training!.configFields(options, targets) },
+    config: { peft_type: method.peftType, ...method.training!.configFields(options, targets, linears) },
     tensors: tensors(normals(values.length, random)),
   };
 }

@@ -209,6 +209,21 @@ test("serve answers 408 to a body that does not come, and says nothing of one th
   });
 });
 
+test("serve says how an adapter of the model's name is asked for, and answers so", async () => {
+  await withServer(["--adapter", "demo=examples/demo/adapters/fourierft-kjv"], async (server) => {
+    assert.match(
+      server.said(),
+      /adapter "demo" has the model's name: "demo:demo" asks/,
+    );
+    const textOf = async (model: string): Promise<string> => {
+      const answer = await ask(server, { model, prompt: "The king", max_tokens: 4, temperature: 0 });
+      return (await answer.json()).choices[0].text;
+    };
+    assert.equal(await textOf("demo"), ": English writer");
+    assert.equal(await textOf("demo:demo"), " of the son of");
+  });
+});
+
 test("serve follows --cors, --allowed-hosts and the limits of its command line", async () => {
   const args = ["--cors", "https://a.example,https://b.example", "--cors", "https://c.example"];
   await withServer([...args, "--allowed-hosts", "127.0.0.1", "--max-body-bytes", "100"], async (server) => {

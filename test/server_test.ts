@@ -213,6 +213,14 @@ test("POST /v1/completions chooses an adapter by its id or by base:adapter, and 
   assert.deepEqual(engine.requests.map(({ adapter }) => adapter), ["kjv", "kjv"]);
 });
 
+test("an adapter of the base's name is asked for by base:adapter", async () => {
+  const engine = fakeEngine({ reply: () => ids(" of") });
+  const { app } = setUp({}, { model: { id: "kjv", createdUnixSeconds: 1700000000, engine, tokenizer } });
+  assert.equal((await complete(app, { model: "kjv", prompt: "a" })).model, "kjv");
+  assert.equal((await complete(app, { model: "kjv:kjv", prompt: "a" })).model, "kjv");
+  assert.deepEqual(engine.requests.map(({ adapter }) => adapter), [undefined, "kjv"]);
+});
+
 test("POST /v1/completions takes texts and token ids, one or several", async () => {
   const reply: Script["reply"] = ({ promptTokenIds }) => promptTokenIds.slice(-1);
   const prompts: [unknown, number[][]][] = [

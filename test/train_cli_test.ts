@@ -88,7 +88,7 @@ test("train --resume with other settings is refused by the setting's name, and t
     for (
       const [what, ...other] of [
         ['"lr" = 0.01, this one has 0.02', "--lr", "0.02"],
-        ['"config" = ', "--scaling", "31"],
+        ['"config.scaling" = 30, this one has 31', "--scaling", "31"],
         ['"weightDecay" = 0, this one has 0.1', "--weight-decay", "0.1"],
         ['"maxNorm" = 1, this one has 0', "--max-norm", "0"],
         ['"batchSize" = 2, this one has 4', "--batch-size", "4", "--context-length", "4"],
@@ -109,6 +109,30 @@ test("train --resume in a folder without a checkpoint is refused by the folder's
   await withTinyModel(async (folder) => {
     const args = [...await tinyRun(folder, wordsOf(100)), "--steps", "2", "--resume"];
     await fails(/Cannot resume: ".*out" holds no checkpoint/, { args, out: join(folder, "out") });
+  });
+});
+
+test("train --resume names the checkpoint's file that is broken", async () => {
+  await withTinyModel(async (folder) => {
+    const out = join(folder, "out");
+    const args = [...await tinyRun(folder, wordsOf(100)), "--out", out, "--steps", "2"];
+    await succeeds(args);
+    const [newest] = (await readdir(out)).filter((name) => name.startsWith("checkpoint-"));
+    for (
+      const [name, bytes, what] of [
+        ["optimizer.safetensors", (whole: Uint8Array) => whole.subarray(0, 100), "Cannot read safetensors: "],
+        ["trainer_state.json", (whole: Uint8Array) => whole.subarray(0, 10), ""],
+        ["trainer_state.json", () => new TextEncoder().encode("null"), 'it must have "step"'],
+      ] as const
+    ) {
+      const file = join(out, newest, name), whole = await readFile(file);
+      await writeFile(file, bytes(whole));
+      const { code, stderr } = await run([...args, "--resume"]);
+      assert.equal(code, 1, name);
+      assert.ok(stderr.includes(`Cannot resume: the checkpoint's ${name} is broken: ${what}`), stderr);
+      await writeFile(file, whole);
+    }
+    await succeeds([...args, "--resume"]);
   });
 });
 

@@ -15,6 +15,8 @@ import { inWorkspace } from "./workspace.ts";
 
 /** A module, the method that knows it, and the shape of its linear's weight. */
 export interface AdaptedLinear {
+  /** The module's path, for errors. */
+  readonly path?: string;
   readonly method: Method;
   readonly module: AdapterModule;
   readonly shape: LinearShape;
@@ -76,13 +78,13 @@ function changeSteps(
  * @throws ConfigError without the base's weight, where the method needs it.
  */
 export async function alone(device: Device, linear: AdaptedLinear): Promise<Alone> {
-  const { method, module, shape: { out, in: inSize }, base } = linear;
+  const { path = "linear", method, module, shape: { out, in: inSize }, base } = linear;
   if (!isSum(method) && !base) {
     throw new ConfigError(
-      `Cannot tell what a ${method.name} adapter adds to a weight without that weight: the method acts on the product`,
+      `Cannot tell what an adapter of ${method.name} adds to a weight without that weight: the method acts on the product`,
     );
   }
-  const ready = await readyModule(device, { path: "linear", module, method, base });
+  const ready = await readyModule(device, { path, module, method, base });
   const { shapes, index, width, column } = placeOf(linear);
   const linears = shapes.map((shape, i) => ({ path: i === index ? "linear" : `beside ${i}`, shape }));
   const bank = new Bank(device, method, { linears, capacity: 1 });

@@ -241,7 +241,7 @@ export function createAdapter(
       layers_to_transform: null,
       layers_pattern: null,
       exclude_modules: null,
-      ...method.training.configFields(options, targetModules),
+      ...method.training.configFields(options, targetModules, chosen),
     },
   };
 }

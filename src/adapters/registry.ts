@@ -260,6 +260,6 @@ export class AdapterRegistry implements AdapterService {
       throw new RangeError(`Cannot tell the shape of module "${path}": no base model is loaded, give OUTxIN`);
     }
     module.check(path, used);
-    return { method: adapter.method, module, shape: used, base: this.#base(path) };
+    return { path, method: adapter.method, module, shape: used, base: this.#base(path) };
   }
 }

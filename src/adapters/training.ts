@@ -72,10 +72,14 @@ export interface MethodTraining {
     options: Readonly<Record<string, OptionValue>>,
     io: NewModule,
   ): AdapterModule;
-  /** Fields of adapter_config.json beside PEFT's common ones: the options, and what else PEFT needs to load it. */
+  /**
+   * Fields of adapter_config.json beside PEFT's common ones: the options, and what else PEFT needs to load it.
+   * `linears` are those that the adapter is made for.
+   */
   configFields(
     options: Readonly<Record<string, OptionValue>>,
     targetModules: readonly string[],
+    linears: readonly { readonly path: string; readonly shape: LinearShape }[],
   ): Readonly<Record<string, unknown>>;
 }
 

@@ -47,7 +47,7 @@ export const delta = defineCommand({
     const device = await openNamedDevice(args.device);
     try {
       const base = await baseOfModule(device, { method, module, path: args.module }, args.model);
-      const weight = await deltaOf(device, { method, module, shape, base });
+      const weight = await deltaOf(device, { path: args.module, method, module, shape, base });
       await writeNamedFile(args.out, writeSafetensors([fromTensor("delta_weight", weight)]));
       log(`${args.out}: delta_weight (${shape.out}, ${shape.in}), float32`);
     } finally {

@@ -6,6 +6,7 @@
 import { basename, resolve } from "node:path";
 import process from "node:process";
 import { defineCommand } from "citty";
+import { normalName, quotedName } from "../adapters/names.ts";
 import type { AdapterRegistry, AdapterStore } from "../adapters/registry.ts";
 import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
@@ -173,6 +174,11 @@ export const serve = defineCommand({
     log(
       `model: ${id}, ${opened.maxModelLen} tokens; adapters: ${await shownAdapters(opened.registry)}`,
     );
+    if ((await opened.registry.names()).includes(normalName(id))) {
+      log(
+        `adapter ${quotedName(id)} has the model's name: ${quotedName(`${id}:${id}`)} asks for the adapter`,
+      );
+    }
     log(`listening on http://${args.host}:${server.port}`);
     const code = await untilStopped({ server, requests, drainSeconds: limits.drainSeconds, log });
     device.destroy();

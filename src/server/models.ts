@@ -125,8 +125,9 @@ export async function resolveModel(name: string, deps: ServerDeps): Promise<Targ
       : "no base model is served here";
     throw new ModelNotFoundError(`Cannot use model ${quoted(name)}: ${why}`);
   }
-  const { id } = await modelCard(name, deps);
-  return id === model.id ? { model } : { model, adapter: id };
+  const { id, parent } = await modelCard(name, deps);
+  // Not by the id: an adapter may have the base's.
+  return parent === null ? { model } : { model, adapter: id };
 }
 
 /** One of `adapters`, by the id that the store has. */

@@ -59,39 +59,61 @@ export function checkpointToFiles(
   ]);
 }
 
+/** A file of a checkpoint; SafetensorsError and JSON's errors are SyntaxErrors that name no file. */
+function parsed<T>(files: Files, name: string, parse: (bytes: Uint8Array) => T): T {
+  const bytes = files.get(name);
+  if (!bytes) throw new ConfigError(`Cannot resume: the checkpoint has no ${name}`);
+  try {
+    return parse(bytes);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new ConfigError(`Cannot resume: the checkpoint's ${name} is broken: ${error.message}`, {
+      cause: error,
+    });
+  }
+}
+
 /** The adapter's tensors of a checkpoint, as float32 or int32; throws ConfigError where it has none. */
 export function tensorsFromFiles(files: Files): Map<string, HostTensor> {
-  const bytes = files.get(checkpointFiles.adapter);
-  if (!bytes) throw new ConfigError(`Cannot resume: the checkpoint has no ${checkpointFiles.adapter}`);
-  const file = parseSafetensors(bytes);
+  const file = parsed(files, checkpointFiles.adapter, parseSafetensors);
   return new Map([...file.tensors.keys()].map((name) => [name, toTensor(file.read(name))]));
+}
+
+/** The run's settings by name; those of the adapter's config each by its own. */
+function fieldsOf({ config, ...run }: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const own = Object.entries(config ?? {}).map(([name, value]) => [`config.${name}`, value]);
+  return { ...run, ...Object.fromEntries(own) };
+}
+
+interface State {
+  readonly step: number;
+  readonly run: Readonly<Record<string, unknown>>;
+}
+
+function parseState(bytes: Uint8Array): State {
+  const { step, run } = JSON.parse(new TextDecoder().decode(bytes)) ?? {};
+  if (Number.isSafeInteger(step) && typeof run === "object" && run !== null) return { step, run };
+  throw new SyntaxError('it must have "step", an integer, and "run", an object');
 }
 
 /**
  * A checkpoint's numbers.
  *
- * @throws ConfigError when it is of another run: it names the first field that differs.
+ * @throws ConfigError when it is of another run: it names the first field that differs. Of a broken file it names the file.
  */
 export function numbersFromFiles(files: Files, run: Readonly<Record<string, unknown>>): TrainerNumbers {
-  const read = (name: string): Uint8Array => {
-    const bytes = files.get(name);
-    if (!bytes) throw new ConfigError(`Cannot resume: the checkpoint has no ${name}`);
-    return bytes;
-  };
-  const state = JSON.parse(new TextDecoder().decode(read(checkpointFiles.state))) as {
-    step: number;
-    run: Record<string, unknown>;
-  };
+  const state = parsed(files, checkpointFiles.state, parseState);
+  const had = fieldsOf(state.run), has = fieldsOf(run);
   // Older checkpoints say less; of what they do not say there is nothing to compare.
-  for (const field of Object.keys(state.run)) {
-    const [was, is] = [state.run[field], run[field]].map((value) => JSON.stringify(value));
+  for (const field of Object.keys(had)) {
+    const [was, is] = [had[field], has[field]].map((value) => JSON.stringify(value));
     if (was !== is) {
       throw new ConfigError(
         `Cannot resume: the checkpoint's run had "${field}" = ${was}, this one has ${is}`,
       );
     }
   }
-  const file = parseSafetensors(read(checkpointFiles.optimizer));
+  const file = parsed(files, checkpointFiles.optimizer, parseSafetensors);
   const numbers = (name: string): Float32Array => toFloat32(file.read(name)).slice();
   return { params: numbers("params"), m: numbers("m"), v: numbers("v"), step: state.step };
 }

@@ -222,8 +222,8 @@ export const dora: Method = {
   training: {
     options: factorOptions,
     learningRate: 0.001,
-    create: (shape, options: Readonly<Record<string, number>>, { random }) =>
-      doraModule(newFactors(shape, options, random)),
+    create: (shape, options: Readonly<Record<string, number>>, io) =>
+      doraModule(newFactors(shape, options, io)),
     configFields: (options) => ({ ...options, ...factorConfig, use_dora: true }),
   },
   beside: factorsStep,

@@ -17,6 +17,7 @@ import { integerField, numberField, patternField, refuseUnknown } from "../field
 import type { AdapterModule, LinearShape, Method, ReadOptions } from "../method.ts";
 import type { TrainableModule } from "../training.ts";
 import { checkReach, checkScale, finiteFloats } from "../numbers.ts";
+import { fewerFrequencies } from "./patterns.ts";
 import { type Places, placesModule, sumOfMagnitudes, sumOfSpectra, tableOf } from "./places.ts";
 
 const prefix = "base_model.model.";
@@ -239,9 +240,9 @@ export const fourierft: Method = {
         scaling,
       });
     },
-    configFields: ({ n_frequency, scaling, random_loc_seed }) => ({
+    configFields: ({ n_frequency, scaling, random_loc_seed }, _, linears) => ({
       n_frequency,
-      n_frequency_pattern: {},
+      n_frequency_pattern: fewerFrequencies(Number(n_frequency), linears),
       scaling,
       random_loc_seed,
       fan_in_fan_out: false,

@@ -75,8 +75,26 @@ function trainableVector({ shape, values }: Pick<ModuleTensor, "shape" | "values
 /** Whether a name of PEFT's `feedforward_modules` is a module's, or a target's, by PEFT's rule. */
 const endsWith = (path: string) => (name: string): boolean => path.endsWith(name);
 
-/** The targets that are feed-forward: PEFT takes no others. */
+/** The names of feed-forward linears that are taken unless told: not every model has them, or adapts them. */
+const usualNames: readonly string[] = ["down_proj"];
+
+/**
+ * The targets that are feed-forward: PEFT takes no others.
+ *
+ * @throws RangeError for a name that is no target's, and was asked for.
+ */
 function feedforwardTargets(names: readonly string[], targetModules: readonly string[]): string[] {
+  const unknown = names.find((name) =>
+    !usualNames.includes(name) &&
+    !targetModules.some((target) => endsWith(target)(name) || endsWith(name)(target))
+  );
+  if (unknown !== undefined) {
+    throw new RangeError(
+      `Cannot take "${unknown}" as one of feedforward_modules: of target_modules (${
+        targetModules.join(", ")
+      }), none is named so`,
+    );
+  }
   return targetModules.filter((target) => names.some(endsWith(target)));
 }
 
@@ -121,7 +139,7 @@ export const ia3: Method = {
   },
   training: {
     options: {
-      feedforward_modules: { kind: "names", default: ["down_proj"], doc: "linears whose inputs are scaled" },
+      feedforward_modules: { kind: "names", default: usualNames, doc: "linears whose inputs are scaled" },
     },
     learningRate: 0.01,
     create: (shape, { feedforward_modules: names }: Readonly<Record<string, readonly string[]>>, io) =>

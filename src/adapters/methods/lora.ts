@@ -178,8 +178,8 @@ export const lora: Method = {
   training: {
     options: factorOptions,
     learningRate: 0.001,
-    create: (shape, options: Readonly<Record<string, number>>, { random }) =>
-      loraModule(newFactors(shape, options, random)),
+    create: (shape, options: Readonly<Record<string, number>>, io) =>
+      loraModule(newFactors(shape, options, io)),
     configFields: (options) => ({ ...options, ...factorConfig }),
   },
   sum: sumOfFactors,

@@ -7,7 +7,7 @@ import { ConfigError } from "../../errors.ts";
 import { type HostTensor, tensor } from "../../tensor.ts";
 import { flagField, numberField, patternField, refuseUnknown } from "../fields.ts";
 import type { AdapterFiles, Factors, LinearShape } from "../method.ts";
-import type { OptionSpec } from "../training.ts";
+import type { NewModule, OptionSpec } from "../training.ts";
 import { checkReach, checkScale, finiteFloats } from "../numbers.ts";
 import { checkRank, settingOf } from "./patterns.ts";
 
@@ -203,12 +203,25 @@ export function stackedFactors(
   return { a: joined(...parts.map(({ a }) => a)), b, rank, in: inSize, out, scale };
 }
 
-/** New factors: A as torch's kaiming_uniform_(a = sqrt(5)), B zeros, so that the model starts as its base. */
+/** Refuses new modules of more numbers than can be trained, before these are allocated. */
+export function checkNewNumbers(path: string, count: number, by: string): void {
+  if (count <= mostNumbers) return;
+  throw new RangeError(
+    `Cannot make module "${path}" with ${by}: it would have ${count} numbers, at most ${mostNumbers} are allowed`,
+  );
+}
+
+/**
+ * New factors: A as torch's kaiming_uniform_(a = sqrt(5)), B zeros, so that the model starts as its base.
+ *
+ * @throws RangeError for a rank that makes more numbers than {@linkcode mostNumbers}.
+ */
 export function newFactors(
   shape: LinearShape,
   { r, lora_alpha: alpha }: Readonly<Record<string, number>>,
-  random: () => number,
+  { path, random }: Pick<NewModule, "path" | "random">,
 ): Factors {
+  checkNewNumbers(path, r * (shape.in + shape.out), `r ${r}`);
   const bound = 1 / Math.sqrt(shape.in);
   const a = Float32Array.from({ length: r * shape.in }, () => bound * (2 * random() - 1));
   return { a, b: new Float32Array(shape.out * r), rank: r, in: shape.in, out: shape.out, scale: alpha / r };

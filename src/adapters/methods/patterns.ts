@@ -7,6 +7,7 @@
  */
 import { ConfigError } from "../../errors.ts";
 import { numberField, patternField } from "../fields.ts";
+import type { LinearShape } from "../method.ts";
 
 /** The number a config has for a module, and the field that says it. */
 export interface Setting {
@@ -59,4 +60,16 @@ export function checkRank(config: Readonly<Record<string, unknown>>, path: strin
       `Cannot read adapter_config.json field "rank_pattern.${key}" = ${value}: the factors of module "${path}" have rank ${rank}`,
     );
   }
+}
+
+/**
+ * PEFT's `n_frequency_pattern` of a new adapter: linears of fewer elements than `count` have a coefficient for each
+ * element. PEFT makes no layer of more.
+ */
+export function fewerFrequencies(
+  count: number,
+  linears: readonly { readonly path: string; readonly shape: LinearShape }[],
+): Readonly<Record<string, number>> {
+  const most = linears.map(({ path, shape }) => [path, shape.out * shape.in] as const);
+  return Object.fromEntries(most.filter(([, elements]) => elements < count));
 }

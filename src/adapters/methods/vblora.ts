@@ -14,7 +14,7 @@ import type { AdapterModule, LinearShape, Method } from "../method.ts";
 import type { NewModule, SharedNumbers } from "../training.ts";
 import { foldedModule } from "./folded.ts";
 import { factorsStep, sumOfFactors } from "./lora.ts";
-import { joined } from "./low_rank.ts";
+import { checkNewNumbers, joined } from "./low_rank.ts";
 import { type ModuleTensors, tensorsByModule } from "./module_tensors.ts";
 import { type Mixtures, mixturesOfFile, mixturesOfLogits } from "./vblora_mixtures.ts";
 import { trainableMixtures } from "./vblora_training.ts";
@@ -190,12 +190,14 @@ function newModule(
   if (topk > vectors) {
     throw new RangeError(`Cannot use topk ${topk}: it must be at most num_vectors, ${vectors}`);
   }
+  const tilesIn = shape.in / length, tilesOut = shape.out / length;
+  const size = `r ${rank}, num_vectors ${vectors} and vector_length ${length}`;
+  checkNewNumbers(path, Math.max(vectors * length, rank * (tilesIn + tilesOut) * vectors), size);
   const bound = options.init_vector_bank_bound;
   const { bank, first } = shared(() => {
     const values = Float32Array.from({ length: vectors * length }, () => bound * (2 * random() - 1));
     return { bank: bankOf(values, { vectors, length, topk }), first: path };
   });
-  const tilesIn = shape.in / length, tilesOut = shape.out / length;
   const logits = normals(rank * (tilesIn + tilesOut) * vectors, random, options.init_logits_std);
   const middle = rank * tilesIn * vectors;
   return mixedModule({

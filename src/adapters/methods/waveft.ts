@@ -26,6 +26,7 @@ import type { AdapterModule, LinearShape, Method, ReadOptions } from "../method.
 import { checkReach, checkScale } from "../numbers.ts";
 import type { TrainableModule } from "../training.ts";
 import { shapeError, tensorsByModule } from "./module_tensors.ts";
+import { fewerFrequencies } from "./patterns.ts";
 
 const name = "waveft_spectrum";
 
@@ -247,9 +248,9 @@ export const waveft: Method = {
         coefficients: new Float32Array(Math.min(n, shape.out * shape.in)),
       });
     },
-    configFields: (options) => ({
+    configFields: (options, _, linears) => ({
       ...options,
-      n_frequency_pattern: {},
+      n_frequency_pattern: fewerFrequencies(Number(options.n_frequency), linears),
       proportional_parameters: false,
       fan_in_fan_out: false,
       init_weights: true,
