@@ -2,7 +2,7 @@
  * Held-out perplexity after a fixed number of steps, by method and size, at each method's own learning rate, and at a
  * third and three times that.
  *
- * The demo model learns the King James text with `train`'s defaults. Needs `kjv/`, which `examples/demo/README.md` has
+ * The demo model learns the King James text with `train`'s defaults. Needs `dist/kjv/`, which `examples/demo/README.md` has
  * its reader make.
  *
  * @module
