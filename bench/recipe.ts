@@ -144,7 +144,8 @@ async function* ownRate(opened: Opened, row: RecipeRow, context: BenchContext): 
       : {};
     yield { ...measured, ...point };
   }
-  yield { ...cell, column: "took", unit: "s", median: trained.seconds };
+  const note = "Seconds are wall time: the making of programs, the steps, the evaluation.";
+  yield { ...cell, column: "took", unit: "s", median: trained.seconds, note };
 }
 
 /** One that fails is told of, and the others go on. */
