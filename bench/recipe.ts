@@ -1,6 +1,6 @@
 /**
- * Held-out perplexity after a fixed number of steps, by method and size, at each method's own learning rate, and at a
- * third and three times that.
+ * Held-out perplexity after a fixed number of steps, by method and size. Each method trains at its own learning rate, at a
+ * third and at three times that.
  *
  * The demo model learns the King James text with `train`'s defaults. Needs `dist/kjv/`, which `examples/demo/README.md` has
  * its reader make.

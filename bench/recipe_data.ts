@@ -73,8 +73,8 @@ export interface PeerRun {
 }
 
 /**
- * Writes `recipe.json` (sizes, the runs) and `recipe.u32`: for each training batch, then each held-out one, the tokens and
- * the targets of its rows; the target 0xffffffff is none.
+ * Writes `recipe.json`, sizes and runs, and `recipe.u32`, the batches: those to train on, then those held out. A batch is
+ * the tokens of its rows, then their targets; the target 0xffffffff is none.
  */
 export function writeForPeers(
   { training, heldOut }: RecipeData,
