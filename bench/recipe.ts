@@ -1,8 +1,8 @@
 /**
- * Held-out perplexity after a fixed number of steps, by method and size. Learning rates are each method's own, a third
- * and three times that.
+ * Held-out perplexity after a fixed number of steps, by method and size. Each method trains at its own learning rate, at a
+ * third and at three times that.
  *
- * The demo model learns the King James text with `train`'s defaults. Needs `kjv/`, which `examples/demo/README.md` has
+ * The demo model learns the King James text with `train`'s defaults. Needs `dist/kjv/`, which `examples/demo/README.md` has
  * its reader make.
  *
  * @module
@@ -144,7 +144,8 @@ async function* ownRate(opened: Opened, row: RecipeRow, context: BenchContext): 
       : {};
     yield { ...measured, ...point };
   }
-  yield { ...cell, column: "took", unit: "s", median: trained.seconds };
+  const note = "Seconds are wall time: the making of programs, the steps, the evaluation.";
+  yield { ...cell, column: "took", unit: "s", median: trained.seconds, note };
 }
 
 /** One that fails is told of, and the others go on. */

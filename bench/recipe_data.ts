@@ -32,14 +32,16 @@ export interface RecipeData {
 
 const root = join(import.meta.dirname!, "..");
 /** The folder that the demo's page has its reader make. */
-const textFolder = join(root, "kjv");
+const textFolder = join(root, "dist", "kjv");
 /** Where peers find the batches and the runs. */
 const peerFolder = join(root, "dist", "bench");
 
 function readText(name: string): string {
   const path = join(textFolder, name);
   if (existsSync(path)) return readFileSync(path, "utf8");
-  throw new Error(`Cannot find kjv/${name}: examples/demo/README.md says how to make the King James text`);
+  throw new Error(
+    `Cannot find dist/kjv/${name}: examples/demo/README.md says how to make the King James text`,
+  );
 }
 
 /** Batches in an order that seed 0 decides. */
@@ -71,8 +73,8 @@ export interface PeerRun {
 }
 
 /**
- * Writes `recipe.json` (sizes, the runs) and `recipe.u32`: tokens and targets of the rows of each training batch, then of
- * each held-out one. The target 0xffffffff is none.
+ * Writes `recipe.json`, sizes and runs, and `recipe.u32`, the batches: those to train on, then those held out. A batch is
+ * the tokens of its rows, then their targets; the target 0xffffffff is none.
  */
 export function writeForPeers(
   { training, heldOut }: RecipeData,

@@ -75,10 +75,13 @@ const svft = (offDiag: number): RecipeRow => ({
   adapter: { peftType: "SVFT", offDiag },
 });
 
+/** A row at a rate that is not the method's own. */
+const at = (lr: number, row: RecipeRow): RecipeRow => ({ ...row, row: `${row.row}, lr ${lr}`, lr });
+
 /** In the order of their runs: those first that a run which is cut off must have. */
 export const recipeRows: readonly RecipeRow[] = [
   fourierft(1000),
-  { ...fourierft(1000), row: "FourierFT n = 1000, lr 0.0001", lr: 1e-4, peft: true },
+  at(0.0001, fourierft(1000)),
   ...[5000, 100, 3000, 300].map(fourierft),
   ...[1, 8].map(lora),
   waveft(1000),
@@ -95,6 +98,7 @@ export const recipeRows: readonly RecipeRow[] = [
   ...[64, 16].map(loraXsOf),
   vbLora(2, 64),
   ...[64, 128].map(c3a),
+  ...[100, 3000, 5000].map((n) => at(0.05, fourierft(n))),
 ];
 
 /** What shows that the bench works. */

@@ -181,6 +181,15 @@ test("train makes an adapter of a method that is given as a value, by the method
   assert.match(new TextDecoder().decode(files.get("adapter_config.json")!), /"r": 3,\s+"lora_alpha": 16/);
 });
 
+test("train takes a learning rate from the adapter's options where the method has a rule, a new adapter's or another's", async () => {
+  const short = { lr: undefined, schedule: "constant", steps: 1 } as const;
+  const adapter = { peftType: "FOURIERFT", nFrequency: 250, targetModules: ["v_proj"] } as const;
+  const first = await run(device, { adapter, ...short });
+  assert.equal(ofKind(first.events, "step")[0].lr, 0.1);
+  const { events } = await run(device, { adapter: { init: memoryFolder(first.files) }, ...short });
+  assert.equal(ofKind(events, "step")[0].lr, 0.1);
+});
+
 test("train makes the bytes that the command line writes with the same options", async () => {
   await withTinyModel(async (path) => {
     const [data, out] = [join(path, "data.jsonl"), join(path, "out")];
