@@ -13,6 +13,7 @@ import { float32ToBfloat16, float32ToFloat16, widen } from "../kernels/half.ts";
 import { ConfigError } from "../src/errors.ts";
 import { parseLlamaConfig } from "../src/models/llama/config.ts";
 import { parseConfigText } from "../src/models/config_fields.ts";
+import { readConfig } from "../src/models/families.ts";
 import { SafetensorsError, type TensorView, writeSafetensors } from "../src/safetensors/mod.ts";
 import { type HostTensor, tensor } from "../src/tensor.ts";
 import {
@@ -294,6 +295,17 @@ test("loadAdapter answers any value of any field with ConfigError alone, or take
     ),
     { numRuns: 500 },
   );
+});
+
+test("readConfig refuses more layers than any model has, before they are listed", async () => {
+  for (const type of ["llama", "qwen2", "gpt2", "bert", "vit"]) {
+    const fields = { ...tinyFields("llama"), model_type: type, num_hidden_layers: 2 ** 50 };
+    const folder = memoryFolder({ "config.json": JSON.stringify(fields) });
+    await assert.rejects(
+      readConfig(folder),
+      /"num_hidden_layers" = 1125899906842624: it must be at most 4096/,
+    );
+  }
 });
 
 test("parseLlamaConfig answers any value of any field with ConfigError alone, or takes it", () => {

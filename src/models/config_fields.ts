@@ -33,6 +33,16 @@ export function count(fields: Fields, field: string, fallback?: number): number 
   return value;
 }
 
+/** Layers of a model at most: more than any has, and few enough to be listed. */
+const mostLayers = 4096;
+
+/** The number of layers; `fallback` where the field is absent or null. */
+export function layerCount(fields: Fields, field: string, fallback?: number): number {
+  const layers = count(fields, field, fallback);
+  if (layers > mostLayers) fail(field, fields[field], `it must be at most ${mostLayers}`);
+  return layers;
+}
+
 /** A positive number; `fallback` where the field is absent or null. */
 export function positive(fields: Fields, field: string, fallback?: number): number {
   const value = fields[field] ?? fallback;

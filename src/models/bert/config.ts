@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { count, fail, type Fields, flag, positive } from "../config_fields.ts";
+import { count, fail, type Fields, flag, layerCount, positive } from "../config_fields.ts";
 import { labelsOf, problemOf } from "../encoder_fields.ts";
 import type { ClassifierLinear, EncoderConfig, ModelConfig } from "../family.ts";
 import { type Activation, activationNames } from "../operations/mod.ts";
@@ -72,7 +72,7 @@ export function parseBertConfig(fields: Fields, kind: BertKind): BertConfig {
     vocabSize: count(fields, "vocab_size", kind.vocabSize),
     hiddenSize,
     intermediateSize: count(fields, "intermediate_size", 3072),
-    layers: count(fields, "num_hidden_layers", 12),
+    layers: layerCount(fields, "num_hidden_layers", 12),
     heads,
     kvHeads: heads,
     headDim: hiddenSize / heads,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { count, fail, type Fields, flag, positive } from "../config_fields.ts";
+import { count, fail, type Fields, flag, layerCount, positive } from "../config_fields.ts";
 import type { ModelConfig } from "../family.ts";
 import { type Activation, activationNames } from "../operations/mod.ts";
 import { parseQuantization } from "../quantization.ts";
@@ -17,10 +17,14 @@ export interface Gpt2Config extends ModelConfig {
   readonly scalesAttention: boolean;
 }
 
-/** A count by its name in GPT-2's files, or by the name that all models share, which outranks the other. */
+/** A field's name in GPT-2's files, or the name that all models share, which outranks the other. */
+function nameOf(fields: Fields, [own, shared]: readonly [own: string, shared: string]): string {
+  return shared in fields ? shared : own;
+}
+
+/** A count by either of its names. */
 function sizeOf(fields: Fields, names: readonly [own: string, shared: string], fallback: number): number {
-  const [own, shared] = names;
-  return count(fields, shared in fields ? shared : own, fallback);
+  return count(fields, nameOf(fields, names), fallback);
 }
 
 /** Fields that would change the forward when set, and are not supported. */
@@ -51,7 +55,7 @@ export function parseGpt2Config(fields: Fields): Gpt2Config {
     vocabSize: count(fields, "vocab_size", 50257),
     hiddenSize,
     intermediateSize: count(fields, "n_inner", 4 * hiddenSize),
-    layers: sizeOf(fields, ["n_layer", "num_hidden_layers"], 12),
+    layers: layerCount(fields, nameOf(fields, ["n_layer", "num_hidden_layers"]), 12),
     heads,
     kvHeads: heads,
     headDim: hiddenSize / heads,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { count, fail, type Fields, flag, positive } from "../config_fields.ts";
+import { count, fail, type Fields, flag, layerCount, positive } from "../config_fields.ts";
 import type { ModelConfig } from "../family.ts";
 import { type Activation, activationNames } from "../operations/mod.ts";
 import { parseQuantization } from "../quantization.ts";
@@ -143,7 +143,7 @@ export function parseLlamaConfig(fields: Fields): LlamaConfig {
   if (rules.isGemma && flag(fields, "use_bidirectional_attention", false)) {
     fail("use_bidirectional_attention", true, "it is not supported");
   }
-  const hiddenSize = count(fields, "hidden_size"), layers = count(fields, "num_hidden_layers");
+  const hiddenSize = count(fields, "hidden_size"), layers = layerCount(fields, "num_hidden_layers");
   const { heads, kvHeads, headDim } = headsOf(fields, rules, hiddenSize);
   const { rope, localRope } = ropesOf(fields, rules, headDim);
   const config: LlamaConfig = {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { count, fail, type Fields, flag, positive } from "../config_fields.ts";
+import { count, fail, type Fields, flag, layerCount, positive } from "../config_fields.ts";
 import { labelsOf, problemOf } from "../encoder_fields.ts";
 import type { EncoderConfig, ModelConfig } from "../family.ts";
 import { type Activation, activationNames } from "../operations/mod.ts";
@@ -43,7 +43,7 @@ export function parseVitConfig(fields: Fields): VitConfig {
     vocabSize: 0,
     hiddenSize,
     intermediateSize: count(fields, "intermediate_size", 3072),
-    layers: count(fields, "num_hidden_layers", 12),
+    layers: layerCount(fields, "num_hidden_layers", 12),
     heads,
     kvHeads: heads,
     headDim: hiddenSize / heads,
