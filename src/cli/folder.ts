@@ -22,7 +22,7 @@ const shownBytes = 1_000_000;
 
 /** Shows the downloads of large files: a bar on a terminal, else a line as one begins. */
 function downloadReporter(): { onProgress: (progress: HubProgress) => void } {
-  let bar: SingleBar | undefined;
+  let bar: { update(done: number, shown: object): void; stop(): void } | undefined;
   let current: string | undefined;
   return {
     onProgress({ file, doneBytes, totalBytes }) {
@@ -31,12 +31,13 @@ function downloadReporter(): { onProgress: (progress: HubProgress) => void } {
         bar?.stop();
         current = file;
         if (!process.stderr.isTTY) return logLine(`downloading ${file}, ${megabytes(totalBytes)} MB`);
-        bar = new SingleBar({
+        const made = new SingleBar({
           format: `${file} {bar} {done}/${megabytes(totalBytes)} MB, {eta_formatted} left`,
           stream: process.stderr,
           hideCursor: true,
         }, Presets.shades_classic);
-        bar.start(totalBytes, doneBytes, { done: megabytes(doneBytes) });
+        made.start(totalBytes, doneBytes, { done: megabytes(doneBytes) });
+        bar = made;
       } else bar?.update(doneBytes, { done: megabytes(doneBytes) });
       if (doneBytes < totalBytes) return;
       bar?.stop();
