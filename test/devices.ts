@@ -85,8 +85,12 @@ export async function devicesForLongTests(): Promise<Device[]> {
   return everyGpuCase ? await testDevices() : [cpuDevice()];
 }
 
+/** Whether the GPU alone is tested, by the runtime's own `navigator.gpu`: Deno's tests by Dawn have run the CPU. */
+const isNavigator = process.env.FOURIERFT_GPU === "navigator";
+
 /** Every way there is to run a kernel, by its name: on the CPU with WASM of either module and without, here and in a thread of its own. */
 export async function everyDevice(): Promise<ReadonlyMap<string, Device>> {
+  if (isNavigator) return new Map([["webgpu", await testGpu()]]);
   const here: [string, Device][] = [
     ["cpu", cpuDevice()],
     ["cpu with plain SIMD", cpuDevice({ wasm: new WebAssembly.Module(wasmBytes()) })],

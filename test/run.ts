@@ -25,14 +25,16 @@ const onBun = args.includes("--bun"), onWgpu = args.includes("--wgpu"), docs = a
 const passed = args.filter((arg) => arg !== "--bun" && arg !== "--wgpu");
 const named = docs || passed.some((arg) => !arg.startsWith("-"));
 
-/** The files of tests; for Naga, those that open the devices of devices.ts. */
+/** Whether a file's tests open a GPU by devices.ts on every runtime: what else they test, Deno's other tests have run. */
+const opensGpu = (text: string): boolean =>
+  /import \{[^}]*\b(testGpu\w*|testDevices|everyDevice)\b[^}]*\} from "\.\/devices\.ts"/.test(text);
+
+/** The files of tests; for Naga, those that open a GPU. */
 function testFiles(): string[] {
   const files = readdirSync("test").filter((name) => name.endsWith("_test.ts")).map((name) =>
     `./test/${name}`
   );
-  const wanted = onWgpu
-    ? files.filter((file) => readFileSync(file, "utf8").includes('from "./devices.ts"'))
-    : files;
+  const wanted = onWgpu ? files.filter((file) => opensGpu(readFileSync(file, "utf8"))) : files;
   return [longest, ...wanted.filter((file) => file !== longest)];
 }
 
