@@ -85,7 +85,8 @@ test("schedule keeps to a step's rows and outputs, and gives each sequence its o
             position: begin + i,
             first: 4096 * lane,
             length: Math.max(request.promptTokenIds.length, begin + i + 1),
-            adapter: undefined,
+            adapters: undefined,
+            own: undefined,
           });
           if (count - i > share.outputs) continue;
           const made = begin + i + 1 - request.promptTokenIds.length;
