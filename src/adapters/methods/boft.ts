@@ -100,7 +100,10 @@ export const boft: Method = {
   },
   read(files) {
     this.checkConfig(files.config);
-    const modules = tensorsByModule(files, { method: "BOFT", own: { boft_R: "any", boft_s: "any" } });
+    const modules = tensorsByModule(files, {
+      method: "BOFT",
+      own: { boft_R: "unchecked", boft_s: "unchecked" },
+    });
     return new Map(
       modules.map((one) => [one.path, boftModule(checked(one.tensor("boft_R"), one.tensor("boft_s")))]),
     );

@@ -158,7 +158,7 @@ export const c3a: Method = {
   },
   read(files) {
     this.checkConfig(files.config);
-    const modules = tensorsByModule(files, { method: "C3A", own: { [name]: "any" } });
+    const modules = tensorsByModule(files, { method: "C3A", own: { [name]: "unchecked" } });
     return new Map(modules.map(({ path, tensor: tensorOf }) => {
       const kernel = tensorOf(name);
       const [rows, columns, block] = kernel.shape;

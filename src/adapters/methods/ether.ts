@@ -187,7 +187,10 @@ export const ether: Method = {
     this.checkConfig(files.config);
     const setting = settingOf(files.config);
     const names: readonly Name[] = tensorsOf[setting.htype];
-    const own = Object.fromEntries(names.map((name) => [name, "any"] as const)) as Record<Name, "any">;
+    const own = Object.fromEntries(names.map((name) => [name, "unchecked"] as const)) as Record<
+      Name,
+      "unchecked"
+    >;
     const modules = tensorsByModule(files, { method: "ETHER", own, prefix: "" });
     return new Map(modules.map(({ path, tensor }) => {
       const tensors = Object.fromEntries(names.map((name) => [name, tensor(name)])) as Record<

@@ -145,7 +145,7 @@ export const hra: Method = {
   read(files) {
     this.checkConfig(files.config);
     const applyGs = flagField(files.config, "apply_GS");
-    const modules = tensorsByModule(files, { method: "HRA", own: { hra_u: "any" } });
+    const modules = tensorsByModule(files, { method: "HRA", own: { hra_u: "unchecked" } });
     return new Map(modules.map((one) => [one.path, moduleOf(one.tensor("hra_u"), applyGs)]));
   },
   beside: factorsStep,

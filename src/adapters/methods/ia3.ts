@@ -134,7 +134,7 @@ export const ia3: Method = {
     }),
   read(files) {
     this.checkConfig(files.config);
-    const modules = tensorsByModule(files, { method: "IA3", own: { ia3_l: "any" } });
+    const modules = tensorsByModule(files, { method: "IA3", own: { ia3_l: "unchecked" } });
     return new Map(modules.map((one) => [one.path, ia3Module(one.tensor("ia3_l"))]));
   },
   training: {

@@ -9,10 +9,10 @@ import type { AdapterFiles } from "../method.ts";
 import { finiteFloats } from "../numbers.ts";
 
 /**
- * The sizes of a tensor: each a number, or the name of a size that all tensors of a module share. `any` where the method
+ * The sizes of a tensor: each a number, or the name of a size that all tensors of a module share. `unchecked` where the method
  * checks the shape itself ({@linkcode shapeError}).
  */
-type Sizes = readonly (string | number)[] | "any";
+type Sizes = readonly (string | number)[] | "unchecked";
 
 /** The tensors of a method's files, and their sizes. */
 export interface TensorNames {
@@ -57,7 +57,7 @@ interface Named {
 
 /** Notes the sizes of a tensor; refuses a tensor whose sizes are others than those that are known. */
 function noteSizes(known: Map<string, number>, { name, t: { shape } }: Named, sizes: Sizes): void {
-  if (sizes === "any") return;
+  if (sizes === "unchecked") return;
   const facts = sizes.filter((size) => known.has(`${size}`)).map((size) =>
     `${size} = ${known.get(`${size}`)}`
   );

@@ -144,7 +144,7 @@ export const oft: Method = {
   read(files) {
     this.checkConfig(files.config);
     const setting = settingOf(files.config);
-    const modules = tensorsByModule(files, { method: "OFT", own: { "oft_R.weight": "any" } });
+    const modules = tensorsByModule(files, { method: "OFT", own: { "oft_R.weight": "unchecked" } });
     return new Map(modules.map((one) => [
       one.path,
       oftModule(checkedTensor(one.tensor("oft_R.weight")), setting),

@@ -112,7 +112,10 @@ export const road: Method = {
   read(files) {
     this.checkConfig(files.config);
     const setting = settingOf(files.config);
-    const modules = tensorsByModule(files, { method: "RoAd", own: { road_theta: "any", road_alpha: "any" } });
+    const modules = tensorsByModule(files, {
+      method: "RoAd",
+      own: { road_theta: "unchecked", road_alpha: "unchecked" },
+    });
     return new Map(
       modules.map((
         one,

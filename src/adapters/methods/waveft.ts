@@ -216,7 +216,7 @@ export const waveft: Method = {
   read(files) {
     this.checkConfig(files.config);
     const setting = settingOf(files.config), { options } = files;
-    const modules = tensorsByModule(files, { method: "WaveFT", own: { [name]: "any" } });
+    const modules = tensorsByModule(files, { method: "WaveFT", own: { [name]: "unchecked" } });
     return new Map(modules.map(({ path, tensor: tensorOf }) => {
       const spectrum = tensorOf(name);
       if (spectrum.shape.length !== 1 || spectrum.values.length === 0) {
