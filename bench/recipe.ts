@@ -129,7 +129,7 @@ function* perplexityCell(
   } else yield { table, row: row.row, column, unit: "", median: perplexity };
 }
 
-/** A row at the method's own rate: how large it is, and what it comes to. */
+/** A row at the method's own rate: its size and its perplexity. */
 async function* ownRate(opened: Opened, row: RecipeRow, context: BenchContext): AsyncGenerator<Measurement> {
   const lr = rateOf(row);
   const trained = await trainRow(opened, row, lr);

@@ -83,7 +83,7 @@ const table = (head: readonly string[], rows: readonly (readonly string[])[]): s
 /** Methods of linears: those that have none replace parameters alone, which docs/formats.md tells of. */
 export const linearMethods: readonly Method[] = methods.filter((method) => phasesOf(method).length > 0);
 
-/** The tables: what each method computes, and what it costs. */
+/** The tables: each method's formula and its cost. */
 export async function methodTables(listed: readonly Method[] = linearMethods): Promise<string> {
   const found = await examples();
   const told = listed.map((method) => {

@@ -9,7 +9,7 @@ const tanhText = `
   let near = size * (1 + square * (-1.0 / 3 + square * (2.0 / 15 - square * (17.0 / 315))));
   let tanh_size = select((1 - e) / (1 + e), near, size < T(0.1));`;
 
-/** The gradient of `tanh`, by what it gave. */
+/** The gradient of `tanh`, from its output. */
 export const tanhBackward: Kernel<"dy" | "y" | "dx", "count"> = elementwise({
   name: "tanh_backward",
   doc: "dx[i] = dy[i] (1 - y[i] y[i])",

@@ -150,7 +150,7 @@ async function converted(
 }
 
 /**
- * The two files of an SVFT adapter, of which the fused model is the base's merge.
+ * The two files of an SVFT adapter. The fused model is the base with it merged in.
  *
  * @throws ConfigError when a change is not SVFT's with the pattern, when other tensors differ, and when nothing does.
  */

@@ -63,13 +63,15 @@ export function elementwiseCases<B extends string, U extends string>(
   kernel: Kernel<B, U>,
   sizes: ElementwiseSizes<B, U> = {},
 ): KernelCases {
-  const any = anyKernel(kernel);
-  if (!isElementwise(any)) throw new TypeError(`Cannot make cases of ${kernel.name}: it is not elementwise`);
-  const uses = usesOf(any),
+  const plain = anyKernel(kernel);
+  if (!isElementwise(plain)) {
+    throw new TypeError(`Cannot make cases of ${kernel.name}: it is not elementwise`);
+  }
+  const uses = usesOf(plain),
     { cases = usualCounts.map((count) => ({ count })), bench = { count: usualBench } } =
       sizes as ElementwiseSizes<string, string>;
   return {
-    kernel: any,
+    kernel: plain,
     cases: cases.map((one) => caseOf(uses, one)),
     benches: [{ ...caseOf(uses, bench), bytes: bytesOf(uses, bench.count) }],
   };

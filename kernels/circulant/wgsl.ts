@@ -9,7 +9,7 @@ import { longestBlock, mostSlots, tableHead } from "./blocks.ts";
 /** Invocations of a workgroup. */
 export const threads = 256;
 
-/** `body(position)` for the positions of an invocation, written out: what it keeps stays in registers. */
+/** `body(position)` for the positions of an invocation, written out, so that its variables stay in registers. */
 const each = (count: number, body: (at: string, i: number) => string): string =>
   Array.from({ length: count / threads }, (_, i) => body(`local + ${i * threads}u`, i)).join("\n");
 

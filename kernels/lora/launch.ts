@@ -85,21 +85,21 @@ fn main(${workgroupBuiltins}) {
       var i = lane;
       // Eight loads of each at a time, then four: a thread alone would wait for each.
       for (; i + 7 * lanes < uniforms.in; i += 8 * lanes) {
-        let first = vec4f(
+        let near = vec4f(
           values[a + i],
           values[a + i + lanes],
           values[a + i + 2 * lanes],
           values[a + i + 3 * lanes],
         );
-        let second = vec4f(
+        let far = vec4f(
           values[a + i + 4 * lanes],
           values[a + i + 5 * lanes],
           values[a + i + 6 * lanes],
           values[a + i + 7 * lanes],
         );
-        part += first *
+        part += near *
           vec4f(x[x_at + i], x[x_at + i + lanes], x[x_at + i + 2 * lanes], x[x_at + i + 3 * lanes]);
-        part += second * vec4f(
+        part += far * vec4f(
           x[x_at + i + 4 * lanes],
           x[x_at + i + 5 * lanes],
           x[x_at + i + 6 * lanes],

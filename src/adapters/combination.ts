@@ -131,7 +131,7 @@ function sumOf(
  * A part of a combination, to be put on a device.
  *
  * @param shapeOf The shape of the base model's linear at a path.
- * @throws CombinationError where the method has no sums, or the sum's numbers are past what it can hold.
+ * @throws CombinationError where the method has no sums, or the sum's numbers are past float32.
  */
 export async function summed(
   { method, digest, terms }: Group<ReadTerm>,

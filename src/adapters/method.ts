@@ -173,7 +173,7 @@ export interface AdapterModule {
   readonly summary: string;
   /** The linear's shape, where the module's own numbers say it. */
   readonly shape?: LinearShape;
-  /** (out): what it adds to each row beside its product, scaled. */
+  /** (out): added to each row beside the product, scaled. */
   readonly bias?: Float32Array;
   /**
    * Throws RangeError when the module cannot belong to a linear of this shape, ConfigError when its numbers would be past
@@ -271,7 +271,7 @@ export interface Method {
    */
   read(files: AdapterFiles): ReadonlyMap<string, AdapterModule>;
   /**
-   * Reads what it has in the place of the model's own parameters, by their names (LN tuning, LoRA on embeddings).
+   * Reads replacements of the model's own parameters, by their names (LN tuning, LoRA on embeddings).
    *
    * @throws as {@linkcode Method.read}
    */

@@ -106,14 +106,17 @@ export class Classifiers {
     const key = own?.digest ?? "", known = this.find(own?.digest);
     if (known) return known;
     const layers = this.#layersOf(own);
-    const bytes = bytesPerNumber *
-      layers.reduce((sum, { weight, bias }) => sum + weight.data.length + bias.data.length, 0);
+    const labels = layers.at(-1)!.out;
+    const parameters = layers.reduce(
+      (sum, { weight, bias }) => sum + weight.data.length + bias.data.length,
+      0,
+    );
+    const bytes = bytesPerNumber * (parameters + this.options.maxOutputs * labels);
     for (const [other, resident] of this.#residents) {
       if (this.#bytes + bytes <= this.options.maxBytes) break;
       if (!taken.has(other)) this.#release(resident);
     }
     if (this.#bytes + bytes > this.options.maxBytes && taken.size > 0) return undefined;
-    const labels = layers.at(-1)!.out;
     const made: Resident = {
       key,
       labels,

@@ -90,15 +90,19 @@ const textBytes = 24;
 /** Encodes sequences for one target; the memory of results, and of their text, is counted. */
 async function encoded(
   sequences: readonly Sequence[],
-  { target: { model: { encoder }, adapter }, output, options: { serving, hold, signal } }: {
+  { target: { model: { encoder }, adapter }, output, labels = 0, options: { serving, hold, signal } }: {
     readonly target: Target;
     readonly output: EncoderOutput;
+    /** Of the classifier, for logits. */
+    readonly labels?: number;
     readonly options: EncodingOptions;
   },
 ): Promise<HostTensor[]> {
-  const rows = sequences.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0);
-  const numbers = output === "hidden" ? rows * encoder.hiddenSize : sequences.length * encoder.hiddenSize;
-  if (output !== "logits" && 4 * numbers > serving.limits.maxTensorBytes) {
+  const rows = output === "hidden"
+    ? sequences.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0)
+    : sequences.length;
+  const numbers = rows * (output === "logits" ? labels : encoder.hiddenSize);
+  if (4 * numbers > serving.limits.maxTensorBytes) {
     throw refusal(
       "input",
       `its answer has ${4 * numbers} bytes, at most ${serving.limits.maxTensorBytes} are given`,
@@ -185,8 +189,8 @@ async function classifierOf({ model: { encoder }, adapter, name }: Target) {
 export const classify: EncodingRoute = async (raw, options) => {
   const body = checkBody(raw, { schema: classifyBody, unsupported });
   const { target, sequences } = await inputOf(body, options);
-  const { labelOf, activate } = await classifierOf(target);
-  const found = await encoded(sequences, { target, output: "logits", options });
+  const { count, labelOf, activate } = await classifierOf(target);
+  const found = await encoded(sequences, { target, output: "logits", labels: count, options });
   const data = found.map((logits, index) => {
     const probs = activate(logits, body.use_activation);
     return { index, label: labelOf(probs.indexOf(Math.max(...probs))), probs, num_classes: probs.length };
@@ -201,8 +205,8 @@ export const pooling: EncodingRoute = async (raw, options) => {
   const written = body.encoding_format === "base64" ? base64Of : listOf;
   const item = (index: number, data: unknown) => ({ index, object: "pooling", data });
   if (body.task === "classify") {
-    const { activate } = await classifierOf(target);
-    const found = await encoded(sequences, { target, output: "logits", options });
+    const { count, activate } = await classifierOf(target);
+    const found = await encoded(sequences, { target, output: "logits", labels: count, options });
     const data = found.map((logits, i) => item(i, activate(logits, body.use_activation)));
     return answer("pool", { target, sequences, data });
   }
@@ -249,7 +253,8 @@ export const score: EncodingRoute = async (raw, options) => {
       await add([second], "text_2");
     }
   }
-  const found = await encoded(sequences, { target, output: count === 1 ? "logits" : "embedding", options });
+  const output = count === 1 ? "logits" : "embedding";
+  const found = await encoded(sequences, { target, output, labels: count, options });
   const { activate } = count === 1 ? await classifierOf(target) : { activate: undefined };
   const data = pairs.map((_, index) => ({
     index,

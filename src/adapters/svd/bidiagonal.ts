@@ -32,7 +32,7 @@ function reflection(x: Float64Array): number {
   let squares = 0;
   for (const value of x) squares += (value / most) * (value / most);
   const norm = Math.sqrt(squares), sign = x[0] < 0 ? -1 : 1;
-  // x / (norm most) + sign e_0 has the squared length 2 (1 + |x_0|), of which w has 2.
+  // x / (norm most) + sign e_0 has the squared length 2 (1 + |x_0|); w has 2.
   const first = Math.abs(x[0]) / most / norm, factor = 1 / Math.sqrt(1 + first);
   for (let i = 0; i < x.length; i++) x[i] = x[i] / most / norm * factor;
   x[0] += sign * factor;
