@@ -224,3 +224,14 @@ test("an encoder's routes refuse what they cannot follow, by the field", async (
   });
   assert.equal(cut.usage.prompt_tokens, 128);
 });
+
+test("an answer of more bytes than one may have is refused before anything is encoded: logits, too", async () => {
+  const app = await appOf("roberta", { limits: { maxTensorBytes: 64 } });
+  const input = Array.from({ length: 16 }, () => [0, 5, 2]);
+  for (const path of ["/v1/embeddings", "/pooling", "/classify"]) {
+    const { status, body } = await post(app, path, { model: "org/base", input });
+    assert.equal(status, 400, path);
+    assert.match(body.error.message, /its answer has \d+ bytes, at most 64 are given/, path);
+  }
+  await ask(app, "/classify", { model: "org/base", input: [input[0]] });
+});
