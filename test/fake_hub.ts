@@ -19,6 +19,8 @@ export interface Faults {
   wrongBytes?: boolean;
   /** Sends this in place of the list of files. */
   listing?: unknown;
+  /** Takes requests, and says nothing. */
+  silent?: boolean;
   /** Begins a file, and sends nothing more. */
   stall?: boolean;
 }
@@ -94,6 +96,7 @@ export async function fakeHub(
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url!, "http://hub").pathname);
     asked.push(`${path} ${request.headers.range ?? ""}`.trim());
+    if (faults.silent) return;
     const { status } = faults;
     if (status && status.times > 0) {
       status.times--;

@@ -189,6 +189,17 @@ test("a connection that brings nothing is given up", () =>
     await assert.rejects(folder.open("model.safetensors"), /cannot be reached/);
   }));
 
+test("a hub that says nothing counts as unreachable: the cache serves", () =>
+  inSetting(async ({ hub, open }) => {
+    await open();
+    hub.faults.silent = true;
+    const lines: string[] = [];
+    const folder = await open({ stallMs: 20, log: (line) => lines.push(line) });
+    assert.equal(await folder.readText("config.json"), '{"a": 1}');
+    assert.match(lines.join(), /cannot be reached.*; the cached files are used/);
+    await assert.rejects(open({ stallMs: 20, revision: "v1" }), /cannot be reached/);
+  }));
+
 test("a hub that is busy is asked again for a file", () =>
   inSetting(async ({ hub, open }) => {
     const folder = await open();

@@ -239,7 +239,7 @@ export async function openHubFolder(
     throw new ConfigError(`${what}: it is not in the cache, and HF_HUB_OFFLINE forbids to ask for it`);
   }
   try {
-    const snapshot = await snapshotOf(hub, name);
+    const snapshot = await snapshotOf(hub, name, options.stallMs);
     const folder = await new Repository({ name, hub, place, snapshot, options }).folder();
     // Written last: without the network a revision counts that has all its small files.
     const ref = join(place.refs, name.revision);

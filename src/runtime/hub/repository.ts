@@ -108,9 +108,12 @@ function fileOf(entry: {
  *
  * @throws HubUnreachableError when it cannot answer now; ConfigError when there is no such repository or revision.
  */
-export async function snapshotOf(hub: Hub, name: HubName): Promise<Snapshot> {
+export async function snapshotOf(hub: Hub, name: HubName, stallMs = 60_000): Promise<Snapshot> {
   const { listFiles, modelInfo } = await import("@huggingface/hub");
-  const { endpoint: hubUrl, token: accessToken, fetch } = hub;
+  const { endpoint: hubUrl, token: accessToken } = hub;
+  // A hub that takes a request and says nothing counts as one that does not answer.
+  const fetch: Hub["fetch"] = (input, init) =>
+    hub.fetch(input, { ...init, signal: AbortSignal.timeout(stallMs) });
   const { repo, revision } = name;
   try {
     const { sha: commit } = await modelInfo({
