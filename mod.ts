@@ -166,7 +166,7 @@ export type {
 export { lnTuning } from "./src/adapters/methods/ln_tuning.ts";
 export { trainableTokens } from "./src/adapters/methods/trainable_tokens.ts";
 export type { BaseOf } from "./src/adapters/ready.ts";
-export type { AdapterCard, AdapterService } from "./src/adapters/service.ts";
+export type { AdapterCard, AdapterService, AdapterStats, ResidentAdapter } from "./src/adapters/service.ts";
 export { combineAdapters, type Combined, type CombineOptions, type WeightedAdapter } from "./src/combine.ts";
 export { cpuDevice, type CpuDeviceOptions } from "./src/device/cpu.ts";
 export {
@@ -197,8 +197,10 @@ export {
 export type { MergingMode } from "./src/engine/merging.ts";
 export type {
   Engine,
+  EngineStats,
   GenerateEvent,
   GenerateRequest,
+  Owner,
   Sampling,
   TokenLogprobs,
 } from "./src/engine/generate.ts";

@@ -53,6 +53,7 @@ export function withFallback(
     engine: {
       maxModelLen: first.engine.maxModelLen,
       vocabSize: first.engine.vocabSize,
+      stats: first.engine.stats && (() => current.engine.stats!()),
       async *generate(request) {
         const served = current;
         let begun = false;
@@ -75,6 +76,10 @@ export function withFallback(
       modules: (id) => call((adapters) => adapters.modules(id)),
       apply: (id, module, input) => call((adapters) => adapters.apply(id, module, input)),
       delta: (id, module, shape) => call((adapters) => adapters.delta(id, module, shape)),
+      stats: first.registry.stats && (() => current.registry.stats!()),
+      preload: first.registry.preload && ((id) => call((adapters) => adapters.preload!(id))),
+      unload: first.registry.unload && ((id) => call((adapters) => adapters.unload!(id))),
+      pin: first.registry.pin && ((id, pinned) => call((adapters) => adapters.pin!(id, pinned))),
     },
   };
 }

@@ -182,7 +182,7 @@ test("Runner.trace refuses before the first step", async () => {
 
 /** A sequence that waits, with an adapter or without. */
 const waitingFor = (adapter?: string): Sequence =>
-  ({ request: { adapter }, passed: 0, lane: -1 }) as unknown as Sequence;
+  ({ request: { adapter, promptTokenIds: [1] }, mostNew: 1, passed: 0, lane: -1 }) as unknown as Sequence;
 
 /** A queue whose adapters' readings end when they are told to. */
 function queueOf(most = 100) {
@@ -219,6 +219,8 @@ function queueOf(most = 100) {
   return { waiting, readings, failed, wakes: () => wakes };
 }
 
+const idle = { sequences: [], total: 64 };
+
 test("Waiting takes as many as it may hold, and admits in order those that need no adapter", () => {
   const { waiting } = queueOf(3);
   const sequences = [1, 2, 3].map(() => waitingFor());
@@ -228,8 +230,8 @@ test("Waiting takes as many as it may hold, and admits in order those that need 
     assert.equal(error.message, "Cannot queue another sequence: 3 are waiting already");
     return true;
   });
-  assert.deepEqual(waiting.admit(0, { holding: false }), []);
-  assert.deepEqual(waiting.admit(2, { holding: false }), sequences.slice(0, 2));
+  assert.deepEqual(waiting.admit(0, idle), []);
+  assert.deepEqual(waiting.admit(2, idle), sequences.slice(0, 2));
   assert.equal(waiting.length, 1);
   waiting.remove(sequences[0]);
   waiting.remove(sequences[2]);
@@ -240,19 +242,19 @@ test("Waiting reads the adapters of the first sixteen ahead, each once, also whi
   const { waiting, readings, wakes } = queueOf();
   const sequences = Array.from({ length: 40 }, (_, i) => waitingFor(`${i}`));
   for (const one of sequences) waiting.push(one);
-  assert.deepEqual(waiting.admit(40, { holding: false }), [], "none is looked up yet");
+  assert.deepEqual(waiting.admit(40, idle), [], "none is looked up yet");
   await turns(2);
   assert.equal(wakes(), 40);
-  for (const lanes of [0, 0, 40]) waiting.admit(lanes, { holding: false });
+  for (const lanes of [0, 0, 40]) waiting.admit(lanes, idle);
   assert.deepEqual(readings.map(({ id }) => Number(id)), Array.from({ length: 16 }, (_, i) => i));
   readings[3].end();
   readings[20 - 16].end();
   await turns(2);
   assert.equal(wakes(), 42);
-  assert.deepEqual(waiting.admit(1, { holding: false }), [sequences[3]]);
-  assert.deepEqual(waiting.admit(9, { holding: false }), [sequences[4]]);
+  assert.deepEqual(waiting.admit(1, idle), [sequences[3]]);
+  assert.deepEqual(waiting.admit(9, idle), [sequences[4]]);
   // Two more are among the first sixteen now.
-  waiting.admit(0, { holding: false });
+  waiting.admit(0, idle);
   assert.deepEqual(readings.slice(16).map(({ id }) => id), ["16", "17"]);
 });
 
@@ -262,11 +264,11 @@ test("Waiting fails a sequence whose adapter is not found or cannot be read, and
   for (const one of [none, broken, good]) waiting.push(one);
   await turns(2);
   assert.deepEqual(failed.map(String), ["Error: no such adapter"]);
-  waiting.admit(3, { holding: false });
+  waiting.admit(3, idle);
   for (const { id, end } of readings) end(id === "broken" ? new Error("broken file") : undefined);
   await turns(2);
   assert.deepEqual(failed.map(String), ["Error: no such adapter", "Error: broken file"]);
-  assert.deepEqual(waiting.admit(3, { holding: false }), [good]);
+  assert.deepEqual(waiting.admit(3, idle), [good]);
   assert.equal(good.lease?.id, "good");
   assert.equal(waiting.length, 0);
 });

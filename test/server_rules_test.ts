@@ -328,7 +328,7 @@ test("createApp() takes origins that are whole, null and *, and hosts with a por
   }
   const answered = await allow({ cors: ["https://a.example"] })
     .request("/health", { headers: { origin: "https://a.example" } });
-  assert.equal(answered.headers.get("access-control-expose-headers"), "retry-after");
+  assert.equal(answered.headers.get("access-control-expose-headers"), "retry-after,x-request-id");
   const hosts = allow({ allowedHosts: ["a.example", "b.example:80"] });
   const status = async (host: string) => (await hosts.request("/v1/models", { headers: { host } })).status;
   assert.deepEqual(
@@ -369,6 +369,8 @@ test("limitsOf() takes each default, and refuses what is no number", () => {
     tensorQueue: 16,
     bodySeconds: 30,
     minBodyBytesPerSecond: 65536,
+    requestSeconds: 600,
+    maxHeaderBytes: 65536,
     readerSeconds: 60,
   });
   assert.equal(limitsOf({ tensorQueue: 0 }).tensorQueue, 0);

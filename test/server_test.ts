@@ -120,14 +120,14 @@ const kjvCard = {
   created: 1700000001,
   root: "kjv",
   parent: "org/demo",
-  adapter: { peft_type: "FOURIERFT", size_bytes: 8000, digest: "ab12", resident: true },
+  adapter: { peft_type: "FOURIERFT", size_bytes: 8000, digest: "ab12", resident: true, pinned: false },
 };
 const loraCard = {
   ...kjvCard,
   id: "lora-kjv",
   created: 1700000002,
   root: "lora-kjv",
-  adapter: { peft_type: "LORA", size_bytes: 90000, digest: null, resident: false },
+  adapter: { peft_type: "LORA", size_bytes: 90000, digest: null, resident: false, pinned: false },
 };
 
 test("GET /v1/models lists the base and every adapter", async () => {
@@ -686,7 +686,7 @@ test("createApp() logs a failure of its own and does not tell about it", async (
     code: null,
   });
   assert.equal(logged.length, 1);
-  assert.match(logged[0], /^POST \/v1\/completions failed with 500: .*secret/);
+  assert.match(logged[0], /^POST \/v1\/completions failed with 500, request [-\w]+: .*secret/);
 });
 
 test("createApp() ends the other sequences when one fails on its way", async () => {

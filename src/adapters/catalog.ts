@@ -54,6 +54,8 @@ export class Catalog {
   #listing: Promise<readonly Listed[]> | undefined;
   #looking: Promise<void> | undefined;
   #lastLook = { tookMs: 0, endedMs: -Infinity };
+  /** Adapters that were read and checked, and how long that took together. */
+  readonly loaded = { count: 0, seconds: 0 };
 
   constructor(private readonly store: AdapterStore, private readonly options: CatalogOptions) {}
 
@@ -87,7 +89,10 @@ export class Catalog {
     const { load, check } = this.options;
     return new Entry(version, modifiedUnixSeconds, {
       read: async () => {
+        const beganMs = performance.now();
         const [read] = await Promise.allSettled([loadAdapter(folder, load).then(check)]);
+        this.loaded.count++;
+        this.loaded.seconds += (performance.now() - beganMs) / 1000;
         // What was read while files were replaced may be neither the old adapter nor the new one.
         const now = await this.entry(id);
         if (now.version !== version) return await now.adapter();

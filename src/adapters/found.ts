@@ -35,8 +35,16 @@ export class FoundAdapter implements Found {
   /** The bank that had no room. */
   #full: FullBank | undefined;
 
-  /** @param id The adapter's name. */
-  constructor(readonly id: string, private readonly entry: Entry, private readonly residents: Residents) {}
+  /**
+   * @param id The adapter's name.
+   * @param watcher.onHold Called whenever it is held, with the digest of its files.
+   */
+  constructor(
+    readonly id: string,
+    private readonly entry: Entry,
+    private readonly residents: Residents,
+    private readonly watcher: { readonly onHold?: (digest: string) => void } = {},
+  ) {}
 
   get #digest(): string | undefined {
     // Read again, the files may be other ones than those that were described.
@@ -65,6 +73,12 @@ export class FoundAdapter implements Found {
    * @throws ConfigError where no base model is loaded; RangeError when it is too large for the device even alone.
    */
   hold(full?: Set<FullBank>): Lease | "unread" | "full" {
+    const held = this.#hold(full);
+    if (typeof held === "object") this.watcher.onHold?.(held.digest);
+    return held;
+  }
+
+  #hold(full?: Set<FullBank>): Lease | "unread" | "full" {
     const digest = this.#digest;
     const held = digest === undefined ? undefined : this.residents.hold(this.id, digest);
     if (held) return held;

@@ -26,7 +26,7 @@ import type { Parameter } from "./parameters.ts";
 import type { LoadedAdapter, LoadOptions } from "./peft.ts";
 import { type BaseOf, madeReady } from "./ready.ts";
 import { type Holding, type Lease, type Placeable, Residents } from "./residents.ts";
-import type { AdapterCard, AdapterService } from "./service.ts";
+import type { AdapterCard, AdapterService, AdapterStats } from "./service.ts";
 import type { AdapterStore } from "./store.ts";
 
 export type { AdapterTerm } from "./combination.ts";
@@ -52,6 +52,8 @@ export interface RegistryOptions extends LoadOptions {
    * Bytes of whole embeddings and heads of adapters on the device at most: 1 GiB by default on a GPU, 256 MiB on a CPU.
    */
   readonly tableBytes?: number;
+  /** Names of adapters that stay on the device; shared where a model is opened again. */
+  readonly pins?: Set<string>;
   readonly log?: (line: string) => void;
 }
 
@@ -80,6 +82,8 @@ export class AdapterRegistry implements AdapterService {
   readonly #isOthers: (parameter: string) => boolean;
   /** Sums of adapters that are made now, by their digests. */
   readonly #sums = new Map<string, Promise<Placeable>>();
+  readonly #pins: Set<string>;
+  readonly #capacity: number;
 
   constructor(private readonly device: Device, store: AdapterStore, options: RegistryOptions = {}) {
     const { linears = [], base = () => undefined, capacity = 256, log, copyFault, ...rest } = options;
@@ -87,9 +91,12 @@ export class AdapterRegistry implements AdapterService {
       parameters = [],
       tableBytes = defaultTableBytes[device.kind],
       isOthers = () => false,
+      pins = new Set<string>(),
       ...load
     } = rest;
     this.#isOthers = isOthers;
+    this.#pins = pins;
+    this.#capacity = capacity;
     const { methods = everyMethod } = load;
     this.#ownBase = { parameters, read: readOnce(async (t) => widen(await device.read(t), t.dtype)) };
     this.#linears = new Map(linears.map(({ path, shape }) => [path, shape]));
@@ -183,7 +190,44 @@ export class AdapterRegistry implements AdapterService {
   }
 
   async #findOne(id: string): Promise<FoundAdapter> {
-    return new FoundAdapter(normalName(id), await this.#catalog.entry(id), this.#residents);
+    const name = normalName(id);
+    return new FoundAdapter(name, await this.#catalog.entry(id), this.#residents, {
+      onHold: (digest) => {
+        if (this.#pins.has(name)) this.#residents.pin(name, digest);
+      },
+    });
+  }
+
+  stats(): AdapterStats {
+    const { count, seconds } = this.#catalog.loaded;
+    return { ...this.#residents.stats, capacity: this.#capacity, loads: count, loadSeconds: seconds };
+  }
+
+  async preload(id: string): Promise<void> {
+    (await this.acquire(id)).release();
+  }
+
+  async unload(id: string): Promise<void> {
+    const digest = (await this.#catalog.entry(id)).known?.digest;
+    if (digest !== undefined) this.#residents.unload(digest);
+  }
+
+  async pin(id: string, pinned: boolean): Promise<void> {
+    const name = normalName(id);
+    if (!pinned) {
+      this.#pins.delete(name);
+      this.#residents.unpin(name);
+      return;
+    }
+    await this.#catalog.entry(id);
+    const had = this.#pins.has(name);
+    this.#pins.add(name);
+    try {
+      await this.preload(id);
+    } catch (error) {
+      if (!had) await this.pin(id, false);
+      throw error;
+    }
   }
 
   /**
@@ -215,6 +259,7 @@ export class AdapterRegistry implements AdapterService {
       sizeBytes,
       digest,
       resident: digest !== undefined && this.#residents.has(digest),
+      ...(this.#pins.has(id) ? { pinned: true } : {}),
       createdUnixSeconds: entry.createdUnixSeconds,
     };
   }

@@ -11,6 +11,7 @@ import { OwnBank } from "./own_bank.ts";
 import type { Parameter } from "./parameters.ts";
 import { checkedMethods } from "./method_list.ts";
 import type { LoadedAdapter } from "./peft.ts";
+import type { AdapterStats, ResidentAdapter } from "./service.ts";
 
 /** What is held on the device for a user: its slots stay its own until `release`. */
 export interface Holding {
@@ -36,6 +37,10 @@ export type Placeable = Pick<LoadedAdapter, "method" | "modules" | "own" | "dige
 export type FullBank = Bank | OwnBank;
 
 interface Resident extends Placed {
+  /** The name it was put there by. */
+  readonly id: string;
+  /** Whether it leaves as soon as nobody holds it. */
+  leaving?: boolean;
   /** Itself alone; one list for all who hold it. */
   readonly placed: readonly Placed[];
   readonly own?: number;
@@ -50,6 +55,9 @@ export class Residents {
   /** Own parameters of adapters of any method; absent where no base model has parameters. */
   readonly own: OwnBank | undefined;
   #releases = 0;
+  /** Digests that stay, by the name that is pinned. */
+  readonly #pinned = new Map<string, string>();
+  readonly #counts = { hits: 0, misses: 0, evictions: { capacity: 0, unload: 0 } };
 
   constructor(
     device: Device,
@@ -85,6 +93,34 @@ export class Residents {
     return this.#residents.has(digest);
   }
 
+  /** What is there, and how often it was when it was needed. */
+  get stats(): Pick<AdapterStats, "resident" | "hits" | "misses" | "evictions"> {
+    const pinned = new Set(this.#pinned.values());
+    const resident = [...this.#residents].map(([digest, { id, users }]): ResidentAdapter => ({
+      id,
+      level: pinned.has(digest) ? "pinned" : users > 0 ? "in_use" : "cached",
+    }));
+    return { resident, ...this.#counts, evictions: { ...this.#counts.evictions } };
+  }
+
+  /** Keeps the adapter of that digest for a pinned name, in place of the one that the name had before. */
+  pin(name: string, digest: string): void {
+    this.#pinned.set(name, digest);
+  }
+
+  /** A name that is pinned no more. */
+  unpin(name: string): void {
+    this.#pinned.delete(name);
+  }
+
+  /** Takes an adapter off the device, once nobody holds it. */
+  unload(digest: string): void {
+    const resident = this.#residents.get(digest);
+    if (!resident) return;
+    if (resident.users === 0) this.#remove(digest, resident, "unload");
+    else resident.leaving = true;
+  }
+
   /**
    * The bank of an adapter.
    *
@@ -98,8 +134,15 @@ export class Residents {
 
   /** Holds an adapter that is there; undefined when it is not. */
   hold(id: string, digest: string): Lease | undefined {
+    const held = this.#hold(id, digest);
+    if (held) this.#counts.hits++;
+    return held;
+  }
+
+  #hold(id: string, digest: string): Lease | undefined {
     const resident = this.#residents.get(digest);
     if (!resident) return undefined;
+    resident.leaving = false;
     this.#residents.delete(digest);
     this.#residents.set(digest, resident);
     resident.users++;
@@ -115,7 +158,11 @@ export class Residents {
       release: () => {
         if (!held) return;
         held = false;
-        if (--resident.users === 0) this.#releases++;
+        if (--resident.users > 0) return;
+        this.#releases++;
+        if (resident.leaving && this.#residents.get(digest) === resident) {
+          this.#remove(digest, resident, "unload");
+        }
       },
     };
   }
@@ -144,8 +191,9 @@ export class Residents {
       bank.unload(slot);
       return { full: this.own! };
     }
-    this.#residents.set(adapter.digest, { bank, slot, placed: [{ bank, slot }], own, users: 0 });
-    return this.hold(id, adapter.digest)!;
+    this.#residents.set(adapter.digest, { id, bank, slot, placed: [{ bank, slot }], own, users: 0 });
+    this.#counts.misses++;
+    return this.#hold(id, adapter.digest)!;
   }
 
   /** A slot, once others have made room; undefined where none can. */
@@ -166,15 +214,21 @@ export class Residents {
     return `Cannot load ${what}: ${using} take all slots or all the room`;
   }
 
-  /** Takes the least recently used adapter that nobody holds off the device; false when all are held. */
+  /** Takes the least recently used adapter that nobody holds or pins off the device; false when there is none. */
   #evict(fits: (resident: Resident) => boolean): boolean {
+    const pinned = new Set(this.#pinned.values());
     for (const [digest, resident] of this.#residents) {
-      if (!fits(resident) || resident.users > 0) continue;
-      this.#residents.delete(digest);
-      resident.bank.unload(resident.slot);
-      if (resident.own !== undefined) this.own!.unload(resident.own);
+      if (!fits(resident) || resident.users > 0 || pinned.has(digest)) continue;
+      this.#remove(digest, resident, "capacity");
       return true;
     }
     return false;
+  }
+
+  #remove(digest: string, resident: Resident, reason: "capacity" | "unload"): void {
+    this.#residents.delete(digest);
+    resident.bank.unload(resident.slot);
+    if (resident.own !== undefined) this.own!.unload(resident.own);
+    this.#counts.evictions[reason]++;
   }
 }

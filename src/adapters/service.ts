@@ -18,8 +18,31 @@ export interface AdapterCard {
   readonly digest?: string;
   /** Whether it is on the device now. */
   readonly resident: boolean;
+  /** Whether it stays there though others need the room. */
+  readonly pinned?: boolean;
   /** Unix seconds of the weights' file. */
   readonly createdUnixSeconds: number;
+}
+
+/** An adapter on the device: kept for good, held by a sequence, or there until others need the room. */
+export interface ResidentAdapter {
+  readonly id: string;
+  readonly level: "pinned" | "in_use" | "cached";
+}
+
+/** What adapters did since the start, in counts. */
+export interface AdapterStats {
+  /** Adapters of one method that may be on the device at once. */
+  readonly capacity: number;
+  readonly resident: readonly ResidentAdapter[];
+  /** Adapters that were on the device when they were needed, and those that were not. */
+  readonly hits: number;
+  readonly misses: number;
+  /** Adapters taken off the device, by the reason: `capacity`, `unload`. */
+  readonly evictions: Readonly<Record<string, number>>;
+  /** Adapters whose files were read and checked, and the time it took together. */
+  readonly loads: number;
+  readonly loadSeconds: number;
 }
 
 /** Adapters by id, and their arithmetic on one linear layer without a model's forward. */
@@ -43,6 +66,18 @@ export interface AdapterService {
     module: string,
     input: { readonly x: HostTensor; readonly y?: HostTensor; readonly shape?: LinearShape },
   ): Promise<HostTensor>;
+  /** What there is to count; absent where nothing counts. */
+  stats?(): AdapterStats;
+  /**
+   * Puts an adapter on the device, if there is room. Absent where there is no device to put it on.
+   *
+   * @throws NotFoundError; ConfigError for broken files; OverloadedError when all room is in use.
+   */
+  preload?(id: string): Promise<void>;
+  /** Takes an adapter off the device, once nobody uses it; harmless where it is not there. */
+  unload?(id: string): Promise<void>;
+  /** Whether an adapter is to stay on the device; as {@linkcode AdapterService.preload} where it is. */
+  pin?(id: string, pinned: boolean): Promise<void>;
   /** dW (out, in), float32. */
   delta(id: string, module: string, shape?: LinearShape): Promise<HostTensor>;
 }

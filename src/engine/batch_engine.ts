@@ -11,7 +11,7 @@ import type { AdapterRegistry } from "../adapters/registry.ts";
 import type { Device, Trace } from "../device/device.ts";
 import type { Model } from "../models/model.ts";
 import { breathe } from "../breathe.ts";
-import type { Engine, GenerateEvent, GenerateRequest } from "./generate.ts";
+import type { Engine, EngineStats, GenerateEvent, GenerateRequest } from "./generate.ts";
 import { Landing } from "./landing.ts";
 import { sizesOf } from "./lanes.ts";
 import { randomSeed, uniforms } from "./random.ts";
@@ -54,6 +54,14 @@ interface Flight {
   readonly sampled: Promise<Uint32Array>;
 }
 
+/** The adapters that sequences name, each once. */
+function adaptersOf(sequences: readonly Sequence[]): readonly string[] {
+  const asked = sequences.flatMap(({ request: { adapter = [] } }) =>
+    typeof adapter === "string" ? [adapter] : adapter.map(({ id }) => id)
+  );
+  return [...new Set(asked)];
+}
+
 /** See the module's documentation. */
 export class BatchEngine implements Engine {
   readonly maxModelLen: number;
@@ -64,6 +72,7 @@ export class BatchEngine implements Engine {
   readonly #landing: Landing;
   readonly #freeLanes: number[];
   readonly #room: Room;
+  readonly #maxSequences: number;
   readonly #capacity: Capacity;
   /** While sequences run. */
   #looping: Promise<void> | undefined;
@@ -77,6 +86,7 @@ export class BatchEngine implements Engine {
     const { maxSequences, cacheRows, ...room } = sizesOf(device, model, deps.options);
     this.maxModelLen = model.maxModelLen;
     this.vocabSize = model.config.vocabSize;
+    this.#maxSequences = maxSequences;
     this.#capacity = { maxModelLen: this.maxModelLen, vocabSize: this.vocabSize, eosTokenIds };
     this.#room = { ...room, rerunBeyond: model.config.rerunBeyond };
     this.#freeLanes = Array.from({ length: maxSequences }, (_, i) => maxSequences - 1 - i);
@@ -105,6 +115,19 @@ export class BatchEngine implements Engine {
   get load(): { readonly running: number; readonly waiting: number } {
     const running = this.#running.filter(({ finished }) => !finished);
     return { running: running.length, waiting: this.#waiting.length };
+  }
+
+  stats(): EngineStats {
+    const running = this.#running.filter(({ finished }) => !finished);
+    const cached = running.reduce((sum, { cached }) => sum + cached, 0);
+    return {
+      running: running.length,
+      waiting: this.#waiting.length,
+      maxSequences: this.#maxSequences,
+      cacheUsage: cached / (this.#maxSequences * this.maxModelLen),
+      runningAdapters: adaptersOf(running),
+      waitingAdapters: adaptersOf(this.#waiting.sequences),
+    };
   }
 
   /**
@@ -226,8 +249,8 @@ export class BatchEngine implements Engine {
 
   #admit(): void {
     if (this.#waiting.length === 0) return;
-    const holding = this.#running.some(({ lease }) => lease);
-    for (const sequence of this.#waiting.admit(this.#freeLanes.length, { holding })) {
+    const running = { sequences: this.#running, total: this.#maxSequences };
+    for (const sequence of this.#waiting.admit(this.#freeLanes.length, running)) {
       sequence.lane = this.#freeLanes.pop()!;
       this.#running.push(sequence);
     }

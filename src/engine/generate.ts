@@ -38,6 +38,8 @@ export interface GenerateRequest {
    * logits as they are. At most `maxTokens`; default 0.
    */
   readonly minTokens?: number;
+  /** Its owner, where several share the engine: those who wait then take turns by their weights. */
+  readonly owner?: Owner;
   /** Aborting ends the sequence; the iteration throws the signal's reason. */
   readonly signal?: AbortSignal;
 }
@@ -64,6 +66,28 @@ export type GenerateEvent =
     readonly stopToken?: { readonly tokenId: number; readonly logprobs?: TokenLogprobs };
   };
 
+/** Whose a sequence is, where several share an engine. */
+export interface Owner {
+  /** Equal for all sequences of one owner. */
+  readonly id: string;
+  /** The owner's part of the device beside other owners that wait; above 0. */
+  readonly weight: number;
+}
+
+/** What an engine does now. */
+export interface EngineStats {
+  /** Sequences running and waiting. */
+  readonly running: number;
+  readonly waiting: number;
+  /** Sequences that may run at once. */
+  readonly maxSequences: number;
+  /** Used part of the cache of keys and values, 0 to 1. */
+  readonly cacheUsage: number;
+  /** Ids of adapters, each once; those of a sum are named one by one. */
+  readonly runningAdapters: readonly string[];
+  readonly waitingAdapters: readonly string[];
+}
+
 /** Turns requests into tokens, many at a time. */
 export interface Engine {
   /** Prompt and new tokens together at most. */
@@ -80,4 +104,6 @@ export interface Engine {
    * @throws OverloadedError when the queue is full. DeviceError when the device is lost.
    */
   generate(request: GenerateRequest): AsyncIterable<GenerateEvent>;
+  /** What it does now; absent where nothing counts. */
+  stats?(): EngineStats;
 }

@@ -9,6 +9,7 @@
  */
 import type { AdapterTerm, Found, FullBank } from "../adapters/registry.ts";
 import { OverloadedError } from "../errors.ts";
+import { FairQueue, mayTake } from "./fair_queue.ts";
 import type { Sequence } from "./schedule.ts";
 
 /** First waiting sequences whose adapters are read ahead, and readings under way at most. */
@@ -39,17 +40,44 @@ interface Round {
   readonly full: Set<FullBank>;
   /** Whether one that is blocked was passed so often that no adapter behind it may go on. */
   closed: boolean;
+  /** Lanes at first. */
+  readonly lanes: number;
+  /** Lanes of all sequences, free or not. */
+  readonly total: number;
+  /** Lanes that owners have, with those of this round. */
+  readonly taken: Map<string, number>;
+  /** Owners who may take no lane now, and whose first sequences were looked at. */
+  readonly passed: Set<string>;
+}
+
+/** What runs when the queue is looked at. */
+export interface Running {
+  readonly sequences: readonly Sequence[];
+  /** Lanes of all sequences, free or not. */
+  readonly total: number;
+}
+
+function count(counts: Map<string, number>, id: string): void {
+  counts.set(id, (counts.get(id) ?? 0) + 1);
 }
 
 /** See the module's documentation. */
 export class Waiting {
-  readonly #sequences: Sequence[] = [];
+  readonly #queue = new FairQueue<Sequence>({
+    ownerOf: ({ request }) => request.owner,
+    costOf: ({ request, mostNew }) => request.promptTokenIds.length + mostNew,
+  });
   #reading = 0;
 
   constructor(private readonly deps: WaitingDeps) {}
 
   get length(): number {
-    return this.#sequences.length;
+    return this.#queue.length;
+  }
+
+  /** Those that wait. */
+  get sequences(): readonly Sequence[] {
+    return this.#queue.items;
   }
 
   /**
@@ -58,11 +86,11 @@ export class Waiting {
    * @throws OverloadedError when the queue is full.
    */
   push(sequence: Sequence): void {
-    const { length } = this.#sequences;
+    const { length } = this.#queue;
     if (length >= this.deps.most) {
       throw new OverloadedError(`Cannot queue another sequence: ${length} are waiting already`);
     }
-    this.#sequences.push(sequence);
+    this.#queue.push(sequence);
     const { adapter } = sequence.request;
     if (adapter === undefined) return;
     void this.#preparing(sequence, async () => {
@@ -72,31 +100,56 @@ export class Waiting {
 
   /** Takes a sequence out, if it waits. */
   remove(sequence: Sequence): void {
-    const at = this.#sequences.indexOf(sequence);
-    if (at >= 0) this.#sequences.splice(at, 1);
+    this.#queue.remove(sequence);
     sequence.found = undefined;
   }
 
   /** Takes up to `lanes` sequences that can run out of the queue, each with its adapter held. */
-  admit(lanes: number, { holding }: { readonly holding: boolean }): readonly Sequence[] {
-    const round: Round = { holding, admitted: [], blocked: [], full: new Set(), closed: false };
+  admit(lanes: number, { sequences, total }: Running): readonly Sequence[] {
+    const taken = new Map<string, number>();
+    for (const { request: { owner } } of sequences) if (owner) count(taken, owner.id);
+    const holding = sequences.some(({ lease }) => lease);
+    const round: Round = {
+      holding,
+      admitted: [],
+      blocked: [],
+      full: new Set(),
+      closed: false,
+      lanes,
+      total,
+      taken,
+      passed: new Set(),
+    };
+    let place = 0;
     // Failing one takes it out of the queue.
-    for (const [place, sequence] of [...this.#sequences].entries()) {
+    for (const sequence of this.#queue.inOrder(round.passed)) {
       if (round.admitted.length >= lanes && place >= readAhead) break;
-      this.#consider(sequence, { place, lanes, round });
+      this.#consider(sequence, { place: place++, round });
     }
-    for (const sequence of round.admitted) this.remove(sequence);
+    for (const sequence of round.admitted) {
+      this.#queue.take(sequence);
+      sequence.found = undefined;
+    }
     return round.admitted;
   }
 
-  #consider(
-    sequence: Sequence,
-    { place, lanes, round }: { readonly place: number; readonly lanes: number; readonly round: Round },
-  ): void {
-    const { found, request } = sequence;
-    const hasLane = round.admitted.length < lanes;
+  /** Notes a sequence that runs from now on. */
+  #admit(sequence: Sequence, { admitted, taken }: Round): void {
+    admitted.push(sequence);
+    if (sequence.request.owner) count(taken, sequence.request.owner.id);
+  }
+
+  #consider(sequence: Sequence, { place, round }: { readonly place: number; readonly round: Round }): void {
+    const { found, request, request: { owner } } = sequence;
+    const { lanes, total, taken, admitted } = round;
+    const hasLane = mayTake(owner, {
+      free: lanes - admitted.length,
+      total,
+      taken: owner ? taken.get(owner.id) ?? 0 : 0,
+    });
+    if (!hasLane && owner && place >= readAhead) round.passed.add(owner.id);
     if (request.adapter === undefined) {
-      if (hasLane) round.admitted.push(sequence);
+      if (hasLane) this.#admit(sequence, round);
       return;
     }
     if (!found) return;
@@ -125,7 +178,7 @@ export class Waiting {
       round.closed ||= sequence.passed >= maxPassed;
     } else {
       sequence.lease = lease;
-      round.admitted.push(sequence);
+      this.#admit(sequence, round);
       for (const passed of round.blocked) round.closed ||= ++passed.passed >= maxPassed;
     }
   }

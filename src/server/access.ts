@@ -81,8 +81,8 @@ export function guards(access: Access = {}): readonly MiddlewareHandler[] {
   if (origins) {
     made.push(cors({
       origin: origins.includes("*") ? "*" : [...origins],
-      allowMethods: ["GET", "POST", "OPTIONS"],
-      exposeHeaders: ["retry-after"],
+      allowMethods: ["GET", "POST", "DELETE", "OPTIONS"],
+      exposeHeaders: ["retry-after", "x-request-id"],
       maxAge: 600,
     }));
   }

@@ -3,15 +3,15 @@
  *
  * @module
  */
-import type { Context } from "hono";
 import type { LinearShape } from "../adapters/service.ts";
 import { fromTensor, parseSafetensors, toTensor, writeSafetensors } from "../safetensors/mod.ts";
 import { bytesPerElement, type HostTensor } from "../tensor.ts";
 import { readBytes } from "./body.ts";
 import type { Hold } from "./budget.ts";
-import { beginWork, type Serving } from "./deps.ts";
+import { beginWork, type RequestServing } from "./deps.ts";
 import { quoted } from "./echo.ts";
 import { checkingInput, InvalidRequestError } from "./errors.ts";
+import type { ServerContext } from "./exchange.ts";
 import { outflow } from "./outflow.ts";
 
 /** No module's path is so long, and none is said back. */
@@ -32,7 +32,7 @@ function shapeOf(text: string | undefined): LinearShape | undefined {
   return { out: Number(out), in: Number(inFeatures) };
 }
 
-function moduleOf(c: Context): string {
+function moduleOf(c: ServerContext): string {
   const module = c.req.query("module");
   if (!module) {
     throw new InvalidRequestError(
@@ -101,8 +101,8 @@ interface Task {
 
 /** Counts a request in, and out again when its answer was read or it failed. */
 async function working(
-  c: Context,
-  serving: Serving,
+  c: ServerContext,
+  serving: RequestServing,
   work: (task: Task) => Promise<Response>,
 ): Promise<Response> {
   const { signal, end } = beginWork(serving, c.req.raw.signal);
@@ -121,7 +121,7 @@ async function working(
 }
 
 /** POST /v1/adapters/{id}/apply: tensor `y` of `x dW^T`, or of `y + x dW^T`. */
-export async function applyAdapter(c: Context, id: string, serving: Serving): Promise<Response> {
+export async function applyAdapter(c: ServerContext, id: string, serving: RequestServing): Promise<Response> {
   const module = moduleOf(c);
   const shape = shapeOf(c.req.query("shape"));
   return await working(c, serving, async (task) => {
@@ -139,7 +139,7 @@ export async function applyAdapter(c: Context, id: string, serving: Serving): Pr
 }
 
 /** GET /v1/adapters/{id}/delta: tensor `delta_weight` (out, in). */
-export async function adapterDelta(c: Context, id: string, serving: Serving): Promise<Response> {
+export async function adapterDelta(c: ServerContext, id: string, serving: RequestServing): Promise<Response> {
   const module = moduleOf(c);
   const shape = shapeOf(c.req.query("shape"));
   return await working(c, serving, async (task) =>

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Context } from "hono";
+import type { ServerContext } from "./exchange.ts";
 import type { Job } from "./openai.ts";
 import { collect, counts, type Part, startJob, type Usage, usageOf } from "./run.ts";
 import { sseResponse } from "./sse.ts";
@@ -86,7 +86,7 @@ export interface AnswerOptions {
 }
 
 /** Runs a job and answers the request; see {@linkcode startJob} for what is thrown before anything is answered. */
-export async function answer(c: Context, job: Job, options: AnswerOptions): Promise<Response> {
+export async function answer(c: ServerContext, job: Job, options: AnswerOptions): Promise<Response> {
   const { shape, signal, onError, onEnd, readerMs } = options;
   const run = await startJob(job, signal);
   if (job.stream) {

@@ -9,10 +9,13 @@ import type { EncodingService } from "../engine/encoding.ts";
 import type { Engine } from "../engine/generate.ts";
 import type { PairTokenizer, Tokenizer } from "../models/tokenizer_types.ts";
 import type { Access } from "./access.ts";
+import { adaptersOf, type Auth, Authentication } from "./auth.ts";
 import { MemoryBudget } from "./budget.ts";
 import { NotReadyError } from "./errors.ts";
+import type { Exchange, ExchangeObserver, RequestRecord, ServerContext } from "./exchange.ts";
 import { limitsOf, type ServerLimits } from "./limits.ts";
 import { type OpenRequest, OpenRequests } from "./open_requests.ts";
+import { ServerMetrics } from "./server_metrics.ts";
 import { Turns } from "./turns.ts";
 
 /** The base model that is served. */
@@ -48,6 +51,10 @@ export interface ServerDeps {
   readonly limits?: Partial<ServerLimits>;
   /** Which hosts and origins may ask, and CORS; by default every host, and no page of another origin. */
   readonly access?: Access;
+  /** Tenants and their tokens, and the operator's; by default everybody may ask. */
+  readonly auth?: Auth;
+  /** Takes what is known of each request when its answer is over. */
+  readonly onRequest?: (record: RequestRecord) => void;
   /** Runs before the routes, after `access`; what it throws is answered as OpenAI's object. */
   readonly middleware?: readonly MiddlewareHandler[];
   /** Give one to stop the server in peace: its `drain` ends what is open. */
@@ -55,8 +62,12 @@ export interface ServerDeps {
 }
 
 /** The state that routes share. */
-export interface Serving extends ServerDeps {
+export interface Serving extends Omit<ServerDeps, "auth"> {
+  readonly auth: Authentication;
   readonly limits: ServerLimits;
+  readonly metrics: ServerMetrics;
+  /** Takes what happens in each exchange. */
+  readonly observers: readonly ExchangeObserver[];
   readonly requests: OpenRequests;
   /** Memory of bodies and tensors. */
   readonly budget: MemoryBudget;
@@ -67,13 +78,36 @@ export interface Serving extends ServerDeps {
 /** The routes' state for a server's dependencies. */
 export function servingOf(deps: ServerDeps): Serving {
   const limits = limitsOf(deps.limits);
+  const requests = deps.requests ?? new OpenRequests(), budget = new MemoryBudget(limits.memoryBytes);
+  const { model, encoder, adapters, onRequest } = deps;
+  const metrics = new ServerMetrics({
+    modelName: (model ?? encoder)?.id ?? "",
+    engine: () => model?.engine.stats?.(),
+    adapters: () => adapters.stats?.(),
+    open: () => requests.size,
+    memory: () => budget.used,
+  });
   return {
     ...deps,
+    auth: new Authentication(deps.auth ?? {}),
     limits,
-    requests: deps.requests ?? new OpenRequests(),
-    budget: new MemoryBudget(limits.memoryBytes),
+    requests,
+    budget,
+    metrics,
+    observers: [metrics, ...(onRequest ? [{ ended: onRequest }] : [])],
     turns: new Turns({ atOnce: limits.tensorRuns, waiting: limits.tensorQueue }),
   };
+}
+
+/** The routes' state for one request: its adapters are those that the caller may use. */
+export interface RequestServing extends Serving {
+  readonly exchange: Exchange;
+}
+
+/** The state for the request of a context. */
+export function forRequest(c: ServerContext, serving: Serving): RequestServing {
+  const exchange = c.get("exchange");
+  return { ...serving, exchange, adapters: adaptersOf(exchange.tenant, serving.adapters) };
 }
 
 /** Whether new work is taken. */
@@ -84,9 +118,25 @@ export function isReady({ ready, requests }: Serving): boolean {
 /**
  * Counts a request for work in.
  *
- * @throws NotReadyError, OverloadedError.
+ * @throws NotReadyError, OverloadedError; QuotaError of the tenant.
  */
-export function beginWork({ ready, requests, limits }: Serving, client: AbortSignal): OpenRequest {
+export function beginWork(
+  { ready, requests, limits, exchange }: RequestServing,
+  client: AbortSignal,
+): OpenRequest {
   if (ready?.() === false) throw new NotReadyError("Cannot take new work: the server is not ready");
-  return requests.begin(client, limits.maxRequests);
+  const { signal, end } = requests.begin(client, limits.maxRequests, limits.requestSeconds);
+  try {
+    exchange.begin();
+  } catch (error) {
+    end();
+    throw error;
+  }
+  return {
+    signal,
+    end: () => {
+      end();
+      exchange.end();
+    },
+  };
 }

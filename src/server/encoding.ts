@@ -8,7 +8,7 @@ import type { EncodeRequest, EncoderOutput } from "../engine/encode_request.ts";
 import { ModelNotFoundError } from "./errors.ts";
 import type { HostTensor } from "../tensor.ts";
 import type { Hold } from "./budget.ts";
-import type { ServedEncoder, Serving } from "./deps.ts";
+import type { RequestServing, ServedEncoder } from "./deps.ts";
 import { quoted } from "./echo.ts";
 import { entriesOf, type Sequence, sequenceOf, type SequenceOptions, sequencesOf } from "./encoded.ts";
 import { checkBody, type Neutral, refusal } from "./fields.ts";
@@ -17,7 +17,7 @@ import { base64Of, cosine, listOf, probabilities } from "./vectors.ts";
 
 /** A request's body, and what its work is bound by. */
 export interface EncodingOptions {
-  readonly serving: Serving;
+  readonly serving: RequestServing;
   readonly hold: Hold;
   readonly signal: AbortSignal;
 }
@@ -77,11 +77,12 @@ interface Target {
   readonly name: string;
 }
 
-async function targetOf(name: string, { encoder: model, ...deps }: Serving): Promise<Target> {
+async function targetOf(name: string, { encoder: model, ...deps }: RequestServing): Promise<Target> {
   if (!model) {
     throw new ModelNotFoundError(`Cannot use model ${quoted(name)}: no encoder is served here`);
   }
   const { id, parent } = await modelCard(name, { encoder: model, ...deps });
+  deps.exchange.model = id;
   return parent === null ? { model, name: id } : { model, adapter: id, name: id };
 }
 
@@ -109,6 +110,7 @@ async function encoded(
     );
   }
   hold.take(textBytes * numbers);
+  serving.exchange.prompt(sequences.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0));
   const requests = sequences.map((input): EncodeRequest => ({ input, adapter, output }));
   return await encoder.encode(requests, { signal });
 }

@@ -50,6 +50,33 @@ export class NotReadyError extends Error {
   override readonly name = "NotReadyError";
 }
 
+/** A request without a token that is known here. */
+export class UnauthorizedError extends Error {
+  override readonly name = "UnauthorizedError";
+}
+
+/** A tenant has used up its quota. */
+export class QuotaError extends Error {
+  override readonly name = "QuotaError";
+  /** Seconds after which it may ask again. */
+  readonly retryAfterSeconds: number;
+
+  constructor(message: string, { waitMs }: { readonly waitMs: number }) {
+    super(message);
+    this.retryAfterSeconds = Math.max(1, Math.ceil(waitMs / 1000));
+  }
+}
+
+/** A request that was not answered by its deadline. */
+export class DeadlineError extends Error {
+  override readonly name = "DeadlineError";
+}
+
+/** An address or headers longer than is accepted. */
+export class HeadersTooLargeError extends Error {
+  override readonly name = "HeadersTooLargeError";
+}
+
 /** A body that does not arrive in time. */
 export class TooSlowError extends Error {
   override readonly name = "TooSlowError";
@@ -89,17 +116,21 @@ const unavailable = "service_unavailable_error";
 const rules: readonly Rule[] = [
   { of: InvalidRequestError, status: 400, type: invalid, code: null },
   { of: CombinationError, status: 400, type: invalid, code: "invalid_value", param: "adapters" },
+  { of: UnauthorizedError, status: 401, type: "authentication_error", code: "invalid_api_key" },
   { of: ForbiddenError, status: 403, type: "permission_error", code: "forbidden" },
   { of: ModelNotFoundError, status: 404, type: invalid, code: "model_not_found" },
   { of: NotFoundError, status: 404, type: invalid, code: "not_found" },
   { of: TooSlowError, status: 408, type: invalid, code: "body_too_slow" },
   { of: BodyTooLargeError, status: 413, type: invalid, code: "body_too_large" },
+  { of: HeadersTooLargeError, status: 431, type: invalid, code: "headers_too_large" },
   // A request's own bytes are checked as InvalidRequestError: these two are about stored files.
   { of: ConfigError, status: 422, type: invalid, code: "broken_adapter" },
   { of: SafetensorsError, status: 422, type: invalid, code: "broken_adapter" },
   { of: OverloadedError, status: 429, type: "rate_limit_error", code: "overloaded", retryAfterSeconds: 1 },
+  { of: QuotaError, status: 429, type: "rate_limit_error", code: "rate_limit_exceeded" },
   { of: DeviceError, status: 503, type: unavailable, code: "device_lost", retryAfterSeconds: 10 },
   { of: NotReadyError, status: 503, type: unavailable, code: "not_ready", retryAfterSeconds: 5 },
+  { of: DeadlineError, status: 504, type: unavailable, code: "deadline_exceeded" },
 ];
 
 /** How an error is answered. */
@@ -139,9 +170,11 @@ export function answerTo(error: unknown): ErrorAnswer {
     };
   }
   const { param = rule.param ?? null, code = null } = error as Partial<InvalidRequestError>;
-  const { status, type, retryAfterSeconds } = rule;
+  const { status, type } = rule;
+  const retryAfterSeconds = error instanceof QuotaError ? error.retryAfterSeconds : rule.retryAfterSeconds;
   const headers: Record<string, string> = {};
   if (retryAfterSeconds !== undefined) headers["retry-after"] = String(retryAfterSeconds);
+  if (status === 401) headers["www-authenticate"] = "Bearer";
   // The rest of a late body would be waited for.
   if (status === 408) headers.connection = "close";
   return {

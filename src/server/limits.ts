@@ -26,6 +26,10 @@ export interface ServerLimits {
   readonly bodySeconds: number;
   /** Slowest rate at which a body may arrive after `bodySeconds`. Default 64 KiB. */
   readonly minBodyBytesPerSecond: number;
+  /** Seconds from a request's arrival to the end of its answer; then 504, or a stream's last event. Default 600. */
+  readonly requestSeconds: number;
+  /** Bytes of an address and headers together. Default 64 KiB. */
+  readonly maxHeaderBytes: number;
   /** Seconds after which a reader that takes nothing of its answer is cut off. Default 60. */
   readonly readerSeconds: number;
 }
@@ -42,6 +46,8 @@ export const defaultLimits: ServerLimits = {
   tensorQueue: 16,
   bodySeconds: 30,
   minBodyBytesPerSecond: 64 * 2 ** 10,
+  requestSeconds: 600,
+  maxHeaderBytes: 64 * 2 ** 10,
   readerSeconds: 60,
 };
 

@@ -5,16 +5,28 @@
  */
 export type { Access } from "./access.ts";
 export { createApp } from "./app.ts";
+export type { Auth } from "./auth.ts";
 export type { ServedEncoder, ServedModel, ServerDeps } from "./deps.ts";
+export type { RequestRecord } from "./exchange.ts";
 export { defaultLimits, type ServerLimits } from "./limits.ts";
 export { type OpenRequest, OpenRequests } from "./open_requests.ts";
+export { type Admission, type Clock, Quota, type QuotaLimits } from "./quota.ts";
+export { type Tenant, type TenantOptions, Tenants } from "./tenants.ts";
 
 export type { LinearShape } from "../adapters/method.ts";
 export type { AdapterTerm } from "../adapters/registry.ts";
-export type { AdapterCard, AdapterService } from "../adapters/service.ts";
+export type { AdapterCard, AdapterService, AdapterStats, ResidentAdapter } from "../adapters/service.ts";
 export type { EncodeRequest, EncoderInput, EncoderOutput } from "../engine/encode_request.ts";
 export type { EncodingService } from "../engine/encoding.ts";
-export type { Engine, GenerateEvent, GenerateRequest, Sampling, TokenLogprobs } from "../engine/generate.ts";
+export type {
+  Engine,
+  EngineStats,
+  GenerateEvent,
+  GenerateRequest,
+  Owner,
+  Sampling,
+  TokenLogprobs,
+} from "../engine/generate.ts";
 export type {
   ChatMessage,
   ChatOptions,

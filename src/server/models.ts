@@ -28,8 +28,13 @@ export interface ModelCard {
     /** SHA-256 of config and weights, hex; null until first loaded. */
     readonly digest: string | null;
     readonly resident: boolean;
+    /** Whether it stays on the device though others need the room. */
+    readonly pinned: boolean;
   };
 }
+
+/** What knows models and adapters. */
+export type ModelDeps = Pick<ServerDeps, "model" | "encoder" | "adapters">;
 
 /** What cards say of the base. */
 interface Base {
@@ -39,7 +44,7 @@ interface Base {
 }
 
 /** What is served, a model that generates or an encoder. */
-function baseOf({ model, encoder }: Pick<ServerDeps, "model" | "encoder">): Base | undefined {
+function baseOf({ model, encoder }: Pick<ModelDeps, "model" | "encoder">): Base | undefined {
   if (model) return { ...model, maxModelLen: model.engine.maxModelLen };
   return encoder && { ...encoder, maxModelLen: encoder.encoder.maxModelLen };
 }
@@ -70,19 +75,20 @@ function adapterCard(card: AdapterCard, model: Base | undefined): ModelCard {
       size_bytes: card.sizeBytes,
       digest: card.digest ?? null,
       resident: card.resident,
+      pinned: card.pinned ?? false,
     },
   };
 }
 
 /** The base, where one is served, and every adapter. */
-export async function modelCards(deps: ServerDeps): Promise<readonly ModelCard[]> {
+export async function modelCards(deps: ModelDeps): Promise<readonly ModelCard[]> {
   const { adapters } = deps, model = baseOf(deps);
   const cards = (await adapters.list()).map((card) => adapterCard(card, model));
   return model ? [baseCard(model), ...cards] : cards;
 }
 
 /** The base, an adapter, or `base:adapter`. */
-export async function modelCard(name: string, deps: ServerDeps): Promise<ModelCard> {
+export async function modelCard(name: string, deps: ModelDeps): Promise<ModelCard> {
   const { adapters } = deps, model = baseOf(deps);
   if (name === model?.id) return baseCard(model);
   // No adapter's name is so long, and a store must not be asked for such a name.
@@ -117,7 +123,7 @@ export interface Target {
  *
  * @throws ModelNotFoundError for another name, and where no base is served; ConfigError for a broken adapter.
  */
-export async function resolveModel(name: string, deps: ServerDeps): Promise<Target> {
+export async function resolveModel(name: string, deps: ModelDeps): Promise<Target> {
   const { model } = deps;
   if (!model) {
     const why = deps.encoder
@@ -133,7 +139,7 @@ export async function resolveModel(name: string, deps: ServerDeps): Promise<Targ
 /** One of `adapters`, by the id that the store has. */
 async function resolveTerm(
   { id, scale }: AdapterTerm,
-  { at, deps }: { readonly at: number; readonly deps: ServerDeps },
+  { at, deps }: { readonly at: number; readonly deps: ModelDeps },
 ): Promise<AdapterTerm> {
   const param = `adapters[${at}].id`;
   try {
@@ -156,7 +162,7 @@ async function resolveTerm(
  */
 export async function resolveTarget(
   { model: name, adapters }: { readonly model: string; readonly adapters: readonly AdapterTerm[] },
-  deps: ServerDeps,
+  deps: ModelDeps,
 ): Promise<Target> {
   const target = await resolveModel(name, deps);
   if (adapters.length === 0) return target;

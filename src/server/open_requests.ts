@@ -4,11 +4,11 @@
  * @module
  */
 import { OverloadedError } from "../errors.ts";
-import { NotReadyError } from "./errors.ts";
+import { DeadlineError, NotReadyError } from "./errors.ts";
 
 /** One open request. */
 export interface OpenRequest {
-  /** Aborted when the client leaves, and at a stopping server's deadline. */
+  /** Aborted when the client leaves, at the request's deadline, and at a stopping server's. */
   readonly signal: AbortSignal;
   /** Its answer is complete, or nobody waits any more; harmless twice. */
   end(): void;
@@ -36,9 +36,11 @@ export class OpenRequests {
    * Counts a request in.
    *
    * @param client Aborted when the client leaves.
+   * @param most Requests that may be open at once.
+   * @param seconds Time until the request is cut; absent: as long as it takes.
    * @throws NotReadyError while draining; OverloadedError when `most` are open.
    */
-  begin(client: AbortSignal, most: number): OpenRequest {
+  begin(client: AbortSignal, most: number, seconds: number = Infinity): OpenRequest {
     if (this.#draining) throw new NotReadyError("Cannot take new work: the server is stopping");
     if (this.#open.size >= most) {
       throw new OverloadedError(`Cannot take another request: ${this.#open.size} are open already`);
@@ -48,9 +50,14 @@ export class OpenRequests {
     if (client.aborted) leave();
     client.addEventListener("abort", leave, { once: true });
     this.#open.add(controller);
+    const late = (): void =>
+      controller.abort(new DeadlineError(`Cannot finish this request: its ${seconds} s are over`));
+    // Timers take no longer times; those are as good as none.
+    const timer = 1000 * seconds < 2 ** 31 ? setTimeout(late, 1000 * seconds) : undefined;
     return {
       signal: controller.signal,
       end: () => {
+        clearTimeout(timer);
         client.removeEventListener("abort", leave);
         this.#open.delete(controller);
         if (this.#open.size === 0) this.#emptied();

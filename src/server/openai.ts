@@ -3,12 +3,13 @@
  *
  * @module
  */
-import type { GenerateRequest, Sampling } from "../engine/generate.ts";
+import type { GenerateRequest, Owner, Sampling } from "../engine/generate.ts";
 import { ConfigError } from "../errors.ts";
 import type { ChatMessage } from "../models/tokenizer_types.ts";
 import type { Hold } from "./budget.ts";
-import type { ServedModel, Serving } from "./deps.ts";
+import type { RequestServing, ServedModel } from "./deps.ts";
 import { shorten } from "./echo.ts";
+import type { Exchange } from "./exchange.ts";
 import { InvalidRequestError } from "./errors.ts";
 import { checkBody, refusal, unsupportedInChat, unsupportedInCompletions } from "./fields.ts";
 import { messagesOf } from "./messages.ts";
@@ -38,11 +39,13 @@ export interface Job {
   /** Counts in each chunk of a stream. */
   readonly continuousUsage: boolean;
   readonly returnTokenIds: boolean;
+  /** Counts what is used. */
+  readonly exchange: Exchange;
 }
 
 /** The surroundings of a request that becomes a job. */
 export interface JobOptions {
-  readonly serving: Serving;
+  readonly serving: RequestServing;
   /** The hold that counts the prompts' memory. */
   readonly hold: Hold;
   /** Aborted when nobody waits for the answer. */
@@ -61,6 +64,12 @@ interface Wanted {
   readonly maxTokens?: number;
   readonly logprobs?: number;
   readonly echo: boolean;
+  readonly serving: RequestServing;
+}
+
+/** Whose sequences are, where several tenants take turns. */
+function ownerOf({ auth, exchange: { tenant } }: RequestServing): Owner | undefined {
+  return tenant && auth.hasSeveral ? { id: tenant.id, weight: tenant.weight } : undefined;
 }
 
 function samplingOf({ temperature, top_p, top_k, seed }: Common, choice: number): Sampling {
@@ -76,7 +85,7 @@ function checkStopTokens(ids: readonly number[], vocabSize: number): void {
 }
 
 function requestsOf(body: Common, { model, adapter }: Target, wanted: Wanted): GenerateRequest[] {
-  const { prompts, logprobs, echo, field } = wanted;
+  const { prompts, logprobs, echo, field } = wanted, owner = ownerOf(wanted.serving);
   checkStopTokens(body.stop_token_ids, model.engine.vocabSize);
   return prompts.flatMap((promptTokenIds) => {
     if (promptTokenIds.length === 0) {
@@ -99,6 +108,7 @@ function requestsOf(body: Common, { model, adapter }: Target, wanted: Wanted): G
       stopTokenIds: body.stop_token_ids.length === 0 ? undefined : body.stop_token_ids,
       ignoreEos: body.ignore_eos,
       minTokens: body.min_tokens,
+      owner,
     }));
   });
 }
@@ -112,13 +122,20 @@ function checkStreaming({ stream, stream_options }: Common): void {
 }
 
 function jobOf(body: Common, target: Target, wanted: Wanted): Job {
+  const { exchange } = wanted.serving;
+  const requests = requestsOf(body, target, wanted);
+  const modelName = typeof target.adapter === "string" ? target.adapter : target.model.id;
+  exchange.model = modelName;
+  // Each sequence reads its prompt.
+  exchange.prompt(requests.reduce((sum, { promptTokenIds }) => sum + promptTokenIds.length, 0));
   return {
     model: target.model,
-    modelName: typeof target.adapter === "string" ? target.adapter : target.model.id,
+    modelName,
     requestId: body.request_id,
     prompts: wanted.prompts,
     n: body.n,
-    requests: requestsOf(body, target, wanted),
+    requests,
+    exchange,
     stop: body.stop,
     skipSpecialTokens: body.skip_special_tokens,
     includeStop: body.include_stop_str_in_output,
@@ -160,7 +177,14 @@ export const completionJob: JobMaker = async (body, { serving, hold, signal }) =
     hold,
     signal,
   });
-  return jobOf(checked, target, { field: "prompt", prompts, maxTokens, logprobs, echo });
+  return jobOf(checked, target, {
+    field: "prompt",
+    prompts,
+    maxTokens,
+    logprobs,
+    echo,
+    serving,
+  });
 };
 
 function chatText(messages: readonly ChatMessage[], { tokenizer }: ServedModel): string {
@@ -202,5 +226,12 @@ export const chatJob: JobMaker = async (body, { serving, hold, signal }) => {
     signal,
   });
   const logprobs = checked.logprobs ? checked.top_logprobs ?? 0 : undefined;
-  return jobOf(checked, target, { field: "messages", prompts: [ids], maxTokens, logprobs, echo: false });
+  return jobOf(checked, target, {
+    field: "messages",
+    prompts: [ids],
+    maxTokens,
+    logprobs,
+    echo: false,
+    serving,
+  });
 };

@@ -56,7 +56,11 @@ async function* parts(job: Job, stopped: AbortController): AsyncGenerator<Part, 
     generateText(job.model.engine, { ...request, signal: signals[i].signal }, textOptions(job))
   );
   try {
-    for await (const { index, item } of merge(sequences)) yield partOf(index, item);
+    for await (const { index, item } of merge(sequences)) {
+      const part = partOf(index, item);
+      job.exchange.tokens(part.tokens.length);
+      yield part;
+    }
   } finally {
     // When one sequence fails the others must not go on.
     stopped.abort();

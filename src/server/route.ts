@@ -1,0 +1,45 @@
+/**
+ * Routes as data: who may call them, their handlers, and what the OpenAPI document says of them.
+ *
+ * @module
+ */
+import type * as z from "zod";
+import type { ServerContext } from "./exchange.ts";
+
+/** A handler of a route. */
+export type Handler = (c: ServerContext) => Response | Promise<Response>;
+
+/** A parameter of a route's path or query. */
+export interface Parameter {
+  readonly name: string;
+  readonly in: "path" | "query";
+  readonly description: string;
+  /** A regular expression of its values. */
+  readonly pattern?: string;
+  readonly required?: boolean;
+}
+
+/** What a route takes and gives, for the OpenAPI document. */
+export interface RouteDescription {
+  readonly summary: string;
+  /** The very schema that checks a JSON body; or `safetensors`. */
+  readonly body?: z.ZodType | "safetensors";
+  /** Fields of the body that a schema of its own parts checks later. */
+  readonly bodyFields?: Readonly<Record<string, unknown>>;
+  readonly parameters?: readonly Parameter[];
+  /** What status 200 has; JSON unless named. */
+  readonly answer?: "json" | "events" | "safetensors" | "text";
+  /** Statuses that a right request may have, besides those that every route has. Default 200. */
+  readonly statuses?: readonly number[];
+}
+
+/** A route. */
+export interface Route {
+  readonly method: "GET" | "POST" | "DELETE";
+  /** Hono's pattern. */
+  readonly path: string;
+  /** Who may call it: whoever is let in, or the operator alone. */
+  readonly for: "callers" | "operator";
+  readonly about: RouteDescription;
+  readonly handler: Handler;
+}

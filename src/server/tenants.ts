@@ -1,0 +1,208 @@
+/**
+ * Tenants: who may ask, by bearer token, and for which adapters.
+ *
+ * @module
+ */
+import { quoted } from "./echo.ts";
+import { Quota } from "./quota.ts";
+
+/** A tenant, as an operator describes it. Every bound is absent where there is none. */
+export interface TenantOptions {
+  /** Its name in logs and metrics: letters, digits, `.`, `_` and `-`, at most 64. */
+  readonly id: string;
+  /** Bearer tokens, of at least 16 characters. */
+  readonly tokens?: readonly string[];
+  /** SHA-256 of bearer tokens, hex: a file of them gives no token away. */
+  readonly tokenSha256?: readonly string[];
+  /** Beginnings of the names of its adapters; absent: all. Other adapters do not exist here: 404. */
+  readonly adapterPrefixes?: readonly string[];
+  /** Its share of the device beside other tenants that wait. Default 1. */
+  readonly weight?: number;
+  /** Requests for work that it may start in a minute. */
+  readonly requestsPerMinute?: number;
+  /** Tokens of prompts and answers in a minute. Each counts as it is used: the next request waits for a debt. */
+  readonly tokensPerMinute?: number;
+  /** Requests for work that may be open at once. */
+  readonly maxConcurrent?: number;
+}
+
+/** A tenant that a token stands for. */
+export interface Tenant {
+  readonly id: string;
+  readonly weight: number;
+  readonly adapterPrefixes?: readonly string[];
+  readonly quota: Quota;
+}
+
+const encoder = new TextEncoder();
+
+async function sha256(text: string): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", encoder.encode(text)));
+}
+
+function fromHex(hex: string): Uint8Array {
+  return Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+}
+
+/** Whether two digests are equal; it takes as long whatever they are. */
+function equalDigests(a: Uint8Array, b: Uint8Array): boolean {
+  let difference = 0;
+  for (let i = 0; i < 32; i++) difference |= a[i] ^ b[i];
+  return difference === 0;
+}
+
+/** Shortest token: one that is guessed in no time is a mistake. */
+const fewestCharacters = 16;
+
+function checkToken(token: string, whose: string): void {
+  if (token.length >= fewestCharacters && /^[\x21-\x7e]+$/.test(token)) return;
+  throw new RangeError(
+    `Cannot use a token of ${whose}: it must be ${fewestCharacters} or more printable ASCII characters without spaces`,
+  );
+}
+
+function checkDigest(digest: string, whose: string): void {
+  if (/^[0-9a-f]{64}$/.test(digest)) return;
+  throw new RangeError(
+    `Cannot use a tokenSha256 of ${whose}: it must be 64 hexadecimal digits in small letters`,
+  );
+}
+
+function checkTenant(tenant: TenantOptions): void {
+  const { id, weight = 1, requestsPerMinute, tokensPerMinute, maxConcurrent } = tenant;
+  if (!/^[A-Za-z0-9._-]{1,64}$/.test(id)) {
+    throw new RangeError(
+      `Cannot use tenant id ${quoted(id)}: it must be 1 to 64 letters, digits, dots, dashes or underscores`,
+    );
+  }
+  const whose = `tenant ${quoted(id)}`;
+  for (const [name, value] of Object.entries({ weight, requestsPerMinute, tokensPerMinute, maxConcurrent })) {
+    const least = name === "weight" ? Number.MIN_VALUE : 1;
+    if (value === undefined || (Number.isFinite(value) && value >= least)) continue;
+    const rule = name === "weight" ? "above 0" : "of 1 or more";
+    throw new RangeError(`Cannot use ${name} ${value} of ${whose}: it must be a number ${rule}`);
+  }
+  for (const token of tenant.tokens ?? []) checkToken(token, whose);
+  for (const digest of tenant.tokenSha256 ?? []) checkDigest(digest, whose);
+  if (tenant.adapterPrefixes?.includes("")) {
+    throw new RangeError(
+      `Cannot use an empty prefix of ${whose}: leave adapterPrefixes out to allow every adapter`,
+    );
+  }
+}
+
+function refuseTwice(values: readonly string[], what: string): void {
+  const twice = values.find((value, at) => values.indexOf(value) < at);
+  if (twice !== undefined) throw new RangeError(`Cannot use ${what} twice: it must name one tenant`);
+}
+
+/** Refuses what no list of tenants can have, before any token is digested. */
+function checkTenants(tenants: readonly TenantOptions[]): void {
+  for (const tenant of tenants) checkTenant(tenant);
+  refuseTwice(tenants.map(({ id }) => id), "a tenant's id");
+  refuseTwice(tenants.flatMap(({ tokens = [] }) => tokens), "a token");
+  refuseTwice(tenants.flatMap(({ tokenSha256 = [] }) => tokenSha256), "a tokenSha256");
+}
+
+/** A bearer token's digest, and whose token it is. */
+interface Known<Owner> {
+  readonly digest: Uint8Array;
+  readonly owner: Owner;
+}
+
+/** The digests of an owner's tokens. */
+async function digestsOf<Owner>(
+  owner: Owner,
+  { tokens = [], tokenSha256 = [] }: Pick<TenantOptions, "tokens" | "tokenSha256">,
+): Promise<Known<Owner>[]> {
+  const digests = [...await Promise.all(tokens.map(sha256)), ...tokenSha256.map(fromHex)];
+  return digests.map((digest) => ({ digest, owner }));
+}
+
+/** Whose a token is. Every known token is compared, so that the time tells nothing of them. */
+async function ownerOf<Owner>(token: string, known: readonly Known<Owner>[]): Promise<Owner | undefined> {
+  const asked = await sha256(token);
+  let found: Owner | undefined;
+  for (const { digest, owner } of known) if (equalDigests(asked, digest)) found = owner;
+  return found;
+}
+
+/** Whether a token is among an operator's own. */
+export class OperatorTokens {
+  readonly #known: Promise<readonly Known<true>[]>;
+
+  /** @throws RangeError for a token that breaks a rule. */
+  constructor(tokens: Pick<TenantOptions, "tokens" | "tokenSha256">) {
+    for (const token of tokens.tokens ?? []) checkToken(token, "the operator");
+    for (const digest of tokens.tokenSha256 ?? []) checkDigest(digest, "the operator");
+    this.#known = digestsOf(true as const, tokens);
+  }
+
+  /** Whether the operator has this token. */
+  async has(token: string): Promise<boolean> {
+    return await ownerOf(token, await this.#known) ?? false;
+  }
+}
+
+/** The tenants of a server. Replacing them while requests run keeps the use of those that stay. */
+export class Tenants {
+  #byId: ReadonlyMap<string, Tenant> = new Map();
+  #known: readonly Known<Tenant>[] = [];
+  #replaced: Promise<void> = Promise.resolve();
+
+  /** @throws RangeError that names the tenant and the rule. */
+  constructor(tenants: readonly TenantOptions[]) {
+    checkTenants(tenants);
+    this.#replaced = this.#replace(tenants);
+  }
+
+  /** The tenants' ids. */
+  get ids(): readonly string[] {
+    return [...this.#byId.keys()];
+  }
+
+  /** The tenant of that id. */
+  get(id: string): Tenant | undefined {
+    return this.#byId.get(id);
+  }
+
+  /**
+   * Takes other tenants in place of those there are; when it rejects, these stay.
+   *
+   * @throws RangeError that names the tenant and the rule.
+   */
+  async replace(tenants: readonly TenantOptions[]): Promise<void> {
+    checkTenants(tenants);
+    // One after the other: the last call's tenants must be those that stay.
+    this.#replaced = this.#replaced.then(() => this.#replace(tenants));
+    await this.#replaced;
+  }
+
+  async #replace(tenants: readonly TenantOptions[]): Promise<void> {
+    const byId = new Map(tenants.map(({ id, weight = 1, adapterPrefixes }): [string, Tenant] => {
+      const quota = this.#byId.get(id)?.quota ?? new Quota();
+      return [id, {
+        id,
+        weight,
+        adapterPrefixes: adapterPrefixes?.map((one) => one.normalize("NFC")),
+        quota,
+      }];
+    }));
+    const known = await Promise.all(tenants.map((tenant) => digestsOf(byId.get(tenant.id)!, tenant)));
+    this.#byId = byId;
+    this.#known = known.flat();
+    for (const tenant of tenants) byId.get(tenant.id)!.quota.limit(tenant);
+  }
+
+  /** The tenant that a bearer token stands for. */
+  async of(token: string): Promise<Tenant | undefined> {
+    await this.#replaced;
+    return await ownerOf(token, this.#known);
+  }
+}
+
+/** Whether an adapter of that name is a tenant's; every adapter is, where nobody is named. */
+export function mayUse(tenant: Pick<Tenant, "adapterPrefixes"> | undefined, adapter: string): boolean {
+  const name = adapter.normalize("NFC");
+  return tenant?.adapterPrefixes?.some((prefix) => name.startsWith(prefix)) ?? true;
+}
