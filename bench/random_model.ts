@@ -89,7 +89,9 @@ function filled(shape: readonly number[], dtype: DType): HostTensor {
 export function randomWeights(config: ModelConfig, dtype: DType): WeightSource {
   const tree = weightsOf(config);
   const shapes = new Map<string, readonly number[]>();
-  for (const leaf of leavesOf(tree)) if (leaf.kind === "tensor") shapes.set(leaf.name, leaf.shape);
+  for (const leaf of leavesOf(tree)) {
+    if (leaf.kind === "tensor" || leaf.kind === "embedding") shapes.set(leaf.name, leaf.shape);
+  }
   for (const { path, shape } of layerLinears(tree)) shapes.set(`${path}.weight`, [shape.out, shape.in]);
   return {
     names: [...shapes.keys()],

@@ -15,7 +15,7 @@ import type { Measurement } from "../bench/measurement.ts";
 import { parsePeer } from "../bench/peers.ts";
 import { barChart, lineChart, logTicks } from "../bench/plot.ts";
 import { plotsOf } from "../bench/plots.ts";
-import { demo } from "../bench/random_model.ts";
+import { demo, randomWeights, tiny } from "../bench/random_model.ts";
 import { quickRows, recipeRows } from "../bench/recipe_rows.ts";
 import { withTables } from "../bench/report.ts";
 import { formatRecording, type Recording, recordings, type Run, slug, withRun } from "../bench/results.ts";
@@ -28,6 +28,7 @@ import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device, Program } from "../src/device/device.ts";
 import { spans } from "../src/device/timestamps.ts";
 import { weightsOf } from "../src/models/families.ts";
+import { loadModel } from "../src/models/model.ts";
 import { layerLinears } from "../src/models/spec.ts";
 import { type Plan, step } from "../src/plan.ts";
 import { tensor } from "../src/tensor.ts";
@@ -295,5 +296,17 @@ test("RESULTS.md has the tables, and bench/plots the plots, that bench/results m
     for (const [table, svg] of plotsOf(recording)) {
       assert.equal(readFileSync(join(results, `plots/${machine}/${table}.svg`), "utf8"), svg);
     }
+  }
+});
+
+test("models of random weights have every weight that the forward reads", async () => {
+  const device = await cpuDevice();
+  for (const dtype of ["float32", "float16"] as const) {
+    const model = await loadModel(device, {
+      config: tiny,
+      source: randomWeights(tiny, dtype),
+      maxModelLen: 16,
+    });
+    assert.equal(model.linears.length, layerLinears(weightsOf(tiny)).length + 1);
   }
 });
