@@ -16,10 +16,11 @@ import type { Device } from "./device/device.ts";
 import { ConfigError } from "./errors.ts";
 import { copyFiles, copyInnerFiles, type ReadableFolder, type WritableFolder } from "./folder.ts";
 import { type FileNames, filesBesideWeights, namedTemplates, openCheckpoint } from "./models/checkpoint.ts";
+import { parseConfigText } from "./models/config_fields.ts";
 import { copyFaultOf } from "./models/copies.ts";
 import { modelLinears, namesOf, parseConfig, pathsOf, readConfigFields } from "./models/families.ts";
 import { type OwnMerge, ownMerge } from "./merge_own.ts";
-import { quantizedNames } from "./models/quantization.ts";
+import { quantizedNames, withoutPacking } from "./models/quantization.ts";
 import { transposed } from "./models/transpose.ts";
 import { fromTensor, layoutSafetensors } from "./safetensors/mod.ts";
 import type { HostTensor } from "./tensor.ts";
@@ -131,13 +132,22 @@ export async function mergeFolder(
     const own = await ownMerge(model, { checkpoint, fileNames, adapter: alone });
     const parts = mergedParts(device, { checkpoint, fileNames, adapter: alone, own, onWeight });
     await out.write("model.safetensors", parts);
-    if (own.config) await out.write("config.json", onePart(own.config));
+    const config = await floatsConfig(model, own.config);
+    if (config) await out.write("config.json", onePart(config));
     else await copyFiles(model, out, ["config.json"]);
   } finally {
     await checkpoint.close();
   }
   await copyFiles(model, out, filesBesideWeights);
   await copyInnerFiles(model, out, namedTemplates);
+}
+
+/** The config.json of merged weights, which are floats; undefined where it is the model's. */
+async function floatsConfig(model: ReadableFolder, changed?: Uint8Array): Promise<Uint8Array | undefined> {
+  if (!await model.exists("config.json")) return changed;
+  const text = changed ? new TextDecoder().decode(changed) : await model.readText("config.json");
+  const fields = withoutPacking(parseConfigText(text));
+  return fields ? new TextEncoder().encode(`${JSON.stringify(fields, null, 2)}\n`) : changed;
 }
 
 /** Which weight each module's dW is added to. */

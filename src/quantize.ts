@@ -13,6 +13,7 @@ import {
   formatOf,
   headFormat,
   quantizationFields,
+  quantizedAs,
   quantizedNames,
   type QuantizeTo,
 } from "./models/quantization.ts";
@@ -134,7 +135,9 @@ export async function quantizeFolder(
   const config = parseConfig(fields);
   if (config.quantization) {
     throw new ConfigError(
-      `Cannot quantize the model as ${to}: its folder has weights of ${config.quantization.format.name} already`,
+      `Cannot quantize the model as ${to}: its folder has weights of ${
+        quantizedAs(config.quantization)
+      } already`,
     );
   }
   const checkpoint = await openWeights(model, config);
@@ -145,6 +148,6 @@ export async function quantizeFolder(
   }
   await copyFiles(model, out, filesBesideWeights);
   await copyInnerFiles(model, out, namedTemplates);
-  const quantized = { ...fields, quantization_config: quantizationFields({ format: formatOf[to] }) };
+  const quantized = { ...fields, quantization_config: quantizationFields(formatOf[to]) };
   await out.write("config.json", only(`${JSON.stringify(quantized, null, 2)}\n`));
 }

@@ -30,8 +30,12 @@ function aCaseEach(kernel: Kernel): { readonly way: Kernel; readonly testCase: C
   return [...new Map(all.map((one) => [one.way.name, one])).values()];
 }
 
-/** Whether a GPU runs every case. A software GPU takes minutes to compile the texts of blocks of 256: their last cases stand for them. */
-const runsEvery = ({ name }: Kernel): boolean => everything || (everyGpuCase && !/q[46]_k/.test(name));
+/**
+ * Whether a GPU runs every case. A software GPU takes minutes to compile the texts of all formats: the last cases of those
+ * that differ from others in few lines stand for them.
+ */
+const runsEvery = ({ name }: Kernel): boolean =>
+  everything || (everyGpuCase && !/q[46]_k|q4z_32|nf4_32/.test(name));
 
 for (const kernel of kernels) {
   const own = casesOf(kernel);

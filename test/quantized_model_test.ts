@@ -186,8 +186,8 @@ test("quantised folders that are broken are refused, by the field or the tensor"
   await broken(config({ bits: 3 }), /"quantization_config\.bits" = 3: it must be 8 or 4/);
   await broken(config({ group_size: 64 }), /"quantization_config\.group_size" = 64: it must be 32/);
   await broken(
-    config({ quant_method: "gptq" }),
-    /"quantization_config" = .*gptq.*only those of `fourierft quantize`/,
+    config({ quant_method: "aqlm" }),
+    /"quantization_config" = .*aqlm.*those of quant_method fourierft, bitsandbytes, gptq, awq are supported/,
   );
   await broken(
     config({ bits: 4 }),

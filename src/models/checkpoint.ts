@@ -16,8 +16,12 @@ import {
   toTensor,
 } from "../safetensors/mod.ts";
 import { type HostTensor, tensor } from "../tensor.ts";
+import { fail, parseConfigText } from "./config_fields.ts";
 import type { Architecture } from "./gguf/architecture.ts";
 import { openGgufCheckpoint } from "./gguf/checkpoint.ts";
+import { unpackedCheckpoint } from "./packed/checkpoint.ts";
+import { parsePacking } from "./packed/mod.ts";
+import type { StoredTensors } from "./packed/packing.ts";
 import type { Weight } from "./weights.ts";
 
 /** Weights by name, read when asked for. */
@@ -38,6 +42,8 @@ export interface Checkpoint {
    * @throws ConfigError for an unknown name, and for a type that no format has.
    */
   readWeight?(name: string): Promise<Weight<HostTensor>>;
+  /** A line for the log about the weights that were read: some take more memory than the file. */
+  notice?(): string | undefined;
   /** Closes the files; nothing can be read after it. */
   close(): Promise<void>;
 }
@@ -211,7 +217,10 @@ export async function openCheckpoint(
   if (await isGguf(folder)) return await openGguf(folder, names);
   const opened = new Map<string, Shard>();
   try {
-    return checkpointOf(byModelName(await shardsOf(folder, opened), names), () => closeAll(opened));
+    const tensors = storedTensors(byModelName(await shardsOf(folder, opened), names));
+    const plain = checkpointOf(tensors, () => closeAll(opened)), packing = await packingOf(folder);
+    if (!packing) return plain;
+    return await unpackedCheckpoint(plain, { tensors, packing, isTransposed: names?.isTransposed });
   } catch (error) {
     await closeAll(opened);
     throw error;
@@ -263,31 +272,53 @@ function byModelName(
   return places;
 }
 
-async function readTensor({ shard, stored }: Place): Promise<HostTensor> {
-  const view = await shard.file.read(stored);
-  if (view.dtype === "F64") return tensor(toFloat32(view), view.shape);
-  try {
-    return toTensor(view);
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    throw new ConfigError(`Cannot use weight "${stored}": its dtype is ${view.dtype}, floats are supported`);
-  }
-}
-
-function checkpointOf(places: ReadonlyMap<string, Place>, close: () => Promise<void>): Checkpoint {
+/** The tensors as they are stored. */
+function storedTensors(places: ReadonlyMap<string, Place>): StoredTensors {
   const find = (name: string): Place => {
     const place = places.get(name);
     if (!place) throw new ConfigError(`Cannot find weight "${name}" in the model's folder`);
     return place;
   };
   return {
-    names: [...places.keys()],
-    info: (name) => {
+    names: new Set(places.keys()),
+    info(name) {
       const { shard, stored } = find(name);
-      const { dtype, shape } = shard.file.tensors.get(stored)!;
+      return shard.file.tensors.get(stored)!;
+    },
+    async view(name) {
+      const { shard, stored } = find(name);
+      return await shard.file.read(stored);
+    },
+  };
+}
+
+/** How another program quantised a folder's weights, by its config.json; undefined where none did. */
+async function packingOf(folder: ReadableFolder) {
+  if (!await folder.exists("config.json")) return undefined;
+  return parsePacking(parseConfigText(await folder.readText("config.json")).quantization_config, fail);
+}
+
+async function readTensor({ view: read }: StoredTensors, name: string): Promise<HostTensor> {
+  const view = await read(name);
+  if (view.dtype === "F64") return tensor(toFloat32(view), view.shape);
+  try {
+    return toTensor(view);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new ConfigError(
+      `Cannot use weight "${view.name}": its dtype is ${view.dtype}, floats are supported`,
+    );
+  }
+}
+
+function checkpointOf(tensors: StoredTensors, close: () => Promise<void>): Checkpoint {
+  return {
+    names: [...tensors.names],
+    info: (name) => {
+      const { dtype, shape } = tensors.info(name);
       return { name, dtype: dtype === "F64" ? "F32" : dtype, shape };
     },
-    read: async (name) => await readTensor(find(name)),
+    read: async (name) => await readTensor(tensors, name),
     close,
   };
 }

@@ -43,6 +43,8 @@ export interface WeightSource {
   read(name: string): Promise<HostTensor>;
   /** See `Checkpoint`. */
   readWeight?(name: string): Promise<Weight<HostTensor>>;
+  /** See `Checkpoint`. */
+  notice?(): string | undefined;
 }
 
 const weightName = ({ path }: Pick<Linear, "path">): string => `${path}.weight`;
@@ -330,6 +332,13 @@ export class Loader {
     return host;
   }
 
+  /** Whether a tensor is a bias of zeros of a linear that has none, as GPTQ's writers add to all. */
+  async #isZeroBias(name: string): Promise<boolean> {
+    if (!name.endsWith(".bias") || !this.#numbers.has(name.slice(0, -".bias".length))) return false;
+    const { data, dtype } = await this.source.read(name);
+    return widen(data, dtype).every((value) => value === 0);
+  }
+
   /**
    * Looks at what nobody asked for. A weight that no forward reads means that the model computes something this code does
    * not, unless it is `known` to change nothing: then `differs` may have a line about it to log. The first line speaks for
@@ -346,14 +355,15 @@ export class Loader {
     const unread = names.filter((name) =>
       !this.#used.has(name) && elements(this.source.info(name).shape) > 0
     );
-    const rest = unread.filter((name) => !known.test(name));
+    const rest: string[] = [];
+    for (const name of unread) if (!known.test(name) && !await this.#isZeroBias(name)) rest.push(name);
     if (rest.length > 0) {
       const more = rest.length > 1 ? ` and ${rest.length - 1} more` : "";
       throw new ConfigError(
         `Cannot use weight "${rest[0]}"${more}: a model of this config has none of that name`,
       );
     }
-    for (const name of differs ? unread : []) {
+    for (const name of differs ? unread.filter((name) => known.test(name)) : []) {
       const line = differs!(name, await this.source.read(name));
       if (line !== undefined) return log(line);
     }

@@ -14,7 +14,7 @@ import type { EncoderConfig, ModelConfig } from "./family.ts";
 import { Graph } from "./graph.ts";
 import { Loader, type WeightSource } from "./loader.ts";
 import { partOf, type Projection } from "./projection.ts";
-import { formatOf, type QuantizeTo } from "./quantization.ts";
+import { formatOf, quantizedAs, type QuantizeTo } from "./quantization.ts";
 import { parametersOf } from "./parameters.ts";
 import { headOf, linearsOf, loadTree } from "./spec.ts";
 import type { LinearWeights } from "./weights.ts";
@@ -67,7 +67,7 @@ function formatTo({ quantization }: ModelConfig, to: QuantizeTo | undefined): We
   }
   if (!quantization) return formatOf[to];
   throw new ConfigError(
-    `Cannot quantize the model as ${to}: its folder has weights of ${quantization.format.name} already`,
+    `Cannot quantize the model as ${to}: its folder has weights of ${quantizedAs(quantization)} already`,
   );
 }
 
@@ -115,6 +115,8 @@ async function loadAny(
   const loaded = await loadTree(tree, (spec) => loader.load(spec));
   const { names = /$^/, differs } = family.unread ?? {};
   await loader.finish(names, differs && ((name, found) => differs(config, name, found)), log);
+  const notice = source.notice?.();
+  if (notice !== undefined) log(notice);
   const graph = new Graph();
   family.forward(graph, config, loaded);
   return {

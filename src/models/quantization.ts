@@ -6,12 +6,15 @@
  * Embedding, norms and biases stay what they are.
  *
  * In a folder, config.json has `quantization_config` = {"quant_method": "fourierft", "bits": 8 or 4, "group_size": 32},
- * and `X.weight_packed` (uint32) and `X.weight_scale` (bfloat16) stand in place of `X.weight`.
+ * and `X.weight_packed` (uint32) and `X.weight_scale` (bfloat16) stand in place of `X.weight`. Folders that other programs
+ * quantised are read, too: see `packed/`.
  *
  * @module
  */
 import { q4_32, q8_32 } from "../../kernels/formats/mod.ts";
 import type { WeightFormat } from "../../kernels/formats/format.ts";
+import { fail, type Fields } from "./config_fields.ts";
+import { packingMethods, parsePacking } from "./packed/mod.ts";
 
 /** What a model's linears can be quantised to, by the names of the command line. */
 export type QuantizeTo = "int8" | "int4";
@@ -30,8 +33,18 @@ export const folderFormats: readonly WeightFormat[] = [...formatOfBits.values()]
 
 /** How a folder's weights are quantised. */
 export interface Quantization {
-  /** Of the linears of the layers. */
-  readonly format: WeightFormat;
+  /** config.json's `quant_method`. */
+  readonly method: string;
+  /** Of the linears of the layers, where this program quantised them. */
+  readonly format?: WeightFormat;
+}
+
+/** The `quant_method` of this program. */
+const ownMethod = "fourierft";
+
+/** What a folder's weights are, for a message: the format, or who quantised them. */
+export function quantizedAs({ method, format }: Quantization): string {
+  return format?.name ?? method;
 }
 
 /** The names of a quantised weight's tensors in a folder by its format's buffers, `path` being the linear's. */
@@ -40,9 +53,16 @@ export function quantizedNames(path: string): Readonly<Record<string, string>> {
 }
 
 /** The value of config.json's `quantization_config`. */
-export function quantizationFields({ format }: Quantization): Readonly<Record<string, unknown>> {
+export function quantizationFields(
+  format: WeightFormat,
+): Readonly<Record<string, unknown>> {
   const [bits] = [...formatOfBits].find(([, known]) => known === format)!;
-  return { quant_method: "fourierft", bits, group_size: format.block };
+  return { quant_method: ownMethod, bits, group_size: format.block };
+}
+
+/** The fields of a config.json for weights that are floats again. */
+export function withoutPacking({ quantization_config: value, ...fields }: Fields): Fields | undefined {
+  return parsePacking(value, fail) ? fields : undefined;
 }
 
 /**
@@ -55,12 +75,16 @@ export function parseQuantization(
   fail: (field: string, value: unknown, rule: string) => never,
 ): Quantization | undefined {
   if (value === undefined || value === null) return undefined;
+  const packing = parsePacking(value, fail);
+  if (packing) return { method: packing.method };
   const { quant_method: method, bits, group_size: groupSize } = Object(value) as Record<string, unknown>;
-  if (method !== "fourierft") {
+  if (method !== ownMethod) {
     fail(
       "quantization_config",
       value,
-      'of quantized weights only those of `fourierft quantize` (quant_method "fourierft") are supported; ' +
+      `of quantized weights those of quant_method ${
+        [ownMethod, ...packingMethods].join(", ")
+      } are supported; ` +
         "load the float ones",
     );
   }
@@ -69,5 +93,5 @@ export function parseQuantization(
   if (groupSize !== format.block) {
     fail("quantization_config.group_size", groupSize, `it must be ${format.block}`);
   }
-  return { format };
+  return { method: ownMethod, format };
 }

@@ -1,0 +1,95 @@
+/**
+ * AWQ's safetensors of version `gemm`, as AutoAWQ writes them.
+ *
+ * - `qweight` (in, out / 8) I32: numbers of eight neighbouring outputs; the lowest bits are those of output 0, then 2, 4,
+ *   6, 1, 3, 5 and 7;
+ * - `qzeros` (groups, out / 8) I32: zeros in the same way;
+ * - `scales` (groups, out), floats.
+ *
+ * @module
+ */
+import type { JsonObject } from "../../json.ts";
+import { type Fail, groupSizeField } from "./fields.ts";
+import { groupsInOrder, groupSizeOf, scalesOf, unpackGroups } from "./groups.ts";
+import {
+  checkShape,
+  failWeight,
+  type PackedWeight,
+  type Packing,
+  type StoredTensors,
+  wordsOf,
+} from "./packing.ts";
+
+/** Outputs of a word, from the lowest bits on. */
+const order = [0, 2, 4, 6, 1, 3, 5, 7];
+
+/** Numbers of a word. */
+const each = order.length;
+
+/** Zeros (groups, out), one a byte. */
+function zerosOf(words: Uint32Array): Uint8Array {
+  const zeros = new Uint8Array(words.length * each);
+  for (let w = 0; w < words.length; w++) {
+    for (let i = 0; i < each; i++) zeros[each * w + order[i]] = words[w] >>> 4 * i & 15;
+  }
+  return zeros;
+}
+
+/** Numbers (in, out / 8) as blocks of 4 bits place them, less 8 each: (out, in / 8). */
+function byOutputs(stored: Uint32Array, { out, inSize }: { readonly out: number; readonly inSize: number }) {
+  const words = new Uint32Array(out * inSize / 8), width = out / each, line = inSize / 8;
+  for (let w = 0; w < line; w++) {
+    for (let column = 0; column < width; column++) {
+      for (let i = 0; i < each; i++) {
+        let word = 0;
+        for (let t = 0; t < 8; t++) {
+          word |= (stored[(8 * w + t) * width + column] >>> 4 * i & 15) << 8 * (t % 4) + (t & 4);
+        }
+        words[(each * column + order[i]) * line + w] = word ^ 0x88888888;
+      }
+    }
+  }
+  return words;
+}
+
+function open(tensors: StoredTensors, path: string, groupSize: number): PackedWeight {
+  const names = { numbers: `${path}.qweight`, zeros: `${path}.qzeros`, scales: `${path}.scales` };
+  const [inSize, width] = tensors.info(names.numbers).shape, out = width * each;
+  checkShape(tensors, { path, name: names.numbers, shape: [inSize, width] });
+  if (inSize % 8 !== 0) failWeight(path, `it has ${inSize} inputs, the rule is a multiple of 8`);
+  const groups = Math.ceil(inSize / groupSizeOf(groupSize, inSize));
+  checkShape(tensors, { path, name: names.zeros, shape: [groups, width] });
+  checkShape(tensors, { path, name: names.scales, shape: [groups, out] });
+  return {
+    shape: { out, in: inSize },
+    tensors: Object.values(names),
+    read: async () =>
+      unpackGroups({
+        shape: { out, in: inSize },
+        bits: 4,
+        words: byOutputs(await wordsOf(tensors, path, names.numbers), { out, inSize }),
+        scales: await scalesOf(tensors, path, names.scales),
+        zeros: zerosOf(await wordsOf(tensors, path, names.zeros)),
+        groupOf: groupsInOrder(inSize, groupSizeOf(groupSize, inSize)),
+      }),
+  };
+}
+
+/** Reads `quantization_config`, by the names of transformers or of AutoAWQ. */
+export function awq(fields: JsonObject, fail: Fail): Packing {
+  const [bits, size] = [["bits", "w_bit"], ["group_size", "q_group_size"]].map(([field, older]) =>
+    fields[field] === undefined && fields[older] !== undefined ? older : field
+  );
+  if (fields[bits] !== 4) fail(`quantization_config.${bits}`, fields[bits], "of AWQ's it must be 4");
+  const { version = "gemm", zero_point: hasZeros = true } = fields;
+  if (String(version).toLowerCase() !== "gemm") {
+    fail("quantization_config.version", version, 'it must be "gemm"');
+  }
+  if (hasZeros !== true) fail("quantization_config.zero_point", hasZeros, "it must be true");
+  const groupSize = groupSizeField(fields, size, fail);
+  return {
+    method: "awq",
+    mark: /^(.+)\.qweight$/,
+    open: (tensors, path) => Promise.resolve().then(() => open(tensors, path, groupSize)),
+  };
+}
