@@ -7,8 +7,9 @@ import process from "node:process";
 import { wasmBytes } from "../kernels/wasm_bytes.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
+import { openGpuOf } from "../src/device/open_gpu.ts";
 import { type WebGpuDevice, webgpuDevice } from "../src/device/webgpu.ts";
-import { type GpuSource, openGpu, type OpenGpuOptions } from "../src/runtime/gpu.ts";
+import { dawn, openGpu, type OpenGpuOptions } from "../src/runtime/gpu.ts";
 import { openCpuDevice } from "../src/runtime/open_cpu.ts";
 
 /** Whether all tests are asked for: a software GPU then takes hours. */
@@ -45,14 +46,24 @@ function lookOnceAMillisecond(): void {
   Object.assign(globalThis, { setImmediate: later });
 }
 
+/**
+ * Dawn fills workgroup memory with zeros before a kernel starts. The text of that takes a software GPU half of the time
+ * that it compiles. Without it a kernel must not read what it has not written. Naga's and Chromium's tests fill.
+ */
+const onSoftware = process.env.FOURIERFT_TEST_GPU === "native" ? [] : ["disable_workgroup_init"];
+
+/** Whether the GPU alone is tested, by the runtime's own `navigator.gpu`: Deno's tests by Dawn have run the CPU. */
+const isNavigator = process.env.FOURIERFT_GPU === "navigator";
+
 async function open(options: OpenGpuOptions = {}): Promise<WebGpuDevice> {
   lookOnceAMillisecond();
-  const prefer: GpuSource = process.env.FOURIERFT_GPU === "navigator" ? "navigator" : "dawn";
   try {
-    const { device, description, matrixUnits, destroy } = await openGpu({ ...options, prefer });
+    const { device, description, matrixUnits, destroy } = isNavigator
+      ? await openGpu({ ...options, prefer: "navigator" })
+      : await openGpuOf(await dawn(options, onSoftware), options);
     // Bun aborts when Dawn settles `device.lost` at exit, and Deno in one of twenty times when its own GPU is destroyed
     // there. With the device open Bun ends in peace, and Deno in all but one of a hundred runs.
-    if (prefer === "dawn" && !("Bun" in globalThis)) process.once("exit", destroy);
+    if (!isNavigator && !("Bun" in globalThis)) process.once("exit", destroy);
     return webgpuDevice(device, { description, matrixUnits, destroy });
   } catch (error) {
     throw new Error(`No GPU to test on: run by \`deno task test\`, which brings one. ${error}`, {
@@ -84,9 +95,6 @@ export async function testDevices(): Promise<Device[]> {
 export async function devicesForLongTests(): Promise<Device[]> {
   return everyGpuCase ? await testDevices() : [cpuDevice()];
 }
-
-/** Whether the GPU alone is tested, by the runtime's own `navigator.gpu`: Deno's tests by Dawn have run the CPU. */
-const isNavigator = process.env.FOURIERFT_GPU === "navigator";
 
 /** Every way there is to run a kernel, by its name: on the CPU with WASM of either module and without, here and in a thread of its own. */
 export async function everyDevice(): Promise<ReadonlyMap<string, Device>> {

@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { Float, parseJson, Template, TemplateError } from "../src/jinja/template.ts";
+import { packedGolden } from "./packed_golden.ts";
 
 interface Rendering {
   readonly text?: string;
@@ -24,7 +25,7 @@ interface Golden {
 }
 
 const fixtures = new URL("fixtures/", import.meta.url);
-const golden: Golden = JSON.parse(readFileSync(new URL("template_golden.json", fixtures), "utf8"));
+const golden = packedGolden<Golden>("template_golden");
 /** JavaScript reads this one of the fixture with fewer digits. */
 const variables = { ...golden.variables, big: 12345678901234567890n };
 

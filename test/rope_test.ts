@@ -10,7 +10,8 @@ import {
   RopeTurns,
 } from "../src/models/rope.ts";
 import { everyDevice } from "./devices.ts";
-import { fixtureBytes, tinyFields, tinyFolder } from "./model_folders.ts";
+import { tinyFields, tinyFolder } from "./model_folders.ts";
+import { packedGolden } from "./packed_golden.ts";
 
 /** What transformers computed, see fixtures/make_rope.py. */
 interface Run {
@@ -29,10 +30,10 @@ interface Case {
   readonly runs: readonly Run[];
 }
 
-const golden = JSON.parse(new TextDecoder().decode(fixtureBytes("rope_golden.json"))) as {
+const golden = packedGolden<{
   readonly lengths: readonly number[];
   readonly cases: Readonly<Record<string, Case>>;
-};
+}>("rope_golden");
 const cases = Object.entries(golden.cases);
 const base = "llama3-rope";
 const configOf = (name: string) => parseLlamaConfig(golden.cases[name].fields);

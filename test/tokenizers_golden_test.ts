@@ -4,13 +4,13 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import fc from "fast-check";
 import { Detokenizer } from "../src/engine/detokenizer.ts";
 import { ConfigError } from "../src/errors.ts";
 import { openTokenizer } from "../src/models/tokenizer.ts";
 import type { Tokenizer } from "../src/models/tokenizer_types.ts";
+import { packedGolden } from "./packed_golden.ts";
 
 type Case = readonly [
   ids: readonly number[],
@@ -29,9 +29,7 @@ interface Golden {
   >;
 }
 
-const golden: Golden = JSON.parse(
-  readFileSync(new URL("./fixtures/tokenizers.json", import.meta.url), "utf8"),
-);
+const golden = packedGolden<Golden>("tokenizers");
 
 function open(file: Readonly<Record<string, unknown>>): Promise<Tokenizer> {
   const model = typeof file.model === "string" ? golden.models[file.model] : file.model;

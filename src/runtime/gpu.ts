@@ -28,13 +28,13 @@ export interface OpenGpuOptions extends GpuOptions {
 }
 
 /**
- * Dawn's instances, with and without matrix units, kept for the life of the process. When an instance is collected while
- * its device lives, Node hangs or aborts, and Bun and Deno crash.
+ * Dawn's instances by the features that are enabled, kept for the life of the process. When an instance is collected
+ * while its device lives, Node hangs or aborts, and Bun and Deno crash.
  */
-const dawnInstances = new Map<boolean, GPU>();
+const dawnInstances = new Map<string, GPU>();
 
-const dawnFlags = (matrixUnits: boolean): string[] => [
-  `enable-dawn-features=vulkan_enable_f16_on_nvidia${matrixUnits ? ",allow_unsafe_apis" : ""}`,
+const dawnFlags = (features: string): string[] => [
+  `enable-dawn-features=${features}`,
   // Else timestamps are rounded to 65 microseconds, for the sake of pages that must not time each other.
   "disable-dawn-features=timestamp_quantization",
 ];
@@ -53,13 +53,22 @@ async function importDawn(): Promise<DawnModule> {
   }
 }
 
-async function dawn({ matrixUnits = false }: OpenGpuOptions): Promise<Implementation> {
-  let gpu = dawnInstances.get(matrixUnits);
+/**
+ * npm's Dawn. Tests for a software GPU enable more of Dawn's own features.
+ *
+ * @throws what the import throws where the package or its native library is not there.
+ */
+export async function dawn(
+  { matrixUnits = false }: Pick<OpenGpuOptions, "matrixUnits">,
+  more: readonly string[] = [],
+): Promise<Implementation> {
+  const features = ["vulkan_enable_f16_on_nvidia", ...(matrixUnits ? ["allow_unsafe_apis"] : []), ...more].join();
+  let gpu = dawnInstances.get(features);
   if (!gpu) {
     const { create } = await importDawn();
     lookPatiently();
-    gpu = dawnInstances.get(matrixUnits) ?? create(dawnFlags(matrixUnits));
-    dawnInstances.set(matrixUnits, gpu);
+    gpu = dawnInstances.get(features) ?? create(dawnFlags(features));
+    dawnInstances.set(features, gpu);
   }
   return { gpu, name: "Dawn", id: "dawn" };
 }
