@@ -57,7 +57,7 @@ for (const kernel of kernels) {
   if (kernel.ways && runsEvery(kernel)) {
     test(`${kernel.name} on webgpu gives the reference's numbers in every way, in a case each`, async () => {
       for (const { way, testCase } of aCaseEach(kernel)) {
-        await checkCase(gpu, { kernel: way, testCase, seed: 2 });
+        await checkCase(gpu, { kernel: way, testCase, seed: 1 });
       }
     });
   }

@@ -17,8 +17,12 @@ import { bunCommand } from "./bun.ts";
 import { vulkanEnvironment } from "./swiftshader.ts";
 
 const atOnce = 2;
-/** Takes longest, so that it starts first. */
-const longest = "./test/kernels_test.ts";
+/** Files that take more than five seconds start first, the longest before all, so that none runs alone at the end. */
+const longest = [
+  ...["kernels", "methods", "families", "methods_golden", "golden_http", "cli", "encoders", "matrix_units"],
+  ...["lengths", "fourier_limits", "formats", "linear_golden", "join", "gguf_models", "engine_adapters"],
+  ...["arguments", "merging", "hot_reload", "combination"],
+].map((name) => `./test/${name}_test.ts`);
 
 const args = process.argv.slice(2);
 const onBun = args.includes("--bun"), onWgpu = args.includes("--wgpu"), docs = args.includes("--doc");
@@ -35,7 +39,7 @@ function testFiles(): string[] {
     `./test/${name}`
   );
   const wanted = onWgpu ? files.filter((file) => opensGpu(readFileSync(file, "utf8"))) : files;
-  return [longest, ...wanted.filter((file) => file !== longest)];
+  return [...new Set([...longest.filter((file) => wanted.includes(file)), ...wanted])];
 }
 
 function testCommand(files: readonly string[]): string[] {

@@ -62,7 +62,8 @@ export async function dawn(
   { matrixUnits = false }: Pick<OpenGpuOptions, "matrixUnits">,
   more: readonly string[] = [],
 ): Promise<Implementation> {
-  const features = ["vulkan_enable_f16_on_nvidia", ...(matrixUnits ? ["allow_unsafe_apis"] : []), ...more].join();
+  const features = ["vulkan_enable_f16_on_nvidia", ...(matrixUnits ? ["allow_unsafe_apis"] : []), ...more]
+    .join();
   let gpu = dawnInstances.get(features);
   if (!gpu) {
     const { create } = await importDawn();
