@@ -12,6 +12,7 @@ import { modelLinears, parseConfig } from "../src/models/families.ts";
 import type { ReadableFolder } from "../src/folder.ts";
 import { parseSafetensors, type TensorView, writeSafetensors } from "../src/safetensors/mod.ts";
 import { memoryFolder } from "../src/testing/mod.ts";
+import { adapterBytes } from "./method_fixtures.ts";
 
 /** Where names of tensors of the fixtures' first query projection begin. */
 export const q = "base_model.model.model.layers.0.self_attn.q_proj";
@@ -41,10 +42,12 @@ export async function load(
 
 /** The folder of a fixture with a change. */
 export function changed(name: string, { config = {}, tensors = {} }: Change = {}): ReadableFolder {
-  const read = (file: string): Uint8Array =>
-    new Uint8Array(readFileSync(fileURLToPath(new URL(`fixtures/methods/${name}/${file}`, import.meta.url))));
-  const fields = { ...JSON.parse(new TextDecoder().decode(read("adapter_config.json"))), ...config };
-  const file = parseSafetensors(read("adapter_model.safetensors"));
+  const text = readFileSync(
+    fileURLToPath(new URL(`fixtures/methods/${name}/adapter_config.json`, import.meta.url)),
+    "utf8",
+  );
+  const fields = { ...JSON.parse(text), ...config };
+  const file = parseSafetensors(adapterBytes(name));
   const views = new Map([...file.tensors.keys()].map((one) => [one, file.read(one)]));
   for (const [one, change] of Object.entries(tensors)) {
     if (change) {

@@ -3,22 +3,19 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { loadAdapter } from "../src/adapters/peft.ts";
 import { type ConvertedModule, convertFused, type ConvertOptions } from "../src/convert.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { ReadableFolder, WritableFolder } from "../src/folder.ts";
 import { folderOptions, mergeFolder } from "../src/merge.ts";
 import { openCheckpoint } from "../src/models/checkpoint.ts";
-import { openFolder } from "../src/runtime/file.ts";
 import { bytesSource, fromTensor, writeSafetensors } from "../src/safetensors/mod.ts";
 import { memoryFolder } from "../src/testing/mod.ts";
 import { type HostTensor, tensor } from "../src/tensor.ts";
 import { narrow, widen } from "../kernels/half.ts";
 import { distance } from "./kernel_contract.ts";
+import { methodFixture } from "./method_fixtures.ts";
 
-const fixture = (name: string) =>
-  openFolder(fileURLToPath(new URL(`fixtures/methods/${name}`, import.meta.url)));
 const device = cpuDevice(), q = "model.layers.0.self_attn.q_proj.weight";
 
 /** A model folder with some tensors changed. */
@@ -76,8 +73,8 @@ async function thereAndBack(
     dtype,
     data: narrow(widen(t.data, t.dtype), dtype),
   });
-  const base = await changed(await fixture("base"), as);
-  const model = await merged(await fixture(name), base), modules: ConvertedModule[] = [];
+  const base = await changed(await methodFixture("base"), as);
+  const model = await merged(await methodFixture(name), base), modules: ConvertedModule[] = [];
   const files = await convertFused({ model, base, ...options, onModule: (module) => modules.push(module) });
   const again = await openCheckpoint(await merged(memoryFolder(files), base));
   const [was, now] = [await openCheckpoint(base), await openCheckpoint(model)];
@@ -122,13 +119,17 @@ test("convertFused writes singular vectors where it is told to", async () => {
 });
 
 test("convertFused refuses a change that the pattern does not have, with what is left of it", async () => {
-  const base = await fixture("base");
-  const narrow = convertFused({ model: await merged(await fixture("svft-banded"), base), base, offDiag: 1 });
+  const base = await methodFixture("base");
+  const narrow = convertFused({
+    model: await merged(await methodFixture("svft-banded"), base),
+    base,
+    offDiag: 1,
+  });
   await assert.rejects(
     narrow,
     /^ConfigError: Cannot convert "model\.layers\.0\.self_attn\.q_proj\.weight" as SVFT with "pattern" = "banded" and "off_diag" = 1: the entries leave 0\.64/,
   );
-  const lora = await merged(await fixture("lora"), base);
+  const lora = await merged(await methodFixture("lora"), base);
   await assert.rejects(
     convertFused({ model: lora, base, offDiag: 2 }),
     /the entries leave 0\.9\d+ of its change/,
@@ -141,7 +142,7 @@ test("convertFused refuses a change that the pattern does not have, with what is
 });
 
 test("convertFused refuses a change that rounding hides", async () => {
-  const base = await fixture("base");
+  const base = await methodFixture("base");
   const model = await changed(base, (name, t) => {
     if (name !== q) return t;
     const data = (t.data as Float32Array).map((value) => value * (1 + 2 ** -12));
@@ -154,7 +155,7 @@ test("convertFused refuses a change that rounding hides", async () => {
 });
 
 test("convertFused refuses models that differ elsewhere, and those that do not differ", async () => {
-  const base = await fixture("base"), model = await merged(await fixture("svft-plain"), base);
+  const base = await methodFixture("base"), model = await merged(await methodFixture("svft-plain"), base);
   const more = await changed(model, (name, t) => {
     if (name !== "model.norm.weight") return t;
     const data = t.data.slice();

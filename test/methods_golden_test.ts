@@ -22,7 +22,6 @@ import { layersLinears, loadModel } from "../src/models/model.ts";
 import { formatOf } from "../src/models/quantization.ts";
 import { denseWeight } from "../src/models/weights.ts";
 import { type OpenModel, openModel } from "../src/open.ts";
-import { openAdapterStore } from "../src/runtime/adapter_store.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
 import { bytesSource } from "../src/safetensors/mod.ts";
@@ -42,6 +41,7 @@ import { waveft } from "../src/adapters/methods/waveft.ts";
 import { dequantized } from "./dequantized.ts";
 import { devicesForLongTests } from "./devices.ts";
 import { distance } from "./kernel_contract.ts";
+import { methodFixture, methodStore } from "./method_fixtures.ts";
 
 const path = (name: string): string => fileURLToPath(new URL(`fixtures/methods/${name}`, import.meta.url));
 
@@ -106,8 +106,8 @@ function tensorsOf(name: string): Map<string, Float32Array> {
 
 async function open(device: Device, folder?: ReadableFolder, quantize?: "int8" | "int4"): Promise<OpenModel> {
   return await openModel(device, {
-    folder: folder ?? await openFolder(path("base")),
-    adapters: await openAdapterStore(path("")),
+    folder: folder ?? await methodFixture("base"),
+    adapters: await methodStore(),
     quantize,
     engine: { maxSequences: 3 * names.length },
   });
@@ -192,7 +192,7 @@ test("applyModule: a module beside its base's product and bias is float64's modu
   const weights = tensorsOf("base/model.safetensors");
   const options = baseOptions(model.linears);
   for (const name of names) {
-    const { method, modules } = await loadAdapter(await openFolder(path(name)), options);
+    const { method, modules } = await loadAdapter(await methodFixture(name), options);
     // What a method does to the bias is no part of dW.
     if (method.changesBias) continue;
     const truth = tensorsOf(`golden/${name}.safetensors`);
@@ -219,7 +219,7 @@ test("applyModule: a module beside its base's product and bias is float64's modu
 });
 
 test("ETHER: `flip_modules` reflects outputs of the modules that it names", async () => {
-  const folder = await openFolder(path("ether-flip"));
+  const folder = await methodFixture("ether-flip");
   const named = {
     ...folder,
     open: (name: string) => folder.open(name),
@@ -293,12 +293,12 @@ function memoryFolder(): ReadableFolder & WritableFolder {
 
 test("mergeFolder: a model with an adapter merged in, bias and all, has float64's logits", async () => {
   const device = cpuDevice();
-  const base = await openFolder(path("base")), options = await folderOptions(base);
+  const base = await methodFixture("base"), options = await folderOptions(base);
   for (const name of names) {
     const out = memoryFolder();
     await mergeFolder(device, {
       model: base,
-      adapter: await loadAdapter(await openFolder(path(name)), options),
+      adapter: await loadAdapter(await methodFixture(name), options),
       out,
     });
     const { cases } = goldens.get(name)!;
@@ -374,11 +374,11 @@ for (const name of trainedNames) {
     const how = layersPerSegment ? ", a layer at a time" : "";
     // A GPU cannot bind parts of so small a model.
     test(`Trainer on cpu: ${name}'s gradients and ten steps' losses are float64's${how}`, async () => {
-      const device = cpuDevice(), folder = await openFolder(path("base"));
+      const device = cpuDevice(), folder = await methodFixture("base");
       const config = await readConfig(folder), source = await openWeights(folder, config);
       const model = await loadModel(device, { config, source });
       await source.close();
-      const adapter = await loadAdapter(await openFolder(path(name)));
+      const adapter = await loadAdapter(await methodFixture(name));
       const batch = trainingBatch(name), rows = batch.tokens.length, { losses } = trainings.get(name)!;
       const trainer = await Trainer.open(device, model, { ...adapter, rows, layersPerSegment, maxNorm: 0 });
       const { loss, tensors } = await trainer.gradients(batch);

@@ -9,9 +9,8 @@ import fc from "fast-check";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
 import { type OpenModel, openModel } from "../src/open.ts";
-import { openAdapterStore } from "../src/runtime/adapter_store.ts";
-import { openFolder } from "../src/runtime/file.ts";
 import { devicesForLongTests } from "./devices.ts";
+import { methodFixture, methodStore } from "./method_fixtures.ts";
 
 const path = (name: string): string => fileURLToPath(new URL(`fixtures/methods/${name}`, import.meta.url));
 
@@ -85,8 +84,8 @@ function mixes(
 
 async function open(device: Device, maxSequences: number): Promise<OpenModel> {
   return await openModel(device, {
-    folder: await openFolder(path("base")),
-    adapters: await openAdapterStore(path("")),
+    folder: await methodFixture("base"),
+    adapters: await methodStore(),
     engine: { maxSequences },
   });
 }

@@ -28,6 +28,7 @@ import { adapterFiles } from "../src/training/checkpoint.ts";
 import { train } from "../src/train.ts";
 import { Trainer } from "../src/training/trainer.ts";
 import { distance } from "./kernel_contract.ts";
+import { methodFixture } from "./method_fixtures.ts";
 import { banded, base, delta, device, filesOf, shape, square } from "./svft_adapters.ts";
 import { newModule } from "./new_module.ts";
 
@@ -51,7 +52,7 @@ test("SVFT: single modules of every pattern are float64's to a millionth", async
   for (
     const name of ["plain", "plain-slim", "banded", "random", "topk", "rank"].map((one) => `svft-${one}`)
   ) {
-    const { method, modules } = await loadAdapter(await openFolder(fixture(name)));
+    const { method, modules } = await loadAdapter(await methodFixture(name));
     const truth = numbersOf(`golden/${name}.safetensors`);
     const { modules: goldens } = JSON.parse(readFileSync(fixture(`golden/${name}.json`), "utf8"));
     for (const { path, x, y } of goldens) {
