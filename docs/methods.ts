@@ -21,6 +21,7 @@ import { openWeights, readConfig } from "../src/models/families.ts";
 import { loadModel } from "../src/models/model.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { escaped, withMade } from "./made.ts";
+import { methodFixture } from "../test/method_fixtures.ts";
 
 const folder = dirname(fileURLToPath(import.meta.url));
 const file = join(folder, "methods.md");
@@ -61,8 +62,7 @@ async function examples(): Promise<Map<Method, Example>> {
   const found = new Map<Method, Example>();
   for (const name of readdirSync(adapters).sort()) {
     if (!existsSync(join(adapters, name, "adapter_config.json"))) continue;
-    const opened = await openFolder(join(adapters, name));
-    const adapter = await loadAdapter(opened, baseOptions(model.linears));
+    const adapter = await loadAdapter(await methodFixture(name), baseOptions(model.linears));
     if (found.has(adapter.method)) continue;
     const one = exampleOf(await readyFor(device, model, adapter));
     if (one) found.set(adapter.method, one);

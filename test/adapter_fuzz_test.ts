@@ -20,6 +20,7 @@ import { loadModel } from "../src/models/model.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { parseSafetensors, type TensorView, writeSafetensors } from "../src/safetensors/mod.ts";
 import { memoryFolder } from "../src/testing/mod.ts";
+import { adapterBytes, methodFixture } from "./method_fixtures.ts";
 
 const fixtures = fileURLToPath(new URL("fixtures/methods", import.meta.url));
 
@@ -31,11 +32,10 @@ interface Files {
 }
 
 function filesOf(name: string): Files {
-  const read = (file: string): Uint8Array => new Uint8Array(readFileSync(join(fixtures, name, file)));
-  const weights = parseSafetensors(read("adapter_model.safetensors"));
+  const weights = parseSafetensors(adapterBytes(name));
   return {
     name,
-    config: JSON.parse(new TextDecoder().decode(read("adapter_config.json"))),
+    config: JSON.parse(readFileSync(join(fixtures, name, "adapter_config.json"), "utf8")),
     tensors: new Map([...weights.tensors.keys()].map((one) => [one, weights.read(one)])),
   };
 }
@@ -215,8 +215,7 @@ test("every method has an adapter here, which reads as it is", async () => {
   const all = await opened(), seen = new Set<string>();
   for (const files of adapters) {
     assert.ok(await readWhole(files, all) > 0, files.name);
-    const folder = await openFolder(join(fixtures, files.name));
-    seen.add((await loadAdapter(folder, all.options)).method.name);
+    seen.add((await loadAdapter(await methodFixture(files.name), all.options)).method.name);
   }
   assert.deepEqual([...seen].sort(), methods.map(({ name }) => name).sort());
 });
