@@ -19,9 +19,11 @@ import { vulkanEnvironment } from "./swiftshader.ts";
 const atOnce = 2;
 /** Files that take more than five seconds start first, the longest before all, so that none runs alone at the end. */
 const longest = [
-  ...["kernels", "methods", "families", "methods_golden", "golden_http", "cli", "encoders", "matrix_units"],
-  ...["lengths", "fourier_limits", "formats", "linear_golden", "join", "gguf_models", "engine_adapters"],
-  ...["arguments", "merging", "hot_reload", "combination"],
+  ...["kernels", "methods", "families", "methods_golden", "golden_http", "cli", "encoders"],
+  ...["properties", "own_parameters", "mixes", "lengths", "models", "matrix_units", "fourier_limits"],
+  ...["formats", "linear_golden", "serve_process", "join", "gguf_models", "engine_adapters", "arguments"],
+  ...["spectral_kernels", "merging", "quantized_model", "hot_reload", "rope", "safetensors", "training"],
+  ...["transforms", "combination"],
 ].map((name) => `./test/${name}_test.ts`);
 
 const args = process.argv.slice(2);
