@@ -164,6 +164,10 @@ export async function combineAdapters(options: CombineOptions): Promise<Combined
     method: adapter.method,
     hasOwn: adapter.replacements.size > 0 || [...adapter.modules.values()].some(({ bias }) => bias),
   })));
+  const empty = given.find(({ adapter }) => adapter.modules.size === 0);
+  if (empty) {
+    throw new CombinationError(`Cannot add up adapter "${empty.name}": it adapts no linear layer`);
+  }
   const adapters = given.map((one) => ({ ...one, weight: one.weight ?? 1 }));
   const { config, tensors, peftType } = written(adapters, options);
   const paths = [...new Set(adapters.flatMap(({ adapter }) => [...adapter.modules.keys()]))];

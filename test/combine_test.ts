@@ -282,6 +282,10 @@ test("combineAdapters refuses what no file can hold, by name", async () => {
       [[{ ...one, weight: Infinity }], /adapter "one" at scale Infinity/],
       [[wide, factors], /the weight is \(12, 8\)|weights \(12, 8\) and \(12, 16\)/],
       [Array.from({ length: 9 }, () => one), /Cannot add up 9 adapters: at most 8/],
+      [
+        [{ name: "copies", adapter: { ...factors.adapter, modules: new Map() } }],
+        /adapter "copies": it adapts no linear layer/,
+      ],
     ] as const
   ) {
     await assert.rejects(combined(adapters), (error: Error) => {
