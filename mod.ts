@@ -84,6 +84,8 @@ export type {
   BaseLinear,
   BeforeStep,
   BesideStep,
+  CombinedFiles,
+  CombineIo,
   DeltaIo,
   DeltaMode,
   DeltaRows,
@@ -96,6 +98,7 @@ export type {
   ReadOptions,
   ReadyIo,
   SingularFactors,
+  Summand,
   Term,
   Workspace,
 } from "./src/adapters/method.ts";

@@ -38,6 +38,8 @@ interface Example {
   /** On the device: its own, and what modules of an equal key share. */
   readonly bytes: number;
   readonly shared: number;
+  /** Whether it is served as LoRA's factors. */
+  readonly hasFactors: boolean;
 }
 
 function exampleOf({ method, modules }: LoadedAdapter): Example | undefined {
@@ -50,6 +52,7 @@ function exampleOf({ method, modules }: LoadedAdapter): Example | undefined {
     trained: module.parameters,
     bytes: values.byteLength,
     shared: table?.words().byteLength ?? 0,
+    hasFactors: module.factors !== undefined,
   };
 }
 
@@ -80,6 +83,13 @@ const row = (cells: readonly string[]): string => `| ${cells.map(escaped).join("
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
   [row(head), row(head.map(() => "---")), ...rows.map(row)].join("\n");
 
+/** How adapters of a method are added up, and whether a file holds the sum. */
+function sumsOf({ before, after, sum, takesScale, combined }: Method, hasFactors: boolean): [string, string] {
+  if (before || after) return ["no", "no"];
+  if (!sum && !takesScale) return ["at scale 1", "no"];
+  return [sum ? "one for all" : "one each", combined ? "its own" : hasFactors ? "LoRA" : "no"];
+}
+
 /** Methods of linears: those that have none replace parameters alone, which docs/formats.md tells of. */
 export const linearMethods: readonly Method[] = methods.filter((method) => phasesOf(method).length > 0);
 
@@ -109,6 +119,8 @@ export async function methodTables(listed: readonly Method[] = linearMethods): P
       [
         "method",
         "acts",
+        "step of a sum",
+        "file of a sum",
         "trained here",
         "multiplications of a row",
         "numbers on the device",
@@ -119,6 +131,7 @@ export async function methodTables(listed: readonly Method[] = linearMethods): P
       told.map(({ method, one, facts: { cost, numbers } }) => [
         method.name,
         phasesOf(method).join(", ") + (method.changesBias ? "; on the bias, too" : ""),
+        ...sumsOf(method, one.hasFactors),
         method.training ? "yes" : "no",
         cost,
         numbers,

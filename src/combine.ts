@@ -1,15 +1,23 @@
 /**
  * The weighted sum of adapters as one adapter folder that PEFT loads: `add_weighted_adapter` without a model.
  *
- * - FourierFT stays FourierFT: coefficients of equal places are added up. A file draws all its places from one seed.
+ * - A method whose files hold sums stays itself (`combined`). FourierFT adds coefficients of equal places up: a file draws all
+ *   its places from one seed.
  * - LoRA, and methods that are served as factors, become LoRA: the factors stand side by side, and ranks add up
  *   (PEFT's `combination_type="cat"`). Nothing is approximated.
  *
  * @module
  */
 import { checkAdds, checkedTerms } from "./adapters/combination.ts";
-import { integerField, numberField } from "./adapters/fields.ts";
-import type { AdapterModule, Factors, LinearShape } from "./adapters/method.ts";
+import type {
+  AdapterModule,
+  CombinedFiles,
+  CombineIo,
+  Factors,
+  LinearShape,
+  Summand,
+} from "./adapters/method.ts";
+import { largest, piecesByPath, prefix, withPattern } from "./adapters/methods/combined.ts";
 import { stackedFactors } from "./adapters/methods/low_rank.ts";
 import { checkReach } from "./adapters/numbers.ts";
 import type { LoadedAdapter } from "./adapters/peft.ts";
@@ -38,87 +46,12 @@ export interface CombineOptions {
 
 /** What was written. */
 export interface Combined {
-  readonly peftType: "FOURIERFT" | "LORA";
+  /** LORA where factors stand side by side, and the methods' own elsewhere. */
+  readonly peftType: string;
   readonly modules: number;
 }
 
-/** A config's fields that say what the method is made with, and tensors by their full names. */
-interface Written {
-  readonly config: Readonly<Record<string, unknown>>;
-  readonly tensors: ReadonlyMap<string, HostTensor>;
-}
-
 type Weighted = Required<WeightedAdapter>;
-
-const prefix = "base_model.model.";
-
-/** Every path that an adapter adapts, with the modules there and their weights. */
-function byPath(adapters: readonly Weighted[]): Map<string, { module: AdapterModule; weighted: Weighted }[]> {
-  const all = new Map<string, { module: AdapterModule; weighted: Weighted }[]>();
-  for (const weighted of adapters) {
-    for (const [path, module] of weighted.adapter.modules) {
-      all.set(path, [...all.get(path) ?? [], { module, weighted }]);
-    }
-  }
-  return all;
-}
-
-/** The number that most modules have, and the others' by path: PEFT's patterns. */
-function withPattern(
-  numbers: ReadonlyMap<string, number>,
-): { most: number; pattern: Record<string, number> } {
-  const counts = new Map<number, number>();
-  for (const number of numbers.values()) counts.set(number, (counts.get(number) ?? 0) + 1);
-  const [most] = [...counts].reduce((best, one) => one[1] > best[1] ? one : best);
-  return { most, pattern: Object.fromEntries([...numbers].filter(([, number]) => number !== most)) };
-}
-
-const largest = (scales: readonly number[]): number => Math.max(...scales.map(Math.abs)) || 1;
-
-/** Coefficients of one seed stand in one order: those of fewer numbers come first. */
-function sumOfSpectra(adapters: readonly Weighted[]): Written {
-  const settings = new Map(adapters.map((one) => {
-    const { config } = one.adapter;
-    const seed = integerField(config, "random_loc_seed", 777);
-    return [one, { seed, scale: one.weight * numberField(config, "scaling", 150) }];
-  }));
-  const [{ seed }, ...others] = settings.values();
-  const other = others.find((one) => one.seed !== seed);
-  if (other) {
-    throw new CombinationError(
-      `Cannot write adapters of random_loc_seed ${seed} and ${other.seed} as one: a FourierFT file draws all places ` +
-        'from one seed. A server adds them up by "adapters" of a request',
-    );
-  }
-  const scaling = largest([...settings.values()].map(({ scale }) => scale));
-  const tensors = new Map<string, HostTensor>(), counts = new Map<string, number>();
-  for (const [path, modules] of byPath(adapters)) {
-    const parts = modules.map(({ module, weighted }) => ({
-      coefficients: module.coefficients!,
-      factor: settings.get(weighted)!.scale / scaling,
-    }));
-    const sums = new Float64Array(Math.max(...parts.map(({ coefficients }) => coefficients.length)));
-    for (const { coefficients, factor } of parts) {
-      coefficients.forEach((value, l) => sums[l] += factor * value);
-    }
-    const spectrum = Float32Array.from(sums);
-    checkReach(spectrum.reduce((sum, c) => sum + Math.abs(c), 0), `the sum of modules "${path}"`);
-    tensors.set(`${prefix}${path}.fourierft_spectrum`, tensor(spectrum));
-    counts.set(path, spectrum.length);
-  }
-  const { most, pattern } = withPattern(counts);
-  return {
-    config: {
-      peft_type: "FOURIERFT",
-      n_frequency: most,
-      n_frequency_pattern: pattern,
-      scaling,
-      random_loc_seed: seed,
-      init_weights: true,
-    },
-    tensors,
-  };
-}
 
 /** The factors of a module; its shape is its own, or the base model's. */
 function factorsOf(
@@ -137,12 +70,12 @@ function factorsOf(
 }
 
 /** dW of the terms side by side, with one scale for all modules. */
-function sumOfFactors(adapters: readonly Weighted[], options: Pick<CombineOptions, "shapeOf">): Written {
-  const parts = [...byPath(adapters)].map(([path, modules]) => ({
+function sumOfFactors(adapters: readonly Summand[], options: CombineIo): CombinedFiles {
+  const parts = [...piecesByPath(adapters)].map(([path, modules]) => ({
     path,
-    factors: modules.map(({ module, weighted }) => {
+    factors: modules.map(({ module, summand: { weight } }) => {
       const own = factorsOf(path, module, options);
-      return { ...own, scale: weighted.weight * own.scale };
+      return { ...own, scale: weight * own.scale };
     }),
   }));
   const scale = largest(parts.flatMap(({ factors }) => factors.map((one) => one.scale)));
@@ -164,7 +97,6 @@ function sumOfFactors(adapters: readonly Weighted[], options: Pick<CombineOption
   const { most, pattern } = withPattern(ranks);
   return {
     config: {
-      peft_type: "LORA",
       r: most,
       rank_pattern: pattern,
       lora_alpha: scale * most,
@@ -189,18 +121,27 @@ function shared(adapters: readonly Weighted[], field: string): unknown {
 const everyModule = (adapters: readonly Weighted[], has: (module: AdapterModule) => boolean): boolean =>
   adapters.every(({ adapter }) => [...adapter.modules.values()].every(has));
 
-function written(adapters: readonly Weighted[], options: CombineOptions): Written & Combined {
-  const modules = byPath(adapters).size;
-  if (everyModule(adapters, ({ coefficients }) => coefficients !== undefined)) {
-    return { ...sumOfSpectra(adapters), peftType: "FOURIERFT", modules };
+/** The method that the sum is written as, and its files. */
+function written(
+  adapters: readonly Weighted[],
+  options: CombineIo,
+): CombinedFiles & Pick<Combined, "peftType"> {
+  const summands = adapters.map(({ name, weight, adapter: { config, modules } }) => ({
+    ...{ name, weight, config, modules },
+  }));
+  const [method, ...others] = new Set(adapters.map(({ adapter }) => adapter.method));
+  if (method.combined && others.length === 0) {
+    return { ...method.combined(summands, options), peftType: method.peftType };
   }
   if (everyModule(adapters, ({ factors }) => factors !== undefined)) {
-    return { ...sumOfFactors(adapters, options), peftType: "LORA", modules };
+    return { ...sumOfFactors(summands, options), peftType: "LORA" };
   }
-  const names = [...new Set(adapters.map(({ adapter }) => adapter.method.name))];
   throw new CombinationError(
-    `Cannot write a sum of ${names.join(" and ")} as one adapter: no method of PEFT has a file of it` +
-      (names.length > 1 ? '. A server adds adapters of several methods up by "adapters" of a request' : ""),
+    `Cannot write a sum of ${
+      [method, ...others].map(({ name }) => name).join(" and ")
+    } as one adapter: no method of ` +
+      "PEFT has a file of it" +
+      (others.length > 0 ? '. A server adds adapters of several methods up by "adapters" of a request' : ""),
   );
 }
 
@@ -223,11 +164,16 @@ export async function combineAdapters(options: CombineOptions): Promise<Combined
     method: adapter.method,
     hasOwn: adapter.replacements.size > 0 || [...adapter.modules.values()].some(({ bias }) => bias),
   })));
+  const empty = given.find(({ adapter }) => adapter.modules.size === 0);
+  if (empty) {
+    throw new CombinationError(`Cannot add up adapter "${empty.name}": it adapts no linear layer`);
+  }
   const adapters = given.map((one) => ({ ...one, weight: one.weight ?? 1 }));
-  const { config, tensors, peftType, modules } = written(adapters, options);
-  const paths = [...byPath(adapters).keys()];
+  const { config, tensors, peftType } = written(adapters, options);
+  const paths = [...new Set(adapters.flatMap(({ adapter }) => [...adapter.modules.keys()]))];
   const files = adapterFiles(
     {
+      peft_type: peftType,
       ...config,
       task_type: shared(adapters, "task_type"),
       base_model_name_or_path: shared(adapters, "base_model_name_or_path"),
@@ -243,5 +189,5 @@ export async function combineAdapters(options: CombineOptions): Promise<Combined
     tensors,
   );
   for (const [name, bytes] of files) await out.write(name, whole(bytes));
-  return { peftType, modules };
+  return { peftType, modules: paths.length };
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { baseOptions } from "./adapters/base_options.ts";
-import { linearsAlone, withoutCopies } from "./adapters/copies.ts";
+import { withoutCopies } from "./adapters/copies.ts";
 import { loadAdapter, type LoadedAdapter } from "./adapters/peft.ts";
 import type { Device } from "./device/device.ts";
 import type { ReadableFolder } from "./folder.ts";
@@ -56,7 +56,7 @@ async function adapterFor(
   const found = "modules" in adapter
     ? adapter
     : await loadAdapter(adapter, baseOptions(modelLinears(config)));
-  return linearsAlone(await withoutCopies(found, copyFaults(folder)), "evaluate");
+  return await withoutCopies(found, copyFaults(folder));
 }
 
 /**

@@ -18,7 +18,10 @@ import { uniforms } from "../src/engine/random.ts";
 import type { HostTensor } from "../src/tensor.ts";
 import { adapterFiles } from "../src/training/checkpoint.ts";
 import { distance } from "./kernel_contract.ts";
-import { folderOf } from "./method_contract.ts";
+import { isSum } from "../src/adapters/alone.ts";
+import { madeReady } from "../src/adapters/ready.ts";
+import { baseOn, chosenOf, filesOf, folderOf, linears } from "./method_contract.ts";
+import { subjects } from "./subjects.ts";
 
 const device = cpuDevice();
 
@@ -58,12 +61,15 @@ async function low(ranks: Readonly<Record<string, number>>, fields: object = {})
   return await read({ peft_type: "LORA", task_type: "CAUSAL_LM", lora_alpha: 3, ...fields }, tensors);
 }
 
-/** What is written, read again. */
-async function combined(adapters: readonly WeightedAdapter[]) {
+const shapeOfLinear = (path: string): LinearShape | undefined =>
+  shapeOf(path) ?? linears.find((one) => one.path === path)?.shape;
+
+/** What is written. */
+async function writtenFiles(adapters: readonly WeightedAdapter[]) {
   const files = new Map<string, Uint8Array>();
   const told = await combineAdapters({
     adapters,
-    shapeOf,
+    shapeOf: shapeOfLinear,
     out: {
       async write(name, parts) {
         const bytes: number[] = [];
@@ -73,6 +79,12 @@ async function combined(adapters: readonly WeightedAdapter[]) {
     },
   });
   assert.deepEqual([...files.keys()], ["adapter_config.json", "adapter_model.safetensors"]);
+  return { told, files };
+}
+
+/** What is written, read again. */
+async function combined(adapters: readonly WeightedAdapter[]) {
+  const { told, files } = await writtenFiles(adapters);
   return { told, adapter: await loadAdapter(folderOf(files)) };
 }
 
@@ -170,6 +182,57 @@ test("combineAdapters makes LoRA of methods that are served as factors", async (
   }
 });
 
+/** What a method refuses: how many adapters, and by which words. */
+const noFile: Readonly<Record<string, { readonly from: number; readonly message: RegExp }>> = {
+  HRA: { from: 1, message: /a sum of HRA as one adapter: no method of PEFT has a file of it$/ },
+  RandLoRA: { from: 2, message: /adapters "a0" and "a1" as one: a RandLoRA file has one lambda and gamma/ },
+};
+
+for (const subject of subjects.filter(({ method }) => isSum(method))) {
+  const { method } = subject;
+  test(`combineAdapters of ${method.name}: one scaled and two added up, or a refusal by name`, async () => {
+    const { baseOf } = baseOn(device),
+      load = async (files: ReadonlyMap<string, Uint8Array>) =>
+        await loadAdapter(folderOf(files), { shapeOf: shapeOfLinear });
+    const adapters: LoadedAdapter[] = [];
+    for (const [seed, adapted] of [[0, 1, 2], [0, 2]].entries()) {
+      const chosen = chosenOf(subject, adapted);
+      adapters.push(
+        await load(await filesOf(device, subject, { chosen, seed: 3 * seed + 1, baseOf, drawSeed: 5 })),
+      );
+    }
+    const deltas = async (adapter: LoadedAdapter): Promise<Map<string, Float64Array>> => {
+      const ready = await madeReady(device, adapter, baseOf), found = new Map<string, Float64Array>();
+      for (const [path, module] of ready.modules) {
+        const linear = { method: ready.method, module, shape: shapeOfLinear(path)!, base: baseOf(path)! };
+        found.set(path, Float64Array.from((await deltaOf(device, linear)).data));
+      }
+      return found;
+    };
+    for (const weights of [[-1.5], [0.5, -2]]) {
+      const terms = weights.map((weight, i) => ({ name: `a${i}`, adapter: adapters[i], weight }));
+      const refusal = noFile[method.name];
+      if (refusal && weights.length >= refusal.from) {
+        await assert.rejects(writtenFiles(terms), (error: Error) => {
+          assert.equal(error.name, "CombinationError", error.message);
+          assert.match(error.message, refusal.message);
+          return true;
+        });
+        continue;
+      }
+      const sum = await load((await writtenFiles(terms)).files), found = await deltas(sum);
+      const own = await Promise.all(terms.map(({ adapter }) => deltas(adapter)));
+      assert.deepEqual([...found.keys()].sort(), [...new Set(own.flatMap((one) => [...one.keys()]))].sort());
+      for (const [path, delta] of found) {
+        const expected = new Float64Array(delta.length);
+        own.forEach((one, i) => one.get(path)?.forEach((value, at) => expected[at] += weights[i] * value));
+        const off = distance(delta, expected);
+        assert.ok(off < 2e-6, `${weights.length} at ${path}: ${off}`);
+      }
+    }
+  });
+}
+
 test("combineAdapters refuses what no file can hold, by name", async () => {
   const one = { name: "one", adapter: await fourier({ [first]: 20 }, { random_loc_seed: 5 }) };
   const seed = { name: "seed", adapter: await fourier({ [first]: 20 }, { random_loc_seed: 6 }) };
@@ -179,6 +242,13 @@ test("combineAdapters refuses what no file can hold, by name", async () => {
     adapter: await read(
       { peft_type: "C3A" },
       new Map([[`${prefix}${first}.c3a_kernel`, tensor(new Float32Array(48), [3, 4, 4])]]),
+    ),
+  };
+  const blocks = {
+    name: "blocks",
+    adapter: await read(
+      { peft_type: "C3A" },
+      new Map([[`${prefix}${first}.c3a_kernel`, tensor(new Float32Array(96), [6, 8, 2])]]),
     ),
   };
   const ia3 = {
@@ -206,12 +276,16 @@ test("combineAdapters refuses what no file can hold, by name", async () => {
         [one, factors],
         /a sum of FourierFT and LoRA as one adapter: .*\. A server adds adapters of several methods up/,
       ],
-      // A server refuses two of these, too.
-      [[c3a, c3a], /a sum of C3A as one adapter: no method of PEFT has a file of it$/],
+      [[c3a, blocks], /"model.layers.0.a" of adapter "blocks" into a sum: it has blocks of 2 .* of 4 for/],
+      [[c3a, one], /a sum of C3A and FourierFT as one adapter: .*A server adds/],
       [[ia3], /adapter "ia3".*IA3/],
       [[{ ...one, weight: Infinity }], /adapter "one" at scale Infinity/],
       [[wide, factors], /the weight is \(12, 8\)|weights \(12, 8\) and \(12, 16\)/],
       [Array.from({ length: 9 }, () => one), /Cannot add up 9 adapters: at most 8/],
+      [
+        [{ name: "copies", adapter: { ...factors.adapter, modules: new Map() } }],
+        /adapter "copies": it adapts no linear layer/,
+      ],
     ] as const
   ) {
     await assert.rejects(combined(adapters), (error: Error) => {

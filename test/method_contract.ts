@@ -107,16 +107,19 @@ export function folderOf(files: ReadonlyMap<string, Uint8Array>): ReadableFolder
 }
 
 /** An adapter with random numbers, as PEFT's files. */
-async function filesOf(
+export async function filesOf(
   device: Device,
   { method, files }: Subject,
-  { chosen, seed, baseOf }: {
+  { chosen, seed, baseOf, drawSeed = seed }: {
     readonly chosen: readonly Linear[];
     readonly seed: number;
     readonly baseOf: BaseOf;
+    /** What places are drawn from; the adapter's own seed unless told. */
+    readonly drawSeed?: number;
   },
 ): Promise<Map<string, Uint8Array>> {
-  const given = { n_frequency: 30, scaling: 40, random_loc_seed: seed, r: 3, lora_alpha: 4, block_size: 10 };
+  const places = { n_frequency: 30, scaling: 40, random_loc_seed: drawSeed };
+  const given = { ...places, r: 3, lora_alpha: 4, block_size: 10, off_diag: 1 };
   const { config, tensors } = files?.(chosen, seed) ??
     await randomFiles(device, method, { linears: chosen, given, random: uniforms(seed), baseOf });
   return adapterFiles(config, tensors);

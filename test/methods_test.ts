@@ -2,19 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { methods as exported } from "../mod.ts";
-import { reflection } from "../examples/reflection.ts";
 import type { WeightFormat } from "../kernels/formats/format.ts";
 import { q4_32, q8_32 } from "../kernels/formats/mod.ts";
 import { widen } from "../kernels/half.ts";
 import { deltaOf } from "../src/adapters/apply.ts";
 import { methodOf } from "../src/adapters/method_list.ts";
-import { phasesOf } from "../src/adapters/bank.ts";
-import type { LinearShape } from "../src/adapters/method.ts";
-import { c3a } from "../src/adapters/methods/c3a.ts";
 import { dora } from "../src/adapters/methods/dora.ts";
-import { ether } from "../src/adapters/methods/ether.ts";
 import { lora } from "../src/adapters/methods/lora.ts";
-import { svft } from "../src/adapters/methods/svft.ts";
 import { camelCase, trainableMethods } from "../src/adapters/options.ts";
 import { AdapterRegistry } from "../src/adapters/registry.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
@@ -23,7 +17,6 @@ import { quantizeTensor, withTensors } from "../src/models/weights.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { tensor } from "../src/tensor.ts";
 import { devicesForLongTests } from "./devices.ts";
-import { foldedSubjects } from "./folded_subjects.ts";
 import {
   baseOn,
   filesGiveItBack,
@@ -34,29 +27,10 @@ import {
   randomAdapter,
   refuses,
   slotsLeaveNothing,
-  type Subject,
   width,
 } from "./method_contract.ts";
-import { made } from "./method_files.ts";
-import { otherSubjects } from "./other_subjects.ts";
+import { subjects } from "./subjects.ts";
 import { gradientsAreTheLoss, learnsAndResumes } from "./training_contract.ts";
-
-/** Every method of the package that adapts linears, and one of a caller's own. */
-const subjects: readonly Subject[] = [
-  ...exported.filter((method) => phasesOf(method).length > 0)
-    .filter((method) => ![...foldedSubjects, ...otherSubjects].some((one) => one.method === method))
-    .map((method) =>
-      method === dora
-        // The norms are constants in the backward: A and B have the gradients of PEFT, which fixtures hold.
-        ? { method, constantIn: [".lora_A.weight", ".lora_B.weight"] }
-        : method === c3a
-        ? { method, takes: ({ out }: LinearShape) => out % 10 === 0 }
-        : { method, ...made[method.name], curved: method === ether || method === svft }
-    ),
-  ...foldedSubjects,
-  ...otherSubjects,
-  { method: reflection, ...made[reflection.name] },
-];
 
 /** Weights in a format, and the numbers that they stand for. */
 function quantized(device: Device, format: WeightFormat) {

@@ -21,12 +21,13 @@ const r = 3;
 /** Rows of W1: a divisor of the outputs. */
 const leftOf = ({ out }: LinearShape): number => [4, 3, 2, 1].find((rows) => out % rows === 0)!;
 
-/** Numbers at random places, some of them twice. */
+/** Numbers at random places, some of them twice; as many as PEFT's layers have for r = 1. */
 const sparse: Subject = {
   method: shira,
   files(chosen, seed) {
-    const random = uniforms(seed), tensors = new Map<string, HostTensor>(), n = 50;
+    const random = uniforms(seed), tensors = new Map<string, HostTensor>();
     for (const { path, shape } of chosen) {
+      const n = shape.out + shape.in;
       const place = (size: number) => () => Math.floor(random() * size);
       const rows = Array.from({ length: n }, place(shape.out)),
         columns = Array.from({ length: n }, place(shape.in));
@@ -34,7 +35,7 @@ const sparse: Subject = {
       tensors.set(`${prefix}weight`, tensor(normals(n, random), [n]));
       tensors.set(`${prefix}indices`, tensor(Int32Array.from([...rows, ...columns]), [2, n]));
     }
-    return { config: { peft_type: "SHIRA" }, tensors };
+    return { config: { peft_type: "SHIRA", r: 1 }, tensors };
   },
 };
 

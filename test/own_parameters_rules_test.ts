@@ -21,7 +21,7 @@ import { mergeFolder } from "../src/merge.ts";
 import { openWeights, readConfig } from "../src/models/families.ts";
 import { loadModel, type Model } from "../src/models/model.ts";
 import type { Plan } from "../src/plan.ts";
-import { perplexity } from "../src/perplexity.ts";
+import { train } from "../src/train.ts";
 import { openAdapterStore } from "../src/runtime/adapter_store.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { SafetensorsError } from "../src/safetensors/mod.ts";
@@ -259,13 +259,18 @@ test("AdapterRegistry without parameters refuses adapters with their own", async
   }
 });
 
-test("perplexity and mergeFolder refuse what they cannot do with an adapter's own parameters", async () => {
+test("train and mergeFolder refuse what they cannot do with an adapter's own parameters", async () => {
   const folder = await openFolder(path("methods/base"));
   const data = { content: "Some text to evaluate on. ".repeat(9) };
-  await assert.rejects(
-    perplexity(device, { folder, data, contextLength: 8, adapter: await load("ln-tuning") }),
-    { name: "ConfigError", message: /^Cannot evaluate an adapter with tensor ".*ln_tuning_layers\.weight"/ },
-  );
+  const refused: [string, RegExp][] = [
+    ["ln-tuning", /^Cannot train an adapter with tensor ".*ln_tuning_layers\.weight"/],
+    ["lora-lora-bias", /^Cannot train an adapter whose module ".*" has a bias/],
+    ["vblora-topk", /^Cannot train module ".*" on: .*"save_only_topk_weights".* or train a new one$/],
+  ];
+  for (const [name, message] of refused) {
+    const settings = { folder, data, adapter: { init: await load(name) }, steps: 1, batchSize: 1 };
+    await assert.rejects(train(device, { ...settings, contextLength: 8 }), { name: "ConfigError", message });
+  }
   const out = { write: () => Promise.reject(new Error("written")) };
   const merge = (adapter: LoadedAdapter) => mergeFolder(device, { model: folder, adapter, out });
   await assert.rejects(merge(await load("lora-lora-bias")), {

@@ -8,6 +8,7 @@ import {
   openModel,
   perplexity,
   type PerplexityOptions,
+  type ReadableFolder,
 } from "../mod.ts";
 import { openAdapterStore, openFolder } from "../src/runtime/mod.ts";
 
@@ -39,9 +40,13 @@ async function lossByRequests(device: Device, options: { adapter?: string; quant
   return await lossOf(opened, options.adapter);
 }
 
-async function lossOf({ engine, tokenizer }: Pick<OpenModel, "engine" | "tokenizer">, adapter?: string) {
+async function lossOf(
+  { engine, tokenizer }: Pick<OpenModel, "engine" | "tokenizer">,
+  adapter?: string,
+  text = content,
+) {
   const [end] = tokenizer.eosTokenIds;
-  const tokens = [...tokenizer.encode(content), end];
+  const tokens = [...tokenizer.encode(text), end];
   const losses: number[] = [];
   for (let begin = 0; begin + 1 < tokens.length; begin += contextLength) {
     // The last token of a sequence predicts the next one's first.
@@ -82,6 +87,9 @@ test("perplexity is that of the log-probabilities that requests get, with an ada
 
 /** An adapter of each method, some of them in several forms. */
 const everyMethod = [
+  // With biases, norms, tokens, embeddings and heads of their own.
+  ...["fourierft-bias-all", "lora-bias-only", "lora-lora-bias", "lora-modules-to-save", "lora-tokens"],
+  "ln-tuning",
   ...["fourierft", "lora", "dora", "vblora", "lora-xs", "vera", "vera-seed", "adalora", "delora", "tinylora"],
   ...["miss", "ia3", "ia3-all", "road-1", "road-4", "hra", "oft", "boft", "ether", "etherplus-hh"],
 ];
@@ -107,6 +115,56 @@ test("perplexity takes adapters of every method, and tells what requests get", a
     assert.ok(Math.abs(found.loss - plain.loss) > 1e-3, `${name} changes nothing`);
   }
 });
+
+/** A fixture's folder with a token that ends documents, where its config has none. */
+async function withEnd(at: string): Promise<ReadableFolder> {
+  const folder = await openFolder(here(`fixtures/${at}`));
+  const fields = JSON.parse(await folder.readText("config.json"));
+  const config = JSON.stringify({ ...fields, eos_token_id: fields.eos_token_id ?? 1 });
+  return {
+    open: (name) => folder.open(name),
+    exists: (name) => folder.exists(name),
+    readText: (name, limits) =>
+      name === "config.json" ? Promise.resolve(config) : folder.readText(name, limits),
+  };
+}
+
+const words = "w5 w9 w2 w30 w7 w3 w20 w11 w5 w2 w9 w4";
+const bases = {
+  gpt2: ["families/gpt2/base", content],
+  tied: ["tiny/llama-bias-tied", words],
+  llama: ["methods/base", content],
+} as const;
+
+for (const [base, [at, text]] of Object.entries(bases)) {
+  test(`perplexity takes adapters with parameters of their own on ${base}, quantised too`, async () => {
+    const device = cpuDevice(), folder = await withEnd(at);
+    const adapters = here(`fixtures/parameters/${base}`);
+    for (const quantize of [undefined, "int8"] as const) {
+      const options = { folder, quantize };
+      const opened = await openModel(device, {
+        ...options,
+        adapters: await openAdapterStore(adapters),
+        maxModelLen: 2 * contextLength,
+      });
+      for (const { id } of await opened.registry.list()) {
+        const adapter = await openFolder(`${adapters}/${id}`);
+        const scored = perplexity(device, { ...options, data: { content: text }, contextLength, adapter });
+        if ((await opened.registry.modules(id)).includes("lm_head")) {
+          await assert.rejects(
+            scored,
+            /Cannot evaluate module "lm_head": it is no linear of the model's layers/,
+          );
+          continue;
+        }
+        const { loss } = await scored, expected = await lossOf(opened, id, text);
+        // Quantised products of few rows and of many round in other places.
+        const limit = quantize ? 1e-4 : 1e-6;
+        assert.ok(Math.abs(loss - expected.loss) <= limit, `${id}: ${loss}, not ${expected.loss}`);
+      }
+    }
+  });
+}
 
 test("perplexity refuses empty text and sequences that the model has no positions for", async () => {
   const cpu = cpuDevice();

@@ -219,6 +219,10 @@ test("an adapter of the base's name is asked for by base:adapter", async () => {
   assert.equal((await complete(app, { model: "kjv", prompt: "a" })).model, "kjv");
   assert.equal((await complete(app, { model: "kjv:kjv", prompt: "a" })).model, "kjv");
   assert.deepEqual(engine.requests.map(({ adapter }) => adapter), [undefined, "kjv"]);
+  const { data } = await (await app.request("/v1/models")).json() as Json;
+  const cards = data.map(({ id, root, parent }: Json) => [id, root, parent]);
+  assert.deepEqual(cards.slice(0, 2), [["kjv", "kjv", null], ["kjv:kjv", "kjv", "kjv"]]);
+  assert.equal(new Set(data.map(({ id }: Json) => id)).size, data.length);
 });
 
 test("POST /v1/completions takes texts and token ids, one or several", async () => {

@@ -73,6 +73,8 @@ export function phasesOf(method: Method): Phase[] {
 
 /** Slots for adapters of one method over a fixed list of linears. It takes no memory of the device before the first adapter. */
 export class Bank {
+  /** Its own among the banks of a device. */
+  readonly name: string;
   #made: BankMemory | undefined;
   readonly #residents = new Map<number, Resident>();
   readonly #freeSlots: number[];
@@ -87,9 +89,15 @@ export class Bank {
   constructor(
     private readonly device: Device,
     readonly method: Method,
-    private readonly options: { readonly linears: readonly Linear[]; readonly capacity: number },
+    private readonly options: {
+      readonly linears: readonly Linear[];
+      readonly capacity: number;
+      /** Which of the method's banks it is; 0 unless told. */
+      readonly number?: number;
+    },
   ) {
-    const { linears, capacity } = options;
+    const { linears, capacity, number = 0 } = options;
+    this.name = number === 0 ? method.name : `${method.name} ${number}`;
     this.#freeSlots = Array.from({ length: capacity }, (_, i) => capacity - 1 - i);
     this.#numbers = new Map(linears.map(({ path }, i) => [path, i]));
   }

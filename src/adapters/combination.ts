@@ -2,7 +2,8 @@
  * Adapters that are added up: dW is the sum of theirs, each times its scale.
  *
  * Adapters of different methods stand in different banks, and a row takes a slot in each. Of adapters of one method a sum is
- * made on the host, and is put on the device like any adapter.
+ * made on the host, and is put on the device like any adapter. Methods that take scales need no sum: the second adapter of a
+ * row stands in the method's second bank, and so on.
  *
  * @module
  */
@@ -26,9 +27,11 @@ export const maxTerms = 8;
 /** The largest scale, either way: beyond, float32 has no digits left for the weight itself. */
 export const maxScale = 1000;
 
-/** A part of a combination: an adapter as it is, or the sum of adapters of one method. */
+/** A part of a combination: an adapter as it is or scaled, or the sum of adapters of one method. */
 export interface Group<T> {
   readonly method: Method;
+  /** Which of the method's banks it stands in. */
+  readonly bankNumber: number;
   /** Says the files and scales; of an adapter as it is, its own. */
   readonly digest: string;
   readonly terms: readonly T[];
@@ -99,12 +102,28 @@ export function groupsOf<T extends KnownTerm>(terms: readonly T[]): Group<T>[] {
     if (own) own.push(term);
     else byMethod.set(term.method, [term]);
   }
-  const groups = [...byMethod].map(([method, own]) => {
-    const [first] = own, isItself = own.length === 1 && first.scale === 1;
-    const sum = own.map(({ digest, scale }) => `${digest}*${scale}`).sort().join("+");
-    return { method, terms: own, digest: isItself ? first.digest : sum };
-  });
-  return groups.sort((one, other) => one.method.name < other.method.name ? -1 : 1);
+  return [...byMethod]
+    .sort(([one], [other]) => one.name < other.name ? -1 : 1)
+    .flatMap(([method, own]) => method.takesScale && !method.sum ? apart(own) : [summedUp(own)]);
+}
+
+function summedUp<T extends KnownTerm>(terms: readonly T[]): Group<T> {
+  const [first] = terms, isItself = terms.length === 1 && first.scale === 1;
+  const sum = terms.map(({ digest, scale }) => `${digest}*${scale}`).sort().join("+");
+  return { method: first.method, bankNumber: 0, terms, digest: isItself ? first.digest : sum };
+}
+
+/** Each adapter in a bank of its own. One at scale 1 comes first: there it is the adapter itself. */
+function apart<T extends KnownTerm>(terms: readonly T[]): Group<T>[] {
+  const key = ({ digest, scale }: KnownTerm): string => `${digest}*${scale}`;
+  const rank = (term: KnownTerm): number => Number(term.scale !== 1);
+  const ordered = [...terms].sort((one, other) =>
+    rank(one) - rank(other) || (key(one) < key(other) ? -1 : 1)
+  );
+  return ordered.map((term, bankNumber) => ({
+    ...{ method: term.method, bankNumber, terms: [term] },
+    digest: bankNumber === 0 ? summedUp([term]).digest : `${key(term)} in bank ${bankNumber}`,
+  }));
 }
 
 /** The sum of modules that adapt one linear; a module as it is where nothing is added or scaled. */
@@ -116,9 +135,10 @@ function sumOf(
     readonly shape: LinearShape;
   },
 ): AdapterModule {
-  if (terms.length === 1 && terms[0].scale === 1) return terms[0].module;
+  const [{ module, scale }] = terms;
+  if (terms.length === 1 && scale === 1) return module;
   try {
-    const sum = method.sum!(terms, shape);
+    const sum = method.sum ? method.sum(terms, shape) : module.times!(scale);
     sum.check(path, shape);
     return sum;
   } catch (error) {
@@ -134,12 +154,12 @@ function sumOf(
  * @throws CombinationError where the method has no sums, or the sum's numbers are past float32.
  */
 export async function summed(
-  { method, digest, terms }: Group<ReadTerm>,
+  { method, digest, bankNumber, terms }: Group<ReadTerm>,
   shapeOf: (path: string) => LinearShape,
 ): Promise<Placeable> {
   const [{ id, modules: own, scale }] = terms;
-  if (terms.length === 1 && scale === 1) return { method, digest, modules: own };
-  if (!method.sum) {
+  if (terms.length === 1 && scale === 1) return { method, digest, bankNumber, modules: own };
+  if (!method.sum && !method.takesScale) {
     throw new CombinationError(
       `Cannot scale adapter "${id}", or add another of its method to it: ${method.name} has no sums`,
     );
@@ -153,5 +173,5 @@ export async function summed(
     modules.set(path, sumOf(method, { path, terms: adapting, shape: shapeOf(path) }));
     await breathe();
   }
-  return { method, digest, modules };
+  return { method, digest, bankNumber, modules };
 }

@@ -217,12 +217,41 @@ export interface AdapterModule {
   readonly coefficients?: Float32Array;
   /** The factors of dW = scale B A, for methods that are served as such; absent for others. */
   factors?(shape: LinearShape): Factors;
+  /**
+   * The module with dW times a scale, for methods that take scales (`takesScale`); a module that is made ready has it then.
+   *
+   * @throws ConfigError, from here or from the result's `check`, where its numbers would be past float32.
+   */
+  times?(scale: number): AdapterModule;
 }
 
 /** A module of a sum, and what its dW is multiplied by. */
 export interface Term {
   readonly module: AdapterModule;
   readonly scale: number;
+}
+
+/** An adapter of a sum that is written as files. */
+export interface Summand {
+  /** Its name, for messages. */
+  readonly name: string;
+  readonly config: Readonly<Record<string, unknown>>;
+  /** By path. */
+  readonly modules: ReadonlyMap<string, AdapterModule>;
+  /** What its dW is multiplied by. */
+  readonly weight: number;
+}
+
+/** What a method may need of the base model to write a sum. */
+export interface CombineIo {
+  /** The shapes of the base model's linears, by path; absent where no model is known. */
+  readonly shapeOf?: (path: string) => LinearShape | undefined;
+}
+
+/** A sum as PEFT's files have it: the method's own fields of the config, and tensors by their full names. */
+export interface CombinedFiles {
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly tensors: ReadonlyMap<string, HostTensor>;
 }
 
 /** What the table of methods (docs/methods.md) says of a method that its code cannot tell; sizes are out, in, r and so on. */
@@ -287,9 +316,21 @@ export interface Method {
   before?(bank: BeforeStep): Step;
   /**
    * A module whose dW is the sum of the terms' dW, each times its scale, for a linear of this shape. All are of this method.
-   * Without it no two adapters of the method can be added up, and none has a scale other than 1.
+   * Without it, and without `takesScale`, no two adapters of the method are added up, and none has a scale other than 1.
    */
   sum?(terms: readonly Term[], shape: LinearShape): AdapterModule;
+  /**
+   * Whether its modules have `times`. Such a method needs no `sum`: each adapter of a row takes a slot in a bank of its own,
+   * at any scale, and a step of its own.
+   */
+  readonly takesScale?: boolean;
+  /**
+   * The files of an adapter whose dW is the sum of others', each times its weight: `combineAdapters` writes them. Absent for
+   * methods whose files hold no sums.
+   *
+   * @throws CombinationError that names what these adapters differ in, where no file holds their sum.
+   */
+  combined?(adapters: readonly Summand[], io: CombineIo): CombinedFiles;
   /** `y += x dW^T` of each row's adapter, for each linear in its columns of y. */
   beside?(bank: BesideStep): Step;
   /** Changes each row's product. Rows that also go to a residual meet it later. */

@@ -171,6 +171,13 @@ export class OwnBank {
     this.#free(resident);
   }
 
+  /** Frees everything; nothing may be loaded after it. */
+  release(): void {
+    for (const slot of [...this.#residents.keys()]) this.unload(slot);
+    for (const arena of new Set([...this.#arenas, this.#ids.arena])) arena.release();
+    this.device.release(this.#records);
+  }
+
   /** Whether whole tables fit into what is left of the budget. */
   #affords(tables: OwnChanges["tables"]): boolean {
     const { tableBytes: budget } = this.options;

@@ -14,7 +14,7 @@ import { type AdaptedLinear, applyModule, deltaOf } from "./apply.ts";
 import type { Bank, Linear } from "./bank.ts";
 import { Catalog, type Listed } from "./catalog.ts";
 import { type CopyFault, withoutCopies } from "./copies.ts";
-import { type AdapterTerm, checkedTerms } from "./combination.ts";
+import { type AdapterTerm, checkedTerms, maxTerms } from "./combination.ts";
 import { type Found, FoundAdapter } from "./found.ts";
 import { FoundCombination } from "./found_combination.ts";
 import type { AdapterModule, LinearShape } from "./method.ts";
@@ -100,7 +100,8 @@ export class AdapterRegistry implements AdapterService {
     const { methods = everyMethod } = load;
     this.#ownBase = { parameters, read: readOnce(async (t) => widen(await device.read(t), t.dtype)) };
     this.#linears = new Map(linears.map(({ path, shape }) => [path, shape]));
-    this.#residents = new Residents(device, { methods, linears, parameters, capacity, tableBytes });
+    const holds = { linears, parameters, capacity, tableBytes, mostTerms: maxTerms };
+    this.#residents = new Residents(device, { methods, ...holds });
     this.#base = base;
     this.#catalog = new Catalog(store, {
       load: linears.length === 0 ? load : { ...load, ...baseOptions(linears) },
@@ -113,7 +114,7 @@ export class AdapterRegistry implements AdapterService {
     });
   }
 
-  /** One bank for each method. */
+  /** One bank for each method; of methods that take scales one for each adapter of a row. */
   get banks(): readonly Bank[] {
     return this.#residents.banks;
   }

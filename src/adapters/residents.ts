@@ -31,7 +31,10 @@ export interface Lease extends Holding, Placed {
 }
 
 /** What a resident is made of, and known by. */
-export type Placeable = Pick<LoadedAdapter, "method" | "modules" | "own" | "digest">;
+export type Placeable = Pick<LoadedAdapter, "method" | "modules" | "own" | "digest"> & {
+  /** Which of the method's banks it goes to; 0 unless told. */
+  readonly bankNumber?: number;
+};
 
 /** A bank whose slots or room those that are held take. */
 export type FullBank = Bank | OwnBank;
@@ -51,7 +54,7 @@ interface Resident extends Placed {
 export class Residents {
   /** Least recently used first. */
   readonly #residents = new Map<string, Resident>();
-  readonly #banks: ReadonlyMap<Method, Bank>;
+  readonly #banks: ReadonlyMap<Method, readonly Bank[]>;
   /** Own parameters of adapters of any method; absent where no base model has parameters. */
   readonly own: OwnBank | undefined;
   #releases = 0;
@@ -61,27 +64,31 @@ export class Residents {
 
   constructor(
     device: Device,
-    { methods, linears, parameters, capacity, tableBytes }: {
+    { methods, linears, parameters, capacity, tableBytes, mostTerms }: {
       readonly methods: readonly Method[];
       readonly linears: readonly Linear[];
       readonly parameters: readonly Parameter[];
       readonly capacity: number;
       readonly tableBytes: number;
+      /** Adapters of one method that a row has at most. */
+      readonly mostTerms: number;
     },
   ) {
     this.own = parameters.length === 0
       ? undefined
       : new OwnBank(device, parameters, { capacity, tableBytes });
     this.#banks = new Map(
-      linears.length === 0
-        ? []
-        : checkedMethods(methods).map((method) => [method, new Bank(device, method, { linears, capacity })]),
+      linears.length === 0 ? [] : checkedMethods(methods).map((method) => {
+        const count = method.takesScale && !method.sum ? mostTerms : 1;
+        const bank = (number: number): Bank => new Bank(device, method, { linears, capacity, number });
+        return [method, Array.from({ length: count }, (_, number) => bank(number))];
+      }),
     );
   }
 
-  /** One bank for each method. */
+  /** One bank for each method; of methods that take scales one for each adapter of a row. */
   get banks(): readonly Bank[] {
-    return [...this.#banks.values()];
+    return [...this.#banks.values()].flat();
   }
 
   /** Changes whenever an adapter is held by nobody any more: there may be room where there was none. */
@@ -126,8 +133,8 @@ export class Residents {
    *
    * @throws ConfigError where there are no banks.
    */
-  bankOf(id: string, { method }: Pick<Placeable, "method">): Bank {
-    const bank = this.#banks.get(method);
+  bankOf(id: string, { method, bankNumber = 0 }: Pick<Placeable, "method" | "bankNumber">): Bank {
+    const bank = this.#banks.get(method)?.[bankNumber];
     if (bank) return bank;
     throw new ConfigError(`Cannot put adapter "${id}" on the device: no base model is loaded`);
   }

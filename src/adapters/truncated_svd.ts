@@ -1,7 +1,7 @@
 /**
  * The greatest singular values of a weight and their vectors, by products with the weight as it is stored: subspace
- * iteration as in scikit-learn's TruncatedSVD (Halko et al. 2009, arXiv 0909.4061). The products run on the device; the few
- * rows between them are made orthonormal on the host, in float64.
+ * iteration as in scikit-learn's TruncatedSVD (Halko et al. 2009, arXiv 0909.4061). The products run on the device. The few
+ * rows between them are made orthonormal on the host, and the last ones are decomposed there, in float64.
  *
  * @module
  */
@@ -9,6 +9,7 @@ import { normals } from "../../kernels/kernel.ts";
 import { breathe } from "../breathe.ts";
 import { tensor } from "../tensor.ts";
 import type { BaseLinear, ReadyIo } from "./method.ts";
+import { svd } from "./svd.ts";
 
 /** Rows beside those that are asked for, and rounds: TruncatedSVD's, and those of LoRA-XS's authors. */
 const moreRows = 10;
@@ -43,39 +44,6 @@ function orthonormalise(rows: Rows): void {
     const factor = norm > 1e-6 * before ? 1 / norm : 0;
     for (let i = 0; i < own.length; i++) own[i] *= factor;
   }
-}
-
-/** Turns axes p and q of a symmetric matrix so that its element (p, q) becomes 0, and the rows of `vectors` with them. */
-function turn(matrix: Rows, vectors: Rows, { p, q }: { p: number; q: number }): void {
-  const { width: n, data } = matrix, off = data[p * n + q];
-  if (Math.abs(off) <= 1e-16 * Math.sqrt(Math.abs(data[p * n + p] * data[q * n + q]))) return;
-  const theta = (data[q * n + q] - data[p * n + p]) / (2 * off);
-  const t = (theta < 0 ? -1 : 1) / (Math.abs(theta) + Math.sqrt(theta * theta + 1));
-  const c = 1 / Math.sqrt(t * t + 1), s = t * c;
-  const turned = (values: Float64Array, i: number, j: number): void => {
-    const [x, y] = [values[i], values[j]];
-    values[i] = c * x - s * y;
-    values[j] = s * x + c * y;
-  };
-  for (let k = 0; k < n; k++) turned(data, k * n + p, k * n + q);
-  for (let k = 0; k < n; k++) turned(data, p * n + k, q * n + k);
-  for (let k = 0; k < n; k++) turned(vectors.data, p * n + k, q * n + k);
-}
-
-/** The eigenvectors of a symmetric matrix as rows, those of the greatest values first (Jacobi's method). */
-function eigenvectors(
-  matrix: Rows,
-): { readonly values: readonly number[]; readonly vectors: Float64Array[] } {
-  const { count: n } = matrix, vectors: Rows = { count: n, width: n, data: new Float64Array(n * n) };
-  for (let i = 0; i < n; i++) vectors.data[i * n + i] = 1;
-  for (let sweep = 0; sweep < 30; sweep++) {
-    for (let p = 0; p < n; p++) {
-      for (let q = p + 1; q < n; q++) turn(matrix, vectors, { p, q });
-    }
-  }
-  const diagonal = Array.from({ length: n }, (_, i) => matrix.data[i * n + i]);
-  const order = [...diagonal.keys()].sort((i, j) => diagonal[j] - diagonal[i] || i - j);
-  return { values: order.map((i) => diagonal[i]), vectors: order.map((i) => rowOf(vectors, i)) };
 }
 
 /** Products of few rows with a linear's weight W (out, in), and with its transpose. */
@@ -145,17 +113,13 @@ export async function truncatedSvd(
   const count = Math.min(rank + moreRows, out, inSize), products = new Products(io);
   const start = { count, width: inSize, data: Float64Array.from(normals(count * inSize, random)) };
   const rows = await subspace(products, start), images = await products.forward(rows);
-  const gram: Rows = { count, width: count, data: new Float64Array(count * count) };
-  for (let i = 0; i < count; i++) {
-    for (let j = 0; j < count; j++) gram.data[i * count + j] = dot(rowOf(images, i), rowOf(images, j));
-  }
-  const { values, vectors } = eigenvectors(gram);
+  // Of W V, with the rows as V: its left vectors turn the rows, its right ones are W's own left ones.
+  const { s, u: turns, v: lefts } = await svd(images.data, { out: count, in: out });
   const a = new Float32Array(rank * inSize), b = new Float32Array(out * rank);
   for (let k = 0; k < rank; k++) {
-    const s = Math.sqrt(Math.max(values[k], 0)), isThere = s > 1e-6 * Math.sqrt(values[0]);
-    const v = combined(rows, vectors[k]), u = combined(images, vectors[k]);
-    for (let i = 0; i < inSize; i++) a[k * inSize + i] = s * v[i];
-    for (let o = 0; o < out; o++) b[o * rank + k] = isThere ? u[o] / s : 0;
+    const v = combined(rows, turns.subarray(k * count, (k + 1) * count)), isThere = s[k] > 1e-6 * s[0];
+    for (let i = 0; i < inSize; i++) a[k * inSize + i] = s[k] * v[i];
+    for (let o = 0; o < out; o++) b[o * rank + k] = isThere ? lefts[k * out + o] : 0;
   }
   return { a, b };
 }

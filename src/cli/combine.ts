@@ -5,11 +5,13 @@
  */
 import { parseArgs } from "node:util";
 import { defineCommand } from "citty";
+import { maxScale } from "../adapters/combination.ts";
 import { withoutCopies } from "../adapters/copies.ts";
 import { loadAdapter } from "../adapters/peft.ts";
 import { combineAdapters, type WeightedAdapter } from "../combine.ts";
 import { copyFaults } from "../models/copies.ts";
 import { fillFolder } from "../runtime/output.ts";
+import { UsageError } from "./arguments.ts";
 import { openNamedFolder } from "./folder.ts";
 import { log } from "./open.ts";
 import { readOptions, shapeArgs } from "./shape.ts";
@@ -17,9 +19,13 @@ import { readOptions, shapeArgs } from "./shape.ts";
 /** A folder, and its weight: the number after the last `=`, or 1. */
 function weightedFolder(text: string): { readonly folder: string; readonly weight: number } {
   const [, folder, number] = /^(.+)=([^=]+)$/s.exec(text) ?? [], weight = Number(number);
-  return folder !== undefined && number.trim() !== "" && Number.isFinite(weight)
-    ? { folder, weight }
-    : { folder: text, weight: 1 };
+  if (folder === undefined || number.trim() === "" || !Number.isFinite(weight)) {
+    return { folder: text, weight: 1 };
+  }
+  if (Math.abs(weight) <= maxScale) return { folder, weight };
+  throw new UsageError(
+    `Cannot read --adapter "${text}": its weight must be from -${maxScale} to ${maxScale}`,
+  );
 }
 
 /** Every `--adapter`: citty keeps only the last. */
@@ -56,7 +62,7 @@ export const combine = defineCommand({
     }
     await fillFolder(args.out, async (out) => {
       const { peftType, modules } = await combineAdapters({ adapters, out, ...options });
-      log(`${args.out}: a ${peftType} adapter of ${modules} modules`);
+      log(`${args.out}: a ${peftType} adapter of ${modules} module${modules === 1 ? "" : "s"}`);
     });
   },
 });

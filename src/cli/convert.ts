@@ -4,6 +4,7 @@
  * @module
  */
 import { defineCommand } from "citty";
+import { UsageError } from "./arguments.ts";
 import { convertFused } from "../convert.ts";
 import { fillFolder } from "../runtime/output.ts";
 import { openNamedFolder } from "./folder.ts";
@@ -42,7 +43,7 @@ export const convert = defineCommand({
   async run({ args }) {
     const pattern = patterns.find((one) => one === args.pattern);
     if (!pattern) {
-      throw new RangeError(`Cannot read --pattern "${args.pattern}": it must be ${patterns.join(", ")}`);
+      throw new UsageError(`Cannot read --pattern "${args.pattern}": it must be ${patterns.join(", ")}`);
     }
     const offDiag = parseCount("off-diag", args["off-diag"]);
     const maxResidual = args["max-residual"] === undefined

@@ -130,7 +130,7 @@ export const train = defineCommand({
       report.stop();
       log(
         finished
-          ? `${out}: trained ${step} steps`
+          ? `${out}: trained ${step} step${step === 1 ? "" : "s"}`
           : `${out}: stopped after step ${step}; go on with --resume`,
       );
     } finally {

@@ -34,9 +34,7 @@ interface Prepared {
 const maxPrograms = 64;
 
 const keyOf = ({ rows, outputs, banks, own }: Shape): string =>
-  `${rows}:${outputs}:${banks.map(({ method }) => method.name)}:${
-    own?.map(({ serial }) => serial) ?? "none"
-  }`;
+  `${rows}:${outputs}:${banks.map(({ name }) => name)}:${own?.map(({ serial }) => serial) ?? "none"}`;
 
 /** See the module's documentation. */
 export class EncodeRunner {

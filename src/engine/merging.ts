@@ -116,7 +116,7 @@ export class Merging {
    * itself is run.
    */
   async #wins(kind: ProjectionKind, rows: number, adapters: readonly Placed[]): Promise<boolean> {
-    const names = adapters.map(({ bank }) => bank.method.name);
+    const names = adapters.map(({ bank }) => bank.name);
     const answer = await this.#contests.answer(`${names}:${kind}:${rows}`, {
       usual: "apart",
       hold: () => this.#compare(kind, rows, adapters),

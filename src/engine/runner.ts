@@ -44,7 +44,7 @@ interface Prepared {
 const maxPrograms = 64;
 
 const keyOf = ({ rows, outputs, banks, own, merged, forbidden }: Shape): string =>
-  `${rows}:${outputs}:${banks.map(({ method }) => method.name)}:${[...merged]}:${forbidden}` +
+  `${rows}:${outputs}:${banks.map(({ name }) => name)}:${[...merged]}:${forbidden}` +
   (own ? `:own ${own.map(({ serial }) => serial)}` : "");
 
 const nothing: ReadonlySet<never> = new Set();

@@ -6,10 +6,17 @@
 import type { Device } from "../device/device.ts";
 import type { Plan } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";
-import type { EncoderTensors, OwnSteps, Recorded, StepIo, Value } from "./graph.ts";
+import {
+  type EncoderTensors,
+  noneOwn,
+  type OwnSteps,
+  type Recorded,
+  type StepIo,
+  type Value,
+} from "./graph.ts";
 import type { EncoderModel } from "./model.ts";
 import { type Place, placeValues } from "./placing.ts";
-import { noneOwn, type Project, stepsOf, togetherIn } from "./step_plan.ts";
+import { type Project, stepsOf, togetherIn } from "./step_plan.ts";
 
 /** What the plan is fed, for the most rows and sequences that it may have. */
 export interface EncodeTensors extends EncoderTensors {

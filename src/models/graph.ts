@@ -102,6 +102,9 @@ export interface OwnSteps {
   embedding(table: Tensor, io: OwnIo & { readonly ids: Tensor }): Plan;
 }
 
+/** Rows whose adapters have no parameters of their own. */
+export const noneOwn: OwnSteps = { norm: () => [], bias: () => [], embedding: () => [] };
+
 /** What an operation binds its kernels to in a step plan. */
 export interface StepIo extends Io {
   /** The tensor in which values stand side by side, in their order, and nothing else does. */
@@ -135,6 +138,7 @@ export interface WholeIo<S extends WholeStep = WholeStep> extends Io {
   readonly last: Tensor;
   /** One linear of a projection. */
   project(projection: Projection, index: number, io: Omit<ProjectionIo, "rows">): readonly S[];
+  readonly own: OwnSteps;
 }
 
 /** Outputs that are columns of the first input, from these on: no kernel runs. */

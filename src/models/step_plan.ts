@@ -13,7 +13,17 @@ import { softcap as softcapKernel } from "../../kernels/softcap.ts";
 import type { Device } from "../device/device.ts";
 import { type Plan, type Step, step } from "../plan.ts";
 import { type Tensor, tensor } from "../tensor.ts";
-import type { OwnSteps, ProjectionIo, Recorded, Rope, RowsOf, RowTensors, StepIo, Value } from "./graph.ts";
+import {
+  noneOwn,
+  type OwnSteps,
+  type ProjectionIo,
+  type Recorded,
+  type Rope,
+  type RowsOf,
+  type RowTensors,
+  type StepIo,
+  type Value,
+} from "./graph.ts";
 import type { Model } from "./model.ts";
 import { type Place, placeValues } from "./placing.ts";
 import type { Projection } from "./projection.ts";
@@ -119,9 +129,6 @@ export function turnsOf(
 
 /** How a projection is run with its rows' adapters; `of` says whether they are the step's rows or those of its outputs. */
 export type Project = (projection: Projection, io: ProjectionIo & { readonly of: RowsOf }) => Plan;
-
-/** Rows whose adapters have no parameters of their own. */
-export const noneOwn: OwnSteps = { norm: () => [], bias: () => [], embedding: () => [] };
 
 /** Rows and outputs of a step, and how what is not the model's own is run. */
 export interface StepOptions {

@@ -6,8 +6,10 @@
 import { copy } from "../../kernels/copy.ts";
 import { step } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";
+import { noneOwn } from "./graph.ts";
 import type {
   EncoderTensors,
+  OwnSteps,
   ProjectionIo,
   Recorded,
   RowTensors,
@@ -31,18 +33,21 @@ export interface WholeOptions<S extends WholeStep> {
   tensor(value: Value): Tensor;
   /** One linear of a projection, with its adapter. */
   project(projection: Projection, index: number, io: ProjectionIo): readonly S[];
+  /** How rows are changed by their adapter's own parameters; not at all unless told. */
+  readonly own?: OwnSteps;
 }
 
 /** The steps of operations, in order. */
 export function wholeSteps<S extends WholeStep>(
   operations: readonly Recorded[],
-  { rows, inputs, tensor, project }: WholeOptions<S>,
+  { rows, inputs, tensor, project, own = noneOwn }: WholeOptions<S>,
 ): (S | WholeStep)[] {
   const io: WholeIo<S> = {
     rows,
     inputs,
     last: inputs.last,
     tensor,
+    own,
     project: (projection, index, io) => project(projection, index, { ...io, rows }),
   };
   return operations.flatMap(({ whole, makes: [made], onto }) => {

@@ -17,6 +17,7 @@ export interface ModelCard {
   /** Unix seconds. */
   readonly created: number;
   readonly owned_by: string;
+  /** The name of the files: the base's, or the adapter's in its store. */
   readonly root: string;
   /** The base of an adapter; null for a base. */
   readonly parent: string | null;
@@ -63,7 +64,8 @@ function baseCard({ id, createdUnixSeconds, maxModelLen }: Base): ModelCard {
 
 function adapterCard(card: AdapterCard, model: Base | undefined): ModelCard {
   return {
-    id: card.id,
+    // The base's name alone is the base.
+    id: card.id === model?.id ? `${model.id}:${card.id}` : card.id,
     object: "model",
     created: card.createdUnixSeconds,
     owned_by: "fourierft",
@@ -131,9 +133,8 @@ export async function resolveModel(name: string, deps: ModelDeps): Promise<Targe
       : "no base model is served here";
     throw new ModelNotFoundError(`Cannot use model ${quoted(name)}: ${why}`);
   }
-  const { id, parent } = await modelCard(name, deps);
-  // Not by the id: an adapter may have the base's.
-  return parent === null ? { model } : { model, adapter: id };
+  const { root, parent } = await modelCard(name, deps);
+  return parent === null ? { model } : { model, adapter: root };
 }
 
 /** One of `adapters`, by the id that the store has. */
@@ -144,7 +145,7 @@ async function resolveTerm(
   const param = `adapters[${at}].id`;
   try {
     const card = await modelCard(id, deps);
-    if (card.parent !== null || !deps.model) return { id: card.id, scale };
+    if (card.parent !== null || !deps.model) return { id: card.root, scale };
   } catch (error) {
     if (!(error instanceof ModelNotFoundError)) throw error;
     throw new ModelNotFoundError(`Cannot find ${param} ${quoted(id)}: there is no such adapter`, { param });

@@ -4,10 +4,9 @@
  * @module
  */
 import type { Device } from "../device/device.ts";
-import { soleAdapter } from "../engine/sole_adapter.ts";
+import { type AdapterAlone, soleAdapter } from "../engine/sole_adapter.ts";
 import type { Model } from "../models/model.ts";
 import type { TrainingBatch } from "./batch.ts";
-import type { AdapterToPlace } from "./modules.ts";
 import { feed, lossPlan, sumOfLosses } from "./plans.ts";
 
 /** A mean loss. */
@@ -20,7 +19,7 @@ export interface Evaluation {
 /** What is evaluated on what. */
 export interface EvaluateOptions {
   /** Absent for the model alone. */
-  readonly adapter?: AdapterToPlace;
+  readonly adapter?: AdapterAlone;
   readonly batches: Iterable<TrainingBatch>;
   /** Rows of each batch. */
   readonly rows: number;
@@ -35,7 +34,7 @@ export async function evaluate(
   { adapter, batches, rows, onBatch = () => {} }: EvaluateOptions,
 ): Promise<Evaluation> {
   const sole = await soleAdapter(device, model, { adapter, rows });
-  const plans = lossPlan({ device, model, rows, project: sole.project });
+  const plans = lossPlan({ device, model, rows, ...sole });
   const program = await device.prepare(plans.evaluate);
   let sum = 0, targetCount = 0, done = 0;
   try {

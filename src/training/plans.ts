@@ -9,10 +9,11 @@
 import { crossEntropyHead } from "../../kernels/cross_entropy_head.ts";
 import { crossEntropyLoss } from "../../kernels/cross_entropy_loss.ts";
 import type { Device } from "../device/device.ts";
-import type { ProjectionIo, Value } from "../models/graph.ts";
+import type { OwnSteps, ProjectionIo, Value } from "../models/graph.ts";
 import type { Model } from "../models/model.ts";
 import { placeValues } from "../models/placing.ts";
 import { partOf, type Projection } from "../models/projection.ts";
+import type { Weight } from "../models/weights.ts";
 import { wholeSteps, type WholeTensors } from "../models/whole_plan.ts";
 import { type Plan, type Step, step } from "../plan.ts";
 import { elements, type Tensor, tensor, type TypedArray } from "../tensor.ts";
@@ -40,6 +41,9 @@ interface WholeSetup {
 export interface LossSetup extends WholeSetup {
   /** One linear of a projection, with its adapter where it has one. */
   project(projection: Projection, index: number, io: ProjectionIo): Plan;
+  /** The adapter's own parameters, and its head or the model's. */
+  readonly own?: OwnSteps;
+  readonly head?: Weight;
 }
 
 /** What training plans are built from. */
@@ -69,9 +73,12 @@ export interface TrainingPlans extends LossPlan {
 
 /** The steps from the last hidden state to losses: alone, and with that state's gradient. */
 function headSteps(
-  { config: { hiddenSize: dim, vocabSize: vocab }, graph: { ending: { softcap = 0 } }, head: { weight } }:
-    Model,
-  { hidden, state: { rows, targets, losses } }: { readonly hidden: Tensor; readonly state: TrainingState },
+  { config: { hiddenSize: dim, vocabSize: vocab }, graph: { ending: { softcap = 0 } } }: Model,
+  { hidden, weight, state: { rows, targets, losses } }: {
+    readonly hidden: Tensor;
+    readonly weight: Weight;
+    readonly state: TrainingState;
+  },
 ): { readonly evaluate: Step; train(dhidden: Tensor): Step } {
   const { format, tensors } = weight;
   const io = { hidden, targets, losses, ...tensors }, words = { rows, dim, vocab, scale: 1, softcap };
@@ -170,7 +177,9 @@ class Working {
 }
 
 /** Builds a plan that only gives losses: its activations share few tensors. */
-export function lossPlan({ device, model, rows, project }: LossSetup): LossPlan {
+export function lossPlan(
+  { device, model, rows, project, own, head: weight = model.head.weight }: LossSetup,
+): LossPlan {
   const { graph } = model;
   const working = new Working({ device, rows });
   const { buffers, places } = placeValues(graph, "whole");
@@ -181,9 +190,10 @@ export function lossPlan({ device, model, rows, project }: LossSetup): LossPlan 
     rows,
     inputs: state,
     tensor: tensorOf,
+    own,
     project: (projection, index, io) => project(projection, index, io).map((forward) => ({ forward })),
   }).map(({ forward }) => forward);
-  const head = headSteps(model, { hidden: tensorOf(graph.ending.hidden), state });
+  const head = headSteps(model, { hidden: tensorOf(graph.ending.hidden), state, weight });
   return { state, evaluate: [...steps, head.evaluate], release: () => working.release() };
 }
 
@@ -200,7 +210,7 @@ export function trainingPlans(setup: TrainingSetup): TrainingPlans {
   const segments = parts.segments.map((operations) => wholeSteps(operations, options));
   const forward = [before, ...segments].flatMap((steps) => steps.map(({ forward }) => forward));
   const hidden = tensors.get(graph.ending.hidden)!;
-  const head = headSteps(model, { hidden, state });
+  const head = headSteps(model, { hidden, state, weight: model.head.weight });
   const tape = new Tape(device);
   function train(): Plan {
     const steps: Step[] = [...forward, head.train(tape.target(hidden).gradient)];

@@ -15,13 +15,15 @@ import { circulantLinear } from "../../../kernels/circulant_linear.ts";
 import { circulantSpectraOf } from "../../../kernels/circulant_spectra.ts";
 import { copy } from "../../../kernels/copy.ts";
 import { bitsOf } from "../../../kernels/record.ts";
-import { ConfigError } from "../../errors.ts";
+import { CombinationError, ConfigError } from "../../errors.ts";
 import { type Step, step } from "../../plan.ts";
 import { type HostTensor, type Tensor, tensor } from "../../tensor.ts";
 import { integerField, patternField, refuseUnknown } from "../fields.ts";
-import type { AdapterModule, DeltaIo, LinearShape, Method } from "../method.ts";
+import type { AdapterModule, CombinedFiles, DeltaIo, LinearShape, Method, Summand } from "../method.ts";
 import { checkReach } from "../numbers.ts";
 import type { NewModule, TrainableModule, TrainIo } from "../training.ts";
+import { takingScales } from "../scaled.ts";
+import { piecesByPath, prefix, weightedSum, withPattern } from "./combined.ts";
 import { shapeError, tensorsByModule } from "./module_tensors.ts";
 
 const name = "c3a_kernel";
@@ -42,9 +44,15 @@ function reachOf({ values, in: inSize }: Kernels): number {
   return reach;
 }
 
-function c3aModule(kernels: Kernels): AdapterModule {
+/** A module, and its kernels for sums. */
+interface C3aModule extends AdapterModule {
+  readonly kernels: Kernels;
+}
+
+function c3aModule(kernels: Kernels): C3aModule {
   const { values, out, in: inSize, block } = kernels;
-  return {
+  return takingScales({
+    kernels,
     parameters: values.length,
     summary: `blocks of ${block}`,
     shape: { out, in: inSize },
@@ -63,7 +71,7 @@ function c3aModule(kernels: Kernels): AdapterModule {
     }),
     deltaStep: (_, io) => deltaStep(kernels, io),
     trainable: (_, upload) => trainableKernels(kernels, upload),
-  };
+  }, () => reachOf(kernels));
 }
 
 /** Rows of dW are made on the host: each number of a block stands there once, in its own place. */
@@ -118,6 +126,29 @@ function trainableKernels(kernels: Kernels, upload: (t: HostTensor) => Tensor): 
     tensors: (numbers) =>
       new Map([[`.${name}`, tensor(numbers.slice(0, values.length), [out / block, inSize / block, block])]]),
   };
+}
+
+/** The kernels of a sum. Circulant blocks of one size add up to such blocks; those of several sizes have no common one. */
+function combined(adapters: readonly Summand[]): CombinedFiles {
+  const tensors = new Map<string, HostTensor>(), blocks = new Map<string, number>();
+  for (const [path, pieces] of piecesByPath<C3aModule>(adapters)) {
+    const [{ module: { kernels: { out, in: inSize, block } } }] = pieces;
+    const parts = pieces.map(({ module: { kernels }, summand: { name, weight } }) => {
+      if (kernels.out === out && kernels.in === inSize && kernels.block === block) {
+        return { values: kernels.values, factor: weight };
+      }
+      throw new CombinationError(
+        `Cannot write module "${path}" of adapter "${name}" into a sum: it has blocks of ${kernels.block} for a ` +
+          `(${kernels.out}, ${kernels.in}) weight, another has blocks of ${block} for (${out}, ${inSize}); a C3A file has one ` +
+          "size of blocks for a module",
+      );
+    });
+    const shape = [out / block, inSize / block, block];
+    tensors.set(`${prefix}${path}.${name}`, weightedSum(path, parts, shape));
+    blocks.set(path, block);
+  }
+  const { most, pattern } = withPattern(blocks);
+  return { config: { block_size: most, block_size_pattern: pattern, init_weights: true }, tensors };
 }
 
 const divisor = (a: number, b: number): number => b === 0 ? a : divisor(b, a % b);
@@ -185,6 +216,8 @@ export const c3a: Method = {
       bias: "none",
     }),
   },
+  takesScale: true,
+  combined,
   beside({ x, y, slots, records, tables, values, rows, in: inSize, outs, linear, capacity }) {
     const [out0, out1, out2] = outs;
     return step(circulantLinear, { x, slots, records, tables, values, y }, {

@@ -14,14 +14,20 @@ import { ConfigError } from "../../errors.ts";
 import { step } from "../../plan.ts";
 import { elements, type HostTensor, slice, type Tensor, tensor } from "../../tensor.ts";
 import { integerField, numberField, patternField, refuseUnknown } from "../fields.ts";
-import type { AdapterModule, LinearShape, Method, ReadOptions } from "../method.ts";
+import type { AdapterModule, LinearShape, Method, ReadOptions, Summand } from "../method.ts";
 import type { TrainableModule } from "../training.ts";
 import { checkReach, checkScale, finiteFloats } from "../numbers.ts";
 import { fewerFrequencies } from "./patterns.ts";
+import { combinedSpectra } from "./spectra.ts";
 import { type Places, placesModule, sumOfMagnitudes, sumOfSpectra, tableOf } from "./places.ts";
 
 const prefix = "base_model.model.";
 const suffix = ".fourierft_spectrum";
+
+const settingOf = ({ config }: Summand) => ({
+  seed: integerField(config, "random_loc_seed", 777),
+  scaling: numberField(config, "scaling", 150),
+});
 
 const known = [
   "scaling",
@@ -251,6 +257,11 @@ export const fourierft: Method = {
     }),
   },
   sum: sumOfSpectra,
+  combined: (adapters) =>
+    combinedSpectra(adapters, {
+      ...{ method: "FourierFT", tensor: suffix.slice(1), settingOf },
+      coefficientsOf: ({ coefficients }) => coefficients!,
+    }),
   beside({ x, y, slots, records, tables, values, rows, in: inFeatures, outs, linear, capacity }) {
     const [out0, out1, out2] = outs;
     return step(fourierLinears, { x, slots, records, tables, values, y }, {

@@ -7,12 +7,15 @@
  *
  * @module
  */
+import { type HostTensor, tensor } from "../../tensor.ts";
 import { refuseUnknown } from "../fields.ts";
-import type { AdapterModule, LinearShape, Method, ReadyIo } from "../method.ts";
+import type { AdapterModule, CombinedFiles, LinearShape, Method, ReadyIo, Summand } from "../method.ts";
+import { takingScales } from "../scaled.ts";
 import { checkReach } from "../numbers.ts";
+import { piecesByPath, prefix } from "./combined.ts";
 import { greatest, mostNumbers } from "./folded.ts";
 import { forColumns, kroneckerModule, kroneckerStep, type Matrix, whole } from "./kronecker.ts";
-import { checkFactors } from "./low_rank.ts";
+import { checkFactors, stackedFactors } from "./low_rank.ts";
 import { type ModuleTensors, tensorsByModule } from "./module_tensors.ts";
 
 const known = [
@@ -50,10 +53,16 @@ async function changeOf({ a, b, rank, out, in: inSize }: Factors, io: ReadyIo): 
   return { out, in: inSize, values };
 }
 
+/** A module, and its factors for sums. */
+interface HiraModule extends AdapterModule {
+  readonly hira: Factors;
+}
+
 /** A module; its dW is there once it was made ready. */
-function hiraModule(factors: Factors, change?: Matrix): AdapterModule {
+function hiraModule(factors: Factors, change?: Matrix): HiraModule {
   const { a, b, rank } = factors;
-  return {
+  const module: HiraModule = {
+    hira: factors,
     parameters: a.length + b.length,
     summary: `r = ${rank}, dW whole`,
     shape: { out: factors.out, in: factors.in },
@@ -74,6 +83,28 @@ function hiraModule(factors: Factors, change?: Matrix): AdapterModule {
       },
     }),
   };
+  return change ? takingScales(module, () => greatest(change.values)) : module;
+}
+
+/** W * (B A) is linear in B A: factors stand side by side. PEFT's layers have one rank, so zeros fill up the others. */
+function combined(adapters: readonly Summand[]): CombinedFiles {
+  const stacked = new Map<string, ReturnType<typeof stackedFactors>>();
+  for (const [path, pieces] of piecesByPath<HiraModule>(adapters)) {
+    const parts = pieces.map(({ module: { hira }, summand: { weight } }) => ({ ...hira, scale: weight }));
+    for (const part of parts) checkFactors(part, path, parts[0]);
+    stacked.set(path, stackedFactors(parts, parts[0], 1));
+  }
+  const r = Math.max(...[...stacked.values()].map(({ rank }) => rank)),
+    tensors = new Map<string, HostTensor>();
+  for (const [path, { a, b, rank, out, in: inSize }] of stacked) {
+    const wholeA = new Float32Array(r * inSize), wholeB = new Float32Array(out * r);
+    wholeA.set(a);
+    for (let o = 0; o < out; o++) wholeB.set(b.subarray(o * rank, (o + 1) * rank), o * r);
+    checkReach(greatest(wholeB), `the sum of modules "${path}"`);
+    tensors.set(`${prefix}${path}.hira_A`, tensor(wholeA, [r, inSize]));
+    tensors.set(`${prefix}${path}.hira_B`, tensor(wholeB, [out, r]));
+  }
+  return { config: { r, init_weights: true }, tensors };
 }
 
 function factorsOf(tensors: ModuleTensors): Factors {
@@ -105,5 +136,7 @@ export const hira: Method = {
       tensorsByModule(files, names).map((one) => [one.path, hiraModule(factorsOf(one))]),
     );
   },
+  takesScale: true,
+  combined,
   beside: kroneckerStep,
 };

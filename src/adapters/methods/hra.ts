@@ -12,9 +12,10 @@
 import { ConfigError } from "../../errors.ts";
 import { flagField, refuseUnknown } from "../fields.ts";
 import type { AdapterModule, Method, ReadyIo } from "../method.ts";
+import { takingScales } from "../scaled.ts";
 import { baseProducts } from "./base_products.ts";
 import { factorsStep } from "./lora.ts";
-import { joined } from "./low_rank.ts";
+import { joined, reachOf } from "./low_rank.ts";
 import { type ModuleTensor, shapeError, tensorsByModule } from "./module_tensors.ts";
 
 /** Gram-Schmidt takes from a column its parts along earlier columns. A column that keeps less than this is dependent. */
@@ -97,7 +98,7 @@ function hraModule(
   factors?: { readonly a: Float32Array; readonly b: Float32Array },
 ): AdapterModule {
   const count = vectors.length, inSize = vectors[0].length;
-  return {
+  const module: AdapterModule = {
     parameters: count * inSize,
     summary: `r = ${count}${applyGs ? ", orthogonal" : ""}`,
     check(path, shape) {
@@ -114,6 +115,9 @@ function hraModule(
       return { values: joined(factors.a, factors.b), count, scale: 1 };
     },
   };
+  if (!factors) return module;
+  const sizes = { rank: count, in: inSize, out: factors.b.length / count, scale: 1 };
+  return takingScales(module, () => reachOf({ ...factors, ...sizes }));
 }
 
 function moduleOf(u: ModuleTensor, applyGs: boolean): AdapterModule {
@@ -148,5 +152,6 @@ export const hra: Method = {
     const modules = tensorsByModule(files, { method: "HRA", own: { hra_u: "unchecked" } });
     return new Map(modules.map((one) => [one.path, moduleOf(one.tensor("hra_u"), applyGs)]));
   },
+  takesScale: true,
   beside: factorsStep,
 };

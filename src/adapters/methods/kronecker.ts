@@ -33,21 +33,20 @@ export function whole(right: Matrix): Kronecker {
   return { left: { out: 1, in: 1, values: Float32Array.of(1) }, right, scale: 1 };
 }
 
-/** Rows of dW from row `first` on, row 0 after the last. */
-function rowsOf(
+/** Gives the numbers of rows of dW times a factor, from row `first` on, row 0 after the last; each in float64. */
+export function deltaRows(
   { left, right, scale }: Kronecker,
-  { first, count, sign }: { readonly first: number; readonly count: number; readonly sign: 1 | -1 },
-): Float32Array {
-  const width = left.in * right.in, rows = new Float32Array(count * width);
+  { first, count, factor }: { readonly first: number; readonly count: number; readonly factor: number },
+  use: (at: number, value: number) => void,
+): void {
   for (let r = 0, at = 0; r < count; r++) {
     const row = (first + r) % (left.out * right.out);
     const i = Math.floor(row / right.out) * left.in, p = row % right.out * right.in;
     for (let j = 0; j < left.in; j++) {
-      const factor = sign * scale * left.values[i + j];
-      for (let q = 0; q < right.in; q++, at++) rows[at] = factor * right.values[p + q];
+      const own = factor * scale * left.values[i + j];
+      for (let q = 0; q < right.in; q++, at++) use(at, own * right.values[p + q]);
     }
   }
-  return rows;
 }
 
 /** What any module of a Kronecker product does, however its factors came to be. */
@@ -62,7 +61,8 @@ export function kroneckerModule(
       return { values, table: { key, words }, count: values.length, scale };
     },
     deltaStep(shape, { upload, weight, mode, rows: { first, count } }) {
-      const rows = rowsOf(kronecker, { first, count, sign: mode === "subtract" ? -1 : 1 });
+      const rows = new Float32Array(count * shape.in), factor = mode === "subtract" ? -1 : 1;
+      deltaRows(kronecker, { first, count, factor }, (at, value) => rows[at] = value);
       return step(mode === "write" ? copy : add, {
         x: upload(tensor(rows, [count, shape.in])),
         y: weight,

@@ -4,12 +4,15 @@
  *
  * @module
  */
-import { ConfigError } from "../../errors.ts";
+import { CombinationError, ConfigError } from "../../errors.ts";
 import { numberField, patternField, refuseUnknown } from "../fields.ts";
-import type { AdapterFiles, AdapterModule, Method } from "../method.ts";
+import { type HostTensor, tensor } from "../../tensor.ts";
+import type { AdapterFiles, AdapterModule, CombinedFiles, Method, Summand } from "../method.ts";
 import { checkReach, checkScale } from "../numbers.ts";
+import { takingScales } from "../scaled.ts";
+import { piecesByPath, prefix } from "./combined.ts";
 import { greatest, matrixProduct, mostNumbers } from "./folded.ts";
-import { kroneckerModule, kroneckerStep, type Matrix } from "./kronecker.ts";
+import { deltaRows, type Kronecker, kroneckerModule, kroneckerStep, type Matrix } from "./kronecker.ts";
 import { settingOf } from "./patterns.ts";
 import { type ModuleTensors, tensorsByModule } from "./module_tensors.ts";
 
@@ -61,7 +64,12 @@ function factorOf(tensors: ModuleTensors, name: "lokr_w1" | "lokr_w2"): Matrix {
   return { out, in: inSize, values };
 }
 
-function moduleOf(tensors: ModuleTensors, { config }: AdapterFiles): AdapterModule {
+/** A module, and its factors for sums. */
+interface LokrModule extends AdapterModule {
+  readonly kronecker: Kronecker;
+}
+
+function moduleOf(tensors: ModuleTensors, { config }: AdapterFiles): LokrModule {
   const { path } = tensors;
   const alpha = settingOf(config, { field: "alpha", pattern: "alpha_pattern", fallback: 8 }, path);
   // No tensor needs to show the rank, which divides alpha all the same.
@@ -78,9 +86,10 @@ function moduleOf(tensors: ModuleTensors, { config }: AdapterFiles): AdapterModu
   const left = factorOf(tensors, "lokr_w1"), right = factorOf(tensors, "lokr_w2");
   const reach = greatest(left.values) * greatest(right.values) * Math.max(1, Math.abs(scale));
   checkReach(reach, `module "${path}": an element of its dW`);
-  const out = left.out * right.out, inSize = left.in * right.in;
-  return {
-    ...kroneckerModule({ left, right, scale }),
+  const out = left.out * right.out, inSize = left.in * right.in, kronecker = { left, right, scale };
+  return takingScales({
+    kronecker,
+    ...kroneckerModule(kronecker),
     parameters: tensors.count,
     summary: `(${left.out}, ${left.in}) and (${right.out}, ${right.in}), scale ${scale}`,
     shape: { out, in: inSize },
@@ -90,7 +99,51 @@ function moduleOf(tensors: ModuleTensors, { config }: AdapterFiles): AdapterModu
         `Cannot use module "${own}": its factors make a (${out}, ${inSize}) update, the weight is (${shape.out}, ${shape.in})`,
       );
     },
+  }, () => reach);
+}
+
+/**
+ * A sum of Kronecker products is none: the file has W2 = dW whole beside W1 = 1, as PEFT makes its layers with
+ * `decompose_factor` 1 and half of dW's larger size as rank.
+ */
+function combined(adapters: readonly Summand[]): CombinedFiles {
+  const tensors = new Map<string, HostTensor>();
+  let r = 1;
+  for (const [path, pieces] of piecesByPath<LokrModule>(adapters)) {
+    const [{ out, in: inSize }] = pieces.map(({ module }) => module.shape!), numbers = out * inSize;
+    if (numbers > mostNumbers) {
+      throw new CombinationError(
+        `Cannot write module "${path}" as a sum: a LoKr file has its dW whole, and it has ${numbers} numbers, at most ` +
+          `${mostNumbers} are accepted`,
+      );
+    }
+    const sums = new Float64Array(numbers);
+    for (const { module: { kronecker, shape }, summand: { name, weight } } of pieces) {
+      if (shape!.out !== out || shape!.in !== inSize) {
+        throw new CombinationError(
+          `Cannot write module "${path}" of adapter "${name}" into a sum: it is for a (${shape!.out}, ${
+            shape!.in
+          }) weight, ` +
+            `another for (${out}, ${inSize})`,
+        );
+      }
+      deltaRows(kronecker, { first: 0, count: out, factor: weight }, (at, value) => sums[at] += value);
+    }
+    const w2 = Float32Array.from(sums);
+    checkReach(greatest(w2), `the sum of modules "${path}"`);
+    tensors.set(`${prefix}${path}.lokr_w1`, tensor(Float32Array.of(1), [1, 1]));
+    tensors.set(`${prefix}${path}.lokr_w2`, tensor(w2, [out, inSize]));
+    r = Math.max(r, Math.ceil(Math.max(out, inSize) / 2));
+  }
+  const fields = {
+    r,
+    alpha: r,
+    rank_pattern: {},
+    alpha_pattern: {},
+    decompose_both: false,
+    decompose_factor: 1,
   };
+  return { config: { ...fields, use_effective_conv2d: false, init_weights: true }, tensors };
 }
 
 /** See the module's documentation. */
@@ -116,5 +169,7 @@ export const lokr: Method = {
     this.checkConfig(files.config);
     return new Map(tensorsByModule(files, names).map((one) => [one.path, moduleOf(one, files)]));
   },
+  takesScale: true,
+  combined,
   beside: kroneckerStep,
 };

@@ -7,9 +7,13 @@
  *
  * @module
  */
+import { CombinationError } from "../../errors.ts";
+import type { HostTensor } from "../../tensor.ts";
 import { refuseUnknown } from "../fields.ts";
-import type { AdapterModule, Method, ReadyIo } from "../method.ts";
+import type { AdapterModule, CombinedFiles, Method, ReadyIo, Summand } from "../method.ts";
+import { takingScales } from "../scaled.ts";
 import { checkReach } from "../numbers.ts";
+import { checkSame, piecesByPath, prefix, weightedSum } from "./combined.ts";
 import { greatest, mostNumbers } from "./folded.ts";
 import { forColumns, kroneckerModule, kroneckerStep, type Matrix, whole } from "./kronecker.ts";
 import { tensorsByModule } from "./module_tensors.ts";
@@ -52,10 +56,16 @@ async function changeOf({ values: blocks, count, size }: Blocks, io: ReadyIo): P
   return { out: count * size, in: inSize, values };
 }
 
+/** A module, and its blocks for sums. */
+interface BatModule extends AdapterModule {
+  readonly blocks: Blocks;
+}
+
 /** A module; its dW is there once it was made ready. */
-function batModule(blocks: Blocks, change?: Matrix): AdapterModule {
+function batModule(blocks: Blocks, change?: Matrix): BatModule {
   const { values, count, size } = blocks;
-  return {
+  const module: BatModule = {
+    blocks,
     parameters: values.length,
     summary: `r = ${size}, bat, dW whole`,
     check(path, shape) {
@@ -80,6 +90,31 @@ function batModule(blocks: Blocks, change?: Matrix): AdapterModule {
       },
     }),
   };
+  return change ? takingScales(module, () => greatest(change.values)) : module;
+}
+
+/** W_ij M_i + M_i is linear in M_i: blocks of one size add up. */
+function combined(adapters: readonly Summand[]): CombinedFiles {
+  const sizes = ({ modules }: Summand): number => ([...modules.values()][0] as BatModule).blocks.size;
+  const r = checkSame(
+    adapters,
+    sizes,
+    (one, other) =>
+      `Cannot write MiSS-bat adapters with blocks of ${one} and of ${other} as one: a file has one size of blocks`,
+  );
+  const tensors = new Map<string, HostTensor>();
+  for (const [path, pieces] of piecesByPath<BatModule>(adapters)) {
+    const { count } = pieces[0].module.blocks;
+    const parts = pieces.map(({ module: { blocks }, summand: { name, weight } }) => {
+      if (blocks.count === count && blocks.size === r) return { values: blocks.values, factor: weight };
+      throw new CombinationError(
+        `Cannot write module "${path}" of adapter "${name}" into a sum: it has ${blocks.count} block(s) of ${blocks.size}, ` +
+          `another has ${count} of ${r}`,
+      );
+    });
+    tensors.set(`${prefix}${path}.miss_block`, weightedSum(path, parts, [count, r, r]));
+  }
+  return { config: { r, mini_r: 1, init_weights: "bat" }, tensors };
 }
 
 /** See the module's documentation. */
@@ -108,5 +143,7 @@ export const missBat: Method = {
       ]),
     );
   },
+  takesScale: true,
+  combined,
   beside: kroneckerStep,
 };

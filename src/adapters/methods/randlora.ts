@@ -11,11 +11,14 @@
  * @module
  */
 import { randloraLinear } from "../../../kernels/randlora_linear.ts";
-import { ConfigError } from "../../errors.ts";
+import { CombinationError, ConfigError } from "../../errors.ts";
 import { step } from "../../plan.ts";
+import { type HostTensor, tensor } from "../../tensor.ts";
 import { flagField, integerField, numberField, refuseUnknown } from "../fields.ts";
-import type { AdapterFiles, AdapterModule, Method } from "../method.ts";
+import type { AdapterFiles, AdapterModule, CombinedFiles, Method, Summand } from "../method.ts";
+import { takingScales } from "../scaled.ts";
 import { checkReach, checkScale } from "../numbers.ts";
+import { piecesByPath, prefix } from "./combined.ts";
 import { greatest } from "./folded.ts";
 import { joined } from "./low_rank.ts";
 import { type Bases, basesOf } from "./randlora_bases.ts";
@@ -39,11 +42,17 @@ const names = {
   shared: bases,
 };
 
+/** A module, and its numbers for scaled files. */
+interface RandloraModule extends AdapterModule {
+  readonly randlora: { readonly lambda: HostTensor; readonly gamma: HostTensor; readonly bases: Bases };
+}
+
 function moduleOf(
   tensors: ModuleTensors,
   { config }: AdapterFiles,
-  { a, b, key, rank, columns, rows, pieces, words }: Bases,
-): AdapterModule {
+  bases: Bases,
+): RandloraModule {
+  const { a, b, key, rank, columns, rows, pieces, words } = bases;
   const { path } = tensors;
   const lambda = tensors.floats("randlora_lambda"), gamma = tensors.floats("randlora_gamma");
   const n = tensors.size("n", "randlora_lambda"), min = tensors.size("min", "randlora_gamma");
@@ -59,8 +68,10 @@ function moduleOf(
   const alpha = numberField(config, "randlora_alpha", 640), scale = alpha / rank;
   checkScale(scale, { field: "randlora_alpha", value: alpha });
   const most = [lambda, gamma, a, b].map(greatest).reduce((product, one) => product * one, n * rank);
-  checkReach(most * Math.max(1, Math.abs(scale)), `module "${path}": an element of its dW`);
-  return {
+  const reach = most * Math.max(1, Math.abs(scale));
+  checkReach(reach, `module "${path}": an element of its dW`);
+  return takingScales({
+    randlora: { lambda: tensor(lambda, [rank, n]), gamma: tensor(gamma, [n, min]), bases },
     parameters: lambda.length + gamma.length,
     summary: `r = ${rank}, ${n} bases shared`,
     check(own, { out, in: inSize }) {
@@ -75,7 +86,33 @@ function moduleOf(
       count: lambda.length + gamma.length,
       scale,
     }),
-  };
+  }, () => reach);
+}
+
+/** One adapter at another alpha. Its lambda and gamma are no sums of others': their products are added up. */
+function combined(adapters: readonly Summand[]): CombinedFiles {
+  const [{ config, weight, name }, ...others] = adapters;
+  if (others.length > 0) {
+    throw new CombinationError(
+      `Cannot write adapters "${name}" and "${
+        others[0].name
+      }" as one: a RandLoRA file has one lambda and gamma for each ` +
+        'base, and no sum of their products. A server adds them up by "adapters" of a request',
+    );
+  }
+  const tensors = new Map<string, HostTensor>(), modules = [...piecesByPath<RandloraModule>(adapters)];
+  for (const [path, [{ module: { randlora: { lambda, gamma } } }]] of modules) {
+    const own = `${prefix}${path}.randlora_`;
+    tensors.set(`${own}lambda`, lambda).set(`${own}gamma`, gamma);
+  }
+  const [[, [{ module: { randlora: { bases } } }]]] = modules, { a, b, rank, columns, rows, pieces } = bases;
+  if (config.save_projection ?? true) {
+    tensors.set("base_model.randlora_A", tensor(a, [rank, 1, columns]));
+    tensors.set("base_model.randlora_B", tensor(b, [rows, pieces, rank]));
+  }
+  const alpha = weight * numberField(config, "randlora_alpha", 640);
+  const kept = Object.fromEntries(known.flatMap((field) => field in config ? [[field, config[field]]] : []));
+  return { config: { ...kept, r: rank, randlora_alpha: alpha, randlora_dropout: 0 }, tensors };
 }
 
 /** See the module's documentation. */
@@ -107,6 +144,8 @@ export const randlora: Method = {
     const made = basesOf(modules, files);
     return new Map(modules.map((one) => [one.path, moduleOf(one, files, made)]));
   },
+  takesScale: true,
+  combined,
   beside({ x, y, slots, records, tables, values, rows, in: inSize, outs, linear, capacity }) {
     const [out0, out1, out2] = outs;
     return step(randloraLinear, { x, slots, records, tables, values, y }, {

@@ -5,11 +5,14 @@
  * @module
  */
 import { sparseLinear } from "../../../kernels/sparse_linear.ts";
-import { ConfigError } from "../../errors.ts";
+import { CombinationError, ConfigError } from "../../errors.ts";
 import { step } from "../../plan.ts";
-import { refuseUnknown } from "../fields.ts";
-import type { AdapterModule, LinearShape, Method } from "../method.ts";
+import { type HostTensor, tensor } from "../../tensor.ts";
+import { integerField, refuseUnknown } from "../fields.ts";
+import type { AdapterModule, CombinedFiles, CombineIo, LinearShape, Method, Summand } from "../method.ts";
+import { takingScales } from "../scaled.ts";
 import { checkReach } from "../numbers.ts";
+import { piecesByPath, prefix } from "./combined.ts";
 import { type ModuleTensors, tensorsByModule } from "./module_tensors.ts";
 
 const known = [
@@ -43,7 +46,12 @@ function sorted(values: Float32Array, places: Int32Array, out: number): Sparse {
   return { values: own, table };
 }
 
-function shiraModule(tensors: ModuleTensors): AdapterModule {
+/** A module, and its numbers for sums. */
+interface ShiraModule extends AdapterModule {
+  readonly entries: { readonly values: Float32Array; readonly places: Int32Array };
+}
+
+function shiraModule(tensors: ModuleTensors): ShiraModule {
   const values = tensors.floats("shira_weight"), places = tensors.integers("shira_indices");
   const n = values.length, largest = [-1, -1];
   for (let e = 0; e < 2 * n; e++) {
@@ -57,17 +65,16 @@ function shiraModule(tensors: ModuleTensors): AdapterModule {
     const axis = e < n ? 0 : 1;
     largest[axis] = Math.max(largest[axis], places[e]);
   }
-  checkReach(
-    values.reduce((sum, value) => sum + Math.abs(value), 0),
-    `module "${tensors.path}": its numbers`,
-  );
+  const reach = values.reduce((sum, value) => sum + Math.abs(value), 0);
+  checkReach(reach, `module "${tensors.path}": its numbers`);
   const key = `${tables++}`;
   let made: { readonly out: number; readonly sparse: Sparse } | undefined;
   const sparseOf = ({ out }: LinearShape): Sparse => {
     if (made?.out !== out) made = { out, sparse: sorted(values, places, out) };
     return made.sparse;
   };
-  return {
+  return takingScales({
+    entries: { values, places },
     parameters: n,
     summary: `${n} numbers`,
     check(path, shape) {
@@ -81,7 +88,46 @@ function shiraModule(tensors: ModuleTensors): AdapterModule {
       const { values: own, table } = sparseOf(shape);
       return { values: own, table: { key: `${key} ${shape.out}`, words: () => table }, count: n, scale: 1 };
     },
-  };
+  }, () => reach);
+}
+
+/**
+ * Numbers and places one after the other: numbers of one place add up. PEFT's layers have r (in + out) numbers for one r, so
+ * zeros fill up a module that fewer adapters have.
+ */
+function combined(adapters: readonly Summand[], { shapeOf }: CombineIo): CombinedFiles {
+  const ranks = new Map(adapters.map((one) => [one, integerField(one.config, "r", 32)]));
+  const r = [...ranks.values()].reduce((sum, rank) => sum + rank, 0), tensors = new Map<string, HostTensor>();
+  for (const [path, pieces] of piecesByPath<ShiraModule>(adapters)) {
+    const perRank = pieces[0].module.entries.values.length / ranks.get(pieces[0].summand)!;
+    for (const { module: { entries: { values: { length } } }, summand } of pieces) {
+      if (Number.isInteger(perRank) && length === ranks.get(summand)! * perRank) continue;
+      throw new CombinationError(
+        `Cannot write module "${path}" of adapter "${summand.name}" into a sum: it has ${length} numbers, and "r" is ` +
+          `${ranks.get(summand)}; PEFT's layers have r (in + out) numbers`,
+      );
+    }
+    const count = r * perRank, shape = shapeOf?.(path);
+    if (shape && count > shape.out * shape.in) {
+      throw new CombinationError(
+        `Cannot write module "${path}" as a sum: it would have ${count} numbers of r = ${r}, the weight has ` +
+          `${shape.out * shape.in}`,
+      );
+    }
+    const values = new Float32Array(count), places = new Int32Array(2 * count);
+    let at = 0;
+    for (const { module: { entries }, summand: { weight } } of pieces) {
+      const { length } = entries.values;
+      values.set(entries.values.map((value) => weight * value), at);
+      places.set(entries.places.subarray(0, length), at);
+      places.set(entries.places.subarray(length), count + at);
+      at += length;
+    }
+    checkReach(values.reduce((sum, value) => sum + Math.abs(value), 0), `the sum of modules "${path}"`);
+    tensors.set(`${prefix}${path}.shira_weight`, tensor(values));
+    tensors.set(`${prefix}${path}.shira_indices`, tensor(places, [2, count]));
+  }
+  return { config: { r, mask_type: "random", init_weights: true }, tensors };
 }
 
 /** See the module's documentation. */
@@ -105,6 +151,8 @@ export const shira: Method = {
     this.checkConfig(files.config);
     return new Map(tensorsByModule(files, names).map((tensors) => [tensors.path, shiraModule(tensors)]));
   },
+  takesScale: true,
+  combined,
   beside({ x, y, slots, records, tables, values, rows, in: inSize, outs, linear, capacity }) {
     const [out0, out1, out2] = outs;
     return step(sparseLinear, { x, slots, records, tables, values, y }, {

@@ -14,9 +14,10 @@
 import { svftLinear } from "../../../kernels/svft_linear.ts";
 import { step } from "../../plan.ts";
 import type { AdapterModule, BaseLinear, LinearShape, Method, ReadyIo } from "../method.ts";
+import { combinedSvft } from "./svft_combined.ts";
 import { checkGaps, checkNumbers, fileBasis, ownBasis, signsOf } from "./svft_basis.ts";
 import { indexName, type Setting, settingOf, type SvftFile, svftFiles } from "./svft_file.ts";
-import { readyModule, type SvftNumbers } from "./svft_module.ts";
+import { readyModule, type SvftModule, type SvftNumbers } from "./svft_module.ts";
 import { band, bandCount, type Places } from "./svft_places.ts";
 
 /** Multiplications of a decomposition, m n n of a weight: a host works on so many for minutes. */
@@ -93,12 +94,13 @@ async function madeReady(file: SvftFile, io: ReadyIo): Promise<AdapterModule> {
   return boundTo(base, { file, places, shape, ...await fileBasis(io, file.factors) });
 }
 
-function svftModule(file: SvftFile): AdapterModule {
+function svftModule(file: SvftFile): SvftModule {
   const { s, factors, setting: { pattern, offDiag, rank } } = file;
   const notReady = (): never => {
     throw new TypeError("Cannot use an SVFT module before it was made ready with its base's weight");
   };
   return {
+    svft: file,
     parameters: s.length + 1,
     summary: `${pattern}, off_diag ${offDiag}, ${s.length} entries${
       rank === undefined ? "" : `, rank ${rank}`
@@ -160,6 +162,8 @@ export const svft: Method = {
     create: (shape, options, { random }) => newModule(settingOf({ ...options, rank: null }), shape, random),
     configFields: (options) => ({ ...options, rank: null, fill_orthonormal: false }),
   },
+  takesScale: true,
+  combined: combinedSvft,
   beside: (
     {
       x,

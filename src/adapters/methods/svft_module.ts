@@ -24,21 +24,28 @@ export interface SvftNumbers {
   readonly basis: Basis;
   /** The singular values of the basis's last vectors, which W' has no part of. */
   readonly dropped: Float64Array;
+  /** What dW is multiplied by; 1 unless told. */
+  readonly times?: number;
   /** Makes the module ready with a base, the same one or another. */
   readonly ready: NonNullable<AdapterModule["ready"]>;
 }
 
-/** M with the gate, and -s for each direction that is dropped. */
-function wholeMatrix({ file: { s, gate }, places, basis: { n }, dropped }: SvftNumbers) {
+/** A module, and its file for sums. */
+export interface SvftModule extends AdapterModule {
+  readonly svft: SvftFile;
+}
+
+/** M with the gate, and -s for each direction that is dropped, times the module's scale. */
+function wholeMatrix({ file: { s, gate }, places, basis: { n }, dropped, times = 1 }: SvftNumbers) {
   const count = s.length, all = count + dropped.length, kept = n - dropped.length;
   const rows = new Int32Array(all), columns = new Int32Array(all), values = new Float32Array(all);
   rows.set(places.rows);
   columns.set(places.columns);
-  const factor = 1 / (1 + Math.exp(-gate));
+  const factor = times / (1 + Math.exp(-gate));
   for (let e = 0; e < count; e++) values[e] = factor * s[e];
   dropped.forEach((value, i) => {
     rows[count + i] = columns[count + i] = kept + i;
-    values[count + i] = -value;
+    values[count + i] = -times * value;
   });
   return { rows, columns, values };
 }
@@ -88,14 +95,18 @@ function checkSizes(
 }
 
 /** A module that can be packed; one that drops no direction can be trained. */
-export function readyModule(numbers: SvftNumbers): AdapterModule {
-  const { file, basis, shape, dropped, ready } = numbers, { pattern, offDiag } = file.setting, { s } = file;
+export function readyModule(numbers: SvftNumbers): SvftModule {
+  const { file, basis, shape, dropped, ready, times = 1 } = numbers,
+    { pattern, offDiag } = file.setting,
+    { s } = file;
   const { rows, columns, values } = wholeMatrix(numbers);
   checkSizes(numbers, values);
   return {
+    svft: file,
     parameters: s.length + 1,
-    summary: `${pattern}, off_diag ${offDiag}, ${s.length} entries`,
+    summary: `${pattern}, off_diag ${offDiag}, ${s.length} entries${times === 1 ? "" : `, times ${times}`}`,
     shape,
+    times: (scale) => readyModule({ ...numbers, times: scale * times }),
     check(path, { out, in: inSize }) {
       if (out === shape.out && inSize === shape.in) return;
       throw new RangeError(
@@ -116,7 +127,7 @@ export function readyModule(numbers: SvftNumbers): AdapterModule {
         weight: upload(tensor(turnedFactor(numbers), [shape.in, basis.n])),
         y: weight,
       }, { rows: part.count, in: basis.n, out: shape.in, accumulate: Number(mode !== "write") }),
-    ...(dropped.length === 0 ? { trainable: (_, upload) => trainable(numbers, upload) } : {}),
+    ...(dropped.length === 0 && times === 1 ? { trainable: (_, upload) => trainable(numbers, upload) } : {}),
   };
 }
 

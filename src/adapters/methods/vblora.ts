@@ -146,8 +146,9 @@ function mixedModule(mixed: Mixed, bank: Bank): AdapterModule {
     },
     trainable() {
       if (logits) return trainableMixtures({ rank, shape, vectors, length, topk, logits, shared });
-      throw new TypeError(
-        `Cannot train or evaluate module "${path}": the file has no logits (save_only_topk_weights)`,
+      throw new ConfigError(
+        `Cannot train module "${path}" on: its file has the weights of the top vectors alone ("save_only_topk_weights"), and ` +
+          'the logits of the others are lost; save the adapter with "save_only_topk_weights" false, or train a new one',
       );
     },
   });

@@ -22,11 +22,14 @@ import { ConfigError } from "../../errors.ts";
 import { step } from "../../plan.ts";
 import { type HostTensor, slice, type Tensor, tensor } from "../../tensor.ts";
 import { flagField, integerField, numberField, patternField, refuseUnknown } from "../fields.ts";
-import type { AdapterModule, LinearShape, Method, ReadOptions } from "../method.ts";
+import type { AdapterModule, CombinedFiles, LinearShape, Method, ReadOptions, Summand } from "../method.ts";
+import { checkSame } from "./combined.ts";
 import { checkReach, checkScale } from "../numbers.ts";
 import type { TrainableModule } from "../training.ts";
+import { takingScales } from "../scaled.ts";
 import { shapeError, tensorsByModule } from "./module_tensors.ts";
 import { fewerFrequencies } from "./patterns.ts";
+import { combinedSpectra } from "./spectra.ts";
 
 const name = "waveft_spectrum";
 
@@ -43,7 +46,7 @@ const known = [
 ];
 
 /** What all modules of an adapter share. */
-interface Setting {
+export interface Setting {
   /** PEFT's `wavelet_family`; "none" where the coefficients are dW's own elements. */
   readonly family: WaveletName | "none";
   readonly seed: number;
@@ -54,6 +57,11 @@ interface Spectrum extends Setting {
   /** In the order their places were drawn. */
   readonly coefficients: Float32Array;
   readonly options?: ReadOptions;
+}
+
+/** A module, and its numbers for sums. */
+export interface WaveftModule extends AdapterModule {
+  readonly wavelet: Spectrum;
 }
 
 function settingOf(config: Readonly<Record<string, unknown>>): Setting {
@@ -101,7 +109,7 @@ function tableOf(key: string, make: () => WaveletTable): WaveletTable {
   return made;
 }
 
-function waveftModule(spectrum: Spectrum): AdapterModule {
+function waveftModule(spectrum: Spectrum): WaveftModule {
   const { coefficients, family, seed, scaling, options = {} } = spectrum;
   const n = coefficients.length, wavelet = waveletNamed(family), draw: Draw = { seed, ...options };
   const key = ({ out, in: inSize }: LinearShape): string =>
@@ -111,7 +119,10 @@ function waveftModule(spectrum: Spectrum): AdapterModule {
       const { u, v } = waveletPlaces(frequencies(n, shape, draw), shape, wavelet);
       return waveletTable({ destination: u, source: v }, { length: shape.out, wavelet });
     });
-  return {
+  const reach = (): number =>
+    Math.abs(scaling) * gainOf(wavelet) * coefficients.reduce((total, c) => total + Math.abs(c), 0);
+  return takingScales({
+    wavelet: spectrum,
     parameters: n,
     summary: `n = ${n}, ${family === "none" ? "no wavelet" : family}, seed ${seed}, scaling ${scaling}`,
     check(path, { out, in: inSize }) {
@@ -122,8 +133,7 @@ function waveftModule(spectrum: Spectrum): AdapterModule {
           }`,
         );
       }
-      const sum = coefficients.reduce((total, c) => total + Math.abs(c), 0);
-      checkReach(Math.abs(scaling) * gainOf(wavelet) * sum, `module "${path}" with scaling ${scaling}`);
+      checkReach(reach(), `module "${path}" with scaling ${scaling}`);
     },
     pack: (shape) => ({
       values: inOrder(coefficients, forward(shape).order),
@@ -134,7 +144,24 @@ function waveftModule(spectrum: Spectrum): AdapterModule {
     trainable: (shape, upload) =>
       trainableWavelet(coefficients, { shape, made: forward(shape), wavelet, scaling, draw, upload }),
     spectrum: (shape) => ({ ...frequencies(n, shape, draw), c: coefficients, scale: scaling }),
-  };
+  }, reach);
+}
+
+/** Coefficients of one seed and wavelet, added up. */
+function combined(adapters: readonly Summand[]): CombinedFiles {
+  const settings = new Map(adapters.map((one) => [one, settingOf(one.config)]));
+  const family = checkSame(
+    adapters,
+    (one) => settings.get(one)!.family,
+    (one, other) =>
+      `Cannot write adapters of the wavelets ${one} and ${other} as one: a WaveFT file has one ("none" is use_idwt = false)`,
+  );
+  const { config, tensors } = combinedSpectra<WaveftModule>(adapters, {
+    ...{ method: "WaveFT", tensor: name, settingOf: (one) => settings.get(one)! },
+    coefficientsOf: ({ wavelet }) => wavelet.coefficients,
+  });
+  const wavelet = family === "none" ? { use_idwt: false } : { use_idwt: true, wavelet_family: family };
+  return { config: { ...config, ...wavelet, proportional_parameters: false }, tensors };
 }
 
 /** The input gradient is the forward with rows and columns exchanged, the coefficients' gradient a kernel of its own. */
@@ -257,6 +284,8 @@ export const waveft: Method = {
       bias: "none",
     }),
   },
+  takesScale: true,
+  combined,
   beside({ x, y, slots, records, tables, values, rows, in: inSize, outs, linear, capacity }) {
     const [out0, out1, out2] = outs;
     return step(waveletLinear, { x, slots, records, tables, values, y }, {

@@ -1,7 +1,7 @@
 import { embedding } from "../../../kernels/embedding.ts";
-import { step } from "../../plan.ts";
+import { type Plan, step } from "../../plan.ts";
 import type { Tensor } from "../../tensor.ts";
-import { type Graph, inputOf, type Io, type Value } from "../graph.ts";
+import { type Graph, inputOf, type Io, type OwnSteps, type Value } from "../graph.ts";
 import { denseWeight, floatsOf, type Weight } from "../weights.ts";
 
 /** Rows of a table (entries, width): of the rows' tokens, of their positions, or of their types. */
@@ -15,20 +15,21 @@ export function embed(
   const y = graph.value(dim);
   const bound = ({ rows, inputs, tensor }: Io) =>
     step(embedding.of(format), { ids: inputOf(inputs, by), ...tensors, y: tensor(y) }, { rows, dim, vocab });
+  const steps = (io: Io & { readonly own: OwnSteps }): Plan => {
+    const { rows, inputs, tensor } = io;
+    return [
+      bound(io),
+      ...floats ? io.own.embedding(floats, { ids: inputOf(inputs, by), y: tensor(y), rows, of: y.of }) : [],
+    ];
+  };
   graph.record({
     name: "embed",
     reads: [],
     makes: [y],
     // Blocks are no numbers that an adapter could have others in place of.
     parameters: floats ? [{ tensor: floats, kind: "embedding" }] : [],
-    step: (io) => {
-      const { rows, inputs, tensor } = io;
-      return [
-        bound(io),
-        ...floats ? io.own.embedding(floats, { ids: inputOf(inputs, by), y: tensor(y), rows, of: y.of }) : [],
-      ];
-    },
-    whole: (io) => [{ forward: bound(io) }],
+    step: steps,
+    whole: (io) => steps(io).map((forward) => ({ forward })),
   });
   return y;
 }

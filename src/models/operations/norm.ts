@@ -1,8 +1,11 @@
 import { layerNorm as layerNormKernel } from "../../../kernels/layer_norm.ts";
 import { rmsNorm as rmsNormKernel } from "../../../kernels/rms_norm.ts";
-import { step } from "../../plan.ts";
+import { type Plan, step } from "../../plan.ts";
 import type { Tensor } from "../../tensor.ts";
-import type { Io, OwnIo, Value } from "../graph.ts";
+import type { Io, OwnIo, OwnSteps, Value } from "../graph.ts";
+
+/** Both kinds of plans. */
+type OwnedIo = Io & { readonly own: OwnSteps };
 
 const ownIo = ({ rows, tensor }: Io, y: Value): OwnIo => ({ y: tensor(y), rows, of: y.of });
 
@@ -11,16 +14,17 @@ export function rmsNorm(x: Value, weight: Tensor, eps: number): Value {
   const y = x.graph.value(x.width, x.of);
   const bound = ({ rows, tensor }: Io) =>
     step(rmsNormKernel, { x: tensor(x), weight, y: tensor(y) }, { rows, dim: x.width, eps });
+  const steps = (io: OwnedIo): Plan => [
+    bound(io),
+    ...io.own.norm(weight, { ...ownIo(io, y), x: io.tensor(x), eps, centred: false }),
+  ];
   x.graph.record({
     name: "rms_norm",
     reads: [x],
     makes: [y],
     parameters: [{ tensor: weight, kind: "norm" }],
-    step: (io) => [
-      bound(io),
-      ...io.own.norm(weight, { ...ownIo(io, y), x: io.tensor(x), eps, centred: false }),
-    ],
-    whole: (io) => [{ forward: bound(io) }],
+    step: steps,
+    whole: (io) => steps(io).map((forward) => ({ forward })),
   });
   return y;
 }
@@ -34,17 +38,18 @@ export function layerNorm(
   const y = x.graph.value(x.width, x.of);
   const bound = ({ rows, tensor }: Io) =>
     step(layerNormKernel, { x: tensor(x), weight, bias, y: tensor(y) }, { rows, dim: x.width, eps });
+  const steps = (io: OwnedIo): Plan => [
+    bound(io),
+    ...io.own.norm(weight, { ...ownIo(io, y), x: io.tensor(x), eps, centred: true }),
+    ...io.own.bias(bias, ownIo(io, y)),
+  ];
   x.graph.record({
     name: "layer_norm",
     reads: [x],
     makes: [y],
     parameters: [{ tensor: weight, kind: "norm" }, { tensor: bias, kind: "bias" }],
-    step: (io) => [
-      bound(io),
-      ...io.own.norm(weight, { ...ownIo(io, y), x: io.tensor(x), eps, centred: true }),
-      ...io.own.bias(bias, ownIo(io, y)),
-    ],
-    whole: (io) => [{ forward: bound(io) }],
+    step: steps,
+    whole: (io) => steps(io).map((forward) => ({ forward })),
   });
   return y;
 }
