@@ -169,6 +169,8 @@ export type {
 export { lnTuning } from "./src/adapters/methods/ln_tuning.ts";
 export { trainableTokens } from "./src/adapters/methods/trainable_tokens.ts";
 export type { BaseOf } from "./src/adapters/ready.ts";
+export { AdapterAdmin } from "./src/adapters/admin.ts";
+export { ManagedStore } from "./src/adapters/managed_store.ts";
 export type { AdapterCard, AdapterService, AdapterStats, ResidentAdapter } from "./src/adapters/service.ts";
 export { combineAdapters, type Combined, type CombineOptions, type WeightedAdapter } from "./src/combine.ts";
 export { cpuDevice, type CpuDeviceOptions } from "./src/device/cpu.ts";

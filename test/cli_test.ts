@@ -518,7 +518,7 @@ test("commands refuse broken folders, modules, shapes and devices in one line", 
       ...[...generate(model), "--adapter", folder],
     );
     await misuses(/Cannot read --max-tokens "many"/, ...generate(model), "--max-tokens", "many");
-    await misuses(/Cannot listen on port 99999/, "serve", "--model", model, "--port", "99999");
+    await misuses(/Cannot read --port "99999"/, "serve", "--model", model, "--port", "99999");
   });
 });
 

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
@@ -45,7 +47,7 @@ async function serve(...args: string[]): Promise<Server> {
       look();
       exit.then((code) => reject(new Error(`the server ended with ${code}: ${text}`)));
     });
-  const [, address] = await line(/listening on (http:\/\/[\d.]+:\d+)\n/);
+  const [, address] = await line(/listening on (http:\/\/[\d.]+:\d+)["\n]/);
   return { child, address, said: () => text, line, exit };
 }
 
@@ -244,4 +246,40 @@ test("serve follows --cors, --allowed-hosts and the limits of its command line",
     assert.match(await received(socket, /allowed hosts/), /^HTTP\/1.1 403/);
     socket.destroy();
   });
+});
+
+test("serve --config takes tenants from its file, again at SIGHUP and when it changes, and prints no token", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "fourierft-serve-"));
+  const path = join(folder, "serve.yaml");
+  const write = (...tenants: object[]) =>
+    writeFile(path, JSON.stringify({ "log-format": "json", "access-log": true, tenants }));
+  const tokens = ["first-token-123456", "second-token-123456"];
+  const tenant = (id: string, token: string) => ({ id, tokens: [token] });
+  try {
+    await write(tenant("one", tokens[0]));
+    await withServer(["--config", path], async (server) => {
+      const status = async (token: string) => {
+        const headers = { authorization: `Bearer ${token}` };
+        const response = await fetch(`${server.address}/v1/models`, { headers });
+        await response.body?.cancel();
+        return response.status;
+      };
+      assert.deepEqual([await status(tokens[0]), await status(tokens[1])], [200, 401]);
+      await write(tenant("one", tokens[0]), tenant("two", tokens[1]));
+      process.kill(server.child.pid!, "SIGHUP");
+      await server.line(/read .*serve.yaml again, tenants: 2"/);
+      assert.equal(await status(tokens[1]), 200);
+      await writeFile(path, "tenants: [{");
+      await server.line(/the tenants stay as they were: .* as YAML or JSON/);
+      assert.deepEqual([await status(tokens[0]), await status(tokens[1])], [200, 200]);
+      await write(tenant("two", tokens[1]));
+      await server.line(/read .*serve.yaml again, tenants: 1"/);
+      assert.deepEqual([await status(tokens[0]), await status(tokens[1])], [401, 200]);
+      await server.line(/"tenant":"two"/);
+      for (const token of tokens) assert.ok(!server.said().includes(token));
+      for (const line of server.said().trimEnd().split("\n")) JSON.parse(line);
+    });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });

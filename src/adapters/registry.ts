@@ -205,7 +205,9 @@ export class AdapterRegistry implements AdapterService {
   }
 
   async preload(id: string): Promise<void> {
-    (await this.acquire(id)).release();
+    // Without a base there is no device's bank to put it into.
+    if (this.#linears.size === 0) await this.load(id);
+    else (await this.acquire(id)).release();
   }
 
   async unload(id: string): Promise<void> {

@@ -18,8 +18,10 @@ import {
 } from "../open.ts";
 import type { OpenGpuOptions } from "../runtime/gpu.ts";
 import { openDevice } from "../runtime/open_device.ts";
+import { log } from "./log.ts";
 import { parseDevice } from "./values.ts";
 
+export { log } from "./log.ts";
 export { parseCount, parseDevice, parseNumber, parseQuantize, parseShape } from "./values.ts";
 
 /** Arguments of every command that computes. */
@@ -39,11 +41,6 @@ export const modelArgs = {
     description: "Multiply by float16 weights on a GPU's matrix units, x rounded to float16",
   },
 } as const;
-
-/** Writes a line for people: standard error, so that output can be piped. */
-export function log(line: string): void {
-  process.stderr.write(`${line}\n`);
-}
 
 /** Opens the device a `--device` argument names, a GPU with these options. */
 export async function openNamedDevice(name: string, gpu?: OpenGpuOptions): Promise<Device> {
@@ -74,11 +71,13 @@ export function progressBar(unit: string): { update(done: number, total: number)
 /** Opens an encoder's folder on a device with a progress bar. */
 export async function openNamedEncoder(
   device: Device,
-  { maxAdapters, encoder, ...options }:
+  { maxAdapters, pins, encoder, ...options }:
     & Pick<OpenEncoderOptions, "folder" | "adapters" | "maxModelLen" | "quantize" | "encoder">
     & {
       /** Adapters of one method on the device. */
       readonly maxAdapters?: number;
+      /** Names of adapters that stay there. */
+      readonly pins?: Set<string>;
     },
 ): Promise<OpenEncoder> {
   const bar = progressBar("weights");
@@ -87,7 +86,7 @@ export async function openNamedEncoder(
       ...options,
       encoder,
       onWeight: bar.update,
-      registry: { log, capacity: maxAdapters },
+      registry: { log, capacity: maxAdapters, pins },
     });
   } finally {
     bar.stop();
@@ -97,7 +96,7 @@ export async function openNamedEncoder(
 /** Opens a model folder on a device with a progress bar. */
 export async function openNamedModel(
   device: Device,
-  { folder, adapters, maxModelLen, quantize, maxAdapters, ...engine }: {
+  { folder, adapters, maxModelLen, quantize, maxAdapters, pins, ...engine }: {
     folder: ReadableFolder;
     adapters?: AdapterStore;
     maxModelLen?: number;
@@ -106,6 +105,8 @@ export async function openNamedModel(
     maxWaiting?: number;
     /** Adapters of one method on the device. */
     maxAdapters?: number;
+    /** Names of adapters that stay there. */
+    pins?: Set<string>;
     quantize?: QuantizeTo;
   },
 ): Promise<OpenModel> {
@@ -118,7 +119,7 @@ export async function openNamedModel(
       quantize,
       engine,
       onWeight: bar.update,
-      registry: { log, capacity: maxAdapters },
+      registry: { log, capacity: maxAdapters, pins },
     });
   } finally {
     bar.stop();

@@ -6,41 +6,24 @@
 import { basename, resolve } from "node:path";
 import process from "node:process";
 import { defineCommand } from "citty";
+import { AdapterAdmin } from "../adapters/admin.ts";
+import { ManagedStore } from "../adapters/managed_store.ts";
 import { normalName, quotedName } from "../adapters/names.ts";
-import type { AdapterRegistry, AdapterStore } from "../adapters/registry.ts";
-import type { Device } from "../device/device.ts";
-import { ConfigError } from "../errors.ts";
-import { withFallback } from "../failover.ts";
-import type { ReadableFolder } from "../folder.ts";
-import { readConfig } from "../models/families.ts";
-import type { QuantizeTo } from "../models/quantization.ts";
+import type { AdapterRegistry } from "../adapters/registry.ts";
 import { serveApp } from "../runtime/serve.ts";
-import { createApp, OpenRequests, type ServerDeps } from "../server/mod.ts";
-import { UsageError } from "./arguments.ts";
+import { createApp, OpenRequests, Tenants } from "../server/mod.ts";
+import { logRequest } from "./access_log.ts";
 import { openNamedAdapters } from "./adapters.ts";
+import { UsageError } from "./arguments.ts";
+import { type ConfigFile, readConfigFile } from "./config_file.ts";
 import { isHubName, openNamedFolder } from "./folder.ts";
-import {
-  deviceArgs,
-  log,
-  modelArgs,
-  openNamedDevice,
-  openNamedEncoder,
-  openNamedModel,
-  parseCount,
-  parseQuantize,
-} from "./open.ts";
-import { accessArgs, limitArgs, listArgument, parseAccess, parseLimits } from "./serve_args.ts";
+import { log, setLogFormat } from "./log.ts";
+import { openNamedDevice } from "./open.ts";
+import { watchConfig } from "./reload.ts";
+import { openServed } from "./serve_open.ts";
+import { accessOf, authOf, limitsOf, serveSettings } from "./serve_settings.ts";
+import { argsOf, describeSettings, environmentOf, flagsOf, settle, type Settled } from "./settings.ts";
 import { untilStopped } from "./shutdown.ts";
-
-function optionalCount(name: string, text: string | undefined): number | undefined {
-  return text === undefined ? undefined : parseCount(name, text);
-}
-
-function parsePort(text: string): number {
-  const port = parseCount("port", text);
-  if (port <= 65535) return port;
-  throw new UsageError(`Cannot listen on port ${port}: ports are 0..65535`);
-}
 
 /** Names that a line shows at most, and adapters that are looked at before the server says that it listens. */
 const mostShown = 20, mostLookedAt = 200;
@@ -56,54 +39,56 @@ async function shownAdapters(registry: AdapterRegistry): Promise<string> {
   return `${shown.length}, among them ${shown.slice(0, mostShown).join(", ")}`;
 }
 
-/** What is opened to be served. */
-interface Opened {
-  /** What `createApp` is given. */
-  readonly deps: Pick<ServerDeps, "model" | "encoder" | "adapters">;
-  readonly registry: AdapterRegistry;
-  readonly maxModelLen: number;
+/** A server's settings, and the file that some are from. */
+interface Configuration extends Settled<typeof serveSettings> {
+  readonly file?: ConfigFile & { readonly path: string };
 }
 
-/** How it is opened. */
-interface Opening {
-  readonly id: string;
-  readonly folder: ReadableFolder;
-  readonly adapters?: AdapterStore;
-  readonly maxModelLen?: number;
-  readonly maxStepTokens?: number;
-  readonly maxSequences?: number;
-  readonly maxWaiting?: number;
-  readonly maxAdapters?: number;
-  readonly quantize?: QuantizeTo;
-  /** Whether a GPU that goes is replaced by the CPU. */
-  readonly replaces: boolean;
+/** Reads flags, environment and file; flags win, then the environment. */
+async function configurationOf(rawArgs: readonly string[], path: string | undefined): Promise<Configuration> {
+  const file = path === undefined ? undefined : { path, ...await readConfigFile(path) };
+  const settled = settle(serveSettings, [
+    ...(file
+      ? [{ name: "file", label: (name: string) => `"${name}" of ${file.path}`, values: file.settings }]
+      : []),
+    environmentOf(serveSettings, process.env),
+    flagsOf(serveSettings, rawArgs),
+  ]);
+  return { ...settled, file };
 }
 
-const nowUnixSeconds = (): number => Math.floor(Date.now() / 1000);
-
-async function openGenerator(device: Device, { id, replaces, ...options }: Opening): Promise<Opened> {
-  const open = (on: Device) => openNamedModel(on, options);
-  const opened = await open(device), { tokenizer, registry, model: { maxModelLen } } = opened;
-  const { engine, registry: adapters } = replaces
-    ? withFallback(opened, { reopen: () => openNamedDevice("cpu").then(open), log })
-    : opened;
-  const model = { id, createdUnixSeconds: nowUnixSeconds(), engine, tokenizer };
-  return { deps: { model, adapters }, registry, maxModelLen };
+/** Says what the server was told, without secrets. */
+function logSettings({ file, ...settled }: Configuration): void {
+  const settings = describeSettings(serveSettings, settled);
+  const shown = Object.entries(settings).map(([name, { value, source }]) =>
+    `${name}=${Array.isArray(value) ? value.join(",") : value}${source === "flag" ? "" : ` (${source})`}`
+  );
+  const tenants = file?.tenants?.map(({ id }) => id);
+  const told = tenants ? [...shown, `tenants=${tenants.slice(0, mostShown).join(",") || "none"}`] : shown;
+  log(`settings: ${told.join(" ")}`, { settings, tenants });
 }
 
-async function openServedEncoder(
-  device: Device,
-  { id, folder, adapters, ...options }: Opening,
-): Promise<Opened> {
-  const { maxStepTokens: maxBatchRows, maxSequences: maxBatchSequences, maxWaiting } = options;
-  const { maxModelLen, quantize, maxAdapters } = options;
-  const { encoder, tokenizer, registry } = await openNamedEncoder(device, {
-    ...{ folder, adapters, maxModelLen, quantize, maxAdapters },
-    encoder: { maxBatchRows, maxBatchSequences, maxWaiting },
+async function open({ values: settings }: Configuration, modelName: string) {
+  const { adapters: folderOfAdapters, "follow-links": followLinks, adapter: single } = settings;
+  const id = settings.name ?? (await isHubName(modelName) ? modelName : basename(resolve(modelName)));
+  const folder = await openNamedFolder(modelName);
+  const stored = await openNamedAdapters({ folder: folderOfAdapters, followLinks, single });
+  const adapters = stored && new ManagedStore(stored);
+  const kind = settings.device ?? "auto";
+  const device = await openNamedDevice(kind, { matrixUnits: settings["matrix-units"] });
+  const opened = await openServed(device, {
+    ...{ id, folder, adapters, pins: new Set<string>() },
+    maxModelLen: settings["max-model-len"],
+    maxStepTokens: settings["max-step-tokens"],
+    quantize: settings.quantize,
+    maxSequences: settings["max-sequences"],
+    maxWaiting: settings["max-waiting"],
+    maxAdapters: settings["max-adapters"],
+    // A GPU that was asked for is an error when it goes; one that was chosen is replaced by the CPU.
+    replaces: kind === "auto" && device.kind === "webgpu",
   });
-  if (!tokenizer) throw new ConfigError(`Cannot serve model ${id}: no route takes images`);
-  const served = { id, createdUnixSeconds: nowUnixSeconds(), encoder, tokenizer };
-  return { deps: { encoder: served, adapters: registry }, registry, maxModelLen: encoder.maxModelLen };
+  const admin = adapters && new AdapterAdmin(adapters, opened.deps.adapters);
+  return { ...opened, id, device, admin };
 }
 
 /** See the module's documentation. */
@@ -113,74 +98,48 @@ export const serve = defineCommand({
     description: "Serve a model, and the adapters of a folder by name, over an OpenAI-compatible API",
   },
   args: {
-    model: { type: "string", required: true, description: "Hugging Face model folder", valueHint: "DIR" },
-    adapters: { type: "string", description: "Folder of PEFT adapter folders", valueHint: "DIR" },
-    adapter: {
+    config: {
       type: "string",
-      description: "PEFT adapter folders, or org/name of the hub; ID=DIR names one",
-      valueHint: "[ID=]DIR,...",
+      description: "File of these settings by their names, and of tenants: YAML or JSON",
+      valueHint: "FILE",
     },
-    "follow-links": {
-      type: "boolean",
-      description: "Serve adapters that are links, or made of links, which lead out of their folder",
-    },
-    name: { type: "string", description: "The model's id; default: the folder's name", valueHint: "ID" },
-    port: { type: "string", default: "8000", description: "TCP port; 0 picks a free one", valueHint: "N" },
-    host: { type: "string", default: "127.0.0.1", description: "Address to bind", valueHint: "ADDR" },
-    "max-model-len": { type: "string", description: "Longest sequence in tokens", valueHint: "N" },
-    "max-step-tokens": {
-      type: "string",
-      description: "Tokens of a step at most, of prompts for the most part; default 256",
-      valueHint: "N",
-    },
-    ...limitArgs,
-    ...accessArgs,
-    ...modelArgs,
-    ...deviceArgs,
+    ...argsOf(serveSettings),
   },
   async run({ args, rawArgs }) {
-    const port = parsePort(args.port);
-    const limits = parseLimits(args);
-    const access = parseAccess(rawArgs);
-    const options = {
-      maxModelLen: optionalCount("max-model-len", args["max-model-len"]),
-      maxStepTokens: optionalCount("max-step-tokens", args["max-step-tokens"]),
-      quantize: parseQuantize(args.quantize),
-      maxSequences: limits.maxSequences,
-      maxWaiting: limits.maxWaiting,
-      maxAdapters: limits.maxAdapters,
-    };
-    const id = args.name ?? (await isHubName(args.model) ? args.model : basename(resolve(args.model)));
-    const folder = await openNamedFolder(args.model);
-    const adapters = await openNamedAdapters({
-      folder: args.adapters,
-      followLinks: args["follow-links"],
-      single: listArgument(rawArgs, "adapter"),
-    });
-    const device = await openNamedDevice(args.device, { matrixUnits: args["matrix-units"] });
-    // A GPU that was asked for is an error when it goes; one that was chosen is replaced by the CPU.
-    const replaces = args.device === "auto" && device.kind === "webgpu";
-    const open = (await readConfig(folder)).encoder ? openServedEncoder : openGenerator;
-    const opened = await open(device, { ...options, id, folder, adapters, replaces });
+    const configuration = await configurationOf(rawArgs, (args as { config?: string }).config);
+    const { values: settings, file } = configuration;
+    if (settings.model === undefined) throw new UsageError("Cannot run serve without --model DIR");
+    setLogFormat(settings["log-format"] ?? "text");
+    logSettings(configuration);
+    const tenants = file?.tenants && new Tenants(file.tenants);
+    const opened = await open(configuration, settings.model);
     const requests = new OpenRequests();
     const app = createApp({
       ...opened.deps,
-      requests,
-      limits: limits.server,
-      access,
-      log,
+      ...{ admin: opened.admin, requests, log },
+      limits: limitsOf(settings),
+      access: accessOf(settings),
+      auth: authOf(settings, tenants),
+      onRequest: settings["access-log"] ? logRequest : undefined,
     });
-    const server = await serveApp(app.fetch, { port, hostname: args.host });
-    log(
-      `model: ${id}, ${opened.maxModelLen} tokens; adapters: ${await shownAdapters(opened.registry)}`,
-    );
-    if ((await opened.registry.names()).includes(normalName(id))) {
+    const { port = 8000, host = "127.0.0.1" } = settings;
+    const server = await serveApp(app.fetch, {
+      port,
+      hostname: host,
+      headerSeconds: settings["header-seconds"] ?? 30,
+    });
+    const unwatch = file && watchConfig({ path: file.path, first: file, tenants });
+    const { id, registry, maxModelLen, device } = opened;
+    log(`model: ${id}, ${maxModelLen} tokens; adapters: ${await shownAdapters(registry)}`);
+    if ((await registry.names()).includes(normalName(id))) {
       log(
         `adapter ${quotedName(id)} has the model's name: ${quotedName(`${id}:${id}`)} asks for the adapter`,
       );
     }
-    log(`listening on http://${args.host}:${server.port}`);
-    const code = await untilStopped({ server, requests, drainSeconds: limits.drainSeconds, log });
+    log(`listening on http://${host}:${server.port}`, { host, port: server.port });
+    const drainSeconds = settings["drain-seconds"] ?? 30;
+    const code = await untilStopped({ server, requests, drainSeconds, log });
+    unwatch?.();
     device.destroy();
     process.exit(code);
   },

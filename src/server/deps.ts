@@ -4,6 +4,7 @@
  * @module
  */
 import type { MiddlewareHandler } from "hono";
+import type { AdapterAdmin } from "../adapters/admin.ts";
 import type { AdapterService } from "../adapters/service.ts";
 import type { EncodingService } from "../engine/encoding.ts";
 import type { Engine } from "../engine/generate.ts";
@@ -43,6 +44,8 @@ export interface ServerDeps {
   /** In place of `model`: then sequences are encoded. */
   readonly encoder?: ServedEncoder;
   readonly adapters: AdapterService;
+  /** Changes the adapters that are served; its routes are there where `auth.operator` has a token, too. */
+  readonly admin?: AdapterAdmin;
   /** Whether new work is taken; always, when absent. */
   readonly ready?: () => boolean;
   /** Takes one line for each failure that is the server's own. */

@@ -13,6 +13,7 @@ export { type OpenRequest, OpenRequests } from "./open_requests.ts";
 export { type Admission, type Clock, Quota, type QuotaLimits } from "./quota.ts";
 export { type Tenant, type TenantOptions, Tenants } from "./tenants.ts";
 
+export type { AdapterAdmin } from "../adapters/admin.ts";
 export type { LinearShape } from "../adapters/method.ts";
 export type { AdapterTerm } from "../adapters/registry.ts";
 export type { AdapterCard, AdapterService, AdapterStats, ResidentAdapter } from "../adapters/service.ts";

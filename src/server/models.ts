@@ -82,10 +82,20 @@ function adapterCard(card: AdapterCard, model: Base | undefined): ModelCard {
   };
 }
 
+/** The card of an adapter. */
+export function cardOfAdapter(card: AdapterCard, deps: ModelDeps): ModelCard {
+  return adapterCard(card, baseOf(deps));
+}
+
+/** Every adapter, sorted by id. */
+export async function adapterCards(deps: ModelDeps): Promise<readonly ModelCard[]> {
+  const model = baseOf(deps);
+  return (await deps.adapters.list()).map((card) => adapterCard(card, model));
+}
+
 /** The base, where one is served, and every adapter. */
 export async function modelCards(deps: ModelDeps): Promise<readonly ModelCard[]> {
-  const { adapters } = deps, model = baseOf(deps);
-  const cards = (await adapters.list()).map((card) => adapterCard(card, model));
+  const model = baseOf(deps), cards = await adapterCards(deps);
   return model ? [baseCard(model), ...cards] : cards;
 }
 
@@ -105,7 +115,8 @@ export async function modelCard(name: string, deps: ModelDeps): Promise<ModelCar
   }
 }
 
-const mostNameLength = 1024;
+/** Characters of a model's name at most. */
+export const mostNameLength = 1024;
 
 function unknownModel(name: string): ModelNotFoundError {
   return new ModelNotFoundError(

@@ -11,6 +11,8 @@ import { classify, embeddings, type EncodingRoute, pooling, score } from "./enco
 import { prometheusType } from "./metrics.ts";
 import { modelCard, modelCards } from "./models.ts";
 import { chatJob, completionJob } from "./openai.ts";
+import { operatorRoutes } from "./operator.ts";
+import { page, pageParameters } from "./pages.ts";
 import type { Route } from "./route.ts";
 import { encoding, generating } from "./work.ts";
 
@@ -51,8 +53,11 @@ function modelRoutes(serving: Serving): Route[] {
       method: "GET",
       path: "/v1/models",
       for: "callers",
-      about: { summary: "Cards of the base model and of every adapter" },
-      handler: async (c) => c.json({ object: "list", data: await modelCards(forRequest(c, serving)) }),
+      about: { summary: "Cards of the base model and of every adapter", parameters: pageParameters },
+      handler: async (c) => {
+        const hasBase = serving.model !== undefined || serving.encoder !== undefined;
+        return c.json(page(c, await modelCards(forRequest(c, serving)), Number(hasBase)));
+      },
     },
     {
       method: "GET",
@@ -130,5 +135,6 @@ export function routesOf(serving: Serving): readonly Route[] {
     ...textRoutes(serving),
     ...encodingRoutes(serving),
     ...adapterRoutes(serving),
+    ...operatorRoutes(serving),
   ];
 }

@@ -5,7 +5,8 @@
  */
 import { breathe } from "../breathe.ts";
 import { answer, type AnswerShape } from "./answer.ts";
-import { beginWork, forRequest, type Serving } from "./deps.ts";
+import { beginWork, forRequest, type RequestServing, type Serving } from "./deps.ts";
+import type { ServerContext } from "./exchange.ts";
 import type { EncodingAnswer, EncodingRoute } from "./encoding.ts";
 import { requestBounds } from "./json_bounds.ts";
 import { readJson } from "./json.ts";
@@ -40,6 +41,29 @@ export function generating(
     } finally {
       // From here on the engine's own bounds hold: of what runs, and of what waits.
       hold.free();
+    }
+  };
+}
+
+/** Work on a JSON body that is neither text's nor an encoder's. */
+export type JsonWork = (
+  body: Readonly<Record<string, unknown>>,
+  options: { readonly c: ServerContext; readonly own: RequestServing },
+) => Promise<Response>;
+
+/** A route that takes a JSON body, or none, which is an empty object. */
+export function withJson(serving: Serving, work: JsonWork): Handler {
+  const { limits } = serving, bounds = requestBounds(0);
+  return async (c) => {
+    const own = forRequest(c, serving);
+    const { signal, end } = beginWork(own, c.req.raw.signal);
+    const hold = serving.budget.hold();
+    try {
+      const read = { maxBytes: limits.maxBodyBytes, bounds, hold, signal, limits };
+      return await work(c.req.raw.body === null ? {} : await readJson(c.req.raw, read), { c, own });
+    } finally {
+      hold.free();
+      end();
     }
   };
 }

@@ -1,0 +1,83 @@
+/**
+ * What an operator does with adapters while they are served: load, unload, pin.
+ *
+ * @module
+ */
+import { NotFoundError, OverloadedError } from "../errors.ts";
+import type { ManagedStore } from "./managed_store.ts";
+import { normalName } from "./names.ts";
+import type { AdapterCard, AdapterService } from "./service.ts";
+
+/** See the module's documentation. Changes are made one after the other. */
+export class AdapterAdmin {
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** @param adapters Serves the adapters of `store`. */
+  constructor(private readonly store: ManagedStore, private readonly adapters: AdapterService) {}
+
+  /** Whether an adapter is served by that name. */
+  async has(name: string): Promise<boolean> {
+    try {
+      await this.adapters.card(name);
+      return true;
+    } catch (error) {
+      if (error instanceof NotFoundError) return false;
+      // It is there, and broken.
+      return true;
+    }
+  }
+
+  /**
+   * Serves an adapter of the store by a name, and puts it on the device if there is room. Whoever uses another adapter of
+   * that name goes on with that.
+   *
+   * @param key The adapter's name in the store; by default the same.
+   * @throws NotFoundError when the store has no such adapter; ConfigError, SafetensorsError when its files are broken;
+   * RangeError for a name that no adapter may have. Nothing has changed then.
+   */
+  async load(name: string, key: string = name): Promise<AdapterCard> {
+    return await this.#inTurn(async () => {
+      // What is broken must show now, and nobody else may meet it.
+      await this.store.add(name, key, async (tried) => void await this.adapters.modules(tried));
+      await this.adapters.preload?.(name).catch((error) => {
+        if (!(error instanceof OverloadedError)) throw error;
+      });
+      // Read, if it was not put on the device: its digest is known then.
+      await this.adapters.modules(name);
+      return await this.adapters.card(name);
+    });
+  }
+
+  /**
+   * Serves nothing by that name any more. Who uses the adapter goes on; then it leaves the device.
+   *
+   * @throws NotFoundError when there is none of that name.
+   */
+  async unload(name: string): Promise<void> {
+    await this.#inTurn(async () => {
+      if (!await this.has(name)) throw new NotFoundError(`Cannot find adapter "${normalName(name)}"`);
+      await this.adapters.pin?.(name, false);
+      await this.adapters.unload?.(name);
+      this.store.remove(name);
+    });
+  }
+
+  /**
+   * Keeps an adapter on the device, or no longer.
+   *
+   * @throws NotFoundError; ConfigError for broken files; OverloadedError when what is in use takes all the room.
+   */
+  async pin(name: string, pinned: boolean): Promise<AdapterCard> {
+    return await this.#inTurn(async () => {
+      await this.adapters.card(name);
+      await this.adapters.pin?.(name, pinned);
+      return await this.adapters.card(name);
+    });
+  }
+
+  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(work, work);
+    this.#last = done.catch(() => {});
+    return await done;
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * A store whose names an operator changes while it is served: adapters get other names, or leave.
+ *
+ * @module
+ */
+import { NotFoundError } from "../errors.ts";
+import { isAdapterName, nameFault, normalName, quotedName } from "./names.ts";
+import type { AdapterStore, LeftOut, StoredAdapter } from "./store.ts";
+
+/** See the module's documentation. What is changed lasts as long as the store: files are left as they are. */
+export class ManagedStore implements AdapterStore {
+  /** Keys of the store beneath, by the name that is asked for. */
+  readonly #keys = new Map<string, string>();
+  readonly #removed = new Set<string>();
+  /** Keys by names that are in no list, for as long as they are tried. */
+  readonly #tried = new Map<string, string>();
+  #last: { readonly found: readonly string[]; readonly names: readonly string[] } | undefined;
+
+  constructor(private readonly store: AdapterStore) {}
+
+  async list(): Promise<readonly string[]> {
+    const found = await this.store.list();
+    if (this.#keys.size === 0 && this.#removed.size === 0) return found;
+    if (this.#last?.found === found && Object.isFrozen(found)) return this.#last.names;
+    const own = new Set(found.map(normalName));
+    const kept = found.filter((name) => !this.#removed.has(normalName(name)));
+    const added = [...this.#keys.keys()].filter((name) => !own.has(name));
+    this.#last = { found, names: Object.freeze([...kept, ...added]) };
+    return this.#last.names;
+  }
+
+  leftOut(): readonly LeftOut[] {
+    return this.store.leftOut?.() ?? [];
+  }
+
+  async open(id: string): Promise<StoredAdapter | undefined> {
+    const name = normalName(id);
+    if (this.#removed.has(name)) return undefined;
+    return await this.store.open(this.#tried.get(name) ?? this.#keys.get(name) ?? name);
+  }
+
+  /** The key that a name stands for; undefined where it is the store's own name, or none. */
+  keyOf(name: string): string | undefined {
+    return this.#keys.get(normalName(name));
+  }
+
+  /**
+   * Tries the adapter of a key by a name that nobody knows, and serves it by `name` once `check` has found no fault.
+   *
+   * @throws RangeError for a name or a key that no adapter may have; NotFoundError when the store has no such key; whatever
+   * `check` throws. Nothing has changed then.
+   */
+  async add(name: string, key: string, check: (tried: string) => Promise<void>): Promise<void> {
+    const id = normalName(name), source = normalName(key);
+    for (const [what, text] of [["name", id], ["key", source]]) {
+      if (isAdapterName(text)) continue;
+      throw new RangeError(`Cannot serve an adapter by the ${what} ${quotedName(text)}: ${nameFault(text)}`);
+    }
+    if (!await this.store.open(source)) {
+      throw new NotFoundError(`Cannot find ${quotedName(source)} among the stored adapters`);
+    }
+    const tried = crypto.randomUUID();
+    this.#tried.set(tried, source);
+    try {
+      await check(tried);
+    } finally {
+      this.#tried.delete(tried);
+    }
+    this.#set(id, source === id ? undefined : source, false);
+  }
+
+  /** Serves nothing by a name any more, until it is added again. */
+  remove(name: string): void {
+    this.#set(normalName(name), undefined, true);
+  }
+
+  #set(id: string, key: string | undefined, removed: boolean): void {
+    if (key === undefined) this.#keys.delete(id);
+    else this.#keys.set(id, key);
+    if (removed) this.#removed.add(id);
+    else this.#removed.delete(id);
+    this.#last = undefined;
+  }
+}

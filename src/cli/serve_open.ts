@@ -1,0 +1,72 @@
+/**
+ * Opens what `fourierft serve` serves.
+ *
+ * @module
+ */
+import type { AdapterRegistry, AdapterStore } from "../adapters/registry.ts";
+import type { Device } from "../device/device.ts";
+import { ConfigError } from "../errors.ts";
+import { withFallback } from "../failover.ts";
+import type { ReadableFolder } from "../folder.ts";
+import { readConfig } from "../models/families.ts";
+import type { QuantizeTo } from "../models/quantization.ts";
+import type { ServerDeps } from "../server/mod.ts";
+import { log, openNamedDevice, openNamedEncoder, openNamedModel } from "./open.ts";
+
+/** What is opened to be served. */
+export interface Opened {
+  /** What `createApp` is given. */
+  readonly deps: Pick<ServerDeps, "model" | "encoder" | "adapters">;
+  readonly registry: AdapterRegistry;
+  readonly maxModelLen: number;
+}
+
+/** How it is opened. */
+export interface Opening {
+  readonly id: string;
+  readonly folder: ReadableFolder;
+  readonly adapters?: AdapterStore;
+  readonly maxModelLen?: number;
+  readonly maxStepTokens?: number;
+  readonly maxSequences?: number;
+  readonly maxWaiting?: number;
+  readonly maxAdapters?: number;
+  readonly quantize?: QuantizeTo;
+  /** Names of adapters that stay on the device. */
+  readonly pins: Set<string>;
+  /** Whether a GPU that goes is replaced by the CPU. */
+  readonly replaces: boolean;
+}
+
+const nowUnixSeconds = (): number => Math.floor(Date.now() / 1000);
+
+async function openGenerator(device: Device, { id, replaces, ...options }: Opening): Promise<Opened> {
+  const open = (on: Device) => openNamedModel(on, options);
+  const opened = await open(device), { tokenizer, registry, model: { maxModelLen } } = opened;
+  const { engine, registry: adapters } = replaces
+    ? withFallback(opened, { reopen: () => openNamedDevice("cpu").then(open), log })
+    : opened;
+  const model = { id, createdUnixSeconds: nowUnixSeconds(), engine, tokenizer };
+  return { deps: { model, adapters }, registry, maxModelLen };
+}
+
+async function openServedEncoder(
+  device: Device,
+  { id, folder, adapters, ...options }: Opening,
+): Promise<Opened> {
+  const { maxStepTokens: maxBatchRows, maxSequences: maxBatchSequences, maxWaiting } = options;
+  const { maxModelLen, quantize, maxAdapters, pins } = options;
+  const { encoder, tokenizer, registry } = await openNamedEncoder(device, {
+    ...{ folder, adapters, maxModelLen, quantize, maxAdapters, pins },
+    encoder: { maxBatchRows, maxBatchSequences, maxWaiting },
+  });
+  if (!tokenizer) throw new ConfigError(`Cannot serve model ${id}: no route takes images`);
+  const served = { id, createdUnixSeconds: nowUnixSeconds(), encoder, tokenizer };
+  return { deps: { encoder: served, adapters: registry }, registry, maxModelLen: encoder.maxModelLen };
+}
+
+/** Opens a model that generates, or an encoder, as its folder says. */
+export async function openServed(device: Device, opening: Opening): Promise<Opened> {
+  const open = (await readConfig(opening.folder)).encoder ? openServedEncoder : openGenerator;
+  return await open(device, opening);
+}

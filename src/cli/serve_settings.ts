@@ -1,0 +1,136 @@
+/**
+ * The settings of `fourierft serve`.
+ *
+ * @module
+ */
+import type { Access, Auth, ServerLimits } from "../server/mod.ts";
+import { choice, count, list, positive, type SettingValues, text, toggle } from "./settings.ts";
+
+/** Limits of the server: the option of each. */
+const limitSettings = {
+  "max-body-bytes": count({ description: "Bytes of a JSON body at most; default 4194304" }),
+  "max-tensor-bytes": count({
+    description: "Bytes of a safetensors body or answer at most; default 67108864",
+  }),
+  "max-body-memory": count({
+    description: "Bytes that all bodies and tensors take together at most; default 268435456",
+  }),
+  "max-header-bytes": count({ description: "Bytes of an address and headers at most; default 65536" }),
+  "max-requests": count({ description: "Requests for work that are open at most; default 2048" }),
+  "max-messages": count({ description: "Messages of a chat at most; default 2048" }),
+  "max-sequences-per-request": count({
+    description: "Prompts of a request, n times each, at most; default 1024",
+  }),
+  "tensor-runs": count({ description: "Products with adapters at once; default 1" }),
+  "tensor-queue": count({ description: "Products with adapters that wait at most; default 16" }, {
+    least: 0,
+  }),
+  "body-seconds": positive({
+    description: "Seconds in which a body must arrive, and one more for each 64 KiB; default 30",
+  }),
+  "min-body-rate": count({ description: "Bytes of a body a second at least after that; default 65536" }),
+  "reader-seconds": positive({
+    description: "Seconds after which a reader that takes nothing is cut off; default 60",
+  }),
+  "request-seconds": positive({
+    description: "Seconds from a request to the end of its answer; default 600",
+  }),
+};
+
+const limitNames: Readonly<Record<keyof ServerLimits, keyof typeof limitSettings>> = {
+  maxBodyBytes: "max-body-bytes",
+  maxTensorBytes: "max-tensor-bytes",
+  memoryBytes: "max-body-memory",
+  maxHeaderBytes: "max-header-bytes",
+  maxRequests: "max-requests",
+  maxMessages: "max-messages",
+  maxSequencesPerRequest: "max-sequences-per-request",
+  tensorRuns: "tensor-runs",
+  tensorQueue: "tensor-queue",
+  bodySeconds: "body-seconds",
+  minBodyBytesPerSecond: "min-body-rate",
+  readerSeconds: "reader-seconds",
+  requestSeconds: "request-seconds",
+};
+
+/** Every setting by its name. */
+export const serveSettings = {
+  model: text({ description: "Hugging Face model folder", hint: "DIR" }),
+  adapters: text({ description: "Folder of PEFT adapter folders", hint: "DIR" }),
+  adapter: list({
+    description: "PEFT adapter folders, or org/name of the hub; ID=DIR names one",
+    hint: "[ID=]DIR,...",
+  }),
+  "follow-links": toggle({
+    description: "Serve adapters that are links, or made of links, which lead out of their folder",
+  }),
+  name: text({ description: "The model's id; default: the folder's name", hint: "ID" }),
+  port: count({ description: "TCP port, by default 8000; 0 picks a free one" }, { least: 0, most: 65535 }),
+  host: text({ description: "Address to bind, by default 127.0.0.1", hint: "ADDR" }),
+  "max-model-len": count({ description: "Longest sequence in tokens" }),
+  "max-step-tokens": count({
+    description: "Tokens of a step at most, of prompts for the most part; default 256",
+  }),
+  "max-sequences": count({ description: "Sequences that run at once at most" }),
+  "max-waiting": count({ description: "Sequences that wait at most; default 1024" }),
+  "max-adapters": count({ description: "Adapters of one method on the device at most; default 256" }),
+  ...limitSettings,
+  "header-seconds": positive({
+    description: "Seconds in which headers must arrive, not on Deno; default 30",
+  }),
+  "drain-seconds": count({ description: "Seconds that open requests have to end at a stop; default 30" }, {
+    least: 0,
+  }),
+  cors: list({ description: "Origins whose pages may use the server, or *", hint: "ORIGIN,..." }),
+  "allowed-origins": list({
+    description: "Origins that may ask at all, besides those of --cors",
+    hint: "ORIGIN,...",
+  }),
+  "allowed-hosts": list({
+    description: "Names in Host that are answered; others are refused",
+    hint: "HOST,...",
+  }),
+  "operator-token": list({
+    description: "Bearer tokens of the operator's routes, which load, unload and pin adapters",
+    hint: "TOKEN,...",
+    secret: true,
+  }),
+  "public-paths": list({
+    description: "Paths that need no token; default /health,/ready,/metrics",
+    hint: "PATH,...",
+  }),
+  "log-format": choice(["text", "json"], { description: "Lines of the log: text or json", hint: "F" }),
+  "access-log": toggle({ description: "Write a line for each request when its answer is over" }),
+  quantize: choice(["int8", "int4"], {
+    description: "Quantize the linears' weights at load: int8 or int4",
+    hint: "BITS",
+  }),
+  "matrix-units": toggle({ description: "Multiply by float16 weights on a GPU's matrix units" }),
+  device: choice(["auto", "webgpu", "cpu"], { description: "auto, webgpu or cpu", hint: "D" }),
+};
+
+/** The values that are given. */
+export type ServeSettings = SettingValues<typeof serveSettings>;
+
+/** The server's limits. */
+export function limitsOf(settings: ServeSettings): Partial<ServerLimits> {
+  return Object.fromEntries(Object.entries(limitNames).map(([name, setting]) => [name, settings[setting]]));
+}
+
+/** Which pages and hosts may use the server. */
+export function accessOf(settings: ServeSettings): Access {
+  return {
+    cors: settings.cors,
+    allowedOrigins: settings["allowed-origins"],
+    allowedHosts: settings["allowed-hosts"],
+  };
+}
+
+/** Who may ask, beside the tenants. */
+export function authOf(settings: ServeSettings, tenants: Auth["tenants"]): Auth {
+  return {
+    tenants,
+    operator: { tokens: settings["operator-token"] },
+    ...(settings["public-paths"] ? { publicPaths: settings["public-paths"] } : {}),
+  };
+}

@@ -1,0 +1,226 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import {
+  AdapterAdmin,
+  AdapterRegistry,
+  ConfigError,
+  cpuDevice,
+  ManagedStore,
+  NotFoundError,
+  openModel,
+} from "../mod.ts";
+import { openAdapterStore, openFolder } from "../src/runtime/mod.ts";
+import type { AdapterStore, StoredAdapter } from "../src/adapters/store.ts";
+import { createApp } from "../src/server/mod.ts";
+import { demo } from "./demo_model.ts";
+import { memoryFolder } from "../src/testing/mod.ts";
+
+// deno-lint-ignore no-explicit-any -- answers are JSON that each test looks into
+type Json = any;
+
+const device = cpuDevice();
+const folder = await openAdapterStore(fileURLToPath(new URL("adapters", demo)));
+/** The demo's adapters, a broken one among them. */
+function store(): AdapterStore {
+  const broken: StoredAdapter = {
+    folder: memoryFolder(
+      new Map([["adapter_config.json", '{"peft_type":"LORA"}'], ["adapter_model.safetensors", "x"]]),
+    ),
+    version: "1",
+    modifiedUnixSeconds: 1,
+  };
+  return {
+    list: async () => Object.freeze([...await folder.list(), "broken"]),
+    open: (id) => id === "broken" ? Promise.resolve(broken) : folder.open(id),
+  };
+}
+
+function setUp() {
+  const managed = new ManagedStore(store());
+  const registry = new AdapterRegistry(device, managed);
+  return { managed, registry, admin: new AdapterAdmin(managed, registry) };
+}
+
+test("AdapterAdmin loads an adapter of the store by another name, replaces it, and unloads it", async () => {
+  const { registry, admin, managed } = setUp();
+  const names = async () => await registry.names();
+  const before = await names();
+  assert.ok(!before.includes("king"));
+  const { digest } = await admin.load("king", "fourierft-kjv");
+  assert.equal(digest, (await admin.load("fourierft-kjv")).digest);
+  assert.deepEqual(await names(), [...before, "king"].sort());
+  const replaced = await admin.load("king", "lora-kjv");
+  assert.notEqual(replaced.digest, digest);
+  assert.equal(managed.keyOf("king"), "lora-kjv");
+  await admin.unload("king");
+  await assert.rejects(registry.card("king"), NotFoundError);
+  await admin.unload("fourierft-kjv");
+  await assert.rejects(registry.load("fourierft-kjv"), NotFoundError);
+  assert.deepEqual(await names(), before.filter((name) => name !== "fourierft-kjv"));
+  await assert.rejects(admin.unload("fourierft-kjv"), NotFoundError);
+  await admin.load("fourierft-kjv");
+  assert.deepEqual(await names(), before);
+});
+
+test("AdapterAdmin changes nothing when an adapter cannot be loaded", async () => {
+  const { registry, admin } = setUp();
+  await admin.load("king", "fourierft-kjv");
+  const { digest } = await registry.card("king");
+  const broken = assert.rejects(admin.load("king", "broken"), ConfigError);
+  // Meanwhile, too, nobody meets the broken one.
+  assert.equal((await registry.load("king")).digest, digest);
+  await broken;
+  await assert.rejects(admin.load("king", "nothing"), NotFoundError);
+  for (const name of ["../x", "a/b", "", ".hidden", "a:b", "C:\\x", "%2e%2e/x\0"]) {
+    await assert.rejects(admin.load("king", name), RangeError, name);
+    await assert.rejects(admin.load(name, "fourierft-kjv"), RangeError, name);
+  }
+  assert.equal((await registry.load("king")).digest, digest);
+});
+
+test("AdapterAdmin makes changes one after the other", async () => {
+  const { registry, admin } = setUp();
+  const digests = new Map<string, string>();
+  for (const key of ["fourierft-kjv", "lora-kjv"]) digests.set(key, (await admin.load(key)).digest!);
+  const keys = Array.from({ length: 20 }, (_, i) => i % 2 === 0 ? "fourierft-kjv" : "lora-kjv");
+  await Promise.allSettled(keys.flatMap((key) => [admin.load("king", key), admin.load("king", "broken")]));
+  assert.equal((await registry.load("king")).digest, digests.get(keys.at(-1)!));
+});
+
+const token = "operator-token-123456";
+
+function served() {
+  const { registry, admin } = setUp();
+  const app = createApp({ adapters: registry, admin, auth: { operator: { tokens: [token] } } });
+  const ask = (method: string, path: string, body?: unknown, bearer = token) =>
+    Promise.resolve(app.request(path, {
+      method,
+      headers: { authorization: `Bearer ${bearer}` },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    }));
+  return { app, ask };
+}
+
+test("createApp() has the operator's routes for the operator's token alone", async () => {
+  const { app, ask } = served();
+  const routes: [string, string, unknown?][] = [
+    ["GET", "/v1/adapters"],
+    ["POST", "/v1/adapters", { id: "x" }],
+    ["GET", "/v1/adapters/lora-kjv"],
+    ["DELETE", "/v1/adapters/lora-kjv"],
+    ["POST", "/v1/adapters/lora-kjv/pin", {}],
+    ["POST", "/v1/load_lora_adapter", { lora_name: "x", lora_path: "lora-kjv" }],
+    ["POST", "/v1/unload_lora_adapter", { lora_name: "lora-kjv" }],
+  ];
+  for (const [method, path, body] of routes) {
+    assert.equal((await ask(method, path, body, "another-token-123456")).status, 401, path);
+  }
+  assert.equal((await app.request("/v1/models/lora-kjv")).status, 200);
+  const own = createApp({ adapters: setUp().registry, auth: { operator: { tokens: [token] } } });
+  assert.equal(
+    (await own.request("/v1/adapters", { headers: { authorization: `Bearer ${token}` } })).status,
+    404,
+  );
+  const tenants = [{ id: "a", tokens: ["token-of-a-1234567"] }];
+  const { registry, admin } = setUp();
+  const both = createApp({ adapters: registry, admin, auth: { tenants, operator: { tokens: [token] } } });
+  const status = async (path: string, bearer: string) =>
+    (await both.request(path, { headers: { authorization: `Bearer ${bearer}` } })).status;
+  assert.equal(await status("/v1/adapters", "token-of-a-1234567"), 403);
+  assert.equal(await status("/v1/adapters", token), 200);
+  assert.equal(await status("/v1/models", token), 403);
+});
+
+test("POST /v1/adapters loads, DELETE unloads, and pages of a list follow each other", async () => {
+  const { app, ask } = served();
+  const made: Json = await (await ask("POST", "/v1/adapters", { id: "king", source: "fourierft-kjv" }))
+    .json();
+  assert.deepEqual([made.id, made.adapter.peft_type, made.adapter.pinned], ["king", "FOURIERFT", false]);
+  assert.equal((await app.request("/v1/models/king")).status, 200);
+  const all: string[] = (await (await ask("GET", "/v1/adapters")).json()).data.map(({ id }: Json) => id);
+  assert.ok(all.includes("king"));
+  const paged: string[] = [];
+  for (let more = true; more;) {
+    const after = paged.length > 0 ? `&after=${paged.at(-1)}` : "";
+    const { data, has_more }: Json = await (await ask("GET", `/v1/adapters?limit=2${after}`)).json();
+    paged.push(...data.map(({ id }: Json) => id));
+    more = has_more;
+    assert.ok(data.length <= 2);
+  }
+  assert.deepEqual(paged, all);
+  for (const limit of ["0", "-1", "x", "10001", ""]) {
+    assert.equal((await ask("GET", `/v1/adapters?limit=${limit}`)).status, 400, limit);
+  }
+  assert.deepEqual(await (await ask("DELETE", "/v1/adapters/king")).json(), {
+    id: "king",
+    object: "model",
+    deleted: true,
+  });
+  assert.equal((await app.request("/v1/models/king")).status, 404);
+  assert.equal((await ask("DELETE", "/v1/adapters/king")).status, 404);
+  assert.equal((await ask("GET", "/v1/adapters/king")).status, 404);
+  assert.equal((await ask("POST", "/v1/adapters", { id: "king", source: "broken" })).status, 422);
+  assert.equal((await ask("POST", "/v1/adapters", { id: "king", source: "../../etc" })).status, 400);
+  assert.equal((await ask("POST", "/v1/adapters", { id: "king", url: "http://127.0.0.1/" })).status, 400);
+});
+
+test("vLLM's load and unload answer as vLLM's do, and take no path", async () => {
+  const { app, ask } = served();
+  const load = (body: Json) => ask("POST", "/v1/load_lora_adapter", body);
+  const loaded = await load({ lora_name: "sql", lora_path: "lora-kjv" });
+  assert.equal(loaded.status, 200);
+  assert.equal(await loaded.text(), "Success: LoRA adapter 'sql' added successfully.");
+  assert.equal((await app.request("/v1/models/sql")).status, 200);
+  const again = await load({ lora_name: "sql", lora_path: "fourierft-kjv" });
+  assert.equal(again.status, 400);
+  assert.equal((await again.json()).error.code, "adapter_loaded");
+  assert.equal(
+    (await load({ lora_name: "sql", lora_path: "fourierft-kjv", load_inplace: true })).status,
+    200,
+  );
+  assert.equal((await (await app.request("/v1/models/sql")).json()).adapter.peft_type, "FOURIERFT");
+  for (
+    const lora_path of ["/etc/passwd", "../x", "http://127.0.0.1:1/x", "file:///etc", "lora-kjv/../lora-kjv"]
+  ) {
+    assert.equal((await load({ lora_name: "evil", lora_path })).status, 400, lora_path);
+  }
+  assert.equal((await load({ lora_name: "none", lora_path: "none" })).status, 404);
+  const unloaded = await ask("POST", "/v1/unload_lora_adapter", { lora_name: "sql", lora_int_id: null });
+  assert.equal(await unloaded.text(), "Success: LoRA adapter 'sql' removed successfully.");
+  assert.equal((await ask("POST", "/v1/unload_lora_adapter", { lora_name: "sql" })).status, 404);
+});
+
+test("AdapterRegistry keeps pinned adapters on the device, and unloads those in use when they are free", async () => {
+  const sources = ["fourierft-devil", "fourierft-jargon", "fourierft-kjv"];
+  const { registry } = await openModel(device, {
+    folder: await openFolder(fileURLToPath(new URL("base", demo))),
+    adapters: folder,
+    maxModelLen: 16,
+    engine: { maxSequences: 1 },
+    registry: { capacity: 2 },
+  });
+  const [a, b, c] = sources;
+  const levels = () => Object.fromEntries(registry.stats().resident.map(({ id, level }) => [id, level]));
+  await registry.pin(a, true);
+  await registry.preload(b);
+  assert.deepEqual(levels(), { [a]: "pinned", [b]: "cached" });
+  await registry.preload(c);
+  assert.deepEqual(levels(), { [a]: "pinned", [c]: "cached" });
+  assert.equal((await registry.card(a)).pinned, true);
+  const lease = await registry.acquire(c);
+  assert.deepEqual(levels(), { [a]: "pinned", [c]: "in_use" });
+  await registry.unload(c);
+  assert.equal(levels()[c], "in_use");
+  lease.release();
+  assert.equal(levels()[c], undefined);
+  await registry.pin(b, true);
+  await assert.rejects(registry.pin(c, true), /take all slots/);
+  assert.equal((await registry.card(c)).pinned, undefined);
+  await registry.pin(a, false);
+  await registry.preload(c);
+  assert.deepEqual(levels(), { [b]: "pinned", [c]: "cached" });
+  const { hits, misses, evictions, loads } = registry.stats();
+  assert.deepEqual([misses, evictions], [5, { capacity: 2, unload: 1 }]);
+  assert.ok(hits >= 1 && loads >= 3);
+});
