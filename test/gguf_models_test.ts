@@ -92,6 +92,14 @@ for (
   });
 }
 
+/** A vocabulary, and the ids of texts by it. */
+interface Pieces {
+  readonly tokens: string[];
+  readonly scores: number[];
+  readonly types: number[];
+  readonly texts: readonly { readonly text: string; readonly ids: number[] }[];
+}
+
 /** A field as a file has it, which is float32. */
 const rounded = (value: unknown): unknown =>
   typeof value === "number" ? Math.fround(value) : Array.isArray(value) ? value.map(rounded) : value;
@@ -175,6 +183,33 @@ test("openGguf cuts texts by the name that files have, digits in threes or one b
     assert.equal(Math.max(...tokens.map((token) => token.length)), longest, `${pre}: ${tokens}`);
   }
 });
+
+for (
+  const [kind, { tokens, scores, types, texts }] of Object.entries<Pieces>(fixtureJson("gguf/pieces.json"))
+) {
+  test(`openGguf of SentencePiece's vocabulary as ${kind}'s: texts become its ids, and these become texts`, async () => {
+    const { metadata, tensors } = decoderParts(base), key = "tokenizer.ggml";
+    const kept = Object.entries(metadata).filter(([name]) => !/\.(pre|merges|eos_token_id)$/.test(name));
+    const file = await ggufFolder({
+      metadata: {
+        ...Object.fromEntries(kept),
+        [`${key}.model`]: { kind: "string", value: "llama" },
+        [`${key}.pre`]: { kind: "string", value: "default" },
+        [`${key}.tokens`]: { kind: "string", list: tokens },
+        [`${key}.scores`]: { kind: "float32", list: scores },
+        [`${key}.token_type`]: { kind: "int32", list: types },
+        [`${key}.add_bos_token`]: { kind: "bool", value: false },
+        [`${key}.add_space_prefix`]: { kind: "bool", value: kind === "llama" },
+      },
+      tensors,
+    });
+    const tokenizer = await openTokenizer(file);
+    for (const { text, ids } of texts) {
+      assert.deepEqual(tokenizer.encode(text), ids, JSON.stringify(text));
+      assert.equal(tokenizer.decode(ids), text);
+    }
+  });
+}
 
 test("openGguf says what Gemma's files of 27B numbers leave out", async () => {
   const { metadata, tensors } = decoderParts("families/gemma2/base", "gemma2");
