@@ -10,7 +10,7 @@ import { families } from "../src/models/families.ts";
 import type { Architecture } from "../src/models/gguf/architecture.ts";
 import { openGguf } from "../src/models/gguf/folder.ts";
 import { parseSafetensors, toTensor } from "../src/safetensors/mod.ts";
-import { type HostTensor, newArray } from "../src/tensor.ts";
+import { type HostTensor, newArray, tensor } from "../src/tensor.ts";
 import { type Entry, type GgufParts, type StoredTensor, writeGguf } from "./gguf_writer.ts";
 import { memoryFolder } from "./model_folders.ts";
 
@@ -106,37 +106,120 @@ export function storedName(name: string, architecture: string): string {
   return layer === undefined ? `${found[0]}.${kind}` : `blk.${layer}.${found[0]}.${kind}`;
 }
 
-/** The parts of a Llama's or Qwen2's file. */
-export function decoderParts(path: string, architecture: "llama" | "qwen2" | "qwen3" = "llama"): GgufParts & {
+/** Architectures that a decoder's file may have. */
+export type DecoderArchitecture =
+  | "llama"
+  | "qwen2"
+  | "qwen3"
+  | "phi3"
+  | "smollm3"
+  | "granite"
+  | "olmo2"
+  | "gemma"
+  | "gemma2"
+  | "gemma3";
+
+/** Those whose rows of q and k are in another order. */
+const interleaving: readonly string[] = ["llama", "smollm3", "granite"];
+
+// deno-lint-ignore no-explicit-any
+type Config = any;
+
+/** Keys beside those of all, without the architecture's name. */
+function ownEntries(architecture: DecoderArchitecture, config: Config): Record<string, Entry> {
+  const window: Record<string, Entry> = { "attention.sliding_window": uint(config.sliding_window ?? 0) };
+  switch (architecture) {
+    case "phi3": {
+      const { max_position_embeddings: length, original_max_position_embeddings: original } = config;
+      const { partial_rotary_factor: part = 1 } = config.rope_parameters ?? config;
+      const factor = Math.sqrt(1 + Math.log(length / original) / Math.log(original));
+      return {
+        ...window,
+        "rope.dimension_count": uint(Math.floor(part * config.hidden_size / config.num_attention_heads)),
+        "rope.scaling.original_context_length": uint(original),
+        ...(ropeFactors(config).length > 0 ? { "rope.scaling.attn_factor": float(factor) } : {}),
+      };
+    }
+    case "granite":
+      return {
+        "attention.scale": float(config.attention_multiplier),
+        embedding_scale: float(config.embedding_multiplier),
+        residual_scale: float(config.residual_multiplier),
+        logit_scale: float(config.logits_scaling),
+      };
+    case "gemma2":
+      return {
+        ...window,
+        attn_logit_softcapping: float(config.attn_logit_softcapping),
+        final_logit_softcapping: float(config.final_logit_softcapping),
+      };
+    case "gemma3": {
+      const { rope_type: type, factor } = config.rope_parameters.full_attention;
+      const scaling: Record<string, Entry> = {
+        "rope.scaling.type": text("linear"),
+        "rope.scaling.factor": float(factor),
+      };
+      return { ...window, ...(type === "linear" ? scaling : {}) };
+    }
+    default:
+      return {};
+  }
+}
+
+/** The tensors of longrope's divisors. */
+function ropeFactors({ rope_parameters: rope, rope_scaling: scaling }: Config): StoredTensor[] {
+  const { short_factor: short, long_factor: long } = rope ?? scaling ?? {};
+  if (!short) return [];
+  return Object.entries({ short, long }).map(([name, numbers]) =>
+    stored(`rope_factors_${name}.weight`, tensor(Float32Array.from(numbers as number[])))
+  );
+}
+
+/** The parts of a decoder's file. */
+export function decoderParts(path: string, architecture: DecoderArchitecture = "llama"): GgufParts & {
   readonly metadata: Record<string, Entry>;
   readonly tensors: StoredTensor[];
 } {
-  const config = fixtureJson(`${path}/config.json`),
-    key = (name: string): string => `${architecture}.${name}`;
-  const heads: Readonly<Record<string, number>> = architecture === "llama"
+  const config = fixtureJson(`${path}/config.json`), { rope_parameters: rope = config } = config;
+  const { full_attention: { rope_theta: theta } = rope } = rope;
+  const heads: Readonly<Record<string, number>> = interleaving.includes(architecture)
     ? { q_proj: config.num_attention_heads, k_proj: config.num_key_value_heads }
     : {};
+  const offset = architecture.startsWith("gemma") ? 1 : 0;
+  const own: Record<string, Entry> = {
+    block_count: uint(config.num_hidden_layers),
+    context_length: uint(config.max_position_embeddings),
+    embedding_length: uint(config.hidden_size),
+    feed_forward_length: uint(config.intermediate_size),
+    "attention.head_count": uint(config.num_attention_heads),
+    "attention.head_count_kv": uint(config.num_key_value_heads),
+    "attention.layer_norm_rms_epsilon": float(config.rms_norm_eps),
+    "attention.key_length": uint(config.head_dim ?? config.hidden_size / config.num_attention_heads),
+    "rope.freq_base": float(theta),
+    ...ownEntries(architecture, config),
+  };
   return {
     metadata: {
       "general.architecture": text(architecture),
-      [key("block_count")]: uint(config.num_hidden_layers),
-      [key("context_length")]: uint(config.max_position_embeddings),
-      [key("embedding_length")]: uint(config.hidden_size),
-      [key("feed_forward_length")]: uint(config.intermediate_size),
-      [key("attention.head_count")]: uint(config.num_attention_heads),
-      [key("attention.head_count_kv")]: uint(config.num_key_value_heads),
-      [key("attention.layer_norm_rms_epsilon")]: float(config.rms_norm_eps),
-      [key("attention.key_length")]: uint(config.head_dim ?? config.hidden_size / config.num_attention_heads),
-      [key("rope.freq_base")]: float(config.rope_parameters.rope_theta),
+      ...Object.fromEntries(Object.entries(own).map(([key, entry]) => [`${architecture}.${key}`, entry])),
       ...(typeof config.eos_token_id === "number"
         ? { "tokenizer.ggml.eos_token_id": uint(config.eos_token_id) }
         : {}),
       ...tokenizerEntries(fixtureJson(`${path}/tokenizer.json`), config.vocab_size),
     },
-    tensors: Object.entries(weightsOf(path)).map(([name, t]) => {
-      const turned = heads[name.split(".").at(-2)!];
-      return stored(storedName(name, architecture), turned === undefined ? t : interleaved(t, turned));
-    }),
+    tensors: [
+      ...ropeFactors(config),
+      ...Object.entries(weightsOf(path)).map(([name, t]) => {
+        const turned = heads[name.split(".").at(-2)!];
+        const kept = offset && name.endsWith("norm.weight")
+          ? tensor(Float32Array.from(t.data, (value) => value + offset), t.shape)
+          : t;
+        return stored(
+          storedName(name, architecture),
+          turned === undefined ? kept : interleaved(kept, turned),
+        );
+      }),
+    ],
   };
 }
 

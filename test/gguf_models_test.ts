@@ -8,7 +8,7 @@ import type { ReadableFolder } from "../src/folder.ts";
 import { ggufTypes } from "../src/gguf/types.ts";
 import { weightOfBytes } from "../src/models/gguf/blocks.ts";
 import { openGguf } from "../src/models/gguf/folder.ts";
-import { isTransposed, openWeights, readConfig } from "../src/models/families.ts";
+import { isTransposed, openWeights, parseConfig, readConfig } from "../src/models/families.ts";
 import { openTokenizer } from "../src/models/tokenizer.ts";
 import { widened } from "../src/models/weights.ts";
 import { openNamedFolder } from "../src/cli/folder.ts";
@@ -17,6 +17,7 @@ import { openAdapterStore, openFolder } from "../src/runtime/mod.ts";
 import { parseSafetensors } from "../src/safetensors/mod.ts";
 import { type HostTensor, tensor } from "../src/tensor.ts";
 import {
+  type DecoderArchitecture,
   decoderParts,
   fixtureJson,
   ggufFolder,
@@ -35,6 +36,17 @@ const devices = await testDevices();
 
 const sha256 = ({ data }: HostTensor): string =>
   createHash("sha256").update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)).digest("hex");
+
+/** A folder with another config.json. */
+function folderWith(folder: ReadableFolder, fields: Readonly<Record<string, unknown>>): ReadableFolder {
+  const config = JSON.stringify(fields);
+  return {
+    open: (name) => folder.open(name),
+    readText: (name, options) =>
+      name === "config.json" ? Promise.resolve(config) : folder.readText(name, options),
+    exists: (name) => folder.exists(name),
+  };
+}
 
 async function everyWeight(folder: ReadableFolder): Promise<Map<string, HostTensor>> {
   const checkpoint = await openWeights(folder, await readConfig(folder));
@@ -79,6 +91,154 @@ for (
     }
   });
 }
+
+/** A vocabulary, and the ids of texts by it. */
+interface Pieces {
+  readonly tokens: string[];
+  readonly scores: number[];
+  readonly types: number[];
+  readonly texts: readonly { readonly text: string; readonly ids: number[] }[];
+}
+
+/** A field as a file has it, which is float32. */
+const rounded = (value: unknown): unknown =>
+  typeof value === "number" ? Math.fround(value) : Array.isArray(value) ? value.map(rounded) : value;
+
+/** Decoders of other architectures, and what their files cannot say of these small models' configs. */
+const others = {
+  "families/phi3/base": ["phi3", {}],
+  "families/phi3-longrope/base": ["phi3", {}],
+  "families/variants/phi3-partial/base": ["phi3", {}],
+  "families/granite/base": ["granite", {}],
+  "families/olmo2/base": ["olmo2", {}],
+  "families/smollm3/base": ["smollm3", { no_rope_layers: null }],
+  "families/variants/gemma/base": ["gemma", {}],
+  "families/gemma2/base": ["gemma2", { query_pre_attn_scalar: 16 }],
+  "families/gemma3/base": ["gemma3", { query_pre_attn_scalar: 16, layer_types: null }],
+} as const satisfies Record<string, readonly [DecoderArchitecture, Record<string, unknown>]>;
+
+for (const [path, [architecture, unsaid]] of Object.entries(others)) {
+  test(`openGguf of ${path}: config and weights are those of the folder`, async () => {
+    const file = await ggufFolder(decoderParts(path, architecture));
+    const fields = { ...fixtureJson(`${path}/config.json`), ...unsaid };
+    const folder = await openFolder(fixture(path)),
+      wanted = parseConfig(fields),
+      found = await readConfig(file);
+    const checked = ["attentionScale", "residualScale", "embeddingScale", "logitScale", "rmsNormEps"];
+    const scaling = ({ ropeScaling }: typeof wanted) =>
+      Object.fromEntries(Object.entries(ropeScaling!).map(([key, value]) => [key, rounded(value)]));
+    const compared = (config: typeof wanted) => ({
+      ...Object.fromEntries(
+        Object.entries(config).map(([key, value]) => [key, checked.includes(key) ? rounded(value) : value]),
+      ),
+      ropeScaling: scaling(config),
+    });
+    assert.deepEqual(compared(found), compared(wanted));
+    const weights = await everyWeight(file), stored = weightsOf(path);
+    assert.deepEqual([...weights.keys()].sort(), Object.keys(stored).sort());
+    for (const [name, { data, shape }] of weights) {
+      const isOffset = architecture.startsWith("gemma") && name.endsWith("norm.weight");
+      assert.deepEqual(shape, stored[name].shape, name);
+      // 1 + weight, rounded to float32.
+      data.forEach((value, i) =>
+        assert.ok(Math.abs(value - stored[name].data[i]) <= (isOffset ? 1.2e-7 : 0), `${name} ${i}`)
+      );
+    }
+    const answers = [file, folderWith(folder, fields)].map(async (model) => {
+      const { engine } = await openModel(cpuDevice(), { folder: model }), ids: number[] = [];
+      for await (
+        const event of engine.generate({ promptTokenIds: [5, 3, 9], maxTokens: 8, sampling: greedy })
+      ) {
+        if (event.kind === "token") ids.push(event.tokenId);
+      }
+      return ids;
+    });
+    assert.deepEqual(await answers[0], await answers[1]);
+  });
+}
+
+test("openGguf cuts texts by the name that files have, digits in threes or one by one", async () => {
+  const { metadata, tensors } = decoderParts(base), key = "tokenizer.ggml";
+  // Every run of digits is a token, if the cut leaves it together.
+  const digits = ["1", "2", "12", "123", "1212"], merges = ["1 2", "12 12"];
+  const own = (metadata[`${key}.tokens`].list as string[]).slice();
+  const all = [
+    ...own.filter((token) => !/^[0-9]+$/.test(token)).slice(0, own.length - digits.length),
+    ...digits,
+  ];
+  const lengths = { "gpt-2": 4, olmo: 4, dbrx: 2, "smaug-bpe": 2, starcoder: 1, refact: 1, smollm: 1 };
+  for (const [pre, longest] of Object.entries(lengths)) {
+    const file = await ggufFolder({
+      metadata: {
+        ...metadata,
+        [`${key}.tokens`]: { kind: "string", list: all },
+        [`${key}.token_type`]: { kind: "int32", list: all.map(() => 1) },
+        [`${key}.merges`]: { kind: "string", list: merges },
+        [`${key}.pre`]: { kind: "string", value: pre },
+      },
+      tensors,
+    });
+    const tokens = (await openTokenizer(file)).encode("1212").map((id) => all[id]);
+    assert.equal(tokens.join(""), "1212", pre);
+    assert.equal(Math.max(...tokens.map((token) => token.length)), longest, `${pre}: ${tokens}`);
+  }
+});
+
+for (
+  const [kind, { tokens, scores, types, texts }] of Object.entries<Pieces>(fixtureJson("gguf/pieces.json"))
+) {
+  test(`openGguf of SentencePiece's vocabulary as ${kind}'s: texts become its ids, and these become texts`, async () => {
+    const { metadata, tensors } = decoderParts(base), key = "tokenizer.ggml";
+    const kept = Object.entries(metadata).filter(([name]) => !/\.(pre|merges|eos_token_id)$/.test(name));
+    const file = await ggufFolder({
+      metadata: {
+        ...Object.fromEntries(kept),
+        [`${key}.model`]: { kind: "string", value: "llama" },
+        [`${key}.pre`]: { kind: "string", value: "default" },
+        [`${key}.tokens`]: { kind: "string", list: tokens },
+        [`${key}.scores`]: { kind: "float32", list: scores },
+        [`${key}.token_type`]: { kind: "int32", list: types },
+        [`${key}.add_bos_token`]: { kind: "bool", value: false },
+        [`${key}.add_space_prefix`]: { kind: "bool", value: kind === "llama" },
+      },
+      tensors,
+    });
+    const tokenizer = await openTokenizer(file);
+    for (const { text, ids } of texts) {
+      assert.deepEqual(tokenizer.encode(text), ids, JSON.stringify(text));
+      assert.equal(tokenizer.decode(ids), text);
+    }
+  });
+}
+
+test("openGguf says what Gemma's files of 27B numbers leave out", async () => {
+  const { metadata, tensors } = decoderParts("families/gemma2/base", "gemma2");
+  const parts = {
+    metadata: { ...metadata, "gemma2.block_count": { kind: "uint32", value: 46 } as const },
+    tensors,
+  };
+  const config = await readConfig(await ggufFolder(parts)) as unknown as { attentionScale: number };
+  assert.equal(config.attentionScale, 1 / Math.sqrt(48 / 3));
+  const all = {
+    ...parts,
+    metadata: { ...parts.metadata, "gemma2.embedding_length": { kind: "uint32", value: 96 } as const },
+  };
+  const wide = await readConfig(await ggufFolder(all)) as unknown as { attentionScale: number };
+  assert.equal(wide.attentionScale, 1 / Math.sqrt(32));
+});
+
+test("openGguf refuses divisors of rotary frequencies that an architecture does not have, and one kind alone", async () => {
+  const factors = stored("rope_factors_short.weight", tensor(new Float32Array(8).fill(1)));
+  const llama = decoderParts(base), phi = decoderParts("families/phi3/base", "phi3");
+  await assert.rejects(
+    ggufFolder({ ...llama, tensors: [factors, ...llama.tensors] }),
+    /it has "rope_factors_short.weight", and an architecture of llama has none$/,
+  );
+  await assert.rejects(
+    ggufFolder({ ...phi, tensors: [factors, ...phi.tensors] }),
+    /it has "rope_factors_short.weight", and an architecture of phi3 has both of short and long divisors/,
+  );
+});
 
 test("openGguf of a GPT-2: weights are those of the folder, turned as its files have them", async () => {
   const path = "families/gpt2/base", config = fixtureJson(`${path}/config.json`);

@@ -14,6 +14,17 @@ export interface Architecture {
   readonly optional: readonly string[];
   /** Fields that no key has. */
   readonly constants?: Readonly<Record<string, unknown>>;
+  /** Fields that follow from several keys, by the fields that have one each; `at` is the number of a key. */
+  derived?(
+    fields: Readonly<Record<string, number>>,
+    at: (key: string) => number | undefined,
+  ): Readonly<Record<string, unknown>>;
+  /** Whether files say in tensors of their own what `longrope` divides frequencies by. */
+  readonly hasLongRope?: boolean;
+  /** Whether heads may be turned in part. */
+  readonly isPartlyTurned?: boolean;
+  /** What norms' weights are more in files than in the model. */
+  readonly normOffset?: number;
   /** Flags of config.json by tensors of the first layer: true where the file has the tensor. */
   readonly flags?: Readonly<Record<string, string>>;
   /** Weights outside of the layers, by the names of files: the first part of both names. */

@@ -4,6 +4,7 @@
  * @module
  */
 import { dense } from "../../../kernels/formats/mod.ts";
+import { widen } from "../../../kernels/half.ts";
 import { ConfigError } from "../../errors.ts";
 import type { GgufTensor } from "../../gguf/header.ts";
 import { type GgufFile, readGguf } from "../../gguf/reader.ts";
@@ -17,14 +18,14 @@ import type { Architecture } from "./architecture.ts";
 import { floatsDtype, weightOfBytes } from "./blocks.ts";
 import { architectureOf } from "./config.ts";
 import { numberAt } from "./metadata.ts";
-import { interleavedBy, modelName, ropeFactorsName } from "./names.ts";
+import { interleavedBy, modelName, ropeFactorsNames } from "./names.ts";
 import { withoutInterleaving } from "./rows.ts";
 
 /** The tensors that are weights, by the model's names. */
 function weightsOf({ tensors }: GgufFile, architecture: Architecture): ReadonlyMap<string, GgufTensor> {
-  const weights = new Map<string, GgufTensor>();
+  const weights = new Map<string, GgufTensor>(), others: readonly string[] = Object.values(ropeFactorsNames);
   for (const [stored, info] of tensors) {
-    if (stored !== ropeFactorsName) weights.set(modelName(stored, architecture), info);
+    if (!others.includes(stored)) weights.set(modelName(stored, architecture), info);
   }
   return weights;
 }
@@ -51,6 +52,12 @@ function interleavedHeads(
   throw new ConfigError(
     `Cannot use weight "${name}" of shape [${shape}]: its rows are no ${heads} heads of two halves`,
   );
+}
+
+/** The same numbers, each with `offset` taken off. */
+function less(host: HostTensor, offset = 0): HostTensor {
+  if (offset === 0) return host;
+  return tensor(widen(host.data, host.dtype).map((value) => value - offset), host.shape);
 }
 
 /**
@@ -98,7 +105,7 @@ export async function openGgufCheckpoint(
     async read(name) {
       const { shape } = find(name), { format, tensors, ...weight } = await readWeight(name);
       const host = format === dense ? tensors.weight : widened({ format, tensors, ...weight });
-      const shaped = tensor(host.data, shape, host);
+      const shaped = less(tensor(host.data, shape, host), name.endsWith("norm.weight") ? own.normOffset : 0);
       return turns(name) ? transposed(shaped) : shaped;
     },
     readWeight,

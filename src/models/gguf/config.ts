@@ -8,6 +8,7 @@ import type { GgufHeader } from "../../gguf/header.ts";
 import type { Fields } from "../config_fields.ts";
 import type { Architecture } from "./architecture.ts";
 import { failKey, type Metadata, numberAt, textAt } from "./metadata.ts";
+import { type RopeFactors, ropeFactorsNames } from "./names.ts";
 
 /** Keys of any architecture that are looked at beside its fields, or change nothing. */
 const otherKeys = new Set([
@@ -15,6 +16,9 @@ const otherKeys = new Set([
   ...["rope.scaling.type", "rope.scaling.factor", "rope.scaling.original_context_length"],
   "rope.scaling.finetuned",
 ]);
+
+/** Keys beside them of architectures with longrope. */
+const longRopeKeys = ["rope.scaling.attn_factor"];
 
 /** The architecture of a file, and what its keys begin with. */
 export function architectureOf(
@@ -30,6 +34,7 @@ function refuseOthers(metadata: Metadata, name: string, own: Architecture): void
   for (const key of metadata.keys()) {
     const rest = key.startsWith(`${name}.`) ? key.slice(name.length + 1) : undefined;
     if (rest === undefined || Object.hasOwn(own.fields, rest) || otherKeys.has(rest)) continue;
+    if (own.hasLongRope && longRopeKeys.includes(rest)) continue;
     failKey(metadata, key, "it may change what the model computes and is not known");
   }
   if ((numberAt(metadata, `${name}.expert_count`) ?? 0) !== 0) {
@@ -45,11 +50,12 @@ function refuseOthers(metadata: Metadata, name: string, own: Architecture): void
 }
 
 /** Whether sizes that the config has once are the same wherever the file has them. */
-function checkHeads(metadata: Metadata, name: string): void {
+function checkHeads(metadata: Metadata, name: string, { isPartlyTurned = false }: Architecture): void {
   const at = (key: string): number | undefined => numberAt(metadata, `${name}.${key}`);
   const heads = at("attention.head_count") ?? NaN, width = at("embedding_length") ?? NaN;
   const headDim = at("attention.key_length") ?? width / heads;
-  for (const key of ["rope.dimension_count", "attention.value_length"]) {
+  const same = ["attention.value_length", ...isPartlyTurned ? [] : ["rope.dimension_count"]];
+  for (const key of same) {
     if ((at(key) ?? headDim) !== headDim) {
       failKey(metadata, `${name}.${key}`, `it must be the size of a head, ${headDim}`);
     }
@@ -57,11 +63,11 @@ function checkHeads(metadata: Metadata, name: string): void {
 }
 
 /** `rope_scaling`; empty where there is none. */
-function scalingOf(metadata: Metadata, name: string): Fields {
+function scalingOf(metadata: Metadata, name: string, { hasLongRope = false }: Architecture): Fields {
   const type = textAt(metadata, `${name}.rope.scaling.type`) ?? "none";
   const factor = numberAt(metadata, `${name}.rope.scaling.factor`);
   const original = numberAt(metadata, `${name}.rope.scaling.original_context_length`);
-  if (type === "none") return {};
+  if (type === "none" || (hasLongRope && type === "longrope")) return {};
   if (type === "linear") return { rope_scaling: { rope_type: "linear", factor } };
   if (type !== "yarn") {
     failKey(metadata, `${name}.rope.scaling.type`, "supported are none, linear and yarn");
@@ -90,9 +96,53 @@ function divided(factors: readonly number[], maxPositions: unknown): Fields {
   };
 }
 
+/**
+ * Rotary settings, whose divisors may be tensors of the file.
+ *
+ * @throws ConfigError for divisors that the architecture has no use for, and for settings beside them.
+ */
+function rotaryOf(
+  metadata: Metadata,
+  { name, own, factors: { all, short, long }, maxPositions }: {
+    readonly name: string;
+    readonly own: Architecture;
+    readonly factors: RopeFactors;
+    readonly maxPositions: unknown;
+  },
+): Fields {
+  const scaling = scalingOf(metadata, name, own), given = [all, short, long].filter((factors) => factors);
+  if (given.length === 0) return scaling;
+  const tensors = Object.entries({ all, short, long }).flatMap(([kind, numbers]) =>
+    numbers ? [`"${ropeFactorsNames[kind as keyof RopeFactors]}"`] : []
+  ).join(" and ");
+  if (Object.keys(scaling).length > 0) {
+    failKey(metadata, `${name}.rope.scaling.type`, `the file has frequencies of its own in ${tensors}`);
+  }
+  if (all && !short && !long) return divided(all, maxPositions);
+  if (!own.hasLongRope || !short || !long || all) {
+    throw new ConfigError(
+      `Cannot use the GGUF file: it has ${tensors}, and an architecture of ${name} has ` +
+        (own.hasLongRope ? "both of short and long divisors, or neither" : "none"),
+    );
+  }
+  const attentionFactor = numberAt(metadata, `${name}.rope.scaling.attn_factor`);
+  return {
+    rope_scaling: {
+      rope_type: "longrope",
+      short_factor: short,
+      long_factor: long,
+      ...(attentionFactor === undefined ? {} : { attention_factor: attentionFactor }),
+    },
+  };
+}
+
 /** Fields whose keys a file must have. */
-function fieldsOf(metadata: Metadata, name: string, { fields, optional }: Architecture): Fields {
-  const found: Record<string, unknown> = {};
+function fieldsOf(
+  metadata: Metadata,
+  name: string,
+  { fields, optional }: Architecture,
+): Readonly<Record<string, number>> {
+  const found: Record<string, number> = {};
   for (const [key, field] of Object.entries(fields)) {
     const value = numberAt(metadata, `${name}.${key}`);
     if (value !== undefined) found[field] = value;
@@ -113,27 +163,21 @@ function vocabSizeOf({ tensors }: GgufHeader): number {
 /**
  * The fields of a config.json, not yet checked by the model's family.
  *
- * @param options `architectures` are those that are known; `ropeFactors` are the numbers of tensor `rope_freqs.weight`, where the file has it.
+ * @param options `architectures` are those that are known; `ropeFactors` are divisors of rotary frequencies that tensors have.
  * @throws ConfigError that names the key, its value and the rule.
  */
 export function configOfGguf(
   header: GgufHeader,
-  { architectures, ropeFactors }: {
+  { architectures, ropeFactors: factors = {} }: {
     readonly architectures: Readonly<Record<string, Architecture>>;
-    readonly ropeFactors?: readonly number[];
+    readonly ropeFactors?: RopeFactors;
   },
 ): Fields {
   const { metadata, tensors } = header, { name, own } = architectureOf(metadata, architectures);
   refuseOthers(metadata, name, own);
-  checkHeads(metadata, name);
-  const fields = fieldsOf(metadata, name, own), scaling = scalingOf(metadata, name);
-  if (ropeFactors && Object.keys(scaling).length > 0) {
-    failKey(
-      metadata,
-      `${name}.rope.scaling.type`,
-      'the file has frequencies of its own in "rope_freqs.weight"',
-    );
-  }
+  checkHeads(metadata, name, own);
+  const fields = fieldsOf(metadata, name, own);
+  const rotary = rotaryOf(metadata, { name, own, factors, maxPositions: fields.max_position_embeddings });
   const flags = Object.entries(own.flags ?? {}).map((
     [flag, tensor],
   ) => [flag, tensors.has(`blk.0.${tensor}`)]);
@@ -145,8 +189,9 @@ export function configOfGguf(
       ? { num_key_value_heads: fields.num_key_value_heads ?? fields.num_attention_heads }
       : {}),
     ...own.constants,
+    ...own.derived?.(fields, (key) => numberAt(metadata, `${name}.${key}`)),
     ...Object.fromEntries(flags),
-    ...(ropeFactors ? divided(ropeFactors, fields.max_position_embeddings) : scaling),
+    ...rotary,
     vocab_size: vocabSizeOf(header),
     tie_word_embeddings: !tensors.has("output.weight"),
   };

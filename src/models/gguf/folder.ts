@@ -12,16 +12,19 @@ import { families } from "../families.ts";
 import { widened } from "../weights.ts";
 import { weightOfBytes } from "./blocks.ts";
 import { configOfGguf } from "./config.ts";
-import { ropeFactorsName } from "./names.ts";
+import { type RopeFactors, ropeFactorsNames } from "./names.ts";
 import { tokenizerOfGguf } from "./tokenizer.ts";
 
 /** Every architecture that a family has. */
 const architectures = Object.assign({}, ...families.map(({ names }) => names.gguf));
 
-async function ropeFactorsOf(file: GgufFile): Promise<readonly number[] | undefined> {
-  const info = file.tensors.get(ropeFactorsName);
-  if (!info) return undefined;
-  return [...widened(weightOfBytes(info, await file.read(info))).data];
+async function ropeFactorsOf(file: GgufFile): Promise<RopeFactors> {
+  const found: [string, readonly number[]][] = [];
+  for (const [kind, name] of Object.entries(ropeFactorsNames)) {
+    const info = file.tensors.get(name);
+    if (info) found.push([kind, [...widened(weightOfBytes(info, await file.read(info))).data]]);
+  }
+  return Object.fromEntries(found);
 }
 
 /**

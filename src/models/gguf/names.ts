@@ -5,8 +5,15 @@
  */
 import type { Architecture } from "./architecture.ts";
 
-/** Frequencies of Llama 3's rotary positions, which the config has. */
-export const ropeFactorsName = "rope_freqs.weight";
+/** Divisors of rotary frequencies, which the config has: Llama 3's, and those of longrope. */
+export const ropeFactorsNames = {
+  all: "rope_freqs.weight",
+  short: "rope_factors_short.weight",
+  long: "rope_factors_long.weight",
+} as const;
+
+/** Numbers of these tensors, where a file has them. */
+export type RopeFactors = Readonly<Partial<Record<keyof typeof ropeFactorsNames, readonly number[]>>>;
 
 /** A tensor's name as the model has it; a name that is not known stays, and whoever loads weights refuses it. */
 export function modelName(name: string, { tensors, layers, layerTensors }: Architecture): string {

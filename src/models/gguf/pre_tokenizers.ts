@@ -30,7 +30,15 @@ const gpt4 = (digits: string): string =>
 
 const upper = "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]", lower = "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]";
 
-const llama3: PreTokenizer = { preTokenizer: byPattern(gpt4("\\p{N}{1,3}")), ignoresMerges: true };
+/** GPT-2's words, and digits one by one. */
+const digitByDigit: PreTokenizer = {
+  preTokenizer: sequence({ type: "Digits", individual_digits: true }, byteLevel(true)),
+};
+
+/** GPT-4's words, and digits in threes. */
+const threeDigits: PreTokenizer = { preTokenizer: byPattern(gpt4("\\p{N}{1,3}")) };
+
+const llama3: PreTokenizer = { ...threeDigits, ignoresMerges: true };
 const qwen2: PreTokenizer = { normalizer: { type: "NFC" }, preTokenizer: byPattern(gpt4("\\p{N}")) };
 
 /** By name, as the tokenizer.json of the models that the names are from has them. */
@@ -41,7 +49,12 @@ export const preTokenizers: Readonly<Record<string, PreTokenizer>> = {
   "llama-v3": llama3,
   qwen2,
   "deepseek-r1-qwen": qwen2,
-  smollm: { preTokenizer: sequence({ type: "Digits", individual_digits: true }, byteLevel(true)) },
+  smollm: digitByDigit,
+  starcoder: digitByDigit,
+  refact: digitByDigit,
+  olmo: { preTokenizer: byteLevel(true) },
+  dbrx: threeDigits,
+  "smaug-bpe": threeDigits,
   tekken: {
     preTokenizer: byPattern(
       `[^\\r\\n\\p{L}\\p{N}]?${upper}*${lower}+|[^\\r\\n\\p{L}\\p{N}]?${upper}+${lower}*|\\p{N}` +
