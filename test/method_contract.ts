@@ -235,6 +235,13 @@ export async function mixedRows(
   /** What the outputs are without any input: the bias, or what the method makes of the bias. */
   const constants = (row: Placed | undefined): Promise<Float32Array> | Float32Array =>
     row?.adapter.method.changesBias ? projected(device, base, { rows: [row], x: zeros }) : base.bias;
+  const parts: { readonly weight: Float64Array; readonly constant: Float32Array }[] = [];
+  for (const row of rows) {
+    parts.push({
+      weight: await weightOf(device, base, row?.adapter),
+      constant: await constants(row),
+    });
+  }
   for (const y of [undefined, before]) {
     const together = await projected(device, base, { rows, x, before: y });
     for (const [r, row] of rows.entries()) {
@@ -244,7 +251,7 @@ export async function mixedRows(
       const start = y?.subarray(r * width, (r + 1) * width);
       const alone = await projected(device, base, { rows: [row], x: own.slice(), before: start?.slice() });
       assert.ok(distance(found, alone) < limit, `${what} alone: ${distance(found, alone)}`);
-      const weight = await weightOf(device, base, row?.adapter), constant = await constants(row);
+      const { weight, constant } = parts[r];
       const expected = Float64Array.from({ length: width }, (_, o) => {
         let sum = constant[o] + (start?.[o] ?? 0);
         for (let k = 0; k < inSize; k++) sum += own[k] * weight[o * inSize + k];
