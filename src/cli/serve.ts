@@ -72,6 +72,8 @@ interface Opening {
   readonly maxModelLen?: number;
   readonly maxStepTokens?: number;
   readonly maxSequences?: number;
+  readonly cacheBytes?: number;
+  readonly prefixCaching?: boolean;
   readonly maxWaiting?: number;
   readonly maxAdapters?: number;
   readonly quantize?: QuantizeTo;
@@ -133,6 +135,12 @@ export const serve = defineCommand({
       description: "Tokens of a step at most, of prompts for the most part; default 256",
       valueHint: "N",
     },
+    "prefix-caching": {
+      type: "boolean",
+      default: true,
+      description: "Reuse cached keys and values of beginnings that requests have in common",
+      negativeDescription: "Compute every prompt as a whole",
+    },
     ...limitArgs,
     ...accessArgs,
     ...modelArgs,
@@ -147,6 +155,8 @@ export const serve = defineCommand({
       maxStepTokens: optionalCount("max-step-tokens", args["max-step-tokens"]),
       quantize: parseQuantize(args.quantize),
       maxSequences: limits.maxSequences,
+      cacheBytes: limits.cacheBytes,
+      prefixCaching: args["prefix-caching"],
       maxWaiting: limits.maxWaiting,
       maxAdapters: limits.maxAdapters,
     };

@@ -22,7 +22,13 @@ export const limitArgs = {
   },
   "max-sequences": {
     type: "string",
-    description: "Sequences that run at once at most",
+    alias: "max-num-seqs",
+    description: "Sequences that run at once at most; default 256",
+    valueHint: "N",
+  },
+  "kv-cache-memory-bytes": {
+    type: "string",
+    description: "Bytes of the key-value cache; default 1 GiB on a GPU, 256 MiB on a CPU",
     valueHint: "N",
   },
   "max-waiting": {
@@ -82,6 +88,7 @@ function countOf(args: Given, name: keyof typeof limitArgs): number | undefined 
 export interface ServeLimits {
   readonly server: Partial<ServerLimits>;
   readonly maxSequences?: number;
+  readonly cacheBytes?: number;
   readonly maxWaiting?: number;
   readonly maxAdapters?: number;
   readonly drainSeconds: number;
@@ -96,6 +103,7 @@ export function parseLimits(args: Given): ServeLimits {
       bodySeconds: countOf(args, "body-seconds"),
     },
     maxSequences: countOf(args, "max-sequences"),
+    cacheBytes: countOf(args, "kv-cache-memory-bytes"),
     maxWaiting: countOf(args, "max-waiting"),
     maxAdapters: countOf(args, "max-adapters"),
     drainSeconds: parseCount("drain-seconds", args["drain-seconds"] ?? limitArgs["drain-seconds"].default),
