@@ -189,6 +189,7 @@ export { type OpenGpu, openGpu, type OpenGpuOptions } from "./src/device/open_gp
 export type { Tuned, TuningOptions } from "./src/device/tuner.ts";
 export { type WebGpuDevice, webgpuDevice, type WebGpuDeviceOptions } from "./src/device/webgpu.ts";
 export { BatchEngine, type EngineOptions } from "./src/engine/batch_engine.ts";
+export type { CacheCounts } from "./src/engine/paging.ts";
 export type { ClassifierParameters } from "./src/engine/classifiers.ts";
 export {
   Encoder,

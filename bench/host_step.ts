@@ -22,6 +22,7 @@ import { type LlamaConfig, parseLlamaConfig } from "../src/models/llama/config.t
 import { loadModel, type Model } from "../src/models/model.ts";
 import { median } from "./measurement.ts";
 import { randomWeights } from "./random_model.ts";
+import { lane } from "../test/lanes.ts";
 
 const { values: options } = parseArgs({ options: { steps: { type: "string", default: "2000" } } });
 const steps = Number(options.steps);
@@ -107,10 +108,13 @@ async function report(name: string, layers: number, method?: Method): Promise<vo
     return { bank, slot: bank.load(ready.modules)! };
   };
   const adapters = await Promise.all(banks.map(adapterOf));
-  const runner = new Runner(device, loaded, { banks, maxRows: 256, maxOutputs: 64, cacheRows });
+  const runner = new Runner(device, loaded, { banks, maxRows: 256, maxOutputs: 64, cacheRows, blockSize: 1 });
   const batch = (rows: number, step: number): Promise<unknown> =>
     runner.step(
-      Array.from({ length: rows }, (_, r) => ({ token: 7, position: step % 64, first: 64 * r, adapters })),
+      Array.from(
+        { length: rows },
+        (_, r) => ({ token: 7, position: step % 64, blocks: lane(64 * r), adapters }),
+      ),
       Array.from({ length: rows }, (_, row) => ({ row, temperature: 1, topP: 1, topK: 0, uniform: 0.5 })),
     );
   for (const rows of [1, 16]) {

@@ -123,8 +123,10 @@ function contextSweep(context: BenchContext): Sweep {
     terms: [once, linearly("context")],
     bytes: cacheBytes,
     async prepare(length) {
+      const blockSize = 16, tableSize = length / blockSize;
       const shared = {
         q: normalTensor(device, [heads, headDim]),
+        blockTable: device.upload(tensor(Uint32Array.from({ length: tableSize }, (_, i) => i))),
         first: device.upload(tensor(Uint32Array.of(0))),
         lastKey: device.upload(tensor(Uint32Array.of(length - 1))),
         y: device.alloc([heads, headDim], "float32"),
@@ -135,7 +137,10 @@ function contextSweep(context: BenchContext): Sweep {
         values: normalTensor(device, [length, kvHeads, headDim]),
       }));
       const sizes = { rows: 1, heads, kvHeads, headDim, qStride: heads * headDim };
-      const words = { ...sizes, cacheRows: length, window: 0, softcap: 0, scale: headDim ** -0.5 };
+      const words = {
+        ...{ ...sizes, cacheRows: length, blockSize, tableSize },
+        ...{ window: 0, softcap: 0, scale: headDim ** -0.5 },
+      };
       const programs = await Promise.all(
         caches.map((cache) => device.prepare([step(attention, { ...shared, ...cache }, words)])),
       );

@@ -1,19 +1,21 @@
 import { defineKernel, grid, type Kernel } from "./kernel.ts";
-import { attentionCpu, span } from "./attention/cpu.ts";
+import { attentionCpu, placesOf, span } from "./attention/cpu.ts";
 import { attentionWgsl, uniforms } from "./attention/wgsl.ts";
 import { softcapped } from "./softcap.ts";
 
-type Buffers = "q" | "keys" | "values" | "first" | "lastKey" | "y";
+type Buffers = "q" | "keys" | "values" | "blockTable" | "first" | "lastKey" | "y";
 type Uniforms = keyof typeof uniforms;
 
-/** Causal softmax attention over a cache that many sequences share, with grouped heads. */
+/** Causal softmax attention over a paged cache that many sequences share, with grouped heads. */
 export const attention: Kernel<Buffers, Uniforms> = defineKernel({
   name: "attention",
   doc:
-    "y[r, h] = softmax over keys j of (scale q[r, h] . keys[j, g]) times values[j, g], where j runs over cache " +
-    "rows first[r] to first[r] + lastKey[r] inclusive (never past cacheRows; none gives zeros) and " +
-    "g = h / (heads / kvHeads) rounded down. Of a window that is not 0, j runs over the last `window` of these. A " +
-    "softcap that is not 0 takes softcap tanh(score / softcap) in place of each score",
+    "y[r, h] = softmax over keys j of (scale q[r, h] . keys[at(j), g]) times values[at(j), g], where j runs from 0 " +
+    "to lastKey[r] inclusive, at(j) is cache row blockTable[first[r] + j / blockSize] blockSize + j % blockSize and " +
+    "g = h / (heads / kvHeads), both quotients rounded down. There are at most cacheRows keys, and none past the " +
+    "table's end; no key gives zeros. Of a window that is not 0, j runs over the last `window` of these. A " +
+    "softcap that is not 0 takes softcap tanh(score / softcap) in place of each score. Every block of the table is " +
+    "in the caches",
   buffers: {
     q: {
       access: "read",
@@ -22,16 +24,22 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
     },
     keys: { access: "read", dtypes: ["float32"], doc: "(cacheRows, kvHeads, headDim), row-major" },
     values: { access: "read", dtypes: ["float32"], doc: "(cacheRows, kvHeads, headDim), row-major" },
-    first: { access: "read", dtypes: ["uint32"], doc: "(rows): cache row where the row's sequence starts" },
-    lastKey: {
+    blockTable: {
       access: "read",
       dtypes: ["uint32"],
-      doc: "(rows): the last key that the row attends to, counted from first[r]",
+      doc:
+        "(tableSize): blocks of sequences, in the order of their positions; block b is cache rows b blockSize on",
     },
+    first: {
+      access: "read",
+      dtypes: ["uint32"],
+      doc: "(rows): entry of blockTable where the blocks of the row's sequence begin",
+    },
+    lastKey: { access: "read", dtypes: ["uint32"], doc: "(rows): position of the last key of the row" },
     y: { access: "read_write", dtypes: ["float32"], doc: "(rows, heads, headDim), row-major" },
   },
   uniforms,
-  launch({ uniforms: { rows, heads, kvHeads, headDim, qStride, cacheRows, softcap } }, limits) {
+  launch({ uniforms: { rows, heads, kvHeads, headDim, qStride, cacheRows, blockSize, softcap } }, limits) {
     if (headDim < 1 || headDim > 256) {
       throw new RangeError(`Cannot attend with heads of ${headDim}: the size must be 1 to 256`);
     }
@@ -39,6 +47,7 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
       throw new RangeError(`Cannot share ${kvHeads} key heads among ${heads} heads: they must divide them`);
     }
     if (cacheRows < 1) throw new RangeError("Cannot attend to a cache of 0 rows");
+    if (blockSize < 1) throw new RangeError("Cannot attend to a cache in blocks of 0 rows");
     return {
       dispatches: [{
         wgsl: attentionWgsl(headDim, {
@@ -49,6 +58,7 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
           { name: "q", access: "read" },
           { name: "keys", access: "read" },
           { name: "values", access: "read" },
+          { name: "blockTable", access: "read" },
           { name: "first", access: "read" },
           { name: "lastKey", access: "read" },
           { name: "y", access: "read_write" },
@@ -57,18 +67,21 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
       }],
     };
   },
-  reference({ q, keys, values, first, lastKey, y }, uniforms) {
+  reference({ q, keys, values, blockTable, first, lastKey, y }, uniforms) {
     const { rows, heads, kvHeads, headDim, qStride, scale, softcap } = uniforms;
     for (let r = 0; r < rows; r++) {
-      const [start, end] = span(first[r], lastKey[r], uniforms);
+      const places = placesOf(
+        { blockTable, first: first[r], span: span(first[r], lastKey[r], uniforms) },
+        uniforms,
+      );
       for (let h = 0; h < heads; h++) {
         const query = r * qStride + h * headDim;
         const group = Math.floor(h / (heads / kvHeads));
         const scores: number[] = [];
-        for (let j = start; j < end; j++) {
+        for (const place of places) {
           let dot = 0;
           for (let i = 0; i < headDim; i++) {
-            dot += q[query + i] * keys[(j * kvHeads + group) * headDim + i];
+            dot += q[query + i] * keys[(place * kvHeads + group) * headDim + i];
           }
           scores.push(softcap > 0 ? softcapped(dot * scale, softcap) : dot * scale);
         }
@@ -77,22 +90,40 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
         const sum = weights.reduce((a, b) => a + b, 0);
         for (let i = 0; i < headDim; i++) {
           let value = 0;
-          for (let j = start; j < end; j++) {
-            value += weights[j - start] * values[(j * kvHeads + group) * headDim + i];
-          }
+          places.forEach((place, j) => {
+            value += weights[j] * values[(place * kvHeads + group) * headDim + i];
+          });
           y[(r * heads + h) * headDim + i] = sum > 0 ? value / sum : 0;
         }
       }
     }
   },
   cpu: attentionCpu,
-  wasm: ({ rows, heads, kvHeads, headDim, qStride, cacheRows, window, scale, softcap }) => ({
-    function: "attention",
-    args: [
-      ...["q", qStride, "keys", "values", "first", "lastKey", "y", heads * headDim, "scores"],
-      ...[rows, heads, kvHeads, headDim, cacheRows, window, scale, softcap],
-    ],
-    scratch: { scores: 4 * (cacheRows + 3) },
-  }),
+  wasm(uniforms) {
+    const { rows, heads, kvHeads, headDim, qStride, cacheRows, blockSize, tableSize } = uniforms;
+    const { window, scale, softcap } = uniforms;
+    const mostBlocks = Math.min(tableSize, Math.ceil(cacheRows / blockSize));
+    return {
+      function: "attention",
+      args: [
+        ...["q", qStride, "keys", "values", "blockTable", "first", "lastKey", "y", heads * headDim],
+        ...[
+          "scores",
+          "runs",
+          rows,
+          heads,
+          kvHeads,
+          headDim,
+          cacheRows,
+          blockSize,
+          tableSize,
+          window,
+          scale,
+          softcap,
+        ],
+      ],
+      scratch: { scores: 4 * (cacheRows + 3), runs: 8 * (mostBlocks + 1) },
+    };
+  },
   tolerance: 1e-5,
 });

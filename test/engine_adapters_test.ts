@@ -464,9 +464,9 @@ test("uniforms gives two seeds of 64 bits two streams, and small ones those they
   }));
 });
 
-test("BatchEngine runs as many sequences as its budget of caches has room for, 16 to 256, or as it is told", () => {
+test("BatchEngine has caches of as many blocks as their bytes have room for, or as its sequences need", () => {
   const { layers, kvHeads, headDim } = model.config;
-  const lane = 2 * layers * kvHeads * headDim * 4 * maxModelLen;
+  const block = 2 * layers * kvHeads * headDim * 4 * 8;
   const rows: number[] = [];
   const counting: Device = {
     ...cpu,
@@ -475,23 +475,30 @@ test("BatchEngine runs as many sequences as its budget of caches has room for, 1
       return cpu.alloc(shape, dtype);
     },
   };
-  const lanes = (options: Partial<EngineOptions>, device: Device = counting): number => {
+  const blocks = (options: Partial<EngineOptions>, device: Device = counting): number => {
     rows.length = 0;
-    engineOf({ device, maxSequences: undefined, ...options });
-    return rows[0] / maxModelLen;
+    engineOf({ device, blockSize: 8, maxSequences: undefined, ...options });
+    assert.equal(new Set(rows).size, 1);
+    return rows[0] / 8;
   };
-  assert.equal(lanes({ cacheBytes: 40 * lane }), 40);
-  assert.equal(lanes({ cacheBytes: 41 * lane - 1 }), 40);
-  assert.equal(lanes({ cacheBytes: lane }), 16);
-  assert.equal(lanes({ cacheBytes: 10_000 * lane }), 256);
-  assert.equal(lanes({}), 256);
-  assert.equal(lanes({ maxSequences: 3, cacheBytes: 40 * lane }), 3);
-  const small = { ...counting, maxTensorBytes: 7 * 4 * kvHeads * headDim * maxModelLen };
-  assert.equal(lanes({}, small), 7);
-  for (const bad of [0, -1, 1.5, NaN]) {
-    assert.throws(() => lanes({ maxSequences: bad }), /Cannot open an engine with maxSequences/);
-    assert.throws(() => lanes({ maxStepTokens: bad }), /Cannot open an engine with maxStepTokens/);
+  assert.equal(blocks({ cacheBytes: 40 * block }), 40);
+  assert.equal(blocks({ cacheBytes: 41 * block - 1 }), 40);
+  assert.equal(blocks({ cacheBytes: block }), 3);
+  assert.equal(blocks({}), 256 * 3);
+  assert.equal(blocks({ maxSequences: 3, cacheBytes: 40 * block }), 9);
+});
+
+test("BatchEngine shares no cached keys between adapters, nor with the base or sums of other scales", async () => {
+  const { engine } = engineOf({ blockSize: 4 });
+  const promptTokenIds = Array.from({ length: 13 }, (_, i) => i), half = [{ id: "1", scale: 0.5 }];
+  const hits: number[] = [], ids: number[][] = [];
+  for (const adapter of [undefined, "1", "2", "1", "2", half, [{ id: "1", scale: 0.25 }], half]) {
+    const before = engine.cache.prefixHits;
+    ids.push(await idsOf(engine, request(adapter, { promptTokenIds })));
+    hits.push(engine.cache.prefixHits - before);
   }
+  assert.deepEqual(hits, [0, 0, 0, 12, 12, 0, 0, 12]);
+  assert.deepEqual([ids[3], ids[4], ids[7]], [ids[1], ids[2], ids[5]]);
 });
 
 test("BatchEngine of 256 sequences gives each what it gives it alone", async () => {

@@ -8,8 +8,9 @@ import { cpuDevice, type Device, openModel, OverloadedError } from "../mod.ts";
 import type { FoundAdapter } from "../src/adapters/registry.ts";
 import { generateText, type TextEvent } from "../src/engine/text.ts";
 import type { GenerateEvent, GenerateRequest } from "../src/engine/generate.ts";
-import { sizesOf } from "../src/engine/lanes.ts";
+import { sizesOf } from "../src/engine/sizes.ts";
 import { logprobsOf } from "../src/engine/logprobs.ts";
+import type { Admission } from "../src/engine/paging.ts";
 import { type Capacity, checkRequest } from "../src/engine/request.ts";
 import { Runner } from "../src/engine/runner.ts";
 import type { Sequence } from "../src/engine/schedule.ts";
@@ -17,52 +18,66 @@ import { Waiting } from "../src/engine/waiting.ts";
 import type { Model } from "../src/models/model.ts";
 import { openFolder } from "../src/runtime/mod.ts";
 import { demoTokenizer } from "./demo_model.ts";
+import { lane } from "./lanes.ts";
 import { turns } from "./until.ts";
 
-/** A model of which sizes alone are looked at: a cache of 512 bytes a sequence, tensors of 128. */
+/** A model of which sizes alone are looked at: a token takes 64 bytes of cache, 16 of a tensor. */
 const sized = (vocabSize = 32): Model =>
   ({ maxModelLen: 8, config: { layers: 2, kvHeads: 1, headDim: 4, vocabSize } }) as unknown as Model;
 
+const sizes = (options: object, { vocabSize, ...limits }: Partial<Device> & { vocabSize?: number } = {}) =>
+  sizesOf({ ...cpuDevice(), ...limits }, sized(vocabSize), { eosTokenIds: [], ...options });
+
 test("sizesOf gives steps their rows and outputs by sequences, tokens and logits", () => {
-  const device = cpuDevice();
-  const sizes = (options: object, vocabSize?: number) =>
-    sizesOf(device, sized(vocabSize), { eosTokenIds: [], ...options });
   assert.deepEqual(sizes({ maxSequences: 3, maxStepTokens: 10 }), {
     maxSequences: 3,
-    cacheRows: 24,
+    blocks: 3,
+    blockSize: 16,
+    maxBlocks: 3,
     maxRows: 10,
     maxOutputs: 10,
-    maxModelLen: 8,
     promptRows: 3,
     usualRows: 10,
   });
   // A quarter of a step beside a row for each sequence.
   const many = sizes({ maxSequences: 20, maxStepTokens: 9 });
   assert.deepEqual([many.maxRows, many.promptRows, many.maxOutputs], [23, 3, 23]);
-  // No more rows than the caches have.
+  // No more rows than sequences have.
   assert.equal(sizes({ maxSequences: 1, maxStepTokens: 9 }).maxRows, 8);
   // Logits of 2^24 numbers, but one for each sequence.
-  assert.equal(sizes({ maxSequences: 3, maxStepTokens: 10 }, 2 ** 22).maxOutputs, 4);
-  assert.equal(sizes({ maxSequences: 3, maxStepTokens: 10 }, 2 ** 23).maxOutputs, 3);
+  assert.equal(sizes({ maxSequences: 3, maxStepTokens: 10 }, { vocabSize: 2 ** 22 }).maxOutputs, 4);
+  assert.equal(sizes({ maxSequences: 3, maxStepTokens: 10 }, { vocabSize: 2 ** 23 }).maxOutputs, 3);
   assert.equal(sizes({ maxSequences: 3 }).usualRows, 256);
 });
 
-test("sizesOf opens as many sequences as caches fit into their bytes and into a tensor, one at the least", () => {
-  const cpu = cpuDevice();
-  const sequences = (device: Device, cacheBytes?: number, vocabSize?: number): number =>
-    sizesOf(device, sized(vocabSize), { eosTokenIds: [], cacheBytes }).maxSequences;
-  assert.equal(sequences(cpu, 512 * 20), 20);
-  assert.equal(sequences(cpu, 512 * 21 - 1), 20);
-  assert.equal(sequences(cpu, 512 * 15), 16);
-  assert.equal(sequences(cpu, 512 * 257), 256);
-  assert.equal(sequences({ ...cpu, maxTensorBytes: 128 * 7 + 127 }, 512 * 20), 7);
-  assert.equal(sequences({ ...cpu, maxTensorBytes: 4 * 100 * 5 }, 512 * 20, 100), 5);
-  assert.equal(sequences({ ...cpu, maxTensorBytes: 1 }, 512 * 20), 1);
-  for (const cacheBytes of [0, -1, 1.5, NaN]) {
-    assert.throws(() => sequences(cpu, cacheBytes), {
-      name: "RangeError",
-      message: `Cannot open an engine with cacheBytes ${cacheBytes}: it must be an integer of 1 or more`,
-    });
+test("sizesOf lets 256 sequences run, or as many as have their logits", () => {
+  const sequences = (device: Partial<Device>, vocabSize?: number) =>
+    sizes({}, { ...device, vocabSize }).maxSequences;
+  assert.equal(sequences({}), 256);
+  assert.equal(sequences({}, 2 ** 17), 128);
+  assert.equal(sequences({ kind: "webgpu" }, 2 ** 17), 256);
+  assert.equal(sequences({}, 2 ** 22), 16);
+  assert.equal(sequences({ maxTensorBytes: 4 * 100 * 5 }, 100), 5);
+  assert.equal(sequences({ maxTensorBytes: 1 }), 1);
+});
+
+test("sizesOf has as many blocks as fit into their bytes and into a tensor, for one sequence at the least", () => {
+  const blocks = (options: object, limits?: Partial<Device>) =>
+    sizes({ blockSize: 2, ...options }, limits).blocks;
+  assert.equal(blocks({ cacheBytes: 128 * 20 }), 20);
+  assert.equal(blocks({ cacheBytes: 128 * 21 - 1 }), 20);
+  assert.equal(blocks({ cacheBytes: 1 }), 4);
+  assert.equal(blocks({ maxSequences: 3 }), 12);
+  assert.equal(blocks({}, { maxTensorBytes: 32 * 7 + 31, vocabSize: 1 } as Partial<Device>), 7);
+  // Sequences that share blocks have more entries together.
+  assert.equal(sizes({ blockSize: 2, cacheBytes: 128 * 4 }).maxBlocks, 16);
+  for (const value of [0, -1, 1.5, NaN]) {
+    for (const field of ["cacheBytes", "blockSize", "maxSequences", "maxStepTokens"]) {
+      assert.throws(() => sizes({ [field]: value }), {
+        name: "RangeError",
+        message: `Cannot open an engine with ${field} ${value}: it must be an integer of 1 or more`,
+      });
+    }
   }
 });
 
@@ -144,9 +159,16 @@ test("Runner.step refuses more tokens that may not be drawn than it has room for
   const folder = await openFolder(fileURLToPath(new URL("fixtures/tiny/llama", import.meta.url)));
   const { model } = await openModel(device, { folder, engine: { maxSequences: 1 } });
   const { vocabSize } = model.config;
-  const sizes = { maxRows: 4, maxOutputs: 2, cacheRows: 16, banks: [], maxForbidden: 2 * (vocabSize - 1) };
+  const sizes = {
+    maxRows: 4,
+    maxOutputs: 2,
+    cacheRows: 16,
+    blockSize: 1,
+    banks: [],
+    maxForbidden: 2 * (vocabSize - 1),
+  };
   const runner = new Runner(device, model, sizes);
-  const rows = [{ token: 1, position: 0, first: 0 }, { token: 2, position: 1, first: 0 }];
+  const rows = [{ token: 1, position: 0, blocks: lane(0) }, { token: 2, position: 1, blocks: lane(0) }];
   const output = { temperature: 0, topP: 1, topK: 0, uniform: 0 };
   const allBut = (...kept: number[]): ReadonlySet<number> =>
     new Set(Array.from({ length: vocabSize }, (_, id) => id).filter((id) => !kept.includes(id)));
@@ -176,7 +198,13 @@ test("Runner.trace refuses before the first step", async () => {
   const device = cpuDevice();
   const folder = await openFolder(fileURLToPath(new URL("fixtures/tiny/llama", import.meta.url)));
   const { model } = await openModel(device, { folder, engine: { maxSequences: 1 } });
-  const runner = new Runner(device, model, { maxRows: 1, maxOutputs: 1, cacheRows: 8, banks: [] });
+  const runner = new Runner(device, model, {
+    maxRows: 1,
+    maxOutputs: 1,
+    cacheRows: 8,
+    blockSize: 1,
+    banks: [],
+  });
   await assert.rejects(runner.trace(), { name: "RangeError", message: "Cannot trace a step: none was run" });
 });
 
@@ -219,7 +247,10 @@ function queueOf(most = 100) {
   return { waiting, readings, failed, wakes: () => wakes };
 }
 
-const idle = { sequences: [], total: 64 };
+/** Blocks for all. */
+const room: Admission = { fits: () => true, take: () => {} };
+
+const idle = { sequences: [], total: 64, room };
 
 test("Waiting takes as many as it may hold, and admits in order those that need no adapter", () => {
   const { waiting } = queueOf(3);

@@ -21,10 +21,12 @@ import type { GenerateRequest } from "../src/engine/generate.ts";
 import { Landing } from "../src/engine/landing.ts";
 import { uniforms } from "../src/engine/random.ts";
 import { endsOf } from "../src/engine/request.ts";
+import { Paging } from "../src/engine/paging.ts";
 import { Runner } from "../src/engine/runner.ts";
 import { schedule, type Sequence } from "../src/engine/schedule.ts";
 import { tensor } from "../src/tensor.ts";
 import { memoryFolder, weightsFile } from "./model_folders.ts";
+import { lane } from "./lanes.ts";
 import { turns } from "./until.ts";
 
 const device = cpuDevice();
@@ -113,7 +115,8 @@ function sequenceOf(
     mostNew: request.maxTokens,
     tokens: [...request.promptTokenIds],
     cached,
-    lane: 0,
+    blocks: [0],
+    kept: 0,
     promptLogprobs: [],
     events: [],
     finished: false,
@@ -122,11 +125,14 @@ function sequenceOf(
   return sequence;
 }
 
+/** Blocks of any sequence's length. */
+const paging = new Paging({ blocks: 9, blockSize: 99, prefixCaching: true, fixedLength: Infinity });
+
 test("schedule gives the oldest prompt its half, then short prompts before long ones, and no empty share", () => {
-  const room = { maxRows: 12, promptRows: 3, usualRows: 12, maxOutputs: 12, maxModelLen: 99 };
+  const room = { maxRows: 12, promptRows: 3, usualRows: 12, maxOutputs: 12, maxBlocks: 9 };
   const lengths = [20, 9, 2, 3];
   const sequences = lengths.map((length) => sequenceOf(length));
-  const { shares } = schedule(sequences, room);
+  const { shares } = schedule(sequences, { room, paging });
   assert.deepEqual(shares.map(({ sequence, count }) => [sequence.tokens.length, count]), [[20, 6], [2, 2], [
     3,
     3,
@@ -134,10 +140,16 @@ test("schedule gives the oldest prompt its half, then short prompts before long 
     9,
     1,
   ]]);
-  const full = schedule(lengths.map((length) => sequenceOf(length)), { ...room, maxRows: 4, usualRows: 4 });
+  const full = schedule(lengths.map((length) => sequenceOf(length)), {
+    room: { ...room, maxRows: 4, usualRows: 4 },
+    paging,
+  });
   assert.deepEqual(full.shares.map(({ count }) => count), [2, 2]);
   // Scored prompts take no more rows than there are outputs.
-  const scored = schedule([sequenceOf(9, { logprobs: 0, promptLogprobs: true })], { ...room, maxOutputs: 4 });
+  const scored = schedule([sequenceOf(9, { logprobs: 0, promptLogprobs: true })], {
+    room: { ...room, maxOutputs: 4 },
+    paging,
+  });
   assert.deepEqual(scored.shares.map(({ count, outputs, samples }) => [count, outputs, samples]), [[
     4,
     4,
@@ -233,12 +245,18 @@ test("Runner gives the head's adapter to the outputs of its own rows, wherever t
   }));
   const bank = new Bank(device, method, { linears: model.linears, capacity: 2 });
   const adapters = [{ bank, slot: bank.load(modules)! }];
-  const runner = new Runner(device, model, { banks: [bank], maxRows: 4, maxOutputs: 3, cacheRows: 32 });
+  const runner = new Runner(device, model, {
+    banks: [bank],
+    maxRows: 4,
+    maxOutputs: 3,
+    cacheRows: 32,
+    blockSize: 1,
+  });
   const logits = async (adapted: readonly boolean[], outputs: readonly number[]): Promise<Float32Array[]> => {
-    const rows = adapted.map((is, lane) => ({
-      token: 5 + lane,
+    const rows = adapted.map((is, at) => ({
+      token: 5 + at,
       position: 0,
-      first: 8 * lane,
+      blocks: lane(8 * at),
       adapters: is ? adapters : undefined,
     }));
     await runner.step(rows, outputs.map((row) => ({ row, temperature: 0, topP: 1, topK: 0, uniform: 0 })));
@@ -266,11 +284,17 @@ test("Runner takes one size for up to 8 rows by powers of two, to 32 by eights, 
     prefersFewSizes: true,
     prepare: (plan) => (prepared++, device.prepare(plan)),
   };
-  const runner = new Runner(few, model, { banks: [], maxRows: 130, maxOutputs: 2, cacheRows: 260 });
+  const runner = new Runner(few, model, {
+    banks: [],
+    maxRows: 130,
+    maxOutputs: 2,
+    cacheRows: 260,
+    blockSize: 1,
+  });
   const newSizes = async (...counts: number[]): Promise<number> => {
     const before = prepared;
     for (const count of counts) {
-      const rows = Array.from({ length: count }, (_, i) => ({ token: 1, position: 0, first: 2 * i }));
+      const rows = Array.from({ length: count }, (_, i) => ({ token: 1, position: 0, blocks: lane(2 * i) }));
       await runner.step(rows, [{ row: 0, temperature: 0, topP: 1, topK: 0, uniform: 0 }]);
     }
     return prepared - before;
@@ -285,7 +309,7 @@ test("Runner takes one size for up to 8 rows by powers of two, to 32 by eights, 
 });
 
 test("schedule runs a sequence anew, once, when it grows past the length that its keys are right for", () => {
-  const room = { maxRows: 4, promptRows: 4, usualRows: 4, maxOutputs: 4, maxModelLen: 99, rerunBeyond: 6 };
+  const room = { maxRows: 4, promptRows: 4, usualRows: 4, maxOutputs: 4, maxBlocks: 9, rerunBeyond: 6 };
   const sequence = sequenceOf(5, { cached: 5, maxTokens: 9, promptLogprobs: true });
   const take = (token: number): void => {
     sequence.flying = undefined;
@@ -293,7 +317,7 @@ test("schedule runs a sequence anew, once, when it grows past the length that it
   };
   /** Positions of the next step's rows, the length that turns them, and how many outputs there are. */
   const next = () => {
-    const { rows, outputs, shares: [share] } = schedule([sequence], room);
+    const { rows, outputs, shares: [share] } = schedule([sequence], { room, paging });
     if (!share) return undefined;
     sequence.cached += share.count;
     sequence.flying = share.samples ? share : undefined;
@@ -311,6 +335,6 @@ test("schedule runs a sequence anew, once, when it grows past the length that it
   assert.equal(sequence.rerun, 7);
 
   const long = sequenceOf(7, { cached: 0 });
-  assert.deepEqual(schedule([long], room).rows.map(({ length }) => length), [7, 7, 7, 7]);
+  assert.deepEqual(schedule([long], { room, paging }).rows.map(({ length }) => length), [7, 7, 7, 7]);
   assert.equal(long.rerun, undefined, "a prompt past the length is right from the start");
 });

@@ -29,6 +29,7 @@ import { feed, lossPlan, trainingPlans } from "../src/training/plans.ts";
 import { modelBase, readyFor } from "../src/engine/base.ts";
 import { everything } from "./devices.ts";
 import { randomFiles } from "./new_module.ts";
+import { lane } from "./lanes.ts";
 
 /** A family's smallest model: a folder under `fixtures/`. */
 export interface FamilyCase {
@@ -96,6 +97,7 @@ async function lossesBySteps(device: Device, model: Model, adapter?: Adapted): P
     maxRows: rows,
     maxOutputs: rows,
     cacheRows: 2 * length + 3,
+    blockSize: 1,
   });
   const losses = new Float32Array(rows);
   for (const [from, to] of [[0, 4], [4, 5], [5, length]]) {
@@ -107,7 +109,7 @@ async function lossesBySteps(device: Device, model: Model, adapter?: Adapted): P
       taken.map((row) => ({
         token: tokens[row],
         position: row % length,
-        first: 3 + row - row % length,
+        blocks: lane(3 + row - row % length),
         adapters: slot === undefined ? undefined : [{ bank: banks[0], slot }],
       })),
       taken.map((_, row) => ({ row, temperature: 0, topP: 1, topK: 0, uniform: 0 })),

@@ -29,6 +29,7 @@ import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
 import { noTarget, type TrainingBatch } from "../src/training/batch.ts";
 import { Trainer } from "../src/training/trainer.ts";
 import { distance } from "./kernel_contract.ts";
+import { lane } from "./lanes.ts";
 
 interface DecoderGolden {
   readonly cases: readonly {
@@ -112,11 +113,11 @@ async function lastLogits(
   const slot = adapter && banks[0].load(adapter.modules)!;
   const maxRows = prompts.flat().length, length = 64;
   const runner = new Runner(device, model, {
-    ...{ banks, maxRows, maxOutputs: prompts.length, cacheRows: prompts.length * length },
+    ...{ banks, maxRows, maxOutputs: prompts.length, cacheRows: prompts.length * length, blockSize: 1 },
   });
   const rows = prompts.flatMap((prompt, i) =>
     prompt.map((token, position) => ({
-      ...{ token, position, first: i * length, length: prompt.length },
+      ...{ token, position, blocks: lane(i * length), length: prompt.length },
       adapters: slot === undefined ? undefined : [{ bank: banks[0], slot }],
     }))
   );

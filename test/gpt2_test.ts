@@ -23,6 +23,7 @@ import { fromTensor, parseSafetensors, toTensor, writeSafetensors } from "../src
 import { tensor } from "../src/tensor.ts";
 import { distance } from "./kernel_contract.ts";
 import { fixtureBytes, memoryFolder, type Weights, weightsFile } from "./model_folders.ts";
+import { lane } from "./lanes.ts";
 
 const at = "families/gpt2";
 const path = (name: string): string => fileURLToPath(new URL(`fixtures/${at}/${name}`, import.meta.url));
@@ -74,11 +75,11 @@ async function logitsOf(
   // More rows than a linear has inputs, so that it can be merged.
   const tokens = Array.from({ length: 12 }, () => prompt).flat();
   const rows = tokens.map((token, position) => ({
-    ...{ token, position: position % 100, first: Math.floor(position / 100) * 100 },
+    ...{ token, position: position % 100, blocks: lane(Math.floor(position / 100) * 100) },
     adapters: slot === undefined ? undefined : [{ bank: banks[0], slot }],
   }));
   const runner = new Runner(device, model, {
-    ...{ banks, maxRows: rows.length, maxOutputs: 1, cacheRows: 400, merging },
+    ...{ banks, maxRows: rows.length, maxOutputs: 1, cacheRows: 400, blockSize: 1, merging },
   });
   await runner.step(rows, [{ row: rows.length - 1, temperature: 0, topP: 1, topK: 0, uniform: 0 }]);
   const merged = (await runner.trace()).launches.filter(({ kernel }) => kernel === "add_transposed");

@@ -91,10 +91,17 @@ async function bySteps(graph: Graph): Promise<Float32Array> {
     positions: words(...positions),
     first: words(...tokens.map(() => 0)),
     cacheIndex: words(...tokens.keys()),
+    blockTable: words(...tokens.keys()),
     outputs: words(...tokens.keys()),
     params: upload(rows, 4),
   };
-  const state = stepState(device, model, { inputs, maxRows: rows, maxOutputs: rows, cacheRows: rows });
+  const state = stepState(device, model, {
+    inputs,
+    maxRows: rows,
+    maxOutputs: rows,
+    cacheRows: rows,
+    blockSize: 1,
+  });
   const plan = stepPlan(model, state, {
     ...{ rows, outputs: rows },
     project: ({ shape, ...weights }, { x, y, rows, accumulate }) => [

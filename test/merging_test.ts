@@ -19,6 +19,7 @@ import type { Plan } from "../src/plan.ts";
 import { devicesForLongTests } from "./devices.ts";
 import { distance } from "./kernel_contract.ts";
 import { newModule } from "./new_module.ts";
+import { lane } from "./lanes.ts";
 
 const rows = 24;
 
@@ -49,7 +50,14 @@ function runnerOf(
   model: Model,
   { bank, merging }: { bank: Bank; merging?: MergingMode },
 ): Runner {
-  return new Runner(device, model, { banks: [bank], maxRows: 512, maxOutputs: 4, cacheRows: 512, merging });
+  return new Runner(device, model, {
+    banks: [bank],
+    maxRows: 512,
+    maxOutputs: 4,
+    cacheRows: 512,
+    blockSize: 1,
+    merging,
+  });
 }
 
 const outputs: readonly Output[] = [0, rows - 1].map((row) => ({
@@ -63,7 +71,7 @@ function prompt(bank: Bank, slotOf: (row: number) => number | undefined, count =
     return {
       token: r * 7 % 31,
       position: r % 200,
-      first: 0,
+      blocks: lane(0),
       adapters: slot === undefined ? undefined : [{ bank, slot }],
     };
   });
@@ -253,7 +261,7 @@ test("Runner merges adapters of two methods at once, which rows have together", 
   const other = await openTiny(device, { method: lora });
   const banks = [bank, other.bank];
   const runner = (merging: MergingMode) =>
-    new Runner(device, model, { banks, maxRows: 512, maxOutputs: 4, cacheRows: 512, merging });
+    new Runner(device, model, { banks, maxRows: 512, maxOutputs: 4, cacheRows: 512, blockSize: 1, merging });
   const [apart, merging] = [runner("never"), runner("always")];
   const logits = async (slots: readonly (number | undefined)[]) => {
     const adapters = banks.flatMap((bank, i) => slots[i] === undefined ? [] : [{ bank, slot: slots[i]! }]);

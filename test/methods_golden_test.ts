@@ -41,6 +41,7 @@ import { waveft } from "../src/adapters/methods/waveft.ts";
 import { dequantized } from "./dequantized.ts";
 import { devicesForLongTests } from "./devices.ts";
 import { distance } from "./kernel_contract.ts";
+import { lane } from "./lanes.ts";
 import { methodFixture, methodStore } from "./method_fixtures.ts";
 
 const path = (name: string): string => fileURLToPath(new URL(`fixtures/methods/${name}`, import.meta.url));
@@ -125,11 +126,12 @@ async function logitsAfter(
     maxRows: length * prompts.length,
     maxOutputs: prompts.length,
     cacheRows: length * prompts.length,
+    blockSize: 1,
   });
   const rows: Row[] = [], outputs: Output[] = [];
   prompts.forEach(({ prompt, lease }, i) => {
     prompt.forEach((token, position) =>
-      rows.push({ token, position, first: length * i, adapters: lease?.placed })
+      rows.push({ token, position, blocks: lane(length * i), adapters: lease?.placed })
     );
     outputs.push({ row: rows.length - 1, temperature: 0, topP: 1, topK: 0, uniform: 0 });
   });

@@ -13,6 +13,7 @@ import {
   type Weights,
   weightsFile,
 } from "./model_folders.ts";
+import { lane } from "./lanes.ts";
 
 const headName = "lm_head.weight", embeddingName = "model.embed_tokens.weight";
 const tied = "llama-bias-tied";
@@ -33,8 +34,14 @@ async function opened(
     registry: { log: (line) => lines.push(line) },
   });
   const { prompt } = golden;
-  const runner = new Runner(cpuDevice(), model, { banks: [], maxRows: 16, maxOutputs: 1, cacheRows: 32 });
-  await runner.step(prompt.map((token, position) => ({ token, position, first: 0 })), [
+  const runner = new Runner(cpuDevice(), model, {
+    banks: [],
+    maxRows: 16,
+    maxOutputs: 1,
+    cacheRows: 32,
+    blockSize: 1,
+  });
+  await runner.step(prompt.map((token, position) => ({ token, position, blocks: lane(0) })), [
     { row: prompt.length - 1, temperature: 0, topP: 1, topK: 0, uniform: 0 },
   ]);
   return { logits: await runner.logits(0), lines, isTied: floatsOf(model.head.weight) === model.weights[0] };

@@ -18,6 +18,7 @@ import { parseConfig } from "../src/models/families.ts";
 import { type LlamaConfig, parseLlamaConfig } from "../src/models/llama/config.ts";
 import { ropeFrequencies, ropeTable } from "../src/models/rope.ts";
 import { everyDevice } from "./devices.ts";
+import { lane } from "./lanes.ts";
 
 /** What transformers computed, see fixtures/make_tiny.py. */
 interface Golden {
@@ -78,8 +79,14 @@ for (const [where, device] of devices) {
     test(`${name} on ${where}: logits at every position are transformers'`, async () => {
       const { prompt, logits } = golden(name);
       const { model } = await openModel(device, { folder: await openFolder(path(name)) });
-      const runner = new Runner(device, model, { banks: [], maxRows: 16, maxOutputs: 16, cacheRows: 64 });
-      const rows = prompt.map((token, position) => ({ token, position, first: 32 }));
+      const runner = new Runner(device, model, {
+        banks: [],
+        maxRows: 16,
+        maxOutputs: 16,
+        cacheRows: 64,
+        blockSize: 1,
+      });
+      const rows = prompt.map((token, position) => ({ token, position, blocks: lane(32) }));
       const outputs = rows.map((_, row) => ({ row, temperature: 0, topP: 1, topK: 0, uniform: 0 }));
       const sampled = await runner.step(rows, outputs);
       for (const [position, expected] of logits.entries()) {

@@ -24,6 +24,7 @@ import { loadModel } from "../src/models/model.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { type Change, changed, fixtureBase, floats, load } from "./changed_fixtures.ts";
 import { distance } from "./kernel_contract.ts";
+import { lane } from "./lanes.ts";
 
 const fixtures = fileURLToPath(new URL("fixtures/methods", import.meta.url));
 const prefix = "base_model.model.", head = `${prefix}lm_head.weight`;
@@ -122,11 +123,11 @@ async function logitsOf(
   lease: Lease,
   merging: MergingMode,
 ): Promise<{ readonly logits: Float32Array; readonly merged: number }> {
-  const sizes = { maxRows: rows, maxOutputs: 1, cacheRows: rows };
+  const sizes = { maxRows: rows, maxOutputs: 1, cacheRows: rows, blockSize: 1 };
   const runner = new Runner(device, model, { banks: registry.banks, own: registry.own, ...sizes, merging });
   await runner.step(
     Array.from({ length: rows }, (_, position) => ({
-      ...{ token: position * 7 % 511, position, first: 0 },
+      ...{ token: position * 7 % 511, position, blocks: lane(0) },
       adapters: lease.placed,
       own: lease.own,
     })),
@@ -169,9 +170,10 @@ test("Runner without their bank refuses rows with own parameters", async () => {
     maxRows: 1,
     maxOutputs: 1,
     cacheRows: 1,
+    blockSize: 1,
   });
   await assert.rejects(
-    runner.step([{ token: 1, position: 0, first: 0, adapters: placed, own }], []),
+    runner.step([{ token: 1, position: 0, blocks: lane(0), adapters: placed, own }], []),
     /RangeError: Cannot run rows whose adapters have parameters of their own without their bank/,
   );
 });

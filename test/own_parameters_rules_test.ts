@@ -26,6 +26,7 @@ import { openAdapterStore } from "../src/runtime/adapter_store.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { SafetensorsError } from "../src/safetensors/mod.ts";
 import { type Change, changed, floats, load } from "./changed_fixtures.ts";
+import { lane } from "./lanes.ts";
 
 const path = (name: string): string => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
 const prefix = "base_model.model.";
@@ -316,12 +317,13 @@ test("Runner: a plan has steps of own parameters only where a row's adapter has 
     maxRows: 4,
     maxOutputs: 4,
     cacheRows: 16,
+    blockSize: 1,
   });
   async function kernelsOf(leases: readonly (Lease | undefined)[]): Promise<string[]> {
     plans.length = 0;
     await runner.step(
       leases.map((lease, i) => ({
-        ...{ token: i + 1, position: 0, first: 4 * i },
+        ...{ token: i + 1, position: 0, blocks: lane(4 * i) },
         adapters: lease?.placed,
         own: lease?.own,
       })),
@@ -388,10 +390,11 @@ test("AdapterRegistry: a slot that was freed leaves nothing of its adapter's own
       maxRows: 2,
       maxOutputs: 1,
       cacheRows: 4,
+      blockSize: 1,
     });
     await runner.step(
       [3, 77].map((token, position) => ({
-        ...{ token, position, first: 0 },
+        ...{ token, position, blocks: lane(0) },
         adapters: lease.placed,
         own: lease.own,
       })),

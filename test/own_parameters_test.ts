@@ -22,6 +22,7 @@ import { bytesSource, parseSafetensors, toFloat32 } from "../src/safetensors/mod
 import { dequantized } from "./dequantized.ts";
 import { devicesForLongTests } from "./devices.ts";
 import { distance } from "./kernel_contract.ts";
+import { lane } from "./lanes.ts";
 
 const path = (name: string): string => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
 
@@ -111,11 +112,12 @@ async function logitsAfter(
     maxRows: length * asked.length,
     maxOutputs: asked.length,
     cacheRows: length * asked.length,
+    blockSize: 1,
   });
   const rows: Row[] = [], outputs: Output[] = [];
   asked.forEach(({ prompt, lease }, i) => {
     const held = { adapters: lease?.placed, own: lease?.own };
-    prompt.forEach((token, position) => rows.push({ token, position, first: length * i, ...held }));
+    prompt.forEach((token, position) => rows.push({ token, position, blocks: lane(length * i), ...held }));
     outputs.push({ row: rows.length - 1, temperature: 0, topP: 1, topK: 0, uniform: 0 });
   });
   await runner.step(rows, outputs);

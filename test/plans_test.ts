@@ -14,6 +14,7 @@ import { Runner } from "../src/engine/runner.ts";
 import type { Output, Row } from "../src/engine/step_inputs.ts";
 import { type DType, elements, type Tensor } from "../src/tensor.ts";
 import { Trainer } from "../src/training/trainer.ts";
+import { lane } from "./lanes.ts";
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 const demo = "../examples/demo";
@@ -89,11 +90,16 @@ test("Runner makes the demo model's plans: new tokens, a prompt, and a part of o
   });
   const slot = bank.load(adapter.modules)!;
   const before = bytes();
-  const runner = new Runner(device, model, { banks: [bank], maxRows: 64, maxOutputs: 4, cacheRows: 128 });
-  // What the first plans were made of: no more memory than when each buffer had a name.
-  assert.ok(bytes() - before <= 2_042_384, `${bytes() - before} bytes`);
+  const runner = new Runner(device, model, {
+    banks: [bank],
+    maxRows: 64,
+    maxOutputs: 4,
+    ...{ cacheRows: 128, blockSize: 1, maxBlocks: 128 },
+  });
+  // What the first plans were made of, no more memory than when each buffer had a name, and the table of blocks.
+  assert.ok(bytes() - before <= 2_042_384 + 4 * 128, `${bytes() - before} bytes`);
   const row = (first: number, position: number): Row => ({
-    ...{ token: 5 + position, position, first },
+    ...{ token: 5 + position, position, blocks: lane(first) },
     adapters: [{ bank, slot }],
   });
   const output = (at: number): Output => ({ row: at, ...greedy });

@@ -198,7 +198,13 @@ test("linearWeights has a copy of a part that a GPU cannot bind where it lies", 
 test("stepPlan takes nine steps a layer, and four more for adapters of all its linears", async () => {
   const device = cpuDevice();
   const { model } = await openTiny(device, "llama");
-  const { state } = new Runner(device, model, { banks: [], maxRows: 4, maxOutputs: 2, cacheRows: 8 });
+  const { state } = new Runner(device, model, {
+    banks: [],
+    maxRows: 4,
+    maxOutputs: 2,
+    cacheRows: 8,
+    blockSize: 1,
+  });
   const count = (outputs: number, adapters: number): number => {
     const [step] = stepPlan(model, state, { rows: 1, outputs: 0, project: () => [] });
     return stepPlan(model, state, { rows: 3, outputs, project: () => Array(1 + adapters).fill(step) })

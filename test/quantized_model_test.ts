@@ -22,6 +22,7 @@ import { noTarget, type TrainingBatch } from "../src/training/batch.ts";
 import { Trainer } from "../src/training/trainer.ts";
 import { testDevices } from "./devices.ts";
 import { distance } from "./kernel_contract.ts";
+import { lane } from "./lanes.ts";
 
 const fixture = (path: string): string => fileURLToPath(new URL(`fixtures/${path}/`, import.meta.url));
 const devices = await testDevices();
@@ -103,8 +104,14 @@ async function loadRounded(device: Device, name: string, to: QuantizeTo): Promis
 
 /** Logits of a prompt at all its positions. */
 async function logitsOf(device: Device, model: Model): Promise<number[]> {
-  const runner = new Runner(device, model, { banks: [], maxRows: 16, maxOutputs: 16, cacheRows: 64 });
-  const rows = [3, 14, 15, 9, 2, 6].map((token, position) => ({ token, position, first: 32 }));
+  const runner = new Runner(device, model, {
+    banks: [],
+    maxRows: 16,
+    maxOutputs: 16,
+    cacheRows: 64,
+    blockSize: 1,
+  });
+  const rows = [3, 14, 15, 9, 2, 6].map((token, position) => ({ token, position, blocks: lane(32) }));
   await runner.step(rows, rows.map((_, row) => ({ row, temperature: 0, topP: 1, topK: 0, uniform: 0 })));
   const logits: number[] = [];
   for (let i = 0; i < rows.length; i++) logits.push(...await runner.logits(i));

@@ -12,8 +12,9 @@ import { Runner } from "../src/engine/runner.ts";
 import type { Output, Row } from "../src/engine/step_inputs.ts";
 import { onGpu, testGpu } from "./devices.ts";
 import { newModule } from "./new_module.ts";
+import { lane } from "./lanes.ts";
 
-const sizes = { maxRows: 21, maxOutputs: 11, cacheRows: 48 };
+const sizes = { maxRows: 21, maxOutputs: 11, cacheRows: 48, blockSize: 1 };
 
 /** A runner of a tiny model with one adapter, which adds something. */
 async function openRunner(device: Device) {
@@ -39,7 +40,7 @@ async function results({ runner, adapters }: Opened, counts: readonly number[]):
     const rows: Row[] = Array.from({ length: count }, (_, r) => ({
       token: token = token * 7 % 31,
       position: lengths[r % 3]++,
-      first: 16 * (r % 3),
+      blocks: lane(16 * (r % 3)),
       adapters: r % 2 === 0 ? adapters : undefined,
     }));
     const outputs: Output[] = rows.flatMap((_, row) =>
@@ -111,14 +112,22 @@ test("Runner.step sends the slots of the banks that its rows use, and no others"
   const placed = banks.map((bank) => {
     return { bank, slot: bank.load(new Map([[model.linears[0].path, module]]))! };
   });
-  const runner = new Runner(device, model, { banks, maxRows: 100, maxOutputs: 70, cacheRows: 100 });
+  const runner = new Runner(device, model, {
+    banks,
+    maxRows: 100,
+    maxOutputs: 70,
+    cacheRows: 100,
+    blockSize: 1,
+  });
   const step = async (...chosen: number[]): Promise<number> => {
     sent.length = 0;
     const adapters = chosen.map((i) => placed[i]);
-    await runner.step([{ token: 1, position: 0, first: 0, adapters }], []);
+    await runner.step([{ token: 1, position: 0, blocks: lane(0), adapters }], []);
     assert.equal(sent.length, 1);
     return sent[0];
   };
+  // The blocks of the row's sequence are sent once.
+  await runner.step([{ token: 1, position: 0, blocks: lane(0) }], []);
   const none = await step();
   // 100 rows and 70 outputs, each from a multiple of 64 words on.
   assert.equal(await step(3), none + 256);
@@ -130,7 +139,7 @@ test("Runner.step of a size it had makes nothing on a GPU: one write, one submit
   const device = await testGpu();
   const { runner } = await openRunner(device);
   const step = (token: number) =>
-    runner.step([{ token, position: 0, first: 0 }], [{
+    runner.step([{ token, position: 0, blocks: lane(0) }], [{
       row: 0,
       temperature: 0,
       topP: 1,

@@ -360,6 +360,7 @@ test("GET /metrics has vLLM's names, the router's four and the adapters', in Pro
   const engine = fakeEngine({ reply: () => [65, 66] });
   const stats = {
     ...{ running: 3, waiting: 7, maxSequences: 16, cacheUsage: 0.25 },
+    cache: { blocks: 8, usedBlocks: 2, blockSize: 16, prefixQueries: 90, prefixHits: 64, preemptions: 5 },
     runningAdapters: ["kjv", 'odd"\n\\'],
     waitingAdapters: [],
   };
@@ -389,6 +390,9 @@ test("GET /metrics has vLLM's names, the router's four and the adapters', in Pro
   assert.equal(of('vllm:num_requests_running{model_name="m"}'), 3);
   assert.equal(of('vllm:num_requests_waiting{model_name="m"}'), 7);
   assert.equal(of('vllm:kv_cache_usage_perc{model_name="m"}'), 0.25);
+  assert.equal(of('vllm:prefix_cache_queries_total{model_name="m"}'), 90);
+  assert.equal(of('vllm:prefix_cache_hits_total{model_name="m"}'), 64);
+  assert.equal(of('vllm:num_preemptions_total{model_name="m"}'), 5);
   const info = [...metrics].find(([name]) => name.startsWith("vllm:lora_requests_info"))!;
   assert.equal(
     info[0],

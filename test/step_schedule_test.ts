@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { Paging } from "../src/engine/paging.ts";
 import { endsOf } from "../src/engine/request.ts";
 import { type Room, schedule, type Sequence } from "../src/engine/schedule.ts";
 
@@ -34,7 +35,8 @@ function sequenceOf({ prompt, made, cached, scored, minTokens }: Spec, lane: num
     tokens: Array.from({ length: prompt + made }, (_, i) => i),
     // New tokens are computed one by one.
     cached: made > 0 ? prompt + made - 1 : Math.min(cached, prompt - 1),
-    lane,
+    blocks: [lane],
+    kept: 0,
     promptLogprobs: [],
     events: [],
     finished: false,
@@ -50,11 +52,14 @@ const spec: fc.Arbitrary<Spec> = fc.record({
   minTokens: fc.nat(3),
 });
 
+/** Each sequence has a block that holds it all. */
+const paging = new Paging({ blocks: 256, blockSize: 4096, prefixCaching: true, fixedLength: Infinity });
+
 /** Room for every sequence, as engines have it. */
 const roomFor = (sequences: number, { rows, outputs }: { rows: number; outputs: number }): Room => ({
   maxRows: Math.max(rows, sequences + Math.ceil(rows / 4)),
   maxOutputs: Math.max(sequences, outputs),
-  maxModelLen: 4096,
+  maxBlocks: sequences,
   promptRows: Math.ceil(rows / 4),
   usualRows: rows,
 });
@@ -66,13 +71,13 @@ test("schedule keeps to a step's rows and outputs, and gives each sequence its o
     fc.integer({ min: 1, max: 20 }),
     (specs, rows, outputs) => {
       const room = roomFor(specs.length, { rows, outputs });
-      const step = schedule(specs.map(sequenceOf), room);
+      const step = schedule(specs.map(sequenceOf), { room, paging });
       assert.ok(step.rows.length <= room.maxRows, `${step.rows.length} rows`);
       assert.ok(step.outputs.length <= room.maxOutputs, `${step.outputs.length} outputs`);
       assert.ok(step.rows.length > 0);
       let row = 0, output = 0;
       for (const share of step.shares) {
-        const { sequence: { tokens, lane, request, ends, cached }, begin, count, firstOutput, samples } =
+        const { sequence: { tokens, blocks, request, ends, cached }, begin, count, firstOutput, samples } =
           share;
         const scores = request.promptLogprobs && begin < request.promptTokenIds.length;
         assert.equal(begin, cached);
@@ -83,7 +88,7 @@ test("schedule keeps to a step's rows and outputs, and gives each sequence its o
           assert.deepEqual(step.rows[row], {
             token: tokens[begin + i],
             position: begin + i,
-            first: 4096 * lane,
+            blocks,
             length: Math.max(request.promptTokenIds.length, begin + i + 1),
             adapters: undefined,
             own: undefined,
@@ -108,7 +113,7 @@ test("schedule gives every sequence that only needs its next token that one, and
     (specs, rows) => {
       const sequences = specs.map(sequenceOf);
       const room = roomFor(specs.length, { rows, outputs: rows });
-      const { shares } = schedule(sequences, room);
+      const { shares } = schedule(sequences, { room, paging });
       const gets = (sequence: Sequence): number =>
         shares.find((share) => share.sequence === sequence)?.count ?? 0;
       const missing = (sequence: Sequence): number => sequence.tokens.length - sequence.cached;
@@ -128,7 +133,10 @@ test("schedule of 256 sequences lets a prompt go on while all others take a row 
     (_, lane) => sequenceOf({ prompt: 5, made: 2, cached: 0, scored: false, minTokens: 0 }, lane),
   );
   running.push(sequenceOf({ prompt: 500, made: 0, cached: 0, scored: false, minTokens: 0 }, 255));
-  const { rows, shares } = schedule(running, roomFor(256, { rows: 256, outputs: 256 }));
+  const { rows, shares } = schedule(running, {
+    room: roomFor(256, { rows: 256, outputs: 256 }),
+    paging,
+  });
   assert.equal(shares.length, 256);
   assert.equal(shares[255].count, 64);
   assert.equal(rows.length, 319);

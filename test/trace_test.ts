@@ -9,6 +9,7 @@ import { webgpuDevice } from "../src/device/webgpu.ts";
 import { Runner } from "../src/engine/runner.ts";
 import { openGpu } from "../src/runtime/gpu.ts";
 import { testDevices } from "./devices.ts";
+import { lane } from "./lanes.ts";
 
 const layer = [
   "rms_norm",
@@ -39,14 +40,23 @@ async function tiny(device: Device) {
 
 async function traces(device: Device, clock: "gpu" | "host" | "any"): Promise<void> {
   const { model } = await tiny(device);
-  const runner = new Runner(device, model, { banks: [], maxRows: 4, maxOutputs: 4, cacheRows: 8 });
+  const runner = new Runner(device, model, {
+    banks: [],
+    maxRows: 4,
+    maxOutputs: 4,
+    cacheRows: 8,
+    blockSize: 1,
+  });
   await assert.rejects(runner.trace(), { name: "RangeError", message: "Cannot trace a step: none was run" });
   const choice = { temperature: 0, topP: 1, topK: 0, uniform: 0 };
-  await runner.step([{ token: 3, position: 0, first: 0 }, { token: 5, position: 1, first: 0 }], [{
-    row: 1,
-    ...choice,
-  }]);
-  await runner.step([{ token: 7, position: 2, first: 0 }], [{ row: 0, ...choice }]);
+  await runner.step(
+    [{ token: 3, position: 0, blocks: lane(0) }, { token: 5, position: 1, blocks: lane(0) }],
+    [{
+      row: 1,
+      ...choice,
+    }],
+  );
+  await runner.step([{ token: 7, position: 2, blocks: lane(0) }], [{ row: 0, ...choice }]);
   const before = await runner.logits(0);
   const trace = await runner.trace();
   assert.deepEqual(await runner.logits(0), before, "the step is the same once more");

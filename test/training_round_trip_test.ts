@@ -25,6 +25,7 @@ import {
   trainingFixture,
   withTinyModel,
 } from "./train_process.ts";
+import { lane } from "./lanes.ts";
 
 /** What PEFT computed, see fixtures/make_training_round_trip.py. */
 const golden = JSON.parse(readFileSync(roundTripFixture("golden.json"), "utf8")) as {
@@ -75,12 +76,12 @@ async function promptLogits(
   { model, registry }: OpenModel,
   lease?: Lease,
 ): Promise<number[]> {
-  const sizes = { maxRows: 16, maxOutputs: 16, cacheRows: 32 };
+  const sizes = { maxRows: 16, maxOutputs: 16, cacheRows: 32, blockSize: 1 };
   const runner = new Runner(device, model, { banks: registry.banks, ...sizes });
   const rows = golden.prompt.map((token, position) => ({
     token,
     position,
-    first: 0,
+    blocks: lane(0),
     adapters: lease?.placed,
   }));
   await runner.step(rows, rows.map((_, row) => ({ row, temperature: 0, topP: 1, topK: 0, uniform: 0 })));

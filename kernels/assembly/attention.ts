@@ -107,46 +107,137 @@ export function weigh(
 }
 
 /**
- * See the kernel's documentation. q and y have strides from row to row; scratch holds a score for each key of a row,
- * and three more.
+ * Writes the runs of neighbouring cache rows that keys `[start, end)` of a sequence have: (first row, rows), u32 each.
+ * Returns their number.
+ */
+function runsOf(blocks: usize, blockSize: u32, start: u32, end: u32, runs: usize): usize {
+  let count: usize = 0, next: u32 = 0;
+  for (let key = start; key < end;) {
+    const offset = key % blockSize, size = min(blockSize - offset, end - key);
+    const place = load<u32>(blocks + (<usize> (key / blockSize) << 2)) * blockSize + offset;
+    if (count > 0 && place == next) {
+      const last = runs + ((count - 1) << 3);
+      store<u32>(last, load<u32>(last, 4) + size, 4);
+    } else {
+      const at = runs + (count << 3);
+      store<u32>(at, place);
+      store<u32>(at, size, 4);
+      count++;
+    }
+    next = place + size;
+    key += size;
+  }
+  return count;
+}
+
+/** As `weigh`, of values in runs of cache rows; `values` is where the head of the first row begins. */
+function weighRuns(
+  weights: usize,
+  values: usize,
+  stride: usize,
+  runs: usize,
+  runCount: usize,
+  headDim: usize,
+  factor: f32,
+  y: usize,
+): void {
+  const scale = f32x4.splat(factor), all = headDim << 2, runsEnd = runs + (runCount << 3);
+  let i: usize = 0;
+  for (; i + 64 <= all; i += 64) {
+    let a = f32x4.splat(0), b = a, c = a, d = a;
+    let weight = weights;
+    for (let run = runs; run < runsEnd; run += 8) {
+      let value = values + <usize> load<u32>(run) * stride + i;
+      for (
+        const end = weight + (<usize> load<u32>(run, 4) << 2);
+        weight < end;
+        weight += 4, value += stride
+      ) {
+        const w = v128.load32_splat(weight);
+        a = multiplyAdd(a, w, v128.load(value));
+        b = multiplyAdd(b, w, v128.load(value, 16));
+        c = multiplyAdd(c, w, v128.load(value, 32));
+        d = multiplyAdd(d, w, v128.load(value, 48));
+      }
+    }
+    v128.store(y + i, f32x4.mul(a, scale));
+    v128.store(y + i, f32x4.mul(b, scale), 16);
+    v128.store(y + i, f32x4.mul(c, scale), 32);
+    v128.store(y + i, f32x4.mul(d, scale), 48);
+  }
+  for (; i < all; i += 16) {
+    const rest = min(<usize> 4, (all - i) >> 2);
+    let a = f32x4.splat(0);
+    let weight = weights;
+    for (let run = runs; run < runsEnd; run += 8) {
+      let value = values + <usize> load<u32>(run) * stride + i;
+      for (
+        const end = weight + (<usize> load<u32>(run, 4) << 2);
+        weight < end;
+        weight += 4, value += stride
+      ) {
+        const v = rest == 4 ? v128.load(value) : loadTail(value, rest);
+        a = multiplyAdd(a, v128.load32_splat(weight), v);
+      }
+    }
+    a = f32x4.mul(a, scale);
+    if (rest == 4) v128.store(y + i, a);
+    else storeTail(y + i, a, rest);
+  }
+}
+
+/**
+ * See the kernel's documentation. q and y have strides from row to row. `scores` holds a score for each key of a row, and
+ * three more; `runs` holds two words for each block of a row, and two more.
  */
 export function attention(
   q: usize,
   qStride: usize,
   keys: usize,
   values: usize,
+  blockTable: usize,
   first: usize,
   lastKeys: usize,
   y: usize,
   yStride: usize,
-  scratch: usize,
+  scores: usize,
+  runs: usize,
   rows: usize,
   heads: usize,
   kvHeads: usize,
   headDim: usize,
   cacheRows: u32,
+  blockSize: u32,
+  tableSize: u32,
   window: u32,
   scale: f32,
   softcap: f32,
 ): void {
   const stride = (kvHeads * headDim) << 2, group = heads / kvHeads;
   for (let r: usize = 0; r < rows; r++) {
-    const begin = <u64> load<u32>(first + (r << 2));
+    const begin = load<u32>(first + (r << 2)), entries = tableSize - min(begin, tableSize);
     const length = <u64> load<u32>(lastKeys + (r << 2)) + 1;
-    const behind = begin + length, skipped = window > 0 && length > window ? length - window : 0;
-    const start = <usize> min(begin + skipped, <u64> cacheRows), end = <usize> min(behind, <u64> cacheRows);
-    const count = end - start;
+    const skipped = window > 0 && length > window ? length - window : 0;
+    const end = <u32> min(min(length, <u64> cacheRows), <u64> entries * blockSize);
+    const start = <u32> min(skipped, <u64> end), count = <usize> (end - start);
+    const runCount = runsOf(blockTable + (<usize> begin << 2), blockSize, start, end, runs);
     for (let h: usize = 0; h < heads; h++) {
       const from = q + ((r * qStride + h * headDim) << 2), to = y + ((r * yStride + h * headDim) << 2);
-      const at = start * stride + (h / group) * (headDim << 2);
+      const head = (h / group) * (headDim << 2);
       if (count == 0) {
         memory.fill(to, 0, headDim << 2);
         continue;
       }
-      score(from, keys + at, stride, count, headDim, scale, scratch);
-      if (softcap > 0) cap(scratch, count, softcap);
-      const total = softmax(scratch, count);
-      weigh(scratch, values + at, stride, count, headDim, <f32> 1 / total, to);
+      let done: usize = 0;
+      for (let run: usize = 0; run < runCount; run++) {
+        const at = runs + (run << 3), size = <usize> load<u32>(at, 4);
+        const place = keys + <usize> load<u32>(at) * stride + head;
+        score(from, place, stride, size, headDim, scale, scores + (done << 2));
+        done += size;
+      }
+      if (softcap > 0) cap(scores, count, softcap);
+      const total = softmax(scores, count);
+      weighRuns(scores, values + head, stride, runs, runCount, headDim, <f32> 1 / total, to);
     }
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Attention on one core: scores of all heads of two keys at a time, values four at a time, caches read as they lie.
+ * Attention on one core: scores of all heads of two keys at a time, values four at a time.
  *
  * @module
  */
@@ -7,23 +7,43 @@ import type { Arrays, TypedArray } from "../kernel.ts";
 import { softcapped } from "../softcap.ts";
 import type { uniforms } from "./wgsl.ts";
 
-type Buffers = "q" | "keys" | "values" | "first" | "lastKey" | "y";
+type Buffers = "q" | "keys" | "values" | "blockTable" | "first" | "lastKey" | "y";
 type Sizes = Readonly<Record<keyof typeof uniforms, number>>;
 
-/** The keys a row attends to: cache rows `[start, end)`, never past the cache. */
+/** The keys a row attends to: positions `[start, end)`, no more than the cache or the table has. */
 export function span(
   first: number,
   lastKey: number,
-  { cacheRows, window }: Pick<Sizes, "cacheRows" | "window">,
+  { cacheRows, blockSize, tableSize, window }: Pick<
+    Sizes,
+    "cacheRows" | "blockSize" | "tableSize" | "window"
+  >,
 ): [start: number, end: number] {
   const skipped = window > 0 ? Math.max(0, lastKey + 1 - window) : 0;
-  return [Math.min(first + skipped, cacheRows), Math.min(first + lastKey + 1, cacheRows)];
+  const end = Math.min(lastKey + 1, cacheRows, Math.max(0, tableSize - first) * blockSize);
+  return [Math.min(skipped, end), end];
 }
 
-/** A row's keys on the CPU: where they begin, and how many. All heads of a key are met together, as they lie. */
+/** The cache rows of a row's keys. */
+export function placesOf(
+  { blockTable, first, span: [start, end] }: {
+    readonly blockTable: TypedArray;
+    readonly first: number;
+    readonly span: readonly [start: number, end: number];
+  },
+  { blockSize }: Pick<Sizes, "blockSize">,
+): Uint32Array {
+  const places = new Uint32Array(end - start);
+  for (let j = start; j < end; j++) {
+    places[j - start] = blockTable[first + Math.floor(j / blockSize)] * blockSize + j % blockSize;
+  }
+  return places;
+}
+
+/** A row's keys on the CPU: their cache rows, and how many. All heads of a key are met together, as they lie. */
 interface Row {
   readonly query: number;
-  readonly begin: number;
+  readonly places: Uint32Array;
   readonly count: number;
   /** Scores, then weights: (heads, stride). */
   readonly scores: Float64Array;
@@ -33,13 +53,13 @@ interface Row {
 /** scores[h, j] = scale times head h of the query times key j, two keys and two elements a step. */
 function score({ q, keys }: Arrays<"q" | "keys">, row: Row, sizes: Sizes): void {
   const { heads, kvHeads, headDim, scale, softcap } = sizes;
-  const { begin, count, scores, stride } = row;
+  const { places, count, scores, stride } = row;
   const width = kvHeads * headDim, group = heads / kvHeads;
   for (let j = 0; j < count; j += 2) {
-    const key = begin + j * width, next = j + 1 < count ? width : 0;
+    const key = places[j] * width, next = places[Math.min(j + 1, count - 1)] * width;
     for (let h = 0; h < heads; h++) {
-      const query = row.query + h * headDim;
-      const k0 = key + Math.floor(h / group) * headDim, k1 = k0 + next;
+      const query = row.query + h * headDim, head = Math.floor(h / group) * headDim;
+      const k0 = key + head, k1 = next + head;
       let a = 0, b = 0, i = 0;
       for (; i + 2 <= headDim; i += 2) {
         const u = q[query + i], v = q[query + i + 1];
@@ -68,14 +88,15 @@ function softmax({ count, scores, stride }: Row, head: number): number {
 
 /** sums[h, :] = the values weighted, four at a time; past the last it takes the last again, with weight 0. */
 function weigh(sums: Float64Array, values: TypedArray, row: Row, { heads, kvHeads, headDim }: Sizes): void {
-  const { begin, count, scores, stride } = row;
+  const { places, count, scores, stride } = row;
   const width = kvHeads * headDim, group = heads / kvHeads, last = count - 1;
   sums.fill(0);
   for (let j = 0; j < count; j += 4) {
-    const next = Math.min(j + 1, last), third = Math.min(j + 2, last), fourth = Math.min(j + 3, last);
+    const first = places[j] * width, second = places[Math.min(j + 1, last)] * width;
+    const third = places[Math.min(j + 2, last)] * width, fourth = places[Math.min(j + 3, last)] * width;
     for (let h = 0; h < heads; h++) {
-      const at = begin + Math.floor(h / group) * headDim;
-      const v0 = at + j * width, v1 = at + next * width, v2 = at + third * width, v3 = at + fourth * width;
+      const at = Math.floor(h / group) * headDim;
+      const v0 = at + first, v1 = at + second, v2 = at + third, v3 = at + fourth;
       const s = h * stride + j, out = h * headDim;
       const a = scores[s], b = scores[s + 1], c = scores[s + 2], d = scores[s + 3];
       for (let i = 0; i < headDim; i++) {
@@ -87,19 +108,19 @@ function weigh(sums: Float64Array, values: TypedArray, row: Row, { heads, kvHead
 
 /** Attention on one core; see the kernel's documentation. */
 export function attentionCpu(arrays: Arrays<Buffers>, uniforms: Sizes): void {
-  const { rows, heads, kvHeads, headDim, qStride } = uniforms;
-  const { first, lastKey, y } = arrays;
+  const { rows, heads, headDim, qStride } = uniforms;
+  const { blockTable, first, lastKey, y } = arrays;
   const spans = Array.from({ length: rows }, (_, r) => span(first[r], lastKey[r], uniforms));
   const most = spans.reduce((most, [start, end]) => Math.max(most, end - start), 0);
   const stride = 4 * Math.ceil(most / 4);
   const scores = new Float64Array(heads * stride);
   const totals = new Float64Array(heads), sums = new Float64Array(heads * headDim);
-  spans.forEach(([start, end], r) => {
+  spans.forEach((span, r) => {
     const result = r * heads * headDim;
     const row: Row = {
       query: r * qStride,
-      begin: start * kvHeads * headDim,
-      count: end - start,
+      places: placesOf({ blockTable, first: first[r], span }, uniforms),
+      count: span[1] - span[0],
       scores,
       stride,
     };

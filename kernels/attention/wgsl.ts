@@ -14,6 +14,10 @@ export const uniforms = {
   headDim: "u32",
   qStride: "u32",
   cacheRows: "u32",
+  /** Cache rows of a block. */
+  blockSize: "u32",
+  /** Entries of blockTable. */
+  tableSize: "u32",
   /** Keys of a row, its own among them; 0: all before it. */
   window: "u32",
   scale: "f32",
@@ -61,9 +65,10 @@ ${uniformStruct(uniforms)}
 @group(0) @binding(1) var<storage, read> q: array<${wide ? "vec4f" : "f32"}>;
 @group(0) @binding(2) var<storage, read> keys: array<${wide ? "vec4f" : "f32"}>;
 @group(0) @binding(3) var<storage, read> values: array<${wide ? "vec4f" : "f32"}>;
-@group(0) @binding(4) var<storage, read> first: array<u32>;
-@group(0) @binding(5) var<storage, read> lastKey: array<u32>;
-@group(0) @binding(6) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<storage, read> blockTable: array<u32>;
+@group(0) @binding(5) var<storage, read> first: array<u32>;
+@group(0) @binding(6) var<storage, read> lastKey: array<u32>;
+@group(0) @binding(7) var<storage, read_write> y: array<f32>;
 ${["q", "keys", "values"].map((name) => quadLoad(name, wide)).join("\n")}
 ${capped ? softcapText("f32") : ""}
 
@@ -72,6 +77,8 @@ const slices = ${slices}u;
 const lowest = -1e38;
 var<workgroup> query: array<vec4f, quads>;
 var<workgroup> weights: array<f32, 256>;
+// Where the keys of a tile begin, in elements of the caches.
+var<workgroup> places: array<u32, 256>;
 var<workgroup> parts: array<f32, 16>;
 var<workgroup> sums: array<vec4f, 256>;
 var<workgroup> weight_sums: array<f32, slices>;
@@ -99,12 +106,12 @@ fn main(${workgroupBuiltins}) {
   let kv_head = (id % uniforms.heads) / (uniforms.heads / uniforms.kvHeads);
   let kv_width = uniforms.kvHeads * uniforms.headDim;
   let kv_begin = kv_head * uniforms.headDim;
-  let sequence = min(first[row], uniforms.cacheRows);
-  let count = min(lastKey[row], uniforms.cacheRows - 1) + 1;
-  let end = sequence + min(count, uniforms.cacheRows - sequence);
+  let blocks = first[row];
+  let entries = uniforms.tableSize - min(blocks, uniforms.tableSize);
+  let end = min(min(lastKey[row], uniforms.cacheRows - 1) + 1, entries * uniforms.blockSize);
   let outside = uniforms.window > 0 && lastKey[row] >= uniforms.window;
   let skipped = select(0u, lastKey[row] - uniforms.window + 1, outside);
-  let start = sequence + min(skipped, end - sequence);
+  let start = min(skipped, end);
 
   let slice = local / quads;
   let quad = local % quads;
@@ -121,7 +128,10 @@ fn main(${workgroupBuiltins}) {
     let size = min(256u, end - tile);
     var score = lowest;
     if (local < size) {
-      let begin = (tile + local) * kv_width + kv_begin;
+      let key = tile + local;
+      let block = blockTable[blocks + key / uniforms.blockSize];
+      let begin = (block * uniforms.blockSize + key % uniforms.blockSize) * kv_width + kv_begin;
+      places[local] = begin;
       var products = vec4f();
 ${whole > 0 ? keysText(whole) : ""}
       for (var i = ${whole}u; i < quads; i++) { products += query[i] * keys_quad(begin, i); }
@@ -138,7 +148,7 @@ ${capped ? "      score = softcapped(score, uniforms.softcap);" : ""}
     if (slice < slices) {
       for (var j = slice; j < size; j += ${valueReads} * slices) {
 ${each(valueReads, (i) => `let at${i} = min(j + ${i} * slices, size - 1);`)}
-${each(valueReads, (i) => `let value${i} = values_quad((tile + at${i}) * kv_width + kv_begin, quad);`)}
+${each(valueReads, (i) => `let value${i} = values_quad(places[at${i}], quad);`)}
 ${each(valueReads, (i) => `let weight${i} = select(0.0, weights[at${i}], j + ${i} * slices < size);`)}
 ${each(valueReads, (i) => `acc += weight${i} * value${i}; sum += weight${i};`)}
       }

@@ -10,6 +10,8 @@ interface CaseSizes {
   /** Elements of a row behind its queries. */
   readonly behind?: number;
   readonly cacheRows: number;
+  /** Rows of a block; 1 if missing. */
+  readonly blockSize?: number;
   /** Of each row; random within the cache if missing. */
   readonly lastKeys?: readonly number[];
   readonly window?: number;
@@ -17,17 +19,28 @@ interface CaseSizes {
 }
 
 function sized(
-  { behind = 0, lastKeys, window = 0, softcap = 0, ...sizes }: CaseSizes,
+  { behind = 0, lastKeys, blockSize = 1, window = 0, softcap = 0, ...sizes }: CaseSizes,
 ): CaseOf<typeof attention> {
   const { rows, heads, kvHeads, headDim, cacheRows } = sizes;
   const qStride = heads * headDim + behind;
+  // A block that is not full is left out.
+  const tableSize = Math.floor(cacheRows / blockSize);
   return {
     name: [
       `${rows} rows, ${heads}/${kvHeads} heads of ${headDim}, cache of ${cacheRows}`,
+      ...blockSize > 1 ? [`blocks of ${blockSize}`] : [],
       ...window > 0 ? [`window ${window}`] : [],
       ...softcap > 0 ? [`cap ${softcap}`] : [],
     ].join(", "),
-    uniforms: { ...sizes, qStride, window, softcap, scale: Math.fround(1 / Math.sqrt(headDim)) },
+    uniforms: {
+      ...sizes,
+      qStride,
+      blockSize,
+      tableSize,
+      window,
+      softcap,
+      scale: Math.fround(1 / Math.sqrt(headDim)),
+    },
     make(random) {
       const at = Uint32Array.from(
         { length: rows },
@@ -37,12 +50,23 @@ function sized(
         q: normals(rows * qStride, random, 2),
         keys: normals(cacheRows * kvHeads * headDim, random, 2),
         values: normals(cacheRows * kvHeads * headDim, random),
-        first: at.map((last) => Math.floor(random() * Math.max(1, cacheRows - last))),
+        blockTable: shuffled(tableSize, random),
+        first: at.map((last) => Math.floor(random() * Math.max(1, tableSize - Math.floor(last / blockSize)))),
         lastKey: at,
         y: nans(rows * heads * headDim),
       };
     },
   };
+}
+
+/** The numbers below `count`, in any order. */
+function shuffled(count: number, random: () => number): Uint32Array {
+  const numbers = Uint32Array.from({ length: count }, (_, i) => i);
+  for (let i = count - 1; i > 0; i--) {
+    const other = Math.floor(random() * (i + 1));
+    [numbers[i], numbers[other]] = [numbers[other], numbers[i]];
+  }
+  return numbers;
 }
 
 function bench(sizes: CaseSizes): BenchOf<typeof attention> {
@@ -64,6 +88,15 @@ export const attentionCases: KernelCases = casesFor(attention, {
     sized({ rows: 4, heads: 4, kvHeads: 2, headDim: 8, behind: 32, cacheRows: 31 }),
     sized({ rows: 3, heads: 2, kvHeads: 2, headDim: 4, behind: 3, cacheRows: 9 }),
     sized({ rows: 2, heads: 8, kvHeads: 4, headDim: 32, cacheRows: 257, lastKeys: [255, 256] }),
+    sized({
+      rows: 3,
+      heads: 4,
+      kvHeads: 1,
+      headDim: 64,
+      cacheRows: 80,
+      blockSize: 16,
+      lastKeys: [15, 16, 79],
+    }),
     sized({ rows: 5, heads: 3, kvHeads: 3, headDim: 64, cacheRows: 600, lastKeys: [0, 254, 255, 511, 599] }),
     sized({ rows: 1, heads: 2, kvHeads: 1, headDim: 256, cacheRows: 300, lastKeys: [290] }),
     sized({ rows: 1, heads: 2, kvHeads: 2, headDim: 255, cacheRows: 9 }),
@@ -74,11 +107,12 @@ export const attentionCases: KernelCases = casesFor(attention, {
       heads: 4,
       kvHeads: 2,
       headDim: 16,
-      cacheRows: 300,
+      cacheRows: 304,
+      blockSize: 16,
       lastKeys: [0, 6, 7, 8, 299],
       window: 8,
     }),
-    sized({ rows: 3, heads: 2, kvHeads: 1, headDim: 9, cacheRows: 31, softcap: 0.5 }),
+    sized({ rows: 3, heads: 2, kvHeads: 1, headDim: 9, cacheRows: 31, blockSize: 4, softcap: 0.5 }),
     sized({
       ...{ rows: 4, heads: 2, kvHeads: 1, headDim: 16, cacheRows: 290, window: 260, softcap: 4 },
       lastKeys: [1, 259, 280, 4294967295],
@@ -91,6 +125,7 @@ export const attentionCases: KernelCases = casesFor(attention, {
       kvHeads: 8,
       headDim: 128,
       cacheRows: 16384,
+      blockSize: 16,
       lastKeys: Array(16).fill(1023),
     }),
     bench({
@@ -99,6 +134,7 @@ export const attentionCases: KernelCases = casesFor(attention, {
       kvHeads: 8,
       headDim: 128,
       cacheRows: 256,
+      blockSize: 16,
       lastKeys: Array.from({ length: 256 }, (_, i) => i),
     }),
   ],

@@ -86,7 +86,8 @@ export class FoundCombination implements Found {
       release();
       throw error;
     }
-    return { id: this.id, placed: groups.flatMap((group) => leases.get(group)!.placed), release };
+    const placed = groups.flatMap((group) => leases.get(group)!.placed);
+    return { id: this.id, placed, digest: groups.map(({ digest }) => digest).join(" and "), release };
   }
 
   whyFull(): string {

@@ -20,15 +20,14 @@ export interface Holding {
   readonly placed: readonly Placed[];
   /** Its slot in the bank of own parameters; absent where it has none of its own. */
   readonly own?: number;
+  /** What it is made of: SHA-256 of its files, hex; of a sum those of all, with their scales. */
+  readonly digest: string;
   /** Gives it back; more than once is once. */
   release(): void;
 }
 
 /** An adapter held on the device. */
-export interface Lease extends Holding, Placed {
-  /** SHA-256 of its files, hex. */
-  readonly digest: string;
-}
+export interface Lease extends Holding, Placed {}
 
 /** What a resident is made of, and known by. */
 export type Placeable = Pick<LoadedAdapter, "method" | "modules" | "own" | "digest"> & {

@@ -102,6 +102,8 @@ export async function openNamedModel(
     maxModelLen?: number;
     maxStepTokens?: number;
     maxSequences?: number;
+    cacheBytes?: number;
+    prefixCaching?: boolean;
     maxWaiting?: number;
     /** Adapters of one method on the device. */
     maxAdapters?: number;

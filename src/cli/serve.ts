@@ -82,6 +82,8 @@ async function open({ values: settings }: Configuration, modelName: string) {
     maxStepTokens: settings["max-step-tokens"],
     quantize: settings.quantize,
     maxSequences: settings["max-sequences"],
+    cacheBytes: settings["kv-cache-memory-bytes"],
+    prefixCaching: settings["prefix-caching"],
     maxWaiting: settings["max-waiting"],
     maxAdapters: settings["max-adapters"],
     // A GPU that was asked for is an error when it goes; one that was chosen is replaced by the CPU.

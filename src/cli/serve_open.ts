@@ -29,6 +29,8 @@ export interface Opening {
   readonly maxModelLen?: number;
   readonly maxStepTokens?: number;
   readonly maxSequences?: number;
+  readonly cacheBytes?: number;
+  readonly prefixCaching?: boolean;
   readonly maxWaiting?: number;
   readonly maxAdapters?: number;
   readonly quantize?: QuantizeTo;

@@ -71,7 +71,13 @@ export const serveSettings = {
   "max-step-tokens": count({
     description: "Tokens of a step at most, of prompts for the most part; default 256",
   }),
-  "max-sequences": count({ description: "Sequences that run at once at most" }),
+  "max-sequences": count({ description: "Sequences that run at once at most; default 256" }),
+  "kv-cache-memory-bytes": count({
+    description: "Bytes of the key-value cache; default 1 GiB on a GPU, 256 MiB on a CPU",
+  }),
+  "prefix-caching": toggle({
+    description: "Reuse cached keys and values of beginnings that requests have in common; on by default",
+  }),
   "max-waiting": count({ description: "Sequences that wait at most; default 1024" }),
   "max-adapters": count({ description: "Adapters of one method on the device at most; default 256" }),
   ...limitSettings,

@@ -13,27 +13,35 @@ import type { Model } from "../models/model.ts";
 import { breathe } from "../breathe.ts";
 import type { Engine, EngineStats, GenerateEvent, GenerateRequest } from "./generate.ts";
 import { Landing } from "./landing.ts";
-import { sizesOf } from "./lanes.ts";
+import { type CacheCounts, Paging } from "./paging.ts";
 import { randomSeed, uniforms } from "./random.ts";
 import type { MergingMode } from "./merging.ts";
 import { Runner } from "./runner.ts";
 import { type Capacity, checkRequest, endsOf, maxStopTokenIds } from "./request.ts";
 import { type Room, schedule, type Sequence, type Share } from "./schedule.ts";
+import { fixedLengthOf, sizesOf } from "./sizes.ts";
 import { Waiting } from "./waiting.ts";
 
 /** How an engine is set up. */
 export interface EngineOptions {
   readonly eosTokenIds: readonly number[];
   /**
-   * Sequences that run at once; each has a cache of the model's whole length. By default as many as `cacheBytes` holds
-   * caches of, but at least 16, and at most 256.
+   * Sequences that run at once at most, as far as the cache has blocks for their tokens. Default 256; fewer where their
+   * logits would take more than 256 MiB on a GPU or 64 MiB on a CPU, but at least 16.
    */
   readonly maxSequences?: number;
   /**
-   * Bytes of caches that the default of `maxSequences` goes by: 1 GiB on a GPU, whose memory cannot be asked for, 256 MiB on
-   * a CPU. A cache has 2 * layers * kvHeads * headDim * 4 * maxModelLen bytes.
+   * Bytes of the key-value cache: 1 GiB by default on a GPU, whose memory cannot be asked for, 256 MiB on a CPU. A token
+   * takes 2 * layers * kvHeads * headDim * 4 bytes. The cache holds one sequence of `maxModelLen` tokens at least, and no more
+   * than `maxSequences` of them.
    */
   readonly cacheBytes?: number;
+  /** Positions of a block, in which the cache is shared out; default 16. */
+  readonly blockSize?: number;
+  /**
+   * Whether sequences that begin alike share blocks: of one adapter, or none, and one `cacheSalt`. Default true.
+   */
+  readonly prefixCaching?: boolean;
   /**
    * Tokens of one step at most: new ones, and chunks of prompts. Default 256. Where many sequences run, prompts have at
    * least a quarter of it, and the step is so much larger.
@@ -70,9 +78,9 @@ export class BatchEngine implements Engine {
   readonly #waiting: Waiting;
   readonly #running: Sequence[] = [];
   readonly #landing: Landing;
-  readonly #freeLanes: number[];
-  readonly #room: Room;
+  readonly #paging: Paging;
   readonly #maxSequences: number;
+  readonly #room: Room;
   readonly #capacity: Capacity;
   /** While sequences run. */
   #looping: Promise<void> | undefined;
@@ -82,14 +90,17 @@ export class BatchEngine implements Engine {
     model: Model,
     deps: { readonly registry: AdapterRegistry; readonly options: EngineOptions },
   ) {
-    const { registry, options: { eosTokenIds, maxWaiting = 1024, merging } } = deps;
-    const { maxSequences, cacheRows, ...room } = sizesOf(device, model, deps.options);
+    const { registry, options: { eosTokenIds, maxWaiting = 1024, merging, prefixCaching = true } } = deps;
+    const { maxSequences, blocks, blockSize, ...room } = sizesOf(device, model, deps.options);
     this.maxModelLen = model.maxModelLen;
     this.vocabSize = model.config.vocabSize;
     this.#maxSequences = maxSequences;
     this.#capacity = { maxModelLen: this.maxModelLen, vocabSize: this.vocabSize, eosTokenIds };
     this.#room = { ...room, rerunBeyond: model.config.rerunBeyond };
-    this.#freeLanes = Array.from({ length: maxSequences }, (_, i) => maxSequences - 1 - i);
+    this.#paging = new Paging({
+      ...{ blocks, blockSize, prefixCaching },
+      fixedLength: fixedLengthOf(model),
+    });
     this.#waiting = new Waiting({
       registry,
       most: maxWaiting,
@@ -100,7 +111,7 @@ export class BatchEngine implements Engine {
       ...room,
       banks: registry.banks,
       own: registry.own,
-      cacheRows,
+      ...{ blockSize, cacheRows: blocks * blockSize },
       maxForbidden: maxSequences * (maxStopTokenIds + new Set(eosTokenIds).size),
       merging,
     });
@@ -119,15 +130,21 @@ export class BatchEngine implements Engine {
 
   stats(): EngineStats {
     const running = this.#running.filter(({ finished }) => !finished);
-    const cached = running.reduce((sum, { cached }) => sum + cached, 0);
+    const { blocks, usedBlocks } = this.cache;
     return {
       running: running.length,
       waiting: this.#waiting.length,
       maxSequences: this.#maxSequences,
-      cacheUsage: cached / (this.#maxSequences * this.maxModelLen),
+      cacheUsage: usedBlocks / blocks,
+      cache: this.cache,
       runningAdapters: adaptersOf(running),
       waitingAdapters: adaptersOf(this.#waiting.sequences),
     };
+  }
+
+  /** The key-value cache: its blocks, and how often it spared prompts' work. */
+  get cache(): CacheCounts {
+    return this.#paging.counts;
   }
 
   /**
@@ -168,7 +185,8 @@ export class BatchEngine implements Engine {
       mostNew: Math.min(request.maxTokens, this.maxModelLen - request.promptTokenIds.length),
       tokens: [...request.promptTokenIds],
       cached: 0,
-      lane: -1,
+      blocks: [],
+      kept: 0,
       promptLogprobs: request.promptLogprobs ? [null] : [],
       events: [],
       finished: false,
@@ -185,7 +203,7 @@ export class BatchEngine implements Engine {
     }
   }
 
-  /** A running one leaves between steps. A step in flight still writes its lane, before any later step does. */
+  /** A running one leaves between steps. A step in flight still writes its blocks, before any later step does. */
   #finish(sequence: Sequence): void {
     if (sequence.finished) return;
     sequence.finished = true;
@@ -227,6 +245,8 @@ export class BatchEngine implements Engine {
       } catch (error) {
         flight = undefined;
         for (const sequence of this.#running) this.#fail(sequence, error);
+        this.#removeFinished();
+        this.#paging.forget();
       }
     }
   }
@@ -241,29 +261,34 @@ export class BatchEngine implements Engine {
 
   #removeFinished(): void {
     for (let i = this.#running.length - 1; i >= 0; i--) {
-      if (!this.#running[i].finished) continue;
-      this.#freeLanes.push(this.#running[i].lane);
+      const sequence = this.#running[i];
+      if (!sequence.finished) continue;
+      this.#paging.keep(sequence);
+      this.#paging.release(sequence);
       this.#running.splice(i, 1);
     }
   }
 
   #admit(): void {
     if (this.#waiting.length === 0) return;
-    const running = { sequences: this.#running, total: this.#maxSequences };
-    for (const sequence of this.#waiting.admit(this.#freeLanes.length, running)) {
-      sequence.lane = this.#freeLanes.pop()!;
+    const room = this.#paging.admission(this.#running);
+    const running = { sequences: this.#running, total: this.#maxSequences, room };
+    const lanes = this.#maxSequences - this.#running.length;
+    for (const sequence of this.#waiting.admit(lanes, running)) {
+      sequence.salt = this.#paging.saltOf(sequence);
       this.#running.push(sequence);
     }
   }
 
   /** Submits the next step; undefined when all sequences wait for tokens of the one before. */
   async #submit(): Promise<Flight | undefined> {
-    const { rows, outputs, shares } = schedule(this.#running, this.#room);
+    const { rows, outputs, shares } = schedule(this.#running, { room: this.#room, paging: this.#paging });
     if (rows.length === 0) return undefined;
     const { sampled } = await this.#runner.submit(rows, outputs);
     for (const share of shares) {
       share.sequence.cached += share.count;
       share.sequence.flying = share.samples ? share : undefined;
+      this.#paging.keep(share.sequence);
     }
     return { shares, sampled };
   }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { AdapterTerm } from "../adapters/registry.ts";
+import type { CacheCounts } from "./paging.ts";
 
 /** How the next token is chosen. `temperature` 0 is greedy; `topP` 1 and `topK` 0 keep every token. */
 export interface Sampling {
@@ -22,6 +23,12 @@ export interface GenerateRequest {
    * An adapter's id; or up to 8 adapters that are added up, each times its scale. Absent, or an empty list: the base model.
    */
   readonly adapter?: string | readonly AdapterTerm[];
+  /**
+   * Requests of one owner with the same salt, or without one, may share the cached keys and values of a beginning that they
+   * have in common. How soon the first token comes tells whether a beginning was cached: users who must not learn that of each other
+   * have salts of their own.
+   */
+  readonly cacheSalt?: string;
   /** New tokens at most; 0 only scores the prompt. */
   readonly maxTokens: number;
   readonly sampling: Sampling;
@@ -83,6 +90,8 @@ export interface EngineStats {
   readonly maxSequences: number;
   /** Used part of the cache of keys and values, 0 to 1. */
   readonly cacheUsage: number;
+  /** The blocks of that cache, and how often it spared prompts' work; absent where it is not paged. */
+  readonly cache?: CacheCounts;
   /** Ids of adapters, each once; those of a sum are named one by one. */
   readonly runningAdapters: readonly string[];
   readonly waitingAdapters: readonly string[];

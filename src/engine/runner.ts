@@ -96,6 +96,10 @@ export class Runner {
       readonly maxRows: number;
       readonly maxOutputs: number;
       readonly cacheRows: number;
+      /** Rows of a block of the caches. */
+      readonly blockSize: number;
+      /** Blocks of all sequences of a step at most; default: whatever sequences the rows are of. */
+      readonly maxBlocks?: number;
       /** Tokens that a step may forbid, of all outputs together; default 1024. */
       readonly maxForbidden?: number;
       /** Default `auto`. */
@@ -104,7 +108,9 @@ export class Runner {
   ) {
     this.#scratch = new ProjectionScratch(device);
     const rope = turnsOf(model);
+    const { maxRows, cacheRows, blockSize } = options;
     this.#inputs = new StepInputs(device, {
+      maxBlocks: maxRows * Math.ceil(cacheRows / blockSize),
       ...options,
       maxBanks: options.banks.length,
       turns: rope && new RopeTurns(rope),

@@ -4,8 +4,10 @@
  * @module
  */
 import type { Found, Holding } from "../adapters/registry.ts";
+import type { Chain } from "./block_pool.ts";
 import { maxTemperature } from "./forbidding.ts";
 import type { GenerateEvent, GenerateRequest, TokenLogprobs } from "./generate.ts";
+import type { Paging } from "./paging.ts";
 import type { Output, Row } from "./step_inputs.ts";
 
 /** A running or waiting sequence. */
@@ -32,8 +34,13 @@ export interface Sequence {
   rerun?: number;
   /** The share in a submitted step whose token is not known yet. */
   flying?: Share;
-  /** Cache lane; -1 while waiting. */
-  lane: number;
+  /** Its blocks of the cache, one for each `blockSize` positions; none while it waits for them. */
+  blocks: number[];
+  /** What it shares blocks by; undefined where it shares none. */
+  salt?: string;
+  /** The chain of its first block that is not kept for others, and how many before that are. */
+  chain?: Chain;
+  kept: number;
   readonly promptLogprobs: (TokenLogprobs | null)[];
   readonly events: GenerateEvent[];
   failure?: { readonly error: unknown };
@@ -61,7 +68,7 @@ export interface Schedule {
   readonly shares: readonly Share[];
 }
 
-/** What a step has room for; `maxModelLen` cache rows belong to each lane. */
+/** What a step has room for. */
 export interface Room {
   readonly maxRows: number;
   /** Rows that a step gives prompts at least, if it has the room, however many sequences take one row each. */
@@ -69,7 +76,8 @@ export interface Room {
   /** Rows after which prompts get no more than that. */
   readonly usualRows: number;
   readonly maxOutputs: number;
-  readonly maxModelLen: number;
+  /** Blocks of all its sequences together. */
+  readonly maxBlocks: number;
   /**
    * The length beyond which a sequence's first tokens have other numbers: one that grows past it is run anew as a whole, once.
    */
@@ -85,11 +93,12 @@ function leaves(sequence: Sequence, length: number, { rerunBeyond = Infinity }: 
 }
 
 /** Has sequences that grew past `rerunBeyond` run anew, once all their tokens are known. */
-function startAnew(running: readonly Sequence[], room: Room): void {
+function startAnew(running: readonly Sequence[], { room, paging }: { room: Room; paging: Paging }): void {
   for (const sequence of running) {
     if (sequence.flying || !leaves(sequence, sequence.tokens.length, room)) continue;
     sequence.rerun = sequence.tokens.length;
-    sequence.cached = 0;
+    sequence.salt = undefined;
+    paging.release(sequence);
   }
 }
 
@@ -106,10 +115,11 @@ function shareOf(
   sequence: Sequence,
   wanted: number,
   room: { rows: number; outputs: number; firstOutput: number },
+  grant: (rows: number) => number,
 ): Share | undefined {
   const { request, cached, rerun } = sequence;
   const scored = request.promptLogprobs && rerun === undefined && cached < request.promptTokenIds.length;
-  const count = Math.min(wanted, room.rows, scored ? room.outputs : Infinity);
+  const count = grant(Math.min(wanted, room.rows, scored ? room.outputs : Infinity));
   const samples = count === wanted;
   if (count === 0 || (samples && room.outputs === 0)) return undefined;
   const outputs = scored ? count : Number(samples);
@@ -132,9 +142,8 @@ function fill(
   { sequence, begin, count, outputs: wanted, samples }: Share,
   rows: Row[],
   outputs: Output[],
-  first: number,
 ): void {
-  const { lease, tokens, request, flying } = sequence;
+  const { lease, tokens, request, flying, blocks } = sequence;
   const prompt = request.promptTokenIds.length;
   for (let i = 0; i < count; i++) {
     const position = begin + i, row = rows.length;
@@ -148,7 +157,7 @@ function fill(
     }
     const place = {
       position,
-      first,
+      blocks,
       length: Math.max(together(sequence), position + 1),
       adapters: lease?.placed,
       own: lease?.own,
@@ -161,21 +170,34 @@ function fill(
   }
 }
 
-/** The next step of sequences that have a lane, in the order they came; without rows where none of them can go on. */
-export function schedule(running: readonly Sequence[], room: Room): Schedule {
-  startAnew(running, room);
+/** The next step of running sequences, in the order they came; without rows where none of them can go on. */
+export function schedule(
+  running: readonly Sequence[],
+  { room, paging }: { readonly room: Room; readonly paging: Paging },
+): Schedule {
+  startAnew(running, { room, paging });
+  paging.start(running);
   const rows: Row[] = [];
   const outputs: Output[] = [];
   const shares: Share[] = [];
+  const shared = new Set<Sequence>();
+  let blocks = 0;
   const give = (sequence: Sequence, maxRows: number): void => {
-    const share = shareOf(sequence, pending(sequence, room), {
+    const left = {
       rows: maxRows - rows.length,
       outputs: room.maxOutputs - outputs.length,
       firstOutput: outputs.length,
-    });
+    };
+    const grant = (rows: number): number => {
+      const granted = paging.grant(sequence, rows, { running, shared });
+      return blocks + sequence.blocks.length <= room.maxBlocks ? granted : 0;
+    };
+    const share = shareOf(sequence, pending(sequence, room), left, grant);
     if (!share) return;
-    fill(share, rows, outputs, sequence.lane * room.maxModelLen);
+    fill(share, rows, outputs);
     shares.push(share);
+    shared.add(sequence);
+    blocks += sequence.blocks.length;
   };
   // Sequences that only need their next token come first: they take one row each, and there is room for all.
   const [next, prompts] = [1, 2].map((least) =>

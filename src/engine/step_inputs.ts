@@ -14,8 +14,8 @@ import { asFloat32, slice, type Tensor } from "../tensor.ts";
 /** One row of a step: a token, or what an output of the step before sampled. */
 export type Row = ({ readonly token: number } | { readonly from: number }) & {
   readonly position: number;
-  /** First cache row of the row's sequence. */
-  readonly first: number;
+  /** The blocks of the caches that the row's sequence has, one for each `blockSize` positions. */
+  readonly blocks: BlockTable;
   /** Tokens of the forward that the row is part of: its prompt's, or position + 1, which is the default. */
   readonly length?: number;
   /** Its adapter, or those whose dW are added: at most one of a bank. */
@@ -23,6 +23,9 @@ export type Row = ({ readonly token: number } | { readonly from: number }) & {
   /** Its adapter's slot in the bank of own parameters, where it has any. */
   readonly own?: number;
 };
+
+/** Blocks of the caches in the order of a sequence's positions. Rows of one sequence share the array. */
+export type BlockTable = readonly number[];
 
 /** A row whose logits are wanted, and how to choose a token from them (see the `sample` kernel). */
 export interface Output {
@@ -45,11 +48,14 @@ export interface BankSlots {
 /** Bound buffers start at multiples of 256 bytes: 64 words. */
 const alignment = 64;
 
-/** A cache row that no cache has: nothing is written there, and nothing found. */
-const noCacheRow = 0xffffffff;
+/** A cache row that no cache has, and an entry that no table has: nothing is written there, and nothing found. */
+const nowhere = 0xffffffff;
 
 /** An output that no step has: the row has a token of its own. */
 const noOutput = 0xffffffff;
+
+/** Inputs of rows and outputs; those of banks, and the table of blocks, come behind them. */
+type FixedInput = Exclude<keyof StepTensors, "blockTable">;
 
 /** First words of a place for a bank's slots. */
 interface SlotsAt {
@@ -68,20 +74,28 @@ export class StepInputs {
   readonly #floats: Float32Array;
   readonly #all: Tensor;
   /** First words of the inputs. */
-  readonly #at: Readonly<Record<keyof StepTensors, number>>;
+  readonly #at: Readonly<Record<FixedInput, number>>;
   readonly #ownAt: SlotsAt | undefined;
   readonly #slotsAt: readonly SlotsAt[];
   readonly #turns: RopeTurns | undefined;
+  readonly #blockSize: number;
+  /** First word of the table of blocks, and its entries that the device has. */
+  readonly #tableAt: number;
+  #tableSent = 0;
 
   constructor(
     private readonly device: Device,
-    { maxBanks, own, maxRows, maxOutputs, turns }: {
+    { maxBanks, own, maxRows, maxOutputs, blockSize, maxBlocks, turns }: {
       /** Banks that the rows of a step may have adapters of. */
       readonly maxBanks: number;
       /** The bank of own parameters; without it rows have none. */
       readonly own?: OwnBank;
       readonly maxRows: number;
       readonly maxOutputs: number;
+      /** Cache rows of a block. */
+      readonly blockSize: number;
+      /** Blocks that all sequences of a step have together, at most. */
+      readonly maxBlocks: number;
       /** Where rotary turns depend on a sequence's length. */
       readonly turns?: RopeTurns;
     },
@@ -103,10 +117,12 @@ export class StepInputs {
       turns: reserve(turns ? maxRows * turns.size : 0),
     };
     this.#turns = turns;
+    this.#blockSize = blockSize;
     const reserveSlots = (): SlotsAt => ({ rows: reserve(maxRows), outputs: reserve(maxOutputs) });
     this.#ownAt = own && reserveSlots();
     // Places of banks come last: those that a step does not need are not sent.
     this.#slotsAt = Array.from({ length: maxBanks }, reserveSlots);
+    this.#tableAt = reserve(maxBlocks);
     this.#words = new Uint32Array(size);
     this.#floats = new Float32Array(this.#words.buffer);
     this.#all = device.alloc([size], "uint32");
@@ -120,6 +136,7 @@ export class StepInputs {
       first: part(first, maxRows),
       outputs: part(outputs, maxOutputs),
       params: asFloat32(part(params, 4 * maxOutputs)),
+      blockTable: part(this.#tableAt, maxBlocks),
       turns: turns && asFloat32(part(this.#at.turns, maxRows * turns.size)),
     };
     const slots = (at: SlotsAt): BankSlots => ({
@@ -133,6 +150,7 @@ export class StepInputs {
   /**
    * Writes a step's inputs. Up to `padded` rows and outputs follow that take no part: no cache row, no adapter.
    *
+   * @throws RangeError where the rows' sequences have more blocks than the table has entries.
    * @param padded.banks Those of the rows' adapters; the places of others are neither filled nor sent.
    */
   write(
@@ -141,6 +159,7 @@ export class StepInputs {
     padded: { readonly rows: number; readonly outputs: number; readonly banks: readonly Bank[] },
   ): void {
     this.#writeRows(rows, padded.rows);
+    this.#writeBlocks(rows);
     this.#writeOutputs(outputs, padded.outputs);
     const { banks } = padded, step = { rows, outputs, padded };
     if (this.#ownAt) this.#writeSlots(this.#ownAt, step, (row) => row.own);
@@ -151,7 +170,7 @@ export class StepInputs {
         (row) => row.adapters?.find((one) => one.bank === bank)?.slot,
       )
     );
-    const end = banks.length < this.#slotsAt.length ? this.#slotsAt[banks.length].rows : this.#words.length;
+    const end = banks.length < this.#slotsAt.length ? this.#slotsAt[banks.length].rows : this.#tableAt;
     this.device.write(this.#all, this.#words.subarray(0, end));
   }
 
@@ -175,16 +194,44 @@ export class StepInputs {
 
   #writeRows(rows: readonly Row[], padded: number): void {
     const { tokens, from, positions, cacheIndex, first } = this.#at;
-    const words = this.#words;
+    const words = this.#words, size = this.#blockSize;
     for (let r = 0; r < padded; r++) {
       const row = rows[r];
       words[tokens + r] = row && "token" in row ? row.token : 0;
       words[from + r] = row && "from" in row ? row.from : noOutput;
       words[positions + r] = row?.position ?? 0;
-      words[cacheIndex + r] = row ? row.first + row.position : noCacheRow;
-      words[first + r] = row?.first ?? noCacheRow;
+      words[cacheIndex + r] = row
+        ? row.blocks[Math.floor(row.position / size)] * size + row.position % size
+        : nowhere;
+      words[first + r] = nowhere;
       if (row) this.#writeTurn(r, row);
     }
+  }
+
+  /** Neighbouring rows of one sequence share entries of the table. It is sent where it is not what the device has. */
+  #writeBlocks(rows: readonly Row[]): void {
+    const words = this.#words, most = this.tensors.blockTable.shape[0];
+    let begin = 0, end = 0, changed = false, last: BlockTable | undefined;
+    for (let r = 0; r < rows.length; r++) {
+      const { blocks, position } = rows[r];
+      if (blocks !== last) begin = end;
+      last = blocks;
+      words[this.#at.first + r] = begin;
+      const needed = begin + Math.floor(position / this.#blockSize) + 1;
+      if (needed > most) {
+        this.#tableSent = 0;
+        throw new RangeError(
+          `Cannot run a step whose sequences have ${needed} blocks: its table holds ${most}`,
+        );
+      }
+      for (; end < needed; end++) {
+        changed ||= end >= this.#tableSent || words[this.#tableAt + end] !== blocks[end - begin];
+        words[this.#tableAt + end] = blocks[end - begin];
+      }
+    }
+    if (!changed) return;
+    this.#tableSent = Math.max(this.#tableSent, end);
+    this.device.write(this.#all, words.subarray(this.#tableAt, this.#tableAt + end), this.#tableAt);
   }
 
   #writeTurn(r: number, { position, length = position + 1 }: Row): void {

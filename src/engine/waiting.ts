@@ -1,5 +1,5 @@
 /**
- * Sequences that wait for a lane, and for their adapters.
+ * Sequences that wait for their turn, for blocks of the cache, and for their adapters.
  *
  * A waiting sequence holds nothing on the device. Its adapter is looked up at once, read while it waits if it is among the
  * first, and takes a slot when the sequence is admitted. One whose adapter finds no room waits on, and lets pass those
@@ -10,6 +10,7 @@
 import type { AdapterTerm, Found, FullBank } from "../adapters/registry.ts";
 import { OverloadedError } from "../errors.ts";
 import { FairQueue, mayTake } from "./fair_queue.ts";
+import type { Admission } from "./paging.ts";
 import type { Sequence } from "./schedule.ts";
 
 /** First waiting sequences whose adapters are read ahead, and readings under way at most. */
@@ -48,6 +49,9 @@ interface Round {
   readonly taken: Map<string, number>;
   /** Owners who may take no lane now, and whose first sequences were looked at. */
   readonly passed: Set<string>;
+  readonly room: Admission;
+  /** Whether one found no blocks of the cache: none behind it may take them. */
+  short: boolean;
 }
 
 /** What runs when the queue is looked at. */
@@ -55,6 +59,8 @@ export interface Running {
   readonly sequences: readonly Sequence[];
   /** Lanes of all sequences, free or not. */
   readonly total: number;
+  /** Blocks of the cache for those that wait. */
+  readonly room: Admission;
 }
 
 function count(counts: Map<string, number>, id: string): void {
@@ -105,7 +111,7 @@ export class Waiting {
   }
 
   /** Takes up to `lanes` sequences that can run out of the queue, each with its adapter held. */
-  admit(lanes: number, { sequences, total }: Running): readonly Sequence[] {
+  admit(lanes: number, { sequences, total, room }: Running): readonly Sequence[] {
     const taken = new Map<string, number>();
     for (const { request: { owner } } of sequences) if (owner) count(taken, owner.id);
     const holding = sequences.some(({ lease }) => lease);
@@ -119,11 +125,13 @@ export class Waiting {
       total,
       taken,
       passed: new Set(),
+      room,
+      short: false,
     };
     let place = 0;
     // Failing one takes it out of the queue.
     for (const sequence of this.#queue.inOrder(round.passed)) {
-      if (round.admitted.length >= lanes && place >= readAhead) break;
+      if ((round.admitted.length >= lanes || round.short) && place >= readAhead) break;
       this.#consider(sequence, { place: place++, round });
     }
     for (const sequence of round.admitted) {
@@ -134,8 +142,9 @@ export class Waiting {
   }
 
   /** Notes a sequence that runs from now on. */
-  #admit(sequence: Sequence, { admitted, taken }: Round): void {
+  #admit(sequence: Sequence, { admitted, taken, room }: Round): void {
     admitted.push(sequence);
+    room.take(sequence);
     if (sequence.request.owner) count(taken, sequence.request.owner.id);
   }
 
@@ -148,12 +157,15 @@ export class Waiting {
       taken: owner ? taken.get(owner.id) ?? 0 : 0,
     });
     if (!hasLane && owner && place >= readAhead) round.passed.add(owner.id);
+    const isReady = request.adapter === undefined || found;
+    if (isReady && hasLane && !round.room.fits(sequence)) round.short = true;
+    const mayRun = hasLane && !round.short;
     if (request.adapter === undefined) {
-      if (hasLane) this.#admit(sequence, round);
+      if (mayRun) this.#admit(sequence, round);
       return;
     }
     if (!found) return;
-    if (!hasLane || round.closed) {
+    if (!mayRun || round.closed) {
       if (place < readAhead && found.needsReading) this.#read(sequence, found);
       return;
     }

@@ -88,6 +88,12 @@ function ioOf(
     get cacheIndex() {
       return noCache();
     },
+    get blockTable() {
+      return noCache();
+    },
+    get blockSize() {
+      return noCache();
+    },
     get keys() {
       return noCache();
     },

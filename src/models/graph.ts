@@ -36,7 +36,7 @@ export interface RowTensors {
   readonly tokens: Tensor;
   /** (rows), uint32: its place in its sequence. */
   readonly positions: Tensor;
-  /** (rows), uint32: where its sequence starts, in the caches or among the rows. */
+  /** (rows), uint32: where its sequence starts, in the table of blocks or among the rows. */
   readonly first: Tensor;
 }
 
@@ -111,6 +111,10 @@ export interface StepIo extends Io {
   together(values: readonly Value[]): Tensor;
   /** (rows), uint32: the row of the caches that each row's key and value go to. */
   readonly cacheIndex: Tensor;
+  /** (entries), uint32: blocks of the caches that sequences have; a row's `first` is an entry. */
+  readonly blockTable: Tensor;
+  /** Cache rows of a block. */
+  readonly blockSize: number;
   /** (outputs), uint32: rows whose logits are wanted. */
   readonly outputs: Tensor;
   /** Rows that a value of all rows has room for. */

@@ -34,11 +34,13 @@ import type { RopeConfig } from "./rope_config.ts";
 export interface StepTensors extends RowTensors {
   /** (maxRows), uint32: outputs of the step before whose tokens are the rows'; see `next_tokens`. */
   readonly from: Tensor;
-  /**
-   * (maxRows), uint32: cache row to write. A row past the cache's end is not written, and a sequence whose `first` is there
-   * has nothing to attend to.
-   */
+  /** (maxRows), uint32: cache row to write. A row past the cache's end is not written. */
   readonly cacheIndex: Tensor;
+  /**
+   * (entries), uint32: blocks of the caches, those of a sequence side by side in the order of its positions. A row's `first`
+   * is the entry where the blocks of its sequence begin; past the table's end it has nothing to attend to.
+   */
+  readonly blockTable: Tensor;
   /**
    * (maxRows, headDim / 2, 2): each row's own cosines and sines, where they depend on the length of its sequence; else the
    * model's table has them by position.
@@ -61,8 +63,9 @@ export interface StepState {
   readonly inputs: StepTensors;
   readonly maxRows: number;
   readonly maxOutputs: number;
-  /** Rows of each cache: sequences times tokens a sequence. */
+  /** Rows of each cache, and of the blocks that it is shared out in. */
   readonly cacheRows: number;
+  readonly blockSize: number;
   /** (maxRows), uint32: 0, 1, 2, ...; where inputs have turns. */
   readonly rowNumbers?: Tensor;
   readonly logits: Tensor;
@@ -80,11 +83,12 @@ export interface StepState {
 export function stepState(
   device: Device,
   { config, graph }: Model,
-  { inputs, maxRows, maxOutputs, cacheRows }: {
+  { inputs, maxRows, maxOutputs, cacheRows, blockSize }: {
     readonly inputs: StepTensors;
     readonly maxRows: number;
     readonly maxOutputs: number;
     readonly cacheRows: number;
+    readonly blockSize: number;
   },
 ): StepState {
   const f32 = (...shape: number[]): Tensor => device.alloc(shape, "float32");
@@ -95,6 +99,7 @@ export function stepState(
     maxRows,
     maxOutputs,
     cacheRows,
+    blockSize,
     rowNumbers: inputs.turns && device.upload(tensor(Uint32Array.from({ length: maxRows }, (_, r) => r))),
     logits: f32(maxOutputs, config.vocabSize),
     sampled: device.alloc([maxOutputs], "uint32"),
@@ -171,7 +176,7 @@ function ioOf(
 ): StepIo {
   const { of } = operation.makes[0];
   const count = of === "rows" ? rows : outputs;
-  const { inputs: { positions, first, turns, cacheIndex }, rowNumbers } = s;
+  const { inputs: { positions, first, turns, cacheIndex, blockTable }, rowNumbers } = s;
   return {
     rows: count,
     inputs: { tokens: s.ids, positions, first },
@@ -179,6 +184,8 @@ function ioOf(
     maxRows: s.maxRows,
     cacheRows: s.cacheRows,
     cacheIndex,
+    blockTable,
+    blockSize: s.blockSize,
     get keys() {
       return s.caches.get(operation)!.keys;
     },

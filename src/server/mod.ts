@@ -28,6 +28,7 @@ export type {
   Sampling,
   TokenLogprobs,
 } from "../engine/generate.ts";
+export type { CacheCounts } from "../engine/paging.ts";
 export type {
   ChatMessage,
   ChatOptions,

@@ -5,6 +5,7 @@
  */
 import type { AdapterStats } from "../adapters/service.ts";
 import type { EngineStats } from "../engine/generate.ts";
+import type { CacheCounts } from "../engine/paging.ts";
 import type { ExchangeObserver, RequestRecord } from "./exchange.ts";
 import { collected, Counter, Histogram, type Metric, prometheusText, summary } from "./metrics.ts";
 
@@ -40,6 +41,11 @@ function engineMetrics(sources: MetricSources): Metric[] {
       const stats = engine();
       return stats ? [{ labels: [modelName], value: value(stats) }] : [];
     });
+  const counter = (name: string, help: string, value: (cache: CacheCounts) => number): Metric =>
+    collected({ name, help, labels, type: "counter" }, () => {
+      const cache = engine()?.cache;
+      return cache ? [{ labels: [modelName], value: value(cache) }] : [];
+    });
   return [
     gauge("vllm:num_requests_running", "Sequences that run on the device.", ({ running }) => running),
     gauge("vllm:num_requests_waiting", "Sequences that wait to run.", ({ waiting }) => waiting),
@@ -47,6 +53,21 @@ function engineMetrics(sources: MetricSources): Metric[] {
       "vllm:kv_cache_usage_perc",
       "Used part of the cache of keys and values; 1 is all.",
       ({ cacheUsage }) => cacheUsage,
+    ),
+    counter(
+      "vllm:prefix_cache_queries_total",
+      "Tokens of sequences when they started.",
+      ({ prefixQueries }) => prefixQueries,
+    ),
+    counter(
+      "vllm:prefix_cache_hits_total",
+      "Tokens of those that were in the cache, and not computed.",
+      ({ prefixHits }) => prefixHits,
+    ),
+    counter(
+      "vllm:num_preemptions_total",
+      "Sequences that gave their blocks of the cache back before their end.",
+      ({ preemptions }) => preemptions,
     ),
     gauge("fourierft:max_num_seqs", "Sequences that may run at once.", ({ maxSequences }) => maxSequences),
     collected({

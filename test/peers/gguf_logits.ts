@@ -12,14 +12,21 @@ import { openNamedFolder } from "../../src/cli/folder.ts";
 import { openDevice } from "../../src/runtime/mod.ts";
 import { distance } from "../kernel_contract.ts";
 import { Runner } from "../../src/engine/runner.ts";
+import { lane } from "../lanes.ts";
 
 const [path, promptText, peer] = process.argv.slice(2);
 const prompt: number[] = JSON.parse(promptText);
 const wanted: { last_logits: number[]; greedy: number[] } = JSON.parse(readFileSync(peer, "utf8"));
 const device = await openDevice({ kind: "cpu" });
 const { model, engine } = await openModel(device, { folder: await openNamedFolder(path), maxModelLen: 128 });
-const runner = new Runner(device, model, { banks: [], maxRows: 64, maxOutputs: 1, cacheRows: 128 });
-const rows = prompt.map((token, position) => ({ token, position, first: 0 }));
+const runner = new Runner(device, model, {
+  banks: [],
+  maxRows: 64,
+  maxOutputs: 1,
+  cacheRows: 128,
+  blockSize: 1,
+});
+const rows = prompt.map((token, position) => ({ token, position, blocks: lane(0) }));
 await runner.step(rows, [{ row: rows.length - 1, temperature: 0, topP: 1, topK: 0, uniform: 0 }]);
 const found = await runner.logits(0);
 const ids: number[] = [];

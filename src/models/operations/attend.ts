@@ -46,7 +46,7 @@ export function attend(
   const qStride = q.width + k.width + v.width;
 
   function stepPlan(io: StepIo): Plan {
-    const { rows, cacheRows, keys, values, cacheIndex: index } = io;
+    const { rows, cacheRows, keys, values, cacheIndex: index, blockTable, blockSize } = io;
     const { first, positions } = io.inputs;
     const qkv = io.together([q, k, v]);
     const words = { rows, ...sizes, cacheRows };
@@ -58,9 +58,9 @@ export function attend(
           rotaryDim: rope.config.headDim,
         })
         : step(kvCache, { qkv, index, keys, values }, words),
-      step(attention, { q: qkv, keys, values, first, lastKey: positions, y: io.tensor(y) }, {
+      step(attention, { q: qkv, keys, values, blockTable, first, lastKey: positions, y: io.tensor(y) }, {
         ...words,
-        ...{ qStride, window, scale, softcap },
+        ...{ blockSize, tableSize: blockTable.shape[0], qStride, window, scale, softcap },
       }),
     ];
   }

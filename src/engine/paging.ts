@@ -1,0 +1,180 @@
+/**
+ * Which running sequences have which blocks of the key-value cache.
+ *
+ * A sequence starts when there are blocks for all its known tokens, and takes one more whenever it has filled its last. Where
+ * none is left, the youngest sequence gives all its blocks back. It starts anew from its tokens later: the text is the same.
+ * A pool holds one sequence of the greatest length at least, so that the oldest one always goes on.
+ *
+ * @module
+ */
+import { BlockPool } from "./block_pool.ts";
+import type { Sequence } from "./schedule.ts";
+
+/** How much is in the cache, and how often it was found there; counts since the engine was opened. */
+export interface CacheCounts {
+  readonly blocks: number;
+  /** Blocks that sequences hold now. */
+  readonly usedBlocks: number;
+  readonly blockSize: number;
+  /** Tokens of sequences that started, and those whose keys and values were in the cache. */
+  readonly prefixQueries: number;
+  readonly prefixHits: number;
+  /** How often a sequence had to give its blocks back before its end. */
+  readonly preemptions: number;
+}
+
+/** Sequences that are let in at one look at the queue. */
+export interface Admission {
+  /** Whether there are blocks for a sequence's tokens, beside those let in before it. */
+  fits(sequence: Sequence): boolean;
+  take(sequence: Sequence): void;
+}
+
+/** One in so many blocks is not given to an owner who runs already. */
+const reservedPart = 8;
+
+/** See the module's documentation. */
+export class Paging {
+  readonly #pool: BlockPool;
+  #queries = 0;
+  #hits = 0;
+  #preemptions = 0;
+
+  constructor(
+    private readonly options: {
+      readonly blocks: number;
+      readonly blockSize: number;
+      /** Whether sequences that begin alike share blocks. */
+      readonly prefixCaching: boolean;
+      /** The longest sequence whose keys depend on their positions alone; longer ones share nothing. */
+      readonly fixedLength: number;
+    },
+  ) {
+    this.#pool = new BlockPool(options.blocks, options.blockSize);
+  }
+
+  get counts(): CacheCounts {
+    const { blocks, blockSize } = this.options;
+    return {
+      ...{ blocks, blockSize, usedBlocks: blocks - this.#pool.free },
+      ...{ prefixQueries: this.#queries, prefixHits: this.#hits, preemptions: this.#preemptions },
+    };
+  }
+
+  /**
+   * Room for sequences that wait. A spare block stays for each that runs: else they would soon be preempted. A part of all
+   * blocks stays for owners that have none.
+   */
+  admission(running: readonly Sequence[]): Admission {
+    const isShort = running.some(({ blocks }) => blocks.length === 0);
+    const owners = new Set(running.map(({ request }) => request.owner?.id));
+    const reserved = Math.floor(this.options.blocks / reservedPart);
+    let free = this.#pool.free - running.length, isEmpty = running.length === 0;
+    const needs = ({ tokens }: Sequence): number => this.#blocksFor(tokens.length);
+    return {
+      fits(sequence) {
+        const { owner } = sequence.request, others = owner && owners.has(owner.id) ? reserved : 0;
+        return isEmpty || (!isShort && needs(sequence) <= free - others);
+      },
+      take(sequence) {
+        isEmpty = false;
+        owners.add(sequence.request.owner?.id);
+        free -= needs(sequence) + 1;
+      },
+    };
+  }
+
+  /** Gives blocks to sequences that have none, in order, as long as there are enough for all tokens of each. */
+  start(running: readonly Sequence[]): void {
+    let holders = running.reduce((count, { blocks }) => count + Number(blocks.length > 0), 0);
+    for (const sequence of running) {
+      if (sequence.blocks.length > 0) continue;
+      if (!this.#start(sequence, holders)) return;
+      holders++;
+    }
+  }
+
+  #start(sequence: Sequence, holders: number): boolean {
+    const { tokens, salt } = sequence;
+    const found = salt === undefined ? undefined : this.#pool.find(salt, tokens);
+    const { blocks = [], chain } = found ?? {};
+    const missing = this.#blocksFor(tokens.length) - blocks.length;
+    if (holders > 0 && missing + holders > this.#pool.free) {
+      this.#pool.release(blocks);
+      return false;
+    }
+    const hits = blocks.length * this.options.blockSize;
+    this.#queries += tokens.length;
+    this.#hits += hits;
+    for (let i = 0; i < missing; i++) blocks.push(this.#pool.take()!);
+    Object.assign(sequence, { blocks, chain, cached: hits, kept: hits / this.options.blockSize });
+    return true;
+  }
+
+  /** How many of the rows that a sequence wants next have blocks, once younger ones that have no share gave theirs back. */
+  grant(
+    sequence: Sequence,
+    wanted: number,
+    { running, shared }: { readonly running: readonly Sequence[]; readonly shared: ReadonlySet<Sequence> },
+  ): number {
+    const { blocks, cached } = sequence;
+    if (blocks.length === 0) return 0;
+    const needed = this.#blocksFor(cached + wanted);
+    while (blocks.length < needed) {
+      const block = this.#pool.take();
+      if (block !== undefined) blocks.push(block);
+      else if (!this.#preempt(running, { below: sequence, shared })) break;
+    }
+    return Math.min(wanted, blocks.length * this.options.blockSize - cached);
+  }
+
+  /** Takes its blocks from the youngest sequence that may lose them; false where there is none. */
+  #preempt(
+    running: readonly Sequence[],
+    { below, shared }: { readonly below: Sequence; readonly shared: ReadonlySet<Sequence> },
+  ): boolean {
+    for (let i = running.length - 1; running[i] !== below; i--) {
+      if (running[i].blocks.length === 0 || shared.has(running[i])) continue;
+      this.release(running[i]);
+      this.#preemptions++;
+      return true;
+    }
+    return false;
+  }
+
+  /** Takes all of a sequence's blocks; its tokens are in the cache no more. */
+  release(sequence: Sequence): void {
+    this.#pool.release(sequence.blocks);
+    Object.assign(sequence, { blocks: [], chain: undefined, cached: 0, kept: 0 });
+  }
+
+  /** Keeps the blocks of a sequence that are full, once the steps that were submitted have run, for others that begin alike. */
+  keep(sequence: Sequence): void {
+    if (sequence.chain === undefined) return;
+    const { blockSize, fixedLength } = this.options, { blocks, tokens } = sequence;
+    const known = Math.min(sequence.cached, tokens.length, fixedLength);
+    for (let end = (sequence.kept + 1) * blockSize; end <= known; end += blockSize) {
+      const block = blocks[sequence.kept++];
+      sequence.chain = this.#pool.keep(block, { chain: sequence.chain, tokens, end });
+    }
+  }
+
+  /** What a sequence shares blocks by; undefined where it shares none. */
+  saltOf({ request, lease }: Pick<Sequence, "request" | "lease">): string | undefined {
+    const { prefixCaching, fixedLength } = this.options;
+    // Log-probabilities of a prompt need its rows; keys of longer sequences depend on the length.
+    if (!prefixCaching || request.promptLogprobs || request.promptTokenIds.length > fixedLength) {
+      return undefined;
+    }
+    return JSON.stringify([request.owner?.id ?? null, request.cacheSalt ?? null, lease?.digest ?? null]);
+  }
+
+  /** Shares no block any more that was written before. */
+  forget(): void {
+    this.#pool.forget();
+  }
+
+  #blocksFor(tokens: number): number {
+    return Math.ceil(tokens / this.options.blockSize);
+  }
+}

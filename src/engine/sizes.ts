@@ -1,0 +1,95 @@
+/**
+ * How many sequences run at once, how much cache they have, and how many tokens a step takes.
+ *
+ * @module
+ */
+import type { Device } from "../device/device.ts";
+import type { Model } from "../models/model.ts";
+import { fixedRopeLength } from "../models/rope.ts";
+import type { EngineOptions } from "./batch_engine.ts";
+import type { Room } from "./schedule.ts";
+
+/** Float32 logits a step may hold where no sequence needs more. */
+const maxLogits = 2 ** 24;
+
+const bytes = 4;
+
+/** Bytes of caches by default: of a GPU's own memory, and of that which the process shares with all else. */
+const defaultCacheBytes = { webgpu: 2 ** 30, cpu: 2 ** 28 } as const;
+
+/** Logits of all sequences by default. */
+const defaultLogits = { webgpu: 2 ** 26, cpu: 2 ** 24 } as const;
+
+/** Sequences at once by default. */
+const [fewest, most] = [16, 256];
+
+/** Positions of a block by default, as in vLLM. */
+const defaultBlockSize = 16;
+
+/** Blocks of all sequences of a step, for each block there is: sequences that share some have more together. */
+const sharing = 4;
+
+/** Sequences that run at once unless told: each may need its logits. */
+function defaultSequences(device: Device, { config: { vocabSize } }: Model): number {
+  const afforded = Math.floor(defaultLogits[device.kind] / vocabSize);
+  const fitting = Math.floor(device.maxTensorBytes / (bytes * vocabSize));
+  return Math.max(1, Math.min(most, Math.max(fewest, afforded), fitting));
+}
+
+/** Sizes of an engine's cache and steps. */
+export interface Sizes extends Room {
+  readonly maxSequences: number;
+  readonly blocks: number;
+  readonly blockSize: number;
+}
+
+function checkCount(field: string, value: number): void {
+  if (Number.isSafeInteger(value) && value >= 1) return;
+  throw new RangeError(`Cannot open an engine with ${field} ${value}: it must be an integer of 1 or more`);
+}
+
+/** The longest sequence whose keys depend on their positions alone. */
+export function fixedLengthOf({ graph }: Pick<Model, "graph">): number {
+  return Math.min(...graph.operations.map(({ rope }) => fixedRopeLength(rope?.config ?? {})));
+}
+
+/** Blocks of the cache: as many as its bytes and a tensor have room for, but those of one whole sequence at least. */
+function blocksOf(
+  device: Device,
+  { config: { layers, kvHeads, headDim } }: Model,
+  { blockSize, cacheBytes, least, most }: {
+    readonly blockSize: number;
+    readonly cacheBytes: number;
+    readonly least: number;
+    readonly most: number;
+  },
+): number {
+  const tensorBytes = bytes * blockSize * kvHeads * headDim;
+  const afforded = Math.floor(cacheBytes / (2 * layers * tensorBytes));
+  const fitting = Math.floor(device.maxTensorBytes / tensorBytes);
+  return Math.max(least, Math.min(afforded, fitting, most));
+}
+
+/**
+ * An engine's sizes by its options.
+ *
+ * @throws RangeError for an option that is no positive integer.
+ */
+export function sizesOf(device: Device, model: Model, options: EngineOptions): Sizes {
+  const { maxModelLen, config } = model;
+  const { maxStepTokens = 256, cacheBytes = defaultCacheBytes[device.kind] } = options;
+  const { blockSize = defaultBlockSize, maxSequences = defaultSequences(device, model) } = options;
+  const counts = { cacheBytes, blockSize, maxSequences, maxStepTokens };
+  for (const [field, value] of Object.entries(counts)) checkCount(field, value);
+  const least = Math.ceil(maxModelLen / blockSize), together = maxSequences * least;
+  const blocks = blocksOf(device, model, { blockSize, cacheBytes, least, most: together });
+  // Where every sequence but one takes a row, the last one's prompt must still go on.
+  const promptRows = Math.ceil(maxStepTokens / 4);
+  const maxRows = Math.min(Math.max(maxStepTokens, maxSequences + promptRows), maxSequences * maxModelLen);
+  const maxOutputs = Math.max(maxSequences, Math.min(maxRows, Math.floor(maxLogits / config.vocabSize)));
+  const maxBlocks = Math.min(together, sharing * blocks);
+  return {
+    ...{ maxSequences, blocks, blockSize, maxBlocks },
+    ...{ maxRows, maxOutputs, promptRows, usualRows: maxStepTokens },
+  };
+}
