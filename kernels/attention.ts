@@ -90,9 +90,12 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
     function: "attention",
     args: [
       ...["q", qStride, "keys", "values", "first", "lastKey", "y", heads * headDim, "scores"],
-      ...[rows, heads, kvHeads, headDim, cacheRows, window, scale, softcap],
+      ...[heads, kvHeads, headDim, cacheRows, window, scale, softcap],
     ],
-    scratch: { scores: 4 * (cacheRows + 3) },
+    items: rows * heads,
+    // How many keys a row has is known when it runs.
+    work: 2 * rows * heads * headDim * Math.min(cacheRows, 128),
+    each: { scores: 4 * (cacheRows + 3) },
   }),
   tolerance: 1e-5,
 });

@@ -108,19 +108,18 @@ export function weigh(
 
 /**
  * See the kernel's documentation. q and y have strides from row to row; scratch holds a score for each key of a row,
- * and three more.
+ * and three more. An item is a head of a row.
  */
 export function attention(
   q: usize,
   qStride: usize,
   keys: usize,
   values: usize,
-  first: usize,
+  firstKeys: usize,
   lastKeys: usize,
   y: usize,
   yStride: usize,
   scratch: usize,
-  rows: usize,
   heads: usize,
   kvHeads: usize,
   headDim: usize,
@@ -128,25 +127,26 @@ export function attention(
   window: u32,
   scale: f32,
   softcap: f32,
+  first: usize,
+  behind: usize,
 ): void {
   const stride = (kvHeads * headDim) << 2, group = heads / kvHeads;
-  for (let r: usize = 0; r < rows; r++) {
-    const begin = <u64> load<u32>(first + (r << 2));
+  for (let n = first; n < behind; n++) {
+    const r = n / heads, h = n % heads;
+    const begin = <u64> load<u32>(firstKeys + (r << 2));
     const length = <u64> load<u32>(lastKeys + (r << 2)) + 1;
-    const behind = begin + length, skipped = window > 0 && length > window ? length - window : 0;
-    const start = <usize> min(begin + skipped, <u64> cacheRows), end = <usize> min(behind, <u64> cacheRows);
-    const count = end - start;
-    for (let h: usize = 0; h < heads; h++) {
-      const from = q + ((r * qStride + h * headDim) << 2), to = y + ((r * yStride + h * headDim) << 2);
-      const at = start * stride + (h / group) * (headDim << 2);
-      if (count == 0) {
-        memory.fill(to, 0, headDim << 2);
-        continue;
-      }
-      score(from, keys + at, stride, count, headDim, scale, scratch);
-      if (softcap > 0) cap(scratch, count, softcap);
-      const total = softmax(scratch, count);
-      weigh(scratch, values + at, stride, count, headDim, <f32> 1 / total, to);
+    const skipped = window > 0 && length > window ? length - window : 0;
+    const start = <usize> min(begin + skipped, <u64> cacheRows);
+    const count = <usize> min(begin + length, <u64> cacheRows) - start;
+    const from = q + ((r * qStride + h * headDim) << 2), to = y + ((r * yStride + h * headDim) << 2);
+    const at = start * stride + (h / group) * (headDim << 2);
+    if (count == 0) {
+      memory.fill(to, 0, headDim << 2);
+      continue;
     }
+    score(from, keys + at, stride, count, headDim, scale, scratch);
+    if (softcap > 0) cap(scratch, count, softcap);
+    const total = softmax(scratch, count);
+    weigh(scratch, values + at, stride, count, headDim, <f32> 1 / total, to);
   }
 }
