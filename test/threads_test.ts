@@ -41,7 +41,7 @@ function cutFine(bytes: () => Uint8Array, threads: number): Promise<Device> {
 
 /** The bytes of all that a step wrote. */
 async function written(device: Device, kernel: Kernel, testCase: (typeof cases)[number]["testCase"]) {
-  const { bound } = prepared(kernel, testCase, 7);
+  const bound = prepared(kernel, testCase, 7);
   const buffers = Object.fromEntries(Object.entries(bound).map(([name, t]) => [name, device.upload(t)]));
   const program = await device.prepare([{ kernel, buffers, uniforms: testCase.uniforms }]);
   device.run(program);
