@@ -4,7 +4,7 @@ import { product } from "./linear/cpu.ts";
 import { floats, type Operand, partialScratch, productLaunch } from "./linear/product.ts";
 import type { Along } from "./linear/tiled.ts";
 import { transposedProduct } from "./linear/transposed_cpu.ts";
-import { transposedItems, transposedScratch, turnedBytes } from "./linear/transposed_wasm.ts";
+import { panelsOf, transposedScratch, turnedBytes } from "./linear/transposed_wasm.ts";
 import { itemsOf, turningB } from "./lora/wasm.ts";
 
 type Buffers = "x" | "dy" | "values" | "gradient" | "dx";
@@ -123,8 +123,7 @@ function wasm({ rows, in: inSize, out, rank, offset, scale }: Sizes): WasmCall {
     { inner: rows, columns: inSize },
     { inner: rank, columns: inSize },
   ];
-  const ofA = transposedItems({ rows: rank, inner: rows, columns: inSize });
-  const ofB = transposedItems({ rows: rank, inner: rows, columns: out });
+  const itemsOfA = panelsOf({ inner: rows, columns: inSize });
   return {
     before: [turningB({ in: inSize, out, rank, offset }), {
       function: "lora_rows",
@@ -138,9 +137,9 @@ function wasm({ rows, in: inSize, out, rank, offset, scale }: Sizes): WasmCall {
     function: "lora_gradients",
     args: [
       ...["x", "dy", "gradient", "turned", "across", "scratch"],
-      ...[rows, inSize, out, rank, offset, scale, ofA.items],
+      ...[rows, inSize, out, rank, offset, scale, itemsOfA],
     ],
-    items: ofA.items + ofB.items,
+    items: itemsOfA + panelsOf({ inner: rows, columns: out }),
     work: rows * rank * (inSize + out),
     scratch: {
       hidden: 2 * 4 * rows * rank,

@@ -30,6 +30,10 @@ export const shortest = 32;
 /** Rows of an item where there are few columns; whole tiles. A panel is turned anew for each. */
 const rowsOfItem = 192;
 
+/** Panels of columns of a product (rows, inner) (inner, columns). */
+export const panelsOf = ({ inner, columns }: { inner: number; columns: number }): number =>
+  inner <= shortest ? 1 : Math.ceil(columns / panelColumns);
+
 /**
  * How a product (rows, inner) (inner, columns) is cut: how many items there are, and how many rows one has, which is the
  * last of the function's own arguments.
@@ -37,7 +41,7 @@ const rowsOfItem = 192;
 export function transposedItems(
   { rows, inner, columns }: { rows: number; inner: number; columns: number },
 ): { args: [number]; items: number } {
-  const panels = inner <= shortest ? 1 : Math.ceil(columns / panelColumns);
+  const panels = panelsOf({ inner, columns });
   const rowsOf = panels >= 24 ? rows : Math.min(rows, inner <= shortest ? 24 : rowsOfItem);
   return { args: [rowsOf], items: panels * Math.ceil(rows / rowsOf) };
 }
