@@ -118,11 +118,11 @@ function cpu(arrays: Arrays<Buffers>, u: Words): void {
   }
 }
 
-const itemsOf = ({ rows, count }: Words): number =>
+const partsOf = ({ rows, count }: Words): number =>
   Math.max(1, Math.min(Math.ceil(manyInvocations / Math.max(count, 1)), Math.ceil(rows / 16)));
 
 function launch(words: Words, limits: Limits) {
-  const { count } = words, parts = itemsOf(words);
+  const { count } = words, parts = partsOf(words);
   return {
     dispatches: [
       {

@@ -15,7 +15,7 @@ import {
   type SentCall,
   takeCommand,
 } from "../src/device/cpu_commands.ts";
-import type { TeamStep } from "../src/device/cpu_team.ts";
+import type { TeamStep } from "../src/device/team_steps.ts";
 import { importingShared, sharedMemory, sharedModule } from "../src/device/shared_memory.ts";
 import { ownWasmBytes } from "../src/device/wasm_module.ts";
 

@@ -8,7 +8,7 @@
  * @module
  */
 import type { DType } from "../../kernels/kernel.ts";
-import type { TeamStep } from "./cpu_team.ts";
+import type { TeamStep } from "./team_steps.ts";
 
 /** What a command does; the numbers that follow it are in brackets. */
 export const op = {

@@ -21,7 +21,8 @@ import {
   widenedType,
 } from "./cpu_calls.ts";
 import { encodeProgram, newRing, op, type SentCall, type ThreadSetup } from "./cpu_commands.ts";
-import { newControl, type TeamSize, usualWorkOfChunk } from "./cpu_team.ts";
+import { newControl } from "./cpu_team.ts";
+import { type TeamSize, usualWorkOfChunk } from "./team_steps.ts";
 import type { Device, Program, Range, Trace } from "./device.ts";
 import { sharedMemory } from "./shared_memory.ts";
 import { Wasm } from "./wasm.ts";

@@ -13,7 +13,7 @@ import {
   type TypedArray,
   viewOf,
 } from "../tensor.ts";
-import { chunksOf, type TeamSize, type TeamStep, usualWorkOfChunk } from "./cpu_team.ts";
+import { chunksOf, type TeamSize, type TeamStep, usualWorkOfChunk } from "./team_steps.ts";
 import { WasmHeap } from "./wasm_heap.ts";
 import { ownWasmBytes } from "./wasm_module.ts";
 
