@@ -45,6 +45,7 @@ export type {
   TextSize,
   UniformType,
   WasmCall,
+  WasmStep,
   WeightArrays,
   WeightFormat,
   WeightRows,

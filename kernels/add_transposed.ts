@@ -75,6 +75,11 @@ export const addTransposed: Kernel<Buffers, Uniforms> = defineKernel({
       for (let c = 0; c < cols; c++) y[r * cols + c] = x[r * cols + c] + t[c * rows + r];
     }
   },
-  wasm: ({ rows, cols }) => ({ function: "add_transposed", args: ["x", "t", "y", rows, cols] }),
+  wasm: ({ rows, cols }) => ({
+    function: "add_transposed",
+    args: ["x", "t", "y", rows, cols],
+    items: Math.ceil(cols / 32),
+    work: 8 * rows * cols,
+  }),
   tolerance: 1e-7,
 });

@@ -107,22 +107,13 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
       function: "attention",
       args: [
         ...["q", qStride, "keys", "values", "blockTable", "first", "lastKey", "y", heads * headDim],
-        ...[
-          "scores",
-          "runs",
-          rows,
-          heads,
-          kvHeads,
-          headDim,
-          cacheRows,
-          blockSize,
-          tableSize,
-          window,
-          scale,
-          softcap,
-        ],
+        ...["scores", "runs", heads, kvHeads, headDim, cacheRows, blockSize, tableSize],
+        ...[window, scale, softcap],
       ],
-      scratch: { scores: 4 * (cacheRows + 3), runs: 8 * (mostBlocks + 1) },
+      items: rows * heads,
+      // How many keys a row has is known when it runs.
+      work: 2 * rows * heads * headDim * Math.min(cacheRows, 128),
+      each: { scores: 4 * (cacheRows + 3), runs: 8 * (mostBlocks + 1) },
     };
   },
   tolerance: 1e-5,

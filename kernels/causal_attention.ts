@@ -158,9 +158,11 @@ export const causalAttention: Kernel<Buffers, Uniforms> = defineKernel({
       function: "causal_attention",
       args: [
         ...["q", "k", "v", "first", "y", "logsumexp", "scores"],
-        ...[rows, heads, kvHeads, headDim, window, scale],
+        ...[heads, kvHeads, headDim, window, scale],
       ],
-      scratch: { scores: 4 * (rows + 3) },
+      items: rows * heads,
+      work: rows * rows * heads * headDim,
+      each: { scores: 4 * (rows + 3) },
     }),
   backward: (uniforms) => ({
     steps: [{

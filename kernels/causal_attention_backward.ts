@@ -24,6 +24,9 @@ import {
 } from "./causal/wgsl.ts";
 import { softcapped, softcapSlope, softcapText } from "./softcap.ts";
 
+/** Rows whose documents one item takes; as in kernels/assembly/causal.ts. */
+const rowsOfItem = 64;
+
 type Buffers = "q" | "k" | "v" | "y" | "dy" | "logsumexp" | "first" | "last" | "dq" | "dk" | "dv";
 
 const inputs = [
@@ -252,7 +255,9 @@ export const causalAttentionBackward: Kernel<Buffers, Uniforms> = defineKernel({
         ...["q", "k", "v", "y", "dy", "logsumexp", "first", "dq", "dk", "dv", "scores", "slopes"],
         ...[rows, heads, kvHeads, headDim, window, scale],
       ],
-      scratch: { scores: 4 * (rows + 3), slopes: 4 * (rows + 3) },
+      items: Math.ceil(rows / rowsOfItem) * kvHeads,
+      work: 3 * rows * rows * heads * headDim,
+      each: { scores: 4 * (rows + 3), slopes: 4 * (rows + 3) },
     }),
   tolerance: 1e-5,
 });

@@ -147,6 +147,8 @@ export function elementwise<B extends string, U extends string = never>(
         wasm: (values: Readonly<Record<U | "count", number>>) => ({
           function: name,
           args: [...Object.keys(buffers), values.count, ...others.map((other) => values[other])],
+          items: Math.ceil(values.count / 64),
+          work: 8 * values.count,
         }),
       }
       : {}),

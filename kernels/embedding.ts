@@ -103,7 +103,9 @@ function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> 
     wasm: format === dense
       ? ({ rows, dim, vocab }) => ({
         function: "embedding",
-        args: ["ids", "weight", "y", dim, rows, dim, vocab],
+        args: ["ids", "weight", "y", dim, dim, vocab],
+        items: rows,
+        work: 2 * rows * dim,
       })
       : undefined,
     tolerance: 0,

@@ -69,18 +69,30 @@ function cpu(arrays: Arrays<Buffer>, u: Uniforms): void {
   for (let e = 0; e < u.count; e++) gradient[e] = (u.accumulate ? gradient[e] : 0) + scale * sums[e];
 }
 
+/** Rows whose products one part adds up; as in kernels/assembly/fourier.ts. */
+const rowsOfSum = 64;
+
 /** The same on the CPU device's module, for lengths that it transforms. */
 function wasm(u: Uniforms): WasmCall | undefined {
   if (!transformsInWasm(u.in) || !transformsInWasm(u.out)) return undefined;
+  const parts = Math.ceil(u.rows / rowsOfSum), points = u.in + u.out;
   return {
+    before: [{
+      function: "fourier_sums",
+      args: [
+        ...["x", "dy", "frequencies", "in", "out", "sums", "spectra", "work"],
+        ...[u.rows, u.in, u.out, u.count],
+      ],
+      items: parts,
+      work: u.rows * (4 * points * Math.log2(points) + 4 * u.count),
+    }],
     function: "fourier_gradient",
-    args: [
-      ...["x", "dy", "frequencies", "gradient", "in", "out", "sums", "spectra", "work"],
-      ...[u.rows, u.in, u.out, u.count, u.scale, u.accumulate],
-    ],
+    args: ["sums", "gradient", parts, u.count, u.scale, u.accumulate],
+    items: Math.ceil(u.count / 64),
+    work: 4 * u.count * parts,
     tables: { in: turnsTable(u.in), out: turnsTable(u.out) },
-    scratch: {
-      sums: 8 * u.count,
+    scratch: { sums: 8 * u.count * parts },
+    each: {
       spectra: 4 * 8 * (u.in + u.out),
       work: 4 * (2 * Math.max(u.in, u.out) + 512),
     },

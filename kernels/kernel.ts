@@ -96,12 +96,30 @@ export interface Choice {
   readonly ways: readonly string[];
 }
 
-/** A call of a function of the WASM module (`kernels/assembly/`), with the scratch (bytes) and tables it needs. */
-export interface WasmCall {
+/**
+ * A call of a function of the WASM module (`kernels/assembly/`), which threads may share: the function does items of its
+ * work, from its last but one argument to its last.
+ */
+export interface WasmStep {
   readonly function: string;
-  /** A number is passed as it is; a name (of a buffer, or of this call's `scratch` or `tables`) as its byte offset. */
+  /**
+   * All but the last two. A number is passed as it is; a name (of a buffer, or of the call's `scratch`, `each` or `tables`)
+   * as its byte offset.
+   */
   readonly args: readonly (number | string)[];
+  /** Items that may be done in any order, and side by side. The result is the same bit for bit. */
+  readonly items: number;
+  /** Multiply-adds of all items, about: little work stays on one thread. */
+  readonly work: number;
+}
+
+/** A kernel's call as functions of the WASM module, with the scratch (bytes) and tables it needs. */
+export interface WasmCall extends WasmStep {
+  /** What is done first, in order: each step begins when all items of the step before are done. */
+  readonly before?: readonly WasmStep[];
   readonly scratch?: Readonly<Record<string, number>>;
+  /** Scratch that each thread has for itself. */
+  readonly each?: Readonly<Record<string, number>>;
   readonly tables?: Readonly<Record<string, Table>>;
   /** In place of the kernel's, where the function rounds more than sums of float32 do. */
   readonly tolerance?: number;

@@ -3,7 +3,7 @@ import { type OfFormats, ofFormats } from "./formats/of.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";
 import { transposedLaunch } from "./linear/launch.ts";
 import { transposedProduct } from "./linear/transposed_cpu.ts";
-import { transposedScratch } from "./linear/transposed_wasm.ts";
+import { transposedItems, transposedScratch } from "./linear/transposed_wasm.ts";
 import { uniforms } from "./linear/wgsl.ts";
 
 type Uniforms = keyof typeof uniforms;
@@ -40,10 +40,13 @@ function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> 
     wasm({ rows, in: inSize, out, accumulate }) {
       if (!format.wasmWeight) return undefined;
       const { args, bits } = format.wasmWeight;
+      const cut = transposedItems({ rows, inner: bits === 32 ? out : Infinity, columns: inSize });
       return {
         function: "linear_transposed",
-        args: ["dy", ...args, bits, "dx", "scratch", rows, inSize, out, accumulate],
-        scratch: { scratch: transposedScratch({ inner: out, columns: inSize }) },
+        args: ["dy", ...args, bits, "dx", "scratch", rows, inSize, out, accumulate, ...cut.args],
+        items: cut.items,
+        work: rows * inSize * out,
+        each: { scratch: transposedScratch({ inner: out, columns: inSize }) },
       };
     },
     tolerance: 1e-5,

@@ -4,7 +4,8 @@ import { product } from "./linear/cpu.ts";
 import { floats, type Operand, partialScratch, productLaunch } from "./linear/product.ts";
 import type { Along } from "./linear/tiled.ts";
 import { transposedProduct } from "./linear/transposed_cpu.ts";
-import { transposedScratch, turnedBytes } from "./linear/transposed_wasm.ts";
+import { panelsOf, transposedScratch, turnedBytes } from "./linear/transposed_wasm.ts";
+import { itemsOf, turningB } from "./lora/wasm.ts";
 
 type Buffers = "x" | "dy" | "values" | "gradient" | "dx";
 type Uniforms = keyof typeof uniforms;
@@ -122,16 +123,30 @@ function wasm({ rows, in: inSize, out, rank, offset, scale }: Sizes): WasmCall {
     { inner: rows, columns: inSize },
     { inner: rank, columns: inSize },
   ];
+  const itemsOfA = panelsOf({ inner: rows, columns: inSize });
   return {
-    function: "lora_backward",
+    before: [turningB({ in: inSize, out, rank, offset }), {
+      function: "lora_rows",
+      args: [
+        ...["x", "dy", "values", "dx", "hidden", "turned", "across", "scratch"],
+        ...[rows, inSize, out, rank, offset, scale],
+      ],
+      items: itemsOf(rows),
+      work: rows * rank * (2 * inSize + out),
+    }],
+    function: "lora_gradients",
     args: [
-      ...["x", "dy", "values", "gradient", "dx", "hidden", "turned", "across", "scratch"],
-      ...[rows, inSize, out, rank, offset, scale],
+      ...["x", "dy", "gradient", "turned", "across", "scratch"],
+      ...[rows, inSize, out, rank, offset, scale, itemsOfA],
     ],
+    items: itemsOfA + panelsOf({ inner: rows, columns: out }),
+    work: rows * rank * (inSize + out),
     scratch: {
       hidden: 2 * 4 * rows * rank,
-      turned: turnedBytes({ rows, columns: rank }),
+      turned: 2 * turnedBytes({ rows, columns: rank }),
       across: turnedBytes({ rows: out, columns: rank }),
+    },
+    each: {
       scratch: Math.max(...products.map(transposedScratch)),
     },
   };

@@ -116,9 +116,12 @@ export const loraLinear: Kernel<Buffers, Uniforms> = defineKernel({
     function: "lora_linear",
     args: [
       ...["x", inSize, "slots", "records", "values", "y", out0 + out1 + out2, "hidden"],
-      ...[rows, inSize, out0, out1, out2, linear, capacity],
+      ...[inSize, out0, out1, out2, linear, capacity],
     ],
-    scratch: { hidden: 256 },
+    items: rows,
+    // Ranks are known when it runs; 8 is usual.
+    work: 8 * rows * (inSize + out0 + out1 + out2),
+    each: { hidden: 256 },
   }),
   tolerance: 1e-5,
 });

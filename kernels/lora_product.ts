@@ -1,7 +1,8 @@
 import type { TextSize } from "./formats/format.ts";
 import { defineKernel, type Kernel, type Launch, type Limits } from "./kernel.ts";
 import { product } from "./linear/cpu.ts";
-import { turnedBytes } from "./linear/transposed_wasm.ts";
+import { shortest, turnedBytes } from "./linear/transposed_wasm.ts";
+import { itemsOf, turningB } from "./lora/wasm.ts";
 import { floats, type Operand, partialScratch, productLaunch } from "./linear/product.ts";
 
 type Buffers = "x" | "values" | "y";
@@ -102,8 +103,11 @@ export const loraProduct: Kernel<Buffers, Uniforms> = defineKernel({
   },
   cpu,
   wasm: ({ rows, in: inSize, out, rank, offset, scale }) => ({
+    before: rank > shortest ? [] : [turningB({ in: inSize, out, rank, offset })],
     function: "lora_product",
     args: ["x", "values", "y", "down", "across", rows, inSize, out, rank, offset, scale],
+    items: itemsOf(rows),
+    work: rows * rank * (inSize + out),
     scratch: { down: 4 * rows * rank, across: turnedBytes({ rows: out, columns: rank }) },
   }),
   tolerance: 1e-5,

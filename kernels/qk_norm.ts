@@ -104,7 +104,9 @@ export const qkNorm: Kernel<Buffers, Uniforms> = defineKernel({
   },
   wasm: ({ rows, stride, qHeads, qDim, kHeads, kDim, eps }) => ({
     function: "qk_norm",
-    args: ["x", stride, "qWeight", "kWeight", rows, qHeads, qDim, kHeads, kDim, eps],
+    args: ["x", stride, "qWeight", "kWeight", qHeads, qDim, kHeads, kDim, eps],
+    items: rows,
+    work: 4 * rows * (qHeads * qDim + kHeads * kDim),
   }),
   tolerance: 1e-5,
 });

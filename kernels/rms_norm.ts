@@ -201,7 +201,9 @@ export const rmsNorm: Kernel<Buffers, Uniforms> = defineKernel({
   },
   wasm: ({ rows, dim, eps }) => ({
     function: "rms_norm",
-    args: ["x", dim, "weight", "y", dim, rows, dim, eps],
+    args: ["x", dim, "weight", "y", dim, dim, eps],
+    items: rows,
+    work: 4 * rows * dim,
   }),
   backward: (uniforms) => ({
     steps: [{

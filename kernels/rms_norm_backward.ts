@@ -90,7 +90,9 @@ export const rmsNormBackward: Kernel<Buffers, Uniforms> = defineKernel({
   },
   wasm: ({ rows, dim, eps }) => ({
     function: "rms_norm_backward",
-    args: ["dy", "x", "weight", "dx", rows, dim, eps],
+    args: ["dy", "x", "weight", "dx", dim, eps],
+    items: rows,
+    work: 8 * rows * dim,
   }),
   tolerance: 1e-5,
 });

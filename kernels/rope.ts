@@ -78,7 +78,9 @@ export const rope: Kernel<Buffers, Uniforms> = defineKernel({
   },
   wasm: ({ rows, heads, headDim, rotaryDim }) => ({
     function: "rope",
-    args: ["x", heads * headDim, "table", "positions", rows, heads, headDim, rotaryDim],
+    args: ["x", heads * headDim, "table", "positions", heads, headDim, rotaryDim],
+    items: rows,
+    work: 4 * rows * heads * rotaryDim,
   }),
   backward: (uniforms) => ({
     steps: [{

@@ -76,7 +76,9 @@ export const ropeBackward: Kernel<Buffers, Uniforms> = defineKernel({
   },
   wasm: ({ rows, heads, headDim, rotaryDim }) => ({
     function: "rope_backward",
-    args: ["dx", "table", "positions", rows, heads, headDim, rotaryDim],
+    args: ["dx", "table", "positions", heads, headDim, rotaryDim],
+    items: rows,
+    work: 4 * rows * heads * rotaryDim,
   }),
   tolerance: 1e-6,
 });

@@ -153,8 +153,10 @@ export const ropeCache: Kernel<Buffers, Uniforms> = defineKernel({
     function: "rope_cache",
     args: [
       ...["qkv", (heads + 2 * kvHeads) * headDim, "table", "positions", "index", "keys", "values"],
-      ...[rows, heads, kvHeads, headDim, rotaryDim, cacheRows],
+      ...[heads, kvHeads, headDim, rotaryDim, cacheRows],
     ],
+    items: rows,
+    work: 4 * rows * (heads + 2 * kvHeads) * headDim,
   }),
   tolerance: 1e-6,
 });

@@ -126,8 +126,10 @@ export const sample: Kernel<Buffers, Uniforms> = defineKernel({
   },
   wasm: ({ rows, vocab }) => ({
     function: "sample",
-    args: ["logits", vocab, "params", "tokens", "work", rows, vocab],
-    scratch: { work: 256 * 12 + 4 * (vocab + 3) },
+    args: ["logits", vocab, "params", "tokens", "work", vocab],
+    items: rows,
+    work: 16 * rows * vocab,
+    each: { work: 256 * 12 + 4 * (vocab + 3) },
   }),
   tolerance: 0,
 });

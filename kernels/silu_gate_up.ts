@@ -9,4 +9,9 @@ export const siluGateUp: Kernel<"gateUp" | "y", "rows" | "dim"> = gateUpOf({
   valueText: `let e = exp(-abs(g));
   let value = g * select(e, 1.0, g >= 0) / (1 + e);`,
   value: (g) => g / (1 + Math.exp(-g)),
-}, ({ rows, dim }) => ({ function: "silu_gate_up", args: ["gateUp", "y", rows, dim] }));
+}, ({ rows, dim }) => ({
+  function: "silu_gate_up",
+  args: ["gateUp", "y", dim],
+  items: rows,
+  work: 16 * rows * dim,
+}));

@@ -136,13 +136,15 @@ export const svftLinear: Kernel<Buffers, Uniforms> = defineKernel({
   cpu,
   wasm: (words) => {
     const { rows, in: inSize, out0, out1, out2, linear, capacity } = words;
-    const bytes = 4 * rows * Math.max(...hiddenOf(words));
+    const most = Math.max(...hiddenOf(words)), bytes = 4 * rows * most;
     return {
       function: "svft_linear",
       args: [
         ...["x", inSize, "slots", "records", "tables", "values", "y", out0 + out1 + out2, "down", "middle"],
-        ...[rows, inSize, out0, out1, out2, linear, capacity],
+        ...[most, inSize, out0, out1, out2, linear, capacity],
       ],
+      items: rows,
+      work: rows * most * (inSize + out0 + out1 + out2),
       scratch: { down: bytes, middle: bytes },
     };
   },

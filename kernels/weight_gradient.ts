@@ -2,7 +2,7 @@ import type { TextSize } from "./formats/format.ts";
 import { defineKernel, type Kernel, type Launch, type Limits } from "./kernel.ts";
 import { floats, type Operand, partialScratch, productLaunch } from "./linear/product.ts";
 import { transposedProduct } from "./linear/transposed_cpu.ts";
-import { transposedScratch, turnedBytes } from "./linear/transposed_wasm.ts";
+import { transposedItems, transposedScratch, turnedBytes, turning } from "./linear/transposed_wasm.ts";
 
 type Buffers = "dy" | "x" | "gradient";
 type Uniforms = keyof typeof uniforms;
@@ -73,13 +73,17 @@ export const weightGradient: Kernel<Buffers, Uniforms> = defineKernel({
     }
   },
   cpu,
-  wasm: ({ rows, in: inSize, out, offset, scale }) => ({
-    function: "weight_gradient",
-    args: ["dy", "x", "gradient", "turned", "scratch", rows, inSize, out, offset, scale],
-    scratch: {
-      turned: turnedBytes({ rows, columns: out }),
-      scratch: transposedScratch({ inner: rows, columns: inSize }),
-    },
-  }),
+  wasm({ rows, in: inSize, out, offset, scale }) {
+    const cut = transposedItems({ rows: out, inner: rows, columns: inSize });
+    return {
+      before: [turning("dy", "turned", { rows, columns: out })],
+      function: "weight_gradient",
+      args: ["turned", "x", "gradient", "scratch", rows, inSize, out, offset, scale, ...cut.args],
+      items: cut.items,
+      work: rows * inSize * out,
+      scratch: { turned: turnedBytes({ rows, columns: out }) },
+      each: { scratch: transposedScratch({ inner: rows, columns: inSize }) },
+    };
+  },
   tolerance: 1e-5,
 });

@@ -233,8 +233,11 @@ test("generate continues a prompt greedily as transformers and PEFT do, with an 
 test("generate samples the same text for the same seed, and no more tokens than asked for", async () => {
   const common = ["generate", "--model", model, "--prompt", "The", "--device", "cpu", "--max-tokens", "9"];
   const sampled = async (seed: string): Promise<string> =>
-    (await succeeds(...common, "--temperature", "1", "--seed", seed)).stdout;
-  const [first, again, other] = [await sampled("1"), await sampled("1"), await sampled("2")];
+    (await succeeds(...common, "--temperature", "1", "--seed", seed, "--threads", "1")).stdout;
+  const [first, other] = [await sampled("1"), await sampled("2")];
+  const shared = await succeeds(...common, "--temperature", "1", "--seed", "1", "--threads", "3"),
+    again = shared.stdout;
+  assert.match(shared.stderr, /3 threads of its own/);
   assert.equal(again, first);
   assert.notEqual(other, first);
   assert.equal((await succeeds(...common, "--max-tokens", "0")).stdout, "The\n");
@@ -509,6 +512,13 @@ test("commands refuse broken folders, modules, shapes and devices in one line", 
     await misuses(/Cannot read shape "4": it must be OUTxIN/, ...delta(q, "4"));
     await fails(/Cannot place 1000 frequencies in module ".*q_proj"/, ...delta(q, "4x4"));
     await misuses(/Cannot open device "tpu"/, ...delta(q, "64x64", "tpu"));
+    await misuses(/Cannot read --threads "0": .* from 1 to 64/, ...generate(model), "--threads", "0");
+    await misuses(
+      /Cannot use --threads 2 with --device webgpu/,
+      ...delta(q, "64x64", "webgpu"),
+      "--threads",
+      "2",
+    );
     await fails(
       /Cannot open adapter ".*nobody": it is not a folder/,
       ...[...generate(model), "--adapter", join(adapters, "nobody")],

@@ -10,7 +10,7 @@ import { add } from "../kernels/mod.ts";
 import { sharedModule } from "../src/device/shared_memory.ts";
 import { threadedCpuDevice } from "../src/device/threaded_cpu.ts";
 import type { ModuleWorker } from "../src/device/worker.ts";
-import { openCpuDevice, startCpuThread } from "../src/runtime/open_cpu.ts";
+import { openCpuDevice, startCpuThreads } from "../src/runtime/open_cpu.ts";
 import { turn } from "./until.ts";
 
 interface Collecting {
@@ -23,7 +23,8 @@ async function threadOfNobody(): Promise<ModuleWorker> {
   let thread: ModuleWorker;
   const device = await threadedCpuDevice(
     sharedModule(),
-    async (setup) => thread = await startCpuThread(setup),
+    async (setup, threads) => thread = await startCpuThreads(setup, threads),
+    { threads: 2 },
   );
   device.upload(tensor(Float32Array.of(1)));
   return thread!;

@@ -107,7 +107,7 @@ export async function everyDevice(): Promise<ReadonlyMap<string, Device>> {
   if (alone) return new Map(here);
   return new Map([
     ...here,
-    ["cpu in a thread of its own", await openCpuDevice()],
+    ["cpu in a thread of its own", await openCpuDevice({ threads: 1 })],
     ["cpu in a thread of its own without WASM", await openCpuDevice({ wasm: false })],
     ["webgpu", await testGpu()],
   ]);

@@ -106,7 +106,7 @@ test("completions on cpu: all golden cases, asked at once, are transformers' and
 
 test("completions on cpu in a thread of its own: all golden cases, at once and one at a time, are the same", async () => {
   const device = await openCpuDevice();
-  assert.match(device.description, /thread of its own/);
+  assert.match(device.description, /threads? of its own/);
   const app = await openApp(device);
   await Promise.all(golden.cases.map((one) => holds(app, one)));
   for (const one of oneOfEachKind()) await holds(app, one);

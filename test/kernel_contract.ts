@@ -44,7 +44,7 @@ export function distance(actual: ArrayLike<number>, expected: ArrayLike<number>)
 }
 
 /** A case's arrays as the kernel's buffers hold them. */
-function prepared(kernel: Kernel, testCase: Case, seed: number): Record<string, HostTensor> {
+export function prepared(kernel: Kernel, testCase: Case, seed: number): Record<string, HostTensor> {
   const arrays = testCase.make(randomSource(seed));
   const bound: Record<string, HostTensor> = {};
   for (const name in kernel.buffers) {

@@ -15,6 +15,7 @@ import {
   type SentCall,
   takeCommand,
 } from "../src/device/cpu_commands.ts";
+import type { TeamStep } from "../src/device/team_steps.ts";
 import { importingShared, sharedMemory, sharedModule } from "../src/device/shared_memory.ts";
 import { ownWasmBytes } from "../src/device/wasm_module.ts";
 
@@ -65,25 +66,37 @@ test("encodeProgram keeps every number of a program, and every name", () => {
     at: fc.nat(),
     count: fc.nat(),
   });
+  const steps = fc.record({
+    function: names,
+    args: fc.array(numbers, { maxLength: 5 }),
+    each: fc.array(fc.record({ arg: fc.nat(), bytes: fc.nat() }), { maxLength: 2 }),
+    items: fc.nat(),
+    chunks: fc.nat(),
+  });
   const calls: fc.Arbitrary<SentCall> = fc.oneof(
-    fc.record({ kernel: names, function: names, args: fc.array(numbers) }),
+    fc.record({ kernel: names, steps: fc.array(steps, { maxLength: 3 }) }),
     fc.record({
       kernel: names,
       buffers: fc.dictionary(names, buffer),
       uniforms: fc.dictionary(names, numbers),
     }),
   );
+  const edges = [NaN, -0, Infinity, 2 ** 32 - 1];
   fc.assert(
     fc.property(fc.array(calls, { maxLength: 5 }), (program) => {
       assert.deepEqual(decodeProgram(encodeProgram(program)), JSON.parse("[]").concat(program.map(plain)));
     }),
-    { examples: [[[{ kernel: "a", function: "b", args: [NaN, -0, Infinity, 2 ** 32 - 1] }]]] },
+    {
+      examples: [[[{ kernel: "a", steps: [{ function: "b", args: edges, each: [], items: 1, chunks: 1 }] }]]],
+    },
   );
 });
 
+const plainStep = (step: TeamStep): TeamStep => ({ ...step, each: step.each.map((one) => ({ ...one })) });
+
 /** The same with objects as JSON makes them; the generator's have no prototype. */
 function plain(call: SentCall): SentCall {
-  if ("function" in call) return { ...call };
+  if ("steps" in call) return { ...call, steps: call.steps.map(plainStep) };
   const buffers = Object.fromEntries(Object.entries(call.buffers).map(([name, b]) => [name, { ...b }]));
   return { ...call, buffers, uniforms: { ...call.uniforms } };
 }

@@ -16,7 +16,7 @@ import { counters } from "../src/device/cpu_commands.ts";
 import { type Device, DeviceError, type Program } from "../src/device/device.ts";
 import { sharedModule } from "../src/device/shared_memory.ts";
 import { threadedCpuDevice } from "../src/device/threaded_cpu.ts";
-import { openCpuDevice, startCpuThread } from "../src/runtime/open_cpu.ts";
+import { openCpuDevice, startCpuThreads } from "../src/runtime/open_cpu.ts";
 import { openDevice } from "../src/runtime/open_device.ts";
 import type { ModuleWorker } from "../src/device/worker.ts";
 import { startWorker } from "../src/runtime/worker.ts";
@@ -28,7 +28,7 @@ async function openWithThread(): Promise<{ device: Device; thread: ModuleWorker;
   let thread: ModuleWorker, ring: Int32Array;
   const device = await threadedCpuDevice(sharedModule(), async (setup) => {
     ring = setup.ring;
-    return thread = await startCpuThread(setup);
+    return thread = await startCpuThreads(setup, 1);
   });
   return { device, thread: thread!, ring: ring! };
 }
@@ -75,16 +75,18 @@ async function longProgram(device: Device): Promise<{ program: Program; y: Tenso
   return { program: await device.prepare([one, one, one, one]), y };
 }
 
-test("openCpuDevice says that it has a thread of its own, and keeps to the calling one where it is told to", async () => {
-  const device = await openCpuDevice();
-  assert.match(device.description, /^CPU \(WASM (relaxed )?SIMD, one thread of its own\)$/);
-  device.destroy();
+test("openCpuDevice says that it has threads of its own, and keeps to the calling one where it is told to", async () => {
+  for (const [threads, words] of [[1, "one thread"], [2, "2 threads"], [3, "3 threads"]] as const) {
+    const device = await openCpuDevice({ threads });
+    assert.match(device.description, new RegExp(`^CPU \\(WASM (relaxed )?SIMD, ${words} of its own\\)$`));
+    device.destroy();
+  }
   const scripts = await openCpuDevice({ wasm: false });
   assert.equal(scripts.description, "CPU (TypeScript, one thread of its own)");
   scripts.destroy();
   assert.equal((await openCpuDevice({ worker: false })).description, cpuDevice().description);
   const opened = await openDevice({ kind: "cpu" });
-  assert.match(opened.description, /thread of its own/);
+  assert.match(opened.description, /threads? of its own/);
   opened.destroy();
 });
 
@@ -423,13 +425,13 @@ function printed(...args: string[]): string[] {
 
 test("openCpuDevice: a program that forgets its device ends", () => {
   const [description, ...rest] = printed();
-  assert.match(description, /^CPU \(WASM (relaxed )?SIMD, one thread of its own\)$/);
+  assert.match(description, /^CPU \(WASM (relaxed )?SIMD, .+ threads? of its own\)$/);
   assert.deepEqual(rest, ["4,8,12"]);
 });
 
 test("openCpuDevice: a device that nobody holds ends its thread", () => {
   const [ended] = printed("forgotten");
-  assert.equal(ended, "its worker was ended");
+  assert.equal(ended, "its threads were ended");
 });
 
 test("openCpuDevice computes on the calling thread where memory cannot be shared", () => {

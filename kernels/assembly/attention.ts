@@ -188,7 +188,7 @@ function weighRuns(
 
 /**
  * See the kernel's documentation. q and y have strides from row to row. `scores` holds a score for each key of a row, and
- * three more; `runs` holds two words for each block of a row, and two more.
+ * three more; `runs` holds two words for each block of a row, and two more. An item is a head of a row.
  */
 export function attention(
   q: usize,
@@ -196,13 +196,12 @@ export function attention(
   keys: usize,
   values: usize,
   blockTable: usize,
-  first: usize,
+  firstBlocks: usize,
   lastKeys: usize,
   y: usize,
   yStride: usize,
   scores: usize,
   runs: usize,
-  rows: usize,
   heads: usize,
   kvHeads: usize,
   headDim: usize,
@@ -212,32 +211,37 @@ export function attention(
   window: u32,
   scale: f32,
   softcap: f32,
+  first: usize,
+  behind: usize,
 ): void {
   const stride = (kvHeads * headDim) << 2, group = heads / kvHeads;
-  for (let r: usize = 0; r < rows; r++) {
-    const begin = load<u32>(first + (r << 2)), entries = tableSize - min(begin, tableSize);
-    const length = <u64> load<u32>(lastKeys + (r << 2)) + 1;
-    const skipped = window > 0 && length > window ? length - window : 0;
-    const end = <u32> min(min(length, <u64> cacheRows), <u64> entries * blockSize);
-    const start = <u32> min(skipped, <u64> end), count = <usize> (end - start);
-    const runCount = runsOf(blockTable + (<usize> begin << 2), blockSize, start, end, runs);
-    for (let h: usize = 0; h < heads; h++) {
-      const from = q + ((r * qStride + h * headDim) << 2), to = y + ((r * yStride + h * headDim) << 2);
-      const head = (h / group) * (headDim << 2);
-      if (count == 0) {
-        memory.fill(to, 0, headDim << 2);
-        continue;
-      }
-      let done: usize = 0;
-      for (let run: usize = 0; run < runCount; run++) {
-        const at = runs + (run << 3), size = <usize> load<u32>(at, 4);
-        const place = keys + <usize> load<u32>(at) * stride + head;
-        score(from, place, stride, size, headDim, scale, scores + (done << 2));
-        done += size;
-      }
-      if (softcap > 0) cap(scores, count, softcap);
-      const total = softmax(scores, count);
-      weighRuns(scores, values + head, stride, runs, runCount, headDim, <f32> 1 / total, to);
+  let row: usize = -1, start: u32 = 0, end: u32 = 0, runCount: usize = 0;
+  for (let n = first; n < behind; n++) {
+    const r = n / heads, h = n % heads;
+    if (r != row) {
+      const begin = load<u32>(firstBlocks + (r << 2)), entries = tableSize - min(begin, tableSize);
+      const length = <u64> load<u32>(lastKeys + (r << 2)) + 1;
+      const skipped = window > 0 && length > window ? length - window : 0;
+      end = <u32> min(min(length, <u64> cacheRows), <u64> entries * blockSize);
+      start = <u32> min(skipped, <u64> end);
+      runCount = runsOf(blockTable + (<usize> begin << 2), blockSize, start, end, runs);
+      row = r;
     }
+    const count = <usize> (end - start), head = (h / group) * (headDim << 2);
+    const from = q + ((r * qStride + h * headDim) << 2), to = y + ((r * yStride + h * headDim) << 2);
+    if (count == 0) {
+      memory.fill(to, 0, headDim << 2);
+      continue;
+    }
+    let done: usize = 0;
+    for (let run: usize = 0; run < runCount; run++) {
+      const at = runs + (run << 3), size = <usize> load<u32>(at, 4);
+      const place = keys + <usize> load<u32>(at) * stride + head;
+      score(from, place, stride, size, headDim, scale, scores + (done << 2));
+      done += size;
+    }
+    if (softcap > 0) cap(scores, count, softcap);
+    const total = softmax(scores, count);
+    weighRuns(scores, values + head, stride, runs, runCount, headDim, <f32> 1 / total, to);
   }
 }

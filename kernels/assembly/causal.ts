@@ -3,7 +3,7 @@ import { score, softmax, weigh } from "./attention";
 import { exp, largest, loadTail, log, multiplyAdd, storeTail } from "./lanes";
 import { dot } from "./linear";
 
-/** See the kernel's documentation. Scratch holds a score for each row, and three more. */
+/** See the kernel's documentation. Scratch holds a score for each row, and three more. An item is a head of a row. */
 export function causal_attention(
   q: usize,
   k: usize,
@@ -12,23 +12,22 @@ export function causal_attention(
   y: usize,
   logsumexp: usize,
   scratch: usize,
-  rows: usize,
   heads: usize,
   kvHeads: usize,
   headDim: usize,
   window: usize,
   scale: f32,
+  begin: usize,
+  end: usize,
 ): void {
   const stride = (kvHeads * headDim) << 2, group = heads / kvHeads, head = headDim << 2;
-  for (let r: usize = 0; r < rows; r++) {
-    const start = startOf(first, r, window), count = r + 1 - start;
-    for (let h: usize = 0; h < heads; h++) {
-      const n = r * heads + h, at = start * stride + (h / group) * head;
-      score(q + n * head, k + at, stride, count, headDim, scale, scratch);
-      const top = highest(scratch, count), total = softmax(scratch, count);
-      weigh(scratch, v + at, stride, count, headDim, <f32> 1 / total, y + n * head);
-      store<f32>(logsumexp + (n << 2), <f32> (<f64> top + log(<f64> total)));
-    }
+  for (let n = begin; n < end; n++) {
+    const r = n / heads, start = startOf(first, r, window), count = r + 1 - start;
+    const at = start * stride + (n % heads / group) * head;
+    score(q + n * head, k + at, stride, count, headDim, scale, scratch);
+    const top = highest(scratch, count), total = softmax(scratch, count);
+    weigh(scratch, v + at, stride, count, headDim, <f32> 1 / total, y + n * head);
+    store<f32>(logsumexp + (n << 2), <f32> (<f64> top + log(<f64> total)));
   }
 }
 
@@ -69,7 +68,13 @@ function slopesOf(scores: usize, slopes: usize, count: usize, logsumexp: f32, fa
   }
 }
 
-/** See the kernel's documentation. Scratch holds twice a score for each row, and three more. */
+/** Rows whose documents one item takes. */
+const rowsOfItem: usize = 64;
+
+/**
+ * See the kernel's documentation. `scores` and `slopes` hold a number for each row, and three more. An item is a key head of the
+ * documents that begin in 64 rows: no other item adds to their gradients.
+ */
 export function causal_attention_backward(
   q: usize,
   k: usize,
@@ -89,14 +94,73 @@ export function causal_attention_backward(
   headDim: usize,
   window: usize,
   scale: f32,
+  begin: usize,
+  end: usize,
+): void {
+  for (let item = begin; item < end; item++) {
+    const from = item / kvHeads * rowsOfItem, shared = item % kvHeads;
+    // Documents stand in order, so that their first rows do, too.
+    let r = from;
+    while (r < rows && <usize> load<u32>(first + (r << 2)) < from) r++;
+    let behind = r;
+    while (behind < rows && <usize> load<u32>(first + (behind << 2)) < from + rowsOfItem) behind++;
+    headBackward(
+      q,
+      k,
+      v,
+      y,
+      dy,
+      logsumexp,
+      first,
+      dq,
+      dk,
+      dv,
+      scores,
+      slopes,
+      r,
+      behind,
+      heads,
+      kvHeads,
+      shared,
+      headDim,
+      window,
+      scale,
+    );
+  }
+}
+
+/** The gradients of a key head, and of the query heads that share it, of the documents in rows from `begin` to `end`. */
+function headBackward(
+  q: usize,
+  k: usize,
+  v: usize,
+  y: usize,
+  dy: usize,
+  logsumexp: usize,
+  first: usize,
+  dq: usize,
+  dk: usize,
+  dv: usize,
+  scores: usize,
+  slopes: usize,
+  begin: usize,
+  end: usize,
+  heads: usize,
+  kvHeads: usize,
+  shared: usize,
+  headDim: usize,
+  window: usize,
+  scale: f32,
 ): void {
   const stride = (kvHeads * headDim) << 2, group = heads / kvHeads, head = headDim << 2;
-  memory.fill(dk, 0, rows * stride);
-  memory.fill(dv, 0, rows * stride);
-  for (let r: usize = 0; r < rows; r++) {
+  for (let r = begin; r < end; r++) {
+    memory.fill(dk + r * stride + shared * head, 0, head);
+    memory.fill(dv + r * stride + shared * head, 0, head);
+  }
+  for (let r = begin; r < end; r++) {
     const start = startOf(first, r, window), count = r + 1 - start;
-    for (let h: usize = 0; h < heads; h++) {
-      const n = r * heads + h, own = n * head, at = start * stride + (h / group) * head;
+    for (let h = shared * group; h < (shared + 1) * group; h++) {
+      const n = r * heads + h, own = n * head, at = start * stride + shared * head;
       score(q + own, k + at, stride, count, headDim, scale, scores);
       score(dy + own, v + at, stride, count, headDim, 1, slopes);
       const fall = dot(y + own, dy + own, headDim);

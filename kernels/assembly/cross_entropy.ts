@@ -44,7 +44,7 @@ function rowLoss(logits: usize, vocab: usize, token: usize): f64 {
 
 /**
  * See the kernel's documentation; with `dhidden` 0 losses alone. `room` holds `most` rows of hidden, of its gradient and of
- * logits.
+ * logits. An item is `most` rows.
  */
 export function cross_entropy(
   hidden: usize,
@@ -59,13 +59,15 @@ export function cross_entropy(
   dim: usize,
   vocab: usize,
   scale: f32,
+  firstPart: usize,
+  lastPart: usize,
 ): void {
   const line = dim << 2, wide = vocab << 2;
   const dx = room + most * line, logits = dx + most * line;
-  for (let begin: usize = 0; begin < rows;) {
+  for (let begin = firstPart * most; begin < min(lastPart * most, rows); begin += most) {
     // Rows with a target are gathered.
     let count: usize = 0, end = begin;
-    for (; end < rows && count < most; end++) {
+    for (; end < min(begin + most, rows); end++) {
       if (load<u32>(targets + (end << 2)) < <u32> vocab) {
         memory.copy(room + count * line, hidden + end * line, line);
         count++;
@@ -82,7 +84,7 @@ export function cross_entropy(
       i++;
     }
     if (dhidden) {
-      transposedProduct(logits, wide, weight, 0, 32, dx, line, scratch, count, vocab, dim, scale, false);
+      transposedProduct(logits, wide, weight, dx, line, scratch, count, vocab, dim, scale, false);
       for (let r = begin, i: usize = 0; r < end; r++) {
         const to = dhidden + r * line;
         if (load<u32>(targets + (r << 2)) < <u32> vocab) {
@@ -91,6 +93,5 @@ export function cross_entropy(
         } else memory.fill(to, 0, line);
       }
     }
-    begin = end;
   }
 }

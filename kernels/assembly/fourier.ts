@@ -113,7 +113,7 @@ function synthesise(
 
 /**
  * See the kernel's documentation; lengths are multiples of 32, an `out` of 0 is absent. Turns are the tables of
- * kernels/fft/wasm.ts. `scratch` holds five times the longest length in floats, and 640 more.
+ * kernels/fft/wasm.ts. `scratch` holds five times the longest length in floats, and 640 more. An item is rows.
  */
 export function fourier_linears(
   x: usize,
@@ -129,18 +129,19 @@ export function fourier_linears(
   turns1: usize,
   turns2: usize,
   scratch: usize,
-  rows: usize,
   inSize: usize,
   out0: usize,
   out1: usize,
   out2: usize,
   firstLinear: usize,
   capacity: usize,
+  begin: usize,
+  end: usize,
 ): void {
   const longer = max(max(inSize, out0), max(out1, out2)) << 2;
   const work = scratch, pair = work + 2048, other = pair + longer, spectrum = other + longer;
   const bins = spectrum + 2 * longer, apart = (longer >> 1) + 16;
-  for (let r: usize = 0; r < rows; r++) {
+  for (let r = begin; r < end; r++) {
     const slot = <usize> load<u32>(slots + (r << 2));
     if (slot >= capacity) continue;
     let analysed = false, to = y + ((r * yStride) << 2);
@@ -163,15 +164,17 @@ export function fourier_linears(
 /** Rows whose spectra meet the coefficients together. */
 const rowsTogether: usize = 4;
 
+/** Rows whose products are added up by one thread: a sum has the same parts, however many threads there are. */
+const rowsOfSum: usize = 64;
+
 /**
- * gradient[e] = or += scale Re SUM_rows G[u_e] X[v_e]; lengths are multiples of 32. `sums` holds a float64 for each
- * coefficient, `spectra` eight times both lengths in floats, and `scratch` twice the longer length, and 512 more.
+ * Re SUM_rows G[u_e] X[v_e] of each 64 rows, in float64; lengths are multiples of 32. An item is 64 rows. `sums` holds `count`
+ * numbers for each part, `spectra` eight times both lengths in floats, and `scratch` twice the longer length, and 512 more.
  */
-export function fourier_gradient(
+export function fourier_sums(
   x: usize,
   dy: usize,
   frequencies: usize,
-  gradient: usize,
   inTurns: usize,
   outTurns: usize,
   sums: usize,
@@ -181,8 +184,29 @@ export function fourier_gradient(
   inSize: usize,
   outSize: usize,
   count: usize,
-  scale: f32,
-  accumulate: bool,
+  begin: usize,
+  end: usize,
+): void {
+  for (let part = begin; part < end; part++) {
+    const first = part * rowsOfSum, held = min(rowsOfSum, rows - first), to = sums + ((part * count) << 3);
+    const from = x + ((first * inSize) << 2), back = dy + ((first * outSize) << 2);
+    sumRows(from, back, frequencies, inTurns, outTurns, to, spectra, scratch, held, inSize, outSize, count);
+  }
+}
+
+function sumRows(
+  x: usize,
+  dy: usize,
+  frequencies: usize,
+  inTurns: usize,
+  outTurns: usize,
+  sums: usize,
+  spectra: usize,
+  scratch: usize,
+  rows: usize,
+  inSize: usize,
+  outSize: usize,
+  count: usize,
 ): void {
   const longer = max(inSize, outSize) << 2, work = scratch, pair = work + 2048, other = pair + longer;
   const inBytes = inSize << 3, outBytes = outSize << 3, outSpectra = spectra + rowsTogether * inBytes;
@@ -205,8 +229,23 @@ export function fourier_gradient(
       store<f64>(to, load<f64>(to) + (<f64> f32x4.extract_lane(sum, 0) - <f64> f32x4.extract_lane(sum, 1)));
     }
   }
-  for (let e: usize = 0; e < count; e++) {
+}
+
+/** gradient[e] = or += scale times the sum of `parts` sums. An item is 64 coefficients. */
+export function fourier_gradient(
+  sums: usize,
+  gradient: usize,
+  parts: usize,
+  count: usize,
+  scale: f32,
+  accumulate: bool,
+  begin: usize,
+  end: usize,
+): void {
+  for (let e = begin << 6; e < min(end << 6, count); e++) {
     const to = gradient + (e << 2), old: f64 = accumulate ? <f64> load<f32>(to) : 0;
-    store<f32>(to, <f32> (old + <f64> scale * load<f64>(sums + (e << 3))));
+    let sum: f64 = 0;
+    for (let part: usize = 0; part < parts; part++) sum += load<f64>(sums + ((part * count + e) << 3));
+    store<f32>(to, <f32> (old + <f64> scale * sum));
   }
 }

@@ -1,5 +1,8 @@
 // Every function that a kernel's `wasm` names. Arguments are byte offsets in memory, numbers of elements and rows, and
 // strides in elements. The sources are compiled twice: with relaxed SIMD, and without.
+//
+// The last two arguments of each are the part of the work that is done: from an item to another. Which items there are, a
+// kernel's `wasm` says. A result does not depend on how the work is cut.
 
 /** Whether this module has relaxed SIMD. */
 export const relaxed: bool = ASC_FEATURE_RELAXED_SIMD;
@@ -7,11 +10,11 @@ export const relaxed: bool = ASC_FEATURE_RELAXED_SIMD;
 export { attention } from "./attention";
 export { causal_attention, causal_attention_backward } from "./causal";
 export { cross_entropy } from "./cross_entropy";
-export { fourier_gradient, fourier_linears } from "./fourier";
+export { fourier_gradient, fourier_linears, fourier_sums } from "./fourier";
 export { linear } from "./linear";
 export { lora_linear } from "./lora";
-export { lora_backward, lora_product } from "./lora_training";
-export { quantized_linear } from "./quantized";
+export { lora_gradients, lora_product, lora_rows } from "./lora_training";
+export { quantize_rows, quantized_linear } from "./quantized";
 export { sample } from "./sample";
 export { svft_linear } from "./svft";
 export {
@@ -29,4 +32,4 @@ export {
   silu_gate_backward,
   silu_gate_up,
 } from "./rows";
-export { linear_transposed, weight_gradient } from "./transposed";
+export { linear_transposed, turn, weight_gradient } from "./transposed";

@@ -5,7 +5,7 @@
 // not depend on its company. The four lie a quarter of the weight apart: four long streams, which the hardware fetches ahead.
 // Four neighbouring rows are met anew each time, at a third of the speed once the weight is larger than the cache.
 import { loadTail, multiplyAdd, sum, sums } from "./lanes";
-import { product } from "./tiles";
+import { lines } from "./tiles";
 
 /** The products of one row of x with four rows of the weight, `stride` bytes apart. */
 function fourOutputs(x: usize, w0: usize, stride: usize, count: usize): v128 {
@@ -111,9 +111,34 @@ export function dot(x: usize, w: usize, count: usize): f32 {
   return sum(a);
 }
 
+/** All of a product; see `linear`. */
+export function wholeLinear(
+  x: usize,
+  xStride: usize,
+  weight: usize,
+  weightStride: usize,
+  y: usize,
+  yStride: usize,
+  rows: usize,
+  inSize: usize,
+  outSize: usize,
+  accumulate: bool,
+): void {
+  const all = inTiles(rows) ? outSize / 3 + outSize % 3 : (outSize >> 2) + (outSize & 3);
+  linear(x, xStride, weight, weightStride, 0, y, yStride, rows, inSize, outSize, accumulate, 0, all);
+}
+
+/** Whether tiles are faster. Four rows are two pairs: as tiles they would cost as much as six. */
+function inTiles(rows: usize): bool {
+  return rows > 2 && rows != 4;
+}
+
 /**
  * Rows of x (rows, inSize) times weight (outSize, inSize) to y (rows, outSize). Strides are elements from row to row;
  * `bias` is 0 for none.
+ *
+ * An item is outputs: in tiles lines as tiles.ts counts them, else quadruples a quarter of the weight apart, and then the up to
+ * three outputs left.
  */
 export function linear(
   x: usize,
@@ -127,17 +152,18 @@ export function linear(
   inSize: usize,
   outSize: usize,
   accumulate: bool,
+  begin: usize,
+  end: usize,
 ): void {
   const stride = weightStride << 2;
   xStride <<= 2;
   yStride <<= 2;
-  // Four rows are two pairs: as tiles they would cost as much as six.
-  if (rows > 2 && rows != 4) {
-    product(x, xStride, weight, stride, bias, y, yStride, rows, inSize, outSize, 1, accumulate);
+  if (inTiles(rows)) {
+    lines(x, xStride, weight, stride, bias, y, yStride, rows, inSize, outSize, 1, accumulate, begin, end);
     return;
   }
   const quarter = outSize >> 2, pairs = rows & ~1, apart = quarter << 2;
-  for (let o: usize = 0; o < quarter; o++) {
+  for (let o = begin; o < min(end, quarter); o++) {
     const w = weight + o * stride, at = y + (o << 2), b = bias ? bias + (o << 2) : 0;
     for (let r: usize = 0; r < pairs; r += 2) {
       const from = x + r * xStride, to = at + r * yStride;
@@ -145,7 +171,7 @@ export function linear(
     }
     if (pairs < rows) put(at, apart, fourOutputs(x, w, quarter * stride, inSize), b, accumulate);
   }
-  for (let o: usize = 4 * quarter; o < outSize; o++) {
+  for (let o = 3 * quarter + max(begin, quarter); o < 3 * quarter + end; o++) {
     for (let r: usize = 0; r < rows; r++) {
       const at = y + r * yStride + (o << 2);
       let value = dot(x + r * xStride, weight + o * stride, inSize);

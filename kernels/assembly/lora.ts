@@ -1,10 +1,10 @@
 // y += scale B (A x), each row with its own adapter.
-import { linear } from "./linear";
+import { wholeLinear } from "./linear";
 
 /** Ranks at a time: floats in scratch. */
 const chunk: usize = 64;
 
-/** See the kernel's documentation. */
+/** See the kernel's documentation. An item is rows. */
 export function lora_linear(
   x: usize,
   xStride: usize,
@@ -14,15 +14,16 @@ export function lora_linear(
   y: usize,
   yStride: usize,
   scratch: usize,
-  rows: usize,
   inSize: usize,
   out0: usize,
   out1: usize,
   out2: usize,
   firstLinear: usize,
   capacity: usize,
+  begin: usize,
+  end: usize,
 ): void {
-  for (let r: usize = 0; r < rows; r++) {
+  for (let r = begin; r < end; r++) {
     const slot = <usize> load<u32>(slots + (r << 2));
     if (slot >= capacity) continue;
     let to = y + ((r * yStride) << 2);
@@ -50,10 +51,10 @@ function update(
   const scale = load<f32>(record, 12);
   for (let begin: usize = 0; begin < rank; begin += chunk) {
     const size = min(chunk, rank - begin), from = down + ((begin * inSize) << 2);
-    linear(x, 0, from, inSize, 0, scratch, 0, 1, inSize, size, false);
+    wholeLinear(x, 0, from, inSize, scratch, 0, 1, inSize, size, false);
     for (let i: usize = 0; i < size; i++) {
       store<f32>(scratch + (i << 2), scale * load<f32>(scratch + (i << 2)));
     }
-    linear(scratch, 0, up + (begin << 2), rank, 0, y, 0, 1, size, outSize, true);
+    wholeLinear(scratch, 0, up + (begin << 2), rank, y, 0, 1, size, outSize, true);
   }
 }

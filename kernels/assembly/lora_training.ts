@@ -1,8 +1,13 @@
-// A low-rank update that every row shares, forward and backward.
+// A low-rank update that every row shares, forward and backward. B is turned beforehand.
 import { product } from "./tiles";
-import { shortest, shortProduct, transposedProduct, turn } from "./transposed";
+import { shortest, shortProduct, transposedItems, transposedProduct, turn, turnedLine } from "./transposed";
 
-/** y += scale B (A x). `down` holds a row of ranks for each row; `across` B turned, as for `lora_backward`. */
+/** Rows of a item: whole tiles, and whole quads of a turned matrix. */
+const rowsOfItem: usize = 48;
+
+/**
+ * y += scale B (A x). `down` holds a row of ranks for each row, `across` B turned where the rank is short. An item is 48 rows.
+ */
 export function lora_product(
   x: usize,
   values: usize,
@@ -15,27 +20,27 @@ export function lora_product(
   rank: usize,
   offset: usize,
   scale: f32,
+  begin: usize,
+  end: usize,
 ): void {
   const a = values + (offset << 2), b = a + ((rank * inSize) << 2), line = rank << 2;
-  product(x, inSize << 2, a, inSize << 2, 0, down, line, rows, inSize, rank, 1, false);
-  if (rank > shortest) {
-    product(down, line, b, line, 0, y, outSize << 2, rows, rank, outSize, scale, true);
-    return;
+  const input = inSize << 2, output = outSize << 2;
+  for (let r = begin * rowsOfItem; r < min(end * rowsOfItem, rows); r += rowsOfItem) {
+    const held = min(rowsOfItem, rows - r), own = down + r * line, to = y + r * output;
+    product(x + r * input, input, a, input, 0, own, line, held, inSize, rank, 1, false);
+    if (rank > shortest) product(own, line, b, line, 0, to, output, held, rank, outSize, scale, true);
+    else shortProduct(own, line, across, turnedLine(outSize), to, output, held, rank, outSize, scale, true);
   }
-  const outLine = ((outSize + 3) & ~3) << 2;
-  turn(b, outSize, rank, across, outLine, across + rank * outLine);
-  shortProduct(down, line, across, outLine, y, outSize << 2, rows, rank, outSize, scale, true);
 }
 
 /**
- * All gradients; see the kernel's documentation. `hidden` holds A x and then dy B of all rows; `turned` the same turned, its
- * lines filled up to a multiple of four; `across` B turned, and then the gradient of B turned.
+ * What the gradients need of each row, and dx. `hidden` holds A x and then dy B of all rows; `turned` both turned, each with a
+ * row behind it; `across` B turned. An item is 48 rows.
  */
-export function lora_backward(
+export function lora_rows(
   x: usize,
   dy: usize,
   values: usize,
-  gradient: usize,
   dx: usize,
   hidden: usize,
   turned: usize,
@@ -47,25 +52,98 @@ export function lora_backward(
   rank: usize,
   offset: usize,
   scale: f32,
+  begin: usize,
+  end: usize,
 ): void {
-  const a = values + (offset << 2), b = a + ((rank * inSize) << 2), line = rank << 2;
-  const down = hidden, ddown = hidden + rows * line, input = inSize << 2, output = outSize << 2;
-  const outLine = ((outSize + 3) & ~3) << 2, rowLine = ((rows + 3) & ~3) << 2;
-  product(x, input, a, input, 0, down, line, rows, inSize, rank, 1, false);
-  turn(b, outSize, rank, across, outLine, across + rank * outLine);
-  product(dy, output, across, outLine, 0, ddown, line, rows, outSize, rank, 1, false);
-  // Of B's gradient the lines are too short to add up fast: it is made turned.
-  turn(down, rows, rank, turned, rowLine, turned + rank * rowLine);
-  transposedProduct(turned, rowLine, dy, 0, 32, across, output, scratch, rank, rows, outSize, scale, false);
-  const db = gradient + (offset << 2) + rank * input;
-  for (let o: usize = 0; o < outSize; o++) {
-    for (let k: usize = 0; k < rank; k++) {
-      const at = db + ((o * rank + k) << 2);
-      store<f32>(at, load<f32>(at) + load<f32>(across + k * output + (o << 2)));
+  const a = values + (offset << 2), line = rank << 2, input = inSize << 2, output = outSize << 2;
+  const down = hidden, ddown = hidden + rows * line, outLine = turnedLine(outSize);
+  const second = turned + rank * turnedLine(rows) + line;
+  for (let r = begin * rowsOfItem; r < min(end * rowsOfItem, rows); r += rowsOfItem) {
+    const held = min(rowsOfItem, rows - r), own = down + r * line, back = ddown + r * line;
+    product(x + r * input, input, a, input, 0, own, line, held, inSize, rank, 1, false);
+    product(dy + r * output, output, across, outLine, 0, back, line, held, outSize, rank, 1, false);
+    transposedProduct(back, line, a, dx + r * input, input, scratch, held, rank, inSize, scale, true);
+    const quad = r >> 2, last = (r + held + 3) >> 2;
+    turn(down, 0, turned, rows, rank, quad, last);
+    turn(ddown, 0, second, rows, rank, quad, last);
+  }
+}
+
+/**
+ * The gradients of A and B from what `lora_rows` made. `across` gets the gradient of B turned. An item is 96 columns of A's, and
+ * behind those 96 of B's; all columns where there are few rows.
+ */
+export function lora_gradients(
+  x: usize,
+  dy: usize,
+  gradient: usize,
+  turned: usize,
+  across: usize,
+  scratch: usize,
+  rows: usize,
+  inSize: usize,
+  outSize: usize,
+  rank: usize,
+  offset: usize,
+  scale: f32,
+  itemsOfA: usize,
+  begin: usize,
+  end: usize,
+): void {
+  const line = turnedLine(rows), second = turned + rank * line + (rank << 2), input = inSize << 2;
+  const da = gradient + (offset << 2), db = da + rank * input;
+  for (let item = begin; item < end; item++) {
+    if (item < itemsOfA) {
+      transposedItems(
+        second,
+        line,
+        x,
+        0,
+        32,
+        da,
+        input,
+        scratch,
+        rank,
+        rows,
+        inSize,
+        scale,
+        true,
+        rank,
+        item,
+        item + 1,
+      );
+    } else {
+      const own = item - itemsOfA;
+      transposedItems(
+        turned,
+        line,
+        dy,
+        0,
+        32,
+        across,
+        outSize << 2,
+        scratch,
+        rank,
+        rows,
+        outSize,
+        scale,
+        false,
+        rank,
+        own,
+        own + 1,
+      );
+      const whole = rows <= shortest, first = whole ? 0 : own * 96;
+      addTurned(across, db, outSize, rank, first, whole ? outSize : min(outSize, first + 96));
     }
   }
-  turn(ddown, rows, rank, turned, rowLine, turned + rank * rowLine);
-  const da = gradient + (offset << 2);
-  transposedProduct(turned, rowLine, x, 0, 32, da, input, scratch, rank, rows, inSize, scale, true);
-  transposedProduct(ddown, line, a, 0, 32, dx, input, scratch, rows, rank, inSize, scale, true);
+}
+
+/** Of B's gradient the lines are too short to add up fast: it is made turned, and added here. */
+function addTurned(from: usize, to: usize, outSize: usize, rank: usize, begin: usize, end: usize): void {
+  for (let o = begin; o < end; o++) {
+    for (let k: usize = 0; k < rank; k++) {
+      const at = to + ((o * rank + k) << 2);
+      store<f32>(at, load<f32>(at) + load<f32>(from + ((k * outSize + o) << 2)));
+    }
+  }
 }

@@ -323,7 +323,21 @@ function panel(
   }
 }
 
-/** The product of many packed rows. The strides of y are bytes. */
+/** Rounds rows of x to blocks. An item is a row. */
+export function quantize_rows(
+  x: usize,
+  xStride: usize,
+  packed: usize,
+  inSize: usize,
+  bits: u32,
+  begin: usize,
+  end: usize,
+): void {
+  const line = ((inSize + 31) >> 5) * blockBytes;
+  for (let r = begin; r < end; r++) pack(x + ((r * xStride) << 2), inSize, bits, packed + r * line);
+}
+
+/** The product of many packed rows. The strides of y are bytes. An item is lines, as in tiles.ts. */
 function manyRows(
   x: usize,
   words: usize,
@@ -338,33 +352,36 @@ function manyRows(
   outSize: usize,
   bits: u32,
   accumulate: bool,
+  begin: usize,
+  end: usize,
 ): void {
-  const line = blocks * (<usize> bits << 2), scaleLine = blocks << 2, third = outSize / 3;
-  for (let o: usize = 0; o < third; o += most) {
+  const line = blocks * (<usize> bits << 2),
+    scaleLine = blocks << 2,
+    third = outSize / 3,
+    stop = min(end, third);
+  for (let o = begin; o < stop; o += most) {
     const w = words + o * line, s = scales + o * scaleLine, b = bias ? bias + (o << 2) : 0;
-    const to = y + (o << 2), lines = min(most, third - o);
+    const to = y + (o << 2), lines = min(most, stop - o);
     panel(x, w, s, b, to, yStride, wide, lines, third, rows, blocks, bits, accumulate, 3);
   }
-  for (let o: usize = 3 * third; o < outSize; o++) {
+  for (let o: usize = 2 * third + max(begin, third); o < 2 * third + end; o++) {
     const w = words + o * line, s = scales + o * scaleLine, b = bias ? bias + (o << 2) : 0;
     panel(x, w, s, b, y + (o << 2), yStride, wide, 1, 0, rows, blocks, bits, accumulate, 1);
   }
 }
 
 /**
- * Rows of x (rows, inSize) times a weight (outSize, inSize) of 8 or 4 bits. Strides are elements from row to row; `bias`
- * is 0 for none. `scratch` holds 72 bytes for each 32 elements of a row of x, the last ones maybe fewer. Of many
- * rows `wide` holds 64 bytes for each 32 elements of three times `lines` rows of the weight; of few, `lines` is 0.
+ * Rows of x times a weight (outSize, inSize) of 8 or 4 bits. `packed` has the rows from `quantize_rows`; `bias` is 0 for
+ * none. Of many rows `wide` holds 64 bytes for each 32 elements of three times `lines` rows of the weight; of few, `lines` is
+ * 0. An item is outputs, as of `linear`.
  */
 export function quantized_linear(
-  x: usize,
-  xStride: usize,
+  packed: usize,
   words: usize,
   scales: usize,
   bias: usize,
   y: usize,
   yStride: usize,
-  scratch: usize,
   wide: usize,
   lines: usize,
   rows: usize,
@@ -372,20 +389,37 @@ export function quantized_linear(
   outSize: usize,
   bits: u32,
   accumulate: bool,
+  begin: usize,
+  end: usize,
 ): void {
-  const blocks = (inSize + 31) >> 5, packed = blocks * blockBytes;
-  for (let r: usize = 0; r < rows; r++) pack(x + ((r * xStride) << 2), inSize, bits, scratch + r * packed);
+  const blocks = (inSize + 31) >> 5, width = blocks * blockBytes;
   if (lines) {
     const to = yStride << 2;
-    manyRows(scratch, words, scales, bias, y, to, wide, lines, rows, blocks, outSize, bits, accumulate);
+    manyRows(
+      packed,
+      words,
+      scales,
+      bias,
+      y,
+      to,
+      wide,
+      lines,
+      rows,
+      blocks,
+      outSize,
+      bits,
+      accumulate,
+      begin,
+      end,
+    );
     return;
   }
   const line = blocks * (<usize> bits << 2), scaleLine = blocks << 2;
   const quarter = outSize >> 2, apart = quarter << 2;
-  for (let o: usize = 0; o < quarter; o++) {
+  for (let o = begin; o < min(end, quarter); o++) {
     const w = words + o * line, s = scales + o * scaleLine, b = bias ? bias + (o << 2) : 0;
     for (let r: usize = 0; r < rows; r++) {
-      const from = scratch + r * packed;
+      const from = packed + r * width;
       const products = bits == 8
         ? fourOutputs8(from, w, quarter * line, s, quarter * scaleLine, blocks)
         : fourOutputs4(from, w, quarter * line, s, quarter * scaleLine, blocks);
@@ -393,10 +427,10 @@ export function quantized_linear(
     }
   }
   // Up to three more, each as if it were four.
-  for (let o: usize = 4 * quarter; o < outSize; o++) {
+  for (let o = 3 * quarter + max(begin, quarter); o < 3 * quarter + end; o++) {
     const w = words + o * line, s = scales + o * scaleLine;
     for (let r: usize = 0; r < rows; r++) {
-      const from = scratch + r * packed, at = y + ((r * yStride + o) << 2);
+      const from = packed + r * width, at = y + ((r * yStride + o) << 2);
       const products = bits == 8
         ? fourOutputs8(from, w, 0, s, 0, blocks)
         : fourOutputs4(from, w, 0, s, 0, blocks);

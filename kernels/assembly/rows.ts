@@ -1,8 +1,33 @@
 // Kernels that take a row at a time. Strides are elements from row to row.
+//
+// Threads share a call: each runs the rows, or blocks of 64 elements, from `begin` to `end`.
 import { exp, loadTail, multiplyAdd, storeTail, sum } from "./lanes";
 
 /** y[r] = x[r] / sqrt(mean of x[r]^2 + eps) * weight. */
 export function rms_norm(
+  x: usize,
+  xStride: usize,
+  weight: usize,
+  y: usize,
+  yStride: usize,
+  dim: usize,
+  eps: f64,
+  begin: usize,
+  end: usize,
+): void {
+  normalise(
+    x + begin * (xStride << 2),
+    xStride,
+    weight,
+    y + begin * (yStride << 2),
+    yStride,
+    end - begin,
+    dim,
+    eps,
+  );
+}
+
+function normalise(
   x: usize,
   xStride: usize,
   weight: usize,
@@ -42,17 +67,18 @@ export function qk_norm(
   stride: usize,
   qWeight: usize,
   kWeight: usize,
-  rows: usize,
   qHeads: usize,
   qDim: usize,
   kHeads: usize,
   kDim: usize,
   eps: f64,
+  begin: usize,
+  end: usize,
 ): void {
-  for (let r: usize = 0; r < rows; r++) {
+  for (let r = begin; r < end; r++) {
     const q = x + ((r * stride) << 2), k = q + ((qHeads * qDim) << 2);
-    rms_norm(q, qDim, qWeight, q, qDim, qHeads, qDim, eps);
-    rms_norm(k, kDim, kWeight, k, kDim, kHeads, kDim, eps);
+    normalise(q, qDim, qWeight, q, qDim, qHeads, qDim, eps);
+    normalise(k, kDim, kWeight, k, kDim, kHeads, kDim, eps);
   }
 }
 
@@ -62,12 +88,16 @@ export function rms_norm_backward(
   x: usize,
   weight: usize,
   dx: usize,
-  rows: usize,
   dim: usize,
   eps: f64,
+  first: usize,
+  behind: usize,
 ): void {
   const end = (dim & ~3) << 2, rest = dim & 3, line = dim << 2;
-  for (let r: usize = 0; r < rows; r++, dy += line, x += line, dx += line) {
+  dy += first * line;
+  x += first * line;
+  dx += first * line;
+  for (let r = first; r < behind; r++, dy += line, x += line, dx += line) {
     let squares = f32x4.splat(0), products = squares;
     for (let i: usize = 0; i < end; i += 16) {
       const v = v128.load(x + i);
@@ -103,7 +133,16 @@ export function silu_gate_backward(
   dgate: usize,
   dup: usize,
   count: usize,
+  first: usize,
+  behind: usize,
 ): void {
+  const skipped = first << 8;
+  dy += skipped;
+  gate += skipped;
+  up += skipped;
+  dgate += skipped;
+  dup += skipped;
+  count = min(behind << 6, count) - (first << 6);
   const one = f32x4.splat(1), end = (count & ~3) << 2, rest = count & 3;
   for (let i: usize = 0; i < end; i += 16) {
     const d = v128.load(dy + i),
@@ -122,8 +161,9 @@ export function silu_gate_backward(
 }
 
 /** y[i] = gate[i] / (1 + e^-gate[i]) * up[i]. */
-export function silu_gate(gate: usize, up: usize, y: usize, count: usize): void {
-  siluGateRows(gate, count, up, count, y, count, 1, count);
+export function silu_gate(gate: usize, up: usize, y: usize, count: usize, begin: usize, end: usize): void {
+  const skipped = begin << 8, held = min(end << 6, count) - (begin << 6);
+  siluGateRows(gate + skipped, 0, up + skipped, 0, y + skipped, 0, 1, held);
 }
 
 /** The same of rows with strides. */
@@ -148,8 +188,9 @@ function siluGateRows(
 }
 
 /** The same of gate and up side by side in rows of 2 dim. */
-export function silu_gate_up(gateUp: usize, y: usize, rows: usize, dim: usize): void {
-  siluGateRows(gateUp, 2 * dim, gateUp + (dim << 2), 2 * dim, y, dim, rows, dim);
+export function silu_gate_up(gateUp: usize, y: usize, dim: usize, begin: usize, end: usize): void {
+  const from = gateUp + ((begin * 2 * dim) << 2), to = y + ((begin * dim) << 2);
+  siluGateRows(from, 2 * dim, from + (dim << 2), 2 * dim, to, dim, end - begin, dim);
 }
 
 function silu(g: v128): v128 {
@@ -162,12 +203,13 @@ export function rope(
   xStride: usize,
   table: usize,
   positions: usize,
-  rows: usize,
   heads: usize,
   headDim: usize,
   rotaryDim: usize,
+  begin: usize,
+  end: usize,
 ): void {
-  for (let r: usize = 0; r < rows; r++) {
+  for (let r = begin; r < end; r++) {
     turn(x + ((r * xStride) << 2), turnOf(table, positions, r, rotaryDim), heads, headDim, rotaryDim, 1);
   }
 }
@@ -177,12 +219,13 @@ export function rope_backward(
   dx: usize,
   table: usize,
   positions: usize,
-  rows: usize,
   heads: usize,
   headDim: usize,
   rotaryDim: usize,
+  begin: usize,
+  end: usize,
 ): void {
-  for (let r: usize = 0; r < rows; r++) {
+  for (let r = begin; r < end; r++) {
     const by = turnOf(table, positions, r, rotaryDim);
     turn(dx + ((r * heads * headDim) << 2), by, heads, headDim, rotaryDim, -1);
   }
@@ -230,15 +273,16 @@ export function rope_cache(
   index: usize,
   keys: usize,
   values: usize,
-  rows: usize,
   heads: usize,
   kvHeads: usize,
   headDim: usize,
   rotaryDim: usize,
   cacheRows: u32,
+  begin: usize,
+  end: usize,
 ): void {
   const width = (kvHeads * headDim) << 2;
-  for (let r: usize = 0; r < rows; r++) {
+  for (let r = begin; r < end; r++) {
     const from = qkv + ((r * qkvStride) << 2), by = turnOf(table, positions, r, rotaryDim);
     turn(from, by, heads, headDim, rotaryDim, 1);
     const place = load<u32>(index + (r << 2));
@@ -256,11 +300,12 @@ export function embedding(
   weight: usize,
   y: usize,
   yStride: usize,
-  rows: usize,
   dim: usize,
   vocab: u32,
+  begin: usize,
+  end: usize,
 ): void {
-  for (let r: usize = 0; r < rows; r++) {
+  for (let r = begin; r < end; r++) {
     const id = load<u32>(ids + (r << 2)), to = y + r * (yStride << 2);
     if (id < vocab) memory.copy(to, weight + <usize> id * (dim << 2), dim << 2);
     else memory.fill(to, 0, dim << 2);
@@ -268,7 +313,10 @@ export function embedding(
 }
 
 /** y += x, `count` elements. */
-export function add(x: usize, y: usize, count: usize): void {
+export function add(x: usize, y: usize, count: usize, first: usize, behind: usize): void {
+  x += first << 8;
+  y += first << 8;
+  count = min(behind << 6, count) - (first << 6);
   const end = (count & ~3) << 2, rest = count & 3;
   for (let i: usize = 0; i < end; i += 16) {
     v128.store(y + i, f32x4.add(v128.load(y + i), v128.load(x + i)));
@@ -277,16 +325,26 @@ export function add(x: usize, y: usize, count: usize): void {
 }
 
 /** y[i] = value, `count` elements. */
-export function fill(y: usize, count: usize, value: f32): void {
+export function fill(y: usize, count: usize, value: f32, first: usize, behind: usize): void {
+  y += first << 8;
+  count = min(behind << 6, count) - (first << 6);
   const end = (count & ~3) << 2, all = count << 2, v = f32x4.splat(value);
   for (let i: usize = 0; i < end; i += 16) v128.store(y + i, v);
   for (let i = end; i < all; i += 4) store<f32>(y + i, value);
 }
 
 /** y[r, c] = x[r, c] + t[c, r], in tiles of 32 columns: what they read across t's rows is used while it is in the cache. */
-export function add_transposed(x: usize, t: usize, y: usize, rows: usize, cols: usize): void {
+export function add_transposed(
+  x: usize,
+  t: usize,
+  y: usize,
+  rows: usize,
+  cols: usize,
+  first: usize,
+  behind: usize,
+): void {
   const line = cols << 2, column = rows << 2;
-  for (let begin: usize = 0; begin < cols; begin += 32) {
+  for (let begin: usize = first << 5; begin < min(behind << 5, cols); begin += 32) {
     const end = min(begin + 32, cols), whole = begin + ((end - begin) & ~3);
     for (let r: usize = 0; r < rows; r += 4) {
       const block = r + 4 <= rows ? whole : begin;

@@ -121,18 +121,19 @@ function draw(logits: usize, weights: usize, count: usize, floor: f32, u: f64): 
   return <u32> last;
 }
 
-/** See the kernel's documentation; `scratch` holds 3 KiB and a float for each logit of a row, and three more. */
+/** See the kernel's documentation; `scratch` holds 3 KiB and a float for each logit of a row, and three more. An item is rows. */
 export function sample(
   logits: usize,
   stride: usize,
   params: usize,
   tokens: usize,
   scratch: usize,
-  rows: usize,
   vocab: usize,
+  begin: usize,
+  end: usize,
 ): void {
   const weights = scratch + bucketBytes;
-  for (let r: usize = 0; r < rows; r++) {
+  for (let r = begin; r < end; r++) {
     const row = logits + ((r * stride) << 2), choice = params + (r << 4), token = tokens + (r << 2);
     const temperature = load<f32>(choice), topP = load<f32>(choice, 4);
     if (!allFinite(row, vocab)) {

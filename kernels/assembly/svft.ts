@@ -1,7 +1,7 @@
 // y += U (M (V x)), each row with its own sparse M between factors that rows may share.
-import { linear } from "./linear";
+import { wholeLinear } from "./linear";
 
-/** See the kernel's documentation. `down` and `middle` have room for every row's hidden numbers of one linear. */
+/** See the kernel's documentation. `down` and `middle` have room for `most` hidden numbers of every row. An item is rows. */
 export function svft_linear(
   x: usize,
   xStride: usize,
@@ -13,19 +13,23 @@ export function svft_linear(
   yStride: usize,
   down: usize,
   middle: usize,
-  rows: usize,
+  most: usize,
   inSize: usize,
   out0: usize,
   out1: usize,
   out2: usize,
   first: usize,
   capacity: usize,
+  begin: usize,
+  rows: usize,
 ): void {
+  down += (begin * most) << 2;
+  middle += (begin * most) << 2;
   let to = y;
   for (let i: usize = 0; i < 3; i++) {
     const out = i == 0 ? out0 : i == 1 ? out1 : out2;
     const own = records + (((first + i) * capacity) << 4);
-    let row: usize = 0;
+    let row = begin;
     while (out && row < rows) {
       const record = recordOf(slots, own, row, capacity), n = record ? <usize> load<u32>(record, 8) : 0;
       let end = row + 1;
@@ -33,12 +37,12 @@ export function svft_linear(
         // Neighbours that share their factors are multiplied together.
         while (end < rows && sharing(record, recordOf(slots, own, end, capacity))) end++;
         const count = end - row, v = tables + (<usize> load<u32>(record) << 2), u = v + ((n * inSize) << 2);
-        linear(x + ((row * xStride) << 2), xStride, v, inSize, 0, down, n, count, inSize, n, false);
+        wholeLinear(x + ((row * xStride) << 2), xStride, v, inSize, down, n, count, inSize, n, false);
         for (let r: usize = 0; r < count; r++) {
           const at = values + (<usize> load<u32>(recordOf(slots, own, row + r, capacity), 4) << 2);
           sparse(at, down + ((r * n) << 2), middle + ((r * n) << 2), n);
         }
-        linear(middle, n, u, n, 0, to + ((row * yStride) << 2), yStride, count, n, out, true);
+        wholeLinear(middle, n, u, n, to + ((row * yStride) << 2), yStride, count, n, out, true);
       }
       row = end;
     }

@@ -131,10 +131,7 @@ function panel(
   }
 }
 
-/**
- * y (rows, outs) = or += factor x (rows, count) weight (outs, count)^T + bias. The three lines of a tile lie a third of the
- * weight apart: three long streams, which the hardware fetches ahead.
- */
+/** y (rows, outs) = or += factor x (rows, count) weight (outs, count)^T + bias. */
 export function product(
   x: usize,
   xStride: usize,
@@ -149,9 +146,34 @@ export function product(
   factor: f32,
   accumulate: bool,
 ): void {
+  const all = outs / 3 + outs % 3;
+  lines(x, xStride, weight, line, bias, y, yStride, rows, count, outs, factor, accumulate, 0, all);
+}
+
+/**
+ * A part of a product: lines from `begin` to `end`. The first lines are triples, three outputs that lie a third of the weight
+ * apart: three long streams, which the hardware fetches ahead. The others are the one or two outputs left.
+ */
+export function lines(
+  x: usize,
+  xStride: usize,
+  weight: usize,
+  line: usize,
+  bias: usize,
+  y: usize,
+  yStride: usize,
+  rows: usize,
+  count: usize,
+  outs: usize,
+  factor: f32,
+  accumulate: bool,
+  begin: usize,
+  end: usize,
+): void {
   const third = outs / 3, apart = third << 2, most = max(1, min(16, panelBytes / (12 * count)));
-  for (let o: usize = 0; o < third; o += most) {
-    const w = weight + o * line, b = bias ? bias + (o << 2) : 0, lines = min(most, third - o);
+  const stop = min(end, third);
+  for (let o = begin; o < stop; o += most) {
+    const w = weight + o * line, b = bias ? bias + (o << 2) : 0, held = min(most, stop - o);
     const to = y + (o << 2);
     panel(
       x,
@@ -159,7 +181,7 @@ export function product(
       rows,
       w,
       line,
-      lines,
+      held,
       third * line,
       count,
       to,
@@ -171,11 +193,13 @@ export function product(
       3,
     );
   }
-  const done: usize = 3 * third,
+  const single = max(begin, third);
+  if (single >= end) return;
+  const done: usize = 2 * third + single,
     w = weight + done * line,
     b = bias ? bias + (done << 2) : 0,
     to = y + (done << 2);
-  panel(x, xStride, rows, w, line, outs - done, 0, count, to, yStride, 0, b, factor, accumulate, 1);
+  panel(x, xStride, rows, w, line, end - single, 0, count, to, yStride, 0, b, factor, accumulate, 1);
 }
 
 /**

@@ -49,13 +49,33 @@ function turnRows(a: usize, b: usize, c: usize, d: usize, to: usize, line: usize
   turnFour(u, v, w, loadTail(d + at, rest), to + whole * line, line, rest);
 }
 
+/** The line of a turned matrix in bytes: filled up with zeros to a multiple of four. */
+export function turnedLine(rows: usize): usize {
+  return ((rows + 3) & ~3) << 2;
+}
+
 /**
- * A matrix of floats (rows, columns), turned; its lines are filled up with zeros to a multiple of four. `zeros` holds as
- * many as a row.
+ * A matrix of floats (rows, columns), turned. `turned` holds its lines, and then as many floats as a row, which are zero. An item
+ * is four rows.
  */
-export function turn(from: usize, rows: usize, columns: usize, to: usize, line: usize, zeros: usize): void {
+export function turn(
+  from: usize,
+  offset: usize,
+  turned: usize,
+  rows: usize,
+  columns: usize,
+  begin: usize,
+  end: usize,
+): void {
+  const line = turnedLine(rows), zeros = turned + columns * line;
+  // Only the last rows need zeros.
+  if (end << 2 > rows) memory.fill(zeros, 0, columns << 2);
+  const first = begin << 2, held = min(end << 2, rows) - first;
+  turnInto(from + ((offset + first * columns) << 2), held, columns, turned + (first << 2), line, zeros);
+}
+
+function turnInto(from: usize, rows: usize, columns: usize, to: usize, line: usize, zeros: usize): void {
   const width = columns << 2;
-  memory.fill(zeros, 0, width);
   for (let r: usize = 0; r < rows; r += 4) {
     const a = from + r * width, left = rows - r;
     const b = left > 1 ? a + width : zeros,
@@ -153,10 +173,50 @@ export function shortProduct(
 }
 
 /**
- * y (rows, columns) = or += factor x (rows, inner) weight (inner, columns): floats with `bits` 32, else blocks. Strides are
- * bytes. `scratch` holds 384 bytes five times, and then 96 lines of 512 floats, or of as many as there are.
+ * All of a product; see `transposedItems`.
  */
 export function transposedProduct(
+  x: usize,
+  xStride: usize,
+  weight: usize,
+  y: usize,
+  yStride: usize,
+  scratch: usize,
+  rows: usize,
+  inner: usize,
+  columns: usize,
+  factor: f32,
+  accumulate: bool,
+): void {
+  const items = inner <= shortest ? 1 : (columns + panelColumns - 1) / panelColumns;
+  transposedItems(
+    x,
+    xStride,
+    weight,
+    0,
+    32,
+    y,
+    yStride,
+    scratch,
+    rows,
+    inner,
+    columns,
+    factor,
+    accumulate,
+    rows,
+    0,
+    items,
+  );
+}
+
+/**
+ * y (rows, columns) = or += factor x (rows, inner) weight (inner, columns): floats with `bits` 32, else blocks. Strides are
+ * bytes. `scratch` holds 384 bytes five times, and then 96 lines of 512 floats, or of as many as there are.
+ *
+ * An item is `rowsOfItem` rows of 96 columns, or of all columns where the inner length is short; items of the same rows stand
+ * one after the other.
+ */
+export function transposedItems(
   x: usize,
   xStride: usize,
   weight: usize,
@@ -170,38 +230,91 @@ export function transposedProduct(
   columns: usize,
   factor: f32,
   accumulate: bool,
+  rowsOfItem: usize,
+  begin: usize,
+  end: usize,
 ): void {
-  if (bits == 32 && inner <= shortest) {
-    shortProduct(x, xStride, weight, columns << 2, y, yStride, rows, inner, columns, factor, accumulate);
-    return;
-  }
-  const zeros = scratch, room = zeros + rowBytes, panel = room + 4 * rowBytes;
-  memory.fill(zeros, 0, rowBytes);
-  for (let k: usize = 0; k < inner; k += panelRows) {
-    const depth = min(panelRows, inner - k), line = ((depth + 3) & ~3) << 2;
-    for (let begin: usize = 0; begin < columns; begin += panelColumns) {
-      const count = min(panelColumns, columns - begin);
-      for (let i: usize = 0; i < depth; i += 4) {
-        const r = k + i, left = depth - i;
-        const a = rowOf(weight, scales, bits, columns, r, begin, count, room);
-        const b = left > 1
-          ? rowOf(weight, scales, bits, columns, r + 1, begin, count, room + rowBytes)
-          : zeros;
-        const c = left > 2
-          ? rowOf(weight, scales, bits, columns, r + 2, begin, count, room + 2 * rowBytes)
-          : zeros;
-        const d = left > 3
-          ? rowOf(weight, scales, bits, columns, r + 3, begin, count, room + 3 * rowBytes)
-          : zeros;
-        turnRows(a, b, c, d, panel + (i << 2), line, count);
-      }
-      const from = x + (k << 2), to = y + (begin << 2), add = accumulate || k > 0;
-      panelProduct(from, xStride, rows, panel, line, depth, count, to, yStride, factor, add);
+  const short = bits == 32 && inner <= shortest,
+    panels = short ? 1 : (columns + panelColumns - 1) / panelColumns;
+  for (let item = begin; item < end; item++) {
+    const r = item / panels * rowsOfItem, held = min(rowsOfItem, rows - r);
+    const from = x + r * xStride, to = y + r * yStride;
+    if (short) {
+      shortProduct(
+        from,
+        xStride,
+        weight,
+        columns << 2,
+        to,
+        yStride,
+        held,
+        inner,
+        columns,
+        factor,
+        accumulate,
+      );
+    } else {
+      const column = item % panels * panelColumns;
+      transposedPanel(
+        from,
+        xStride,
+        weight,
+        scales,
+        bits,
+        to,
+        yStride,
+        scratch,
+        held,
+        inner,
+        columns,
+        column,
+        factor,
+        accumulate,
+      );
     }
   }
 }
 
-/** dx = or += dy W of a weight (outSize, inSize); see `transposedProduct`. */
+/** Up to 96 columns of a product. */
+function transposedPanel(
+  x: usize,
+  xStride: usize,
+  weight: usize,
+  scales: usize,
+  bits: u32,
+  y: usize,
+  yStride: usize,
+  scratch: usize,
+  rows: usize,
+  inner: usize,
+  columns: usize,
+  begin: usize,
+  factor: f32,
+  accumulate: bool,
+): void {
+  const count = min(panelColumns, columns - begin), to = y + (begin << 2);
+  const zeros = scratch, room = zeros + rowBytes, panel = room + 4 * rowBytes;
+  memory.fill(zeros, 0, rowBytes);
+  for (let k: usize = 0; k < inner; k += panelRows) {
+    const depth = min(panelRows, inner - k), line = ((depth + 3) & ~3) << 2;
+    for (let i: usize = 0; i < depth; i += 4) {
+      const r = k + i, left = depth - i;
+      const a = rowOf(weight, scales, bits, columns, r, begin, count, room);
+      const b = left > 1 ? rowOf(weight, scales, bits, columns, r + 1, begin, count, room + rowBytes) : zeros;
+      const c = left > 2
+        ? rowOf(weight, scales, bits, columns, r + 2, begin, count, room + 2 * rowBytes)
+        : zeros;
+      const d = left > 3
+        ? rowOf(weight, scales, bits, columns, r + 3, begin, count, room + 3 * rowBytes)
+        : zeros;
+      turnRows(a, b, c, d, panel + (i << 2), line, count);
+    }
+    const from = x + (k << 2), add = accumulate || k > 0;
+    panelProduct(from, xStride, rows, panel, line, depth, count, to, yStride, factor, add);
+  }
+}
+
+/** dx = or += dy W of a weight (outSize, inSize); see `transposedItems`. */
 export function linear_transposed(
   dy: usize,
   weight: usize,
@@ -213,47 +326,52 @@ export function linear_transposed(
   inSize: usize,
   outSize: usize,
   accumulate: bool,
+  rowsOfItem: usize,
+  begin: usize,
+  end: usize,
 ): void {
-  const from = outSize << 2, to = inSize << 2;
-  transposedProduct(
+  transposedItems(
     dy,
-    from,
+    outSize << 2,
     weight,
     scales,
     bits,
     dx,
-    to,
+    inSize << 2,
     scratch,
     rows,
     outSize,
     inSize,
     1,
     accumulate,
+    rowsOfItem,
+    begin,
+    end,
   );
 }
 
-/** gradient[offset..] += scale dy^T x. `turned` holds dy turned, its lines filled up to a multiple of four, and a row of dy. */
+/** gradient[offset..] += scale dy^T x, of dy turned; see `transposedItems`. */
 export function weight_gradient(
-  dy: usize,
+  turned: usize,
   x: usize,
   gradient: usize,
-  turned: usize,
   scratch: usize,
   rows: usize,
   inSize: usize,
   outSize: usize,
   offset: usize,
   scale: f32,
+  rowsOfItem: usize,
+  begin: usize,
+  end: usize,
 ): void {
-  const line = ((rows + 3) & ~3) << 2, to = gradient + (offset << 2);
-  turn(dy, rows, outSize, turned, line, turned + outSize * line);
-  transposedProduct(
+  transposedItems(
     turned,
-    line,
+    turnedLine(rows),
     x,
     0,
     32,
-    to,
+    gradient + (offset << 2),
     inSize << 2,
     scratch,
     outSize,
@@ -261,5 +379,8 @@ export function weight_gradient(
     inSize,
     scale,
     true,
+    rowsOfItem,
+    begin,
+    end,
   );
 }

@@ -25,7 +25,9 @@ export function crossEntropyWasm(
       ...["hidden", wasmWeight.args[0], "targets", "losses", dhidden, "room", "scratch"],
       ...[most, rows, dim, vocab, scale],
     ],
-    scratch: {
+    items: Math.ceil(rows / most),
+    work: (dhidden === 0 ? 1 : 2) * rows * dim * vocab,
+    each: {
       room: 4 * most * (2 * dim + vocab),
       scratch: transposedScratch({ inner: vocab, columns: dim }),
     },

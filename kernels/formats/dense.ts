@@ -9,6 +9,7 @@ import {
   checkCount,
   checkSizes,
   type LineText,
+  outputsOf,
   type QuadText,
   type TextSize,
   type WeightArrays,
@@ -124,5 +125,7 @@ export const dense: WeightFormat<"weight"> = {
   wasm: ({ rows, in: inSize, out, accumulate }, bias) => ({
     function: "linear",
     args: ["x", inSize, "weight", inSize, bias, "y", out, rows, inSize, out, accumulate],
+    items: outputsOf(out, rows > 2 && rows !== 4),
+    work: rows * inSize * out,
   }),
 };

@@ -132,6 +132,15 @@ export interface WeightFormat<W extends string = string> {
 }
 
 /**
+ * How many items a product's outputs are in the WASM module: triples in tiles, else quadruples, and then the outputs left one
+ * by one.
+ */
+export function outputsOf(out: number, inTiles: boolean): number {
+  const together = inTiles ? 3 : 4;
+  return Math.floor(out / together) + out % together;
+}
+
+/**
  * Checks that both sizes of a weight are positive.
  *
  * @throws RangeError where one is not.

@@ -8,6 +8,7 @@ import type { WasmCall } from "../kernel.ts";
 import {
   checkSizes,
   type LineText,
+  outputsOf,
   type ProductSizes,
   type QuadText,
   type WeightFormat,
@@ -84,15 +85,21 @@ function wasm(
 ): WasmCall {
   const lines = inTiles(bits, rows) ? linesAtOnce(inSize) : 0;
   return {
+    before: [{
+      function: "quantize_rows",
+      args: ["x", inSize, "packed", inSize, bits],
+      items: rows,
+      work: 4 * rows * inSize,
+    }],
     function: "quantized_linear",
     args: [
-      ...["x", inSize, "words", "scales", bias, "y", out, "packed", lines ? "wide" : 0, lines],
+      ...["packed", "words", "scales", bias, "y", out, lines ? "wide" : 0, lines],
       ...[rows, inSize, out, bits, accumulate],
     ],
-    scratch: {
-      packed: 72 * rows * blocksOf(inSize),
-      ...(lines ? { wide: 3 * 64 * lines * blocksOf(inSize) } : {}),
-    },
+    items: outputsOf(out, lines > 0),
+    work: rows * inSize * out,
+    scratch: { packed: 72 * rows * blocksOf(inSize) },
+    each: lines ? { wide: 3 * 64 * lines * blocksOf(inSize) } : {},
     // It rounds x to 16 bits: 2e-5 of the result.
     tolerance: 1e-4,
   };

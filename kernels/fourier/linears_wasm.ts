@@ -17,9 +17,11 @@ export function wasmLinears({ rows, in: inSize, outs, linear, capacity }: Linear
     function: "fourier_linears",
     args: [
       ...["x", inSize, "slots", "records", "tables", "values", "y", startOf(outs, outs.length)],
-      ...["turns_in", ...turns, ...absent, "work", rows, inSize, ...outs, ...absent, linear, capacity],
+      ...["turns_in", ...turns, ...absent, "work", inSize, ...outs, ...absent, linear, capacity],
     ],
-    scratch: { work: 4 * (5 * Math.max(...lengths) + 640) },
+    items: rows,
+    work: rows * lengths.reduce((work, length) => work + 4 * length * Math.log2(length), 0),
+    each: { work: 4 * (5 * Math.max(...lengths) + 640) },
     tables: {
       turns_in: turnsTable(inSize),
       ...Object.fromEntries(outs.map((out, i) => [turns[i], turnsTable(out)])),

@@ -44,7 +44,7 @@ export const delta = defineCommand({
       );
     }
     const shape = await shapeOfModule({ path: args.module, module }, args);
-    const device = await openNamedDevice(args.device);
+    const device = await openNamedDevice(args);
     try {
       const base = await baseOfModule(device, { method, module, path: args.module }, args.model);
       const weight = await deltaOf(device, { path: args.module, method, module, shape, base });

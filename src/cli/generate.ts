@@ -40,10 +40,10 @@ export const generate = defineCommand({
     const maxTokens = parseCount("max-tokens", args["max-tokens"]);
     const seed = args.seed === undefined ? undefined : parseCount("seed", args.seed);
     const quantize = parseQuantize(args.quantize);
-    parseDevice(args.device);
+    parseDevice(args);
     const folder = await openNamedFolder(args.model);
     const adapter = args.adapter === undefined ? undefined : await openNamedAdapter(args.adapter);
-    const device = await openNamedDevice(args.device, { matrixUnits: args["matrix-units"] });
+    const device = await openNamedDevice(args, { matrixUnits: args["matrix-units"] });
     const { engine, tokenizer } = await openNamedModel(device, {
       folder,
       adapters: adapter?.store,

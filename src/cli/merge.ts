@@ -23,11 +23,11 @@ export const merge = defineCommand({
     ...deviceArgs,
   },
   async run({ args }) {
-    parseDevice(args.device);
+    parseDevice(args);
     const model = await openNamedFolder(args.model);
     const adapter = await loadAdapter(await openNamedFolder(args.adapter), await folderOptions(model));
     await fillFolder(args.out, async (out) => {
-      const device = await openNamedDevice(args.device);
+      const device = await openNamedDevice(args);
       const bar = progressBar("weights");
       try {
         await mergeFolder(device, { model, adapter, out, onWeight: bar.update });

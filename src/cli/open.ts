@@ -19,14 +19,26 @@ import {
 import type { OpenGpuOptions } from "../runtime/gpu.ts";
 import { openDevice } from "../runtime/open_device.ts";
 import { log } from "./log.ts";
-import { parseDevice } from "./values.ts";
+import { type NamedDevice, parseDevice } from "./values.ts";
 
 export { log } from "./log.ts";
-export { parseCount, parseDevice, parseNumber, parseQuantize, parseShape } from "./values.ts";
+export {
+  type NamedDevice,
+  parseCount,
+  parseDevice,
+  parseNumber,
+  parseQuantize,
+  parseShape,
+} from "./values.ts";
 
 /** Arguments of every command that computes. */
 export const deviceArgs = {
   device: { type: "string", default: "auto", description: "auto, webgpu or cpu", valueHint: "D" },
+  threads: {
+    type: "string",
+    description: "Threads of the CPU device; by default the physical cores, at most 16",
+    valueHint: "N",
+  },
 } as const;
 
 /** Arguments of every command that opens a model to compute with it. */
@@ -42,9 +54,10 @@ export const modelArgs = {
   },
 } as const;
 
-/** Opens the device a `--device` argument names, a GPU with these options. */
-export async function openNamedDevice(name: string, gpu?: OpenGpuOptions): Promise<Device> {
-  return await openDevice({ kind: parseDevice(name), gpu, log });
+/** Opens the device that `--device` and `--threads` name, a GPU with these options. */
+export async function openNamedDevice(args: NamedDevice, gpu?: OpenGpuOptions): Promise<Device> {
+  const { kind, threads } = parseDevice(args);
+  return await openDevice({ kind, cpu: { threads }, gpu, log });
 }
 
 /** A progress bar on standard error; silent when that is not a terminal. */

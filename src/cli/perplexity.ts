@@ -46,11 +46,11 @@ export const perplexity = defineCommand({
     const contextLength = length === undefined
       ? undefined
       : parseCount("context-length", length, { least: 2 });
-    parseDevice(args.device);
+    parseDevice(args);
     const folder = await openNamedFolder(args.model);
     const adapter = args.adapter === undefined ? undefined : await openNamedFolder(args.adapter);
     const content = streamOf(await openFile(args.data));
-    const device = await openNamedDevice(args.device, { matrixUnits: args["matrix-units"] });
+    const device = await openNamedDevice(args, { matrixUnits: args["matrix-units"] });
     const bar = progressBar("batches");
     try {
       const { perplexity, loss, targetCount, data } = await perplexityOf(device, {

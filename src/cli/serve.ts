@@ -75,7 +75,8 @@ async function open({ values: settings }: Configuration, modelName: string) {
   const stored = await openNamedAdapters({ folder: folderOfAdapters, followLinks, single });
   const adapters = stored && new ManagedStore(stored);
   const kind = settings.device ?? "auto";
-  const device = await openNamedDevice(kind, { matrixUnits: settings["matrix-units"] });
+  const threads = settings.threads?.toString();
+  const device = await openNamedDevice({ device: kind, threads }, { matrixUnits: settings["matrix-units"] });
   const opened = await openServed(device, {
     ...{ id, folder, adapters, pins: new Set<string>() },
     maxModelLen: settings["max-model-len"],
@@ -87,7 +88,7 @@ async function open({ values: settings }: Configuration, modelName: string) {
     maxWaiting: settings["max-waiting"],
     maxAdapters: settings["max-adapters"],
     // A GPU that was asked for is an error when it goes; one that was chosen is replaced by the CPU.
-    replaces: kind === "auto" && device.kind === "webgpu",
+    replacement: kind === "auto" && device.kind === "webgpu" ? { device: "cpu", threads } : undefined,
   });
   const admin = adapters && new AdapterAdmin(adapters, opened.deps.adapters);
   return { ...opened, id, device, admin };

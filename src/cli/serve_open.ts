@@ -11,7 +11,7 @@ import type { ReadableFolder } from "../folder.ts";
 import { readConfig } from "../models/families.ts";
 import type { QuantizeTo } from "../models/quantization.ts";
 import type { ServerDeps } from "../server/mod.ts";
-import { log, openNamedDevice, openNamedEncoder, openNamedModel } from "./open.ts";
+import { log, type NamedDevice, openNamedDevice, openNamedEncoder, openNamedModel } from "./open.ts";
 
 /** What is opened to be served. */
 export interface Opened {
@@ -36,17 +36,17 @@ export interface Opening {
   readonly quantize?: QuantizeTo;
   /** Names of adapters that stay on the device. */
   readonly pins: Set<string>;
-  /** Whether a GPU that goes is replaced by the CPU. */
-  readonly replaces: boolean;
+  /** The CPU that replaces a GPU when it goes; absent where it may not. */
+  readonly replacement?: NamedDevice;
 }
 
 const nowUnixSeconds = (): number => Math.floor(Date.now() / 1000);
 
-async function openGenerator(device: Device, { id, replaces, ...options }: Opening): Promise<Opened> {
+async function openGenerator(device: Device, { id, replacement, ...options }: Opening): Promise<Opened> {
   const open = (on: Device) => openNamedModel(on, options);
   const opened = await open(device), { tokenizer, registry, model: { maxModelLen } } = opened;
-  const { engine, registry: adapters } = replaces
-    ? withFallback(opened, { reopen: () => openNamedDevice("cpu").then(open), log })
+  const { engine, registry: adapters } = replacement
+    ? withFallback(opened, { reopen: () => openNamedDevice(replacement).then(open), log })
     : opened;
   const model = { id, createdUnixSeconds: nowUnixSeconds(), engine, tokenizer };
   return { deps: { model, adapters }, registry, maxModelLen };

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { mostThreads } from "../device/cpu_team.ts";
+import { deviceArgs } from "./open.ts";
 import type { Access, Auth, ServerLimits } from "../server/mod.ts";
 import { choice, count, list, positive, type SettingValues, text, toggle } from "./settings.ts";
 
@@ -113,6 +115,7 @@ export const serveSettings = {
   }),
   "matrix-units": toggle({ description: "Multiply by float16 weights on a GPU's matrix units" }),
   device: choice(["auto", "webgpu", "cpu"], { description: "auto, webgpu or cpu", hint: "D" }),
+  threads: count({ description: deviceArgs.threads.description }, { most: mostThreads }),
 };
 
 /** The values that are given. */

@@ -95,7 +95,11 @@ export const train = defineCommand({
     const out = String(a.out);
     const settings = settingsOf(a);
     const heldOut = parseNumber("held-out", String(a["held-out"]), { least: 0, most: 1 });
-    parseDevice(String(a.device));
+    const namedDevice = {
+      device: String(a.device),
+      threads: a.threads === undefined ? undefined : String(a.threads),
+    };
+    parseDevice(namedDevice);
     const adapter = await adapterOf(a);
     if (!a.resume && !a.overwrite) {
       await checkEmpty(out, "; go on with --resume, or replace them with --overwrite");
@@ -106,7 +110,7 @@ export const train = defineCommand({
     for (const line of unreadArgs(a, (name) => rawArgs.some((one) => one.startsWith(`--${name}=`)))) {
       log(line);
     }
-    const device = await openNamedDevice(String(a.device));
+    const device = await openNamedDevice(namedDevice);
     const report = reporter(settings.steps);
     try {
       const checkpoints = await openCheckpoints(out);

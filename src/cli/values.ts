@@ -4,6 +4,7 @@
  * @module
  */
 import type { QuantizeTo } from "../models/quantization.ts";
+import { mostThreads } from "../device/cpu_team.ts";
 import { UsageError } from "./arguments.ts";
 
 /** The numbers that an argument may be. */
@@ -56,8 +57,23 @@ export function parseQuantize(text: string | undefined): QuantizeTo | undefined 
   throw new UsageError(`Cannot read --quantize "${text}": it must be int8 or int4`);
 }
 
-/** The value of a `--device` argument. */
-export function parseDevice(text: string): "auto" | "webgpu" | "cpu" {
-  if (text === "auto" || text === "webgpu" || text === "cpu") return text;
-  throw new UsageError(`Cannot open device "${text}": it must be auto, webgpu or cpu`);
+/** Arguments that name a device. */
+export interface NamedDevice {
+  readonly device: string;
+  readonly threads?: string;
+}
+
+/** The values of `--device` and `--threads`. */
+export function parseDevice(
+  { device: kind, threads: text }: NamedDevice,
+): { readonly kind: "auto" | "webgpu" | "cpu"; readonly threads?: number } {
+  if (kind !== "auto" && kind !== "webgpu" && kind !== "cpu") {
+    throw new UsageError(`Cannot open device "${kind}": it must be auto, webgpu or cpu`);
+  }
+  if (text === undefined) return { kind };
+  const threads = parseCount("threads", text, { least: 1, most: mostThreads });
+  if (kind === "webgpu") {
+    throw new UsageError(`Cannot use --threads ${text} with --device webgpu: a GPU has none`);
+  }
+  return { kind, threads };
 }

@@ -17,8 +17,13 @@ export interface CpuDeviceOptions {
    * TypeScript. Left out, the device compiles the module itself, and keeps to TypeScript where it cannot.
    */
   readonly wasm?: WebAssembly.Module | false;
-  /** Of `openCpuDevice`: whether the device may have a thread of its own. Default true. */
+  /** Of `openCpuDevice`: whether the device may have threads of its own. Default true. */
   readonly worker?: boolean;
+  /**
+   * Of `openCpuDevice`: threads that compute, 1 to 64. Default: the machine's physical cores, at most 16; half of
+   * `navigator.hardwareConcurrency` where they are unknown. Results are equal for every number, bit for bit.
+   */
+  readonly threads?: number;
 }
 
 class CpuProgram implements Program {
@@ -38,8 +43,18 @@ class CpuProgram implements Program {
   }
 }
 
-/** Opens the CPU device, for which nothing has to be installed. A program runs to its end inside `run`. */
+/**
+ * Opens the CPU device, for which nothing has to be installed. A program runs to its end inside `run`, on the calling thread.
+ *
+ * @throws RangeError for `threads` other than 1: `openCpuDevice` has more.
+ */
 export function cpuDevice(options: CpuDeviceOptions = {}): Device {
+  if ((options.threads ?? 1) !== 1) {
+    throw new RangeError(
+      `Cannot use "threads" = ${options.threads} on the calling thread: open the device by ` +
+        `openCpuDevice({ threads: ${options.threads} }), without "worker" and "wasm" = false`,
+    );
+  }
   const wasm = options.wasm === false ? undefined : options.wasm ? new Wasm(options.wasm) : ownWasm();
   const alloc = (shape: readonly number[], dtype: DType): HostTensor =>
     wasm?.alloc(shape, dtype) ?? tensor(newArray(dtype, elements(shape)), shape, { dtype });

@@ -2,12 +2,13 @@
  * What the calling thread and the CPU device's thread say to each other: a ring of commands in shared memory, and
  * programs as bytes.
  *
- * Commands name programs, and bytes of one shared WASM memory. So more threads can follow: the one that takes commands from the
- * ring is their leader, and all of them know the same programs.
+ * Commands name programs, and bytes of one shared WASM memory. The thread that takes commands from the ring is the leader of a
+ * team (cpu_team.ts).
  *
  * @module
  */
 import type { DType } from "../../kernels/kernel.ts";
+import type { TeamStep } from "./team_steps.ts";
 
 /** What a command does; the numbers that follow it are in brackets. */
 export const op = {
@@ -70,9 +71,9 @@ export interface SentBuffer {
   readonly count: number;
 }
 
-/** A call as it is sent: of a function of the WASM module, or of a kernel of the library in TypeScript. */
+/** A call as it is sent: functions of the WASM module, or a kernel of the library in TypeScript. */
 export type SentCall =
-  | { readonly kernel: string; readonly function: string; readonly args: readonly number[] }
+  | { readonly kernel: string; readonly steps: readonly TeamStep[] }
   | {
     readonly kernel: string;
     readonly buffers: Readonly<Record<string, SentBuffer>>;
@@ -108,6 +109,8 @@ export interface ThreadSetup {
   readonly module?: WebAssembly.Module;
   readonly memory: WebAssembly.Memory;
   readonly ring: Int32Array<SharedArrayBuffer>;
+  /** Where a team meets; absent for a thread without helpers. */
+  readonly control?: Int32Array<SharedArrayBuffer>;
 }
 
 /** A failed command: its number, the kernel if it is known, and what was thrown. */

@@ -1,5 +1,6 @@
 /**
- * The CPU device's thread: takes commands from the ring, one after the other, and sleeps where there is none.
+ * The CPU device's thread: takes commands from the ring, one after the other, and sleeps where there is none. Where the device
+ * has more threads, this one leads them.
  *
  * @module
  */
@@ -16,26 +17,25 @@ import {
   type ThreadSetup,
   type TimedCall,
 } from "./cpu_commands.ts";
+import { Team } from "./cpu_team.ts";
+import { waitBriefly } from "./patience.ts";
 
 interface ReadyCall {
   readonly kernel: string;
   readonly run: () => unknown;
 }
 
-/** Milliseconds to look for the next command before sleeping: to be woken costs both threads about as much. */
-const patienceMs = 0.05;
-
 /** The work of a thread, without its loop. */
 export class CommandRunner {
   readonly #programs = new Map<number, readonly ReadyCall[]>();
-  readonly #functions: WebAssembly.Exports;
+  readonly #team: Team | undefined;
   readonly #memory: WebAssembly.Memory;
   /** The kernel that runs now, for what is said of a failure. */
   #kernel: string | undefined;
 
-  constructor({ module, memory }: ThreadSetup) {
+  constructor({ module, memory, control }: ThreadSetup) {
     this.#memory = memory;
-    this.#functions = module ? new WebAssembly.Instance(module, { env: { memory } }).exports : {};
+    this.#team = module && new Team({ module, memory }, control);
   }
 
   /** Runs one command, and gives what it has to say of it. */
@@ -65,9 +65,10 @@ export class CommandRunner {
   #ready(call: SentCall): ReadyCall {
     const { kernel: name } = call;
     this.#kernel = name;
-    if ("function" in call) {
-      const { args } = call, run = this.#functions[call.function] as (...args: number[]) => void;
-      return { kernel: name, run: this.#named(name, () => run(...args)) };
+    if ("steps" in call) {
+      const steps = call.steps.map((step) => this.#team!.ready(step));
+      const run = steps.length === 1 ? steps[0] : () => steps.forEach((step) => step());
+      return { kernel: name, run: this.#named(name, run) };
     }
     const kernel = kernels.find((listed) => listed.name === name)!;
     const run = kernel.cpu ?? kernel.reference;
@@ -101,12 +102,12 @@ export class CommandRunner {
 
 /** Blocks until more commands than `done` were submitted; gives how many were. */
 function nextSubmitted(ring: Int32Array, done: number): number {
-  const begin = performance.now();
   for (;;) {
     const submitted = Atomics.load(ring, counters.submitted);
     if (submitted !== done) return submitted;
+    if (waitBriefly(ring, counters.submitted, done)) continue;
     // It also ends by the notice of a command that was seen before its notice came: then nothing is new.
-    if (performance.now() - begin > patienceMs) Atomics.wait(ring, counters.submitted, done);
+    Atomics.wait(ring, counters.submitted, done);
   }
 }
 

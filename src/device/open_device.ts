@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { CpuDeviceOptions } from "./cpu.ts";
 import type { Device } from "./device.ts";
 import { openCpuDevice } from "./open_cpu.ts";
 import { type OpenGpu, openGpu, type OpenGpuOptions } from "./open_gpu.ts";
@@ -14,13 +15,15 @@ export interface OpenDeviceOptions<G = OpenGpuOptions> {
   /** `webgpu` or nothing, `cpu`, or `auto` (default): a hardware GPU if there is one, else the CPU. */
   readonly kind?: "auto" | "webgpu" | "cpu";
   readonly gpu?: G;
+  /** How the CPU is opened, where it is: its threads, for one. */
+  readonly cpu?: CpuDeviceOptions;
   /** Receives one line that says what was chosen and why, and one whenever ways of kernels were timed on a GPU. */
   readonly log?: (line: string) => void;
 }
 
 /** How devices are opened here. */
 export interface Openers<G> {
-  readonly cpu: () => Promise<Device>;
+  readonly cpu: (options?: CpuDeviceOptions) => Promise<Device>;
   /** Throws DeviceError when there is none. */
   readonly gpu: (options?: G) => Promise<OpenGpu>;
   /** The same for those who can do without; where absent, `gpu` is used. */
@@ -39,20 +42,20 @@ export function tunedLine(
 
 /** Opens a device by these openers; see {@linkcode openDevice}. */
 export async function chooseDevice<G>(
-  { kind = "auto", gpu: options, log = () => {} }: OpenDeviceOptions<G>,
+  { kind = "auto", gpu: options, cpu, log = () => {} }: OpenDeviceOptions<G>,
   openers: Openers<G>,
 ): Promise<Device> {
   const chosen = (device: Device, reason: string): Device => {
     log(`device: ${device.description}; ${reason}`);
     return device;
   };
-  if (kind === "cpu") return chosen(await openers.cpu(), "asked for");
+  if (kind === "cpu") return chosen(await openers.cpu(cpu), "asked for");
   try {
     const gpu = await (kind === "auto" && openers.likelyGpu || openers.gpu)(options);
     if (kind === "auto" && gpu.software) {
       gpu.destroy();
       const why = `the only WebGPU adapter, ${gpu.description}, computes on the CPU and is slower`;
-      return chosen(await openers.cpu(), why);
+      return chosen(await openers.cpu(cpu), why);
     }
     const device = webgpuDevice(gpu.device, {
       description: `WebGPU (${gpu.description})`,
@@ -64,7 +67,7 @@ export async function chooseDevice<G>(
   } catch (error) {
     if (kind === "webgpu") throw error;
     const why = (error as Error).message.replace(/^Cannot open a GPU: /, "");
-    return chosen(await openers.cpu(), `no GPU: ${why}`);
+    return chosen(await openers.cpu(cpu), `no GPU: ${why}`);
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * The CPU device with a thread of its own: the calling thread makes tensors and plans, the other one computes.
+ * The CPU device with threads of its own: the calling thread makes tensors and plans, the others compute.
  *
  * All tensors lie in one shared WASM memory, in which the calling thread alone gives out room. It fills what nothing uses yet;
  * all else goes through the queue.
@@ -21,6 +21,8 @@ import {
   widenedType,
 } from "./cpu_calls.ts";
 import { encodeProgram, newRing, op, type SentCall, type ThreadSetup } from "./cpu_commands.ts";
+import { newControl } from "./cpu_team.ts";
+import { type TeamSize, usualWorkOfChunk } from "./team_steps.ts";
 import type { Device, Program, Range, Trace } from "./device.ts";
 import { sharedMemory } from "./shared_memory.ts";
 import { Wasm } from "./wasm.ts";
@@ -39,7 +41,7 @@ function isKnown(kernel: Kernel): boolean {
 /** A call as it is sent; undefined where only the calling thread can run it. */
 function sentCall(step: Step, call: CpuCall, wasm: Wasm): SentCall | undefined {
   const kernel = step.kernel.name;
-  if ("function" in call) return { kernel, function: call.function, args: call.args };
+  if ("steps" in call) return { kernel, steps: call.steps };
   if (!isKnown(step.kernel)) return undefined;
   const buffers = Object.entries(hostBuffers(step)).map(([name, t]) => {
     const at = wasm.offset(t);
@@ -73,8 +75,10 @@ class ThreadedCpu implements Device {
   readonly runsAhead = true;
   #programs = 0;
 
-  constructor(private readonly wasm: Wasm, private readonly queue: CommandQueue) {
-    this.description = `CPU (${wasm.description}, one thread of its own)`;
+  constructor(private readonly wasm: Wasm, private readonly queue: CommandQueue, threads: number) {
+    this.description = `CPU (${wasm.description}, ${
+      threads === 1 ? "one thread" : `${threads} threads`
+    } of its own)`;
   }
 
   readonly upload = (source: HostTensor): HostTensor => {
@@ -216,17 +220,21 @@ const forgotten = new FinalizationRegistry<CommandQueue>((queue) => queue.end("i
 /**
  * A device whose plans run on another thread, which runs `serveCommands`.
  *
- * @param start Starts the thread with a setup; resolves when it is ready.
+ * @param start Starts the thread, and the helpers of a setup with `control`; resolves when all are ready.
+ * @param team Without a module there is one thread, whatever it says.
  * @throws what `start` throws, and where memory cannot be shared.
  */
 export async function threadedCpuDevice(
   module: WebAssembly.Module | undefined,
-  start: (setup: ThreadSetup) => Promise<Thread>,
+  start: (setup: ThreadSetup, threads: number) => Promise<Thread>,
+  { threads = 1, workOfChunk = usualWorkOfChunk }: Partial<TeamSize> = {},
 ): Promise<Device> {
-  const setup = { module, memory: sharedMemory(), ring: newRing() };
-  const wasm = new Wasm(module, setup.memory);
-  const queue = new CommandQueue(await start(setup), setup.ring);
-  const device = new ThreadedCpu(wasm, queue);
+  const control = threads > 1 && module ? newControl(threads) : undefined;
+  const setup = { module, memory: sharedMemory(), ring: newRing(), control };
+  const held = control ? threads : 1;
+  const wasm = new Wasm(module, setup.memory, { threads: held, workOfChunk });
+  const queue = new CommandQueue(await start(setup, held), setup.ring);
+  const device = new ThreadedCpu(wasm, queue, held);
   forgotten.register(device, queue);
   return device;
 }

@@ -13,6 +13,7 @@ import {
   type TypedArray,
   viewOf,
 } from "../tensor.ts";
+import { chunksOf, type TeamSize, type TeamStep, usualWorkOfChunk } from "./team_steps.ts";
 import { WasmHeap } from "./wasm_heap.ts";
 import { ownWasmBytes } from "./wasm_module.ts";
 
@@ -23,11 +24,13 @@ export interface ReadyCall {
   readonly scratch: readonly number[];
 }
 
-/** A call of a function of the module: its arguments are settled. */
+/** A call of functions of the module: their arguments are settled. */
 export interface WasmReadyCall extends ReadyCall {
-  readonly function: string;
-  readonly args: readonly number[];
+  readonly steps: readonly TeamStep[];
 }
+
+/** Bytes from one thread's scratch to the next one's: no two share a cache line. */
+const apart = (bytes: number): number => 64 * Math.ceil(bytes / 64);
 
 /** One instance; everything in it lives in one memory of at most 4 GiB. */
 export class Wasm {
@@ -38,8 +41,15 @@ export class Wasm {
   /** Offsets of tensors made here and not yet released. */
   readonly #owned = new WeakMap<Tensor, number>();
 
-  /** @param module Absent where only its memory is wanted. */
-  constructor(module?: WebAssembly.Module, memory = new WebAssembly.Memory({ initial: 16 })) {
+  /**
+   * @param module Absent where only its memory is wanted.
+   * @param team Threads that will share the steps of calls.
+   */
+  constructor(
+    module?: WebAssembly.Module,
+    memory = new WebAssembly.Memory({ initial: 16 }),
+    private readonly team: TeamSize = { threads: 1, workOfChunk: usualWorkOfChunk },
+  ) {
     this.#memory = memory;
     this.#heap = new WasmHeap(memory);
     this.#functions = module && new WebAssembly.Instance(module, { env: { memory } }).exports;
@@ -101,7 +111,9 @@ export class Wasm {
     const offsets = new Map<string, number | undefined>();
     for (const [name, t] of Object.entries(buffers)) offsets.set(name, this.offset(t));
     for (const [name, table] of Object.entries(call.tables ?? {})) offsets.set(name, this.#table(table));
-    const scratch = Object.entries(call.scratch ?? {}).map(([name, bytes]) => {
+    const each = new Map(Object.entries(call.each ?? {}).map(([name, bytes]) => [name, apart(bytes)]));
+    const own = Array.from(each, ([name, bytes]) => [name, this.team.threads * bytes] as const);
+    const scratch = [...Object.entries(call.scratch ?? {}), ...own].map(([name, bytes]) => {
       const at = this.#heap.alloc(bytes);
       offsets.set(name, at);
       return at;
@@ -110,14 +122,29 @@ export class Wasm {
       this.free(scratch);
       return undefined;
     }
-    const args = call.args.map((arg) => typeof arg === "number" ? arg : offsets.get(arg)!);
-    const run = this.#functions[call.function];
-    if (typeof run !== "function") {
-      throw new TypeError(
-        `Cannot run "${call.function}": the WASM module has none; it is of another version`,
-      );
+    const steps = [...call.before ?? [], call].map((step): TeamStep => ({
+      function: step.function,
+      args: step.args.map((arg) => typeof arg === "number" ? arg : offsets.get(arg)!),
+      each: step.args.flatMap((name, arg) => {
+        const bytes = each.get(String(name));
+        return bytes === undefined ? [] : [{ arg, bytes }];
+      }),
+      items: step.items,
+      chunks: chunksOf(step, this.team),
+    }));
+    const runs = steps.map((step) => this.#whole(step));
+    const run = runs.length === 1 ? runs[0] : () => runs.forEach((run) => run());
+    return { steps, run, scratch };
+  }
+
+  /** All of a step, on this thread. */
+  #whole({ function: name, args, items }: TeamStep): () => void {
+    const run = this.#functions![name];
+    // A function has as many parameters as its module's version gives it.
+    if (typeof run !== "function" || run.length !== args.length + 2) {
+      throw new TypeError(`Cannot run "${name}": the WASM module has none; it is of another version`);
     }
-    return { function: call.function, args, run: () => run(...args), scratch };
+    return () => run(...args, 0, items);
   }
 
   free(scratch: readonly number[]): void {

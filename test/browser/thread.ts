@@ -16,9 +16,10 @@ const isolating = {
 
 async function report(
   browser: Browser,
-  { files, headers }: {
+  { files, headers, threads }: {
     readonly files: Readonly<Record<string, string>>;
     readonly headers: Readonly<Record<string, string>>;
+    readonly threads?: number;
   },
 ): Promise<ThreadReport> {
   const page = await browser.newPage();
@@ -28,7 +29,9 @@ async function report(
     return route.fulfill({ contentType, headers, body: body ?? "<!doctype html>" });
   });
   await page.goto("http://localhost/");
-  const found = await page.evaluate<ThreadReport>('import("/page.js").then(({ useThread }) => useThread())');
+  const found = await page.evaluate<ThreadReport>(
+    `import("/page.js").then(({ useThreads }) => useThreads(${threads}))`,
+  );
   await page.close();
   return found;
 }
@@ -38,11 +41,13 @@ export async function checkThread(browser: Browser): Promise<void> {
   const here = import.meta.dirname!;
   const page = bundle(join(here, "thread_page.ts"));
   const worker = bundle(join(here, "../../src/device/cpu_worker.ts"));
-  const files = { "/page.js": page, "/cpu_worker.ts": worker };
-  const isolated = await report(browser, { files, headers: isolating });
-  assert.match(isolated.description, /^CPU \(WASM (relaxed )?SIMD, one thread of its own\)$/);
+  const helper = bundle(join(here, "../../src/device/cpu_helper.ts"));
+  const files = { "/page.js": page, "/cpu_worker.ts": worker, "/cpu_helper.ts": helper };
+  const isolated = await report(browser, { files, headers: isolating, threads: 2 });
+  assert.match(isolated.description, /^CPU \(WASM (relaxed )?SIMD, 2 threads of its own\)$/);
   assert.deepEqual(isolated.sum, [5, 7, 9]);
   assert.ok(isolated.turns > 1, "the page had no turn while its device computed");
+  assert.equal(isolated.product, 0.25 * 1024);
   const alone = await report(browser, { files, headers: {} });
   const alike = /^CPU \(WASM (relaxed )?SIMD, one thread: there is no SharedArrayBuffer\)$/;
   assert.match(alone.description, alike);

@@ -6,7 +6,7 @@
 import { add, anyKernel, linear } from "../../kernels/mod.ts";
 import { step } from "../../src/plan.ts";
 import { openCpuDevice } from "../../src/device/open_cpu.ts";
-import { tensor } from "../../src/tensor.ts";
+import { type Tensor, tensor } from "../../src/tensor.ts";
 
 /** What a page saw. */
 export interface ThreadReport {
@@ -14,11 +14,13 @@ export interface ThreadReport {
   readonly sum: readonly number[];
   /** Turns that the page had while a product was computed. */
   readonly turns: number;
+  /** The last number of that product. */
+  readonly product: number;
 }
 
 /** Opens the device, adds, and counts the page's turns while it multiplies. */
-export async function useThread(): Promise<ThreadReport> {
-  const device = await openCpuDevice();
+export async function useThreads(threads?: number): Promise<ThreadReport> {
+  const device = await openCpuDevice({ threads });
   const x = device.upload(tensor(Float32Array.of(1, 2, 3))),
     y = device.upload(tensor(Float32Array.of(4, 5, 6)));
   const adding = await device.prepare([{
@@ -28,13 +30,15 @@ export async function useThread(): Promise<ThreadReport> {
   }]);
   const sum = [...await device.runAndRead(adding, y)];
   const rows = 256, size = 1024;
-  const [a, b, c] = [[rows, size], [size, size], [rows, size]].map((shape) => device.alloc(shape, "float32"));
+  const halves = (shape: readonly [number, number]): Tensor =>
+    device.upload(tensor(new Float32Array(shape[0] * shape[1]).fill(0.5), shape));
+  const a = halves([rows, size]), b = halves([size, size]), c = device.alloc([rows, size], "float32");
   const one = step(linear, { x: a, weight: b, y: c }, { rows, in: size, out: size, accumulate: 0 });
-  const product = await device.prepare([one, one, one, one]);
+  const program = await device.prepare([one, one, one, one]);
   let turns = 0, computing = true;
-  const read = device.runAndRead(product, c).finally(() => computing = false);
+  const read = device.runAndRead(program, c).finally(() => computing = false);
   for (; computing; turns++) await new Promise((resolve) => setTimeout(resolve, 0));
-  await read;
+  const product = (await read)[rows * size - 1];
   device.destroy();
-  return { description: device.description, sum, turns };
+  return { description: device.description, sum, turns, product };
 }

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { applyModule, cpuDevice, deltaOf, fourierft, fourierModule, openModel } from "fourierft";
+import { applyModule, cpuDevice, deltaOf, fourierft, fourierModule, openModel, tensor } from "fourierft";
 import { openCpuDevice, openDevice, openFolder, openGpu } from "fourierft/node";
 import { frequencies, kernelRunner, kernels, portableLimits, scale } from "fourierft/kernels";
 import { parseSafetensors, writeSafetensors } from "fourierft/safetensors";
@@ -48,11 +48,30 @@ test("cpuDevice: the package's kernels.wasm, compiled by the caller, has the def
   close((await deltaOf(device, linear)).data, definition());
 });
 
-test("openCpuDevice: its thread has the definition's numbers", async () => {
-  const device = await openCpuDevice();
-  assert.match(device.description, /^CPU \(WASM (relaxed )?SIMD, one thread of its own\)$/);
-  close((await deltaOf(device, linear)).data, definition());
-  device.destroy();
+test("openCpuDevice: its threads have the definition's numbers", async () => {
+  for (const [threads, words] of [[1, "one thread"], [3, "3 threads"]]) {
+    const device = await openCpuDevice({ threads });
+    assert.match(device.description, new RegExp(`^CPU \\(WASM (relaxed )?SIMD, ${words} of its own\\)$`));
+    close((await deltaOf(device, linear)).data, definition());
+    device.destroy();
+  }
+});
+
+test("openCpuDevice: a product has equal bits with 1 and 3 threads", async () => {
+  const rows = 96, size = 256, uniforms = { rows, in: size, out: size, accumulate: 0 };
+  const filled = (count, seed) => Float32Array.from({ length: count }, (_, i) => Math.sin(i * seed));
+  const product = async (threads) => {
+    const device = await openCpuDevice({ threads });
+    const x = device.upload(tensor(filled(rows * size, 0.3), [rows, size]));
+    const weight = device.upload(tensor(filled(size * size, 0.7), [size, size]));
+    const y = device.alloc([rows, size], "float32");
+    const kernel = kernels.find(({ name }) => name === "linear");
+    const program = await device.prepare([{ kernel, buffers: { x, weight, y }, uniforms }]);
+    const numbers = await device.runAndRead(program, y);
+    device.destroy();
+    return numbers;
+  };
+  assert.deepEqual(await product(3), await product(1));
 });
 
 test("openCpuDevice: a program that forgets its device ends", () => {
