@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { float32ToBfloat16, widen } from "../../../kernels/half.ts";
+import { float32ToBfloat16, narrow, widen } from "../../../kernels/half.ts";
 import { torchGenerator, torchUniform } from "../../../kernels/torch_draws.ts";
 import { ConfigError } from "../../errors.ts";
 import { flagField, integerField } from "../fields.ts";
+import type { DType } from "../../tensor.ts";
 import type { AdapterFiles, LinearShape } from "../method.ts";
 import { mostNumbers } from "./folded.ts";
 import type { ModuleTensors } from "./module_tensors.ts";
@@ -23,6 +24,8 @@ export interface Bases {
   readonly key: string;
   /** Their table on a device. */
   readonly words: () => Uint32Array;
+  /** The bases in a dtype: PEFT keeps those that it draws in the base weight's. Absent where that changes nothing. */
+  readonly as?: (dtype: DType) => Bases;
 }
 
 /** Saved bases are told apart by their number: nobody compares them. */
@@ -146,7 +149,21 @@ function drawnBases(modules: readonly ModuleTensors[], files: AdapterFiles): Bas
     }
   }
   const key = `${isSparse ? "sparse" : "uniform"} ${seed} ${rank} ${columns} ${rows}`;
-  return withTable({ a: standardized(a, rounded), b: standardized(b, rounded) }, sizes, key);
+  const drawn = withTable({ a: standardized(a, rounded), b: standardized(b, rounded) }, sizes, key);
+  return isSparse ? { ...drawn, as: roundedBases(drawn) } : drawn;
+}
+
+/** The same bases rounded to a dtype, made once for each. Uniform ones are bfloat16 numbers, which stay what they are. */
+function roundedBases(drawn: Bases): (dtype: DType) => Bases {
+  const made = new Map<DType, Bases>([["float32", drawn]]);
+  return (dtype) => {
+    const known = made.get(dtype);
+    if (known) return known;
+    const as = (values: Float32Array): Float32Array => widen(narrow(values, dtype), dtype);
+    const one = withTable({ a: as(drawn.a), b: as(drawn.b) }, drawn, `${drawn.key} ${dtype}`);
+    made.set(dtype, one);
+    return one;
+  };
 }
 
 /**
