@@ -9,6 +9,7 @@ import { ConfigError } from "../../errors.ts";
 import { flagField, integerField } from "../fields.ts";
 import type { DType } from "../../tensor.ts";
 import type { AdapterFiles, LinearShape } from "../method.ts";
+import { finiteFloats } from "../numbers.ts";
 import { mostNumbers } from "./folded.ts";
 import type { ModuleTensors } from "./module_tensors.ts";
 
@@ -30,6 +31,9 @@ export interface Bases {
 
 /** Saved bases are told apart by their number: nobody compares them. */
 let saved = 0;
+
+const isEqual = (one: Float32Array, other: Float32Array): boolean =>
+  one === other || one.length === other.length && one.every((value, i) => value === other[i]);
 
 type Sizes = Pick<Bases, "rank" | "columns" | "rows" | "pieces">;
 
@@ -58,19 +62,23 @@ function checkSizes({ rank, columns, rows, pieces }: Sizes): void {
 }
 
 /** PEFT writes the bases of all modules once more with each: they must be the same. */
-function savedBases(modules: readonly ModuleTensors[]): Bases {
+function savedBases(modules: readonly ModuleTensors[], files: AdapterFiles): Bases {
   const [first] = modules;
   const numbers = { a: first.floats("randlora_A"), b: first.floats("randlora_B") };
   for (const one of modules.slice(1)) {
     for (const [name, own] of [["randlora_A", numbers.a], ["randlora_B", numbers.b]] as const) {
-      const other = one.floats(name);
-      if (other === own || (other.length === own.length && other.every((value, i) => value === own[i]))) {
-        continue;
-      }
+      if (isEqual(one.floats(name), own)) continue;
       throw new ConfigError(
         `Cannot use adapter module "${one.path}": its ${name} is not that of "${first.path}"`,
       );
     }
+  }
+  for (const [name, own] of [["randlora_A", numbers.a], ["randlora_B", numbers.b]] as const) {
+    const whole = `base_model.${name}`, shared = files.tensors.get(whole);
+    if (!shared || isEqual(finiteFloats(whole, shared), own)) continue;
+    throw new ConfigError(
+      `Cannot use adapter tensor "${whole}": it is not ${name} of module "${first.path}"`,
+    );
   }
   const sizes = {
     rank: first.size("r", "randlora_A"),
@@ -174,5 +182,7 @@ function roundedBases(drawn: Bases): (dtype: DType) => Bases {
  */
 export function basesOf(modules: readonly ModuleTensors[], files: AdapterFiles): Bases {
   const isSaved = modules.some((one) => one.has("randlora_A") || one.has("randlora_B"));
-  return isSaved || (files.config.save_projection ?? true) ? savedBases(modules) : drawnBases(modules, files);
+  return isSaved || (files.config.save_projection ?? true)
+    ? savedBases(modules, files)
+    : drawnBases(modules, files);
 }
