@@ -3,7 +3,7 @@
  * none, and an index outside. The table is made of the list of methods and the tensors of their adapters.
  */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -18,6 +18,7 @@ import { openModel } from "../src/open.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { parseSafetensors, type TensorView } from "../src/safetensors/mod.ts";
 import { type Change, changed, fixtureBase } from "./changed_fixtures.ts";
+import { adapterBytes, methodFixture } from "./method_fixtures.ts";
 
 const fixtures = fileURLToPath(new URL("fixtures/methods", import.meta.url));
 const device = cpuDevice();
@@ -40,11 +41,9 @@ async function fixturesOf(method: Method): Promise<{ name: string; tensors: Tens
   const found = [];
   for (const name of readdirSync(fixtures).sort()) {
     if (!existsSync(join(fixtures, name, "adapter_config.json"))) continue;
-    const adapter = await loadAdapter(await openFolder(join(fixtures, name)), fixtureBase);
+    const adapter = await loadAdapter(await methodFixture(name), fixtureBase);
     if (adapter.method !== method) continue;
-    const file = parseSafetensors(
-      new Uint8Array(readFileSync(join(fixtures, name, "adapter_model.safetensors"))),
-    );
+    const file = parseSafetensors(adapterBytes(name));
     const views = [...file.tensors.keys()].map((one) => file.read(one));
     const [first] = adapter.modules.keys();
     const own = (one: TensorView): boolean =>

@@ -28,7 +28,7 @@ import { adapterFiles } from "../src/training/checkpoint.ts";
 import { train } from "../src/train.ts";
 import { Trainer } from "../src/training/trainer.ts";
 import { distance } from "./kernel_contract.ts";
-import { methodFixture } from "./method_fixtures.ts";
+import { adapterBytes, methodFixture } from "./method_fixtures.ts";
 import { banded, base, delta, device, filesOf, shape, square } from "./svft_adapters.ts";
 import { newModule } from "./new_module.ts";
 
@@ -36,7 +36,11 @@ const fixture = (name: string): string => fileURLToPath(new URL(`fixtures/method
 const path = "model.layers.0.self_attn.q_proj";
 
 function numbersOf(name: string): Map<string, Float32Array> {
-  const file = parseSafetensors(new Uint8Array(readFileSync(fixture(name))));
+  return floatsOf(new Uint8Array(readFileSync(fixture(name))));
+}
+
+function floatsOf(bytes: Uint8Array): Map<string, Float32Array> {
+  const file = parseSafetensors(bytes);
   const floats = [...file.tensors.keys()].filter((one) => file.tensors.get(one)!.dtype === "F32");
   return new Map(floats.map((one) => [one, toFloat32(file.read(one))]));
 }
@@ -50,7 +54,7 @@ const baseOf = (one: string): BaseLinear | undefined => {
 
 /** How far u diag(s_pre) v of a file is from W, in float64 (out, in); undefined for a file without all vectors. */
 function offBase(name: string, path: string, { out, in: inSize }: LinearShape): Float64Array | undefined {
-  const file = numbersOf(`${name}/adapter_model.safetensors`),
+  const file = floatsOf(adapterBytes(name)),
     of = (last: string) => file.get(`${path}.svft_layer.${last}`);
   const u = of("u"), s = of("s_pre"), v = of("v");
   if (!u || !s || !v || s.length < Math.min(out, inSize)) return undefined;
