@@ -17,7 +17,7 @@ import { demo, llama1b, randomWeights, tiny } from "./random_model.ts";
 const table = "decode-methods";
 const sizes = {
   webgpu: { config: llama1b, name: "Llama-3.2-1B's shape", batch: 64, distinct: 8, tokens: 32, rounds: 5 },
-  cpu: { config: demo, name: "the demo model's shape", batch: 8, distinct: 8, tokens: 24, rounds: 5 },
+  cpu: { config: demo, name: "the demo model's shape", batch: 64, distinct: 8, tokens: 12, rounds: 3 },
   quick: { config: tiny, name: "a tiny shape", batch: 4, distinct: 2, tokens: 6, rounds: 1 },
 };
 type Size = typeof sizes.webgpu;

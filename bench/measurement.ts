@@ -46,6 +46,8 @@ export interface Bench {
   readonly gpuOnly?: boolean;
   /** Files in `peers/` that measure the same in other software. */
   readonly peers?: readonly string[];
+  /** What it needs and does not find; undefined where everything is there. */
+  readonly missing?: () => string | undefined;
   readonly measure: (context: BenchContext) => AsyncIterable<Measurement>;
 }
 

@@ -211,6 +211,42 @@ export const methodAdapters: readonly MethodAdapter[] = [
     nearOne: /boft_s/,
   },
   {
+    row: "C3A blocks of 128",
+    config: { peft_type: "C3A", block_size: 128 },
+    tensors: ({ out, in: inSize }) => {
+      const b = blockOf(out, blockOf(inSize, 128));
+      return { ".c3a_kernel": [out / b, inSize / b, b] };
+    },
+  },
+  {
+    row: "WaveFT n = 1000",
+    config: {
+      peft_type: "WAVEFT",
+      n_frequency: 1000,
+      scaling: 25,
+      random_loc_seed: 777,
+      wavelet_family: "db1",
+    },
+    tensors: () => ({ ".waveft_spectrum": [1000] }),
+  },
+  {
+    row: "TinyLoRA r = 2, u = 64",
+    config: {
+      peft_type: "TINYLORA",
+      r: 2,
+      u: 64,
+      weight_tying: 0,
+      projection_seed: 42,
+      save_projection: true,
+    },
+    tensors: ({ out, in: inSize }) => ({
+      ".tinylora_A": [2, inSize],
+      ".tinylora_B": [out, 2],
+      ".tinylora_P": [64, 2, 2],
+    }),
+    shared: (linears) => Object.fromEntries(linears.map((_, i) => [`base_model.tinylora_v.${i}`, [64]])),
+  },
+  {
     row: "ETHER nb = 1",
     config: { peft_type: "ETHER", Htype: "ether", nb: 1 },
     tensors: ({ in: inSize }) => ({ ".ether_R": [1, inSize] }),

@@ -24,6 +24,7 @@ import { learningRateFactor } from "../src/training/schedule.ts";
 import { Trainer } from "../src/training/trainer.ts";
 import type { Bench, BenchContext, Measurement } from "./measurement.ts";
 import {
+  missingText,
   type PeerRun,
   readRecipeData,
   type RecipeData,
@@ -221,6 +222,7 @@ export const recipeBench: Bench = {
   doc:
     "held-out perplexity by method and bytes, at each method's learning rate, a third and three times that",
   peers: ["recipe.py"],
+  missing: missingText,
   async *measure(context: BenchContext) {
     const { device, quick } = context;
     const sizes = sizesOf[quick ? "quick" : device.kind], rows = quick ? quickRows : recipeRows;

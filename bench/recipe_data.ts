@@ -36,13 +36,16 @@ const textFolder = join(root, "dist", "kjv");
 /** Where peers find the batches and the runs. */
 const peerFolder = join(root, "dist", "bench");
 
-function readText(name: string): string {
-  const path = join(textFolder, name);
-  if (existsSync(path)) return readFileSync(path, "utf8");
-  throw new Error(
-    `Cannot find dist/kjv/${name}: examples/demo/README.md says how to make the King James text`,
-  );
+const texts = ["kjv.txt", "kjv_held_out.txt"] as const;
+
+/** What is not there, and how to make it; undefined where everything is. */
+export function missingText(): string | undefined {
+  const missing = texts.find((name) => !existsSync(join(textFolder, name)));
+  return missing &&
+    `Cannot find dist/kjv/${missing}: examples/demo/README.md says how to make the King James text`;
 }
+
+const readText = (name: typeof texts[number]): string => readFileSync(join(textFolder, name), "utf8");
 
 /** Batches in an order that seed 0 decides. */
 export async function readRecipeData(

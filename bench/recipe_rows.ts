@@ -75,23 +75,31 @@ const svft = (offDiag: number): RecipeRow => ({
   adapter: { peftType: "SVFT", offDiag },
 });
 
+const ether = (Htype: "ether" | "etherplus"): RecipeRow => ({
+  line: "ETHER",
+  row: Htype === "ether" ? "ETHER nb = 1" : "ETHER+ nb = 1",
+  adapter: { peftType: "ETHER", Htype },
+});
+
 /** A row at a rate that is not the method's own. */
 const at = (lr: number, row: RecipeRow): RecipeRow => ({ ...row, row: `${row.row}, lr ${lr}`, lr });
 
-/** In the order of their runs: those first that a run which is cut off must have. */
+/** In the order of their runs: a row of each method comes first, for a run that is cut off. */
 export const recipeRows: readonly RecipeRow[] = [
+  { line: "IA3", row: "IA3", adapter: { peftType: "IA3" }, peft: true },
+  doraOf(1),
+  loraXsOf(32),
+  vbLora(4, 256),
+  ...(["ether", "etherplus"] as const).map(ether),
+  { line: "VeRA", row: "VeRA r = 256", adapter: { peftType: "VERA", saveProjection: false }, peft: true },
+  c3a(32),
+  svft(0),
   fourierft(1000),
+  ...[8, 1].map(lora),
+  waveft(1000),
   at(0.0001, fourierft(1000)),
   ...[5000, 100, 3000, 300].map(fourierft),
-  ...[1, 8].map(lora),
-  waveft(1000),
-  { line: "IA3", row: "IA3", adapter: { peftType: "IA3" }, peft: true },
-  { line: "VeRA", row: "VeRA r = 256", adapter: { peftType: "VERA", saveProjection: false }, peft: true },
-  loraXsOf(32),
-  doraOf(1),
-  vbLora(4, 256),
-  ...[0, 2].map(svft),
-  c3a(32),
+  svft(2),
   ...[2592, 300].map(waveft),
   ...[2, 4, 16].map(lora),
   doraOf(8),

@@ -113,6 +113,11 @@ for (const bench of selected) {
     console.log(`left out: ${bench.name}: it needs a GPU`);
     continue;
   }
+  const missing = bench.missing?.();
+  if (missing !== undefined) {
+    console.log(`left out: ${bench.name}: ${missing}`);
+    continue;
+  }
   await orFail(bench.name, () => runBench(bench, opened));
   for (const file of options.python ? bench.peers ?? [] : []) {
     await orFail(file, () => runPeer(file, bench.name, opened));

@@ -24,6 +24,7 @@ import { timePrograms } from "../bench/timer.ts";
 import { casesOf } from "../kernels/cases/mod.ts";
 import { copy, kernels } from "../kernels/mod.ts";
 import { adapterPlan, createAdapter } from "../src/adapters/create.ts";
+import { uniforms } from "../src/engine/random.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device, Program } from "../src/device/device.ts";
 import { spans } from "../src/device/timestamps.ts";
@@ -273,7 +274,7 @@ test("the recipe's rows are adapters that the demo model's linears take, each by
   const rows = [...recipeRows, ...quickRows];
   assert.equal(new Set(recipeRows.map(({ row }) => row)).size, recipeRows.length);
   for (const { row, adapter } of rows) {
-    const { modules } = createAdapter(linears, adapterPlan(adapter), () => 0.5);
+    const { modules } = createAdapter(linears, adapterPlan(adapter), uniforms(0));
     assert.equal(modules.size, linears.length, row);
   }
 });

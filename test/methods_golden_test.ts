@@ -139,6 +139,12 @@ async function logitsAfter(
   return await Promise.all(prompts.map((_, i) => runner.logits(i)));
 }
 
+/**
+ * What single modules may be off float64's, relative. Where a file has SVFT's vectors, the authors' layer has their product in
+ * the place of W, and vectors that were rounded to float32 are 9e-7 off W: test/svft_test.ts takes that out.
+ */
+const limitOf = (name: string): number => /^svft-(plain|banded|random|topk)$/.test(name) ? 1.2e-6 : 1e-6;
+
 const off = (found: ArrayLike<number>, expected: ArrayLike<number>): number =>
   Math.max(...Array.from(expected, (value, i) => Math.abs(value - found[i])));
 
@@ -215,7 +221,7 @@ test("applyModule: a module beside its base's product and bias is float64's modu
         base: base(golden.path),
       }, { x, y: tensor(y, [2, shape.out]) });
       const error = distance(found.data, truth.get(golden.y)!);
-      assert.ok(error < 2e-6, `${name}, ${golden.path}: ${error}`);
+      assert.ok(error < limitOf(name), `${name}, ${golden.path}: ${error}`);
     }
   }
 });
@@ -271,7 +277,7 @@ for (const device of await devicesForLongTests()) {
         const program = await device.prepare(plan);
         device.run(program);
         const error = distance(await device.read(y) as Float32Array, truth.get(golden.y)!);
-        assert.ok(error < 2e-6, `${name}, ${golden.path}: ${error}`);
+        assert.ok(error < limitOf(name), `${name}, ${golden.path}: ${error}`);
         program.release();
       }
     }

@@ -6,6 +6,8 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
+import { isSum } from "../src/adapters/alone.ts";
+import type { AdapterTerm } from "../src/adapters/registry.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
 import { type OpenModel, openModel } from "../src/open.ts";
@@ -113,3 +115,59 @@ for (const device of await devicesForLongTests()) {
     );
   });
 }
+
+/** The log-probabilities of a prompt's tokens but the first. */
+async function scored(
+  { engine }: OpenModel,
+  { adapter, which }: {
+    readonly adapter: string | readonly AdapterTerm[] | undefined;
+    readonly which: number;
+  },
+): Promise<number[]> {
+  const events = engine.generate({
+    ...{ promptTokenIds: goldens.get("base")!.cases[which].prompt, adapter, maxTokens: 1 },
+    sampling: { temperature: 0, topP: 1, topK: 0 },
+    ...{ promptLogprobs: true, logprobs: 1 },
+  });
+  let found: number[] = [];
+  for await (const event of events) {
+    if (event.kind === "prompt") found = event.logprobs.slice(1).map((one) => one!.logprob);
+  }
+  return found;
+}
+
+test("engine on cpu: 64 rows of adapters and of scaled sums of 20 methods have the numbers that each has alone", async () => {
+  const opened = await open(cpuDevice(), 64), single = await open(cpuDevice(), 1);
+  const methods = await adaptersByMethod(single), all = [...methods.values()].flat();
+  const adding: string[] = [];
+  for (const name of all) {
+    const { method, replacements, modules } = await single.registry.load(name);
+    const hasOwn = replacements.size > 0 || [...modules.values()].some(({ bias }) => bias);
+    if (isSum(method) && !hasOwn) adding.push(name);
+  }
+  const term = fc.record({
+    id: fc.constantFrom(...adding),
+    scale: fc.oneof(fc.constantFrom(1, -1, 0), fc.float({ min: -1.5, max: 1.5, noNaN: true })),
+  });
+  const adapter = fc.oneof(
+    fc.constantFrom(...all, undefined),
+    fc.array(term, { minLength: 1, maxLength: 4 }),
+  );
+  const row = fc.record({ adapter, which: fc.nat(2) });
+  // Every method has a row, and every one that adds is in a sum.
+  const fixed = [...methods.values()].map(([first]) => ({ adapter: first, which: 0 }));
+  const rest = 64 - fixed.length;
+  await fc.assert(
+    fc.asyncProperty(fc.array(row, { minLength: rest, maxLength: rest }), async (more) => {
+      const rows = [...fixed, ...more];
+      const together = await Promise.all(rows.map((one) => scored(opened, one)));
+      for (const [i, one] of rows.entries()) {
+        const alone = await scored(single, one);
+        assert.equal(together[i].length, alone.length);
+        const off = Math.max(...alone.map((value, at) => Math.abs(value - together[i][at])));
+        assert.ok(off < 1e-4, `row ${i}, ${JSON.stringify(one)}: ${off}`);
+      }
+    }),
+    { numRuns: 4 },
+  );
+});

@@ -12,15 +12,16 @@ import { baseLinear } from "../src/adapters/base.ts";
 import { hira } from "../src/adapters/methods/hira.ts";
 import { lokr } from "../src/adapters/methods/lokr.ts";
 import { missBat } from "../src/adapters/methods/miss_bat.ts";
+import { randlora } from "../src/adapters/methods/randlora.ts";
 import { shira } from "../src/adapters/methods/shira.ts";
-import { madeReady } from "../src/adapters/ready.ts";
+import { madeReady, readyModule } from "../src/adapters/ready.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
 import { folderOptions } from "../src/merge.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { fileURLToPath } from "node:url";
 import type { TensorView } from "../src/safetensors/mod.ts";
-import { type Change, floats, load, q } from "./changed_fixtures.ts";
+import { type Change, fixtureBase, floats, load, q } from "./changed_fixtures.ts";
 import { tensor } from "../src/tensor.ts";
 import { distance } from "./kernel_contract.ts";
 
@@ -309,4 +310,25 @@ test("Bank.load refuses an adapter whose tables fit no tensor of the device", as
     () => narrow.load(modules),
     /^RangeError: Cannot put an adapter on the device: its shared tables belong in one tensor/,
   );
+});
+
+test("RandLoRA: drawn sparse bases have the base weight's dtype, as PEFT keeps them", async () => {
+  const { modules } = await load("randlora-sparse", {}, fixtureBase), shape = { out: 64, in: 64 };
+  const module = modules.get(path)!;
+  assert.throws(() => module.pack(shape), /RandLoRA module of drawn bases before it was made ready/);
+  // The greatest number of A, and the sum of all, by PEFT on bases of each dtype.
+  const known = {
+    float32: [1.7655565738677979, -10.593339443206787],
+    bfloat16: [1.765625, -10.59375],
+    float16: [1.765625, -10.59375],
+  } as const;
+  const device = cpuDevice();
+  for (const [dtype, [most, sum]] of Object.entries(known) as [keyof typeof known, readonly number[]][]) {
+    const weight = device.alloc([shape.out, shape.in], dtype);
+    const io = { path, module, method: randlora, base: baseLinear(device, weight) };
+    const { table } = (await readyModule(device, io)).pack(shape), words = table!.words();
+    const a = new Float32Array(words.buffer, words.byteOffset + 16, 8 * 64);
+    assert.equal(a.reduce((one, value) => Math.max(one, Math.abs(value)), 0), most, dtype);
+    assert.equal(a.reduce((all, value) => all + value, 0), sum, dtype);
+  }
 });

@@ -1,4 +1,4 @@
-"""Llama-3.2-1B's shape with random weights in transformers, and the time of a decode step: for the peers of decode benches."""
+"""Llama-3.2-1B's shape, or the demo model's on a CPU, with random weights in transformers, and the time of a decode step: for the peers of decode benches."""
 import os
 import statistics
 import time
@@ -11,12 +11,14 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 linears = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 small = dict(vocab_size=512, hidden_size=64, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2)
+# bench/random_model.ts has the demo model's shape, too.
+demo = dict(vocab_size=4096, hidden_size=256, intermediate_size=768, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=4)
 llama1b = dict(vocab_size=128256, hidden_size=2048, intermediate_size=8192, num_hidden_layers=16, num_attention_heads=32, num_key_value_heads=8, head_dim=64)
 
 
 def base(args):
     torch.manual_seed(0)
-    shape = small if args.quick else llama1b
+    shape = small if args.quick else llama1b if args.cuda else demo
     config = LlamaConfig(**shape, tie_word_embeddings=True, rope_theta=500000.0, max_position_embeddings=1024, eos_token_id=None)
     dtype = torch.float16 if args.cuda else torch.float32
     with torch.device(args.device):  # a billion random numbers take a CPU long

@@ -17,6 +17,8 @@ import { inWorkspace } from "./workspace.ts";
 /** A product of linears that share an input, and the step that makes the squares of its weight's rows. */
 export interface BaseProduct {
   readonly shapes: readonly LinearShape[];
+  /** As of BaseLinear. */
+  readonly dtype?: BaseLinear["dtype"];
   readonly product: BaseLinear["product"];
   readonly productBackward: BaseLinear["productBackward"];
   /** `squares` (sum of outs) = the sum of squares of each row of W. */
@@ -76,7 +78,7 @@ async function singularOf(weight: Float32Array, shape: LinearShape): Promise<Sin
 
 /** The linears of a product. What is made of the weight is made once, when it is first asked for. */
 export function baseLinears(device: Device, of: BaseProduct): BaseLinear[] {
-  const { shapes, product, productBackward, squaresStep } = of;
+  const { shapes, dtype, product, productBackward, squaresStep } = of;
   const total = shapes.reduce((sum, { out }) => sum + out, 0);
   const allSquares = kept(() =>
     inWorkspace(device, ({ alloc, read }) => {
@@ -92,6 +94,7 @@ export function baseLinears(device: Device, of: BaseProduct): BaseLinear[] {
     return {
       shapes,
       index,
+      ...(dtype ? { dtype } : {}),
       product,
       productBackward,
       squares: async () => (await allSquares()).subarray(column, column + shape.out),
@@ -110,6 +113,7 @@ export function baseLinear(device: Device, weight: Tensor): BaseLinear {
   const [out, inSize] = weight.shape;
   const [base] = baseLinears(device, {
     shapes: [{ out, in: inSize }],
+    dtype: weight.dtype,
     product: ({ x, y, rows, accumulate = false }) =>
       step(linear, { x, weight, y }, { rows, in: inSize, out, accumulate: Number(accumulate) }),
     productBackward: ({ dy, dx, rows }) =>

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Plan, Step } from "../plan.ts";
-import type { HostTensor, Tensor } from "../tensor.ts";
+import type { DType, HostTensor, Tensor } from "../tensor.ts";
 import type { Replacements } from "./replacements.ts";
 import type { MethodTraining, TrainableModule } from "./training.ts";
 
@@ -115,6 +115,8 @@ export interface BaseLinear {
   /** Those linears' shapes, and which of them it is. */
   readonly shapes: readonly LinearShape[];
   readonly index: number;
+  /** The weight's dtype; absent where it is stored in blocks of integers. */
+  readonly dtype?: DType;
   /** y (rows, sum of outs) = x W^T, or += where `accumulate` is true; no bias. */
   product(
     io: { readonly x: Tensor; readonly y: Tensor; readonly rows: number; readonly accumulate?: boolean },

@@ -8,7 +8,7 @@ import type { AdapterModule, BaseLinear, LinearShape, Method } from "../adapters
 import { type BaseOf, madeReady } from "../adapters/ready.ts";
 import type { Device } from "../device/device.ts";
 import type { LoadedModel, Model, Projection } from "../models/model.ts";
-import { linearBackwardStep, linearStep, rowSquaresStep } from "../models/weights.ts";
+import { floatsOf, linearBackwardStep, linearStep, rowSquaresStep } from "../models/weights.ts";
 
 function basesOf(
   device: Device,
@@ -17,6 +17,7 @@ function basesOf(
 ): BaseLinear[] {
   return baseLinears(device, {
     shapes,
+    dtype: floatsOf(weight)?.dtype,
     product: ({ x, y, rows, accumulate = false }) =>
       linearStep({ weight }, { x, y }, { rows, ...shape, accumulate: Number(accumulate) }),
     productBackward: ({ dy, dx, rows }) =>

@@ -47,11 +47,13 @@ interface RandloraModule extends AdapterModule {
   readonly randlora: { readonly lambda: HostTensor; readonly gamma: HostTensor; readonly bases: Bases };
 }
 
+/** @param drawn The bases as they were drawn, where a base's dtype changes them: the module is made ready with it. */
 function moduleOf(
   tensors: ModuleTensors,
-  { config }: AdapterFiles,
-  bases: Bases,
+  files: AdapterFiles,
+  { bases, drawn }: { readonly bases: Bases; readonly drawn?: Bases },
 ): RandloraModule {
+  const { config } = files;
   const { a, b, key, rank, columns, rows, pieces, words } = bases;
   const { path } = tensors;
   const lambda = tensors.floats("randlora_lambda"), gamma = tensors.floats("randlora_gamma");
@@ -80,12 +82,25 @@ function moduleOf(
         `Cannot use module "${own}": it scales ${min} numbers, and the shared bases have ${rows}; the weight is (${out}, ${inSize})`,
       );
     },
-    pack: () => ({
-      values: joined(lambda, gamma),
-      table: { key, words },
-      count: lambda.length + gamma.length,
-      scale,
-    }),
+    ...(drawn?.as
+      ? {
+        ready: ({ base: { dtype = "float32" } }) =>
+          Promise.resolve(moduleOf(tensors, files, { bases: drawn.as!(dtype), drawn })),
+      }
+      : {}),
+    pack() {
+      if (bases === drawn) {
+        throw new TypeError(
+          "Cannot use a RandLoRA module of drawn bases before it was made ready with its base",
+        );
+      }
+      return {
+        values: joined(lambda, gamma),
+        table: { key, words },
+        count: lambda.length + gamma.length,
+        scale,
+      };
+    },
   }, () => reach);
 }
 
@@ -142,7 +157,9 @@ export const randlora: Method = {
     const modules = tensorsByModule(files, names);
     if (modules.length === 0) return new Map();
     const made = basesOf(modules, files);
-    return new Map(modules.map((one) => [one.path, moduleOf(one, files, made)]));
+    return new Map(
+      modules.map((one) => [one.path, moduleOf(one, files, { bases: made, drawn: made.as && made })]),
+    );
   },
   takesScale: true,
   combined,

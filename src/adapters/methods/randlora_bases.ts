@@ -3,11 +3,13 @@
  *
  * @module
  */
-import { float32ToBfloat16, widen } from "../../../kernels/half.ts";
+import { float32ToBfloat16, narrow, widen } from "../../../kernels/half.ts";
 import { torchGenerator, torchUniform } from "../../../kernels/torch_draws.ts";
 import { ConfigError } from "../../errors.ts";
 import { flagField, integerField } from "../fields.ts";
+import type { DType } from "../../tensor.ts";
 import type { AdapterFiles, LinearShape } from "../method.ts";
+import { finiteFloats } from "../numbers.ts";
 import { mostNumbers } from "./folded.ts";
 import type { ModuleTensors } from "./module_tensors.ts";
 
@@ -23,10 +25,15 @@ export interface Bases {
   readonly key: string;
   /** Their table on a device. */
   readonly words: () => Uint32Array;
+  /** The bases in a dtype: PEFT keeps those that it draws in the base weight's. Absent where that changes nothing. */
+  readonly as?: (dtype: DType) => Bases;
 }
 
 /** Saved bases are told apart by their number: nobody compares them. */
 let saved = 0;
+
+const isEqual = (one: Float32Array, other: Float32Array): boolean =>
+  one === other || one.length === other.length && one.every((value, i) => value === other[i]);
 
 type Sizes = Pick<Bases, "rank" | "columns" | "rows" | "pieces">;
 
@@ -55,19 +62,23 @@ function checkSizes({ rank, columns, rows, pieces }: Sizes): void {
 }
 
 /** PEFT writes the bases of all modules once more with each: they must be the same. */
-function savedBases(modules: readonly ModuleTensors[]): Bases {
+function savedBases(modules: readonly ModuleTensors[], files: AdapterFiles): Bases {
   const [first] = modules;
   const numbers = { a: first.floats("randlora_A"), b: first.floats("randlora_B") };
   for (const one of modules.slice(1)) {
     for (const [name, own] of [["randlora_A", numbers.a], ["randlora_B", numbers.b]] as const) {
-      const other = one.floats(name);
-      if (other === own || (other.length === own.length && other.every((value, i) => value === own[i]))) {
-        continue;
-      }
+      if (isEqual(one.floats(name), own)) continue;
       throw new ConfigError(
         `Cannot use adapter module "${one.path}": its ${name} is not that of "${first.path}"`,
       );
     }
+  }
+  for (const [name, own] of [["randlora_A", numbers.a], ["randlora_B", numbers.b]] as const) {
+    const whole = `base_model.${name}`, shared = files.tensors.get(whole);
+    if (!shared || isEqual(finiteFloats(whole, shared), own)) continue;
+    throw new ConfigError(
+      `Cannot use adapter tensor "${whole}": it is not ${name} of module "${first.path}"`,
+    );
   }
   const sizes = {
     rank: first.size("r", "randlora_A"),
@@ -146,7 +157,21 @@ function drawnBases(modules: readonly ModuleTensors[], files: AdapterFiles): Bas
     }
   }
   const key = `${isSparse ? "sparse" : "uniform"} ${seed} ${rank} ${columns} ${rows}`;
-  return withTable({ a: standardized(a, rounded), b: standardized(b, rounded) }, sizes, key);
+  const drawn = withTable({ a: standardized(a, rounded), b: standardized(b, rounded) }, sizes, key);
+  return isSparse ? { ...drawn, as: roundedBases(drawn) } : drawn;
+}
+
+/** The same bases rounded to a dtype, made once for each. Uniform ones are bfloat16 numbers, which stay what they are. */
+function roundedBases(drawn: Bases): (dtype: DType) => Bases {
+  const made = new Map<DType, Bases>([["float32", drawn]]);
+  return (dtype) => {
+    const known = made.get(dtype);
+    if (known) return known;
+    const as = (values: Float32Array): Float32Array => widen(narrow(values, dtype), dtype);
+    const one = withTable({ a: as(drawn.a), b: as(drawn.b) }, drawn, `${drawn.key} ${dtype}`);
+    made.set(dtype, one);
+    return one;
+  };
 }
 
 /**
@@ -157,5 +182,7 @@ function drawnBases(modules: readonly ModuleTensors[], files: AdapterFiles): Bas
  */
 export function basesOf(modules: readonly ModuleTensors[], files: AdapterFiles): Bases {
   const isSaved = modules.some((one) => one.has("randlora_A") || one.has("randlora_B"));
-  return isSaved || (files.config.save_projection ?? true) ? savedBases(modules) : drawnBases(modules, files);
+  return isSaved || (files.config.save_projection ?? true)
+    ? savedBases(modules, files)
+    : drawnBases(modules, files);
 }
