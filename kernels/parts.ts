@@ -48,13 +48,13 @@ export interface Parts {
   readonly count: number;
   /** The dispatches that make the parts, and the scratch that the parts are in. */
   readonly launch: Launch;
+  /** Bindings of the source that are buffers of the call which makes the parts, by the names that the source has for them. */
+  readonly reads?: Readonly<Record<string, string>>;
   /**
    * How a kernel reads the result that calls its buffer `name`. A read adds the parts up and stores the sum to the buffer:
    * so every element has to be read, and read once.
    */
   readonly source: (name: string) => ReadSource;
-  /** Whether the dispatches store the result themselves: then nobody has to read it in parts. */
-  readonly stored?: boolean;
 }
 
 /** How a call and the one before it, onto whose result it adds, make that result in parts. */

@@ -1,5 +1,6 @@
 /**
- * A dense product of one row, and A x of the row's low-rank adapter, side by side in one dispatch. B times A x comes after.
+ * A dense product of one row, and A x of the row's low-rank adapter, side by side in one dispatch. The dispatch that reads the
+ * result adds B times A x.
  *
  * Alone, the few workgroups of A x would wait for memory most of their time, while nothing else runs.
  *
@@ -17,19 +18,26 @@ import {
 } from "../kernel.ts";
 import { Kept } from "../kept.ts";
 import { besideProduct, type Dense, productPairs } from "../linear/beside.ts";
-import { held, type Parts } from "../parts.ts";
-import { hiddenBytes, listed, outputsDispatch, outsOf, uniforms, type Words } from "./launch.ts";
+import type { Parts, ReadSource, ReadUnit } from "../parts.ts";
+import { mostRank, outsOf, uniforms, type Words } from "./launch.ts";
 
 const threads = 256;
-/** Workgroups for each linear's ranks; each makes every sixteenth. */
-const blocks = 16;
+/** Workgroups that share a linear's ranks. */
+const blocks = 64;
+
+/**
+ * What a linear has in `hidden`, words of 32 bits: a head of where its B begins and of its rank, 0 without an adapter; then,
+ * after the heads of three linears, scale A x.
+ */
+const headWords = 4;
+const headsWords = 3 * headWords;
 
 interface Options {
   readonly accumulate: boolean;
   readonly limits: Limits;
 }
 
-/** The product into y, and A x into hidden. */
+/** The product into y, and scale A x into hidden. */
 function bothDispatch(words: Words, dense: Dense, { accumulate, limits }: Options): Dispatch {
   const columns = words.out0 + words.out1 + words.out2, groups = outsOf(words).length * blocks;
   const product = besideProduct({
@@ -49,7 +57,7 @@ function bothDispatch(words: Words, dense: Dense, { accumulate, limits }: Option
     slots: "u32",
     records: "vec4u",
     values: "f32",
-    hidden: "f32",
+    hidden: "u32",
     y: "f32",
   };
   const wgsl = /* wgsl */ `
@@ -63,11 +71,16 @@ fn main(${workgroupBuiltins}) {
   // The adapter's workgroups begin first: they take longest.
   if (index < ${groups}) {
     let slot = slots[0];
-    if (slot >= uniforms.capacity) { return; }
     let number = index / ${blocks};
-    let record = records[(uniforms.linear + number) * uniforms.capacity + slot];
-    let rank = min(record.z, ${listed});
-    for (var r = index % ${blocks}; r < rank; r += ${blocks}) {
+    let block = index % ${blocks};
+    var record = vec4u();
+    if (slot < uniforms.capacity) { record = records[(uniforms.linear + number) * uniforms.capacity + slot]; }
+    let rank = record.z;
+    if (block == 0 && local == 0) {
+      hidden[${headWords} * number] = record.y + rank * uniforms.in;
+      hidden[${headWords} * number + 1] = rank;
+    }
+    for (var r = block; r < rank; r += ${blocks}) {
       let a = record.y + r * uniforms.in;
       var part = 0.0;
       for (var quad = local; quad < uniforms.in / 4; quad += ${threads}) {
@@ -81,7 +94,9 @@ fn main(${workgroupBuiltins}) {
         if (local < half) { work[local].x += work[local + half].x; }
         workgroupBarrier();
       }
-      if (local == 0) { hidden[number * ${listed} + r] = work[0].x; }
+      if (local == 0) {
+        hidden[${headsWords} + number * ${mostRank} + r] = bitcast<u32>(bitcast<f32>(record.w) * work[0].x);
+      }
     }
     return;
   }
@@ -92,23 +107,95 @@ ${product.text}
   return { wgsl, bindings, grid: grid(groups + product.groups, limits) };
 }
 
+/** Loads at a time: a thread alone would wait for each. */
+const together = 8;
+
+/**
+ * Statements that add B times A x to `target`, which is a unit of outputs from `column` on, all of one linear. Their own names
+ * begin with `lora_`: a reader's text has names of its own.
+ */
+function addText(
+  outs: readonly number[],
+  { target, column, unit }: { readonly target: string; readonly column: string; readonly unit: ReadUnit },
+): string {
+  const ends = outs.map((_, i) => outs.slice(0, i + 1).reduce((all, out) => all + out, 0));
+  const pick = (values: readonly number[]): string =>
+    values.slice(1).reduce(
+      (text, value, i) => `select(${text}, ${value}u, lora_column >= ${ends[i]})`,
+      `${values[0]}u`,
+    );
+  const load = (r: number): string => {
+    const at = `lora_b + ${r} * lora_out`;
+    return unit === "f32"
+      ? `factors[${at}]`
+      : `vec4f(factors[${at}], factors[${at} + 1], factors[${at} + 2], factors[${at} + 3])`;
+  };
+  const add = (r: number): string => `lora_sum += bitcast<f32>(hidden[lora_z + ${r}]) * ${load(r)};`;
+  return `{
+    let lora_column = ${column};
+    let lora_number = ${pick(outs.map((_, i) => i))};
+    let lora_out = ${pick(outs)};
+    var lora_b = hidden[${headWords} * lora_number] + lora_column - ${pick([0, ...ends.slice(0, -1)])};
+    var lora_z = ${headsWords} + lora_number * ${mostRank};
+    var lora_left = hidden[${headWords} * lora_number + 1];
+    var lora_sum = ${unit}();
+    for (; lora_left >= ${together}; lora_left -= ${together}) {
+      ${Array.from({ length: together }, (_, r) => add(r)).join("\n      ")}
+      lora_b += ${together} * lora_out;
+      lora_z += ${together};
+    }
+    for (; lora_left > 0; lora_left--) {
+      ${add(0)}
+      lora_b += lora_out;
+      lora_z++;
+    }
+    ${target} += lora_sum;
+  }`;
+}
+
+/** Statements that add B times A x to `name`, the unit `i` of y. A unit of four may lie across two linears. */
+function unitText(
+  outs: readonly number[],
+  { name, i, unit }: { readonly name: string; readonly i: string; readonly unit: ReadUnit },
+): string {
+  if (unit === "f32") return addText(outs, { target: name, column: i, unit });
+  const column = `4 * (${i})`;
+  if (outs.every((out) => out % 4 === 0)) return addText(outs, { target: name, column, unit });
+  return [0, 1, 2, 3].map((lane) =>
+    addText(outs, { target: `${name}[${lane}]`, column: `${column} + ${lane}`, unit: "f32" })
+  ).join("\n  ");
+}
+
+/** Text that reads y: what the dispatch stored, plus B times A x. */
+function sumOf(outs: readonly number[], result: string): ReadSource {
+  return {
+    bindings: [
+      { name: "hidden", access: "read" },
+      { name: "factors", access: "read" },
+      { name: result, access: "read_write" },
+    ],
+    types: (unit) => ({ hidden: "u32", factors: "f32", [result]: unit }),
+    read: (name, i, unit) => `
+  var ${name} = ${result}[${i}];
+  ${unitText(outs, { name, i, unit })}
+  ${result}[${i}] = ${name};`,
+  };
+}
+
 const dispatches = new Kept<readonly Dispatch[]>();
 
 /** y = x W^T + scale B (A x), or y += it; undefined for what does not run side by side. */
 export function besideProductParts(words: Words, dense: Dense, options: Options): Parts | undefined {
-  const { rows, in: inSize, out0, out1, out2 } = words, columns = out0 + out1 + out2;
+  const { rows, in: inSize, out0, out1, out2 } = words, outs = outsOf(words);
   if (rows !== 1 || inSize % 4 !== 0) return undefined;
   const key = `${inSize}:${out0}:${out1}:${out2}:${dense.dtype}:${options.accumulate}`;
   return {
-    count: columns,
+    count: out0 + out1 + out2,
     launch: {
-      dispatches: dispatches.get(options.limits, key, () => [
-        bothDispatch(words, dense, options),
-        outputsDispatch(words, options.limits),
-      ]),
-      scratch: { hidden: hiddenBytes(words) },
+      dispatches: dispatches.get(options.limits, key, () => [bothDispatch(words, dense, options)]),
+      scratch: { hidden: 4 * (headsWords + outs.length * mostRank) },
     },
-    source: held,
-    stored: true,
+    reads: { factors: "values" },
+    source: (result) => sumOf(outs, result),
   };
 }

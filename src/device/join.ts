@@ -35,8 +35,11 @@ function readerOf(next: Step | undefined, made: Step, parts: Parts, limits: Limi
   const consume = next?.kernel.consume, { result } = made.kernel.produce!;
   if (!consume || next.buffers[consume.buffer] !== made.buffers[result]) return undefined;
   const launch = consume.launch(callOf(next), limits, parts);
-  const scratch = { ...parts.launch.scratch, ...launch?.scratch };
-  return launch && withLaunch(next, { ...launch, scratch }, next.kernel.name);
+  if (!launch) return undefined;
+  const scratch = { ...parts.launch.scratch, ...launch.scratch };
+  const read = Object.entries(parts.reads ?? {}).map(([name, buffer]) => [name, made.buffers[buffer]]);
+  const step = { ...next, buffers: { ...Object.fromEntries(read), ...next.buffers } };
+  return withLaunch(step, { ...launch, scratch }, next.kernel.name);
 }
 
 /** The step that makes parts, and stores the result itself where no other reads it. */
@@ -45,7 +48,8 @@ function makerOf(before: Step, made: Step, parts: Parts, store: boolean, limits:
   const taken = Object.fromEntries(takes.map((name) => [name, before.buffers[name]]));
   const sum = store ? [storeParts(parts, result, { uniforms: kernel.uniforms, limits })] : [];
   const launch = { ...parts.launch, dispatches: [...parts.launch.dispatches, ...sum] };
-  const step = { ...made, buffers: { ...taken, ...made.buffers } };
+  const read = Object.entries(parts.reads ?? {}).map(([name, buffer]) => [name, made.buffers[buffer]]);
+  const step = { ...made, buffers: { ...taken, ...Object.fromEntries(read), ...made.buffers } };
   return withLaunch(step, launch, `${before.kernel.name} + ${kernel.name}`);
 }
 
@@ -59,9 +63,8 @@ export function joinNeighbours(plan: Plan, limits: Limits): readonly GpuStep[] {
       steps.push(step);
       continue;
     }
-    const reader = parts.stored ? undefined : readerOf(next, made, parts, limits);
-    const store = !parts.stored && reader === undefined;
-    steps.push(makerOf(step, made, parts, store, limits), ...(reader ? [reader] : []));
+    const reader = readerOf(next, made, parts, limits);
+    steps.push(makerOf(step, made, parts, reader === undefined, limits), ...(reader ? [reader] : []));
     i += reader ? 2 : 1;
   }
   return steps;
