@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Bank } from "../adapters/bank.ts";
 import type { Found, Holding } from "../adapters/registry.ts";
 import { maxTemperature } from "./forbidding.ts";
 import type { GenerateEvent, GenerateRequest, TokenLogprobs } from "./generate.ts";
@@ -161,7 +162,29 @@ function fill(
   }
 }
 
-/** The next step of sequences that have a lane, in the order they came; without rows where none of them can go on. */
+/**
+ * Sequences of one adapter side by side, each adapter's in their order: neighbouring rows share what is read of their adapter.
+ * A sequence with several adapters goes by its first.
+ */
+function byAdapter(sequences: readonly Sequence[]): readonly Sequence[] {
+  const banks = new Map<Bank, number>();
+  const placeOf = ({ lease }: Sequence): number => {
+    const first = lease?.placed[0];
+    if (!first) return -1;
+    const { bank, slot } = first, number = banks.get(bank) ?? banks.size;
+    banks.set(bank, number);
+    return number * 2 ** 32 + slot;
+  };
+  return sequences
+    .map((sequence) => ({ sequence, place: placeOf(sequence) }))
+    .sort((a, b) => a.place - b.place)
+    .map(({ sequence }) => sequence);
+}
+
+/**
+ * The next step of sequences that have a lane: those that need their next token, by adapter, then prompts in the order they
+ * came. There are no rows where none of the sequences can go on.
+ */
 export function schedule(running: readonly Sequence[], room: Room): Schedule {
   startAnew(running, room);
   const rows: Row[] = [];
@@ -181,7 +204,7 @@ export function schedule(running: readonly Sequence[], room: Room): Schedule {
   const [next, prompts] = [1, 2].map((least) =>
     running.filter((sequence) => Math.min(pending(sequence, room), 2) === least)
   );
-  for (const sequence of next) give(sequence, room.maxRows);
+  for (const sequence of byAdapter(next)) give(sequence, room.maxRows);
   const maxRows = Math.min(room.maxRows, Math.max(room.usualRows, rows.length + room.promptRows));
   // The oldest prompt has half of what is left, or all that the others do not need: so none waits for ever. Of the others
   // the short ones come first.
