@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { Consume, Produce } from "./parts.ts";
+import type { Consume, Produce, Relay } from "./parts.ts";
 
 /** Element types a kernel's buffers may hold. `float16` and `bfloat16` are carried as raw 16-bit patterns. */
 export type DType = "float32" | "float16" | "bfloat16" | "uint32" | "int32";
@@ -42,6 +42,9 @@ export interface Limits {
   /** WebGPU feature names the device was opened with, e.g. `subgroups`, `shader-f16`. */
   readonly features: ReadonlySet<string>;
 }
+
+/** WebGPU's guaranteed `maxStorageBuffersPerShaderStage`: bindings of a dispatch at most. */
+export const mostBindings = 8;
 
 /** WebGPU's guaranteed limits; every kernel launches within them. */
 export const portableLimits: Limits = {
@@ -163,6 +166,8 @@ export interface Kernel<B extends string = string, U extends string = string> {
   readonly produce?: Produce<B, U>;
   /** How a GPU joins a call with those whose result it reads. */
   readonly consume?: Consume<B, U>;
+  /** How a GPU joins a call with those whose result it changes element by element, and with the reader. */
+  readonly relay?: Relay<B, U>;
   /** How gradients pass a call, where they do; a frozen weight gets none. */
   backward?(uniforms: Readonly<Record<U, number>>): Backward;
   /** Largest accepted relative (Frobenius) distance of a float output from the reference; integers must be equal. */

@@ -4,6 +4,8 @@ import { mixedArrays, mixedBank } from "../kernels/cases/fourier_adapters.ts";
 import { narrow } from "../kernels/half.ts";
 import { anyKernel, type DType, type Kernel, nans, normals, type TypedArray } from "../kernels/kernel.ts";
 import {
+  add,
+  copy,
   fourierLinears,
   geluGateUp,
   geluNewGateUp,
@@ -14,6 +16,7 @@ import {
   reluGateUp,
   rmsNorm,
   ropeCache,
+  scaleOutputs,
   siluGateUp,
 } from "../kernels/mod.ts";
 import { turns } from "../kernels/cases/turns.ts";
@@ -89,6 +92,51 @@ test("a reader that does not read every element of the result once gets it store
   assert.deepEqual(launches([product, adapted, part]), [made, `${made} of sums`, "rms_norm"]);
   const less = step(siluGateUp, { gateUp: y, y: zeros(1, 8) }, { rows: 1, dim: 8 });
   assert.deepEqual(launches([product, adapted, less]), [made, `${made} of sums`, "silu_gate_up"]);
+});
+
+/** A step that scales y (rows, 32) by factors of a bank. */
+function scaling(y: ReturnType<typeof zeros>, bank: Parameters<typeof step>[1], factors: number) {
+  const sizes = { rows: y.shape[0], in: 16, out0: 32, out1: 0, out2: 0, linear: 0, capacity: 1, factors };
+  const { slots, records, values } = bank;
+  return step(scaleOutputs, { slots, records, values, y }, sizes);
+}
+
+test("joinNeighbours takes steps that change a result element by element into the launch that reads the result", () => {
+  const { y, product } = projection(1);
+  const adapters = { slots: words(1), records: words(4), values: zeros(4) };
+  const sizes = { rows: 1, in: 16, out0: 32, out1: 0, out2: 0, linear: 0, capacity: 1 };
+  const lowRank = step(loraLinear, { x: product.buffers.x, ...adapters, y }, sizes);
+  const made = "linear + lora_linear", other = zeros(1, 32);
+  const scaled = scaling(y, adapters, 1), apart = scaling(y, { ...adapters, values: zeros(4) }, 1);
+  const added = step(add, { x: y, y: other }, { count: 32 });
+  assert.deepEqual(launches([product, lowRank, scaled, norm(y, 1)]), [made, "rms_norm"]);
+  assert.deepEqual(launches([product, lowRank, scaled, added, norm(other, 1)]), [made, "rms_norm"]);
+  assert.deepEqual(
+    launches([product, lowRank, scaled, added]),
+    Array(2).fill(`${made} + scale_outputs + add`),
+  );
+  // With a bank of its own the reader would bind nine buffers: the sum is stored before.
+  assert.deepEqual(launches([product, lowRank, apart, added, norm(other, 1)]), [
+    ...Array(2).fill(`${made} + scale_outputs + add`),
+    "rms_norm",
+  ]);
+  assert.deepEqual(launches([product, lowRank, apart, apart]), [
+    ...Array(2).fill(`${made} + scale_outputs`),
+    "scale_outputs",
+  ]);
+});
+
+test("joinNeighbours joins steps that change what a buffer holds, of any number of rows", () => {
+  const { y, product } = projection(3);
+  const adapters = { slots: words(3), records: words(4), values: zeros(4) };
+  const scaled = scaling(y, adapters, 0), other = zeros(3, 32);
+  const copied = step(copy, { x: other, y }, { count: 96 });
+  assert.deepEqual(launches([product, scaled]), ["linear", "scale_outputs"]);
+  assert.deepEqual(launches([product, scaled, norm(y, 3)]), ["linear", "rms_norm"]);
+  assert.deepEqual(launches([copied, scaled, product]), ["copy + scale_outputs", "linear"]);
+  // A reader that writes to what the copy reads could meet its own numbers.
+  const back = step(rmsNorm, { x: y, weight: zeros(32), y: other }, { rows: 3, dim: 32, eps: 1e-5 });
+  assert.deepEqual(launches([copied, back]), ["copy", "rms_norm"]);
 });
 
 /** A call of a kernel that reads a result. */

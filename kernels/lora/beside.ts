@@ -18,8 +18,9 @@ import {
 } from "../kernel.ts";
 import { Kept } from "../kept.ts";
 import { besideProduct, type Dense, productPairs } from "../linear/beside.ts";
-import type { Parts, ReadSource, ReadUnit } from "../parts.ts";
-import { mostRank, outsOf, uniforms, type Words } from "./launch.ts";
+import type { Parts, PartsBank, ReadSource } from "../parts.ts";
+import { loadUnit, outsOf, type UnitPlace, unitText } from "../side_by_side.ts";
+import { mostRank, uniforms, type Words } from "./launch.ts";
 
 const threads = 256;
 /** Workgroups that share a linear's ranks. */
@@ -110,61 +111,37 @@ ${product.text}
 /** Loads at a time: a thread alone would wait for each. */
 const together = 8;
 
-/**
- * Statements that add B times A x to `target`, which is a unit of outputs from `column` on, all of one linear. Their own names
- * begin with `lora_`: a reader's text has names of its own.
- */
-function addText(
-  outs: readonly number[],
-  { target, column, unit }: { readonly target: string; readonly column: string; readonly unit: ReadUnit },
-): string {
-  const ends = outs.map((_, i) => outs.slice(0, i + 1).reduce((all, out) => all + out, 0));
-  const pick = (values: readonly number[]): string =>
-    values.slice(1).reduce(
-      (text, value, i) => `select(${text}, ${value}u, lora_column >= ${ends[i]})`,
-      `${values[0]}u`,
-    );
-  const load = (r: number): string => {
-    const at = `lora_b + ${r} * lora_out`;
-    return unit === "f32"
-      ? `factors[${at}]`
-      : `vec4f(factors[${at}], factors[${at} + 1], factors[${at} + 2], factors[${at} + 3])`;
-  };
-  const add = (r: number): string => `lora_sum += bitcast<f32>(hidden[lora_z + ${r}]) * ${load(r)};`;
-  return `{
-    let lora_column = ${column};
-    let lora_number = ${pick(outs.map((_, i) => i))};
-    let lora_out = ${pick(outs)};
-    var lora_b = hidden[${headWords} * lora_number] + lora_column - ${pick([0, ...ends.slice(0, -1)])};
-    var lora_z = ${headsWords} + lora_number * ${mostRank};
-    var lora_left = hidden[${headWords} * lora_number + 1];
+/** Statements that add B times A x to a unit of y. */
+function addText({ target, unit, number, out, output }: UnitPlace): string {
+  const add = (r: number): string =>
+    `lora_sum += bitcast<f32>(hidden[lora_z + ${r}]) * ${
+      loadUnit("factors", `lora_b + ${r} * ${out}`, unit)
+    };`;
+  return `
+    var lora_b = hidden[${headWords} * ${number}] + ${output};
+    var lora_z = ${headsWords} + ${number} * ${mostRank};
+    var lora_left = hidden[${headWords} * ${number} + 1];
     var lora_sum = ${unit}();
     for (; lora_left >= ${together}; lora_left -= ${together}) {
       ${Array.from({ length: together }, (_, r) => add(r)).join("\n      ")}
-      lora_b += ${together} * lora_out;
+      lora_b += ${together} * ${out};
       lora_z += ${together};
     }
     for (; lora_left > 0; lora_left--) {
       ${add(0)}
-      lora_b += lora_out;
+      lora_b += ${out};
       lora_z++;
     }
-    ${target} += lora_sum;
-  }`;
+    ${target} += lora_sum;`;
 }
 
-/** Statements that add B times A x to `name`, the unit `i` of y. A unit of four may lie across two linears. */
-function unitText(
-  outs: readonly number[],
-  { name, i, unit }: { readonly name: string; readonly i: string; readonly unit: ReadUnit },
-): string {
-  if (unit === "f32") return addText(outs, { target: name, column: i, unit });
-  const column = `4 * (${i})`;
-  if (outs.every((out) => out % 4 === 0)) return addText(outs, { target: name, column, unit });
-  return [0, 1, 2, 3].map((lane) =>
-    addText(outs, { target: `${name}[${lane}]`, column: `${column} + ${lane}`, unit: "f32" })
-  ).join("\n  ");
-}
+/** The adapter's numbers after its factors. */
+const bank: PartsBank = {
+  values: "factors",
+  after: ({ number, out }) =>
+    `hidden[${headWords} * ${number}] + hidden[${headWords} * ${number} + 1] * ${out}`,
+  count: ({ number }) => `hidden[${headWords} * ${number} + 1]`,
+};
 
 /** Text that reads y: what the dispatch stored, plus B times A x. */
 function sumOf(outs: readonly number[], result: string): ReadSource {
@@ -177,7 +154,7 @@ function sumOf(outs: readonly number[], result: string): ReadSource {
     types: (unit) => ({ hidden: "u32", factors: "f32", [result]: unit }),
     read: (name, i, unit) => `
   var ${name} = ${result}[${i}];
-  ${unitText(outs, { name, i, unit })}
+  ${unitText(outs, { name, i, unit }, addText)}
   ${result}[${i}] = ${name};`,
   };
 }
@@ -196,6 +173,7 @@ export function besideProductParts(words: Words, dense: Dense, options: Options)
       scratch: { hidden: 4 * (headsWords + outs.length * mostRank) },
     },
     reads: { factors: "values" },
+    bank,
     source: (result) => sumOf(outs, result),
   };
 }

@@ -15,20 +15,13 @@ import {
   workgroupBuiltins,
   workgroupIndex,
 } from "../kernel.ts";
+import { outsOf, type SideBySide, sideBySide } from "../side_by_side.ts";
 
 /** Uniform words of `lora_linear`. */
-export const uniforms = {
-  rows: "u32",
-  in: "u32",
-  out0: "u32",
-  out1: "u32",
-  out2: "u32",
-  linear: "u32",
-  capacity: "u32",
-} as const;
+export const uniforms = sideBySide;
 
 /** Values of {@linkcode uniforms}. */
-export type Words = Readonly<Record<keyof typeof uniforms, number>>;
+export type Words = SideBySide;
 
 /** Ranks of an adapter at most. */
 export const mostRank = 2 ** 16;
@@ -244,10 +237,6 @@ ${
 }
 }
 `;
-
-/** Outs of the linears that are there. */
-export const outsOf = ({ out0, out1, out2 }: Words): readonly number[] =>
-  [out0, out1, out2].filter((out) => out > 0);
 
 const read = (name: string): Binding => ({ name, access: "read" });
 
