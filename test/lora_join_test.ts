@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { narrow } from "../kernels/half.ts";
 import { type DType, normals, type TypedArray } from "../kernels/kernel.ts";
-import { linear, loraLinear, rmsNorm, ropeCache, siluGateUp } from "../kernels/mod.ts";
+import { add, linear, loraLinear, rmsNorm, ropeCache, scaleOutputs, siluGateUp } from "../kernels/mod.ts";
 import { bitsOf, recordWords } from "../kernels/record.ts";
 import type { Device } from "../src/device/device.ts";
 import { type Step, step } from "../src/plan.ts";
@@ -21,7 +21,10 @@ interface Joined {
   readonly accumulate?: number;
   /** Whether the row has an adapter; by default it has. */
   readonly adapted?: boolean;
-  /** What reads y. */
+  /** Whether y is scaled by numbers after the factors, as in DoRA, or by those of a bank of its own, and added to another. */
+  readonly scaled?: "after" | "apart";
+  readonly added?: boolean;
+  /** What reads the result. */
   readonly reader?: "rms_norm" | "silu_gate_up" | "rope_cache";
 }
 
@@ -37,7 +40,38 @@ const cases: readonly Joined[] = [
   { in: 64, outs: [39, 46, 43], ranks: [9, 0, 8], reader: "rms_norm" },
   { in: 64, outs: [96, 96], ranks: [8, 13], reader: "silu_gate_up" },
   { in: 64, outs: [32, 16, 16], ranks: [5, 16, 0], reader: "rope_cache" },
+  { in: 64, outs: [64], ranks: [5], scaled: "after", added: true, reader: "rms_norm" },
+  { in: 64, outs: [39, 46, 43], ranks: [9, 0, 8], scaled: "after", reader: "rms_norm" },
+  { in: 64, outs: [96, 96], ranks: [8, 13], scaled: "apart", reader: "silu_gate_up" },
+  { in: 64, outs: [32, 16, 16], ranks: [5, 16, 0], scaled: "after", reader: "rope_cache" },
+  { in: 64, outs: [70], ranks: [5], scaled: "apart", added: true },
 ];
+
+/** The steps that scale y (1, sum of outs), and add the result to another tensor. */
+function changes(
+  { outs, ranks, scaled, added, in: inSize }: Joined,
+  { device, y, bank }: { readonly device: Device; readonly y: Tensor; readonly bank: Record<string, Tensor> },
+): { readonly steps: readonly Step[]; readonly result: Tensor } {
+  const out = outs.reduce((sum, one) => sum + one, 0), [out0, out1 = 0, out2 = 0] = outs;
+  const random = randomSource(7), other = device.upload(tensor(normals(out, random)));
+  const records = Uint32Array.from(
+    ranks.flatMap((rank, i) => [0, 0, 0, 0, 0, out * i, Number(rank > 0), bitsOf(1)]),
+  );
+  const apart = {
+    records: device.upload(tensor(records)),
+    values: device.upload(tensor(normals(3 * out, random))),
+    slots: bank.slots,
+  };
+  const { slots, values } = scaled === "apart" ? apart : bank;
+  const words = { rows: 1, in: inSize, out0, out1, out2, linear: 0, capacity: 2 };
+  const scale = step(
+    scaleOutputs,
+    { slots, records: scaled === "apart" ? apart.records : bank.records, values, y },
+    { ...words, factors: Number(scaled === "after") },
+  );
+  const sum = step(add, { x: y, y: other }, { count: out });
+  return { steps: [...(scaled ? [scale] : []), ...(added ? [sum] : [])], result: added ? other : y };
+}
 
 /** The step that reads y (1, out). */
 function readerStep(
@@ -69,20 +103,19 @@ function planOf(device: Device, size: Joined): Step[] {
   let offset = 3;
   outs.forEach((one, i) => {
     records.set([0, offset, ranks[i], bitsOf(0.5 + i)], recordWords * (capacity * i + 1));
-    offset += ranks[i] * (inSize + one);
+    offset += ranks[i] * (inSize + one) + one;
   });
   const x = upload(normals(inSize, random)), y = upload(normals(out, random));
   const weight = upload(narrow(normals(out * inSize, random, 1 / Math.sqrt(inSize)), dtype), dtype);
   const values = upload(normals(offset, random, 1 / Math.sqrt(inSize)));
-  const slots = upload(Uint32Array.of(adapted ? 1 : 0xffffffff));
+  const bank = { slots: upload(Uint32Array.of(adapted ? 1 : 0xffffffff)), records: upload(records), values };
   const plan = [
     step(linear, { x, weight, y }, { rows: 1, in: inSize, out, accumulate }),
-    step(loraLinear, { x, slots, records: upload(records), values, y }, {
-      ...{ rows: 1, in: inSize, out0, out1, out2 },
-      ...{ linear: 0, capacity },
-    }),
+    step(loraLinear, { x, ...bank, y }, { rows: 1, in: inSize, out0, out1, out2, linear: 0, capacity }),
   ];
-  return size.reader ? [...plan, readerStep(size.reader, { device, y, out })] : plan;
+  const { steps, result } = changes(size, { device, y, bank });
+  const reader = size.reader ? [readerStep(size.reader, { device, y: result, out })] : [];
+  return [...plan, ...steps, ...reader];
 }
 
 /** What a plan leaves in the buffers that its steps write. */
@@ -95,10 +128,11 @@ async function results(device: Device, plan: readonly Step[]): Promise<TypedArra
     "the product and A x are one launch on a GPU, B times it the other",
   );
   device.run(program);
-  const { kernel, buffers } = plan.at(-1)!;
-  const written = Object.keys(kernel.buffers).filter((name) => kernel.buffers[name].access !== "read");
-  const found = [await device.read(plan[0].buffers.y)];
-  for (const name of written) found.push(await device.read(buffers[name]));
+  const found: TypedArray[] = [];
+  for (const { kernel, buffers } of plan) {
+    const written = Object.keys(kernel.buffers).filter((name) => kernel.buffers[name].access !== "read");
+    for (const name of written) found.push(await device.read(buffers[name]));
+  }
   program.release();
   return found;
 }
