@@ -108,29 +108,49 @@ ${product.text}
   return { wgsl, bindings, grid: grid(groups + product.groups, limits) };
 }
 
-/** Loads at a time: a thread alone would wait for each. */
-const together = 8;
+/** Loads at a time, of many ranks and of the last: a thread alone would wait for each. */
+const together = { f32: 32, vec4f: 16 } as const;
+const lastTogether = 8;
 
 /** Statements that add B times A x to a unit of y. */
 function addText({ target, unit, number, out, output }: UnitPlace): string {
-  const add = (r: number): string =>
-    `lora_sum += bitcast<f32>(hidden[lora_z + ${r}]) * ${
-      loadUnit("factors", `lora_b + ${r} * ${out}`, unit)
-    };`;
+  const many = together[unit];
+  const each = (count: number, text: (r: number) => string): string =>
+    Array.from({ length: count }, (_, r) => text(r)).join("\n      ");
+  const add = (r: number): string => `lora_sum += bitcast<f32>(hidden[lora_z + ${r}]) * lora_line${r};`;
+  const last = (r: number): string => `min(${r}u, lora_left - 1)`;
   return `
     var lora_b = hidden[${headWords} * ${number}] + ${output};
     var lora_z = ${headsWords} + ${number} * ${mostRank};
     var lora_left = hidden[${headWords} * ${number} + 1];
     var lora_sum = ${unit}();
-    for (; lora_left >= ${together}; lora_left -= ${together}) {
-      ${Array.from({ length: together }, (_, r) => add(r)).join("\n      ")}
-      lora_b += ${together} * ${out};
-      lora_z += ${together};
+    while (lora_left >= ${many}) {
+      ${each(many, (r) => `let lora_line${r} = ${loadUnit("factors", `lora_b + ${r} * ${out}`, unit)};`)}
+      ${each(many, add)}
+      lora_b += ${many} * ${out};
+      lora_z += ${many};
+      lora_left -= ${many};
     }
-    for (; lora_left > 0; lora_left--) {
-      ${add(0)}
-      lora_b += ${out};
-      lora_z++;
+    // Past the last rank is the last one again, which counts nothing.
+    while (lora_left > 0) {
+      ${
+    each(
+      lastTogether,
+      (r) => `let lora_line${r} = ${loadUnit("factors", `lora_b + ${last(r)} * ${out}`, unit)};`,
+    )
+  }
+      ${
+    each(
+      lastTogether,
+      (r) =>
+        `lora_sum += select(0.0, bitcast<f32>(hidden[lora_z + ${
+          last(r)
+        }]), ${r} < lora_left) * lora_line${r};`,
+    )
+  }
+      lora_b += ${lastTogether} * ${out};
+      lora_z += ${lastTogether};
+      lora_left -= min(${lastTogether}, lora_left);
     }
     ${target} += lora_sum;`;
 }

@@ -46,13 +46,18 @@ const splitsOf = (inSize: number): number => Math.max(1, Math.min(mostSplits, Ma
 /** Outputs of a workgroup of the second dispatch, all of one linear. */
 const chunkOf = (rows: number): number => rows <= tile ? 64 : 128;
 
-/** Text for each row of a tile; all but the first are there only if the run has so many. */
-const eachRow = (text: (row: number) => string): string =>
-  Array.from({ length: tile }, (_, row) => row === 0 ? text(row) : `if (count > ${row}) { ${text(row)} }`)
-    .join("\n      ");
+/** Text for each of the first rows of a run. */
+const each = (rows: number, text: (row: number) => string): string =>
+  Array.from({ length: rows }, (_, row) => text(row)).join("\n      ");
 
-const each = (text: (row: number) => string): string =>
-  Array.from({ length: tile }, (_, row) => text(row)).join("\n      ");
+/**
+ * Text for a run of one row, or of up to a tile's rows. Rows that are not there are computed, too, as the last one: a branch for
+ * each row would make a thread wait for each row's loads.
+ */
+const byCount = (text: (rows: number) => string): string =>
+  `if (count == 1) {${text(1)}
+    } else {${text(tile)}
+    }`;
 
 /** A loop over runs of neighbouring rows with one adapter, up to a tile's end: `row` is the first of `count`. */
 const runs = (body: string): string => /* wgsl */ `
@@ -70,6 +75,26 @@ const runs = (body: string): string => /* wgsl */ `
     if (rank == 0) { continue; }
 ${body}
   }`;
+
+/** Sums of products of a rank of A and rows of x, over a workgroup's part of the inputs, into `sums`. */
+const productsText = (rows: number): string => {
+  const at = (k: number, step: number): string => `x[at${k} + i + ${step * lanes}]`;
+  const weights = [0, 1, 2, 3].map((step) => `values[a + i + ${step * lanes}]`);
+  return `
+      ${each(rows, (k) => `let at${k} = (row + min(${k}u, count - 1)) * uniforms.in; var part${k} = 0.0;`)}
+      var i = split * size + lane;
+      // Four loads of each at a time: a thread alone would wait for each.
+      for (; i + ${3 * lanes} < x_end; i += ${4 * lanes}) {
+        let weights = vec4f(${weights.join(", ")});
+        ${each(rows, (k) => `let x${k} = vec4f(${[0, 1, 2, 3].map((step) => at(k, step)).join(", ")});`)}
+        ${each(rows, (k) => `part${k} += dot(weights, x${k});`)}
+      }
+      for (; i < x_end; i += ${lanes}) {
+        let weight = values[a + i];
+        ${each(rows, (k) => `part${k} += weight * ${at(k, 0)};`)}
+      }
+      ${each(rows, (k) => `sums[${k * ranks * (lanes + 1)} + line] = part${k};`)}`;
+};
 
 /** The first dispatch: hidden (splits, rows, linears, listed) = A x, a part of the inputs in each split. */
 const hiddenWgsl = (splits: number): string => /* wgsl */ `
@@ -93,35 +118,15 @@ fn main(${workgroupBuiltins}) {
   let number = place % linears;
   let first = place / linears * ${tile};
   let lane = local % ${lanes};
+  let line = local / ${lanes} * ${lanes + 1} + lane;
   let size = (uniforms.in + ${splits - 1}) / ${splits};
   let x_end = min(uniforms.in, (split + 1) * size);
 ${
   runs(`    for (var block = phase * ${ranks}; block < min(rank, ${listed}); block += ${phases * ranks}) {
       // Threads past the last rank make it, too, and store nothing.
       let a = record.y + min(block + local / ${lanes}, rank - 1) * uniforms.in;
-      let x_at = row * uniforms.in;
-      ${each((k) => `var part${k} = 0.0;`)}
-      var i = split * size + lane;
-      // Four loads of each at a time: a thread alone would wait for each.
-      for (; i + ${3 * lanes} < x_end; i += ${4 * lanes}) {
-      let weights = vec4f(values[a + i], values[a + i + ${lanes}], values[a + i + ${
-    2 * lanes
-  }], values[a + i + ${3 * lanes}]);
-      ${
-    eachRow((k) =>
-      `let at${k} = x_at + ${k} * uniforms.in + i; part${k} += dot(weights, vec4f(x[at${k}], x[at${k} + ${lanes}], x[at${k} + ${
-        2 * lanes
-      }], x[at${k} + ${3 * lanes}]));`
-    )
-  }
-      }
-      for (; i < x_end; i += ${lanes}) {
-      let weight = values[a + i];
-      ${eachRow((k) => `part${k} += weight * x[x_at + ${k} * uniforms.in + i];`)}
-      }
       workgroupBarrier();
-      let line = local / ${lanes} * ${lanes + 1} + lane;
-      ${each((k) => `sums[${k * ranks * (lanes + 1)} + line] = part${k};`)}
+      ${byCount(productsText)}
       workgroupBarrier();
       let made = block + local % ${ranks};
       if (local < count * ${ranks} && made < min(rank, ${listed})) {
@@ -133,6 +138,37 @@ ${
 }
 }
 `;
+
+/** Ranks that a thread loads at a time. */
+const together = 16;
+
+/** Adds B times the hidden numbers in `z` to y, for the workgroup's outputs of a run's rows. */
+const outputsText = (rows: number): string => {
+  const load = (r: number): string => `values[b + min(r + ${r}, near - 1) * out]`;
+  const quads = Array.from({ length: together / 4 }, (_, quad) => quad);
+  const four = (quad: number): string => [0, 1, 2, 3].map((r) => load(4 * quad + r)).join(", ");
+  return `
+      ${each(rows, (k) => `var part${k} = 0.0;`)}
+      for (var r = 0u; r < near; r += ${together}) {
+        ${quads.map((quad) => `let b${quad} = vec4f(${four(quad)});`).join("\n        ")}
+        ${
+    each(rows, (k) =>
+      `part${k} += ${
+        quads.map((quad) =>
+          `dot(b${quad}, z[${k * listed / 4} + r / 4 + ${quad}])`
+        ).join(" + ")
+      };`)
+  }
+      }
+      if (output < out) {
+        ${
+    each(rows, (k) =>
+      `${k > 0 ? `if (count > ${k}) { ` : ""}y[y_at + ${k} * columns] += scale * part${k};${
+        k > 0 ? " }" : ""
+      }`)
+  }
+      }`;
+};
 
 /** The second dispatch: y += scale B hidden. */
 const outputsWgsl = (chunk: number, splits: number): string => /* wgsl */ `
@@ -178,7 +214,7 @@ fn main(${workgroupBuiltins}) {
   let mine = min(output, out - 1);
 ${
   runs(`    let near = min(rank, ${listed});
-    let quads = (near + 3) / 4;
+    let quads = (near + ${together - 1}) / ${together} * ${together / 4};
     workgroupBarrier();
     for (var i = local; i < count * quads; i += ${chunk}) {
       let quad = i % quads;
@@ -193,29 +229,10 @@ ${
   } + quad] = select(vec4f(), total, 4 * quad + vec4u(0, 1, 2, 3) < vec4u(near));
     }
     workgroupBarrier();
-    var b = record.y + rank * uniforms.in + mine;
-    ${each((k) => `var part${k} = 0.0;`)}
-    var r = 0u;
-    for (; r + 7 < near; r += 8) {
-      let one = vec4f(values[b], values[b + out], values[b + 2 * out], values[b + 3 * out]);
-      let two = vec4f(values[b + 4 * out], values[b + 5 * out], values[b + 6 * out], values[b + 7 * out]);
-      ${
-    eachRow((k) =>
-      `part${k} += dot(one, z[${k * listed / 4} + r / 4]) + dot(two, z[${k * listed / 4} + r / 4 + 1]);`
-    )
-  }
-      b += 8 * out;
-    }
-    for (; r < near; r++) {
-      let one = values[b];
-      ${eachRow((k) => `part${k} += one * z[${k * listed / 4} + r / 4][r % 4];`)}
-      b += out;
-    }
+    let b = record.y + rank * uniforms.in + mine;
     let scale = bitcast<f32>(record.w);
     let y_at = row * columns + column + output;
-    if (output < out) {
-      ${eachRow((k) => `y[y_at + ${k} * columns] += scale * part${k};`)}
-    }
+    ${byCount(outputsText)}
     // Ranks above ${listed}: few adapters have them, and each workgroup makes them itself, one at a time.
     for (var own = row; own < next && rank > ${listed}; own++) {
       var more = 0.0;
@@ -230,7 +247,7 @@ ${
           if (local < half) { sums[local] += sums[local + half]; }
           workgroupBarrier();
         }
-        more += sums[0] * values[record.y + rank * uniforms.in + r * out + mine];
+        more += sums[0] * values[b + r * out];
       }
       if (output < out) { y[own * columns + column + output] += scale * more; }
     }`)
