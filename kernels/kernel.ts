@@ -39,18 +39,18 @@ export interface Limits {
   readonly invocations: number;
   /** `maxComputeWorkgroupsPerDimension` */
   readonly workgroupsPerDimension: number;
+  /** `maxStorageBuffersPerShaderStage`: bindings of a dispatch. */
+  readonly storageBuffers: number;
   /** WebGPU feature names the device was opened with, e.g. `subgroups`, `shader-f16`. */
   readonly features: ReadonlySet<string>;
 }
-
-/** WebGPU's guaranteed `maxStorageBuffersPerShaderStage`: bindings of a dispatch at most. */
-export const mostBindings = 8;
 
 /** WebGPU's guaranteed limits; every kernel launches within them. */
 export const portableLimits: Limits = {
   workgroupStorageBytes: 16384,
   invocations: 256,
   workgroupsPerDimension: 65535,
+  storageBuffers: 8,
   features: new Set(),
 };
 

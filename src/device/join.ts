@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type Kernel, type Launch, type Limits, mostBindings } from "../../kernels/kernel.ts";
+import type { Kernel, Launch, Limits } from "../../kernels/kernel.ts";
 import { heldParts, type Parts, storeParts } from "../../kernels/parts.ts";
 import { callOf, type Plan, type Step } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";
@@ -89,15 +89,16 @@ function chainsAt(plan: Plan, at: number, limits: Limits): Chain[] {
 /** A step with another launch than its kernel's own; undefined where a GPU could not bind what the launch has. */
 function withLaunch(
   { kernel, ...step }: GpuStep,
-  { launch, words = {}, name }: {
+  { launch, words = {}, name, limits }: {
     readonly launch: Launch;
     readonly words?: Parts["words"];
     readonly name: string;
+    readonly limits: Limits;
   },
 ): GpuStep | undefined {
   const { buffers } = kernel;
   for (const { bindings } of launch.dispatches) {
-    if (bindings.length > mostBindings) return undefined;
+    if (bindings.length > limits.storageBuffers) return undefined;
     const bound = bindings.flatMap(({ name, access }) => {
       const t = step.buffers[name];
       return t ? [{ memory: memoryOf(t), access }] : [];
@@ -132,7 +133,12 @@ function readerOf(
   if (!launch || Object.keys(reads).some((name) => name in next.buffers)) return undefined;
   const scratch = { ...parts.launch.scratch, ...launch.scratch };
   const step = { ...next, buffers: { ...reads, ...next.buffers } };
-  return withLaunch(step, { launch: { ...launch, scratch }, words: parts.words, name: next.kernel.name });
+  return withLaunch(step, {
+    launch: { ...launch, scratch },
+    words: parts.words,
+    name: next.kernel.name,
+    limits,
+  });
 }
 
 /** The step that leaves a chain's result in parts, or stores the result where no other step reads it. */
@@ -143,7 +149,7 @@ function makerOf(chain: Chain, store: boolean, limits: Limits): GpuStep | undefi
   const launch = { ...parts.launch, dispatches: [...parts.launch.dispatches, ...sum] };
   const step = { ...own, buffers: { ...taken, ...reads, ...own.buffers, [stored]: result } };
   const names = [...(made ? [made.before.kernel.name, kernel.name] : []), ...(store ? relays : [])];
-  return withLaunch(step, { launch, words: store ? parts.words : {}, name: names.join(" + ") });
+  return withLaunch(step, { launch, words: store ? parts.words : {}, name: names.join(" + "), limits });
 }
 
 /** The result's name in a dispatch that stores it; kernels have no buffer of this name. */
