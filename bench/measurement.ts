@@ -34,6 +34,8 @@ export interface BenchContext {
   readonly device: Device;
   /** Small sizes and few runs: shows that the bench works, and says nothing of a machine's speed. */
   readonly quick: boolean;
+  /** A regular expression for the rows to measure; all where left out. */
+  readonly rows?: string;
   /** For what is left out, and why. */
   readonly log: (line: string) => void;
 }

@@ -2,7 +2,9 @@
  * Runs benches on this machine: `deno task bench:NAME`, or `deno task bench` for all.
  *
  *     deno run -A bench/run.ts [NAME ...] [--quick] [--device auto|webgpu|cpu] [--matrix-units] [--software]
- *         [--python PATH] [--out FILE]
+ *         [--python PATH] [--out FILE] [--rows TEXT]
+ *
+ * `--rows` is a regular expression: of benches that take long, the rows whose names match are measured alone.
  *
  * Measurements are printed and kept in `bench/results/MACHINE.json` (a quick run's in `dist/bench/`); `deno task
  * bench:report` makes RESULTS.md's tables and plots of it. With a Python, peers are measured in the same call.
@@ -30,6 +32,7 @@ const { values: options, positionals } = parseArgs({
     software: { type: "boolean", default: false },
     python: { type: "string" },
     out: { type: "string" },
+    rows: { type: "string" },
   },
 });
 
@@ -78,7 +81,7 @@ async function runBench({ name, measure }: Bench, opened: OpenBenchDevice): Prom
   const command = `deno task bench:${name}${quick ? " --quick" : ""}${
     device.kind === "cpu" ? " --device cpu" : options["matrix-units"] ? " --matrix-units" : ""
   }`;
-  const measurements = measure({ device, quick, log: console.log });
+  const measurements = measure({ device, quick, log: console.log, rows: options.rows });
   await keep(measurements, opened, { bench: name, command, versions, clock: clockOf(device) });
 }
 

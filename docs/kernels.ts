@@ -67,7 +67,7 @@ function formatSection({ name, doc, buffers }: WeightFormat): string {
 }
 
 function section(kernel: Kernel): string {
-  const { name, doc, buffers, uniforms, wasm, tolerance, produce, consume } = kernel;
+  const { name, doc, buffers, uniforms, wasm, tolerance, produce, consume, relay } = kernel;
   const others = inOtherFormats(kernel).map(({ name }) => `\`${name}\``);
   const words = Object.entries(uniforms).map(([word, type]) => `\`${word}\` ${type}`).join(", ");
   const source = sourceOf(kernel);
@@ -76,6 +76,7 @@ function section(kernel: Kernel): string {
     ...(others.length > 0 ? [`By a weight of another format: ${others.join(", ")}.`] : []),
     ...(produce ? [`Joins the ${linked(produce.after)} before it.`] : []),
     ...(consume ? [`Joins the call that makes \`${consume.buffer}\`.`] : []),
+    ...(relay ? [`Joins the call that reads \`${relay.to}\`.`] : []),
     ...gradientOf(kernel).map((gradient) => `Gradient: ${linked(gradient)}.`),
     `CPU: ${wasm ? "WebAssembly" : "TypeScript"}.`,
     `Tolerance: ${tolerance === 0 ? 0 : tolerance.toExponential()}.`,

@@ -1,5 +1,6 @@
 import { elementwise } from "./elementwise.ts";
 import { anyKernel, type Kernel } from "./kernel.ts";
+import { relayOfX } from "./parts.ts";
 
 /** Adds one array to another: a residual connection. */
 export const add: Kernel<"x" | "y", "count"> = elementwise({
@@ -22,5 +23,6 @@ export const add: Kernel<"x" | "y", "count"> = elementwise({
     }],
     overwritten: [],
   }),
+  relay: relayOfX("+="),
   tolerance: 1e-6,
 });

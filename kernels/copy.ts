@@ -1,6 +1,7 @@
 import { add } from "./add.ts";
 import { elementwise } from "./elementwise.ts";
 import { anyKernel, type Kernel } from "./kernel.ts";
+import { relayOfX } from "./parts.ts";
 
 /** Keeps an activation that later steps overwrite. */
 export const copy: Kernel<"x" | "y", "count"> = elementwise({
@@ -22,5 +23,6 @@ export const copy: Kernel<"x" | "y", "count"> = elementwise({
     }],
     overwritten: ["y"],
   }),
+  relay: relayOfX("="),
   tolerance: 0,
 });

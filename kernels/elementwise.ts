@@ -49,6 +49,7 @@ export interface Elementwise<B extends string, U extends string> {
   readonly gradient?: Kernel;
   /** In place of `gradient`, for calls whose gradient another kernel gives. */
   readonly backward?: Kernel<B, U | "count">["backward"];
+  readonly relay?: Kernel<B, U | "count">["relay"];
   readonly tolerance: number;
 }
 
@@ -153,6 +154,7 @@ export function elementwise<B extends string, U extends string = never>(
       }
       : {}),
     ...(backward ? { backward } : {}),
+    ...(description.relay ? { relay: description.relay } : {}),
     tolerance,
   };
 }

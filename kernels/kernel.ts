@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { Consume, Produce } from "./parts.ts";
+import type { Consume, Produce, Relay } from "./parts.ts";
 
 /** Element types a kernel's buffers may hold. `float16` and `bfloat16` are carried as raw 16-bit patterns. */
 export type DType = "float32" | "float16" | "bfloat16" | "uint32" | "int32";
@@ -39,6 +39,8 @@ export interface Limits {
   readonly invocations: number;
   /** `maxComputeWorkgroupsPerDimension` */
   readonly workgroupsPerDimension: number;
+  /** `maxStorageBuffersPerShaderStage`: bindings of a dispatch. */
+  readonly storageBuffers: number;
   /** WebGPU feature names the device was opened with, e.g. `subgroups`, `shader-f16`. */
   readonly features: ReadonlySet<string>;
 }
@@ -48,6 +50,7 @@ export const portableLimits: Limits = {
   workgroupStorageBytes: 16384,
   invocations: 256,
   workgroupsPerDimension: 65535,
+  storageBuffers: 8,
   features: new Set(),
 };
 
@@ -181,6 +184,8 @@ export interface Kernel<B extends string = string, U extends string = string> {
   readonly produce?: Produce<B, U>;
   /** How a GPU joins a call with those whose result it reads. */
   readonly consume?: Consume<B, U>;
+  /** How a GPU joins a call with those whose result it changes element by element, and with the reader. */
+  readonly relay?: Relay<B, U>;
   /** How gradients pass a call, where they do; a frozen weight gets none. */
   backward?(uniforms: Readonly<Record<U, number>>): Backward;
   /** Largest accepted relative (Frobenius) distance of a float output from the reference; integers must be equal. */

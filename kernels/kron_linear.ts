@@ -30,6 +30,10 @@ const tile = 4;
 /** Workgroups of one linear: as many as the longest second factor needs, which has a row for each output. */
 const tilesOf = (out: number): number => Math.ceil(out / tile);
 
+/** Text for eight loads, which are under way at once: a thread alone would wait for each. */
+const eight = (text: (i: number) => string): string =>
+  Array.from({ length: 8 }, (_, i) => text(i)).join("\n        ");
+
 const wgsl = /* wgsl */ `
 ${uniformStruct(uniforms)}
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -87,7 +91,12 @@ fn main(${workgroupBuiltins}) {
     if (mine < ${tile} * size && first + mine % ${tile} < right_out) {
       let w = right + (first + mine % ${tile}) * right_in;
       let piece = row * uniforms.in + (begin + mine / ${tile}) * right_in;
-      for (var q = lane; q < right_in; q += lanes) { dot_part += values[w + q] * x[piece + q]; }
+      var q = lane;
+      for (; q + 7 * lanes < right_in; q += 8 * lanes) {
+        ${eight((j) => `let w${j} = values[w + q + ${j} * lanes]; let x${j} = x[piece + q + ${j} * lanes];`)}
+        ${eight((j) => `dot_part += w${j} * x${j};`)}
+      }
+      for (; q < right_in; q += lanes) { dot_part += values[w + q] * x[piece + q]; }
     }
     workgroupBarrier();
     sums[local] = dot_part;
@@ -101,7 +110,12 @@ fn main(${workgroupBuiltins}) {
       if (first + p >= right_out) { continue; }
       let w = record.y + (o / ${tile}) * left_in + begin;
       var sum = 0.0;
-      for (var j = 0u; j < size; j++) { sum += values[w + j] * sums[(j * ${tile} + p) * lanes]; }
+      var j = 0u;
+      for (; j + 7 < size; j += 8) {
+        ${eight((k) => `let w${k} = values[w + j + ${k}];`)}
+        ${eight((k) => `sum += w${k} * sums[((j + ${k}) * ${tile} + p) * lanes];`)}
+      }
+      for (; j < size; j++) { sum += values[w + j] * sums[(j * ${tile} + p) * lanes]; }
       y[y_at + (o / ${tile}) * right_out + first + p] += bitcast<f32>(record.w) * sum;
     }
   }

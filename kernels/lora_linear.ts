@@ -1,5 +1,6 @@
 import { type Arrays, defineKernel, type Kernel } from "./kernel.ts";
 import { product } from "./linear/cpu.ts";
+import { transposedProduct } from "./linear/transposed_cpu.ts";
 import { besideProductParts } from "./lora/beside.ts";
 import { loraLaunch, uniforms, type Words } from "./lora/launch.ts";
 import { floatOf, recordWords } from "./record.ts";
@@ -56,7 +57,7 @@ export const loraLinear: Kernel<Buffers, Uniforms> = defineKernel({
     values: {
       access: "read",
       dtypes: ["float32"],
-      doc: "at a record's offset: A (rank, in), then B (out, rank), row-major",
+      doc: "at a record's offset: A (rank, in), then B turned, (rank, out), row-major; ranks up to 65536",
     },
     y: {
       access: "read_write",
@@ -88,8 +89,8 @@ export const loraLinear: Kernel<Buffers, Uniforms> = defineKernel({
         return sum;
       });
       for (let o = 0; o < out; o++) {
-        const b = offset + rank * inSize + o * rank;
-        const sum = hidden.reduce((sum, h, i) => sum + h * values[b + i], 0);
+        const b = offset + rank * inSize + o;
+        const sum = hidden.reduce((sum, h, i) => sum + h * values[b + i * out], 0);
         y[yAt + o] += scale * sum;
       }
     });
@@ -105,10 +106,9 @@ export const loraLinear: Kernel<Buffers, Uniforms> = defineKernel({
         { x: x.subarray(row * inSize, (row + 1) * inSize) as Float32Array, weight: down, y: hidden },
         { rows: 1, inSize, outSize: rank, accumulate: false },
       );
-      for (let i = 0; i < rank; i++) hidden[i] *= scale;
-      product(
+      transposedProduct(
         { x: hidden, weight: up, y: y.subarray(yAt, yAt + out) as Float32Array },
-        { rows: 1, inSize: rank, outSize: out, accumulate: true },
+        { rows: 1, inner: rank, columns: out, factor: scale, accumulate: true },
       );
     });
   },

@@ -29,8 +29,21 @@ export interface ReadSource {
   readonly bindings: readonly Binding[];
   /** WGSL element types of those bindings. */
   readonly types: (unit: ReadUnit) => Readonly<Record<string, string>>;
-  /** Statements that put the unit at `i` of all into a new variable `name`. */
+  /** Uniform words, u32, that the statements read beside those of the kernel whose text they are in. */
+  readonly words?: readonly string[];
+  /**
+   * Statements that put the unit at `i` of all into a new variable `name`. Their own names begin with a word of their own: the
+   * text around them has names, too.
+   */
   readonly read: (name: string, i: string, unit: ReadUnit) => string;
+}
+
+/** The uniform words of a text that reads by a source. */
+export function uniformsWith(
+  uniforms: Readonly<Record<string, UniformType>>,
+  { words = [] }: ReadSource,
+): Readonly<Record<string, UniformType>> {
+  return { ...uniforms, ...Object.fromEntries(words.map((word) => [word, "u32" as const])) };
 }
 
 /** A buffer that holds what is read. */
@@ -42,19 +55,32 @@ export function held(name: string, access: Binding["access"] = "read"): ReadSour
   };
 }
 
+/** Where a text that reads parts finds the row's adapter, in the bank of the call that made the parts. */
+export interface PartsBank {
+  /** The binding of the bank's values. */
+  readonly values: string;
+  /** Expressions for where the numbers after a linear's factors begin, and for the record's count. */
+  readonly after: (linear: { readonly number: string; readonly out: string }) => string;
+  readonly count: (linear: { readonly number: string }) => string;
+}
+
 /** A result that is left in parts. */
 export interface Parts {
   /** Elements of the result. */
   readonly count: number;
   /** The dispatches that make the parts, and the scratch that the parts are in. */
   readonly launch: Launch;
+  /** Bindings of the source that are buffers of this call, by the names that the source has for them. */
+  readonly reads?: Readonly<Record<string, string>>;
+  /** Values of the source's uniform words. */
+  readonly words?: Readonly<Record<string, number>>;
+  /** The bank of the parts' one row. */
+  readonly bank?: PartsBank;
   /**
    * How a kernel reads the result that calls its buffer `name`. A read adds the parts up and stores the sum to the buffer:
    * so every element has to be read, and read once.
    */
   readonly source: (name: string) => ReadSource;
-  /** Whether the dispatches store the result themselves: then nobody has to read it in parts. */
-  readonly stored?: boolean;
 }
 
 /** How a call and the one before it, onto whose result it adds, make that result in parts. */
@@ -78,6 +104,54 @@ export interface Consume<B extends string = string, U extends string = string> {
   launch(call: Call<B, U>, limits: Limits, parts: Parts): Launch | undefined;
 }
 
+/**
+ * How a call passes a result on, each element by itself: the call is made where the elements are read, by whoever reads the
+ * call's own result.
+ */
+export interface Relay<B extends string = string, U extends string = string> {
+  /** The buffer that may be in parts. */
+  readonly from: string;
+  /** The buffer that gets the result; the same one where the call works in place. */
+  readonly to: string;
+  /** Elements of both. */
+  count(call: Call<B, U>): number;
+  /**
+   * The parts of the result, which take what makes those of `from`; undefined where the call has to stand alone. A read stores
+   * `from`, too, where that is another buffer.
+   */
+  parts(call: Call<B, U>, parts: Parts): Parts | undefined;
+}
+
+/** A buffer as parts: what a relay reads that nobody left in parts. */
+export function heldParts(count: number, access: Binding["access"]): Parts {
+  return { count, launch: { dispatches: [] }, source: (name) => held(name, access) };
+}
+
+/** The relay of a call that copies x to y, or adds x to y. */
+export function relayOfX(change: "=" | "+="): Relay<"x" | "y", "count"> {
+  return {
+    from: "x",
+    to: "y",
+    count: ({ uniforms: { count } }) => count,
+    parts: (_, parts) => ({
+      ...parts,
+      reads: { relayed: "x" },
+      source(result) {
+        const before = parts.source("relayed");
+        return {
+          ...before,
+          bindings: [...before.bindings, { name: result, access: "read_write" }],
+          types: (unit) => ({ ...before.types(unit), [result]: unit }),
+          read: (name, i, unit) => `
+  ${before.read(`${name}_relayed`, i, unit)}
+  let ${name} = ${change === "+=" ? `${result}[${i}] + ` : ""}${name}_relayed;
+  ${result}[${i}] = ${name};`,
+        };
+      },
+    }),
+  };
+}
+
 /** The dispatch that stores a result which no call reads in parts. */
 export function storeParts(
   { count, source }: Parts,
@@ -87,9 +161,9 @@ export function storeParts(
     readonly limits: Limits;
   },
 ): Dispatch {
-  const { bindings, types, read } = source(result);
+  const from = source(result), { bindings, types, read } = from;
   const wgsl = /* wgsl */ `
-${uniformStruct(uniforms)}
+${uniformStruct(uniformsWith(uniforms, from))}
 ${declareBindings(bindings, types("f32"))}
 @compute @workgroup_size(256)
 fn main(${workgroupBuiltins}) {

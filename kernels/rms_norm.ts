@@ -15,7 +15,7 @@ import {
   workgroupIndex,
 } from "./kernel.ts";
 import { loader, storageType } from "./half.ts";
-import { held, type ReadSource } from "./parts.ts";
+import { held, type ReadSource, uniformsWith } from "./parts.ts";
 
 type Buffers = "x" | "weight" | "y";
 type Uniforms = "rows" | "dim" | "eps";
@@ -122,7 +122,7 @@ function rmsNormWgsl(text: RmsNormText): string {
     ? heldText(unit, source, { held, threads })
     : twiceText(unit, source, threads);
   return /* wgsl */ `
-${uniformStruct(uniforms)}
+${uniformStruct(uniformsWith(uniforms, source))}
 ${declareBindings(bindings, { ...source.types(unit.type), weight: unit.stored, y: unit.type })}
 ${unit.stored === "vec4f" ? "" : loader("weight", dtype)}
 var<workgroup> squares: array<f32, ${threads}>;

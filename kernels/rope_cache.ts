@@ -11,7 +11,7 @@ import {
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
-import { held, type ReadSource } from "./parts.ts";
+import { held, type ReadSource, uniformsWith } from "./parts.ts";
 import { checkRotary } from "./rotary.ts";
 
 type Buffers = "qkv" | "table" | "positions" | "index" | "keys" | "values";
@@ -27,9 +27,10 @@ const uniforms = {
 } as const;
 
 /** One thread for two elements of a head that turn together, or that are copied. */
-function wgslOf({ types, read }: ReadSource, bindings: readonly Binding[]): string {
+function wgslOf(source: ReadSource, bindings: readonly Binding[]): string {
+  const { types, read } = source;
   return /* wgsl */ `
-${uniformStruct(uniforms)}
+${uniformStruct(uniformsWith(uniforms, source))}
 ${
     declareBindings(bindings, {
       ...types("f32"),

@@ -1,12 +1,17 @@
 import {
   type Arrays,
+  type Binding,
+  declareBindings,
   defineKernel,
   grid,
   type Kernel,
+  type Launch,
+  type Limits,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
+import { held, type ReadSource, uniformsWith } from "./parts.ts";
 import { floatOf, recordWords } from "./record.ts";
 
 type Buffers = "slots" | "records" | "values" | "x";
@@ -22,48 +27,80 @@ const uniforms = {
   skipped: "u32",
 } as const;
 
-/** A block is of any size, and its products need all of it as it was. */
-const keep = /* wgsl */ `
-${uniformStruct(uniforms)}
-@group(0) @binding(1) var<storage, read> slots: array<u32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
-@group(0) @binding(3) var<storage, read_write> kept: array<f32>;
+/** Numbers of a block at most: a workgroup holds it. */
+const mostHeld = 4096;
+const threads = 256;
+/** A workgroup has blocks of so many numbers together at least: as many whole blocks as it has threads for. */
+const leastNumbers = threads / 2;
 
-@compute @workgroup_size(256)
+/** One workgroup for whole blocks of a row: their products need all of them as they were. */
+function wgslOf(source: ReadSource, bindings: readonly Binding[]): string {
+  const types = { ...source.types("f32"), slots: "u32", records: "vec4u", values: "f32" };
+  return /* wgsl */ `
+${uniformStruct(uniformsWith(uniforms, source))}
+${declareBindings(bindings, types)}
+
+var<workgroup> kept: array<f32, ${mostHeld}>;
+
+@compute @workgroup_size(${threads})
 fn main(${workgroupBuiltins}) {
-  let i = (${workgroupIndex}) * 256 + local;
-  if (i >= uniforms.rows * uniforms.in) { return; }
-  if (slots[i / uniforms.in] >= uniforms.capacity) { return; }
-  kept[i] = x[i];
-}
-`;
-
-const multiply = /* wgsl */ `
-${uniformStruct(uniforms)}
-@group(0) @binding(1) var<storage, read> slots: array<u32>;
-@group(0) @binding(2) var<storage, read> records: array<vec4u>;
-@group(0) @binding(3) var<storage, read> values: array<f32>;
-@group(0) @binding(4) var<storage, read> kept: array<f32>;
-@group(0) @binding(5) var<storage, read_write> x: array<f32>;
-
-@compute @workgroup_size(256)
-fn main(${workgroupBuiltins}) {
-  let i = (${workgroupIndex}) * 256 + local;
-  if (i >= uniforms.rows * uniforms.in) { return; }
-  let slot = slots[i / uniforms.in];
-  if (slot >= uniforms.capacity) { return; }
-  let record = records[uniforms.linear * uniforms.capacity + slot];
+  let id = ${workgroupIndex};
+  let parts = (uniforms.in + ${leastNumbers - 1}) / ${leastNumbers};
+  let row = id / parts;
+  if (row >= uniforms.rows) { return; }
+  let slot = slots[row];
+  var record = vec4u();
+  if (slot < uniforms.capacity) { record = records[uniforms.linear * uniforms.capacity + slot]; }
   let size = record.z;
+  // Rows without an adapter are read all the same: so they are stored.
+  let width = select(max(1u, ${threads} / max(size, 1)) * size, ${leastNumbers}u, size == 0);
+  let first = id % parts * width;
+  let end = min(first + width, uniforms.in);
+  for (var i = first + local; i < end; i += ${threads}) {
+    ${source.read("value", `(row * uniforms.in + i)`, "f32")}
+    kept[i - first] = value;
+  }
   if (size == 0) { return; }
-  let block = (i % uniforms.in) / size;
-  let column = (i % uniforms.in) % size;
-  let matrix = record.y + uniforms.skipped + (block % u32(bitcast<f32>(record.w))) * size * size;
-  let begin = i - column;
-  var sum = 0.0;
-  for (var j = 0u; j < size; j++) { sum += kept[begin + j] * values[matrix + j * size + column]; }
-  x[i] = sum;
+  workgroupBarrier();
+  for (var i = first + local; i < end; i += ${threads}) {
+    let column = i % size;
+    var from_x = i - first - column;
+    var from_matrix = record.y + uniforms.skipped + (i / size % u32(bitcast<f32>(record.w))) * size * size + column;
+    var sum = 0.0;
+    var j = 0u;
+    // Four loads at a time: a thread alone would wait for each.
+    for (; j + 3 < size; j += 4) {
+      let weights = vec4f(
+        values[from_matrix],
+        values[from_matrix + size],
+        values[from_matrix + 2 * size],
+        values[from_matrix + 3 * size],
+      );
+      sum += dot(vec4f(kept[from_x], kept[from_x + 1], kept[from_x + 2], kept[from_x + 3]), weights);
+      from_x += 4;
+      from_matrix += 4 * size;
+    }
+    for (; j < size; j++) {
+      sum += kept[from_x] * values[from_matrix];
+      from_x++;
+      from_matrix += size;
+    }
+    x[row * uniforms.in + i] = sum;
+  }
 }
 `;
+}
+
+function launchFrom(source: ReadSource, { rows, in: inSize }: Words, limits: Limits): Launch {
+  const bindings: Binding[] = [
+    ...source.bindings,
+    { name: "slots", access: "read" },
+    { name: "records", access: "read" },
+    { name: "values", access: "read" },
+  ];
+  const groups = rows * Math.ceil(inSize / leastNumbers);
+  return { dispatches: [{ wgsl: wgslOf(source, bindings), bindings, grid: grid(groups, limits) }] };
+}
 
 function rotated({ slots, records, values, x }: Arrays<Buffers>, words: Words): void {
   const { rows, in: inSize, linear, capacity, skipped } = words;
@@ -98,8 +135,8 @@ export const rotateBlocks: Kernel<Buffers, Uniforms> = defineKernel({
       access: "read",
       dtypes: ["uint32"],
       doc:
-        "(linears, capacity, 4): see record.ts; the count is that of a block's columns, which divides `in`, and the factor " +
-        "the number of matrices",
+        "(linears, capacity, 4): see record.ts; the count is that of a block's columns, up to 4096, which divides `in`, and " +
+        "the factor the number of matrices",
     },
     values: {
       access: "read",
@@ -109,33 +146,13 @@ export const rotateBlocks: Kernel<Buffers, Uniforms> = defineKernel({
     x: { access: "read_write", dtypes: ["float32"], doc: "(rows, in), row-major, in place" },
   },
   uniforms,
-  launch: ({ uniforms: { rows, in: inSize } }, limits) => {
-    const threads = grid(Math.ceil(rows * inSize / 256), limits);
-    return {
-      scratch: { kept: 4 * rows * inSize },
-      dispatches: [
-        {
-          wgsl: keep,
-          bindings: [
-            { name: "slots", access: "read" },
-            { name: "x", access: "read" },
-            { name: "kept", access: "read_write" },
-          ],
-          grid: threads,
-        },
-        {
-          wgsl: multiply,
-          bindings: [
-            { name: "slots", access: "read" },
-            { name: "records", access: "read" },
-            { name: "values", access: "read" },
-            { name: "kept", access: "read" },
-            { name: "x", access: "read_write" },
-          ],
-          grid: threads,
-        },
-      ],
-    };
+  launch: ({ uniforms }, limits) => launchFrom(held("x", "read_write"), uniforms, limits),
+  consume: {
+    buffer: "x",
+    launch: ({ uniforms }, limits, parts) =>
+      parts.count === uniforms.rows * uniforms.in
+        ? launchFrom(parts.source("x"), uniforms, limits)
+        : undefined,
   },
   reference: rotated,
   tolerance: 1e-6,

@@ -4,6 +4,7 @@
  * @module
  */
 import type { UniformType } from "./kernel.ts";
+import type { ReadUnit } from "./parts.ts";
 import { recordWords } from "./record.ts";
 
 /** Sizes of the linears, 0 for one that is not there, and where their records are. */
@@ -57,4 +58,71 @@ export function* adaptedOutputs(
       at += out;
     }
   }
+}
+
+/** Outs of the linears that are there. */
+export const outsOf = ({ out0, out1, out2 }: Pick<SideBySide, "out0" | "out1" | "out2">): readonly number[] =>
+  [out0, out1, out2].filter((out) => out > 0);
+
+/** Expressions for where a unit of y is, and the variable that it is in. */
+export interface UnitPlace {
+  readonly target: string;
+  readonly unit: ReadUnit;
+  readonly row: string;
+  /** Which of the linears side by side makes it, how many outputs that has, and the unit's first output. */
+  readonly number: string;
+  readonly out: string;
+  readonly output: string;
+}
+
+const place = {
+  row: "place_row",
+  number: "place_number",
+  out: "place_out",
+  output: "place_output",
+} as const;
+
+/** The statements of one unit, which is of one linear: its first element's place, then `text`. */
+function placedText(
+  outs: readonly number[],
+  { at, target, unit }: { readonly at: string; readonly target: string; readonly unit: ReadUnit },
+  text: (place: UnitPlace) => string,
+): string {
+  const ends = outs.map((_, i) => outs.slice(0, i + 1).reduce((all, out) => all + out, 0));
+  const pick = (values: readonly number[]): string =>
+    values.slice(1).reduce(
+      (text, value, i) => `select(${text}, ${value}u, place_column >= ${ends[i]})`,
+      `${values[0]}u`,
+    );
+  return `{
+    let ${place.row} = (${at}) / ${ends.at(-1)};
+    let place_column = (${at}) % ${ends.at(-1)};
+    let ${place.number} = ${pick(outs.map((_, i) => i))};
+    let ${place.out} = ${pick(outs)};
+    let ${place.output} = place_column - ${pick([0, ...ends.slice(0, -1)])};
+    ${text({ target, unit, ...place })}
+  }`;
+}
+
+/**
+ * WGSL statements that change `name`, the unit `i` of y (rows, sum of outs). A unit of four may lie across linears: then it is
+ * changed number by number.
+ */
+export function unitText(
+  outs: readonly number[],
+  { name, i, unit }: { readonly name: string; readonly i: string; readonly unit: ReadUnit },
+  text: (place: UnitPlace) => string,
+): string {
+  if (unit === "f32") return placedText(outs, { at: i, target: name, unit }, text);
+  const at = `4 * (${i})`;
+  if (outs.every((out) => out % 4 === 0)) return placedText(outs, { at, target: name, unit }, text);
+  return [0, 1, 2, 3].map((lane) =>
+    placedText(outs, { at: `${at} + ${lane}`, target: `${name}[${lane}]`, unit: "f32" }, text)
+  ).join("\n  ");
+}
+
+/** An expression that reads a unit of neighbours from `at` on, of an array of f32 without alignment. */
+export function loadUnit(array: string, at: string, unit: ReadUnit): string {
+  if (unit === "f32") return `${array}[${at}]`;
+  return `vec4f(${[0, 1, 2, 3].map((lane) => `${array}[${at} + ${lane}]`).join(", ")})`;
 }

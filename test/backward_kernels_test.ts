@@ -306,7 +306,12 @@ test("lora_backward adds the gradients of A, B and x of lora_linear", () => {
       const y = zeros(rows * out);
       const records = Uint32Array.of(0, offset, rank, bitsOf(0.5));
       const slots = new Uint32Array(rows);
-      loraLinear.reference({ x, slots, records, values, y }, {
+      // Of an adapter B is turned.
+      const b = offset + rank * inSize, own = values.slice();
+      for (let o = 0; o < out; o++) {
+        for (let r = 0; r < rank; r++) own[b + r * out + o] = values[b + o * rank + r];
+      }
+      loraLinear.reference({ x, slots, records, values: own, y }, {
         rows,
         in: inSize,
         out0: out,

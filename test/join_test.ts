@@ -4,6 +4,8 @@ import { mixedArrays, mixedBank } from "../kernels/cases/fourier_adapters.ts";
 import { narrow } from "../kernels/half.ts";
 import { anyKernel, type DType, type Kernel, nans, normals, type TypedArray } from "../kernels/kernel.ts";
 import {
+  add,
+  copy,
   fourierLinears,
   geluGateUp,
   geluNewGateUp,
@@ -14,8 +16,11 @@ import {
   reluGateUp,
   rmsNorm,
   ropeCache,
+  rotateBlocks,
+  scaleOutputs,
   siluGateUp,
 } from "../kernels/mod.ts";
+import { bitsOf } from "../kernels/record.ts";
 import { turns } from "../kernels/cases/turns.ts";
 import type { Device } from "../src/device/device.ts";
 import { joinNeighbours } from "../src/device/join.ts";
@@ -89,6 +94,51 @@ test("a reader that does not read every element of the result once gets it store
   assert.deepEqual(launches([product, adapted, part]), [made, `${made} of sums`, "rms_norm"]);
   const less = step(siluGateUp, { gateUp: y, y: zeros(1, 8) }, { rows: 1, dim: 8 });
   assert.deepEqual(launches([product, adapted, less]), [made, `${made} of sums`, "silu_gate_up"]);
+});
+
+/** A step that scales y (rows, 32) by factors of a bank. */
+function scaling(y: ReturnType<typeof zeros>, bank: Parameters<typeof step>[1], factors: number) {
+  const sizes = { rows: y.shape[0], in: 16, out0: 32, out1: 0, out2: 0, linear: 0, capacity: 1, factors };
+  const { slots, records, values } = bank;
+  return step(scaleOutputs, { slots, records, values, y }, sizes);
+}
+
+test("joinNeighbours takes steps that change a result element by element into the launch that reads the result", () => {
+  const { y, product } = projection(1);
+  const adapters = { slots: words(1), records: words(4), values: zeros(4) };
+  const sizes = { rows: 1, in: 16, out0: 32, out1: 0, out2: 0, linear: 0, capacity: 1 };
+  const lowRank = step(loraLinear, { x: product.buffers.x, ...adapters, y }, sizes);
+  const made = "linear + lora_linear", other = zeros(1, 32);
+  const scaled = scaling(y, adapters, 1), apart = scaling(y, { ...adapters, values: zeros(4) }, 1);
+  const added = step(add, { x: y, y: other }, { count: 32 });
+  assert.deepEqual(launches([product, lowRank, scaled, norm(y, 1)]), [made, "rms_norm"]);
+  assert.deepEqual(launches([product, lowRank, scaled, added, norm(other, 1)]), [made, "rms_norm"]);
+  assert.deepEqual(
+    launches([product, lowRank, scaled, added]),
+    Array(2).fill(`${made} + scale_outputs + add`),
+  );
+  // With a bank of its own the reader would bind nine buffers: the sum is stored before.
+  assert.deepEqual(launches([product, lowRank, apart, added, norm(other, 1)]), [
+    ...Array(2).fill(`${made} + scale_outputs + add`),
+    "rms_norm",
+  ]);
+  assert.deepEqual(launches([product, lowRank, apart, apart]), [
+    ...Array(2).fill(`${made} + scale_outputs`),
+    "scale_outputs",
+  ]);
+});
+
+test("joinNeighbours joins steps that change what a buffer holds, of any number of rows", () => {
+  const { y, product } = projection(3);
+  const adapters = { slots: words(3), records: words(4), values: zeros(4) };
+  const scaled = scaling(y, adapters, 0), other = zeros(3, 32);
+  const copied = step(copy, { x: other, y }, { count: 96 });
+  assert.deepEqual(launches([product, scaled]), ["linear", "scale_outputs"]);
+  assert.deepEqual(launches([product, scaled, norm(y, 3)]), ["linear", "rms_norm"]);
+  assert.deepEqual(launches([copied, scaled, product]), ["copy + scale_outputs", "linear"]);
+  // A reader that writes to what the copy reads could meet its own numbers.
+  const back = step(rmsNorm, { x: y, weight: zeros(32), y: other }, { rows: 3, dim: 32, eps: 1e-5 });
+  assert.deepEqual(launches([copied, back]), ["copy", "rms_norm"]);
 });
 
 /** A call of a kernel that reads a result. */
@@ -195,9 +245,52 @@ for (const testCase of everyGpuCase ? cases : cases.slice(-2)) {
   });
 }
 
+/** Three rows, of which the second has no adapter, and a copy of x: what stands before a product, and after one. */
+function changed(device: Device): Readonly<Record<string, readonly Step[]>> {
+  const random = randomSource(4), upload = (data: TypedArray) => device.upload(tensor(data));
+  const [x, y] = [0, 1].map(() => upload(normals(3 * 64, random)));
+  const slots = upload(Uint32Array.of(1, 0xffffffff, 0)), values = upload(normals(3000, random));
+  // Of slot 0 the second linear is not adapted.
+  const records = upload(Uint32Array.of(0, 5, 8, bitsOf(2), 0, 40, 16, bitsOf(4), 0, 0, 0, 0, 0, 90, 3, 0));
+  const bank = { slots, records, values }, capacity = 2;
+  const sizes = { rows: 3, in: 64, linear: 0, capacity };
+  const copied = step(copy, { x, y }, { count: 192 });
+  const scaled = step(scaleOutputs, { ...bank, y }, { ...sizes, out0: 32, out1: 32, out2: 0, factors: 1 });
+  const rotated = step(rotateBlocks, { ...bank, x: y }, { ...sizes, skipped: 7 });
+  const gated = step(siluGateUp, { gateUp: y, y: upload(nans(96)) }, { rows: 3, dim: 32 });
+  const weight = upload(normals(64, random));
+  const normed = step(rmsNorm, { x: y, weight, y: upload(nans(192)) }, { rows: 3, dim: 64, eps: 1e-5 });
+  return {
+    "copy and rotate_blocks": [copied, rotated],
+    "copy and scale_outputs": [copied, scaled],
+    "scale_outputs and silu_gate_up": [scaled, gated],
+    "scale_outputs, add and rms_norm": [scaled, step(add, { x: y, y: x }, { count: 192 }), {
+      ...normed,
+      buffers: { ...normed.buffers, x },
+    }],
+  };
+}
+
+for (const name of Object.keys(changed(cpu))) {
+  test(`one launch gives the numbers of ${name}`, async () => {
+    const [expected, found] = await Promise.all([cpu, gpu].map(async (device) => {
+      const plan = changed(device)[name], program = await device.prepare(plan);
+      if (device !== cpu) assert.equal(program.launches, 1);
+      device.run(program);
+      const read: TypedArray[] = [];
+      for (const { buffers } of plan) for (const t of Object.values(buffers)) read.push(await device.read(t));
+      program.release();
+      return read;
+    }));
+    found.forEach((numbers, i) => assert.ok(distance(numbers, expected[i]) <= 1e-6));
+  });
+}
+
 test("every kernel that offers to be joined is joined in a case, by names that its kernel has", () => {
   const offering = (offer: "produce" | "consume") => kernels.filter((kernel) => kernel[offer]);
-  const readers = new Set(cases.flatMap(({ reader }) => reader ? [reader.kernel] : []));
+  const changing = Object.values(changed(cpu)).flatMap((plan) => plan.map(({ kernel }) => kernel));
+  const readers = new Set([...changing, ...cases.flatMap(({ reader }) => reader ? [reader.kernel] : [])]);
+  assert.deepEqual(kernels.filter((kernel) => kernel.relay && !readers.has(kernel)), []);
   assert.deepEqual(offering("consume").filter((kernel) => !readers.has(kernel)), []);
   assert.deepEqual(offering("produce"), [anyKernel(fourierLinears), anyKernel(loraLinear)]);
   for (const { name, buffers, produce } of offering("produce")) {
@@ -207,6 +300,9 @@ test("every kernel that offers to be joined is joined in a case, by names that i
       assert.ok(before.buffers[taken] && !buffers[taken], `${name}: ${taken}`);
     }
     assert.ok(buffers[produce!.result], `${name}: ${produce!.result}`);
+  }
+  for (const { name, buffers, relay } of kernels.filter((kernel) => kernel.relay)) {
+    assert.ok(buffers[relay!.from] && buffers[relay!.to], name);
   }
   for (const { name, buffers, consume } of offering("consume")) assert.ok(buffers[consume!.buffer], name);
 });

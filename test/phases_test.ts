@@ -36,12 +36,12 @@ async function bankOf(method: Method, adapted: readonly number[]): Promise<Bank>
 }
 
 /** The kernels of a projection's steps, in order. */
-function kernelsOf(banks: readonly Bank[], { accumulate = 0, bias = true } = {}): string[] {
-  const slots = device.alloc([2], "uint32");
+function kernelsOf(banks: readonly Bank[], { accumulate = 0, bias = true, rows = 2 } = {}): string[] {
+  const slots = device.alloc([rows], "uint32");
   const io = {
-    x: device.alloc([2, 40], "float32"),
-    y: device.alloc([2, 63], "float32"),
-    rows: 2,
+    x: device.alloc([rows, 40], "float32"),
+    y: device.alloc([rows, 63], "float32"),
+    rows,
     accumulate,
   };
   const projection = bias ? base.projection : { ...base.projection, bias: undefined };
@@ -92,6 +92,11 @@ test("adaptedProjection runs linears one by one where a method changes their inp
     ...["copy", "scale_outputs", "linear", "place_columns"],
     ...["linear", "scale_outputs", "place_columns"],
     ...["linear", "scale_outputs", "place_columns"],
+  ]);
+  // The outputs of one row are made where they belong.
+  assert.deepEqual(kernelsOf([all], { bias: false, rows: 1 }), [
+    ...["copy", "scale_outputs", "linear"],
+    ...["linear", "scale_outputs", "linear", "scale_outputs"],
   ]);
 });
 

@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import type { Bank } from "../src/adapters/bank.ts";
 import { Paging } from "../src/engine/paging.ts";
 import { endsOf } from "../src/engine/request.ts";
 import { type Room, schedule, type Sequence } from "../src/engine/schedule.ts";
@@ -140,6 +141,27 @@ test("schedule of 256 sequences lets a prompt go on while all others take a row 
   assert.equal(shares.length, 256);
   assert.equal(shares[255].count, 64);
   assert.equal(rows.length, 319);
+});
+
+test("schedule puts sequences of one adapter side by side, each adapter's in the order they came", () => {
+  const [one, other] = [{}, {}] as Bank[];
+  const placed = [[other, 1], [one, 3], [other, 0], undefined, [one, 3], [other, 1], undefined] as const;
+  const running = placed.map((place, lane) => {
+    const sequence = sequenceOf({ prompt: 5, made: 2, cached: 0, scored: false, minTokens: 0 }, lane);
+    const [bank, slot] = place ?? [];
+    return bank
+      ? {
+        ...sequence,
+        lease: { id: "an adapter", digest: "", placed: [{ bank, slot: slot! }], release: () => {} },
+      }
+      : sequence;
+  });
+  const { rows, shares } = schedule(running, {
+    room: roomFor(8, { rows: 8, outputs: 8 }),
+    paging,
+  });
+  assert.deepEqual(shares.map(({ sequence }) => running.indexOf(sequence)), [3, 6, 2, 0, 5, 1, 4]);
+  assert.deepEqual(rows.map(({ adapters }) => adapters?.[0].slot), [undefined, undefined, 0, 1, 1, 3, 3]);
 });
 
 test("endsOf has the model's own ends unless they are ignored, those of the request, and none past the logits", () => {

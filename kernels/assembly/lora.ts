@@ -1,4 +1,5 @@
 // y += scale B (A x), each row with its own adapter.
+import { loadTail, multiplyAdd, storeTail } from "./lanes";
 import { wholeLinear } from "./linear";
 
 /** Ranks at a time: floats in scratch. */
@@ -55,6 +56,41 @@ function update(
     for (let i: usize = 0; i < size; i++) {
       store<f32>(scratch + (i << 2), scale * load<f32>(scratch + (i << 2)));
     }
-    wholeLinear(scratch, 0, up + (begin << 2), rank, y, 0, 1, size, outSize, true);
+    for (let i: usize = 0; i < size; i += lines) {
+      addLines(scratch + (i << 2), up + (begin + i) * (outSize << 2), y, min(lines, size - i), outSize);
+    }
+  }
+}
+
+/** Lines that are read side by side: more of a length that is a power of two would meet in the cache. */
+const lines: usize = 8;
+
+/** y += sum of z[r] times line r of the matrix (rank, outSize) at `up`: each lane is an output. */
+function addLines(z: usize, up: usize, y: usize, rank: usize, outSize: usize): void {
+  const end = rank << 2, line = outSize << 2;
+  let i: usize = 0;
+  for (; i + 16 <= outSize; i += 16) {
+    const to = y + (i << 2);
+    let a = v128.load(to), b = v128.load(to, 16), c = v128.load(to, 32), d = v128.load(to, 48);
+    for (let r: usize = 0, from = up + (i << 2); r < end; r += 4, from += line) {
+      const factor = v128.load32_splat(z + r);
+      a = multiplyAdd(a, factor, v128.load(from));
+      b = multiplyAdd(b, factor, v128.load(from, 16));
+      c = multiplyAdd(c, factor, v128.load(from, 32));
+      d = multiplyAdd(d, factor, v128.load(from, 48));
+    }
+    v128.store(to, a);
+    v128.store(to, b, 16);
+    v128.store(to, c, 32);
+    v128.store(to, d, 48);
+  }
+  for (; i < outSize; i += 4) {
+    const count = min(outSize - i, <usize> 4), to = y + (i << 2);
+    let a = count == 4 ? v128.load(to) : loadTail(to, count);
+    for (let r: usize = 0, from = up + (i << 2); r < end; r += 4, from += line) {
+      a = multiplyAdd(a, v128.load32_splat(z + r), count == 4 ? v128.load(from) : loadTail(from, count));
+    }
+    if (count == 4) v128.store(to, a);
+    else storeTail(to, a, count);
   }
 }

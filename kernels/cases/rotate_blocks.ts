@@ -43,6 +43,7 @@ export const rotateBlocksCases: KernelCases = casesFor(rotateBlocks, {
     sized({ in: 1, adapters: [[1, 1]], slots: [0] }),
     sized({ in: 30, adapters: [[5, 6], [0, 0], [30, 1], [3, 1]], slots: [3, 2, 0xffffffff, 1, 0, 4, 2] }),
     sized({ in: 258, adapters: [[129, 2], [6, 43]], slots: [1, 0, 0xffffffff], skipped: 11 }),
+    sized({ in: 600, adapters: [[300, 2], [200, 3]], slots: [0, 1] }),
     sized({ in: 1024, adapters: [[32, 32], [8, 1]], slots: [0, 1] }),
   ],
 });

@@ -17,7 +17,7 @@ import {
   workgroupBuiltins,
   workgroupIndex,
 } from "../kernel.ts";
-import { held, type ReadSource } from "../parts.ts";
+import { held, type ReadSource, uniformsWith } from "../parts.ts";
 
 /** An activation, as a gate has it. */
 export interface GateActivation {
@@ -79,10 +79,11 @@ type Uniforms = "rows" | "dim";
 const uniforms = { rows: "u32", dim: "u32" } as const;
 
 /** One thread an element of the result. */
-function wgslOf(valueText: string, { types, read }: ReadSource, bindings: readonly Binding[]): string {
+function wgslOf(valueText: string, source: ReadSource, bindings: readonly Binding[]): string {
+  const { types, read } = source;
   return /* wgsl */ `
 alias T = f32;
-${uniformStruct(uniforms)}
+${uniformStruct(uniformsWith(uniforms, source))}
 ${declareBindings(bindings, { ...types("f32"), y: "f32" })}
 
 @compute @workgroup_size(256)

@@ -1,5 +1,6 @@
 /**
- * A dense product of one row, and A x of the row's low-rank adapter, side by side in one dispatch. B times A x comes after.
+ * A dense product of one row, and A x of the row's low-rank adapter, side by side in one dispatch. The dispatch that reads the
+ * result adds B times A x.
  *
  * Alone, the few workgroups of A x would wait for memory most of their time, while nothing else runs.
  *
@@ -17,19 +18,27 @@ import {
 } from "../kernel.ts";
 import { Kept } from "../kept.ts";
 import { besideProduct, type Dense, productPairs } from "../linear/beside.ts";
-import { held, type Parts } from "../parts.ts";
-import { hiddenBytes, listed, outputsDispatch, outsOf, uniforms, type Words } from "./launch.ts";
+import type { Parts, PartsBank, ReadSource } from "../parts.ts";
+import { loadUnit, outsOf, type UnitPlace, unitText } from "../side_by_side.ts";
+import { mostRank, uniforms, type Words } from "./launch.ts";
 
 const threads = 256;
-/** Workgroups for each linear's ranks; each makes every sixteenth. */
-const blocks = 16;
+/** Workgroups that share a linear's ranks. */
+const blocks = 64;
+
+/**
+ * What a linear has in `hidden`, words of 32 bits: a head of where its B begins and of its rank, 0 without an adapter; then,
+ * after the heads of three linears, scale A x.
+ */
+const headWords = 4;
+const headsWords = 3 * headWords;
 
 interface Options {
   readonly accumulate: boolean;
   readonly limits: Limits;
 }
 
-/** The product into y, and A x into hidden. */
+/** The product into y, and scale A x into hidden. */
 function bothDispatch(words: Words, dense: Dense, { accumulate, limits }: Options): Dispatch {
   const columns = words.out0 + words.out1 + words.out2, groups = outsOf(words).length * blocks;
   const product = besideProduct({
@@ -49,7 +58,7 @@ function bothDispatch(words: Words, dense: Dense, { accumulate, limits }: Option
     slots: "u32",
     records: "vec4u",
     values: "f32",
-    hidden: "f32",
+    hidden: "u32",
     y: "f32",
   };
   const wgsl = /* wgsl */ `
@@ -63,11 +72,16 @@ fn main(${workgroupBuiltins}) {
   // The adapter's workgroups begin first: they take longest.
   if (index < ${groups}) {
     let slot = slots[0];
-    if (slot >= uniforms.capacity) { return; }
     let number = index / ${blocks};
-    let record = records[(uniforms.linear + number) * uniforms.capacity + slot];
-    let rank = min(record.z, ${listed});
-    for (var r = index % ${blocks}; r < rank; r += ${blocks}) {
+    let block = index % ${blocks};
+    var record = vec4u();
+    if (slot < uniforms.capacity) { record = records[(uniforms.linear + number) * uniforms.capacity + slot]; }
+    let rank = record.z;
+    if (block == 0 && local == 0) {
+      hidden[${headWords} * number] = record.y + rank * uniforms.in;
+      hidden[${headWords} * number + 1] = rank;
+    }
+    for (var r = block; r < rank; r += ${blocks}) {
       let a = record.y + r * uniforms.in;
       var part = 0.0;
       for (var quad = local; quad < uniforms.in / 4; quad += ${threads}) {
@@ -81,7 +95,9 @@ fn main(${workgroupBuiltins}) {
         if (local < half) { work[local].x += work[local + half].x; }
         workgroupBarrier();
       }
-      if (local == 0) { hidden[number * ${listed} + r] = work[0].x; }
+      if (local == 0) {
+        hidden[${headsWords} + number * ${mostRank} + r] = bitcast<u32>(bitcast<f32>(record.w) * work[0].x);
+      }
     }
     return;
   }
@@ -92,23 +108,92 @@ ${product.text}
   return { wgsl, bindings, grid: grid(groups + product.groups, limits) };
 }
 
+/** Loads at a time, of many ranks and of the last: a thread alone would wait for each. */
+const together = { f32: 32, vec4f: 16 } as const;
+const lastTogether = 8;
+
+/** Statements that add B times A x to a unit of y. */
+function addText({ target, unit, number, out, output }: UnitPlace): string {
+  const many = together[unit];
+  const each = (count: number, text: (r: number) => string): string =>
+    Array.from({ length: count }, (_, r) => text(r)).join("\n      ");
+  const add = (r: number): string => `lora_sum += bitcast<f32>(hidden[lora_z + ${r}]) * lora_line${r};`;
+  const last = (r: number): string => `min(${r}u, lora_left - 1)`;
+  return `
+    var lora_b = hidden[${headWords} * ${number}] + ${output};
+    var lora_z = ${headsWords} + ${number} * ${mostRank};
+    var lora_left = hidden[${headWords} * ${number} + 1];
+    var lora_sum = ${unit}();
+    while (lora_left >= ${many}) {
+      ${each(many, (r) => `let lora_line${r} = ${loadUnit("factors", `lora_b + ${r} * ${out}`, unit)};`)}
+      ${each(many, add)}
+      lora_b += ${many} * ${out};
+      lora_z += ${many};
+      lora_left -= ${many};
+    }
+    // Past the last rank is the last one again, which counts nothing.
+    while (lora_left > 0) {
+      ${
+    each(
+      lastTogether,
+      (r) => `let lora_line${r} = ${loadUnit("factors", `lora_b + ${last(r)} * ${out}`, unit)};`,
+    )
+  }
+      ${
+    each(
+      lastTogether,
+      (r) =>
+        `lora_sum += select(0.0, bitcast<f32>(hidden[lora_z + ${
+          last(r)
+        }]), ${r} < lora_left) * lora_line${r};`,
+    )
+  }
+      lora_b += ${lastTogether} * ${out};
+      lora_z += ${lastTogether};
+      lora_left -= min(${lastTogether}, lora_left);
+    }
+    ${target} += lora_sum;`;
+}
+
+/** The adapter's numbers after its factors. */
+const bank: PartsBank = {
+  values: "factors",
+  after: ({ number, out }) =>
+    `hidden[${headWords} * ${number}] + hidden[${headWords} * ${number} + 1] * ${out}`,
+  count: ({ number }) => `hidden[${headWords} * ${number} + 1]`,
+};
+
+/** Text that reads y: what the dispatch stored, plus B times A x. */
+function sumOf(outs: readonly number[], result: string): ReadSource {
+  return {
+    bindings: [
+      { name: "hidden", access: "read" },
+      { name: "factors", access: "read" },
+      { name: result, access: "read_write" },
+    ],
+    types: (unit) => ({ hidden: "u32", factors: "f32", [result]: unit }),
+    read: (name, i, unit) => `
+  var ${name} = ${result}[${i}];
+  ${unitText(outs, { name, i, unit }, addText)}
+  ${result}[${i}] = ${name};`,
+  };
+}
+
 const dispatches = new Kept<readonly Dispatch[]>();
 
 /** y = x W^T + scale B (A x), or y += it; undefined for what does not run side by side. */
 export function besideProductParts(words: Words, dense: Dense, options: Options): Parts | undefined {
-  const { rows, in: inSize, out0, out1, out2 } = words, columns = out0 + out1 + out2;
+  const { rows, in: inSize, out0, out1, out2 } = words, outs = outsOf(words);
   if (rows !== 1 || inSize % 4 !== 0) return undefined;
   const key = `${inSize}:${out0}:${out1}:${out2}:${dense.dtype}:${options.accumulate}`;
   return {
-    count: columns,
+    count: out0 + out1 + out2,
     launch: {
-      dispatches: dispatches.get(options.limits, key, () => [
-        bothDispatch(words, dense, options),
-        outputsDispatch(words, options.limits),
-      ]),
-      scratch: { hidden: hiddenBytes(words) },
+      dispatches: dispatches.get(options.limits, key, () => [bothDispatch(words, dense, options)]),
+      scratch: { hidden: 4 * (headsWords + outs.length * mostRank) },
     },
-    source: held,
-    stored: true,
+    reads: { factors: "values" },
+    bank,
+    source: (result) => sumOf(outs, result),
   };
 }

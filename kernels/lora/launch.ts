@@ -1,11 +1,13 @@
 /**
  * How a GPU makes low-rank updates of rows, each by its own adapter: A x first, then B times it.
  *
+ * Neighbouring rows of one adapter share what is read of the adapter, up to eight of them: a step's rows stand in the order
+ * of their adapters.
+ *
  * @module
  */
 import {
   type Binding,
-  type Dispatch,
   grid,
   type Launch,
   type Limits,
@@ -13,43 +15,89 @@ import {
   workgroupBuiltins,
   workgroupIndex,
 } from "../kernel.ts";
+import { outsOf, type SideBySide, sideBySide } from "../side_by_side.ts";
 
 /** Uniform words of `lora_linear`. */
-export const uniforms = {
-  rows: "u32",
-  in: "u32",
-  out0: "u32",
-  out1: "u32",
-  out2: "u32",
-  linear: "u32",
-  capacity: "u32",
-} as const;
+export const uniforms = sideBySide;
 
 /** Values of {@linkcode uniforms}. */
-export type Words = Readonly<Record<keyof typeof uniforms, number>>;
+export type Words = SideBySide;
+
+/** Ranks of an adapter at most. */
+export const mostRank = 2 ** 16;
 
 /** Ranks whose A x comes from the first dispatch. What is above, the second makes anew in each workgroup. */
-export const listed = 256;
+const listed = 256;
 
-/** How a call is divided: more threads for a dot product where there are few rows. */
-interface Division {
-  /** Threads of a dot product of A and x. */
-  readonly lanes: number;
-  /** Workgroups that share the ranks of a row's adapter. */
-  readonly blocks: number;
-  /** Outputs of one workgroup of the second dispatch, all of one linear. */
-  readonly chunk: number;
-}
+/** Rows of a workgroup. */
+const tile = 8;
+/** Ranks that a workgroup of the first dispatch makes at a time, and the threads of each. */
+const ranks = 16;
+const lanes = 16;
+/** Workgroups that share the ranks of a row's adapter. */
+const phases = 4;
+/** Inputs of a workgroup of the first dispatch, and the workgroups that share a row's inputs at most. */
+const span = 256;
+const mostSplits = 16;
 
-/** A thread waits for each load: with few rows a row's dot products need all the threads there are. */
-function divisionOf(rows: number): Division {
-  if (rows <= 8) return { lanes: 256, blocks: 32, chunk: 64 };
-  if (rows <= 128) return { lanes: 256, blocks: 16, chunk: 256 };
-  return { lanes: 64, blocks: 4, chunk: 256 };
-}
+/** Workgroups among which a row's inputs are divided: each leaves a sum of its own. */
+const splitsOf = (inSize: number): number => Math.max(1, Math.min(mostSplits, Math.ceil(inSize / span)));
 
-/** The first dispatch: hidden = A x, for each row and linear. */
-const hiddenWgsl = ({ lanes, blocks }: Division): string => /* wgsl */ `
+/** Outputs of a workgroup of the second dispatch, all of one linear. */
+const chunkOf = (rows: number): number => rows <= tile ? 64 : 128;
+
+/** Text for each of the first rows of a run. */
+const each = (rows: number, text: (row: number) => string): string =>
+  Array.from({ length: rows }, (_, row) => text(row)).join("\n      ");
+
+/**
+ * Text for a run of one row, or of up to a tile's rows. Rows that are not there are computed, too, as the last one: a branch for
+ * each row would make a thread wait for each row's loads.
+ */
+const byCount = (text: (rows: number) => string): string =>
+  `if (count == 1) {${text(1)}
+    } else {${text(tile)}
+    }`;
+
+/** A loop over runs of neighbouring rows with one adapter, up to a tile's end: `row` is the first of `count`. */
+const runs = (body: string): string => /* wgsl */ `
+  let end = min(first + ${tile}, uniforms.rows);
+  var next = first;
+  while (next < end) {
+    let row = next;
+    let slot = slots[row];
+    next++;
+    while (next < end && slots[next] == slot) { next++; }
+    let count = next - row;
+    if (slot >= uniforms.capacity) { continue; }
+    let record = records[(uniforms.linear + number) * uniforms.capacity + slot];
+    let rank = record.z;
+    if (rank == 0) { continue; }
+${body}
+  }`;
+
+/** Sums of products of a rank of A and rows of x, over a workgroup's part of the inputs, into `sums`. */
+const productsText = (rows: number): string => {
+  const at = (k: number, step: number): string => `x[at${k} + i + ${step * lanes}]`;
+  const weights = [0, 1, 2, 3].map((step) => `values[a + i + ${step * lanes}]`);
+  return `
+      ${each(rows, (k) => `let at${k} = (row + min(${k}u, count - 1)) * uniforms.in; var part${k} = 0.0;`)}
+      var i = split * size + lane;
+      // Four loads of each at a time: a thread alone would wait for each.
+      for (; i + ${3 * lanes} < x_end; i += ${4 * lanes}) {
+        let weights = vec4f(${weights.join(", ")});
+        ${each(rows, (k) => `let x${k} = vec4f(${[0, 1, 2, 3].map((step) => at(k, step)).join(", ")});`)}
+        ${each(rows, (k) => `part${k} += dot(weights, x${k});`)}
+      }
+      for (; i < x_end; i += ${lanes}) {
+        let weight = values[a + i];
+        ${each(rows, (k) => `part${k} += weight * ${at(k, 0)};`)}
+      }
+      ${each(rows, (k) => `sums[${k * ranks * (lanes + 1)} + line] = part${k};`)}`;
+};
+
+/** The first dispatch: hidden (splits, rows, linears, listed) = A x, a part of the inputs in each split. */
+const hiddenWgsl = (splits: number): string => /* wgsl */ `
 ${uniformStruct(uniforms)}
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> slots: array<u32>;
@@ -57,188 +105,176 @@ ${uniformStruct(uniforms)}
 @group(0) @binding(4) var<storage, read> values: array<f32>;
 @group(0) @binding(5) var<storage, read_write> hidden: array<f32>;
 
-var<workgroup> sums: array<f32, 256>;
+// A line for each row and rank, padded to avoid bank conflicts.
+var<workgroup> sums: array<f32, ${tile * ranks * (lanes + 1)}>;
 
-const lanes = ${lanes}u;
-const together = ${256 / lanes}u;
-
-// A workgroup makes 'together' ranks of a row's adapter at a time, each by 'lanes' threads.
-@compute @workgroup_size(256)
+@compute @workgroup_size(${ranks * lanes})
 fn main(${workgroupBuiltins}) {
   let id = ${workgroupIndex};
-  let block = id % ${blocks};
-  let place = id / ${blocks};
+  let phase = id % ${phases};
+  let split = id / ${phases} % ${splits};
+  let place = id / ${phases * splits};
   let linears = 1 + select(0u, 1u, uniforms.out1 > 0) + select(0u, 1u, uniforms.out2 > 0);
-  let row = place / linears;
-  if (row >= uniforms.rows) { return; }
-  let slot = slots[row];
-  if (slot >= uniforms.capacity) { return; }
-  let record = records[(uniforms.linear + place % linears) * uniforms.capacity + slot];
-  let rank = min(record.z, ${listed});
-  let lane = local % lanes;
-  let x_at = row * uniforms.in;
-  for (var first = block * together; first < rank; first += ${blocks} * together) {
-    let mine = first + local / lanes;
-    var part = vec4f(0);
-    if (mine < rank) {
-      let a = record.y + mine * uniforms.in;
-      var i = lane;
-      // Eight loads of each at a time, then four: a thread alone would wait for each.
-      for (; i + 7 * lanes < uniforms.in; i += 8 * lanes) {
-        let near = vec4f(
-          values[a + i],
-          values[a + i + lanes],
-          values[a + i + 2 * lanes],
-          values[a + i + 3 * lanes],
-        );
-        let far = vec4f(
-          values[a + i + 4 * lanes],
-          values[a + i + 5 * lanes],
-          values[a + i + 6 * lanes],
-          values[a + i + 7 * lanes],
-        );
-        part += near *
-          vec4f(x[x_at + i], x[x_at + i + lanes], x[x_at + i + 2 * lanes], x[x_at + i + 3 * lanes]);
-        part += far * vec4f(
-          x[x_at + i + 4 * lanes],
-          x[x_at + i + 5 * lanes],
-          x[x_at + i + 6 * lanes],
-          x[x_at + i + 7 * lanes],
-        );
-      }
-      for (; i + 3 * lanes < uniforms.in; i += 4 * lanes) {
-        let weights = vec4f(values[a + i], values[a + i + lanes], values[a + i + 2 * lanes], values[a + i + 3 * lanes]);
-        part += weights * vec4f(x[x_at + i], x[x_at + i + lanes], x[x_at + i + 2 * lanes], x[x_at + i + 3 * lanes]);
-      }
-      for (; i < uniforms.in; i += lanes) { part.x += values[a + i] * x[x_at + i]; }
-    }
-    workgroupBarrier();
-    sums[local] = dot(part, vec4f(1));
-    workgroupBarrier();
-    for (var half = lanes / 2; half > 0; half >>= 1) {
-      if (lane < half) { sums[local] += sums[local + half]; }
+  let number = place % linears;
+  let first = place / linears * ${tile};
+  let lane = local % ${lanes};
+  let line = local / ${lanes} * ${lanes + 1} + lane;
+  let size = (uniforms.in + ${splits - 1}) / ${splits};
+  let x_end = min(uniforms.in, (split + 1) * size);
+${
+  runs(`    for (var block = phase * ${ranks}; block < min(rank, ${listed}); block += ${phases * ranks}) {
+      // Threads past the last rank make it, too, and store nothing.
+      let a = record.y + min(block + local / ${lanes}, rank - 1) * uniforms.in;
       workgroupBarrier();
-    }
-    if (lane == 0 && mine < rank) { hidden[place * ${listed} + mine] = sums[local]; }
-  }
+      ${byCount(productsText)}
+      workgroupBarrier();
+      let made = block + local % ${ranks};
+      if (local < count * ${ranks} && made < min(rank, ${listed})) {
+        var total = 0.0;
+        for (var j = 0u; j < ${lanes}; j++) { total += sums[local * ${lanes + 1} + j]; }
+        hidden[((split * uniforms.rows + row + local / ${ranks}) * linears + number) * ${listed} + made] = total;
+      }
+    }`)
+}
 }
 `;
 
+/** Ranks that a thread loads at a time. */
+const together = 16;
+
+/** Adds B times the hidden numbers in `z` to y, for the workgroup's outputs of a run's rows. */
+const outputsText = (rows: number): string => {
+  const load = (r: number): string => `values[b + min(r + ${r}, near - 1) * out]`;
+  const quads = Array.from({ length: together / 4 }, (_, quad) => quad);
+  const four = (quad: number): string => [0, 1, 2, 3].map((r) => load(4 * quad + r)).join(", ");
+  return `
+      ${each(rows, (k) => `var part${k} = 0.0;`)}
+      for (var r = 0u; r < near; r += ${together}) {
+        ${quads.map((quad) => `let b${quad} = vec4f(${four(quad)});`).join("\n        ")}
+        ${
+    each(rows, (k) =>
+      `part${k} += ${
+        quads.map((quad) =>
+          `dot(b${quad}, z[${k * listed / 4} + r / 4 + ${quad}])`
+        ).join(" + ")
+      };`)
+  }
+      }
+      if (output < out) {
+        ${
+    each(rows, (k) =>
+      `${k > 0 ? `if (count > ${k}) { ` : ""}y[y_at + ${k} * columns] += scale * part${k};${
+        k > 0 ? " }" : ""
+      }`)
+  }
+      }`;
+};
+
 /** The second dispatch: y += scale B hidden. */
-const outputsWgsl = ({ chunk }: Division): string => /* wgsl */ `
+const outputsWgsl = (chunk: number, splits: number): string => /* wgsl */ `
 ${uniformStruct(uniforms)}
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> slots: array<u32>;
 @group(0) @binding(3) var<storage, read> records: array<vec4u>;
 @group(0) @binding(4) var<storage, read> values: array<f32>;
-@group(0) @binding(5) var<storage, read> hidden: array<f32>;
+@group(0) @binding(5) var<storage, read> hidden: array<vec4f>;
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;
 
-var<workgroup> sums: array<f32, ${Math.max(chunk, listed)}>;
+var<workgroup> z: array<vec4f, ${tile * listed / 4}>;
+var<workgroup> sums: array<f32, ${chunk}>;
 
 fn chunks_of(out: u32) -> u32 { return (out + ${chunk - 1}) / ${chunk}; }
 
-// One workgroup for ${chunk} outputs of a row.
+// One workgroup for ${chunk} outputs of a tile's rows.
 @compute @workgroup_size(${chunk})
 fn main(${workgroupBuiltins}) {
   let id = ${workgroupIndex};
   let chunks = vec3u(chunks_of(uniforms.out0), chunks_of(uniforms.out1), chunks_of(uniforms.out2));
-  let row = id / (chunks.x + chunks.y + chunks.z);
-  if (row >= uniforms.rows) { return; }
-  let slot = slots[row];
-  if (slot >= uniforms.capacity) { return; }
+  let columns = uniforms.out0 + uniforms.out1 + uniforms.out2;
+  let first = id / (chunks.x + chunks.y + chunks.z) * ${tile};
   var part = id % (chunks.x + chunks.y + chunks.z);
   var number = 0u;
   var out = uniforms.out0;
-  var y_at = row * (uniforms.out0 + uniforms.out1 + uniforms.out2);
+  var column = 0u;
   if (part >= chunks.x) {
     part -= chunks.x;
     number = 1;
-    y_at += out;
+    column += out;
     out = uniforms.out1;
     if (part >= chunks.y) {
       part -= chunks.y;
       number = 2;
-      y_at += out;
+      column += out;
       out = uniforms.out2;
     }
   }
-  let record = records[(uniforms.linear + number) * uniforms.capacity + slot];
-  let rank = record.z;
-  if (rank == 0) { return; }
   let linears = 1 + select(0u, 1u, uniforms.out1 > 0) + select(0u, 1u, uniforms.out2 > 0);
-  let hidden_at = (row * linears + number) * ${listed};
-  let near = min(rank, ${listed});
-  for (var r = local; r < near; r += ${chunk}) { sums[r] = hidden[hidden_at + r]; }
-  workgroupBarrier();
   let output = part * ${chunk} + local;
-  let b = record.y + rank * uniforms.in + output * rank;
-  var parts = vec4f(0);
-  if (output < out) {
-    var r = 0u;
-    for (; r + 7 < near; r += 8) {
-      let first = vec4f(values[b + r], values[b + r + 1], values[b + r + 2], values[b + r + 3]);
-      let second = vec4f(values[b + r + 4], values[b + r + 5], values[b + r + 6], values[b + r + 7]);
-      parts += vec4f(sums[r], sums[r + 1], sums[r + 2], sums[r + 3]) * first;
-      parts += vec4f(sums[r + 4], sums[r + 5], sums[r + 6], sums[r + 7]) * second;
-    }
-    for (; r + 3 < near; r += 4) {
-      parts += vec4f(sums[r], sums[r + 1], sums[r + 2], sums[r + 3]) *
-        vec4f(values[b + r], values[b + r + 1], values[b + r + 2], values[b + r + 3]);
-    }
-    for (; r < near; r++) { parts.x += sums[r] * values[b + r]; }
-  }
-  var sum = dot(parts, vec4f(1));
-  // Ranks above ${listed}: few adapters have them, and each workgroup makes them itself, one at a time.
-  for (var r = ${listed}u; r < rank; r++) {
-    var dot_part = 0.0;
-    let a = record.y + r * uniforms.in;
-    for (var i = local; i < uniforms.in; i += ${chunk}) { dot_part += values[a + i] * x[row * uniforms.in + i]; }
+  // Threads past the last output make it, too, and store nothing.
+  let mine = min(output, out - 1);
+${
+  runs(`    let near = min(rank, ${listed});
+    let quads = (near + ${together - 1}) / ${together} * ${together / 4};
     workgroupBarrier();
-    sums[local] = dot_part;
-    workgroupBarrier();
-    for (var half = ${chunk / 2}u; half > 0; half >>= 1) {
-      if (local < half) { sums[local] += sums[local + half]; }
-      workgroupBarrier();
+    for (var i = local; i < count * quads; i += ${chunk}) {
+      let quad = i % quads;
+      let begin = ((row + i / quads) * linears + number) * ${listed / 4} + quad;
+      var total = vec4f();
+      for (var split = 0u; split < ${splits}; split++) {
+        total += hidden[split * uniforms.rows * linears * ${listed / 4} + begin];
+      }
+      // What lies past the rank was never written.
+      z[i / quads * ${
+    listed / 4
+  } + quad] = select(vec4f(), total, 4 * quad + vec4u(0, 1, 2, 3) < vec4u(near));
     }
-    if (output < out) { sum += sums[0] * values[b + r]; }
-  }
-  if (output < out) { y[y_at + output] += bitcast<f32>(record.w) * sum; }
+    workgroupBarrier();
+    let b = record.y + rank * uniforms.in + mine;
+    let scale = bitcast<f32>(record.w);
+    let y_at = row * columns + column + output;
+    ${byCount(outputsText)}
+    // Ranks above ${listed}: few adapters have them, and each workgroup makes them itself, one at a time.
+    for (var own = row; own < next && rank > ${listed}; own++) {
+      var more = 0.0;
+      for (var r = ${listed}u; r < rank; r++) {
+        var dot_part = 0.0;
+        let a = record.y + r * uniforms.in;
+        for (var i = local; i < uniforms.in; i += ${chunk}) { dot_part += values[a + i] * x[own * uniforms.in + i]; }
+        workgroupBarrier();
+        sums[local] = dot_part;
+        workgroupBarrier();
+        for (var half = ${chunk / 2}u; half > 0; half >>= 1) {
+          if (local < half) { sums[local] += sums[local + half]; }
+          workgroupBarrier();
+        }
+        more += sums[0] * values[b + r * out];
+      }
+      if (output < out) { y[own * columns + column + output] += scale * more; }
+    }`)
+}
 }
 `;
 
-/** Outs of the linears that are there. */
-export const outsOf = ({ out0, out1, out2 }: Words): readonly number[] =>
-  [out0, out1, out2].filter((out) => out > 0);
-
-/** Bytes of A x for each row and linear. */
-export const hiddenBytes = (words: Words): number => 4 * words.rows * outsOf(words).length * listed;
-
 const read = (name: string): Binding => ({ name, access: "read" });
-
-/** The dispatch that adds B hidden to y, by `hidden` of the dispatch before. */
-export function outputsDispatch(words: Words, limits: Limits): Dispatch {
-  const division = divisionOf(words.rows);
-  const chunks = outsOf(words).reduce((sum, out) => sum + Math.ceil(out / division.chunk), 0);
-  return {
-    wgsl: outputsWgsl(division),
-    bindings: [
-      ...["x", "slots", "records", "values", "hidden"].map(read),
-      { name: "y", access: "read_write" },
-    ],
-    grid: grid(words.rows * chunks, limits),
-  };
-}
 
 /** See the module's documentation. */
 export function loraLaunch(words: Words, limits: Limits): Launch {
-  const division = divisionOf(words.rows);
+  const { rows } = words, outs = outsOf(words), tiles = Math.ceil(rows / tile);
+  const splits = splitsOf(words.in), chunk = chunkOf(rows);
+  const chunks = outs.reduce((sum, out) => sum + Math.ceil(out / chunk), 0);
   return {
-    scratch: { hidden: hiddenBytes(words) },
+    scratch: { hidden: 4 * splits * rows * outs.length * listed },
     dispatches: [{
-      wgsl: hiddenWgsl(division),
+      wgsl: hiddenWgsl(splits),
       bindings: [...["x", "slots", "records", "values"].map(read), { name: "hidden", access: "read_write" }],
-      grid: grid(words.rows * outsOf(words).length * division.blocks, limits),
-    }, outputsDispatch(words, limits)],
+      grid: grid(tiles * outs.length * splits * phases, limits),
+    }, {
+      wgsl: outputsWgsl(chunk, splits),
+      bindings: [
+        ...["x", "slots", "records", "values", "hidden"].map(read),
+        { name: "y", access: "read_write" },
+      ],
+      grid: grid(tiles * chunks, limits),
+    }],
   };
 }

@@ -25,6 +25,7 @@ export function gpuLimits(gpu: GPUDevice, matrixUnits = false): Limits {
     workgroupStorageBytes: limits.maxComputeWorkgroupStorageSize,
     invocations: Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX),
     workgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,
+    storageBuffers: limits.maxStorageBuffersPerShaderStage,
     features: names,
   };
 }

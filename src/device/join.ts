@@ -1,12 +1,13 @@
 /**
- * Joins neighbours of a plan, which a GPU then runs in fewer launches. Two calls make one result in parts; the call that
- * reads the result adds the parts up. See kernels/parts.ts.
+ * Joins neighbours of a plan, which a GPU then runs in fewer launches. Two calls make one result in parts; calls that change
+ * the result element by element pass it on; the call that reads the result adds the parts up. See kernels/parts.ts.
  *
  * @module
  */
 import type { Kernel, Launch, Limits } from "../../kernels/kernel.ts";
-import { type Parts, storeParts } from "../../kernels/parts.ts";
+import { heldParts, type Parts, storeParts } from "../../kernels/parts.ts";
 import { callOf, type Plan, type Step } from "../plan.ts";
+import type { Tensor } from "../tensor.ts";
 
 /** What a GPU needs of a kernel to launch it. */
 export type Launchable = Pick<Kernel, "name" | "buffers" | "uniforms" | "launch" | "ways">;
@@ -16,53 +17,177 @@ export interface GpuStep extends Omit<Step, "kernel"> {
   readonly kernel: Launchable;
 }
 
-/** A step with another launch than its kernel's own. */
-function withLaunch({ kernel, ...step }: Step, launch: Launch, name: string): GpuStep {
-  const { buffers, uniforms } = kernel;
-  return { ...step, kernel: { name, buffers, uniforms, launch: () => launch } };
+/** Steps whose result is in parts, as far as they are joined. */
+interface Chain {
+  readonly parts: Parts;
+  /** The two that make the parts; left out where relays read what a buffer holds. */
+  readonly made?: { readonly before: Step; readonly step: Step };
+  /** The tensor of the result, and those that a text which reads the parts binds. */
+  readonly result: Tensor;
+  readonly reads: Readonly<Record<string, Tensor>>;
+  /** The last step, the names of those that pass the result on, and how many steps there are in all. */
+  readonly last: Step;
+  readonly relays: readonly string[];
+  readonly length: number;
+}
+
+function tensorsOf({ buffers }: Step, reads: Parts["reads"] = {}): Record<string, Tensor> {
+  return Object.fromEntries(Object.entries(reads).map(([name, buffer]) => [name, buffers[buffer]]));
 }
 
 /** The parts that two calls make, if their kernels offer that and the calls fit. */
-function partsOf(before: Step, step: Step | undefined, limits: Limits): Parts | undefined {
+function produced(before: Step, step: Step | undefined, limits: Limits): Chain | undefined {
   const produce = step?.kernel.produce;
   if (!produce || produce.after !== before.kernel.name) return undefined;
   if (produce.same.some(([a, b]) => before.buffers[a] !== step.buffers[b])) return undefined;
-  return produce.parts(callOf(before), callOf(step), limits);
+  const parts = produce.parts(callOf(before), callOf(step), limits);
+  if (!parts) return undefined;
+  const result = step.buffers[produce.result];
+  const reads = tensorsOf(step, parts.reads);
+  return { parts, made: { before, step }, result, reads, last: step, relays: [], length: 2 };
 }
 
-/** The step that reads a result in parts, if its kernel offers that and the call fits. */
-function readerOf(next: Step | undefined, made: Step, parts: Parts, limits: Limits): GpuStep | undefined {
-  const consume = next?.kernel.consume, { result } = made.kernel.produce!;
-  if (!consume || next.buffers[consume.buffer] !== made.buffers[result]) return undefined;
+/** Whether a step has its adapters in the bank of the call that made the parts. */
+const inBank = ({ buffers }: Step, { made }: Chain): boolean =>
+  ["slots", "records", "values"].every((name) => made?.step.buffers[name] === buffers[name]);
+
+/** The chain with a step more, if the step's kernel passes its result on. */
+function relayed(chain: Chain, step: Step | undefined): Chain | undefined {
+  const relay = step?.kernel.relay;
+  if (!relay || step.buffers[relay.from] !== chain.result) return undefined;
+  const call = callOf(step);
+  if (relay.count(call) !== chain.parts.count) return undefined;
+  const known = inBank(step, chain) ? chain.parts : { ...chain.parts, bank: undefined };
+  const parts = relay.parts(call, known), reads = tensorsOf(step, parts?.reads);
+  // Two relays of a kind would have the same names.
+  if (!parts || Object.keys(reads).some((name) => name in chain.reads)) return undefined;
+  return {
+    ...chain,
+    parts,
+    result: step.buffers[relay.to],
+    reads: { ...chain.reads, ...reads },
+    last: step,
+    relays: [...chain.relays, step.kernel.name],
+    length: chain.length + 1,
+  };
+}
+
+/** The chains that begin at a step, the longest first; none where nothing is to be joined. */
+function chainsAt(plan: Plan, at: number, limits: Limits): Chain[] {
+  const step = plan[at], { relay } = step.kernel;
+  let chain = produced(step, plan[at + 1], limits);
+  if (!chain && relay) {
+    const parts = heldParts(relay.count(callOf(step)), relay.from === relay.to ? "read_write" : "read");
+    const held = { parts, result: step.buffers[relay.from], reads: {}, last: step, relays: [], length: 0 };
+    chain = relayed(held, step);
+  }
+  const chains: Chain[] = [];
+  for (; chain; chain = relayed(chain, plan[at + chain.length])) chains.unshift(chain);
+  return chains;
+}
+
+/** A step with another launch than its kernel's own; undefined where a GPU could not bind what the launch has. */
+function withLaunch(
+  { kernel, ...step }: GpuStep,
+  { launch, words = {}, name, limits }: {
+    readonly launch: Launch;
+    readonly words?: Parts["words"];
+    readonly name: string;
+    readonly limits: Limits;
+  },
+): GpuStep | undefined {
+  const { buffers } = kernel;
+  for (const { bindings } of launch.dispatches) {
+    if (bindings.length > limits.storageBuffers) return undefined;
+    const bound = bindings.flatMap(({ name, access }) => {
+      const t = step.buffers[name];
+      return t ? [{ memory: memoryOf(t), access }] : [];
+    });
+    // A GPU refuses to write to memory that is bound twice.
+    const written = new Set(bound.flatMap(({ memory, access }) => access === "read" ? [] : [memory]));
+    if (bound.filter(({ memory }) => written.has(memory)).length > written.size) return undefined;
+  }
+  const types = Object.fromEntries(Object.keys(words).map((word) => [word, "u32" as const]));
+  const uniforms = { ...kernel.uniforms, ...types };
+  return {
+    ...step,
+    uniforms: { ...step.uniforms, ...words },
+    kernel: { name, buffers, uniforms, launch: () => launch },
+  };
+}
+
+/** What tensors share whose elements lie in one buffer. */
+function memoryOf({ data }: Tensor): unknown {
+  return (data as { readonly buffer?: unknown }).buffer ?? data;
+}
+
+/** The step that reads a chain's result, if its kernel offers that and the call fits. */
+function readerOf(
+  next: Step | undefined,
+  { parts, result, reads }: Chain,
+  limits: Limits,
+): GpuStep | undefined {
+  const consume = next?.kernel.consume;
+  if (!consume || next.buffers[consume.buffer] !== result) return undefined;
   const launch = consume.launch(callOf(next), limits, parts);
-  const scratch = { ...parts.launch.scratch, ...launch?.scratch };
-  return launch && withLaunch(next, { ...launch, scratch }, next.kernel.name);
+  if (!launch || Object.keys(reads).some((name) => name in next.buffers)) return undefined;
+  const scratch = { ...parts.launch.scratch, ...launch.scratch };
+  const step = { ...next, buffers: { ...reads, ...next.buffers } };
+  return withLaunch(step, {
+    launch: { ...launch, scratch },
+    words: parts.words,
+    name: next.kernel.name,
+    limits,
+  });
 }
 
-/** The step that makes parts, and stores the result itself where no other reads it. */
-function makerOf(before: Step, made: Step, parts: Parts, store: boolean, limits: Limits): GpuStep {
-  const { kernel } = made, { takes, result } = kernel.produce!;
-  const taken = Object.fromEntries(takes.map((name) => [name, before.buffers[name]]));
-  const sum = store ? [storeParts(parts, result, { uniforms: kernel.uniforms, limits })] : [];
+/** The step that leaves a chain's result in parts, or stores the result where no other step reads it. */
+function makerOf(chain: Chain, store: boolean, limits: Limits): GpuStep | undefined {
+  const { parts, made, last, relays, reads, result } = chain, own = made?.step ?? last;
+  const { kernel } = own, taken = made ? tensorsOf(made.before, takenBy(made.step)) : {};
+  const sum = store ? [storeParts(parts, stored, { uniforms: kernel.uniforms, limits })] : [];
   const launch = { ...parts.launch, dispatches: [...parts.launch.dispatches, ...sum] };
-  const step = { ...made, buffers: { ...taken, ...made.buffers } };
-  return withLaunch(step, launch, `${before.kernel.name} + ${kernel.name}`);
+  const step = { ...own, buffers: { ...taken, ...reads, ...own.buffers, [stored]: result } };
+  const names = [...(made ? [made.before.kernel.name, kernel.name] : []), ...(store ? relays : [])];
+  return withLaunch(step, { launch, words: store ? parts.words : {}, name: names.join(" + "), limits });
+}
+
+/** The result's name in a dispatch that stores it; kernels have no buffer of this name. */
+const stored = "stored";
+
+const takenBy = ({ kernel }: Step): Record<string, string> =>
+  Object.fromEntries(kernel.produce!.takes.map((name) => [name, name]));
+
+/** Steps of a plan as a GPU runs them, and how many of the plan they are. */
+interface Joined {
+  readonly steps: readonly GpuStep[];
+  readonly taken: number;
+}
+
+/** A chain and the step that reads its result; undefined where that gains nothing or cannot be. */
+function joined(chain: Chain, next: Step | undefined, limits: Limits): Joined | undefined {
+  const { made, length } = chain, reader = readerOf(next, chain, limits);
+  if (reader && !made) return { steps: [reader], taken: length + 1 };
+  if (length === 1) return undefined;
+  const maker = makerOf(chain, reader === undefined, limits);
+  return maker && { steps: reader ? [maker, reader] : [maker], taken: length + Number(reader !== undefined) };
+}
+
+function joinedAt(plan: Plan, at: number, limits: Limits): Joined {
+  for (const chain of chainsAt(plan, at, limits)) {
+    const found = joined(chain, plan[at + chain.length], limits);
+    if (found) return found;
+  }
+  return { steps: [plan[at]], taken: 1 };
 }
 
 /** The plan with neighbours joined. */
 export function joinNeighbours(plan: Plan, limits: Limits): readonly GpuStep[] {
   const steps: GpuStep[] = [];
-  for (let i = 0; i < plan.length; i++) {
-    const [step, made, next] = plan.slice(i, i + 3);
-    const parts = partsOf(step, made, limits);
-    if (!parts) {
-      steps.push(step);
-      continue;
-    }
-    const reader = parts.stored ? undefined : readerOf(next, made, parts, limits);
-    const store = !parts.stored && reader === undefined;
-    steps.push(makerOf(step, made, parts, store, limits), ...(reader ? [reader] : []));
-    i += reader ? 2 : 1;
+  for (let at = 0; at < plan.length;) {
+    const { steps: own, taken } = joinedAt(plan, at, limits);
+    steps.push(...own);
+    at += taken;
   }
   return steps;
 }

@@ -15,7 +15,7 @@ import type { ProjectionIo } from "../models/graph.ts";
 import type { Projection } from "../models/projection.ts";
 import { linearStep, rowsOf, type Weight } from "../models/weights.ts";
 import { type Plan, step } from "../plan.ts";
-import { elements, type Tensor } from "../tensor.ts";
+import { canSlice, elements, slice, type Tensor } from "../tensor.ts";
 
 /** Tensors that projections work in, made when an adapter first needs them; steps run one after the other and share them. */
 export class ProjectionScratch {
@@ -173,13 +173,15 @@ function partSteps(
     const { linears: { first }, column } = side;
     const before = acting(banks, "before", side.linears);
     const input = before.length > 0 ? scratch.of("input", x.shape) : x;
-    const part = only ? y : scratch.of("part", [y.shape[0], out]);
+    // The outputs of one row stand one after the other in y already.
+    const inPlace = rows === 1 && accumulate === 0 && canSlice(y, column);
+    const part = only ? y : inPlace ? slice(y, column, [1, out]) : scratch.of("part", [y.shape[0], out]);
     const words = { rows, out, stride, column, accumulate };
     return [
       ...(before.length > 0 ? [step(copy, { x, y: input }, { count: rows * inSize })] : []),
       ...before.map((bank) => bank.before(first, { x: input, rows, slots: slotsOf(bank) })),
       ...sideSteps(side, { x: input, y: part, rows, accumulate: only ? accumulate : 0 }, adapters),
-      ...(only ? [] : [step(placeColumns, { x: part, y }, words)]),
+      ...(only || inPlace ? [] : [step(placeColumns, { x: part, y }, words)]),
     ];
   });
 }

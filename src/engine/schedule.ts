@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Bank } from "../adapters/bank.ts";
 import type { Found, Holding } from "../adapters/registry.ts";
 import type { Chain } from "./block_pool.ts";
 import { maxTemperature } from "./forbidding.ts";
@@ -170,7 +171,29 @@ function fill(
   }
 }
 
-/** The next step of running sequences, in the order they came; without rows where none of them can go on. */
+/**
+ * Sequences of one adapter side by side, each adapter's in their order: neighbouring rows share what is read of their adapter.
+ * A sequence with several adapters goes by its first.
+ */
+function byAdapter(sequences: readonly Sequence[]): readonly Sequence[] {
+  const banks = new Map<Bank, number>();
+  const placeOf = ({ lease }: Sequence): number => {
+    const first = lease?.placed[0];
+    if (!first) return -1;
+    const { bank, slot } = first, number = banks.get(bank) ?? banks.size;
+    banks.set(bank, number);
+    return number * 2 ** 32 + slot;
+  };
+  return sequences
+    .map((sequence) => ({ sequence, place: placeOf(sequence) }))
+    .sort((a, b) => a.place - b.place)
+    .map(({ sequence }) => sequence);
+}
+
+/**
+ * The next step of running sequences: those that need their next token, by adapter, then prompts in the order they came. There
+ * are no rows where none of the sequences can go on.
+ */
 export function schedule(
   running: readonly Sequence[],
   { room, paging }: { readonly room: Room; readonly paging: Paging },
@@ -199,11 +222,21 @@ export function schedule(
     shared.add(sequence);
     blocks += sequence.blocks.length;
   };
+  // Who has blocks goes by age alone: an order by adapter would let the same sequences wait each time.
+  const withBlocks = (sequences: readonly Sequence[]): readonly Sequence[] => {
+    let taken = 0;
+    return sequences.filter((sequence) => {
+      const granted = paging.grant(sequence, 1, { running, shared });
+      if (granted === 0 || taken + sequence.blocks.length > room.maxBlocks) return false;
+      taken += sequence.blocks.length;
+      return true;
+    });
+  };
   // Sequences that only need their next token come first: they take one row each, and there is room for all.
   const [next, prompts] = [1, 2].map((least) =>
     running.filter((sequence) => Math.min(pending(sequence, room), 2) === least)
   );
-  for (const sequence of next) give(sequence, room.maxRows);
+  for (const sequence of byAdapter(withBlocks(next))) give(sequence, room.maxRows);
   const maxRows = Math.min(room.maxRows, Math.max(room.usualRows, rows.length + room.promptRows));
   // The oldest prompt has half of what is left, or all that the others do not need: so none waits for ever. Of the others
   // the short ones come first.

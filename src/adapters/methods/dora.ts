@@ -21,6 +21,7 @@ import { factorsStep, trainableFactors } from "./lora.ts";
 import {
   checkFactors,
   checkFactorsConfig,
+  checkMostRank,
   factorConfig,
   factorNames,
   factorOptions,
@@ -28,6 +29,7 @@ import {
   factorTensors,
   joined,
   newFactors,
+  packedFactors,
   readFactors,
 } from "./low_rank.ts";
 import { scaleStep } from "./scales.ts";
@@ -118,7 +120,10 @@ function doraModule(factors: Factors, magnitudes?: Float32Array, known?: Norms):
     parameters: a.length + b.length + out,
     summary: `r = ${rank}, scale ${scale}, DoRA`,
     shape: { out, in: inSize },
-    check: (path, shape) => checkFactors(factors, path, shape),
+    check(path, shape) {
+      checkFactors(factors, path, shape);
+      checkMostRank(path, rank);
+    },
     ready: async (io) => {
       const found = await normsOf(factors, io);
       const most = magnitudes?.reduce((most, one, i) => Math.max(most, Math.abs(one) / found.norms[i]), 0) ??
@@ -129,7 +134,7 @@ function doraModule(factors: Factors, magnitudes?: Float32Array, known?: Norms):
     pack(): Packed {
       const { norms } = need();
       const factor = norms.map((norm, i) => magnitudes![i] / norm);
-      return { values: joined(a, b, factor), count: rank, scale };
+      return { values: packedFactors(factors, factor), count: rank, scale };
     },
     trainable: (_, upload) =>
       trainableDora({ factors, magnitudes: magnitudes!, squares: need().squares }, upload),

@@ -22,7 +22,7 @@ import type { NewModule } from "../training.ts";
 import { leftNumbers, rightFactors, sideOf, type Sides } from "./ether_sides.ts";
 import { type EtherSides, trainableSides } from "./ether_training.ts";
 import { factorsStep } from "./lora.ts";
-import { joined } from "./low_rank.ts";
+import { packedFactors } from "./low_rank.ts";
 import { type ModuleTensor, tensorsByModule } from "./module_tensors.ts";
 
 /** The tensors of each kind: u and v of the right side, then of the left. */
@@ -112,7 +112,8 @@ function etherModule(
         throw new TypeError("Cannot use an ETHER module before it was made ready with its base's weight");
       }
       const [a, b] = factors ?? [new Float32Array(inSize), new Float32Array(out)];
-      return { values: joined(a, b, leftNumbers(sides, out)), count: b.length / out, scale: 1 };
+      const rank = b.length / out;
+      return { values: packedFactors({ a, b, rank }, leftNumbers(sides, out)), count: rank, scale: 1 };
     },
     trainable: (shape) => trainableSides(raw, shape),
   };

@@ -10,7 +10,7 @@ import { ConfigError } from "../../errors.ts";
 import type { AdapterModule, LinearShape } from "../method.ts";
 import { checkReach } from "../numbers.ts";
 import { factorsModule } from "./lora.ts";
-import { checkFactors, type Factors, mostNumbers, reachOf } from "./low_rank.ts";
+import { checkFactors, checkMostRank, type Factors, mostNumbers, reachOf } from "./low_rank.ts";
 
 export { mostNumbers } from "./low_rank.ts";
 
@@ -55,6 +55,7 @@ export function foldedModule(folding: Folding): AdapterModule {
     ...(isWhole(said) ? { shape: said } : {}),
     check(path, shape) {
       checkFactors({ ...shape, ...said }, path, shape);
+      checkMostRank(path, rank);
       folding.checkShape?.(path, shape);
       const numbers = rank * (shape.in + shape.out);
       if (numbers > mostNumbers) {

@@ -15,7 +15,7 @@ import type { AdapterModule, Method, ReadyIo } from "../method.ts";
 import { takingScales } from "../scaled.ts";
 import { baseProducts } from "./base_products.ts";
 import { factorsStep } from "./lora.ts";
-import { joined, reachOf } from "./low_rank.ts";
+import { checkMostRank, packedFactors, reachOf } from "./low_rank.ts";
 import { type ModuleTensor, shapeError, tensorsByModule } from "./module_tensors.ts";
 
 /** Gram-Schmidt takes from a column its parts along earlier columns. A column that keeps less than this is dependent. */
@@ -102,6 +102,7 @@ function hraModule(
     parameters: count * inSize,
     summary: `r = ${count}${applyGs ? ", orthogonal" : ""}`,
     check(path, shape) {
+      checkMostRank(path, count);
       if (shape.in === inSize) return;
       throw new RangeError(
         `Cannot use module "${path}": it reflects ${inSize} inputs, the weight is (${shape.out}, ${shape.in})`,
@@ -112,7 +113,7 @@ function hraModule(
       if (!factors) {
         throw new TypeError("Cannot use an HRA module before it was made ready with its base's weight");
       }
-      return { values: joined(factors.a, factors.b), count, scale: 1 };
+      return { values: packedFactors({ ...factors, rank: count }), count, scale: 1 };
     },
   };
   if (!factors) return module;

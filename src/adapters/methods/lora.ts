@@ -18,6 +18,7 @@ import { embeddingFactors, embeddingName } from "./lora_embedding.ts";
 import {
   checkFactors,
   checkFactorsConfig,
+  checkMostRank,
   factorConfig,
   factorNames,
   factorOptions,
@@ -25,18 +26,12 @@ import {
   factorTensors,
   joined,
   newFactors,
+  packedFactors,
   reachOf,
   readFactors,
   stackedFactors,
+  turned,
 } from "./low_rank.ts";
-
-function transposed(a: Float32Array, { rank, in: inFeatures }: Factors): Float32Array {
-  const result = new Float32Array(a.length);
-  for (let r = 0; r < rank; r++) {
-    for (let q = 0; q < inFeatures; q++) result[q * rank + r] = a[r * inFeatures + q];
-  }
-  return result;
-}
 
 /** What any module of factors does, however the factors came to be. */
 export function factorsModule(
@@ -44,7 +39,7 @@ export function factorsModule(
 ): Pick<AdapterModule, "pack"> & Required<Pick<AdapterModule, "deltaStep">> {
   const { a, b, rank, scale } = factors;
   return {
-    pack: () => ({ values: joined(a, b), count: rank, scale }),
+    pack: () => ({ values: packedFactors(factors), count: rank, scale }),
     deltaStep(shape, { upload, weight, mode, rows: { first, count } }) {
       const factor = mode === "subtract" ? -scale : scale;
       const rows = new Float32Array(count * rank);
@@ -53,7 +48,7 @@ export function factorsModule(
         linear,
         {
           x: upload(tensor(rows, [count, rank])),
-          weight: upload(tensor(transposed(a, factors), [shape.in, rank])),
+          weight: upload(tensor(turned(a, shape.in), [shape.in, rank])),
           y: weight,
         },
         { rows: count, in: rank, out: shape.in, accumulate: Number(mode !== "write") },
@@ -71,7 +66,10 @@ function loraModule(factors: Factors, bias?: Float32Array): AdapterModule {
     summary: `r = ${rank}, scale ${scale}${bias ? ", with bias" : ""}`,
     ...(bias ? { bias } : {}),
     shape: { out: factors.out, in: factors.in },
-    check: (path, shape) => checkFactors(factors, path, shape),
+    check(path, shape) {
+      checkFactors(factors, path, shape);
+      checkMostRank(path, rank);
+    },
     // Biases are not trained.
     ...(bias ? {} : {
       trainable: () => ({
@@ -111,11 +109,12 @@ export function sumOfFactors(terms: readonly Term[], shape: LinearShape): Adapte
       const what = `the sum of modules "${path}"`;
       checkReach(factors.scale, what);
       checkReach(reachOf(factors), what);
+      checkMostRank(path, factors.rank);
     },
   };
 }
 
-/** The step of a bank whose modules' values begin with A (count, in) and B (out, count). */
+/** The step of a bank whose modules' values begin with those of {@linkcode packedFactors}. */
 export function factorsStep({ x, y, slots, records, values, ...words }: BesideStep): Step {
   const { rows, in: inFeatures, outs: [out0, out1, out2], linear, capacity } = words;
   return step(loraLinear, { x, slots, records, values, y }, {

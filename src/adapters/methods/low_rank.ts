@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { mostRank } from "../../../kernels/lora/launch.ts";
 import { ConfigError } from "../../errors.ts";
 import { type HostTensor, tensor } from "../../tensor.ts";
 import { flagField, numberField, patternField, refuseUnknown } from "../fields.ts";
@@ -225,6 +226,29 @@ export function newFactors(
   const bound = 1 / Math.sqrt(shape.in);
   const a = Float32Array.from({ length: r * shape.in }, () => bound * (2 * random() - 1));
   return { a, b: new Float32Array(shape.out * r), rank: r, in: shape.in, out: shape.out, scale: alpha / r };
+}
+
+/** Throws RangeError for a rank above those that kernels take. */
+export function checkMostRank(path: string, rank: number): void {
+  if (rank <= mostRank) return;
+  throw new RangeError(`Cannot use module "${path}": its rank is ${rank}, at most ${mostRank} is accepted`);
+}
+
+/** A matrix (rows, columns), turned. */
+export function turned(matrix: Float32Array, columns: number): Float32Array {
+  const result = new Float32Array(matrix.length), rows = matrix.length / columns;
+  for (let i = 0, at = 0; i < rows; i++) {
+    for (let j = 0; j < columns; j++, at++) result[j * rows + i] = matrix[at];
+  }
+  return result;
+}
+
+/** A (rank, in) and B (out, rank) as `lora_linear` takes them, then a module's other numbers. */
+export function packedFactors(
+  { a, b, rank }: Pick<Factors, "a" | "b" | "rank">,
+  ...others: readonly Float32Array[]
+): Float32Array {
+  return joined(a, turned(b, rank), ...others);
 }
 
 /** Throws RangeError when factors are not those of a linear of this shape. */
