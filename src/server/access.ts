@@ -26,7 +26,8 @@ const publicPaths: ReadonlySet<string> = new Set(["/health", "/ready"]);
 
 /** A host without its port. */
 function withoutPort(host: string): string {
-  return host.replace(/:\d*$/, "");
+  const at = host.lastIndexOf(":");
+  return at >= 0 && /^\d*$/.test(host.slice(at + 1)) ? host.slice(0, at) : host;
 }
 
 function checkHosts(allowed: readonly string[]): MiddlewareHandler {

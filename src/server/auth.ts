@@ -51,6 +51,11 @@ export class Authentication {
     return this.#operator !== undefined;
   }
 
+  /** Whether callers need a token. */
+  get isClosed(): boolean {
+    return this.#tenants !== undefined;
+  }
+
   /** Whether several tenants share what the server has. */
   get hasSeveral(): boolean {
     return (this.#tenants?.ids.length ?? 0) > 1;

@@ -13,6 +13,7 @@ import { quoted } from "./echo.ts";
 import { entriesOf, type Sequence, sequenceOf, type SequenceOptions, sequencesOf } from "./encoded.ts";
 import { checkBody, type Neutral, refusal } from "./fields.ts";
 import { modelCard } from "./models.ts";
+import { textsField } from "./schema.ts";
 import { base64Of, cosine, listOf, probabilities } from "./vectors.ts";
 
 /** A request's body, and what its work is bound by. */
@@ -39,29 +40,36 @@ const common = {
     error: "it must be -1, or 1 or more",
   }).optional(),
 };
+const pairField = z.unknown().meta({
+  anyOf: [{ type: "string" }, { type: "array", items: { type: "string" } }],
+});
 const format = z.enum(["float", "base64"], { error: "it must be float or base64" }).default("float");
 const unsupported: Neutral = { priority: [0], add_special_tokens: [true], request_id: [] };
 
-const embeddingsBody = z.strictObject({
+/** A body of /v1/embeddings. */
+export const embeddingsBody = z.strictObject({
   ...common,
-  input: z.unknown().optional(),
+  input: textsField.optional(),
   encoding_format: format,
   dimensions: z.number().int().optional(),
 });
-const classifyBody = z.strictObject({
+/** A body of /classify. */
+export const classifyBody = z.strictObject({
   ...common,
-  input: z.unknown().optional(),
+  input: textsField.optional(),
   use_activation: z.boolean().default(true),
 });
-const scoreBody = z.strictObject({
+/** A body of /score. */
+export const scoreBody = z.strictObject({
   ...common,
-  text_1: z.unknown().optional(),
-  text_2: z.unknown().optional(),
+  text_1: pairField.optional(),
+  text_2: pairField.optional(),
   use_activation: z.boolean().default(true),
 });
-const poolingBody = z.strictObject({
+/** A body of /pooling. */
+export const poolingBody = z.strictObject({
   ...common,
-  input: z.unknown().optional(),
+  input: textsField.optional(),
   encoding_format: format,
   task: z.enum(["embed", "classify", "token_embed"], {
     error: "it must be embed, classify or token_embed",

@@ -86,7 +86,9 @@ const numberOfField = /^\s*:\s*(-?)(\d{1,40})(?:\.(\d+))?(?:[eE]\+?(\d{1,2}))?\s
 function integerOf(text: string): bigint | undefined {
   const [, sign, whole, fraction = "", exponent = "0"] = numberOfField.exec(text) ?? [];
   if (whole === undefined) return undefined;
-  const places = fraction.replace(/0+$/, "");
+  let end = fraction.length;
+  while (fraction[end - 1] === "0") end--;
+  const places = fraction.slice(0, end);
   const shift = Number(exponent) - places.length;
   if (shift < 0) return undefined;
   const size = BigInt(whole + places) * 10n ** BigInt(shift);

@@ -24,11 +24,11 @@ export interface RouteDescription {
   readonly summary: string;
   /** The very schema that checks a JSON body; or `safetensors`. */
   readonly body?: z.ZodType | "safetensors";
-  /** Fields of the body that a schema of its own parts checks later. */
-  readonly bodyFields?: Readonly<Record<string, unknown>>;
   readonly parameters?: readonly Parameter[];
   /** What status 200 has; JSON unless named. */
-  readonly answer?: "json" | "events" | "safetensors" | "text";
+  readonly answer?: "json" | "safetensors" | "text";
+  /** Whether it may also be a stream of events. */
+  readonly streams?: boolean;
   /** Statuses that a right request may have, besides those that every route has. Default 200. */
   readonly statuses?: readonly number[];
 }

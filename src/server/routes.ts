@@ -3,17 +3,30 @@
  *
  * @module
  */
+import type { JsonObject } from "../json.ts";
 import { adapterDelta, applyAdapter } from "./adapters.ts";
 import { chatShape } from "./chat.ts";
 import { completionShape } from "./completions.ts";
 import { forRequest, isReady, type Serving } from "./deps.ts";
-import { classify, embeddings, type EncodingRoute, pooling, score } from "./encoding.ts";
+import {
+  classify,
+  classifyBody,
+  embeddings,
+  embeddingsBody,
+  type EncodingRoute,
+  pooling,
+  poolingBody,
+  score,
+  scoreBody,
+} from "./encoding.ts";
 import { prometheusType } from "./metrics.ts";
 import { modelCard, modelCards } from "./models.ts";
 import { chatJob, completionJob } from "./openai.ts";
+import { openApiOf } from "./openapi.ts";
 import { operatorRoutes } from "./operator.ts";
 import { page, pageParameters } from "./pages.ts";
-import type { Route } from "./route.ts";
+import type { Parameter, Route, RouteDescription } from "./route.ts";
+import { chatBody, completionBody } from "./schema.ts";
 import { encoding, generating } from "./work.ts";
 
 /** Routes of the server's own state. */
@@ -79,34 +92,47 @@ function textRoutes(serving: Serving): Route[] {
       method: "POST",
       path: "/v1/completions",
       for: "callers",
-      about: { summary: "Continue prompts" },
+      about: { summary: "Continue prompts", body: completionBody, streams: true },
       handler: generating(serving, { jobOf: completionJob, shape: completionShape }),
     },
     {
       method: "POST",
       path: "/v1/chat/completions",
       for: "callers",
-      about: { summary: "Answer a chat" },
+      about: { summary: "Answer a chat", body: chatBody, streams: true },
       handler: generating(serving, { jobOf: chatJob, shape: chatShape }),
     },
   ];
 }
 
 function encodingRoutes(serving: Serving): Route[] {
-  const post = (path: string, route: EncodingRoute, summary: string): Route => ({
+  const post = (path: string, route: EncodingRoute, about: RouteDescription): Route => ({
     method: "POST",
     path,
     for: "callers",
-    about: { summary },
+    about,
     handler: encoding(serving, route),
   });
+  const classifying = { summary: "Label texts", body: classifyBody };
+  const scoring = { summary: "Score pairs of texts", body: scoreBody };
   return [
-    post("/v1/embeddings", embeddings, "Embed texts"),
-    ...["/classify", "/v1/classify"].map((path) => post(path, classify, "Label texts")),
-    ...["/score", "/v1/score"].map((path) => post(path, score, "Score pairs of texts")),
-    post("/pooling", pooling, "Vectors of texts"),
+    post("/v1/embeddings", embeddings, { summary: "Embed texts", body: embeddingsBody }),
+    ...["/classify", "/v1/classify"].map((path) => post(path, classify, classifying)),
+    ...["/score", "/v1/score"].map((path) => post(path, score, scoring)),
+    post("/pooling", pooling, { summary: "Vectors of texts", body: poolingBody }),
   ];
 }
+
+const moduleParameters: readonly Parameter[] = [
+  { name: "id", in: "path", description: "an adapter's name" },
+  { name: "module", in: "query", description: "a module's path", required: true },
+  {
+    name: "shape",
+    in: "query",
+    description: "OUTxIN, where no base model says it",
+    pattern: "^[1-9][0-9]{0,8}x[1-9][0-9]{0,8}$",
+  },
+];
 
 function adapterRoutes(serving: Serving): Route[] {
   return [
@@ -114,14 +140,19 @@ function adapterRoutes(serving: Serving): Route[] {
       method: "POST",
       path: "/v1/adapters/:id/apply",
       for: "callers",
-      about: { summary: "y = x dW^T, or y + x dW^T", body: "safetensors", answer: "safetensors" },
+      about: {
+        summary: "y = x dW^T, or y + x dW^T",
+        body: "safetensors",
+        parameters: moduleParameters,
+        answer: "safetensors",
+      },
       handler: (c) => applyAdapter(c, c.req.param("id")!, forRequest(c, serving)),
     },
     {
       method: "GET",
       path: "/v1/adapters/:id/delta",
       for: "callers",
-      about: { summary: "dW of a module", answer: "safetensors" },
+      about: { summary: "dW of a module", parameters: moduleParameters, answer: "safetensors" },
       handler: (c) => adapterDelta(c, c.req.param("id")!, forRequest(c, serving)),
     },
   ];
@@ -129,12 +160,21 @@ function adapterRoutes(serving: Serving): Route[] {
 
 /** Every route, in the order of their look-up. */
 export function routesOf(serving: Serving): readonly Route[] {
-  return [
+  let document: JsonObject | undefined;
+  const routes: Route[] = [
     ...stateRoutes(serving),
     ...modelRoutes(serving),
     ...textRoutes(serving),
     ...encodingRoutes(serving),
     ...adapterRoutes(serving),
     ...operatorRoutes(serving),
+    {
+      method: "GET",
+      path: "/openapi.json",
+      for: "callers",
+      about: { summary: "This document" },
+      handler: (c) => c.json(document ??= openApiOf(routes, { secured: serving.auth.isClosed })),
+    },
   ];
+  return routes;
 }

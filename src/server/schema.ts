@@ -16,14 +16,18 @@ const stopString = z.string()
   .min(1, { error: "a stop string must not be empty" })
   .max(512, { error: "a stop string must have at most 512 characters" });
 
+/** What the OpenAPI document says of a value that is checked later, piece by piece. */
+const later = (schema: Readonly<Record<string, unknown>>) => z.unknown().meta(schema);
+
 /** A list that is capped before its entries are checked. */
 function shortList<T extends z.ZodType>(entry: T, most: number): z.ZodType<z.output<T>[]> {
-  return z.array(z.unknown())
+  const { $schema: _, ...items } = z.toJSONSchema(entry, { io: "input" });
+  return z.array(z.unknown()).meta({ items, maxItems: most })
     .refine((list) => list.length <= most, { error: `it must be a list of at most ${most}`, abort: true })
     .pipe(z.array(entry)) as unknown as z.ZodType<z.output<T>[]>;
 }
 
-const stop = z.union([stopString, z.array(z.unknown())], {
+const stop = z.union([stopString, z.array(z.unknown()).meta({ items: { type: "string" }, maxItems: 16 })], {
   error: "it must be a text or a list of at most 16 texts",
 })
   .refine((value) => typeof value === "string" || value.length <= 16, {
@@ -78,10 +82,31 @@ const common = {
   }).optional(),
 };
 
+const tokenIds = { type: "array", items: { type: "integer", minimum: 0 } } as const;
+
+/** Texts or token ids, one or several. */
+export const textsField = later({
+  anyOf: [
+    { type: "string" },
+    { type: "array", items: { type: "string" } },
+    tokenIds,
+    { type: "array", items: tokenIds },
+  ],
+});
+
+const messagesField = later({
+  type: "array",
+  items: {
+    type: "object",
+    required: ["role", "content"],
+    properties: { role: { type: "string" }, content: { type: ["string", "array"] } },
+  },
+});
+
 /** A body of /v1/completions. */
 export const completionBody = z.strictObject({
   ...common,
-  prompt: z.unknown().optional(),
+  prompt: textsField.optional(),
   max_tokens: z.number().int().min(0).default(16),
   logprobs: z.number().int().min(0).max(maxTopLogprobs).optional(),
   echo: z.boolean().default(false),
@@ -90,7 +115,7 @@ export const completionBody = z.strictObject({
 /** A body of /v1/chat/completions. */
 export const chatBody = z.strictObject({
   ...common,
-  messages: z.unknown().optional(),
+  messages: messagesField.optional(),
   max_tokens: z.number().int().min(1).optional(),
   max_completion_tokens: z.number().int().min(1).optional(),
   logprobs: z.boolean().default(false),
