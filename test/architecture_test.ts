@@ -64,6 +64,8 @@ const rooms: Readonly<Record<string, Room>> = {
     types: ["adapters", "models"],
     packages: ["hono", "zod"],
   },
+  // Beside the server, not on it: a page that asks has no use for what answers.
+  client: { uses: ["safetensors", ...ground], packages: ["eventsource-parser"] },
   open: { uses: ["engine", "models", "adapters", "folder", ...ground], types: ["device"] },
   failover: { uses: ["device"], types: ["adapters", "engine"] },
   // `training` for the files of an adapter, `adapters/methods` for the sums of factors.
@@ -309,11 +311,12 @@ const webDoors = [
   "kernels/mod.ts",
   "src/safetensors/mod.ts",
   "src/server/mod.ts",
+  "src/client/mod.ts",
   "src/testing/mod.ts",
 ];
 
 /** Packages that run in a page. */
-const webPackages = ["fast-check", "hono", "oniguruma-to-es", "zod"];
+const webPackages = ["eventsource-parser", "fast-check", "hono", "oniguruma-to-es", "zod"];
 
 /** The ways by which a door reaches what a page has not, by imports that stay when types are stripped. */
 function beyondTheWeb(door: string, sources: readonly Source[]): string[] {

@@ -1,0 +1,216 @@
+/**
+ * What a server is asked and what it answers, field by field. `GET /openapi.json` has the rules.
+ *
+ * @module
+ */
+
+/** An adapter of a sum, and its scale; 1 unless given. */
+export interface AdapterTerm {
+  readonly id: string;
+  readonly scale?: number;
+}
+
+/** Fields of completions and chats. */
+export interface GenerationFields {
+  /** The base model, an adapter, or `base:adapter`. */
+  readonly model: string;
+  /** Beside the base's name: up to 8 adapters that are added up. */
+  readonly adapters?: readonly AdapterTerm[];
+  readonly n?: number;
+  readonly temperature?: number;
+  readonly top_p?: number;
+  readonly top_k?: number;
+  /** An integer of 64 bits; past 2^53 a number is not exact. */
+  readonly seed?: number;
+  readonly stop?: string | readonly string[];
+  readonly stop_token_ids?: readonly number[];
+  readonly include_stop_str_in_output?: boolean;
+  readonly skip_special_tokens?: boolean;
+  readonly ignore_eos?: boolean;
+  readonly min_tokens?: number;
+  readonly return_token_ids?: boolean;
+  /** The end of the answer's id. */
+  readonly request_id?: string;
+}
+
+/** A body of /v1/completions. */
+export interface CompletionRequest extends GenerationFields {
+  /** Texts or token ids, one or several. */
+  readonly prompt: string | readonly string[] | readonly number[] | readonly (readonly number[])[];
+  readonly max_tokens?: number;
+  readonly logprobs?: number;
+  readonly echo?: boolean;
+}
+
+/** A message of a chat. */
+export interface Message {
+  readonly role: string;
+  readonly content: string | readonly { readonly type: "text"; readonly text: string }[];
+}
+
+/** A body of /v1/chat/completions. */
+export interface ChatRequest extends GenerationFields {
+  readonly messages: readonly Message[];
+  readonly max_tokens?: number;
+  readonly max_completion_tokens?: number;
+  readonly logprobs?: boolean;
+  readonly top_logprobs?: number;
+}
+
+/** How a stream counts. */
+export interface StreamOptions {
+  /** Counts in a last chunk. */
+  readonly include_usage?: boolean;
+  /** Counts in each chunk. */
+  readonly continuous_usage_stats?: boolean;
+}
+
+/** Counts of tokens. */
+export interface Usage {
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly total_tokens: number;
+}
+
+/** Log-probabilities of /v1/completions: one entry a token in each list. */
+export interface CompletionLogprobs {
+  readonly text_offset: readonly number[];
+  readonly token_logprobs: readonly (number | null)[];
+  readonly tokens: readonly string[];
+  readonly top_logprobs: readonly (Readonly<Record<string, number>> | null)[];
+}
+
+/** Why a choice ended; null while it goes on. */
+export type FinishReason = "stop" | "length" | null;
+
+/** A choice of /v1/completions, or some more of one. */
+export interface CompletionChoice {
+  readonly index: number;
+  readonly text: string;
+  readonly logprobs: CompletionLogprobs | null;
+  readonly finish_reason: FinishReason;
+  /** The stop string or the token that ended it, where the request names some. */
+  readonly stop_reason?: string | number | null;
+  readonly token_ids?: readonly number[];
+  readonly prompt_token_ids?: readonly number[] | null;
+}
+
+/** An answer of /v1/completions. */
+export interface Completion {
+  readonly id: string;
+  readonly object: "text_completion";
+  /** Unix seconds. */
+  readonly created: number;
+  readonly model: string;
+  readonly choices: readonly CompletionChoice[];
+  /** In a stream only where it is asked for. */
+  readonly usage?: Usage | null;
+}
+
+/** One token's log-probability in a chat. */
+export interface ChatLogprob {
+  readonly token: string;
+  readonly logprob: number;
+  readonly bytes: readonly number[];
+}
+
+/** Log-probabilities of a chat. */
+export interface ChatLogprobs {
+  readonly content: readonly (ChatLogprob & { readonly top_logprobs: readonly ChatLogprob[] })[];
+  readonly refusal: null;
+}
+
+/** A choice of a chat. */
+export interface ChatChoice {
+  readonly index: number;
+  readonly message: { readonly role: "assistant"; readonly content: string; readonly refusal: null };
+  readonly logprobs: ChatLogprobs | null;
+  readonly finish_reason: FinishReason;
+  readonly stop_reason?: string | number | null;
+  readonly token_ids?: readonly number[];
+}
+
+/** An answer of /v1/chat/completions. */
+export interface Chat {
+  readonly id: string;
+  readonly object: "chat.completion";
+  /** Unix seconds. */
+  readonly created: number;
+  readonly model: string;
+  readonly choices: readonly ChatChoice[];
+  readonly usage: Usage;
+  readonly prompt_token_ids?: readonly number[];
+}
+
+/** Some more of a chat's choice; its first chunk names the role. */
+export interface ChatDelta {
+  readonly index: number;
+  readonly delta: { readonly role?: "assistant"; readonly content?: string };
+  readonly logprobs: ChatLogprobs | null;
+  readonly finish_reason: FinishReason;
+  readonly stop_reason?: string | number | null;
+  readonly token_ids?: readonly number[];
+}
+
+/** A chunk of a streamed chat. */
+export interface ChatChunk {
+  readonly id: string;
+  readonly object: "chat.completion.chunk";
+  /** Unix seconds. */
+  readonly created: number;
+  readonly model: string;
+  readonly choices: readonly ChatDelta[];
+  readonly usage?: Usage | null;
+  readonly prompt_token_ids?: readonly number[];
+}
+
+/** A card of a model or an adapter. */
+export interface ModelCard {
+  readonly id: string;
+  readonly object: "model";
+  /** Unix seconds. */
+  readonly created: number;
+  readonly owned_by: string;
+  readonly root: string;
+  /** The base of an adapter; null for a base. */
+  readonly parent: string | null;
+  /** Tokens of prompt and answer together at most. */
+  readonly max_model_len: number | null;
+  readonly adapter?: {
+    readonly peft_type: string;
+    readonly size_bytes: number;
+    /** SHA-256 of config and weights, hex; null until first loaded. */
+    readonly digest: string | null;
+    readonly resident: boolean;
+    readonly pinned: boolean;
+  };
+}
+
+/** A list of cards; `has_more` where a page was asked for. */
+export interface ModelList {
+  readonly object: "list";
+  readonly data: readonly ModelCard[];
+  readonly has_more?: boolean;
+}
+
+/** A body of /v1/embeddings; `float` numbers unless told. */
+export interface EmbeddingRequest {
+  readonly model: string;
+  readonly input: string | readonly string[] | readonly number[] | readonly (readonly number[])[];
+  readonly encoding_format?: "float" | "base64";
+  readonly dimensions?: number;
+  readonly truncate_prompt_tokens?: number;
+}
+
+/** An answer of /v1/embeddings; base64 has little-endian float32. */
+export interface Embeddings {
+  readonly id: string;
+  readonly object: "list";
+  readonly model: string;
+  readonly data: readonly {
+    readonly object: "embedding";
+    readonly index: number;
+    readonly embedding: readonly number[] | string;
+  }[];
+  readonly usage: { readonly prompt_tokens: number; readonly total_tokens: number };
+}
