@@ -12,6 +12,7 @@ import { MemoryBudget } from "../src/server/budget.ts";
 import { answerTo, InvalidRequestError, TooSlowError } from "../src/server/errors.ts";
 import { exactSeed } from "../src/server/json_bounds.ts";
 import { limitsOf } from "../src/server/limits.ts";
+import { loadingApp } from "../src/server/loading.ts";
 import { merge, started } from "../src/server/merge.ts";
 import { messagesOf } from "../src/server/messages.ts";
 import { createApp } from "../src/server/mod.ts";
@@ -192,6 +193,22 @@ test("answerTo() gives each kind of error its status, type, code and headers", (
     assert.deepEqual([status, body.error.message, body.error.type], [500, unknown, "server_error"]);
   }
   assert.equal(answerTo(new InvalidRequestError("y".repeat(500))).body.error.message.length < 460, true);
+});
+
+test("loadingApp() lives, and takes no work: 503 with retry-after, as OpenAI's object", async () => {
+  const app = loadingApp();
+  assert.equal((await app.request("/health")).status, 200);
+  const ready = await app.request("/ready");
+  assert.deepEqual([ready.status, ready.headers.get("retry-after"), (await ready.json()).status], [
+    503,
+    "5",
+    "loading",
+  ]);
+  for (const [method, path] of [["POST", "/v1/completions"], ["GET", "/v1/models"], ["GET", "/metrics"]]) {
+    const response = await app.request(path, { method });
+    assert.deepEqual([response.status, response.headers.get("retry-after")], [503, "5"]);
+    assert.equal((await response.json()).error.code, "not_ready");
+  }
 });
 
 test("GET /health and /ready say how the server is", async () => {

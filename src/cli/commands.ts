@@ -13,6 +13,7 @@ import { merge } from "./merge.ts";
 import { perplexity } from "./perplexity.ts";
 import { quantize } from "./quantize.ts";
 import { serve } from "./serve.ts";
+import { top } from "./top.ts";
 import { train } from "./train.ts";
 
 /** A command whose own arguments' types are left out. */
@@ -20,6 +21,18 @@ export type Command = CommandDef<ArgsDef>;
 
 /** In the order in which help lists them. */
 export const commands: ReadonlyMap<string, Command> = new Map(
-  Object.entries({ serve, inspect, delta, merge, combine, generate, train, convert, quantize, perplexity })
+  Object.entries({
+    serve,
+    top,
+    inspect,
+    delta,
+    merge,
+    combine,
+    generate,
+    train,
+    convert,
+    quantize,
+    perplexity,
+  })
     .map(([name, command]) => [name, command as unknown as Command]),
 );

@@ -11,6 +11,7 @@ import { ManagedStore } from "../adapters/managed_store.ts";
 import { normalName, quotedName } from "../adapters/names.ts";
 import type { AdapterRegistry } from "../adapters/registry.ts";
 import { serveApp } from "../runtime/serve.ts";
+import { loadingApp } from "../server/loading.ts";
 import { createApp, OpenRequests, Tenants } from "../server/mod.ts";
 import { logRequest } from "./access_log.ts";
 import { openNamedAdapters } from "./adapters.ts";
@@ -115,21 +116,22 @@ export const serve = defineCommand({
     setLogFormat(settings["log-format"] ?? "text");
     logSettings(configuration);
     const tenants = file?.tenants && new Tenants(file.tenants);
+    const { port = 8000, host = "127.0.0.1" } = settings;
+    let app = loadingApp();
+    const server = await serveApp((request) => app.fetch(request), {
+      port,
+      hostname: host,
+      headerSeconds: settings["header-seconds"] ?? 30,
+    });
     const opened = await open(configuration, settings.model);
     const requests = new OpenRequests();
-    const app = createApp({
+    app = createApp({
       ...opened.deps,
       ...{ admin: opened.admin, requests, log },
       limits: limitsOf(settings),
       access: accessOf(settings),
       auth: authOf(settings, tenants),
       onRequest: settings["access-log"] ? logRequest : undefined,
-    });
-    const { port = 8000, host = "127.0.0.1" } = settings;
-    const server = await serveApp(app.fetch, {
-      port,
-      hostname: host,
-      headerSeconds: settings["header-seconds"] ?? 30,
     });
     const unwatch = file && watchConfig({ path: file.path, first: file, tenants });
     const { id, registry, maxModelLen, device } = opened;

@@ -117,6 +117,9 @@ function adapterMetrics({ adapters }: MetricSources): Metric[] {
   ];
 }
 
+/** Methods that have series of their own: whoever asks may name any. */
+const methods: ReadonlySet<string> = new Set(["GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"]);
+
 /** See the module's documentation. */
 export class ServerMetrics implements ExchangeObserver {
   readonly #requests = new Counter({
@@ -196,7 +199,7 @@ export class ServerMetrics implements ExchangeObserver {
   }
 
   ended({ route = "none", method, status, seconds, tenant, promptTokens, newTokens }: RequestRecord): void {
-    this.#requests.add([route, method, String(status)]);
+    this.#requests.add([route, methods.has(method) ? method : "other", String(status)]);
     if (promptTokens > 0) {
       this.#seconds.observe(this.#name, seconds);
       this.#promptTokens.add(this.#name, promptTokens);
