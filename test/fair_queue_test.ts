@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
-import { BatchEngine } from "../src/engine/batch_engine.ts";
+import type { EngineOptions } from "../src/engine/batch_engine.ts";
 import { FairQueue, mayTake } from "../src/engine/fair_queue.ts";
-import type { GenerateRequest, Owner } from "../src/engine/generate.ts";
+import type { EngineStats, GenerateRequest, Owner } from "../src/engine/generate.ts";
 import { openModel } from "../src/open.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import { openFolder } from "../src/runtime/file.ts";
@@ -113,12 +113,16 @@ test("mayTake keeps places for owners who have none, and none from those without
   assert.equal(of(1, 1, 1), true);
 });
 
-test("BatchEngine: 500 long requests of one owner delay another's short one by at most one step", async () => {
+/** Steps of the longest-served sequence of owner a, from when owner b asks until b has a token. */
+async function stepsUntilServed(
+  options: Partial<EngineOptions>,
+  begun: (stats: EngineStats) => boolean,
+): Promise<number> {
   const device = cpuDevice();
   const { engine } = await openModel(device, {
     folder: await openFolder(fileURLToPath(new URL("base", demo))),
     maxModelLen: 128,
-    engine: { maxSequences: 4, maxStepTokens: 64 },
+    engine: { maxStepTokens: 64, prefixCaching: false, ...options },
   });
   const request = (owner: Owner, maxTokens: number, signal?: AbortSignal): GenerateRequest => ({
     ...{ promptTokenIds: [1, 2, 3], maxTokens, owner, signal, ignoreEos: true },
@@ -126,12 +130,12 @@ test("BatchEngine: 500 long requests of one owner delay another's short one by a
   });
   const stop = new AbortController();
   const steps: number[] = Array(500).fill(0);
-  let started = (): void => {};
-  const running = new Promise<void>((resolve) => started = resolve);
+  let isBegun = (): void => {};
+  const running = new Promise<void>((resolve) => isBegun = resolve);
   const long = steps.map(async (_, i) => {
     try {
       for await (const { kind } of engine.generate(request({ id: "a", weight: 1 }, 100, stop.signal))) {
-        if (kind === "token" && ++steps[i] === 2) started();
+        if (kind === "token" && ++steps[i] >= 2 && begun(engine.stats())) isBegun();
       }
     } catch (error) {
       if (!stop.signal.aborted) throw error;
@@ -145,8 +149,22 @@ test("BatchEngine: 500 long requests of one owner delay another's short one by a
   const passed = Math.max(...steps.map((count, i) => count - before[i]));
   stop.abort();
   await Promise.all(long);
-  assert.ok(engine instanceof BatchEngine && passed >= 1);
-  // The step under way, and the one that has it.
-  assert.ok(passed <= 2, `${passed} steps passed`);
   device.destroy();
+  return passed;
+}
+
+test("BatchEngine: 500 long requests of one owner delay another's short one by at most one step", async () => {
+  const passed = await stepsUntilServed({ maxSequences: 4 }, () => true);
+  // The step under way, and the one that has it.
+  assert.ok(passed >= 1 && passed <= 2, `${passed} steps passed`);
+});
+
+test("BatchEngine: nor where long requests fill the cache, and some wait for its blocks", async () => {
+  // 8 layers of 4 heads of 32 numbers, keys and values: 16 blocks of 16 positions.
+  const cacheBytes = 16 * 2 * 8 * 16 * 128 * 4;
+  const passed = await stepsUntilServed(
+    { maxSequences: 8, cacheBytes },
+    ({ cache }) => cache!.preemptions > 0,
+  );
+  assert.ok(passed >= 1 && passed <= 2, `${passed} steps passed`);
 });

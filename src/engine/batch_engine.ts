@@ -13,7 +13,7 @@ import type { Model } from "../models/model.ts";
 import { breathe } from "../breathe.ts";
 import type { Engine, EngineStats, GenerateEvent, GenerateRequest } from "./generate.ts";
 import { Landing } from "./landing.ts";
-import { type CacheCounts, Paging } from "./paging.ts";
+import { type CacheCounts, Paging, placeOf } from "./paging.ts";
 import { randomSeed, uniforms } from "./random.ts";
 import type { MergingMode } from "./merging.ts";
 import { Runner } from "./runner.ts";
@@ -276,7 +276,7 @@ export class BatchEngine implements Engine {
     const lanes = this.#maxSequences - this.#running.length;
     for (const sequence of this.#waiting.admit(lanes, running)) {
       sequence.salt = this.#paging.saltOf(sequence);
-      this.#running.push(sequence);
+      this.#running.splice(placeOf(sequence, this.#running), 0, sequence);
     }
   }
 

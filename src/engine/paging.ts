@@ -33,6 +33,21 @@ export interface Admission {
 /** One in so many blocks is not given to an owner who runs already. */
 const reservedPart = 8;
 
+const ownerOf = ({ request }: Sequence): string | undefined => request.owner?.id;
+
+/**
+ * Where a sequence that is let in stands among those that run: the last, or, as its owner's first, behind the first of other
+ * owners. Those behind give their blocks to those before.
+ */
+export function placeOf(sequence: Sequence, running: readonly Sequence[]): number {
+  if (!sequence.request.owner || running.some((one) => ownerOf(one) === ownerOf(sequence))) {
+    return running.length;
+  }
+  const seen = new Set<string | undefined>();
+  const other = running.findIndex((one) => seen.size === seen.add(ownerOf(one)).size);
+  return other < 0 ? running.length : other;
+}
+
 /** See the module's documentation. */
 export class Paging {
   readonly #pool: BlockPool;
@@ -63,25 +78,61 @@ export class Paging {
 
   /**
    * Room for sequences that wait. A spare block stays for each that runs: else they would soon be preempted. A part of all
-   * blocks stays for owners that have none.
+   * blocks stays for owners that have none. Where that is used up, too, an owner's first sequence takes those of the youngest
+   * of owners who have several.
    */
   admission(running: readonly Sequence[]): Admission {
     const isShort = running.some(({ blocks }) => blocks.length === 0);
-    const owners = new Set(running.map(({ request }) => request.owner?.id));
+    const owners = new Set(running.map(ownerOf));
     const reserved = Math.floor(this.options.blocks / reservedPart);
-    let free = this.#pool.free - running.length, isEmpty = running.length === 0;
+    let promised = 0, spares = running.length;
     const needs = ({ tokens }: Sequence): number => this.#blocksFor(tokens.length);
+    const free = (): number => this.#pool.free - promised - spares;
+    const isFirst = (sequence: Sequence): boolean =>
+      sequence.request.owner !== undefined && !owners.has(ownerOf(sequence));
     return {
-      fits(sequence) {
-        const { owner } = sequence.request, others = owner && owners.has(owner.id) ? reserved : 0;
-        return isEmpty || (!isShort && needs(sequence) <= free - others);
+      fits: (sequence) => {
+        if (spares === 0) return true;
+        if (isFirst(sequence)) return needs(sequence) <= free() + this.#reclaimable(running);
+        const others = sequence.request.owner ? reserved : 0;
+        return !isShort && needs(sequence) <= free() - others;
       },
-      take(sequence) {
-        isEmpty = false;
-        owners.add(sequence.request.owner?.id);
-        free -= needs(sequence) + 1;
+      take: (sequence) => {
+        if (isFirst(sequence) && spares > 0) {
+          while (needs(sequence) > free() && this.#reclaim(running)) spares--;
+        }
+        owners.add(ownerOf(sequence));
+        promised += needs(sequence);
+        spares++;
       },
     };
+  }
+
+  /** The youngest sequence with blocks whose owner has others with blocks. */
+  #spared(running: readonly Sequence[], taken: ReadonlySet<Sequence> = new Set()): Sequence | undefined {
+    const holding = running.filter((one) => one.blocks.length > 0 && !taken.has(one));
+    return holding.findLast((one) =>
+      holding.some((other) => other !== one && ownerOf(other) === ownerOf(one))
+    );
+  }
+
+  /** Blocks that an owner's first sequence may take from others, with the spare ones of these. */
+  #reclaimable(running: readonly Sequence[]): number {
+    const taken = new Set<Sequence>();
+    let blocks = 0;
+    for (let one = this.#spared(running); one; one = this.#spared(running, taken)) {
+      taken.add(one);
+      blocks += one.blocks.length + 1;
+    }
+    return blocks;
+  }
+
+  #reclaim(running: readonly Sequence[]): boolean {
+    const spared = this.#spared(running);
+    if (!spared) return false;
+    this.release(spared);
+    this.#preemptions++;
+    return true;
   }
 
   /** Gives blocks to sequences that have none, in order, as long as there are enough for all tokens of each. */
