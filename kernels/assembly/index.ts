@@ -8,6 +8,7 @@
 export const relaxed: bool = ASC_FEATURE_RELAXED_SIMD;
 
 export { attention } from "./attention";
+export { blocks_linear } from "./blocks";
 export { causal_attention, causal_attention_backward } from "./causal";
 export { cross_entropy } from "./cross_entropy";
 export { fourier_gradient, fourier_linears, fourier_sums } from "./fourier";

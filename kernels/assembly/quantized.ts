@@ -10,7 +10,7 @@ import { largest, loadTail, multiplyAdd, sums } from "./lanes";
 import { put as putThree } from "./tiles";
 
 /** Bytes of a block of x: 32 numbers of 16 bits, the scale, and with 4 bits 8 times their sum, negative; else 0. */
-const blockBytes: usize = 72;
+export const blockBytes: usize = 72;
 
 /** Bytes of a block of the weight widened to 16 bits. */
 const wideBytes: usize = 64;

@@ -10,6 +10,7 @@
  *
  * @module
  */
+import { blocksWasm } from "./blocks_wasm.ts";
 import {
   checkCount,
   checkSizes,
@@ -142,4 +143,5 @@ export const nf4_32: WeightFormat<BlockBuffers> = {
   steps,
   pack,
   rows,
+  wasm: (sizes, bias) => blocksWasm("nf4_32", sizes, bias),
 };

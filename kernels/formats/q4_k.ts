@@ -11,6 +11,7 @@
  *
  * @module
  */
+import { blocksWasm } from "./blocks_wasm.ts";
 import {
   checkCount,
   checkSizes,
@@ -187,4 +188,5 @@ export const q4_k: WeightFormat<BlockBuffers> = {
   steps,
   pack,
   rows,
+  wasm: (sizes, bias) => blocksWasm("q4_k", sizes, bias),
 };

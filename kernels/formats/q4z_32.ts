@@ -11,6 +11,7 @@
  *
  * @module
  */
+import { blocksWasm } from "./blocks_wasm.ts";
 import {
   checkCount,
   checkSizes,
@@ -167,4 +168,5 @@ export const q4z_32: WeightFormat<BlockBuffers> = {
   steps,
   pack,
   rows,
+  wasm: (sizes, bias) => blocksWasm("q4z_32", sizes, bias),
 };

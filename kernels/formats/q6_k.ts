@@ -13,6 +13,7 @@
  *
  * @module
  */
+import { blocksWasm } from "./blocks_wasm.ts";
 import {
   checkCount,
   checkSizes,
@@ -168,4 +169,5 @@ export const q6_k: WeightFormat<BlockBuffers> = {
   steps,
   pack,
   rows,
+  wasm: (sizes, bias) => blocksWasm("q6_k", sizes, bias),
 };

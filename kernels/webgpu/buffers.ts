@@ -35,3 +35,27 @@ export function storageBuffer(gpu: GPUDevice, sizeBytes: number): GPUBuffer {
   }
   return gpu.createBuffer({ size, usage: storageUsage });
 }
+
+/** The smallest part that is tried where the memory ends. */
+const leastPart = 2 ** 26;
+
+/** Bytes of so many that a GPU's memory has room for: they are allocated in parts, and freed again. */
+export async function roomOf(gpu: GPUDevice, bytes: number): Promise<number> {
+  const held: GPUBuffer[] = [];
+  let room = 0, part = roundUp(Math.min(maxBufferBytes(gpu), 2 ** 30) - 3, 4);
+  try {
+    while (room < bytes) {
+      const size = roundUp(Math.min(part, bytes - room), 4);
+      gpu.pushErrorScope("out-of-memory");
+      held.push(gpu.createBuffer({ size, usage: storageUsage }));
+      if (!await gpu.popErrorScope()) room += size;
+      else if (part <= leastPart) break;
+      else part = roundUp(part / 2, 4);
+    }
+  } finally {
+    for (const buffer of held) buffer.destroy();
+    // Frees what was destroyed.
+    await gpu.queue.onSubmittedWorkDone();
+  }
+  return Math.min(room, bytes);
+}

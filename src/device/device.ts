@@ -47,6 +47,11 @@ export interface Device {
   /** Bytes a tensor may have. */
   readonly maxTensorBytes: number;
   /**
+   * Bytes of so many that can be allocated now: as many, or fewer where the memory ends before. They are allocated, and
+   * freed again. Left out where a device cannot tell.
+   */
+  roomFor?(bytes: number): Promise<number>;
+  /**
    * Whether to pad steps to a few sizes: on a GPU, preparing a new size costs more than idle rows. On a CPU each row
    * costs, and preparing costs nothing.
    */

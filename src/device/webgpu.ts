@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { maxBufferBytes, storageBuffer } from "../../kernels/webgpu/buffers.ts";
+import { maxBufferBytes, roomOf, storageBuffer } from "../../kernels/webgpu/buffers.ts";
 import { gpuLimits } from "../../kernels/webgpu/programs.ts";
 import type { Plan } from "../plan.ts";
 import {
@@ -206,6 +206,10 @@ export function webgpuDevice(gpu: GPUDevice, options: WebGpuDeviceOptions = {}):
     description: options.description ?? "WebGPU",
     limits,
     maxTensorBytes: maxBufferBytes(gpu),
+    async roomFor(bytes) {
+      checkAlive();
+      return await roomOf(gpu, bytes);
+    },
     prefersFewSizes: true,
     runsAhead: true,
     gpu,

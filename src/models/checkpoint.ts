@@ -21,7 +21,7 @@ import type { Architecture } from "./gguf/architecture.ts";
 import { openGgufCheckpoint } from "./gguf/checkpoint.ts";
 import { unpackedCheckpoint } from "./packed/checkpoint.ts";
 import { parsePacking } from "./packed/mod.ts";
-import type { StoredTensors } from "./packed/packing.ts";
+import { storedBytes, type StoredTensors } from "./packed/packing.ts";
 import type { Weight } from "./weights.ts";
 
 /** Weights by name, read when asked for. */
@@ -29,6 +29,8 @@ export interface Checkpoint {
   readonly names: readonly string[];
   /** Shape, and dtype as `read` gives it. Throws ConfigError for an unknown name. */
   info(name: string): Pick<TensorInfo, "name" | "dtype" | "shape">;
+  /** Bytes of a weight in its file. Throws ConfigError for an unknown name. */
+  bytes(name: string): number;
   /**
    * A tensor as it is stored: float32, float16 and bfloat16 stay what they are; float64 is rounded to float32.
    *
@@ -318,6 +320,7 @@ function checkpointOf(tensors: StoredTensors, close: () => Promise<void>): Check
       const { dtype, shape } = tensors.info(name);
       return { name, dtype: dtype === "F64" ? "F32" : dtype, shape };
     },
+    bytes: (name) => storedBytes(tensors.info(name)),
     read: async (name) => await readTensor(tensors, name),
     close,
   };

@@ -40,6 +40,8 @@ import {
 export interface WeightSource {
   readonly names: readonly string[];
   info(name: string): { readonly shape: readonly number[] };
+  /** See `Checkpoint`; without it nobody asks a device for room. */
+  bytes?(name: string): number;
   read(name: string): Promise<HostTensor>;
   /** See `Checkpoint`. */
   readWeight?(name: string): Promise<Weight<HostTensor>>;
@@ -99,7 +101,8 @@ function sameNumbers(a: Weight<HostTensor>, b: Weight<HostTensor>): boolean {
 
 /** An embedding's weight, and where it is. */
 interface Embedding {
-  readonly host: Weight<HostTensor>;
+  /** Where the head needs it. */
+  readonly host?: Weight<HostTensor>;
   readonly uploaded: Weight;
 }
 
@@ -179,7 +182,9 @@ export class Loader {
     const host = await this.#matrix(isHead ? headName : name, { out, in: inSize });
     const uploaded = this.#upload(host), floats = floatsOf(uploaded);
     if (floats) this.#named({ ...spec, kind: "tensor" }, floats);
-    if (head?.tied) this.#embeddings.set(spec, { host, uploaded });
+    // The head is quantised of it, or compared with it; else it is in no memory of the host while the layers are loaded.
+    const isNeeded = this.options.format !== undefined || (!isHead && headName && names.includes(headName));
+    if (head?.tied) this.#embeddings.set(spec, { uploaded, ...(isNeeded ? { host } : {}) });
     return uploaded;
   }
 
@@ -244,8 +249,9 @@ export class Loader {
     const { stored, format } = this.options;
     const tied = this.#embeddings.get(embedding);
     this.#embeddings.delete(embedding);
-    if (tied && stored === undefined && !await this.#hasOwnHead(linear, tied.host)) {
-      if (format === undefined) return tied.uploaded;
+    const isOwn = tied?.host && stored === undefined && await this.#hasOwnHead(linear, tied.host);
+    if (tied && stored === undefined && !isOwn) {
+      if (!tied.host || format === undefined) return tied.uploaded;
       return this.#upload(quantizeWeight(tied.host, { name: linear.path, format: headFormat }));
     }
     return this.#upload(

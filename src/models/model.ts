@@ -14,6 +14,7 @@ import type { EncoderConfig, ModelConfig } from "./family.ts";
 import { Graph } from "./graph.ts";
 import { Loader, type WeightSource } from "./loader.ts";
 import { partOf, type Projection } from "./projection.ts";
+import { checkRoom } from "./room.ts";
 import { formatOf, quantizedAs, type QuantizeTo } from "./quantization.ts";
 import { parametersOf } from "./parameters.ts";
 import { headOf, linearsOf, loadTree } from "./spec.ts";
@@ -104,12 +105,14 @@ async function loadAny(
 ): Promise<LoadedModel> {
   const family = familyOf(config);
   const tree = family.weights(config);
+  const formats = { stored: config.quantization?.format, format: formatTo(config, quantize) };
+  const bytes = source.bytes?.bind(source);
+  if (bytes) await checkRoom(device, tree, { sizes: { names: source.names, bytes }, formats });
   const loader = new Loader(device, source, {
     tree,
     isTransposed: (path) => isTransposed(config, path),
     maxModelLen,
-    stored: config.quantization?.format,
-    format: formatTo(config, quantize),
+    ...formats,
     onWeight,
   });
   const loaded = await loadTree(tree, (spec) => loader.load(spec));

@@ -102,6 +102,10 @@ export async function openGgufCheckpoint(
         shape: turns(name) ? shape.slice().reverse() : shape,
       };
     },
+    bytes(name) {
+      const { begin, end } = find(name);
+      return end - begin;
+    },
     async read(name) {
       const { shape } = find(name), { format, tensors, ...weight } = await readWeight(name);
       const host = format === dense ? tensors.weight : widened({ format, tensors, ...weight });

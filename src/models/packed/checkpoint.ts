@@ -7,7 +7,7 @@ import { elements } from "../../tensor.ts";
 import type { Checkpoint } from "../checkpoint.ts";
 import { transposed } from "../transpose.ts";
 import { denseWeight, widened } from "../weights.ts";
-import type { PackedWeight, Packing, StoredTensors } from "./packing.ts";
+import { type PackedWeight, type Packing, storedBytes, type StoredTensors } from "./packing.ts";
 
 /** Every packed weight, by its name in the model. */
 async function packedWeights(tensors: StoredTensors, { mark, open }: Packing) {
@@ -56,6 +56,11 @@ export async function unpackedCheckpoint(
       if (!packed) return plain.info(name);
       const { out, in: inSize } = packed.shape;
       return { name, dtype: "F32", shape: turns(name) ? [inSize, out] : [out, inSize] };
+    },
+    bytes(name) {
+      const packed = weights.get(name);
+      if (!packed) return plain.bytes(name);
+      return packed.tensors.reduce((sum, one) => sum + storedBytes(tensors.info(one)), 0);
     },
     async read(name) {
       const packed = weights.get(name);

@@ -5,8 +5,8 @@
  */
 import type { LinearShape } from "../../adapters/method.ts";
 import { ConfigError } from "../../errors.ts";
-import type { TensorInfo, TensorView } from "../../safetensors/mod.ts";
-import type { HostTensor } from "../../tensor.ts";
+import { dtypeBits, type TensorInfo, type TensorView } from "../../safetensors/mod.ts";
+import { elements, type HostTensor } from "../../tensor.ts";
 import type { Weight } from "../weights.ts";
 
 /** The tensors of a folder's files as they are stored, by the model's names. */
@@ -16,6 +16,11 @@ export interface StoredTensors {
   info(name: string): Pick<TensorInfo, "dtype" | "shape">;
   /** Throws ConfigError for an unknown name. */
   view(name: string): Promise<TensorView>;
+}
+
+/** Bytes of a tensor as it is stored. */
+export function storedBytes({ dtype, shape }: Pick<TensorInfo, "dtype" | "shape">): number {
+  return Math.ceil(dtypeBits[dtype] * elements(shape) / 8);
 }
 
 /** A weight in a format of ours. */

@@ -1,0 +1,40 @@
+/**
+ * Products by formats whose numbers need more than a scale, as calls of the WASM module (kernels/assembly/blocks.ts).
+ *
+ * @module
+ */
+import type { WasmCall } from "../kernel.ts";
+import type { ProductSizes } from "./format.ts";
+import { blocksOf } from "./q32/blocks.ts";
+
+/** What the function knows formats by. */
+const kinds = { q4z_32: 0, nf4_32: 1, q4_k: 2, q6_k: 3 } as const;
+
+/** A product by a weight of a format, with buffers `x`, `words`, `scales`, `y` and maybe `bias`. */
+export function blocksWasm(
+  format: keyof typeof kinds,
+  { rows, in: inSize, out, accumulate }: ProductSizes,
+  bias: "bias" | 0,
+): WasmCall {
+  // One row by whole numbers takes its outputs by two.
+  const byTwo = rows === 1 && format !== "nf4_32";
+  return {
+    before: [{
+      function: "quantize_rows",
+      args: ["x", inSize, "packed", inSize, 4],
+      items: rows,
+      work: 4 * rows * inSize,
+    }],
+    function: "blocks_linear",
+    args: [
+      ...["packed", "words", "scales", bias, "y", out, "wide"],
+      ...[rows, inSize, out, kinds[format], accumulate],
+    ],
+    items: byTwo ? Math.ceil(out / 2) : out,
+    work: rows * inSize * out,
+    scratch: { packed: 72 * rows * blocksOf(inSize) },
+    each: { wide: 80 * blocksOf(inSize) },
+    // It rounds x to 16 bits, and NF4's numbers to 15: 3e-5 of the result.
+    tolerance: 1e-4,
+  };
+}

@@ -1,0 +1,102 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { cpuDevice } from "../src/device/cpu.ts";
+import type { Device } from "../src/device/device.ts";
+import { openWeights, readConfig, weightsOf } from "../src/models/families.ts";
+import { loadModel, type WeightSource } from "../src/models/model.ts";
+import { leavesOf } from "../src/models/spec.ts";
+import { openFolder } from "../src/runtime/mod.ts";
+import { bytesPerElement, elements, type HostTensor } from "../src/tensor.ts";
+import { onGpu, testGpu } from "./devices.ts";
+
+const fixture = (path: string): string => fileURLToPath(new URL(`fixtures/${path}`, import.meta.url));
+
+async function load(device: Device, path: string, options: { readonly quantize?: "int8" } = {}) {
+  const folder = await openFolder(fixture(path)), config = await readConfig(folder);
+  const source = await openWeights(folder, config);
+  return await loadModel(device, { config, source, ...options }).finally(() => source.close());
+}
+
+/** A device that takes no weights, and knows how many bytes it has room for. */
+function smallDevice(room: number, maxTensorBytes = 2 ** 32): Device & { asked?: number } {
+  const device: Device & { asked?: number } = {
+    ...cpuDevice(),
+    maxTensorBytes,
+    roomFor(bytes) {
+      device.asked = bytes;
+      return Promise.resolve(Math.min(room, bytes));
+    },
+    upload: () => assert.fail("a weight was uploaded"),
+  };
+  return device;
+}
+
+test("loadModel refuses a model over the device's memory before a weight is read, with the numbers", async () => {
+  const float = smallDevice(100_000), small = smallDevice(100_000);
+  // 512 x 64 and back, and two layers of float32; their biases and tables are not counted.
+  const layer = 64 * 64 * 2 + 2 * 32 * 64 + 3 * 96 * 64, floats = 4 * (2 * 512 * 64 + 2 * layer + 5 * 64);
+  await assert.rejects(
+    load(float, "methods/base"),
+    /^ConfigError: Cannot load the model: its weights take 0\.51 MB at least, and the device has room for 0\.10 MB; quantise it, or/,
+  );
+  assert.equal(float.asked, floats);
+  await assert.rejects(load(small, "methods/base", { quantize: "int8" }), /room for 0\.10 MB; take a device/);
+  // 34 bytes for 32 numbers, but for the embedding and norms.
+  assert.equal(small.asked, 34 / 32 * (512 * 64 + 2 * layer) + 4 * (512 * 64 + 5 * 64));
+});
+
+test("loadModel refuses a weight over the device's largest buffer before a weight is read, with the numbers", async () => {
+  await assert.rejects(
+    load(smallDevice(2 ** 40, 4 * 512 * 64 - 1), "methods/base"),
+    /^ConfigError: Cannot load the model: "model.embed_tokens.weight" takes 0\.13 MB, and one buffer of the device holds at most 0\.13 MB/,
+  );
+});
+
+/** Bytes of tensors that are read and not yet uploaded, at most. */
+async function mostWaiting(path: string, options: { readonly quantize?: "int8" } = {}): Promise<number> {
+  const folder = await openFolder(fixture(path)), config = await readConfig(folder);
+  const source = await openWeights(folder, config), device = cpuDevice();
+  let waiting = 0, most = 0;
+  const counted: WeightSource = {
+    ...source,
+    async read(name) {
+      const host = await source.read(name);
+      waiting += bytesPerElement[host.dtype] * elements(host.shape);
+      most = Math.max(most, waiting);
+      return host;
+    },
+  };
+  const upload = (host: HostTensor) => {
+    waiting = 0;
+    return device.upload(host);
+  };
+  await loadModel({ ...device, upload }, { config, source: counted, ...options }).finally(() =>
+    source.close()
+  );
+  return most;
+}
+
+test("loadModel holds one projection's tensors on the host at a time, or an embedding", async () => {
+  const path = "methods/base", tree = weightsOf(await readConfig(await openFolder(fixture(path))));
+  const largest = Math.max(
+    ...leavesOf(tree).map((leaf) => {
+      const count = ({ out, in: inSize }: { out: number; in: number }): number => out * inSize + out;
+      if (leaf.kind === "projection") {
+        return 4 * leaf.linears.reduce((sum, { shape }) => sum + count(shape), 0);
+      }
+      return leaf.kind === "embedding" ? 4 * elements(leaf.shape) : 0;
+    }),
+  );
+  assert.ok(await mostWaiting(path) <= largest);
+  assert.ok(await mostWaiting(path, { quantize: "int8" }) <= largest);
+});
+
+test("a GPU says that it has room for what it has room for, and takes that afterwards", onGpu, async () => {
+  const gpu = await testGpu(), bytes = 3 * 2 ** 20 + 5;
+  assert.equal(await gpu.roomFor!(bytes), bytes);
+  assert.equal(await gpu.roomFor!(0), 0);
+  const made = gpu.alloc([4], "float32");
+  assert.deepEqual([...await gpu.read(made)], [0, 0, 0, 0]);
+  gpu.release(made);
+});
