@@ -209,7 +209,14 @@ const device = cpuDevice();
 
 test("a combination by merged weights is the combination beside the product", async () => {
   const { base, registry } = openOn(device);
-  const held = await registry.acquire([{ id: "f1", scale: 0.5 }, { id: "f3", scale: -1 }, { id: "l1" }]);
+  const held = await registry.acquire([
+    ...[{ id: "f1", scale: 0.5 }, { id: "f3", scale: -1 }, { id: "l1" }],
+    // Twice one method: in a bank each.
+    ...[{ id: "SVFT 0", scale: 0.5 }, { id: "SVFT 1", scale: -2 }, { id: "C3A 0" }, {
+      id: "C3A 1",
+      scale: 2,
+    }],
+  ]);
   const rows = 6, x = normals(rows * inSize, uniforms(3));
   const expected = await projected(device, base, Array.from({ length: rows }, () => held), x);
   const merged = new MergedProjections(device, { numbers: width * inSize, rows: inSize, outputs: width });
@@ -217,7 +224,7 @@ test("a combination by merged weights is the combination beside the product", as
   const y = device.alloc([rows, width], "float32");
   const io = { x: device.upload(tensor(x, [rows, inSize])), y, rows, accumulate: 0 };
   const banks = held.placed.map(({ bank }) => bank);
-  assert.equal(banks.length, 2);
+  assert.equal(new Set(banks).size, 6);
   device.run(await device.prepare(merged.plan(base.projection, io, banks)));
   const off = distance(await device.read(y), expected);
   assert.ok(off < 1e-5, `${off}`);
@@ -325,5 +332,23 @@ test("a sum past float32 is refused by the module's name", async () => {
   await assert.rejects(
     registry.acquire([{ id: "huge", scale: 1000 }, { id: "other", scale: 1000 }]),
     /CombinationError: Cannot use the sum of modules "model.layers.0.l0": it may come to/,
+  );
+});
+
+test("a scale that takes dW past float32 is refused by the module's name and the scale", async () => {
+  const [{ path, shape }] = linears, data = new Float32Array(shape.out * shape.in / 10).fill(1e35);
+  const kernels = tensor(data, [shape.out / 10, shape.in / 10, 10]);
+  const files = adapterFiles(
+    { peft_type: "C3A", block_size: 10 },
+    new Map([[`base_model.model.${path}.c3a_kernel`, kernels]]),
+  );
+  const registry = new AdapterRegistry(device, {
+    list: () => Promise.resolve([]),
+    open: () => Promise.resolve({ folder: folderOf(files), version: "1", modifiedUnixSeconds: 0 }),
+  }, { linears });
+  (await registry.acquire([{ id: "huge", scale: 2 }])).release();
+  await assert.rejects(
+    registry.acquire([{ id: "huge", scale: 1000 }]),
+    /CombinationError: Cannot use module "model.layers.0.l0" at scale 1000: an element of its dW: it may come to/,
   );
 });
