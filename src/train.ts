@@ -32,7 +32,7 @@ import {
 import { fileOf } from "./training/content.ts";
 import { type DataCounts, readTrainingSet, type TrainingSet } from "./training/data.ts";
 import { defaultContextLength, settingsOf, type TrainRunOptions } from "./training/options.ts";
-import { type RunEvent, runTraining } from "./training/run.ts";
+import { evaluatePerplexity, type RunEvent, runTraining } from "./training/run.ts";
 import { learningRateFactor } from "./training/schedule.ts";
 import { Trainer } from "./training/trainer.ts";
 
@@ -235,10 +235,8 @@ async function trainOn(
     onEvent({ kind: "start", peftType: method.peftType, ...counts, step: trainer.stepsTaken, steps });
     let evaluation: TrainOutcome["evaluation"];
     const result = await runTraining(trainer, {
-      data: {
-        batch: (step) => set.batch(step),
-        heldOut: set.heldOutBatches === 0 ? undefined : { [Symbol.iterator]: () => heldOutOf(set) },
-      },
+      data: { batch: (step) => set.batch(step) },
+      evaluate: set.heldOutBatches === 0 ? undefined : () => evaluatePerplexity(trainer, heldOutOf(set)),
       steps,
       schedule: (step) => lr * learningRateFactor(schedule, { step, steps, warmupSteps }),
       gradientAccumulation: settings.gradientAccumulation,

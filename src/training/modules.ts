@@ -6,7 +6,7 @@
 import type { AdapterModule, LinearShape, Method } from "../adapters/method.ts";
 import type { SharedNumbers } from "../adapters/training.ts";
 import type { Device } from "../device/device.ts";
-import { layersLinears, type Model } from "../models/model.ts";
+import { type LoadedModel, trainableLinears } from "../models/model.ts";
 import type { HostTensor, Tensor } from "../tensor.ts";
 import type { Trained } from "./projection.ts";
 
@@ -145,10 +145,9 @@ export function placed(
  */
 export function placeModules(
   device: Device,
-  model: Model,
+  model: Pick<LoadedModel, "linears" | "graph">,
   adapter: AdapterToPlace | undefined,
 ): PlacedModules {
-  const linears = layersLinears(model), numberOf = new Map(linears.map(({ path }, i) => [path, i]));
   if (!adapter) {
     return {
       trained: new Map(),
@@ -158,6 +157,7 @@ export function placeModules(
       tensors: () => new Map(),
     };
   }
+  const numberOf = trainableLinears(model), { linears } = model;
   const { byPath, ...rest } = placed(device, adapter, (path) => {
     const number = numberOf.get(path);
     if (number !== undefined) return linears[number].shape;
