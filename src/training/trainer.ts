@@ -42,6 +42,8 @@ interface ToTrain {
   readonly method: Method;
   /** Modules to train, by path; all must be linears of the model's layers. */
   readonly modules: ReadonlyMap<string, AdapterModule>;
+  /** A module's name in the adapter's file, by its path; the path unless told. */
+  nameOf?(path: string): string;
 }
 
 /** How a trainer of the next token is set up. */
