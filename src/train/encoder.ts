@@ -105,7 +105,7 @@ export type TrainEncoderEvent =
 
 /** How a run ended. */
 export interface TrainEncoderOutcome {
-  /** The adapter as PEFT's two files, its head among them. */
+  /** The adapter as PEFT's two files, its head among them; and `labels.json` where the classes have names. */
   readonly files: Files;
   /** Names of the classes, by the numbers of the head's outputs. */
   readonly labels: readonly string[];
@@ -156,6 +156,14 @@ function identityOf(
     ...{ task, config, labels, steps, schedule, warmupSteps, gradientAccumulation, lr, headLr, weightDecay },
     ...{ maxNorm, seed, batchSize, contextLength, shuffle, training: set.training },
   };
+}
+
+/** Files with the classes' names, which PEFT's two files have no place for; the weights stay last. */
+function withNames(files: Files, labels: readonly string[]): Files {
+  if (labels.every((label, i) => label === "" || label === `LABEL_${i}`)) return files;
+  const names = new TextEncoder().encode(`${JSON.stringify({ id2label: { ...labels } }, null, 2)}\n`);
+  const [config, ...weights] = files;
+  return new Map([config, ["labels.json", names], ...weights]);
 }
 
 /** The run itself, once model and data are there. */
@@ -220,7 +228,7 @@ async function trainOn(
         onEvent(event);
       },
     });
-    return { files: adapterFiles(config, tensors), labels, step, finished, evaluation };
+    return { files: withNames(adapterFiles(config, tensors), labels), labels, step, finished, evaluation };
   } finally {
     trainer.release();
   }
