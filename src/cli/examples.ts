@@ -55,15 +55,26 @@ export async function textExamples(path: string): Promise<TextExample[]> {
   }
 }
 
+/** Samples of fewer than 8 bits, one a byte: rows begin at whole bytes. */
+function unpacked(data: ArrayLike<number>, depth: number, width: number, height: number): Uint8Array {
+  const line = Math.ceil(width * depth / 8), most = 2 ** depth - 1;
+  return Uint8Array.from({ length: width * height }, (_, i) => {
+    const bit = (i % width) * depth, byte = data[Math.floor(i / width) * line + (bit >> 3)];
+    return (byte >> (8 - depth - bit % 8)) & most;
+  });
+}
+
 /** Red, green and blue of what a PNG has: grey, a palette, with or without alpha, which is left out as PIL does. */
 function rgbOfPng(bytes: Uint8Array): Pick<ImageExample, "rgb" | "width" | "height"> {
   const { data, width, height, channels, depth, palette } = decodePng(bytes);
   if (depth > 8) throw new ConfigError(`it has ${depth} bits a channel; write it with 8`);
-  if (depth < 8 && !palette) throw new ConfigError(`it has ${depth} bits a pixel; write it with 8`);
-  const rgb = new Uint8Array(3 * width * height);
+  const samples = depth < 8 ? unpacked(data, depth, width, height) : data;
+  const rgb = new Uint8Array(3 * width * height), scale = 255 / (2 ** depth - 1);
   for (let i = 0; i < width * height; i++) {
+    const color = palette?.[samples[i]];
+    if (palette && !color) throw new ConfigError(`pixel ${i} has color ${samples[i]} of ${palette.length}`);
     for (let c = 0; c < 3; c++) {
-      rgb[3 * i + c] = palette ? palette[data[i]][c] : data[i * channels + (channels < 3 ? 0 : c)];
+      rgb[3 * i + c] = color ? color[c] : scale * samples[i * channels + (channels < 3 ? 0 : c)];
     }
   }
   return { rgb, width, height };
