@@ -4,7 +4,6 @@ import {
   type Dispatch,
   grid,
   type Kernel,
-  uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";

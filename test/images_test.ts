@@ -26,7 +26,9 @@ interface Bytes {
 const bytesOf = ({ rgb }: Bytes): Uint8Array => new Uint8Array(Buffer.from(rgb, "base64"));
 
 test("resizedImage gives Pillow's bytes by every filter, smaller and larger", () => {
-  const golden = jsonOf<Bytes & { readonly cases: readonly (Bytes & { readonly resample: number })[] }>("resized.json");
+  const golden = jsonOf<Bytes & { readonly cases: readonly (Bytes & { readonly resample: number })[] }>(
+    "resized.json",
+  );
   const image = { ...golden, rgb: bytesOf(golden) };
   for (const one of golden.cases) {
     const made = resizedImage(image, { ...one, resizes: true });
@@ -38,7 +40,10 @@ test("resizedImage gives Pillow's bytes by every filter, smaller and larger", ()
 test("resizedImage refuses bytes of another size, and sizes where the model says not to resize", () => {
   const image = { rgb: new Uint8Array(12), width: 2, height: 2 }, to = { width: 4, height: 4, resample: 2 };
   assert.throws(() => resizedImage({ ...image, width: 3 }, { ...to, resizes: true }), /3 x 2 from 12 bytes/);
-  assert.throws(() => resizedImage({ ...image, rgb: new Uint8Array(), width: 0 }, { ...to, resizes: true }), RangeError);
+  assert.throws(
+    () => resizedImage({ ...image, rgb: new Uint8Array(), width: 0 }, { ...to, resizes: true }),
+    RangeError,
+  );
   assert.throws(() => resizedImage(image, { ...to, resizes: false }), /takes 4 x 4.*do_resize false/);
   assert.equal(resizedImage(image, { ...to, width: 2, height: 2, resizes: false }), image.rgb);
 });
@@ -48,12 +53,16 @@ test("decodeImage gives Pillow's bytes of PNG, and nearly those of JPEG", () => 
     const { rgb, width, height } = decodeImage(new Uint8Array(readFileSync(pathOf(name))), name);
     assert.deepEqual([width, height], [golden.width, golden.height], name);
     const gap = Math.max(...bytesOf(golden).map((value, i) => Math.abs(value - rgb[i])));
-    assert.ok(rgb.length === 3 * width * height && gap <= (name.endsWith(".jpg") ? 2 : 0), `${name}: off by ${gap}`);
+    assert.ok(
+      rgb.length === 3 * width * height && gap <= (name.endsWith(".jpg") ? 2 : 0),
+      `${name}: off by ${gap}`,
+    );
   }
 });
 
 test("decodeImage refuses what is no image, is cut off, or is too large", () => {
-  const png = new Uint8Array(readFileSync(pathOf("rgb.png"))), jpg = new Uint8Array(readFileSync(pathOf("soft.jpg")));
+  const png = new Uint8Array(readFileSync(pathOf("rgb.png"))),
+    jpg = new Uint8Array(readFileSync(pathOf("soft.jpg")));
   assert.throws(() => decodeImage(new Uint8Array(10), "a.png"), /"a.png": it is neither PNG nor JPEG/);
   assert.throws(() => decodeImage(png.subarray(0, 20), "a.png"), /"a.png": it ends within its header/);
   assert.throws(() => decodeImage(png.subarray(0, 200), "a.png"), /Cannot read image "a.png"/);
@@ -68,7 +77,9 @@ test("imageExamples reads a folder for each class, and refuses empty ones and wh
   const folder = await mkdtemp(join(tmpdir(), "images-"));
   const list = async () => {
     const found: string[] = [];
-    for await (const { label, place, width } of imageExamples(folder)) found.push(`${label} ${place} ${width}`);
+    for await (const { label, place, width } of imageExamples(folder)) {
+      found.push(`${label} ${place} ${width}`);
+    }
     return found;
   };
   try {
@@ -87,7 +98,10 @@ test("imageExamples reads a folder for each class, and refuses empty ones and wh
     await rm(join(folder, "cat", "notes.txt"));
     await writeFile(join(folder, "zebra"), "");
     await assert.rejects(list, /zebra": beside the classes' folders/);
-    await assert.rejects(async () => await imageExamples(join(folder, "none")).next(), /Cannot read the folder/);
+    await assert.rejects(
+      async () => await imageExamples(join(folder, "none")).next(),
+      /Cannot read the folder/,
+    );
   } finally {
     await rm(folder, { recursive: true });
   }

@@ -117,14 +117,21 @@ test("trainEncoder goes on from an adapter with its head, and from the head of a
     const init = memoryFolder(first.files);
     const next = await run(family, { adapter: { init }, evaluation: heldOut, steps: 0 });
     assert.ok(Math.abs(next.evaluation!.loss - first.evaluation!.loss) < 1e-6, family);
-    assert.deepEqual(next.files.get("adapter_model.safetensors"), first.files.get("adapter_model.safetensors"));
+    assert.deepEqual(
+      next.files.get("adapter_model.safetensors"),
+      first.files.get("adapter_model.safetensors"),
+    );
     await rejects(family, { adapter: { init }, labels: ["a", "b", "c"], examples: [] }, /the data is empty/);
   }
   const labels = ["0", "1", "2", "3", "4"];
   const examples = images.map((image, i) => ({ ...image, label: labels[i % 5] }));
   const head = await run("vit", { head: "base", steps: 0, adapter: "head", examples, labels });
   assert.ok(head.events.some((event) => event.kind === "start" && event.modules === 0));
-  await rejects("vit", { head: "base" }, /head's "classifier.weight" of shape \[5,48\]: the labels make it \[2,48\]/);
+  await rejects(
+    "vit",
+    { head: "base" },
+    /head's "classifier.weight" of shape \[5,48\]: the labels make it \[2,48\]/,
+  );
   await rejects("roberta-embedding", { head: "base" }, /the model's folder has none/);
 });
 
@@ -132,10 +139,18 @@ test("trainEncoder refuses examples and options that break a rule, by their plac
   const [first, ...rest] = texts, place = "line 7";
   const changed = (label: string | number) => ({ examples: [...rest, { ...first, label, place }] });
   await rejects("roberta", changed(3), /label 3 of line 7: .*all must be numbers, or all names/);
-  await rejects("roberta", { ...changed("none"), labels: ["even", "odd"] }, /"none" of line 7: the labels are/);
+  await rejects(
+    "roberta",
+    { ...changed("none"), labels: ["even", "odd"] },
+    /"none" of line 7: the labels are/,
+  );
   await rejects("roberta", { ...changed(2), labels: ["even", "odd"] }, /label 2 of line 7: .*0..1/);
   await rejects("roberta", { ...changed("even"), task: "regress" }, /regression needs a number/);
-  await rejects("roberta", { examples: texts.map((one) => ({ ...one, label: "same" })) }, /one label, "same"/);
+  await rejects(
+    "roberta",
+    { examples: texts.map((one) => ({ ...one, label: "same" })) },
+    /one label, "same"/,
+  );
   await rejects("roberta", { labels: ["even", "odd", "both"] }, /class 2 \("both"\): no training example/);
   await rejects("roberta", { examples: [] }, /data is empty/);
   await rejects("roberta", { evaluation: [{ ...first, label: "new" }] }, /"new" of example 1/);
@@ -159,7 +174,8 @@ test("trainEncoder refuses examples and options that break a rule, by their plac
 });
 
 test("labelSet counts classes by number, and refuses gaps and numbers that are no class", () => {
-  const placed = (labels: readonly (string | number)[]) => labels.map((label, i) => ({ label, place: `line ${i}` }));
+  const placed = (labels: readonly (string | number)[]) =>
+    labels.map((label, i) => ({ label, place: `line ${i}` }));
   const set = labelSet("classify", placed([0, 2, 1]));
   assert.deepEqual(set.names, ["LABEL_0", "LABEL_1", "LABEL_2"]);
   assert.throws(() => set.targetOf({ label: 3, place: "line 9" }), /label 3 of line 9: .*0..2/);
@@ -175,10 +191,13 @@ test("examplesOfJsonLines reads texts, pairs and labels, and refuses lines witho
     yield await Promise.resolve(new TextEncoder().encode(text));
   }
   const read = (text: string) => examplesOfJsonLines(bytes(text));
-  assert.deepEqual(await read('{"text": "a", "label": 1, "id": 3}\n\n{"text": "b", "text_pair": "c", "label": "x"}'), [
-    { text: "a", label: 1, place: "line 1" },
-    { text: "b", textPair: "c", label: "x", place: "line 3" },
-  ]);
+  assert.deepEqual(
+    await read('{"text": "a", "label": 1, "id": 3}\n\n{"text": "b", "text_pair": "c", "label": "x"}'),
+    [
+      { text: "a", label: 1, place: "line 1" },
+      { text: "b", textPair: "c", label: "x", place: "line 3" },
+    ],
+  );
   await assert.rejects(read('{"text": "a", "label": 1}\n{"text": "a"}'), /"label" of line 2: .*absent/);
   await assert.rejects(read('{"text": "a", "label": null}'), /"label" of line 1: .*null/);
   await assert.rejects(read('{"text": "", "label": 1}'), /"text" of line 1: .*empty/);

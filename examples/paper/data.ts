@@ -24,7 +24,8 @@ export interface TextData {
   readonly test: string;
 }
 
-const linesOf = (path: string): string[] => readFileSync(path, "utf8").split("\n").filter((line) => line !== "");
+const linesOf = (path: string): string[] =>
+  readFileSync(path, "utf8").split("\n").filter((line) => line !== "");
 
 /** The last tenth of the training data was for the choice of settings. */
 const trained = <T>(all: readonly T[]): readonly T[] => all.slice(0, Math.floor(all.length * 9 / 10));
@@ -44,7 +45,8 @@ function passages(folder: string, task: string): HeadData {
 function digits(folder: string): HeadData {
   const arrays = readNpz(join(folder, "digits_adapt.npz"));
   const read = (part: string): Example[] => {
-    const { data, shape: [count, height, width] } = arrays.get(`x_${part}`)!, labels = arrays.get(`y_${part}`)!;
+    const { data, shape: [count, height, width] } = arrays.get(`x_${part}`)!,
+      labels = arrays.get(`y_${part}`)!;
     const size = height * width;
     return Array.from({ length: count }, (_, i) => ({
       rgb: Uint8Array.from({ length: 3 * size }, (_, at) => data[i * size + Math.floor(at / 3)]),

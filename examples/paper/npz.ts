@@ -15,8 +15,13 @@ export interface ByteArray {
 function arrayOf(file: Buffer, name: string): ByteArray {
   const length = file.readUInt16LE(8), header = file.toString("latin1", 10, 10 + length);
   const [, shape] = /'descr': '\|u1', 'fortran_order': False, 'shape': \(([\d, ]*)\)/.exec(header) ?? [];
-  if (shape === undefined) throw new Error(`Cannot read ${name}: it must be an array of uint8, it is ${header}`);
-  return { shape: shape.split(",").filter((part) => part.trim()).map(Number), data: file.subarray(10 + length) };
+  if (shape === undefined) {
+    throw new Error(`Cannot read ${name}: it must be an array of uint8, it is ${header}`);
+  }
+  return {
+    shape: shape.split(",").filter((part) => part.trim()).map(Number),
+    data: file.subarray(10 + length),
+  };
 }
 
 /** The arrays of a file by their names. */

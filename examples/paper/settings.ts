@@ -81,7 +81,9 @@ export function adapterOf(method: string, setting: PeftRun["setting"], task: Tas
     case "vblora":
       return { peftType: "VBLORA", r, numVectors: 64, vectorLength: 32, topk: 2, targetModules };
     default:
-      throw new Error(`Cannot train method "${method}": it must be one of ${Object.keys(peft.books.methods)}`);
+      throw new Error(
+        `Cannot train method "${method}": it must be one of ${Object.keys(peft.books.methods)}`,
+      );
   }
 }
 

@@ -52,7 +52,8 @@ function stepClock() {
   };
 }
 
-const weightsBytes = (files: ReadonlyMap<string, Uint8Array>): number => files.get("adapter_model.safetensors")!.length;
+const weightsBytes = (files: ReadonlyMap<string, Uint8Array>): number =>
+  files.get("adapter_model.safetensors")!.length;
 
 const schedule = (steps: number) => ({ steps, warmupSteps: Math.round(0.05 * steps), checkpointEvery: 0 });
 
@@ -143,16 +144,34 @@ async function main(): Promise<void> {
   console.log(`${name}, ${task.model}, ${device.description}`);
   for (const method of values.methods?.split(",") ?? Object.keys(methods)) {
     const theirs = methods[method], rows: Row[] = [];
-    if (!theirs) throw new Error(`Cannot train "${method}": it must be one of ${Object.keys(methods).join(", ")}`);
+    if (!theirs) {
+      throw new Error(`Cannot train "${method}": it must be one of ${Object.keys(methods).join(", ")}`);
+    }
     for (const seed of values.seeds.split(",").map(Number)) {
       const run = task.kind === "lm" ? textRun : headRun;
-      rows.push(await run({
-        ...{ device, models: values.models, data: values.data, task, name, method, setting: theirs.setting, seed },
-      }));
+      rows.push(
+        await run({
+          ...{
+            device,
+            models: values.models,
+            data: values.data,
+            task,
+            name,
+            method,
+            setting: theirs.setting,
+            seed,
+          },
+        }),
+      );
     }
     found[method] = rows;
     console.log(line(method, rows, metrics, theirs));
-    if (values.out) writeFileSync(values.out, `${JSON.stringify({ table: name, device: device.description, found }, null, 1)}\n`);
+    if (values.out) {
+      writeFileSync(
+        values.out,
+        `${JSON.stringify({ table: name, device: device.description, found }, null, 1)}\n`,
+      );
+    }
   }
   device.destroy();
   process.exit(0);

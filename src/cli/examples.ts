@@ -11,18 +11,14 @@ import jpeg from "jpeg-js";
 import { ConfigError } from "../errors.ts";
 import { openFile } from "../runtime/file.ts";
 import { streamOf } from "../training/data.ts";
-import {
-  exampleOf,
-  examplesOfJsonLines,
-  type ImageExample,
-  type TextExample,
-} from "../training/examples.ts";
+import { exampleOf, examplesOfJsonLines, type ImageExample, type TextExample } from "../training/examples.ts";
 
 /** Pixels of an image at most, and MiB that its decoder may take. */
 const maxPixels = 64e6, maxMemory = 1024;
 
 /** A label of a CSV file: a number where it is written as one. */
-const labelOf = (text: string): string | number => /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : text;
+const labelOf = (text: string): string | number =>
+  /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : text;
 
 /** Examples of a CSV file whose first line names the columns `text`, `label` and, for pairs, `text_pair`. */
 function examplesOfCsv(text: string): TextExample[] {
@@ -36,7 +32,10 @@ function examplesOfCsv(text: string): TextExample[] {
   return rows.map(({ record, info: { lines } }) => {
     const { label, text_pair: pair, ...rest } = record;
     const fields = { ...rest, ...pair === undefined ? {} : { text_pair: pair } };
-    return exampleOf({ ...fields, ...label === undefined ? {} : { label: labelOf(label.trim()) } }, `line ${lines}`);
+    return exampleOf(
+      { ...fields, ...label === undefined ? {} : { label: labelOf(label.trim()) } },
+      `line ${lines}`,
+    );
   });
 }
 
@@ -93,7 +92,9 @@ function checkPngSize(bytes: Uint8Array): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < 24) throw new ConfigError("it ends within its header");
   const [width, height] = [view.getUint32(16), view.getUint32(20)];
-  if (width * height > maxPixels) throw new ConfigError(`it has ${width} x ${height} pixels, at most ${maxPixels} are taken`);
+  if (width * height > maxPixels) {
+    throw new ConfigError(`it has ${width} x ${height} pixels, at most ${maxPixels} are taken`);
+  }
 }
 
 /** An image of PNG or JPEG bytes; throws ConfigError that names it. */
@@ -132,7 +133,9 @@ export async function* imageExamples(path: string): AsyncGenerator<ImageExample>
     if (other !== undefined) {
       throw new ConfigError(`Cannot use "${join(folder, other)}": images are .png, .jpg and .jpeg files`);
     }
-    if (names.length === 0) throw new ConfigError(`Cannot learn class "${label}": its folder "${folder}" is empty`);
+    if (names.length === 0) {
+      throw new ConfigError(`Cannot learn class "${label}": its folder "${folder}" is empty`);
+    }
     for (const name of names) {
       const place = join(folder, name);
       yield { ...decodeImage(new Uint8Array(await readFile(place)), place), label, place };

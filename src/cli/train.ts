@@ -22,8 +22,8 @@ import {
   headAdapterOf,
   headSettingsOf,
   settingsOf,
-  taskOf,
   type TaskName,
+  taskOf,
   type TrainArgs,
   trainArgs,
   unreadArgs,
@@ -39,7 +39,9 @@ async function textOf(path: string): Promise<TrainingText> {
 /** The file or folder of `--eval-data`, read by a function, or the part that `--held-out` says. */
 async function evaluationOf<T>(a: TrainArgs, read: (path: string) => Promise<T> | T): Promise<T | number> {
   const { "eval-data": path, "held-out": part } = a;
-  return typeof path === "string" ? await read(path) : parseNumber("held-out", String(part), { least: 0, most: 1 });
+  return typeof path === "string"
+    ? await read(path)
+    : parseNumber("held-out", String(part), { least: 0, most: 1 });
 }
 
 const counted = (start: Start<TrainEvent>): string =>
@@ -65,13 +67,18 @@ async function trainText(a: TrainArgs, { notes }: Prepared): Promise<RunEnd> {
     started: (start) => [counted(start)],
     evaluated: (found) => [perplexityLine(found)],
   });
-  return await runIn(a, report, (device, run) =>
-    runTrain(device, { ...settings, ...run, folder, data, evaluation, adapter }));
+  return await runIn(
+    a,
+    report,
+    (device, run) => runTrain(device, { ...settings, ...run, folder, data, evaluation, adapter }),
+  );
 }
 
 function countedHead(start: Start<TrainEncoderEvent>): string[] {
   const { peftType, parameters, headParameters, modules, labels, training, heldOut, stepsPerEpoch } = start;
-  const adapter = peftType === undefined ? "" : `${peftType}: ${parameters - headParameters} numbers in ${modules} modules; `;
+  const adapter = peftType === undefined
+    ? ""
+    : `${peftType}: ${parameters - headParameters} numbers in ${modules} modules; `;
   const classes = labels.length === 1 ? "a number" : `${labels.length} classes`;
   return [
     `${adapter}head: ${headParameters} numbers, ${classes}; data: ${training} examples, ${stepsPerEpoch} steps an epoch; ` +
@@ -80,7 +87,10 @@ function countedHead(start: Start<TrainEncoderEvent>): string[] {
 }
 
 /** Trains an encoder's adapter and head. */
-async function trainHead(a: TrainArgs, { notes, task }: Prepared & { readonly task: TaskName }): Promise<RunEnd> {
+async function trainHead(
+  a: TrainArgs,
+  { notes, task }: Prepared & { readonly task: TaskName },
+): Promise<RunEnd> {
   const { packing: _packing, lossOn: _lossOn, ...settings } = settingsOf(a), own = headSettingsOf(a);
   const adapter = await headAdapterOf(a), folder = await openNamedFolder(String(a.model));
   const read = (path: string): TrainEncoderOptions["examples"] | Promise<TrainEncoderOptions["examples"]> =>
@@ -107,7 +117,8 @@ async function trainHead(a: TrainArgs, { notes, task }: Prepared & { readonly ta
 export const train = defineCommand({
   meta: {
     name: "train",
-    description: "Fine-tune an adapter on a text, or an encoder on labelled examples; the result is a PEFT folder",
+    description:
+      "Fine-tune an adapter on a text, or an encoder on labelled examples; the result is a PEFT folder",
   },
   args: trainArgs,
   async run({ args: given, rawArgs }) {
@@ -120,10 +131,16 @@ export const train = defineCommand({
       await checkEmpty(out, "; go on with --resume, or replace them with --overwrite");
     }
     const notes = (): void => {
-      for (const line of unreadArgs(a, (name) => rawArgs.some((one) => one.startsWith(`--${name}=`)))) log(line);
+      for (const line of unreadArgs(a, (name) => rawArgs.some((one) => one.startsWith(`--${name}=`)))) {
+        log(line);
+      }
     };
-    const { step, finished } = task === "lm" ? await trainText(a, { notes }) : await trainHead(a, { notes, task });
-    log(finished ? `${out}: trained ${step} step${step === 1 ? "" : "s"}` : `${out}: stopped after step ${step}; go on with --resume`);
+    const { step, finished } = task === "lm"
+      ? await trainText(a, { notes })
+      : await trainHead(a, { notes, task });
+    log(
+      finished ? `${out}: trained ${step} step${step === 1 ? "" : "s"}` : `${out}: stopped after step ${step}; go on with --resume`,
+    );
     process.exit(0);
   },
 });

@@ -101,7 +101,8 @@ export const trainArgs = {
   data: {
     type: "string",
     required: true,
-    description: "Text (.txt) or JSON lines (.jsonl); of labelled texts JSON lines or .csv; a folder of images",
+    description:
+      "Text (.txt) or JSON lines (.jsonl); of labelled texts JSON lines or .csv; a folder of images",
     valueHint: "PATH",
   },
   out: { type: "string", required: true, description: "Adapter folder to write", valueHint: "DIR" },

@@ -58,7 +58,10 @@ function tapsOf({ support, weight }: Filter, from: number, to: number): readonly
     const center = (i + 0.5) * scale;
     const first = Math.max(0, Math.trunc(center - reach + 0.5));
     const end = Math.min(from, Math.trunc(center + reach + 0.5));
-    const shares = Array.from({ length: end - first }, (_, j) => weight((j + first - center + 0.5) / stretch));
+    const shares = Array.from(
+      { length: end - first },
+      (_, j) => weight((j + first - center + 0.5) / stretch),
+    );
     const sum = shares.reduce((a, b) => a + b, 0);
     return {
       first,

@@ -22,12 +22,12 @@ import type { HeadBatch } from "../training/head_objective.ts";
 import { headObjective } from "../training/head_objective.ts";
 import type { HeadSet } from "../training/head_data.ts";
 import { evaluateHead, type HeadReport } from "../training/head_report.ts";
-import { type AdapterToContinue, type TrainSettings } from "../training/options.ts";
+import type { AdapterToContinue, TrainSettings } from "../training/options.ts";
 import { type RunEvent, runTraining } from "../training/run.ts";
 import { learningRateFactor } from "../training/schedule.ts";
 import { defaultSegment, Trainer } from "../training/trainer.ts";
 import { adapterOf, type HeadAdapter } from "./head_adapter.ts";
-import { encoderSettings, type EncoderSettings } from "./encoder_settings.ts";
+import { type EncoderSettings, encoderSettings } from "./encoder_settings.ts";
 import { readHeadSet } from "./head_examples.ts";
 import { checkResumable, restore } from "./shared.ts";
 
@@ -148,7 +148,11 @@ async function openBase(
 /** What must be the same for a resumption to be the same run. */
 function identityOf(
   settings: EncoderSettings,
-  { adapter, set, labels }: { readonly adapter: HeadAdapter; readonly set: HeadSet; readonly labels: readonly string[] },
+  { adapter, set, labels }: {
+    readonly adapter: HeadAdapter;
+    readonly set: HeadSet;
+    readonly labels: readonly string[];
+  },
 ): Readonly<Record<string, unknown>> {
   const { task, steps, schedule, warmupSteps, gradientAccumulation, weightDecay, maxNorm } = settings;
   const { batchSize, seed, headLr, contextLength, shuffle } = settings, { config, lr } = adapter;

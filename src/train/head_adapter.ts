@@ -32,7 +32,7 @@ export interface HeadAdapter {
   readonly numbers: HeadNumbers;
   /** adapter_config.json. */
   readonly config: Readonly<Record<string, unknown>>;
-  /** The adapter's highest learning rate. */
+  /** The adapter's highest learning rate; the head's where there is no adapter. */
   readonly lr: number;
 }
 
@@ -139,16 +139,20 @@ function startOf(
  * for a method without a default learning rate.
  */
 export async function adapterOf(model: EncoderModel, request: Request): Promise<HeadAdapter> {
-  const { options, settings: { seed, lr } } = request, { adapter: asked } = options;
+  const { options, settings: { seed, lr, headLr } } = request, { adapter: asked } = options;
   if (asked === "head") {
-    return { numbers: startOf(model, request, new Map()), config: { ...headAlone, ...headFields(model) }, lr: 0 };
+    const config = { ...headAlone, ...headFields(model) };
+    return { numbers: startOf(model, request, new Map()), config, lr: headLr };
   }
   let adapter: Adapter, head = new Map<string, HostTensor>();
   if ("init" in asked) {
     const { config, linears } = model, { folder, methods } = options;
     const found: LoadedAdapter = await adapterToContinue(asked.init, { config, linears, folder, methods });
     const { classifier } = config.encoder;
-    head = headOf(found.replacements, new Set(classifier.flatMap(({ path }) => [`${path}.weight`, `${path}.bias`])));
+    head = headOf(
+      found.replacements,
+      new Set(classifier.flatMap(({ path }) => [`${path}.weight`, `${path}.bias`])),
+    );
     adapter = linearsAlone({ ...found, replacements: new Map() }, "train");
   } else {
     adapter = made(model, asked, seed);

@@ -6,7 +6,7 @@
 import { sequenceOf } from "../engine/encoder_input.ts";
 import { ConfigError } from "../errors.ts";
 import type { EncoderConfig, ModelConfig } from "../models/family.ts";
-import { type ImageProcessing, imagePixels, readImageProcessing } from "../models/image_processing.ts";
+import { imagePixels, type ImageProcessing, readImageProcessing } from "../models/image_processing.ts";
 import { resizedImage } from "../models/image_resize.ts";
 import { openTokenizer } from "../models/tokenizer.ts";
 import type { PairTokenizer } from "../models/tokenizer_types.ts";
@@ -76,7 +76,9 @@ async function layoutOf(
   }
   const processing = await readImageProcessing(folder);
   if (processing) return imageLayout(config, processing);
-  throw new ConfigError("Cannot find preprocessor_config.json in the model's folder: it says how images are resized");
+  throw new ConfigError(
+    "Cannot find preprocessor_config.json in the model's folder: it says how images are resized",
+  );
 }
 
 function checkKind(example: Example, place: string, { encoder: { input }, modelType }: Config): void {

@@ -55,7 +55,8 @@ export function newAdapter(
   const { targetModules = defaultTargets(config, plan.method.peftType) } = plan;
   const made = createAdapter(linears, { ...plan, targetModules }, uniforms(seed));
   // PEFT's word for weights that are stored (in, out).
-  const turned = made.modules.size > 0 && [...made.modules.keys()].every((path) => isTransposed(config, path));
+  const turned = made.modules.size > 0 &&
+    [...made.modules.keys()].every((path) => isTransposed(config, path));
   return { ...made, config: { ...made.config, fan_in_fan_out: turned } };
 }
 
@@ -89,7 +90,9 @@ export async function asSaved(
 ): Promise<ReadonlyMap<string, AdapterModule>> {
   const files = resume && method.training?.frozen ? await checkpoints?.latest() : undefined;
   if (!files) return modules;
-  const tensors = [...tensorsFromFiles(files)].filter(([name]) => isOfMethod(name, { config, own: method.own }));
+  const tensors = [...tensorsFromFiles(files)].filter(([name]) =>
+    isOfMethod(name, { config, own: method.own })
+  );
   return method.read({ config, tensors: new Map(tensors), options: {} });
 }
 

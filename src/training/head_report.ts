@@ -5,7 +5,13 @@
  */
 import type { HeadTask } from "./head.ts";
 import type { HeadBatch } from "./head_objective.ts";
-import { classMetrics, type ClassMetrics, confusionOf, regressionMetrics, type RegressionMetrics } from "./metrics.ts";
+import {
+  type ClassMetrics,
+  classMetrics,
+  confusionOf,
+  type RegressionMetrics,
+  regressionMetrics,
+} from "./metrics.ts";
 import { sumOfLosses } from "./plans.ts";
 import type { Trainer } from "./trainer.ts";
 

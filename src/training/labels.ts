@@ -43,7 +43,9 @@ function numbered(count: number): LabelSet {
     names: Array.from({ length: count }, (_, i) => `LABEL_${i}`),
     targetOf(placed) {
       const { label } = placed;
-      if (typeof label === "number" && Number.isSafeInteger(label) && label >= 0 && label < count) return label;
+      if (typeof label === "number" && Number.isSafeInteger(label) && label >= 0 && label < count) {
+        return label;
+      }
       return fail(placed, `it must be the number of a class, 0..${count - 1}`);
     },
   };
@@ -72,7 +74,10 @@ function classesOf(training: readonly PlacedLabel[], told: readonly string[] | u
   const kinds = new Set(training.map(({ label }) => typeof label));
   if (kinds.size > 1) {
     const other = training.find(({ label }) => typeof label !== typeof training[0].label)!;
-    return fail(other, `${training[0].place} has ${quoted(training[0].label)}; all must be numbers, or all names`);
+    return fail(
+      other,
+      `${training[0].place} has ${quoted(training[0].label)}; all must be numbers, or all names`,
+    );
   }
   if (kinds.has("string")) {
     const names = [...new Set(training.map(({ label }) => label as string))];
@@ -82,7 +87,10 @@ function classesOf(training: readonly PlacedLabel[], told: readonly string[] | u
   if (whole) fail(whole, "the number of a class is a whole number of 0 or more");
   const highest = training.reduce((most, { label }) => Math.max(most, label as number), 0);
   if (highest >= training.length) {
-    fail(training.find(({ label }) => label === highest)!, `classes below it must have examples, and there are ${training.length} in all`);
+    fail(
+      training.find(({ label }) => label === highest)!,
+      `classes below it must have examples, and there are ${training.length} in all`,
+    );
   }
   return numbered(highest + 1);
 }

@@ -44,7 +44,9 @@ export function classMetrics(confusion: readonly (readonly number[])[]): ClassMe
   const actual = confusion.map(sumOf), total = sumOf(actual);
   const predicted = confusion.map((_, c) => sumOf(confusion.map((row) => row[c])));
   const right = confusion.map((row, c) => row[c]), hits = sumOf(right);
-  const f1s = right.map((count, c) => actual[c] + predicted[c] === 0 ? 0 : 2 * count / (actual[c] + predicted[c]));
+  const f1s = right.map((count, c) =>
+    actual[c] + predicted[c] === 0 ? 0 : 2 * count / (actual[c] + predicted[c])
+  );
   const products = (a: readonly number[], b: readonly number[]): number => sumOf(a.map((x, i) => x * b[i]));
   const covariance = hits * total - products(actual, predicted);
   const spread = (total ** 2 - products(actual, actual)) * (total ** 2 - products(predicted, predicted));

@@ -8,7 +8,7 @@ import type { Model } from "../models/model.ts";
 import type { Plan } from "../plan.ts";
 import type { HostTensor, Tensor } from "../tensor.ts";
 import type { TrainingBatch } from "./batch.ts";
-import { feed, type TrainingSetup, trainingPlans } from "./plans.ts";
+import { feed, trainingPlans, type TrainingSetup } from "./plans.ts";
 import type { TrainedSetup } from "./working.ts";
 
 /** What every batch says. */
