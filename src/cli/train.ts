@@ -139,7 +139,9 @@ export const train = defineCommand({
       ? await trainText(a, { notes })
       : await trainHead(a, { notes, task });
     log(
-      finished ? `${out}: trained ${step} step${step === 1 ? "" : "s"}` : `${out}: stopped after step ${step}; go on with --resume`,
+      finished
+        ? `${out}: trained ${step} step${step === 1 ? "" : "s"}`
+        : `${out}: stopped after step ${step}; go on with --resume`,
     );
     process.exit(0);
   },

@@ -64,7 +64,7 @@ export function reporter<Start, E extends object>(
         return weights.update(event.done, event.total);
       case "start":
         weights.stop();
-        started(event).forEach(log);
+        for (const line of started(event)) log(line);
         if (event.step > 0) log(`resuming after step ${event.step}`);
         if (terminal) bar.start(steps, event.step, { loss: "-", speed: "-" });
         return;
@@ -79,7 +79,7 @@ export function reporter<Start, E extends object>(
       case "evaluation": {
         const [first, ...rest] = evaluated(event);
         log(`${terminal ? "\n" : ""}step ${event.step}: ${first}`);
-        rest.forEach(log);
+        for (const line of rest) log(line);
       }
     }
   }
