@@ -1,7 +1,8 @@
 /**
  * The tables of FourierFT's paper in small: trains each method on a table's task, beside PEFT's figures.
  *
- *     npx deno run -A examples/paper/tables.ts books --models DIR --data DIR [--methods lora-1,head] [--seeds 0,1,2] [--device cpu]
+ *     npx deno run -A examples/paper/tables.ts digits [--methods lora-1,head] [--seeds 0,1,2] [--device cpu]
+ *     npx deno run -A examples/paper/tables.ts books --models DIR --data DIR
  *
  * README.md says what the folders hold.
  *
@@ -11,6 +12,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { type Device, train, trainEncoder } from "fourierft";
 import { openDevice, openFolder } from "fourierft/node";
 import { headData, inOrder, textData } from "./data.ts";
@@ -122,12 +124,15 @@ function line(method: string, rows: readonly Row[], metrics: readonly string[], 
     `${median(rows.map(({ stepMs }) => stepMs)).toFixed(1)} ms a step`;
 }
 
+/** A folder beside this file. */
+const own = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
-      models: { type: "string" },
-      data: { type: "string" },
+      models: { type: "string", default: own("models") },
+      data: { type: "string", default: own("data") },
       methods: { type: "string" },
       seeds: { type: "string", default: "0,1,2" },
       device: { type: "string", default: "auto" },
@@ -135,8 +140,8 @@ async function main(): Promise<void> {
     },
   });
   const name = positionals[0] as TaskName;
-  if (positionals.length !== 1 || !(name in tasks) || !values.models || !values.data) {
-    throw new Error(`Cannot run: give one table of ${Object.keys(tasks).join(", ")}, --models and --data`);
+  if (positionals.length !== 1 || !(name in tasks)) {
+    throw new Error(`Cannot run: give one table of ${Object.keys(tasks).join(", ")}`);
   }
   const task: Task = tasks[name], { methods, metrics } = peft[name];
   const device = await openDevice({ kind: values.device as "auto", log: console.error });
