@@ -65,10 +65,10 @@ export function inOrder<T>(
   return Array.from({ length: epochs }, () => shuffle(all).slice(0, perEpoch)).flat();
 }
 
-/** Facts and a sentence: the loss is on the sentence. A document begins with the token that ends one. */
+/** Facts and a sentence: the loss is on the sentence. */
 function dataToText(folder: string): TextData {
   const pair = (mr: string, sentence: string): string =>
-    JSON.stringify({ prompt: `<|endoftext|>${mr} ->`, completion: ` ${sentence}` });
+    JSON.stringify({ prompt: `${mr} ->`, completion: ` ${sentence}` });
   const rows = (part: string) => linesOf(join(folder, `d2t_${part}.jsonl`)).map((line) => JSON.parse(line));
   const training = trained(rows("train"));
   return {
