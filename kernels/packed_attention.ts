@@ -186,9 +186,11 @@ export const packedAttention: Kernel<Buffers, Uniforms> = defineKernel({
     function: "packed_attention",
     args: [
       ...["q", "k", "v", "first", "last", "y", "scores"],
-      ...[rows, heads, headDim, stride, qAt, kAt, vAt, scale],
+      ...[heads, headDim, stride, qAt, kAt, vAt, scale],
     ],
-    scratch: { scores: 4 * (rows + 3) },
+    items: rows * heads,
+    work: rows * rows * heads * headDim,
+    each: { scores: 4 * (rows + 3) },
   }),
   backward({ rows, heads, headDim, stride, qAt, kAt, vAt, scale }) {
     if (stride !== heads * headDim || qAt + kAt + vAt !== 0) {

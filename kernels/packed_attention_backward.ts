@@ -25,6 +25,9 @@ type Uniforms = keyof typeof uniforms;
 
 const uniforms = { rows: "u32", heads: "u32", headDim: "u32", scale: "f32" } as const;
 
+/** Rows whose documents one item of the WASM function takes. */
+const rowsOfItem = 64;
+
 const inputs: readonly Heads[] = ["q", "k", "v", "dy"].map((name) => ({ name, of: "heads" }));
 
 /** Reads a row's bounds and statistics, or those of the last row. */
@@ -264,7 +267,9 @@ export const packedAttentionBackward: Kernel<Buffers, Uniforms> = defineKernel({
       ...["q", "k", "v", "y", "dy", "first", "last", "dq", "dk", "dv", "scores", "slopes"],
       ...[rows, heads, headDim, scale],
     ],
-    scratch: { scores: 4 * (rows + 3), slopes: 4 * (rows + 3) },
+    items: Math.ceil(rows / rowsOfItem) * heads,
+    work: 6 * rows * rows * heads * headDim,
+    each: { scores: 4 * (rows + 3), slopes: 4 * (rows + 3) },
   }),
   tolerance: 1e-5,
 });

@@ -175,7 +175,7 @@ function headBackward(
   }
 }
 
-/** See the kernel's documentation. Scratch holds a score for each row, and three more. */
+/** See the kernel's documentation. Scratch holds a score for each row, and three more. An item is a head of a row. */
 export function packed_attention(
   q: usize,
   k: usize,
@@ -184,7 +184,6 @@ export function packed_attention(
   last: usize,
   y: usize,
   scratch: usize,
-  rows: usize,
   heads: usize,
   headDim: usize,
   stride: usize,
@@ -192,23 +191,26 @@ export function packed_attention(
   kAt: usize,
   vAt: usize,
   scale: f32,
+  begin: usize,
+  end: usize,
 ): void {
   const line = stride << 2, head = headDim << 2;
   q += qAt << 2;
   k += kAt << 2;
   v += vAt << 2;
-  for (let r: usize = 0; r < rows; r++) {
-    const start = <usize> load<u32>(first + (r << 2)), count = <usize> load<u32>(last + (r << 2)) - start;
-    for (let h: usize = 0; h < heads; h++) {
-      const at = start * line + h * head;
-      score(q + r * line + h * head, k + at, line, count, headDim, scale, scratch);
-      const total = softmax(scratch, count);
-      weigh(scratch, v + at, line, count, headDim, <f32> 1 / total, y + (r * heads + h) * head);
-    }
+  for (let n = begin; n < end; n++) {
+    const r = n / heads, h = n % heads, start = <usize> load<u32>(first + (r << 2));
+    const count = <usize> load<u32>(last + (r << 2)) - start, at = start * line + h * head;
+    score(q + r * line + h * head, k + at, line, count, headDim, scale, scratch);
+    const total = softmax(scratch, count);
+    weigh(scratch, v + at, line, count, headDim, <f32> 1 / total, y + n * head);
   }
 }
 
-/** See the kernel's documentation. Scratch holds twice a score for each row, and three more. */
+/**
+ * See the kernel's documentation. `scores` and `slopes` hold a number for each row, and three more. An item is a head of the
+ * documents that begin in 64 rows: no other item adds to their gradients.
+ */
 export function packed_attention_backward(
   q: usize,
   k: usize,
@@ -226,14 +228,24 @@ export function packed_attention_backward(
   heads: usize,
   headDim: usize,
   scale: f32,
+  begin: usize,
+  end: usize,
 ): void {
   const head = headDim << 2, line = heads * head;
-  memory.fill(dk, 0, rows * line);
-  memory.fill(dv, 0, rows * line);
-  for (let r: usize = 0; r < rows; r++) {
-    const start = <usize> load<u32>(first + (r << 2)), count = <usize> load<u32>(last + (r << 2)) - start;
-    for (let h: usize = 0; h < heads; h++) {
-      const own = r * line + h * head, at = start * line + h * head;
+  for (let item = begin; item < end; item++) {
+    const from = item / heads * rowsOfItem, column = (item % heads) * head;
+    // Documents stand in order, so that their first rows do, too.
+    let r = from;
+    while (r < rows && <usize> load<u32>(first + (r << 2)) < from) r++;
+    for (; r < rows && <usize> load<u32>(first + (r << 2)) < from + rowsOfItem; r++) {
+      const start = <usize> load<u32>(first + (r << 2)), count = <usize> load<u32>(last + (r << 2)) - start;
+      const own = r * line + column, at = start * line + column;
+      if (r == start) {
+        for (let j: usize = 0; j < count; j++) {
+          memory.fill(dk + at + j * line, 0, head);
+          memory.fill(dv + at + j * line, 0, head);
+        }
+      }
       score(q + own, k + at, line, count, headDim, scale, scores);
       score(dy + own, v + at, line, count, headDim, 1, slopes);
       const total = softmax(scores, count);

@@ -220,8 +220,11 @@ function geluOf(x: v128): v128 {
   return f32x4.mul(x, below(x, bellOf(x)));
 }
 
-/** y[i] = x[i] times the normal distribution's part below x[i]. */
-export function gelu(x: usize, y: usize, count: usize): void {
+/** y[i] = x[i] times the normal distribution's part below x[i]. An item is 64 elements. */
+export function gelu(x: usize, y: usize, count: usize, first: usize, behind: usize): void {
+  x += first << 8;
+  y += first << 8;
+  count = min(behind << 6, count) - (first << 6);
   const end = (count & ~3) << 2, rest = count & 3;
   for (let i: usize = 0; i < end; i += 16) v128.store(y + i, geluOf(v128.load(x + i)));
   if (rest) storeTail(y + end, geluOf(loadTail(x + end, rest)), rest);
@@ -233,8 +236,19 @@ function geluSlope(x: v128): v128 {
   return multiplyAdd(below(x, bell), f32x4.mul(x, bell), f32x4.splat(0.3989422804));
 }
 
-/** The gradient of `gelu`. */
-export function gelu_backward(dy: usize, x: usize, dx: usize, count: usize): void {
+/** The gradient of `gelu`. An item is 64 elements. */
+export function gelu_backward(
+  dy: usize,
+  x: usize,
+  dx: usize,
+  count: usize,
+  first: usize,
+  behind: usize,
+): void {
+  dy += first << 8;
+  x += first << 8;
+  dx += first << 8;
+  count = min(behind << 6, count) - (first << 6);
   const end = (count & ~3) << 2, rest = count & 3;
   for (let i: usize = 0; i < end; i += 16) {
     v128.store(dx + i, f32x4.mul(v128.load(dy + i), geluSlope(v128.load(x + i))));

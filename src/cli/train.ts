@@ -28,7 +28,7 @@ import {
   trainArgs,
   unreadArgs,
 } from "./train_args.ts";
-import { reporter, type RunEnd, runIn } from "./train_run.ts";
+import { namedDevice, reporter, type RunEnd, runIn } from "./train_run.ts";
 
 type Start<Event> = Event & { readonly kind: "start" };
 
@@ -125,7 +125,7 @@ export const train = defineCommand({
     const a = given as TrainArgs, out = String(a.out), task = taskOf(a);
     settingsOf(a);
     parseNumber("held-out", String(a["held-out"]), { least: 0, most: 1 });
-    parseDevice(String(a.device));
+    parseDevice(namedDevice(a));
     await (task === "lm" ? adapterOf(a) : headAdapterOf(a));
     if (!a.resume && !a.overwrite) {
       await checkEmpty(out, "; go on with --resume, or replace them with --overwrite");

@@ -10,7 +10,7 @@ import { type CheckpointFolder, openCheckpoints } from "../runtime/checkpoints.t
 import type { Device } from "../device/device.ts";
 import type { CheckpointStore, Files } from "../training/checkpoint.ts";
 import type { RunEvent } from "../training/run.ts";
-import { log, openNamedDevice, progressBar } from "./open.ts";
+import { log, type NamedDevice, openNamedDevice, progressBar } from "./open.ts";
 import type { TrainArgs } from "./train_args.ts";
 
 /** What a run reports: weights, its start, then steps and evaluations. */
@@ -108,13 +108,18 @@ function abortOnSignals(stop: AbortController): void {
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
 }
 
+/** The device that arguments name. */
+export function namedDevice({ device, threads }: TrainArgs): NamedDevice {
+  return { device: String(device), threads: threads === undefined ? undefined : String(threads) };
+}
+
 /** Runs a training on the named device; the adapter's files go to `--out`. */
 export async function runIn<Start, E extends object>(
   a: TrainArgs,
   report: Reporter<Start, E>,
   train: (device: Device, options: RunOptions<Start, E>) => Promise<RunEnd>,
 ): Promise<RunEnd> {
-  const out = String(a.out), device = await openNamedDevice(String(a.device));
+  const out = String(a.out), device = await openNamedDevice(namedDevice(a));
   try {
     const checkpoints = await openCheckpoints(out);
     const stop = new AbortController();
