@@ -13,7 +13,8 @@
  *   own adapter.
  * - {@linkcode quantizeFolder} writes a model's weights in 8 or 4 bits; {@linkcode perplexity} tells what that costs.
  * - {@linkcode train} makes an adapter of a model folder and a text; `openCheckpoints` of
- *   `fourierft/node` keeps its way on a disk.
+ *   `fourierft/node` keeps its way on a disk. {@linkcode trainEncoder} makes one of an encoder and labelled examples, with
+ *   its head.
  *
  * @module
  */
@@ -254,6 +255,18 @@ export type {
   WholeStep,
 } from "./src/models/graph.ts";
 export { imagePixels, type ImageProcessing } from "./src/models/image_processing.ts";
+export { type Image, resizedImage } from "./src/models/image_resize.ts";
+export {
+  trainEncoder,
+  type TrainEncoderEvent,
+  type TrainEncoderOptions,
+  type TrainEncoderOutcome,
+} from "./src/train/encoder.ts";
+export type { Example, ImageExample, TextExample } from "./src/training/examples.ts";
+export type { HeadTask } from "./src/training/head.ts";
+export type { HeadReport } from "./src/training/head_report.ts";
+export type { Label } from "./src/training/labels.ts";
+export type { ClassMetrics, RegressionMetrics } from "./src/training/metrics.ts";
 export type { EncoderModel, LoadedModel, Model, Projection } from "./src/models/model.ts";
 export type { RopeConfig, RopeScaling } from "./src/models/rope_config.ts";
 export type { LinearWeights, Weight } from "./src/models/weights.ts";
@@ -291,7 +304,7 @@ export {
   type TrainSettings,
 } from "./src/training/options.ts";
 export type { ScheduleName } from "./src/training/schedule.ts";
-export { type RunEvent, TrainingError } from "./src/training/run.ts";
+export { type PerplexityReport, type RunEvent, TrainingError } from "./src/training/run.ts";
 export type { CopyFault } from "./src/adapters/copies.ts";
 export type { TokenDecoder } from "./src/engine/detokenizer.ts";
 export type { ChatOptions } from "./src/models/tokenizer_types.ts";

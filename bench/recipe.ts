@@ -19,7 +19,7 @@ import { openFolder } from "../src/runtime/file.ts";
 import { adapterFiles } from "../src/training/checkpoint.ts";
 import { evaluate } from "../src/training/evaluate.ts";
 import { trainDefaults } from "../src/training/options.ts";
-import { runTraining, TrainingError } from "../src/training/run.ts";
+import { evaluatePerplexity, type RunEvent, runTraining, TrainingError } from "../src/training/run.ts";
 import { learningRateFactor } from "../src/training/schedule.ts";
 import { Trainer } from "../src/training/trainer.ts";
 import type { Bench, BenchContext, Measurement } from "./measurement.ts";
@@ -94,12 +94,13 @@ async function trainRow(opened: Opened, row: RecipeRow, lr: number): Promise<Tra
   const options = { method, modules, rows: batchSize * contextLength, maxNorm, weightDecay };
   const trainer = await Trainer.open(device, model, options);
   let perplexity: number | undefined;
-  const onEvent: Parameters<typeof runTraining>[1]["onEvent"] = (event) => {
+  const onEvent = (event: RunEvent): void => {
     if (event.kind === "evaluation") perplexity = event.perplexity;
   };
   try {
     const { tensors } = await runTraining(trainer, {
-      data: { batch: (step) => data.training[step], heldOut: data.heldOut },
+      data: { batch: (step) => data.training[step] },
+      evaluate: () => evaluatePerplexity(trainer, data.heldOut),
       steps,
       schedule: (step) => lr * learningRateFactor(schedule, { step, steps, warmupSteps }),
       onEvent,

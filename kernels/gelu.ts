@@ -43,6 +43,7 @@ export const geluBackward: Kernel<"dy" | "x" | "dx", "count"> = elementwise({
   reference({ dy, x, dx }, { count }) {
     for (let i = 0; i < count; i++) dx[i] = dy[i] * (below(x[i]) + x[i] * density(x[i]));
   },
+  wasm: true,
   tolerance: 1e-5,
 });
 
@@ -56,6 +57,7 @@ export const gelu: Kernel<"x" | "y", "count"> = elementwise({
   reference({ x, y }, { count }) {
     for (let i = 0; i < count; i++) y[i] = x[i] * below(x[i]);
   },
+  wasm: true,
   gradient: anyKernel(geluBackward),
   tolerance: 1e-5,
 });

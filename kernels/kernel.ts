@@ -232,13 +232,14 @@ export function uniformStruct(uniforms: Readonly<Record<string, UniformType>>): 
   return `struct Uniforms { ${fields} }\n@group(0) @binding(0) var<uniform> uniforms: Uniforms;`;
 }
 
-/** WGSL declarations of a dispatch's bindings after the uniforms, with each array's element type by name. */
+/** WGSL declarations of a dispatch's bindings from number `from` on, with each array's element type by name. */
 export function declareBindings(
   bindings: readonly Binding[],
   types: Readonly<Record<string, string>>,
+  from = 1,
 ): string {
   return bindings.map(({ name, access }, i) =>
-    `@group(0) @binding(${i + 1}) var<storage, ${access}> ${name}: array<${types[name]}>;`
+    `@group(0) @binding(${i + from}) var<storage, ${access}> ${name}: array<${types[name]}>;`
   ).join("\n");
 }
 

@@ -56,6 +56,7 @@ import { ownEmbeddingFactors } from "./own_embedding_factors.ts";
 import { ownNorm } from "./own_norm.ts";
 import { ownOutputs } from "./own_outputs.ts";
 import { packedAttention } from "./packed_attention.ts";
+import { packedAttentionBackward } from "./packed_attention_backward.ts";
 import { placeColumns } from "./place_columns.ts";
 import { randloraLinear } from "./randlora_linear.ts";
 import { qkNorm } from "./qk_norm.ts";
@@ -81,7 +82,10 @@ import { silu, siluBackward } from "./silu.ts";
 import { siluGate, siluGateBackward } from "./silu_gate.ts";
 import { siluGateUp } from "./silu_gate_up.ts";
 import { sparseLinear } from "./sparse_linear.ts";
+import { scatterRows } from "./scatter_rows.ts";
 import { softcap } from "./softcap.ts";
+import { softmaxCrossEntropy } from "./softmax_cross_entropy.ts";
+import { squaredError } from "./squared_error.ts";
 import { sumOfSquares } from "./sum_of_squares.ts";
 import { svftBackward } from "./svft_backward.ts";
 import { svftLinear } from "./svft_linear.ts";
@@ -160,6 +164,7 @@ export {
   ownNorm,
   ownOutputs,
   packedAttention,
+  packedAttentionBackward,
   placeColumns,
   qkNorm,
   randloraLinear,
@@ -183,13 +188,16 @@ export {
   scaleColumns,
   scaleColumnsBackward,
   scaleOutputs,
+  scatterRows,
   silu,
   siluBackward,
   siluGate,
   siluGateBackward,
   siluGateUp,
   softcap,
+  softmaxCrossEntropy,
   sparseLinear,
+  squaredError,
   sumOfSquares,
   svftBackward,
   svftLinear,
@@ -332,6 +340,10 @@ export const kernels: readonly Kernel[] = [
   takeRows,
   causalAttention,
   causalAttentionBackward,
+  packedAttentionBackward,
+  scatterRows,
+  softmaxCrossEntropy,
+  squaredError,
   loraBackward,
   weightGradient,
   topSoftmax,

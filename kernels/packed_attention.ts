@@ -11,7 +11,9 @@ import {
   tilesText,
   weigh,
 } from "./causal/wgsl.ts";
+import { packedAttentionBackward } from "./packed_attention_backward.ts";
 import {
+  anyKernel,
   declareBindings,
   defineKernel,
   grid,
@@ -179,6 +181,35 @@ export const packedAttention: Kernel<Buffers, Uniforms> = defineKernel({
         for (let i = 0; i < headDim; i++) y[(r * heads + h) * headDim + i] = sums[i] / sum;
       }
     }
+  },
+  wasm: ({ rows, heads, headDim, stride, qAt, kAt, vAt, scale }) => ({
+    function: "packed_attention",
+    args: [
+      ...["q", "k", "v", "first", "last", "y", "scores"],
+      ...[heads, headDim, stride, qAt, kAt, vAt, scale],
+    ],
+    items: rows * heads,
+    work: rows * rows * heads * headDim,
+    each: { scores: 4 * (rows + 3) },
+  }),
+  backward({ rows, heads, headDim, stride, qAt, kAt, vAt, scale }) {
+    if (stride !== heads * headDim || qAt + kAt + vAt !== 0) {
+      throw new RangeError(
+        "Cannot differentiate packed_attention of columns: q, k and v must be buffers of their own",
+      );
+    }
+    const same = Object.fromEntries(["q", "k", "v", "y", "first", "last"].map((name) => [name, name]));
+    const written = (of: string) => ({ of, mode: "write" as const });
+    return {
+      steps: [{
+        kernel: anyKernel(packedAttentionBackward),
+        values: same,
+        gradients: { dy: "y" },
+        targets: { dq: written("q"), dk: written("k"), dv: written("v") },
+        uniforms: { rows, heads, headDim, scale },
+      }],
+      overwritten: ["y"],
+    };
   },
   tolerance: 1e-5,
 });

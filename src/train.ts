@@ -7,32 +7,21 @@
  *
  * @module
  */
-import { baseOptions } from "./adapters/base_options.ts";
-import { type Adapter, adapterPlan, createAdapter } from "./adapters/create.ts";
-import { linearsAlone, withoutCopies } from "./adapters/copies.ts";
-import { learningRateOf } from "./adapters/options.ts";
-import { loadAdapter } from "./adapters/peft.ts";
+import { type Adapter, adapterPlan } from "./adapters/create.ts";
+import { linearsAlone } from "./adapters/copies.ts";
 import type { Device } from "./device/device.ts";
-import { uniforms } from "./engine/random.ts";
-import { ConfigError } from "./errors.ts";
-import { copyFaults } from "./models/copies.ts";
-import { defaultTargets, isTransposed, openWeights, readGeneratorConfig } from "./models/families.ts";
+import { openWeights, readGeneratorConfig } from "./models/families.ts";
 import type { ModelConfig } from "./models/family.ts";
 import { layersLinears, loadModel, type Model, releaseModel } from "./models/model.ts";
 import { fixedRopeLength } from "./models/rope.ts";
 import { openTokenizer } from "./models/tokenizer.ts";
 import { defaultMaxModelLen } from "./open.ts";
-import {
-  adapterFiles,
-  checkpointToFiles,
-  type Files,
-  numbersFromFiles,
-  tensorsFromFiles,
-} from "./training/checkpoint.ts";
+import { adapterToContinue, asSaved, checkResumable, newAdapter, rateOf, restore } from "./train/shared.ts";
+import { adapterFiles, checkpointToFiles, type Files } from "./training/checkpoint.ts";
 import { fileOf } from "./training/content.ts";
 import { type DataCounts, readTrainingSet, type TrainingSet } from "./training/data.ts";
 import { defaultContextLength, settingsOf, type TrainRunOptions } from "./training/options.ts";
-import { type RunEvent, runTraining } from "./training/run.ts";
+import { evaluatePerplexity, type RunEvent, runTraining } from "./training/run.ts";
 import { learningRateFactor } from "./training/schedule.ts";
 import { Trainer } from "./training/trainer.ts";
 
@@ -82,9 +71,7 @@ type Settings = ReturnType<typeof settingsOf>;
 function checked(options: TrainOptions) {
   const { adapter, data, evaluation } = options;
   if (!("init" in adapter)) adapterPlan(adapter);
-  if (options.resume && !options.checkpoints) {
-    throw new RangeError("Cannot resume without checkpoints: pass those of the run to go on with");
-  }
+  checkResumable(options);
   return {
     settings: settingsOf(options),
     training: fileOf(data),
@@ -124,25 +111,9 @@ async function adapterFor(
   adapter: TrainRunOptions["adapter"],
   { seed, folder, methods }: { readonly seed: number } & Pick<TrainOptions, "folder" | "methods">,
 ): Promise<Adapter> {
-  if ("init" in adapter) {
-    const { init } = adapter;
-    const found = "modules" in init
-      ? init
-      : await loadAdapter(init, { methods, ...baseOptions(model.linears) });
-    return linearsAlone(await withoutCopies(found, copyFaults(folder)), "train");
-  }
-  const plan = adapterPlan(adapter);
-  const { targetModules = defaultTargets(model.config, plan.method.peftType) } = plan;
-  const made = createAdapter(layersLinears(model), { ...plan, targetModules }, uniforms(seed));
-  // PEFT's word for weights that are stored (in, out).
-  const turned = [...made.modules.keys()].every((path) => isTransposed(model.config, path));
-  return { ...made, config: { ...made.config, fan_in_fan_out: turned } };
-}
-
-/** The learning rate of an adapter unless told. */
-function rateOf({ method: { name, training }, config }: Adapter): number {
-  if (training) return learningRateOf(training, config);
-  throw new RangeError(`Cannot train a ${name} adapter without lr: the method has no default`);
+  const { config, linears } = model;
+  if (!("init" in adapter)) return newAdapter(adapter, { config, linears: layersLinears(model), seed });
+  return linearsAlone(await adapterToContinue(adapter.init, { config, linears, folder, methods }), "train");
 }
 
 /** What must be the same for a resumption to be the same run. */
@@ -171,24 +142,6 @@ function identityOf(settings: Settings, { config, lr, set }: {
   };
 }
 
-async function restore(
-  trainer: Trainer,
-  run: Readonly<Record<string, unknown>>,
-  { checkpoints }: TrainOptions,
-): Promise<void> {
-  const files = await checkpoints?.latest();
-  if (!files) throw new ConfigError("Cannot resume: there is no checkpoint");
-  trainer.restore(numbersFromFiles(files, run));
-}
-
-/** An adapter whose frozen numbers are those of the run's checkpoint, where the method works such numbers out. */
-async function asSaved(adapter: Adapter, { checkpoints, resume }: TrainOptions): Promise<Adapter> {
-  const { method, config } = adapter;
-  const files = resume && method.training?.frozen ? await checkpoints?.latest() : undefined;
-  if (!files) return adapter;
-  return { ...adapter, modules: method.read({ config, tensors: tensorsFromFiles(files), options: {} }) };
-}
-
 function* heldOutOf(set: TrainingSet) {
   for (let i = 0; i < set.heldOutBatches; i++) yield set.heldOutBatch(i);
 }
@@ -209,8 +162,8 @@ async function trainOn(
     folder: options.folder,
     methods: options.methods,
   });
-  const adapter = await asSaved(made, options), { method, modules, config } = adapter;
-  const { lr = rateOf(adapter), schedule, steps, warmupSteps } = settings;
+  const { method, config } = made, modules = await asSaved(made, options);
+  const { lr = rateOf(made), schedule, steps, warmupSteps } = settings;
   const { weightDecay, maxNorm, layersPerSegment } = settings;
   const rows = set.batch(0).tokens.length;
   const trainer = await Trainer.open(device, model, {
@@ -235,10 +188,8 @@ async function trainOn(
     onEvent({ kind: "start", peftType: method.peftType, ...counts, step: trainer.stepsTaken, steps });
     let evaluation: TrainOutcome["evaluation"];
     const result = await runTraining(trainer, {
-      data: {
-        batch: (step) => set.batch(step),
-        heldOut: set.heldOutBatches === 0 ? undefined : { [Symbol.iterator]: () => heldOutOf(set) },
-      },
+      data: { batch: (step) => set.batch(step) },
+      evaluate: set.heldOutBatches === 0 ? undefined : () => evaluatePerplexity(trainer, heldOutOf(set)),
       steps,
       schedule: (step) => lr * learningRateFactor(schedule, { step, steps, warmupSteps }),
       gradientAccumulation: settings.gradientAccumulation,

@@ -81,9 +81,9 @@ const rooms: Readonly<Record<string, Room>> = {
     types: ["adapters", "device"],
   },
   train: {
-    // `open` for what it reads of a model's config, `engine` for its random numbers.
+    // `open` for what it reads of a model's config, `engine` for its random numbers and the rows of encoders.
     uses: ["training", "open", "engine", "models", "adapters", "errors"],
-    types: ["device"],
+    types: ["device", "folder", "tensor"],
   },
   quantize: { uses: ["models", "safetensors", "folder", ...ground] },
   perplexity: { uses: ["training", "open", "models", "adapters"], types: ["device", "folder"] },

@@ -16,6 +16,16 @@ import { widen } from "../kernels/half.ts";
 import { type Kernel, portableLimits, type TypedArray } from "../kernels/kernel.ts";
 import { linear } from "../kernels/linear.ts";
 import { linearTransposed } from "../kernels/linear_transposed.ts";
+import { packedAttention } from "../kernels/packed_attention.ts";
+import { packedAttentionBackward } from "../kernels/packed_attention_backward.ts";
+import { scatterRows } from "../kernels/scatter_rows.ts";
+import { softmaxCrossEntropy } from "../kernels/softmax_cross_entropy.ts";
+import { squaredError } from "../kernels/squared_error.ts";
+import { embedding } from "../kernels/embedding.ts";
+import { gelu, geluBackward } from "../kernels/gelu.ts";
+import { tanh, tanhBackward } from "../kernels/tanh.ts";
+import { layerNorm } from "../kernels/layer_norm.ts";
+import { layerNormBackward } from "../kernels/layer_norm_backward.ts";
 import { loraBackward } from "../kernels/lora_backward.ts";
 import { loraLinear } from "../kernels/lora_linear.ts";
 import { bitsOf } from "../kernels/record.ts";
@@ -54,7 +64,11 @@ const training = [
   fill,
   linearTransposed,
   loraBackward,
+  packedAttentionBackward,
   rmsNormBackward,
+  scatterRows,
+  softmaxCrossEntropy,
+  squaredError,
   ropeBackward,
   scaleColumnsBackward,
   siluGateBackward,
@@ -227,6 +241,106 @@ test("causal_attention_backward gives the gradients of causal_attention over pac
       assertGradient(dv, v, loss);
     },
   );
+});
+
+test("packed_attention_backward gives the gradients of packed_attention", () => {
+  const documents = fc.array(size(4), { minLength: 1, maxLength: 3 });
+  property([seed, documents, size(2), size(3)], (seed, documents, heads, headDim) => {
+    const random = randomSource(seed), { first, last } = bounds(documents);
+    const uniforms = { rows: first.length, heads, headDim, scale: 0.7 }, stride = heads * headDim;
+    const count = first.length * stride;
+    const [q, k, v, dy] = [1, 2, 3, 4].map(() => numbers(count, random)), y = zeros(count);
+    const loss = () => {
+      packedAttention.reference({ q, k, v, first, last, y }, { ...uniforms, stride, qAt: 0, kAt: 0, vAt: 0 });
+      return dot(y, dy);
+    };
+    loss();
+    const dq = zeros(count), dk = zeros(count), dv = zeros(count);
+    packedAttentionBackward.reference({ q, k, v, y, dy, first, last, dq, dk, dv }, uniforms);
+    for (const [gradient, x] of [[dq, q], [dk, k], [dv, v]]) assertGradient(gradient, x, loss);
+  });
+});
+
+test("packed_attention refuses the gradient of columns of one buffer", () => {
+  const uniforms = { rows: 1, heads: 1, headDim: 2, scale: 1, stride: 6, qAt: 0, kAt: 2, vAt: 4 };
+  assert.throws(() => packedAttention.backward!(uniforms), /buffers of their own/);
+});
+
+test("scatter_rows adds the gradient of embedding by its table, and nothing for a row of none", () => {
+  property([seed, size(4), size(3)], (seed, rows, dim) => {
+    const random = randomSource(seed), entries = rows + 2;
+    const ids = Uint32Array.from({ length: rows }, (_, r) => r === 1 ? 0xffffffff : entries - 1 - r);
+    const weight = numbers(entries * dim, random), dy = numbers(rows * dim, random), y = zeros(rows * dim);
+    const gradient = zeros(entries * dim).fill(3);
+    scatterRows.reference({ x: dy, ids, y: gradient }, { rows, dim, entries });
+    assertGradient(gradient.map((value) => value - 3), weight, () => {
+      embedding.reference({ ids, weight, y }, { rows, dim, vocab: entries });
+      return dot(y, dy);
+    });
+  });
+});
+
+test("softmax_cross_entropy gives the gradient of its losses", () => {
+  property([seed, size(4), size(6)], (seed, rows, classes) => {
+    const random = randomSource(seed);
+    const logits = numbers(rows * classes, random).map((value) => 5 * value);
+    const targets = Uint32Array.from({ length: rows }, () => Math.floor(random() * classes));
+    const losses = zeros(rows), dlogits = zeros(rows * classes), sizes = { rows, classes };
+    softmaxCrossEntropy.reference({ logits, targets, losses, dlogits }, sizes);
+    assertGradient(dlogits, logits, () => {
+      softmaxCrossEntropy.reference({ logits, targets, losses, dlogits: zeros(dlogits.length) }, sizes);
+      return losses.reduce((a, b) => a + b, 0);
+    });
+    const even = new Float32Array(classes), loss = new Float32Array(1);
+    softmaxCrossEntropy.reference(
+      {
+        logits: even,
+        targets: Uint32Array.of(classes - 1),
+        losses: loss,
+        dlogits: new Float32Array(classes),
+      },
+      { rows: 1, classes },
+    );
+    assert.ok(Math.abs(loss[0] - Math.log(classes)) < 1e-6);
+  });
+});
+
+test("squared_error gives the gradient of its losses", () => {
+  property([seed, size(5)], (seed, count) => {
+    const random = randomSource(seed);
+    const predictions = numbers(count, random), targets = numbers(count, random);
+    const losses = zeros(count), gradient = zeros(count);
+    squaredError.reference({ predictions, targets, losses, gradient }, { count });
+    assertGradient(gradient, predictions, () => {
+      squaredError.reference({ predictions, targets, losses, gradient: zeros(count) }, { count });
+      return losses.reduce((a, b) => a + b, 0);
+    });
+  });
+});
+
+test("gelu_backward, tanh_backward and layer_norm_backward give the gradients of their kernels", () => {
+  property([seed, size(4), size(6)], (seed, rows, dim) => {
+    const random = randomSource(seed), count = rows * dim;
+    const x = numbers(count, random), dy = numbers(count, random), y = zeros(count), dx = zeros(count);
+    geluBackward.reference({ dy, x, dx }, { count });
+    assertGradient(dx, x, () => {
+      gelu.reference({ x, y }, { count });
+      return dot(y, dy);
+    });
+    tanh.reference({ x, y }, { count });
+    tanhBackward.reference({ dy, y, dx }, { count });
+    assertGradient(dx, x, () => {
+      tanh.reference({ x, y }, { count });
+      return dot(y, dy);
+    });
+    const weight = numbers(dim, random), bias = numbers(dim, random), sizes = { rows, dim, eps: 0.01 };
+    dx.fill(0);
+    layerNormBackward.reference({ dy, x, weight, dx }, sizes);
+    assertGradient(dx, x, () => {
+      layerNorm.reference({ x, weight, bias, y }, sizes);
+      return dot(y, dy);
+    });
+  });
 });
 
 test("causal_attention gives packed documents what each gets alone", () => {

@@ -207,7 +207,7 @@ test("sequenceOf counts no padding token among RoBERTa's positions, which begin 
 test("imagePixels scales and normalises bytes as preprocessor_config.json says, and refuses other sizes", async () => {
   const { image, encoder } = await open("vit");
   assert.deepEqual(image, {
-    ...{ height: 32, width: 32, resample: 2, rescale: 1 / 255 },
+    ...{ height: 32, width: 32, resample: 2, resizes: true, rescale: 1 / 255 },
     ...{ mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] },
   });
   const rgb = Uint8Array.from({ length: 32 * 32 * 3 }, (_, i) => i % 256);

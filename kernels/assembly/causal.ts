@@ -1,4 +1,4 @@
-// Causal attention of packed documents, forward and backward: a row's head at a time, its scores in scratch.
+// Attention of packed documents, causal and in both directions, forward and backward: a row's head at a time, its scores in scratch.
 import { score, softmax, weigh } from "./attention";
 import { exp, largest, loadTail, log, multiplyAdd, storeTail } from "./lanes";
 import { dot } from "./linear";
@@ -172,5 +172,106 @@ function headBackward(
         addScaled(dv + to, dy + own, v128.load32_splat(scores + (j << 2)), headDim);
       }
     }
+  }
+}
+
+/** See the kernel's documentation. Scratch holds a score for each row, and three more. An item is a head of a row. */
+export function packed_attention(
+  q: usize,
+  k: usize,
+  v: usize,
+  first: usize,
+  last: usize,
+  y: usize,
+  scratch: usize,
+  heads: usize,
+  headDim: usize,
+  stride: usize,
+  qAt: usize,
+  kAt: usize,
+  vAt: usize,
+  scale: f32,
+  begin: usize,
+  end: usize,
+): void {
+  const line = stride << 2, head = headDim << 2;
+  q += qAt << 2;
+  k += kAt << 2;
+  v += vAt << 2;
+  for (let n = begin; n < end; n++) {
+    const r = n / heads, h = n % heads, start = <usize> load<u32>(first + (r << 2));
+    const count = <usize> load<u32>(last + (r << 2)) - start, at = start * line + h * head;
+    score(q + r * line + h * head, k + at, line, count, headDim, scale, scratch);
+    const total = softmax(scratch, count);
+    weigh(scratch, v + at, line, count, headDim, <f32> 1 / total, y + n * head);
+  }
+}
+
+/**
+ * See the kernel's documentation. `scores` and `slopes` hold a number for each row, and three more. An item is a head of the
+ * documents that begin in 64 rows: no other item adds to their gradients.
+ */
+export function packed_attention_backward(
+  q: usize,
+  k: usize,
+  v: usize,
+  y: usize,
+  dy: usize,
+  first: usize,
+  last: usize,
+  dq: usize,
+  dk: usize,
+  dv: usize,
+  scores: usize,
+  slopes: usize,
+  rows: usize,
+  heads: usize,
+  headDim: usize,
+  scale: f32,
+  begin: usize,
+  end: usize,
+): void {
+  const head = headDim << 2, line = heads * head;
+  for (let item = begin; item < end; item++) {
+    const from = item / heads * rowsOfItem, column = (item % heads) * head;
+    // Documents stand in order, so that their first rows do, too.
+    let r = from;
+    while (r < rows && <usize> load<u32>(first + (r << 2)) < from) r++;
+    for (; r < rows && <usize> load<u32>(first + (r << 2)) < from + rowsOfItem; r++) {
+      const start = <usize> load<u32>(first + (r << 2)), count = <usize> load<u32>(last + (r << 2)) - start;
+      const own = r * line + column, at = start * line + column;
+      if (r == start) {
+        for (let j: usize = 0; j < count; j++) {
+          memory.fill(dk + at + j * line, 0, head);
+          memory.fill(dv + at + j * line, 0, head);
+        }
+      }
+      score(q + own, k + at, line, count, headDim, scale, scores);
+      score(dy + own, v + at, line, count, headDim, 1, slopes);
+      const total = softmax(scores, count);
+      slopesOfWeights(scores, slopes, count, <f32> 1 / total, dot(y + own, dy + own, headDim), scale);
+      weigh(slopes, k + at, line, count, headDim, 1, dq + own);
+      for (let j: usize = 0; j < count; j++) {
+        addScaled(dk + at + j * line, q + own, v128.load32_splat(slopes + (j << 2)), headDim);
+        addScaled(dv + at + j * line, dy + own, v128.load32_splat(scores + (j << 2)), headDim);
+      }
+    }
+  }
+}
+
+/** Turns softmax's weights into probabilities, and the products of dy and values into slopes of the scores. */
+function slopesOfWeights(
+  weights: usize,
+  slopes: usize,
+  count: usize,
+  inverse: f32,
+  fall: f32,
+  scale: f32,
+): void {
+  const share = f32x4.splat(inverse), less = f32x4.splat(fall), by = f32x4.splat(scale);
+  for (let i: usize = 0; i < count << 2; i += 16) {
+    const p = f32x4.mul(v128.load(weights + i), share);
+    v128.store(weights + i, p);
+    v128.store(slopes + i, f32x4.mul(by, f32x4.mul(p, f32x4.sub(v128.load(slopes + i), less))));
   }
 }

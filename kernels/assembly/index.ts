@@ -9,7 +9,12 @@ export const relaxed: bool = ASC_FEATURE_RELAXED_SIMD;
 
 export { attention } from "./attention";
 export { blocks_linear } from "./blocks";
-export { causal_attention, causal_attention_backward } from "./causal";
+export {
+  causal_attention,
+  causal_attention_backward,
+  packed_attention,
+  packed_attention_backward,
+} from "./causal";
 export { cross_entropy } from "./cross_entropy";
 export { fourier_gradient, fourier_linears, fourier_sums } from "./fourier";
 export { linear } from "./linear";
@@ -23,6 +28,8 @@ export {
   add_transposed,
   embedding,
   fill,
+  gelu,
+  gelu_backward,
   qk_norm,
   rms_norm,
   rms_norm_backward,

@@ -197,6 +197,67 @@ function silu(g: v128): v128 {
   return f32x4.div(g, f32x4.add(f32x4.splat(1), exp(f32x4.neg(g))));
 }
 
+/** exp(-x^2 / 2). */
+function bellOf(x: v128): v128 {
+  return exp(f32x4.mul(f32x4.splat(-0.5), f32x4.mul(x, x)));
+}
+
+/** The normal distribution's part below x, by Abramowitz and Stegun 7.1.26 as on a GPU; `bell` is exp(-x^2 / 2). */
+function below(x: v128, bell: v128): v128 {
+  const one = f32x4.splat(1), half = f32x4.splat(0.5);
+  const slope = f32x4.splat(0.23164189); // 0.3275911 / sqrt(2)
+  const t = f32x4.div(one, f32x4.add(one, f32x4.mul(slope, f32x4.abs(x))));
+  let poly = f32x4.splat(1.061405429);
+  poly = multiplyAdd(f32x4.splat(-1.453152027), t, poly);
+  poly = multiplyAdd(f32x4.splat(1.421413741), t, poly);
+  poly = multiplyAdd(f32x4.splat(-0.284496736), t, poly);
+  poly = multiplyAdd(f32x4.splat(0.254829592), t, poly);
+  const tail = f32x4.mul(f32x4.mul(half, f32x4.mul(t, poly)), bell);
+  return v128.bitselect(f32x4.sub(one, tail), tail, f32x4.ge(x, f32x4.splat(0)));
+}
+
+function geluOf(x: v128): v128 {
+  return f32x4.mul(x, below(x, bellOf(x)));
+}
+
+/** y[i] = x[i] times the normal distribution's part below x[i]. An item is 64 elements. */
+export function gelu(x: usize, y: usize, count: usize, first: usize, behind: usize): void {
+  x += first << 8;
+  y += first << 8;
+  count = min(behind << 6, count) - (first << 6);
+  const end = (count & ~3) << 2, rest = count & 3;
+  for (let i: usize = 0; i < end; i += 16) v128.store(y + i, geluOf(v128.load(x + i)));
+  if (rest) storeTail(y + end, geluOf(loadTail(x + end, rest)), rest);
+}
+
+/** What dy is multiplied by: the part below x, and x times the density, whose top is 1 / sqrt(2 pi). */
+function geluSlope(x: v128): v128 {
+  const bell = bellOf(x);
+  return multiplyAdd(below(x, bell), f32x4.mul(x, bell), f32x4.splat(0.3989422804));
+}
+
+/** The gradient of `gelu`. An item is 64 elements. */
+export function gelu_backward(
+  dy: usize,
+  x: usize,
+  dx: usize,
+  count: usize,
+  first: usize,
+  behind: usize,
+): void {
+  dy += first << 8;
+  x += first << 8;
+  dx += first << 8;
+  count = min(behind << 6, count) - (first << 6);
+  const end = (count & ~3) << 2, rest = count & 3;
+  for (let i: usize = 0; i < end; i += 16) {
+    v128.store(dx + i, f32x4.mul(v128.load(dy + i), geluSlope(v128.load(x + i))));
+  }
+  if (rest) {
+    storeTail(dx + end, f32x4.mul(loadTail(dy + end, rest), geluSlope(loadTail(x + end, rest))), rest);
+  }
+}
+
 /** Turns the pairs (x[i], x[i + rotaryDim / 2]) of each head by table[positions[r], i]: cosine, sine. */
 export function rope(
   x: usize,

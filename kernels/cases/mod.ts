@@ -44,6 +44,9 @@ import { ownEmbeddingFactorsCases } from "./own_embedding_factors.ts";
 import { ownNormCases } from "./own_norm.ts";
 import { ownOutputsCases } from "./own_outputs.ts";
 import { packedAttentionCases } from "./packed_attention.ts";
+import { packedAttentionBackwardCases } from "./packed_attention_backward.ts";
+import { scatterRowsCases } from "./scatter_rows.ts";
+import { softmaxCrossEntropyCases } from "./softmax_cross_entropy.ts";
 import { placeColumnsCases } from "./place_columns.ts";
 import { randloraLinearCases } from "./randlora_linear.ts";
 import { qkNormCases } from "./qk_norm.ts";
@@ -140,6 +143,9 @@ const ofOthers: readonly KernelCases[] = [
   ownNormCases,
   ownOutputsCases,
   packedAttentionCases,
+  packedAttentionBackwardCases,
+  scatterRowsCases,
+  softmaxCrossEntropyCases,
   placeColumnsCases,
   qkNormCases,
   reflectCases,

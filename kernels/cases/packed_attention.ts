@@ -9,14 +9,22 @@ interface Sizes {
   readonly headDim: number;
   /** Columns before the queries, and after the values. */
   readonly around?: number;
+  /** Whether queries, keys and values are buffers of their own. */
+  readonly apart?: boolean;
 }
 
-function sized({ documents, heads, headDim, around = 0 }: Sizes): CaseOf<typeof packedAttention> {
+function sized(
+  { documents, heads, headDim, around = 0, apart = false }: Sizes,
+): CaseOf<typeof packedAttention> {
   const { first, last } = bounds(documents), rows = first.length, width = heads * headDim;
-  const stride = 3 * width + 2 * around;
-  const columns = { qAt: around, kAt: around + width, vAt: around + 2 * width };
+  const stride = apart ? width : 3 * width + 2 * around;
+  const columns = apart
+    ? { qAt: 0, kAt: 0, vAt: 0 }
+    : { qAt: around, kAt: around + width, vAt: around + 2 * width };
   return {
-    name: `documents of ${documents}, ${heads} heads of ${headDim}${around ? `, ${around} around` : ""}`,
+    name: `documents of ${documents}, ${heads} heads of ${headDim}${around ? `, ${around} around` : ""}${
+      apart ? ", apart" : ""
+    }`,
     uniforms: { rows, heads, headDim, stride, ...columns, scale: Math.fround(1 / Math.sqrt(headDim)) },
     make: (random) => ({
       q: normals(rows * stride, random, 2),
@@ -41,6 +49,7 @@ function bench(documents: readonly number[], heads: number, headDim: number) {
 /** Cases of {@linkcode packedAttention}. */
 export const packedAttentionCases: KernelCases = casesFor(packedAttention, {
   cases: [
+    { documents: [4, 1], heads: 2, headDim: 5, apart: true },
     { documents: [1], heads: 1, headDim: 1 },
     { documents: [3, 1, 7], heads: 4, headDim: 7 },
     { documents: [32], heads: 2, headDim: 32 },

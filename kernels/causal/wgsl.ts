@@ -79,13 +79,17 @@ export interface Heads {
   readonly of: "heads" | "kvHeads";
 }
 
-/** Bindings of buffers of heads from 1 on, their loaders, and the workgroup memory. */
-export function prelude(buffers: readonly Heads[], wide: boolean): string {
+/** Uniform words, bindings of buffers of heads from 1 on, their loaders, and the workgroup memory. */
+export function prelude(
+  buffers: readonly Heads[],
+  wide: boolean,
+  words: Readonly<Record<string, UniformType>> = uniforms,
+): string {
   const declared = buffers.map(({ name, of }, i) =>
     `@group(0) @binding(${i + 1}) var<storage, read> ${name}: array<${wide ? "vec4f" : "f32"}>;
 ${quadLoad(name, `(row * uniforms.${of} + head) * uniforms.headDim`, wide)}`
   );
-  return `${uniformStruct(uniforms)}
+  return `${uniformStruct(words)}
 ${declared.join("\n")}
 ${tilesText}`;
 }

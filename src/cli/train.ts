@@ -1,146 +1,148 @@
 /**
- * `fourierft train`: an adapter from a text file, on this machine.
+ * `fourierft train`: an adapter from a text, or an encoder's adapter and head from labelled examples, on this machine.
  *
  * @module
  */
 import process from "node:process";
 import { defineCommand } from "citty";
-import { Presets, SingleBar } from "cli-progress";
-import { ConfigError } from "../errors.ts";
-import { type CheckpointFolder, openCheckpoints } from "../runtime/checkpoints.ts";
 import { openFile } from "../runtime/file.ts";
 import { checkEmpty } from "../runtime/output.ts";
 import { train as runTrain, type TrainEvent } from "../train.ts";
-import type { CheckpointStore } from "../training/checkpoint.ts";
+import { trainEncoder, type TrainEncoderEvent, type TrainEncoderOptions } from "../train/encoder.ts";
 import type { TrainingText } from "../training/content.ts";
 import { formatOf, streamOf } from "../training/data.ts";
+import type { HeadReport } from "../training/head_report.ts";
+import type { PerplexityReport } from "../training/run.ts";
+import { imageExamples, textExamples } from "./examples.ts";
 import { openNamedFolder } from "./folder.ts";
-import { log, openNamedDevice, parseDevice, parseNumber, progressBar } from "./open.ts";
-import { adapterOf, settingsOf, type TrainArgs, trainArgs, unreadArgs } from "./train_args.ts";
+import { metricLines } from "./metrics.ts";
+import { log, parseDevice, parseNumber } from "./open.ts";
+import {
+  adapterOf,
+  headAdapterOf,
+  headSettingsOf,
+  settingsOf,
+  type TaskName,
+  taskOf,
+  type TrainArgs,
+  trainArgs,
+  unreadArgs,
+} from "./train_args.ts";
+import { namedDevice, reporter, type RunEnd, runIn } from "./train_run.ts";
+
+type Start<Event> = Event & { readonly kind: "start" };
 
 async function textOf(path: string): Promise<TrainingText> {
   return { content: streamOf(await openFile(path)), format: formatOf(path) };
 }
 
-/** The run's checkpoints; where one is missing the error names the folder. */
-function storeOf(checkpoints: CheckpointFolder, path: string): CheckpointStore {
-  return {
-    save: checkpoints.save,
-    async latest() {
-      const files = await checkpoints.latest();
-      if (!files) throw new ConfigError(`Cannot resume: "${path}" holds no checkpoint`);
-      return files;
-    },
-  };
+/** The file or folder of `--eval-data`, read by a function, or the part that `--held-out` says. */
+async function evaluationOf<T>(a: TrainArgs, read: (path: string) => Promise<T> | T): Promise<T | number> {
+  const { "eval-data": path, "held-out": part } = a;
+  return typeof path === "string"
+    ? await read(path)
+    : parseNumber("held-out", String(part), { least: 0, most: 1 });
 }
 
-const counted = (start: TrainEvent & { readonly kind: "start" }): string =>
+const counted = (start: Start<TrainEvent>): string =>
   `${start.peftType}: ${start.parameters} numbers in ${start.modules} modules; data: ${start.training.documents} documents, ` +
   `${start.training.tokens} tokens, ${start.stepsPerEpoch} steps an epoch; held out: ${start.heldOut.tokens} tokens`;
 
-/** A bar with loss and speed where standard error is a terminal, a line now and then where it is not. */
-function reporter(steps: number): { onEvent(event: TrainEvent): void; stop(): void } {
-  const terminal = process.stderr.isTTY === true;
-  const weights = progressBar("weights");
-  const bar = new SingleBar({
-    format: "{bar} {value}/{total} steps, loss {loss}, {speed} tokens/s, {eta_formatted} left",
-    stream: process.stderr,
-    hideCursor: true,
-  }, Presets.shades_classic);
-  const every = Math.max(1, Math.floor(steps / 20));
-  const on: { readonly [K in TrainEvent["kind"]]: (event: TrainEvent & { readonly kind: K }) => void } = {
-    weight: ({ done, total }) => weights.update(done, total),
-    start(event) {
-      weights.stop();
-      log(counted(event));
-      if (event.step > 0) log(`resuming after step ${event.step}`);
-      if (terminal) bar.start(steps, event.step, { loss: "-", speed: "-" });
-    },
-    step(event) {
-      const loss = event.loss.toFixed(4);
-      const speed = event.tokensPerSecond.toFixed(0);
-      if (terminal) bar.update(event.step, { loss, speed });
-      else if (event.step % every === 0 || event.step === 1) {
-        log(`step ${event.step}/${steps}: loss ${loss}, lr ${event.lr.toPrecision(3)}, ${speed} tokens/s`);
-      }
-    },
-    evaluation({ step, loss, perplexity }) {
-      const line = `step ${step}: held-out loss ${loss.toFixed(4)}, perplexity ${perplexity.toFixed(2)}`;
-      log(terminal ? `\n${line}` : line);
-    },
-    checkpoint() {},
-  };
-  return {
-    onEvent: (event) => (on[event.kind] as (event: TrainEvent) => void)(event),
-    stop() {
-      weights.stop();
-      if (terminal) bar.stop();
-    },
-  };
+const perplexityLine = ({ loss, perplexity }: PerplexityReport): string =>
+  `held-out loss ${loss.toFixed(4)}, perplexity ${perplexity.toFixed(2)}`;
+
+/** Tells what was given and is not read, once nothing else can be wrong with the arguments. */
+interface Prepared {
+  readonly notes: () => void;
 }
 
-function abortOnSignals(stop: AbortController): void {
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
+/** Trains on a text. */
+async function trainText(a: TrainArgs, { notes }: Prepared): Promise<RunEnd> {
+  const settings = settingsOf(a), adapter = await adapterOf(a);
+  const folder = await openNamedFolder(String(a.model));
+  const data = await textOf(String(a.data)), evaluation = await evaluationOf(a, textOf);
+  notes();
+  const report = reporter<Start<TrainEvent>, PerplexityReport>(settings.steps, {
+    unit: "tokens",
+    started: (start) => [counted(start)],
+    evaluated: (found) => [perplexityLine(found)],
+  });
+  return await runIn(
+    a,
+    report,
+    (device, run) => runTrain(device, { ...settings, ...run, folder, data, evaluation, adapter }),
+  );
+}
+
+function countedHead(start: Start<TrainEncoderEvent>): string[] {
+  const { peftType, parameters, headParameters, modules, labels, training, heldOut, stepsPerEpoch } = start;
+  const adapter = peftType === undefined
+    ? ""
+    : `${peftType}: ${parameters - headParameters} numbers in ${modules} modules; `;
+  const classes = labels.length === 1 ? "a number" : `${labels.length} classes`;
+  return [
+    `${adapter}head: ${headParameters} numbers, ${classes}; data: ${training} examples, ${stepsPerEpoch} steps an epoch; ` +
+    `held out: ${heldOut} examples`,
+  ];
+}
+
+/** Trains an encoder's adapter and head. */
+async function trainHead(
+  a: TrainArgs,
+  { notes, task }: Prepared & { readonly task: TaskName },
+): Promise<RunEnd> {
+  const { packing: _packing, lossOn: _lossOn, ...settings } = settingsOf(a), own = headSettingsOf(a);
+  const adapter = await headAdapterOf(a), folder = await openNamedFolder(String(a.model));
+  const read = (path: string): TrainEncoderOptions["examples"] | Promise<TrainEncoderOptions["examples"]> =>
+    task === "images" ? imageExamples(path) : textExamples(path);
+  const examples = await read(String(a.data)), evaluation = await evaluationOf(a, read);
+  notes();
+  let labels: readonly string[] = [];
+  const report = reporter<Start<TrainEncoderEvent>, HeadReport>(settings.steps, {
+    unit: "examples",
+    started(start) {
+      labels = start.labels;
+      return countedHead(start);
+    },
+    evaluated: (found) => metricLines(found, labels),
+  });
+  return await runIn(a, report, (device, run) =>
+    trainEncoder(device, {
+      ...{ ...settings, ...own, ...run, folder, examples, evaluation, adapter },
+      task: task === "regress" ? "regress" : "classify",
+    }));
 }
 
 /** See the module's documentation. */
 export const train = defineCommand({
   meta: {
     name: "train",
-    description: "Fine-tune an adapter on a text file; the result is a PEFT adapter folder",
+    description:
+      "Fine-tune an adapter on a text, or an encoder on labelled examples; the result is a PEFT folder",
   },
   args: trainArgs,
   async run({ args: given, rawArgs }) {
-    const a = given as TrainArgs;
-    const out = String(a.out);
-    const settings = settingsOf(a);
-    const heldOut = parseNumber("held-out", String(a["held-out"]), { least: 0, most: 1 });
-    const namedDevice = {
-      device: String(a.device),
-      threads: a.threads === undefined ? undefined : String(a.threads),
-    };
-    parseDevice(namedDevice);
-    const adapter = await adapterOf(a);
+    const a = given as TrainArgs, out = String(a.out), task = taskOf(a);
+    settingsOf(a);
+    parseNumber("held-out", String(a["held-out"]), { least: 0, most: 1 });
+    parseDevice(namedDevice(a));
+    await (task === "lm" ? adapterOf(a) : headAdapterOf(a));
     if (!a.resume && !a.overwrite) {
       await checkEmpty(out, "; go on with --resume, or replace them with --overwrite");
     }
-    const folder = await openNamedFolder(String(a.model));
-    const data = await textOf(String(a.data));
-    const evaluation = typeof a["eval-data"] === "string" ? await textOf(a["eval-data"]) : heldOut;
-    for (const line of unreadArgs(a, (name) => rawArgs.some((one) => one.startsWith(`--${name}=`)))) {
-      log(line);
-    }
-    const device = await openNamedDevice(namedDevice);
-    const report = reporter(settings.steps);
-    try {
-      const checkpoints = await openCheckpoints(out);
-      const stop = new AbortController();
-      const { files, step, finished } = await runTrain(device, {
-        ...settings,
-        folder,
-        data,
-        evaluation,
-        adapter,
-        checkpoints: storeOf(checkpoints, out),
-        resume: a.resume === true,
-        signal: stop.signal,
-        onEvent(event) {
-          // Before the first step there is nothing to save: a signal then ends the process, as it does any.
-          if (event.kind === "start") abortOnSignals(stop);
-          report.onEvent(event);
-        },
-      });
-      await checkpoints.publish(files);
-      report.stop();
-      log(
-        finished
-          ? `${out}: trained ${step} step${step === 1 ? "" : "s"}`
-          : `${out}: stopped after step ${step}; go on with --resume`,
-      );
-    } finally {
-      report.stop();
-      device.destroy();
-    }
+    const notes = (): void => {
+      for (const line of unreadArgs(a, (name) => rawArgs.some((one) => one.startsWith(`--${name}=`)))) {
+        log(line);
+      }
+    };
+    const { step, finished } = task === "lm"
+      ? await trainText(a, { notes })
+      : await trainHead(a, { notes, task });
+    log(
+      finished
+        ? `${out}: trained ${step} step${step === 1 ? "" : "s"}`
+        : `${out}: stopped after step ${step}; go on with --resume`,
+    );
     process.exit(0);
   },
 });

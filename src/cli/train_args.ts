@@ -7,6 +7,8 @@ import type { OptionSpec, OptionValue } from "../adapters/training.ts";
 import { methods } from "../adapters/methods/mod.ts";
 import { camelCase, type TrainableMethod, trainableMethods } from "../adapters/options.ts";
 import type { TrainOptions } from "../train.ts";
+import type { TrainEncoderOptions } from "../train/encoder.ts";
+import { encoderDefaults } from "../train/encoder_settings.ts";
 import { lossOnNames, packingNames, trainDefaults, type TrainSettings } from "../training/options.ts";
 import { scheduleNames } from "../training/schedule.ts";
 import { UsageError } from "./arguments.ts";
@@ -80,17 +82,31 @@ function rates(): string {
   return each.join(", ");
 }
 
+/** What `fourierft train` can learn. */
+export const taskNames = ["lm", "classify", "regress", "images"] as const;
+
+/** A task's name. */
+export type TaskName = typeof taskNames[number];
+
+/** Arguments of heads alone, and of the language model alone. */
+const headFlags = ["labels", "head", "head-lr", "shuffle"], lmFlags = ["packing", "loss-on"];
+
 /** See the module's documentation. */
 export const trainArgs = {
   model: { type: "string", required: true, description: "Hugging Face model folder", valueHint: "DIR" },
+  task: text(
+    "lm: the next token; classify or regress: labels of texts; images: classes of images, a folder each",
+    "lm",
+  ),
   data: {
     type: "string",
     required: true,
-    description: "Text (.txt) or JSON lines (.jsonl)",
-    valueHint: "FILE",
+    description:
+      "Text (.txt) or JSON lines (.jsonl); of labelled texts JSON lines or .csv; a folder of images",
+    valueHint: "PATH",
   },
   out: { type: "string", required: true, description: "Adapter folder to write", valueHint: "DIR" },
-  method: text(anyOf(trainable.map(wordOf)), "fourierft"),
+  method: text(`${anyOf(trainable.map(wordOf))}; of an encoder also head, which has no adapter`, "fourierft"),
   init: text("Adapter folder to go on training, in place of a new adapter"),
   "target-modules": text("Names of the linears to adapt; default: PEFT's"),
   ...methodArgs(),
@@ -99,17 +115,21 @@ export const trainArgs = {
   "context-length": text("Tokens of a sequence; default: the model's, at most 512"),
   "gradient-accumulation": text("Micro-batches of a step", trainDefaults.gradientAccumulation),
   lr: text(`Learning rate; default ${rates()}`),
+  "head-lr": text("Learning rate of an encoder's head", encoderDefaults.headLr),
+  head: text("Where a head starts: new, or base for the folder's classifier", encoderDefaults.head),
+  labels: text("Names of the classes, in order; default: those of the data, sorted"),
+  shuffle: text("Whether each epoch has the examples in another order", encoderDefaults.shuffle),
   schedule: text("constant, linear or cosine", trainDefaults.schedule),
   "warmup-steps": text("Steps in which the rate rises", trainDefaults.warmupSteps),
   "weight-decay": text("AdamW's weight decay", trainDefaults.weightDecay),
   "max-norm": text("Global norm gradients are clipped to; 0 for none", trainDefaults.maxNorm),
   "layers-per-segment": text("Layers whose activations are kept at once; default: by memory"),
-  "held-out": text("Part of the documents kept for evaluation", "0"),
-  "eval-data": text("File for evaluation, in place of held-out documents"),
+  "held-out": text("Part of the documents or examples kept for evaluation", "0"),
+  "eval-data": text("File or folder for evaluation, in place of held-out data"),
   "evaluate-every": text("Steps between evaluations; 0: at the end", trainDefaults.evaluateEvery),
   "checkpoint-every": text("Steps between checkpoints; 0: at the end", trainDefaults.checkpointEvery),
   "loss-on": text("all or completion", trainDefaults.lossOn),
-  packing: text("concatenate or documents", trainDefaults.packing),
+  packing: text("concatenate, documents or none", trainDefaults.packing),
   seed: text("Seed of order, split and first values", trainDefaults.seed),
   resume: { type: "boolean", default: false, description: "Go on from the newest checkpoint in --out" },
   overwrite: {
@@ -134,13 +154,22 @@ export function unreadArgs(a: TrainArgs, given: (name: string) => boolean): stri
   const init = typeof a.init === "string";
   const chosen = trainable.find((method) => !init && wordOf(method) === a.method);
   const read = new Set(chosen && flagsOf(chosen).map(([flag]) => flag));
+  const lm = a.task === "lm";
   const unread = [
+    ...(lm ? headFlags : lmFlags),
+    ...(a.method === "head" ? ["lr", "target-modules"] : []),
     ...Object.keys(methodArgs()).filter((flag) => !read.has(flag)),
     ...(init ? ["method", "target-modules"] : []),
     ...(typeof a["eval-data"] === "string" ? ["held-out"] : []),
   ].filter(given);
   return unread.map((name) => {
-    const why = name === "held-out" ? "--eval-data is given" : init ? "--init is given" : `not ${a.method}'s`;
+    const why = name === "held-out"
+      ? "--eval-data is given"
+      : [...headFlags, ...lmFlags].includes(name)
+      ? `not of the task ${a.task}`
+      : init
+      ? "--init is given"
+      : `not ${a.method}'s`;
     return `--${name} is not read: ${why}`;
   });
 }
@@ -171,6 +200,28 @@ function optionsOf(method: TrainableMethod, a: TrainArgs): Record<string, Option
       valueOf(flag, String(a[flag] ?? wordOfDefault(spec)), spec),
     ]),
   );
+}
+
+/** The task that the arguments name. */
+export function taskOf(a: TrainArgs): TaskName {
+  return named("task", String(a.task), taskNames);
+}
+
+/** Settings of heads alone. */
+export function headSettingsOf(a: TrainArgs) {
+  return {
+    headLr: parseNumber("head-lr", String(a["head-lr"])),
+    head: named("head", String(a.head), ["new", "base"]),
+    labels: typeof a.labels === "string" ? namesOf(a.labels) : undefined,
+    shuffle: named("shuffle", String(a.shuffle), ["true", "false"]) === "true",
+  };
+}
+
+/** The adapter of a head that the arguments ask for, or the head alone. */
+export async function headAdapterOf(a: TrainArgs): Promise<TrainEncoderOptions["adapter"]> {
+  if (typeof a.init === "string" || a.method !== "head") return await adapterOf(a);
+  for (const one of trainable) optionsOf(one, a);
+  return "head";
 }
 
 /** The adapter that the arguments ask for. */

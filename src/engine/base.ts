@@ -44,6 +44,6 @@ export function modelBase(
 /** An adapter made ready with a model's weights; throws as {@linkcode madeReady}. */
 export async function readyFor<
   A extends { readonly method: Method; readonly modules: ReadonlyMap<string, AdapterModule> },
->(device: Device, model: Model, adapter: A): Promise<A> {
+>(device: Device, model: LoadedModel, adapter: A): Promise<A> {
   return await madeReady(device, adapter, modelBase(device, model));
 }

@@ -7,6 +7,9 @@ import type { EncoderModel } from "../models/model.ts";
 import type { EncoderInput } from "./encode_request.ts";
 import type { EncodeSequence } from "./encode_inputs.ts";
 
+/** What rows depend on of a model. */
+type Sized = Pick<EncoderModel, "config" | "maxModelLen">;
+
 function checkIds(name: string, ids: readonly number[], most: number): void {
   const wrong = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= most);
   if (wrong === undefined) return;
@@ -14,7 +17,7 @@ function checkIds(name: string, ids: readonly number[], most: number): void {
 }
 
 function tokenRows(
-  { config: { vocabSize, encoder, modelType }, maxModelLen }: EncoderModel,
+  { config: { vocabSize, encoder, modelType }, maxModelLen }: Sized,
   { tokenIds, typeIds = tokenIds.map(() => 0) }: Extract<EncoderInput, { tokenIds: readonly number[] }>,
 ): EncodeSequence {
   if (encoder.input !== "tokens") {
@@ -60,7 +63,7 @@ function patchesOf(
 }
 
 function patchRows(
-  { config: { encoder, modelType }, maxModelLen }: EncoderModel,
+  { config: { encoder, modelType }, maxModelLen }: Sized,
   pixels: Float32Array,
 ): EncodeSequence {
   const { image } = encoder;
@@ -90,6 +93,6 @@ function patchRows(
  *
  * @throws RangeError that names what the model cannot take, and the rule.
  */
-export function sequenceOf(model: EncoderModel, input: EncoderInput): EncodeSequence {
+export function sequenceOf(model: Sized, input: EncoderInput): EncodeSequence {
   return "pixels" in input ? patchRows(model, input.pixels) : tokenRows(model, input);
 }

@@ -97,6 +97,11 @@ export function defaultTargets(config: ModelConfig, peftType: string): readonly 
   return familyOf(config).targets?.(config, peftType);
 }
 
+/** The name that PEFT's newest files have for a module of a config's model. */
+export function savedPath(config: ModelConfig, path: string): string {
+  return familyOf(config).savedPath?.(path) ?? path;
+}
+
 /** Whether the files of a config's model have a linear's weight (in, out). */
 export function isTransposed(config: ModelConfig, path: string): boolean {
   return familyOf(config).names.isTransposed?.(path) ?? false;

@@ -93,6 +93,8 @@ export interface Family<C extends ModelConfig = ModelConfig, W extends SpecTree 
    * model's.
    */
   adaptedPath?(path: string): string | undefined;
+  /** The name that PEFT's newest files have for a module, by the model's; the model's unless told. */
+  savedPath?(path: string): string;
   /** None unless told. */
   readonly unread?: UnreadTensors<C>;
   /**

@@ -11,9 +11,11 @@ const name = "preprocessor_config.json";
 
 /** What is done to an image's bytes before a model sees them. */
 export interface ImageProcessing {
-  /** Pixels of an image's sides; a caller resizes to these. */
+  /** Pixels of an image's sides; see {@linkcode resizedImage}. */
   readonly height: number;
   readonly width: number;
+  /** Whether images of other sizes are resized; else they are refused. */
+  readonly resizes: boolean;
   /** PIL's number of the filter to resize by: 0 nearest, 1 Lanczos, 2 bilinear, 3 bicubic, 4 box, 5 Hamming. */
   readonly resample: number;
   /** What bytes are multiplied by. */
@@ -65,6 +67,7 @@ export async function readImageProcessing(folder: ReadableFolder): Promise<Image
   if (crops === true) fail("do_center_crop", crops, "it is not supported");
   return {
     ...sides(fields),
+    resizes: fields.do_resize !== false,
     resample,
     rescale: fields.do_rescale === false ? 1 : factor,
     mean: channels(fields, "image_mean", 0),

@@ -142,6 +142,22 @@ export function layersLinears({ linears, head }: Pick<Model, "linears" | "head">
   return linears.slice(0, head.linears.first);
 }
 
+/**
+ * The numbers, in `linears`, of those that can be trained, by path: what the layers multiply by, and what comes after them.
+ * Gradients end where the layers begin.
+ */
+export function trainableLinears(
+  { linears, graph }: Pick<LoadedModel, "linears" | "graph">,
+): ReadonlyMap<string, number> {
+  const numbers = new Map<string, number>();
+  for (const { layer, projection } of graph.operations) {
+    if (layer < 0 || !projection) continue;
+    const { first, count } = projection.linears;
+    for (let number = first; number < first + count; number++) numbers.set(linears[number].path, number);
+  }
+  return numbers;
+}
+
 /** The weight and bias of a layer's linear by its number, as parts of its projection's. */
 export function linearWeights({ projections }: Pick<Model, "projections">, index: number): LinearWeights {
   const projection = projections.find(({ linears: { first, count } }) =>

@@ -59,6 +59,11 @@ export class Tape {
     this.#free.set(count, [...this.#free.get(count) ?? [], gradient]);
   }
 
+  /** A plan is complete: the tensors of all gradients serve the next plan. */
+  clear(): void {
+    for (const t of [...this.#live.keys()]) this.end(t);
+  }
+
   release(): void {
     for (const t of this.#made) this.device.release(t);
   }

@@ -6,7 +6,7 @@
 import type { AdapterModule, LinearShape, Method } from "../adapters/method.ts";
 import type { SharedNumbers } from "../adapters/training.ts";
 import type { Device } from "../device/device.ts";
-import { layersLinears, type Model } from "../models/model.ts";
+import { type LoadedModel, trainableLinears } from "../models/model.ts";
 import type { HostTensor, Tensor } from "../tensor.ts";
 import type { Trained } from "./projection.ts";
 
@@ -14,6 +14,8 @@ import type { Trained } from "./projection.ts";
 export interface AdapterToPlace {
   readonly method: Method;
   readonly modules: ReadonlyMap<string, AdapterModule>;
+  /** A module's name in the adapter's file, by its path; the path unless told. */
+  nameOf?(path: string): string;
 }
 
 /** Modules by the linears they adapt, and their numbers. */
@@ -81,14 +83,18 @@ interface Placed {
 /** The names and tensors of an adapter's file. */
 function tensorsOf(
   placed: readonly Placed[],
-  { prefix, values }: { readonly prefix: string; readonly values: Float32Array },
+  { prefix, values, nameOf }: {
+    readonly prefix: string;
+    readonly values: Float32Array;
+    readonly nameOf: (path: string) => string;
+  },
 ): Map<string, HostTensor> {
   const named = new Map<string, HostTensor>(), shared = new Map<SharedNumbers, number>();
   const part = (at: number, { length }: Float32Array): Float32Array => values.subarray(at, at + length);
   for (const { path, trained: { module, at, sharedAt } } of placed) {
     if (module.shared) shared.set(module.shared, sharedAt);
     for (const [suffix, t] of module.tensors(part(at, module.values))) {
-      named.set(`${prefix}${path}${suffix}`, t);
+      named.set(`${prefix}${nameOf(path)}${suffix}`, t);
     }
   }
   for (const [numbers, at] of shared) {
@@ -104,7 +110,7 @@ function tensorsOf(
  */
 export function placed(
   device: Device,
-  { method, modules }: AdapterToPlace,
+  { method, modules, nameOf = (path) => path }: AdapterToPlace,
   shapeOf: (path: string) => LinearShape,
 ): Omit<PlacedModules, "trained"> & { readonly byPath: ReadonlyMap<string, Trained> } {
   const packing = new Packing(), { upload, uploads } = uploader(device);
@@ -134,7 +140,7 @@ export function placed(
     parameters: packing.count,
     values: packing.values(),
     uploads,
-    tensors: (values) => tensorsOf(found, { prefix, values }),
+    tensors: (values) => tensorsOf(found, { prefix, values, nameOf }),
   };
 }
 
@@ -145,10 +151,9 @@ export function placed(
  */
 export function placeModules(
   device: Device,
-  model: Model,
+  model: Pick<LoadedModel, "linears" | "graph">,
   adapter: AdapterToPlace | undefined,
 ): PlacedModules {
-  const linears = layersLinears(model), numberOf = new Map(linears.map(({ path }, i) => [path, i]));
   if (!adapter) {
     return {
       trained: new Map(),
@@ -158,6 +163,7 @@ export function placeModules(
       tensors: () => new Map(),
     };
   }
+  const numberOf = trainableLinears(model), { linears } = model;
   const { byPath, ...rest } = placed(device, adapter, (path) => {
     const number = numberOf.get(path);
     if (number !== undefined) return linears[number].shape;

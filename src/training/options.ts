@@ -39,7 +39,7 @@ export interface TrainSettings {
   readonly weightDecay?: number;
   /** Gradients are scaled down to this global norm; 0 for no clipping. */
   readonly maxNorm?: number;
-  /** Whether sequences are filled across documents, or hold whole documents that do not see each other. */
+  /** Whether sequences are filled across documents, hold whole documents that do not see each other, or one each. */
   readonly packing?: Packing;
   /** Which tokens are learnt. */
   readonly lossOn?: LossOn;
@@ -92,7 +92,7 @@ export const trainDefaults = {
 export const defaultContextLength = 512;
 
 /** The packings' names. */
-export const packingNames: readonly Packing[] = ["concatenate", "documents"];
+export const packingNames: readonly Packing[] = ["concatenate", "documents", "none"];
 
 /** The names of what the loss can be on. */
 export const lossOnNames: readonly LossOn[] = ["all", "completion"];

@@ -12,8 +12,10 @@ import { type Corpus, startOf } from "./corpus.ts";
  *   them in their sequence. A document's end may predict the next one's start.
  * - `documents`: whole documents side by side, each attending to itself alone, best fit first. A document of more than
  *   `contextLength` tokens is cut into pieces, which attend to themselves alone, too.
+ * - `none`: the same, but each document, or piece of one, has a sequence to itself, in the data's order: a step learns
+ *   as many documents as it has sequences.
  */
-export type Packing = "concatenate" | "documents";
+export type Packing = "concatenate" | "documents" | "none";
 
 /** Tokens `begin` to `end` of a corpus, which attend to each other; the last predicts token `end` if that is below `limit`. */
 export interface Piece {
@@ -57,5 +59,5 @@ export function pack(
 ): Sequence[] {
   if (packing === "concatenate") return cut(0, corpus.tokens.length, contextLength).map((piece) => [piece]);
   const pieces = corpus.ends.flatMap((end, document) => cut(startOf(corpus, document), end, contextLength));
-  return bestFit(pieces, contextLength);
+  return packing === "none" ? pieces.map((piece) => [piece]) : bestFit(pieces, contextLength);
 }

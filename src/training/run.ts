@@ -5,13 +5,12 @@
  */
 import type { HostTensor } from "../tensor.ts";
 import type { TrainingBatch } from "./batch.ts";
+import type { LearntBatch } from "./objective.ts";
 import type { StepReport, Trainer, TrainerNumbers } from "./trainer.ts";
 
 /** Batches as pure functions of the step, so that a run continues where it stopped. */
-export interface TrainingData {
-  batch(step: number): TrainingBatch;
-  /** Held-out batches; absent for a run without evaluation. */
-  readonly heldOut?: Iterable<TrainingBatch>;
+export interface TrainingData<B extends LearntBatch = TrainingBatch> {
+  batch(step: number): B;
 }
 
 /** Where a run's states go. */
@@ -22,27 +21,37 @@ export interface CheckpointSink {
   ): Promise<void>;
 }
 
-/** What a run reports while it goes on. */
-export type RunEvent =
+/** What an evaluation of the next token tells. */
+export interface PerplexityReport {
+  readonly loss: number;
+  readonly perplexity: number;
+}
+
+/** What a run reports while it goes on; `E` is what its evaluations tell. */
+export type RunEvent<E extends object = PerplexityReport> =
   | {
     readonly kind: "step";
     readonly step: number;
     readonly loss: number;
     readonly lr: number;
     readonly gradientNorm: number;
-    /** Targets over time since the run began, evaluation and checkpoints left out. */
+    /** Targets (tokens, or the labels of sequences) over time since the run began, evaluation and checkpoints left out. */
     readonly tokensPerSecond: number;
   }
-  | { readonly kind: "evaluation"; readonly step: number; readonly loss: number; readonly perplexity: number }
+  | ({ readonly kind: "evaluation"; readonly step: number } & E)
   | { readonly kind: "checkpoint"; readonly step: number };
 
 /** How a run goes. */
-export interface TrainRun {
-  readonly data: TrainingData;
+export interface TrainRun<B extends LearntBatch = TrainingBatch, E extends object = PerplexityReport> {
+  readonly data: TrainingData<B>;
+  /** Evaluates the trainer as it is; absent for a run without evaluation. */
+  evaluate?(): Promise<E>;
   /** Optimizer steps in all, those before a resumption included. */
   readonly steps: number;
   /** Learning rate of optimizer step `step`, counted from 0. */
   readonly schedule: (step: number) => number;
+  /** The rate of the numbers beside the adapter's modules; the same unless told. */
+  readonly ownSchedule?: (step: number) => number;
   /** Micro-batches a step; default 1. */
   readonly gradientAccumulation?: number;
   /** Steps between evaluations, and between checkpoints; 0 (default) for at the end only. */
@@ -51,7 +60,7 @@ export interface TrainRun {
   readonly checkpoints?: CheckpointSink;
   /** Aborting saves a checkpoint and ends the run. */
   readonly signal?: AbortSignal;
-  readonly onEvent?: (event: RunEvent) => void;
+  readonly onEvent?: (event: RunEvent<E>) => void;
 }
 
 /** How a run ended. */
@@ -70,6 +79,15 @@ export class TrainingError extends Error {
 /** Lets timers and signals have their turn between steps. */
 const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
 
+/** Evaluates the prediction of next tokens. */
+export async function evaluatePerplexity(
+  trainer: Trainer,
+  heldOut: Iterable<TrainingBatch>,
+): Promise<PerplexityReport> {
+  const { loss } = await trainer.evaluate(heldOut);
+  return { loss, perplexity: Math.exp(loss) };
+}
+
 /**
  * Trains until `steps`, the signal, or a loss that is not finite; numbers that are not finite are never saved.
  *
@@ -77,7 +95,10 @@ const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0
  *
  * @throws TrainingError when a loss or a number to save is NaN or infinite: it names the step; the last checkpoint stays.
  */
-export async function runTraining(trainer: Trainer, run: TrainRun): Promise<TrainResult> {
+export async function runTraining<B extends LearntBatch, E extends object = PerplexityReport>(
+  trainer: Trainer<B>,
+  run: TrainRun<B, E>,
+): Promise<TrainResult> {
   const { data, steps, schedule, gradientAccumulation = 1, onEvent = () => {} } = run;
   const inFlight: { readonly step: number; readonly lr: number; readonly report: Promise<StepReport> }[] = [];
   let saved = trainer.stepsTaken;
@@ -114,9 +135,9 @@ export async function runTraining(trainer: Trainer, run: TrainRun): Promise<Trai
   }
 
   async function evaluate(): Promise<void> {
-    if (!data.heldOut) return;
-    const { loss } = await trainer.evaluate(data.heldOut);
-    onEvent({ kind: "evaluation", step: trainer.stepsTaken, loss, perplexity: Math.exp(loss) });
+    if (!run.evaluate) return;
+    const found = await run.evaluate();
+    onEvent({ kind: "evaluation", step: trainer.stepsTaken, ...found });
     settledAt = performance.now();
   }
 
@@ -144,7 +165,8 @@ export async function runTraining(trainer: Trainer, run: TrainRun): Promise<Trai
     const lr = schedule(step);
     const first = step * gradientAccumulation;
     const batches = Array.from({ length: gradientAccumulation }, (_, i) => data.batch(first + i));
-    const report = trainer.submit(batches, lr);
+    await trainer.ready(batches);
+    const report = trainer.submit(batches, lr, run.ownSchedule?.(step));
     report.catch(() => {}); // looked at in settle()
     inFlight.push({ step: step + 1, lr, report });
     await settle(1);

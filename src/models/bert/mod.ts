@@ -16,6 +16,9 @@ const unread = {
   roberta: /^(lm_head\.|classifier\.|roberta\.pooler\.|roberta\.embeddings\.position_ids$)/,
 } as const;
 
+/** PEFT's default targets, where they are not `query` and `value`. */
+const ownTargets = new Map([["IA3", ["key", "value", "output.dense"]]]);
+
 function familyOf(kind: BertKind): Family<BertConfig, BertWeights> {
   const { modelType } = kind, prefix = `${modelType}.`;
   return {
@@ -35,6 +38,7 @@ function familyOf(kind: BertKind): Family<BertConfig, BertWeights> {
     parse: (fields) => parseBertConfig(fields, kind),
     weights: bertWeights,
     forward: bertForward,
+    targets: (_, peftType) => ownTargets.get(peftType) ?? ["query", "value"],
     unread: { names: unread[modelType] },
   };
 }

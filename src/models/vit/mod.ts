@@ -25,6 +25,14 @@ const rename = (name: string): string =>
     .replace(/\.mlp\.fc1(?=\.|$)/, ".intermediate.dense")
     .replace(/\.mlp\.fc2(?=\.|$)/, ".output.dense");
 
+/** Names as files have them, as transformers 5 has them. */
+const savedPath = (path: string): string =>
+  path.replace(/^vit\.encoder\.layer\./, "vit.layers.")
+    .replace(/\.attention\.attention\.(query|key|value)$/, (_, name: string) => `.attention.${name[0]}_proj`)
+    .replace(/\.attention\.output\.dense$/, ".attention.o_proj")
+    .replace(/\.intermediate\.dense$/, ".mlp.fc1")
+    .replace(/(?<!attention)\.output\.dense$/, ".mlp.fc2");
+
 /** See the module's documentation. */
 export const vit: Family<VitConfig, VitWeights> = {
   modelTypes: ["vit"],
@@ -36,5 +44,8 @@ export const vit: Family<VitConfig, VitWeights> = {
   parse: parseVitConfig,
   weights: vitWeights,
   forward: vitForward,
+  savedPath,
+  // PEFT has no mapping: these are the linears that FourierFT's authors adapt.
+  targets: () => ["q_proj", "v_proj"],
   unread: { names: /^(classifier\.|vit\.pooler\.)/ },
 };
