@@ -26,6 +26,9 @@ const order = [0, 2, 4, 6, 1, 3, 5, 7];
 /** Numbers of a word. */
 const each = order.length;
 
+/** Where blocks of 4 bits place neighbours, from the lowest bits on: byte i has number i low, and i + 4 high. */
+const places = [0, 2, 4, 6, 1, 3, 5, 7];
+
 /** Zeros (groups, out), one a byte. */
 function zerosOf(words: Uint32Array): Uint8Array {
   const zeros = new Uint8Array(words.length * each);
@@ -35,18 +38,30 @@ function zerosOf(words: Uint32Array): Uint8Array {
   return zeros;
 }
 
+/**
+ * Exchanges halves of eight words of eight numbers: number i of word t becomes number t of word i. Each step exchanges
+ * numbers `apart` places apart, whose bits `mask` has, between words that are as far apart.
+ */
+function turn(words: Uint32Array): void {
+  for (const [apart, mask] of [[4, 0x0000ffff], [2, 0x00ff00ff], [1, 0x0f0f0f0f]]) {
+    for (let t = 0; t < each; t++) {
+      if (t & apart) continue;
+      const a = words[t], b = words[t + apart], moved = (a >>> 4 * apart ^ b) & mask;
+      words[t] = a ^ moved << 4 * apart;
+      words[t + apart] = b ^ moved;
+    }
+  }
+}
+
 /** Numbers (in, out / 8) as blocks of 4 bits place them, less 8 each: (out, in / 8). */
 function byOutputs(stored: Uint32Array, { out, inSize }: { readonly out: number; readonly inSize: number }) {
   const words = new Uint32Array(out * inSize / 8), width = out / each, line = inSize / 8;
+  const eight = new Uint32Array(each);
   for (let w = 0; w < line; w++) {
     for (let column = 0; column < width; column++) {
-      for (let i = 0; i < each; i++) {
-        let word = 0;
-        for (let t = 0; t < 8; t++) {
-          word |= (stored[(8 * w + t) * width + column] >>> 4 * i & 15) << 8 * (t % 4) + (t & 4);
-        }
-        words[(each * column + order[i]) * line + w] = word ^ 0x88888888;
-      }
+      for (let t = 0; t < each; t++) eight[places[t]] = stored[(8 * w + t) * width + column];
+      turn(eight);
+      for (let i = 0; i < each; i++) words[(each * column + order[i]) * line + w] = eight[i] ^ 0x88888888;
     }
   }
   return words;

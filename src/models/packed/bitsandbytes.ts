@@ -85,11 +85,10 @@ function unpackNibbles({ shape, bytes, map, scales, size }: Nibbles): Unpacked {
   const isNf4 = map.every((number, q) => number === nf4Numbers[q]);
   const hasBlocks = inSize % blockSize === 0 && size % blockSize === 0;
   if (isNf4 && hasBlocks) {
-    const words = Uint32Array.from({ length: count / 8 }, (_, w) => wordAt(bytes, 4 * w));
-    const own = Float32Array.from(
-      { length: count / blockSize },
-      (_, b) => scales[Math.floor(b * blockSize / size)],
-    );
+    // Plain loops: typed arrays' `from` takes five times as long.
+    const words = new Uint32Array(count / 8), own = new Float32Array(count / blockSize);
+    for (let w = 0; w < words.length; w++) words[w] = wordAt(bytes, 4 * w);
+    for (let b = 0; b < own.length; b++) own[b] = scales[Math.floor(b * blockSize / size)];
     const tensors = {
       words: tensor(words, [out, inSize / 8]),
       scales: tensor(own, [out, inSize / blockSize]),
@@ -166,7 +165,7 @@ function openBytes(tensors: StoredTensors, path: string): PackedWeight {
       }
       checkShape(tensors, { path, name: `${path}.SCB`, shape: [out] });
       const scales = (await floats({ tensors, path }, "SCB")).map((most) => most * unit);
-      const { bytes } = await tensors.view(`${path}.weight`), numbers = Int8Array.from(bytes);
+      const { bytes } = await tensors.view(`${path}.weight`), numbers = new Int8Array(bytes.slice().buffer);
       if (inSize % blockSize !== 0) {
         const values = Float32Array.from(numbers, (q, i) => q * scales[Math.floor(i / inSize)]);
         return {
@@ -174,8 +173,8 @@ function openBytes(tensors: StoredTensors, path: string): PackedWeight {
           widened: `their inputs are no multiple of ${blockSize}`,
         };
       }
-      const blocks = inSize / blockSize;
-      const own = Float32Array.from({ length: out * blocks }, (_, i) => scales[Math.floor(i / blocks)]);
+      const blocks = inSize / blockSize, own = new Float32Array(out * blocks);
+      for (let o = 0; o < out; o++) own.fill(scales[o], o * blocks, (o + 1) * blocks);
       const weight = {
         format: q8_32,
         shape,
