@@ -38,7 +38,7 @@ const lanes = 16;
 const phases = 4;
 /** Inputs of a workgroup of the first dispatch, and the workgroups that share a row's inputs at most. */
 const span = 256;
-const mostSplits = 16;
+const mostSplits = 32;
 
 /** Workgroups among which a row's inputs are divided: each leaves a sum of its own. */
 const splitsOf = (inSize: number): number => Math.max(1, Math.min(mostSplits, Math.ceil(inSize / span)));
@@ -139,34 +139,31 @@ ${
 }
 `;
 
-/** Ranks that a thread loads at a time. */
-const together = 16;
+/** Ranks that a thread loads at a time: of many, and of those that are left. */
+const [many, few] = [32, 16];
 
 /** Adds B times the hidden numbers in `z` to y, for the workgroup's outputs of a run's rows. */
 const outputsText = (rows: number): string => {
-  const load = (r: number): string => `values[b + min(r + ${r}, near - 1) * out]`;
-  const quads = Array.from({ length: together / 4 }, (_, quad) => quad);
-  const four = (quad: number): string => [0, 1, 2, 3].map((r) => load(4 * quad + r)).join(", ");
+  const add = (count: number): string => {
+    const quads = Array.from({ length: count / 4 }, (_, quad) => quad);
+    const load = (r: number): string => `values[b + min(r + ${r}, near - 1) * out]`;
+    const four = (quad: number): string => [0, 1, 2, 3].map((r) => load(4 * quad + r)).join(", ");
+    const dots = (k: number): string =>
+      quads.map((quad) => `dot(b${quad}, z[${k * listed / 4} + r / 4 + ${quad}])`).join(" + ");
+    return `
+        ${quads.map((quad) => `let b${quad} = vec4f(${four(quad)});`).join("\n        ")}
+        ${each(rows, (k) => `part${k} += ${dots(k)};`)}`;
+  };
+  const store = (k: number): string => `y[y_at + ${k} * columns] += scale * part${k};`;
   return `
       ${each(rows, (k) => `var part${k} = 0.0;`)}
-      for (var r = 0u; r < near; r += ${together}) {
-        ${quads.map((quad) => `let b${quad} = vec4f(${four(quad)});`).join("\n        ")}
-        ${
-    each(rows, (k) =>
-      `part${k} += ${
-        quads.map((quad) =>
-          `dot(b${quad}, z[${k * listed / 4} + r / 4 + ${quad}])`
-        ).join(" + ")
-      };`)
-  }
+      var r = 0u;
+      for (; r + ${few} < near; r += ${many}) {${add(many)}
+      }
+      for (; r < near; r += ${few}) {${add(few)}
       }
       if (output < out) {
-        ${
-    each(rows, (k) =>
-      `${k > 0 ? `if (count > ${k}) { ` : ""}y[y_at + ${k} * columns] += scale * part${k};${
-        k > 0 ? " }" : ""
-      }`)
-  }
+        ${each(rows, (k) => k === 0 ? store(k) : `if (count > ${k}) { ${store(k)} }`)}
       }`;
 };
 
@@ -214,7 +211,7 @@ fn main(${workgroupBuiltins}) {
   let mine = min(output, out - 1);
 ${
   runs(`    let near = min(rank, ${listed});
-    let quads = (near + ${together - 1}) / ${together} * ${together / 4};
+    let quads = (near + ${many - 1}) / ${many} * ${many / 4};
     workgroupBarrier();
     for (var i = local; i < count * quads; i += ${chunk}) {
       let quad = i % quads;
