@@ -25,7 +25,9 @@ const uniforms = {
 } as const;
 
 /** Rows of the second factor that one workgroup takes. */
-const tile = 4;
+const tile = 8;
+/** Pieces of x at a time: a thread for each of their products with a tile. */
+const pieces = 256 / tile;
 
 /** Workgroups of one linear: as many as the longest second factor needs, which has a row for each output. */
 const tilesOf = (out: number): number => Math.ceil(out / tile);
@@ -47,7 +49,7 @@ var<workgroup> sums: array<f32, 256>;
 
 fn tiles_of(out: u32) -> u32 { return (out + ${tile - 1}) / ${tile}; }
 
-// One workgroup for ${tile} rows of the second factor, whose dot products with up to 64 pieces of x are made at a time: each
+// One workgroup for ${tile} rows of the second factor, whose dot products with up to ${pieces} pieces of x are made at a time: each
 // by 'lanes' threads, as many as there are for the products of this round. Every output has one thread.
 @compute @workgroup_size(256)
 fn main(${workgroupBuiltins}) {
@@ -82,8 +84,8 @@ fn main(${workgroupBuiltins}) {
   let first = part * ${tile};
   if (first >= right_out) { return; }
   let right = record.y + left_out * left_in;
-  for (var begin = 0u; begin < left_in; begin += 64) {
-    let size = min(64u, left_in - begin);
+  for (var begin = 0u; begin < left_in; begin += ${pieces}) {
+    let size = min(${pieces}u, left_in - begin);
     let lanes = 256u >> (32 - countLeadingZeros(${tile} * size - 1));
     let lane = local % lanes;
     let mine = local / lanes;

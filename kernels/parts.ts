@@ -29,6 +29,8 @@ export interface ReadSource {
   readonly bindings: readonly Binding[];
   /** WGSL element types of those bindings. */
   readonly types: (unit: ReadUnit) => Readonly<Record<string, string>>;
+  /** Whether a read takes long: then more threads read, of unit f32 alone. */
+  readonly slow?: boolean;
   /** Uniform words, u32, that the statements read beside those of the kernel whose text they are in. */
   readonly words?: readonly string[];
   /**
@@ -45,6 +47,9 @@ export function uniformsWith(
 ): Readonly<Record<string, UniformType>> {
   return { ...uniforms, ...Object.fromEntries(words.map((word) => [word, "u32" as const])) };
 }
+
+/** Threads of a workgroup whose threads read an element or two each: few where reads take long, for more workgroups. */
+export const threadsOf = ({ slow }: ReadSource): number => slow ? 64 : 256;
 
 /** A buffer that holds what is read. */
 export function held(name: string, access: Binding["access"] = "read"): ReadSource {
@@ -161,16 +166,16 @@ export function storeParts(
     readonly limits: Limits;
   },
 ): Dispatch {
-  const from = source(result), { bindings, types, read } = from;
+  const from = source(result), { bindings, types, read } = from, threads = threadsOf(from);
   const wgsl = /* wgsl */ `
 ${uniformStruct(uniformsWith(uniforms, from))}
 ${declareBindings(bindings, types("f32"))}
-@compute @workgroup_size(256)
+@compute @workgroup_size(${threads})
 fn main(${workgroupBuiltins}) {
-  let i = (${workgroupIndex}) * 256 + local;
+  let i = (${workgroupIndex}) * ${threads} + local;
   if (i >= ${count}) { return; }
   ${read("total", "i", "f32")}
 }
 `;
-  return { wgsl, bindings, grid: grid(Math.ceil(count / 256), limits) };
+  return { wgsl, bindings, grid: grid(Math.ceil(count / threads), limits) };
 }

@@ -33,6 +33,9 @@ interface RmsNormText {
   readonly bindings: readonly Binding[];
 }
 
+/** Elements that a thread reads at once. */
+const unitSize = (dim: number, { slow }: ReadSource): 1 | 4 => slow || dim % 4 !== 0 ? 1 : 4;
+
 /** What a thread reads at once: four neighbours where every row starts at a multiple of four, else one element. */
 interface Unit {
   readonly size: 1 | 4;
@@ -44,9 +47,9 @@ interface Unit {
   readonly squares: string;
 }
 
-function unitOf({ dim, dtype }: RmsNormText): Unit {
+function unitOf({ dim, dtype, source }: RmsNormText): Unit {
   const stored = storageType(dtype);
-  if (dim % 4 !== 0) {
+  if (unitSize(dim, source) === 1) {
     return { size: 1, type: "f32", stored, weight: "weight_at(i)", squares: "value * value" };
   }
   const wide = { size: 4, type: "vec4f", squares: "dot(value, value)" } as const;
@@ -106,8 +109,8 @@ function twiceText(
 }
 
 /** Whether a thread holds its part of a row, and reads it once. */
-function readsOnce(dim: number, limits: Limits): boolean {
-  const units = dim % 4 === 0 ? dim / 4 : dim;
+function readsOnce(dim: number, source: ReadSource, limits: Limits): boolean {
+  const units = dim / unitSize(dim, source);
   return Math.ceil(units / threadsFor(units, limits)) <= mostHeld;
 }
 
@@ -118,7 +121,7 @@ function rmsNormWgsl(text: RmsNormText): string {
   const { dim, dtype, limits, source, bindings } = text;
   const unit = unitOf(text), units = dim / unit.size;
   const threads = threadsFor(units, limits), held = Math.ceil(units / threads);
-  const { sum, store } = readsOnce(dim, limits)
+  const { sum, store } = readsOnce(dim, source, limits)
     ? heldText(unit, source, { held, threads })
     : twiceText(unit, source, threads);
   return /* wgsl */ `
@@ -186,8 +189,9 @@ export const rmsNorm: Kernel<Buffers, Uniforms> = defineKernel({
     // A thread that read its part of a row twice would add it up twice.
     launch: (call, limits, parts) => {
       const { rows, dim } = call.uniforms;
-      return parts.count === rows * dim && readsOnce(dim, limits)
-        ? launchFrom(parts.source("x"), call, limits)
+      const source = parts.source("x");
+      return parts.count === rows * dim && readsOnce(dim, source, limits)
+        ? launchFrom(source, call, limits)
         : undefined;
     },
   },

@@ -11,7 +11,7 @@ import {
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
-import { held, type ReadSource, uniformsWith } from "./parts.ts";
+import { held, type ReadSource, threadsOf, uniformsWith } from "./parts.ts";
 import { checkRotary } from "./rotary.ts";
 
 type Buffers = "qkv" | "table" | "positions" | "index" | "keys" | "values";
@@ -28,7 +28,7 @@ const uniforms = {
 
 /** One thread for two elements of a head that turn together, or that are copied. */
 function wgslOf(source: ReadSource, bindings: readonly Binding[]): string {
-  const { types, read } = source;
+  const { types, read } = source, threads = threadsOf(source);
   return /* wgsl */ `
 ${uniformStruct(uniformsWith(uniforms, source))}
 ${
@@ -38,10 +38,10 @@ ${
     })
   }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(${threads})
 fn main(${workgroupBuiltins}) {
   let half = uniforms.headDim / 2;
-  let i = (${workgroupIndex}) * 256 + local;
+  let i = (${workgroupIndex}) * ${threads} + local;
   let pair = i % half;
   let heads_in_row = uniforms.heads + 2 * uniforms.kvHeads;
   let head = (i / half) % heads_in_row;
@@ -91,7 +91,7 @@ function launchFrom(
     { name: "keys", access: "read_write" },
     { name: "values", access: "read_write" },
   ];
-  const groups = Math.ceil(rows * (heads + 2 * kvHeads) * headDim / 512);
+  const groups = Math.ceil(rows * (heads + 2 * kvHeads) * headDim / 2 / threadsOf(source));
   return { dispatches: [{ wgsl: wgslOf(source, bindings), bindings, grid: grid(groups, limits) }] };
 }
 

@@ -84,6 +84,7 @@ function scaleText({ factors }: Words, parts: Parts): (place: UnitPlace) => stri
 function scaledSource(words: Words, parts: Parts, result: string): ReadSource {
   const before = parts.source(result), text = scaleText(words, parts), own = parts.bank === undefined;
   return {
+    ...before,
     bindings: [
       ...before.bindings,
       ...(own ? ["scale_slots", "scale_records", "scale_values"] : []).map((name) => ({

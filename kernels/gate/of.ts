@@ -17,7 +17,7 @@ import {
   workgroupBuiltins,
   workgroupIndex,
 } from "../kernel.ts";
-import { held, type ReadSource, uniformsWith } from "../parts.ts";
+import { held, type ReadSource, threadsOf, uniformsWith } from "../parts.ts";
 
 /** An activation, as a gate has it. */
 export interface GateActivation {
@@ -80,15 +80,15 @@ const uniforms = { rows: "u32", dim: "u32" } as const;
 
 /** One thread an element of the result. */
 function wgslOf(valueText: string, source: ReadSource, bindings: readonly Binding[]): string {
-  const { types, read } = source;
+  const { types, read } = source, threads = threadsOf(source);
   return /* wgsl */ `
 alias T = f32;
 ${uniformStruct(uniformsWith(uniforms, source))}
 ${declareBindings(bindings, { ...types("f32"), y: "f32" })}
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(${threads})
 fn main(${workgroupBuiltins}) {
-  let i = (${workgroupIndex}) * 256 + local;
+  let i = (${workgroupIndex}) * ${threads} + local;
   if (i >= uniforms.rows * uniforms.dim) { return; }
   let at = i + (i / uniforms.dim) * uniforms.dim;
   ${read("g", "at", "f32")}
@@ -111,7 +111,9 @@ export function gateUpOf(
   ): Launch => {
     const bindings: Binding[] = [...source.bindings, { name: "y", access: "read_write" }];
     const wgsl = wgslOf(valueText, source, bindings);
-    return { dispatches: [{ wgsl, bindings, grid: grid(Math.ceil(rows * dim / 256), limits) }] };
+    return {
+      dispatches: [{ wgsl, bindings, grid: grid(Math.ceil(rows * dim / threadsOf(source)), limits) }],
+    };
   };
   return defineKernel<Buffers, Uniforms>({
     name: `${name}_gate_up`,

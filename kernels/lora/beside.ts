@@ -19,7 +19,7 @@ import {
 import { Kept } from "../kept.ts";
 import { besideProduct, type Dense, productPairs } from "../linear/beside.ts";
 import type { Parts, PartsBank, ReadSource } from "../parts.ts";
-import { loadUnit, outsOf, type UnitPlace, unitText } from "../side_by_side.ts";
+import { outsOf, type UnitPlace, unitText } from "../side_by_side.ts";
 import { mostRank, uniforms, type Words } from "./launch.ts";
 
 const threads = 256;
@@ -108,49 +108,36 @@ ${product.text}
   return { wgsl, bindings, grid: grid(groups + product.groups, limits) };
 }
 
-/** Loads at a time, of many ranks and of the last: a thread alone would wait for each. */
-const together = { f32: 32, vec4f: 16 } as const;
-const lastTogether = 8;
+/** Ranks that a thread loads at a time, of many and of those that are left: it would wait for each. */
+const [many, few] = [32, 8];
 
-/** Statements that add B times A x to a unit of y. */
+/** Statements that add B times A x to an output. */
 function addText({ target, unit, number, out, output }: UnitPlace): string {
-  const many = together[unit];
+  if (unit !== "f32") throw new TypeError("Cannot read a low-rank update by fours: its source is slow");
   const each = (count: number, text: (r: number) => string): string =>
     Array.from({ length: count }, (_, r) => text(r)).join("\n      ");
-  const add = (r: number): string => `lora_sum += bitcast<f32>(hidden[lora_z + ${r}]) * lora_line${r};`;
   const last = (r: number): string => `min(${r}u, lora_left - 1)`;
+  const load = (r: number, rank: string): string => `let lora_b${r} = factors[lora_at + ${rank} * ${out}];`;
+  const hidden = (rank: string): string => `bitcast<f32>(hidden[lora_z + ${rank}])`;
   return `
-    var lora_b = hidden[${headWords} * ${number}] + ${output};
+    var lora_at = hidden[${headWords} * ${number}] + ${output};
     var lora_z = ${headsWords} + ${number} * ${mostRank};
     var lora_left = hidden[${headWords} * ${number} + 1];
-    var lora_sum = ${unit}();
+    var lora_sum = 0.0;
     while (lora_left >= ${many}) {
-      ${each(many, (r) => `let lora_line${r} = ${loadUnit("factors", `lora_b + ${r} * ${out}`, unit)};`)}
-      ${each(many, add)}
-      lora_b += ${many} * ${out};
+      ${each(many, (r) => load(r, `${r}`))}
+      ${each(many, (r) => `lora_sum += ${hidden(`${r}`)} * lora_b${r};`)}
+      lora_at += ${many} * ${out};
       lora_z += ${many};
       lora_left -= ${many};
     }
     // Past the last rank is the last one again, which counts nothing.
     while (lora_left > 0) {
-      ${
-    each(
-      lastTogether,
-      (r) => `let lora_line${r} = ${loadUnit("factors", `lora_b + ${last(r)} * ${out}`, unit)};`,
-    )
-  }
-      ${
-    each(
-      lastTogether,
-      (r) =>
-        `lora_sum += select(0.0, bitcast<f32>(hidden[lora_z + ${
-          last(r)
-        }]), ${r} < lora_left) * lora_line${r};`,
-    )
-  }
-      lora_b += ${lastTogether} * ${out};
-      lora_z += ${lastTogether};
-      lora_left -= min(${lastTogether}, lora_left);
+      ${each(few, (r) => load(r, last(r)))}
+      ${each(few, (r) => `lora_sum += select(0.0, ${hidden(last(r))}, ${r} < lora_left) * lora_b${r};`)}
+      lora_at += ${few} * ${out};
+      lora_z += ${few};
+      lora_left -= min(${few}, lora_left);
     }
     ${target} += lora_sum;`;
 }
@@ -166,6 +153,7 @@ const bank: PartsBank = {
 /** Text that reads y: what the dispatch stored, plus B times A x. */
 function sumOf(outs: readonly number[], result: string): ReadSource {
   return {
+    slow: true,
     bindings: [
       { name: "hidden", access: "read" },
       { name: "factors", access: "read" },
