@@ -1,3 +1,4 @@
+// deno-fmt-ignore-file: the formatter drops `@inline`.
 // Products of blocks of x with blocks of a weight (kernels/formats): with numbers widened to 16 bits, and of one row with
 // lines as they are stored. The sums are the same in the same order: see blocks.ts.
 import { multiplyAdd, sum } from "./lanes";

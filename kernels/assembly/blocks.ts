@@ -1,3 +1,4 @@
+// deno-fmt-ignore-file: the formatter drops `@inline`.
 // y = or += x W^T (+ bias) by a weight in blocks whose numbers need more than a scale (kernels/formats): q4z_32, nf4_32, q4_k
 // and q6_k.
 //

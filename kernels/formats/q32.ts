@@ -89,7 +89,7 @@ function wasm(
       function: "quantize_rows",
       args: ["x", inSize, "packed", inSize, bits],
       items: rows,
-      work: 4 * rows * inSize,
+      work: 16 * rows * inSize,
     }],
     function: "quantized_linear",
     args: [

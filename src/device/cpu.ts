@@ -27,20 +27,13 @@ export interface CpuDeviceOptions {
 }
 
 class CpuProgram implements Program {
-  /** Not yet freed. */
-  readonly #scratch: number[];
-
-  constructor(readonly calls: readonly CpuCall[], private readonly wasm: Wasm | undefined) {
-    this.#scratch = calls.flatMap(({ scratch }) => scratch);
-  }
+  constructor(readonly calls: readonly CpuCall[]) {}
 
   get launches(): number {
     return this.calls.length;
   }
 
-  release(): void {
-    this.wasm?.free(this.#scratch.splice(0));
-  }
+  release(): void {}
 }
 
 /**
@@ -80,7 +73,7 @@ export function cpuDevice(options: CpuDeviceOptions = {}): Device {
     },
     prepare(plan: Plan) {
       const calls = plan.map((step) => readyCall(step, wasm));
-      return Promise.resolve(new CpuProgram(calls, wasm));
+      return Promise.resolve(new CpuProgram(calls));
     },
     run(program) {
       for (const { run } of (program as CpuProgram).calls) run();

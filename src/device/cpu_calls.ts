@@ -39,7 +39,6 @@ function scriptCall({ kernel, uniforms }: Step, buffers: CpuBuffers): ReadyCall 
   const run = kernel.cpu ?? kernel.reference;
   return {
     run: () => run(Object.fromEntries(names.map((name) => [name, buffers[name].data])), uniforms),
-    scratch: [],
   };
 }
 

@@ -110,7 +110,7 @@ class ThreadedCpu implements Device {
     this.wasm.view(dtype, stage, data.length).set(data);
     const bytes = all.BYTES_PER_ELEMENT;
     const command = [op.copy, stage, offset! + at * bytes, data.length * bytes] as const;
-    this.queue.push(command, () => this.wasm.free([stage]));
+    this.queue.push(command, () => this.wasm.free(stage));
   };
 
   readonly copy = (source: HostTensor, target: HostTensor): void => {
@@ -131,14 +131,12 @@ class ThreadedCpu implements Device {
     this.queue.checkAlive();
     const calls = plan.map((step) => readyCall(step, this.wasm));
     const sent = calls.map((call, i) => sentCall(plan[i], call, this.wasm));
-    const scratch = calls.flatMap((call) => call.scratch);
     const number = this.#define(sent);
     let released = false;
     return new ThreadedProgram(calls, number, () => {
       if (released || this.queue.ended) return;
       released = true;
       if (number !== undefined) this.queue.push([op.forget, number]);
-      this.queue.later(() => this.wasm.free(scratch));
     });
   };
 
@@ -168,7 +166,7 @@ class ThreadedCpu implements Device {
       await this.queue.wait({ command: [op.fence] });
       return this.wasm.view(t.dtype, stage, length).slice();
     } finally {
-      this.wasm.free([stage]);
+      this.wasm.free(stage);
     }
   };
 
@@ -209,7 +207,7 @@ class ThreadedCpu implements Device {
     if (at === undefined) return undefined;
     this.wasm.bytes(at, bytes.length).set(bytes);
     const number = ++this.#programs;
-    this.queue.push([op.define, number, at, bytes.length], () => this.wasm.free([at]));
+    this.queue.push([op.define, number, at, bytes.length], () => this.wasm.free(at));
     return number;
   }
 }

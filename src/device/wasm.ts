@@ -13,6 +13,7 @@ import {
   type TypedArray,
   viewOf,
 } from "../tensor.ts";
+import { Scratch } from "./scratch.ts";
 import { chunksOf, type TeamSize, type TeamStep, usualWorkOfChunk } from "./team_steps.ts";
 import { WasmHeap } from "./wasm_heap.ts";
 import { ownWasmBytes } from "./wasm_module.ts";
@@ -20,8 +21,6 @@ import { ownWasmBytes } from "./wasm_module.ts";
 /** A call made ready. */
 export interface ReadyCall {
   readonly run: () => void;
-  /** Where its scratch lies, to be freed with it. */
-  readonly scratch: readonly number[];
 }
 
 /** A call of functions of the module: their arguments are settled. */
@@ -29,14 +28,12 @@ export interface WasmReadyCall extends ReadyCall {
   readonly steps: readonly TeamStep[];
 }
 
-/** Bytes from one thread's scratch to the next one's: no two share a cache line. */
-const apart = (bytes: number): number => 64 * Math.ceil(bytes / 64);
-
 /** One instance; everything in it lives in one memory of at most 4 GiB. */
 export class Wasm {
   readonly #memory: WebAssembly.Memory;
   readonly #heap: WasmHeap;
   readonly #functions: WebAssembly.Exports | undefined;
+  readonly #scratch: Scratch;
   readonly #tables = new Map<string, number>();
   /** Offsets of tensors made here and not yet released. */
   readonly #owned = new WeakMap<Tensor, number>();
@@ -52,6 +49,7 @@ export class Wasm {
   ) {
     this.#memory = memory;
     this.#heap = new WasmHeap(memory);
+    this.#scratch = new Scratch(this.#heap, team.threads);
     this.#functions = module && new WebAssembly.Instance(module, { env: { memory } }).exports;
   }
 
@@ -111,30 +109,23 @@ export class Wasm {
     const offsets = new Map<string, number | undefined>();
     for (const [name, t] of Object.entries(buffers)) offsets.set(name, this.offset(t));
     for (const [name, table] of Object.entries(call.tables ?? {})) offsets.set(name, this.#table(table));
-    const each = new Map(Object.entries(call.each ?? {}).map(([name, bytes]) => [name, apart(bytes)]));
-    const own = Array.from(each, ([name, bytes]) => [name, this.team.threads * bytes] as const);
-    const scratch = [...Object.entries(call.scratch ?? {}), ...own].map(([name, bytes]) => {
-      const at = this.#heap.alloc(bytes);
-      offsets.set(name, at);
-      return at;
-    }).filter((at) => at !== undefined);
-    if ([...offsets.values()].includes(undefined)) {
-      this.free(scratch);
-      return undefined;
-    }
+    if ([...offsets.values()].includes(undefined)) return undefined;
+    const scratch = this.#scratch.place(call);
+    if (!scratch) return undefined;
     const steps = [...call.before ?? [], call].map((step): TeamStep => ({
       function: step.function,
-      args: step.args.map((arg) => typeof arg === "number" ? arg : offsets.get(arg)!),
-      each: step.args.flatMap((name, arg) => {
-        const bytes = each.get(String(name));
-        return bytes === undefined ? [] : [{ arg, bytes }];
-      }),
+      args: step.args.map((arg) =>
+        typeof arg === "number" ? arg : offsets.get(arg) ?? scratch.offsets.get(arg)!
+      ),
+      each: step.args.flatMap((name, arg) =>
+        scratch.each.has(String(name)) ? [{ arg, bytes: scratch.apart }] : []
+      ),
       items: step.items,
       chunks: chunksOf(step, this.team),
     }));
     const runs = steps.map((step) => this.#whole(step));
     const run = runs.length === 1 ? runs[0] : () => runs.forEach((run) => run());
-    return { steps, run, scratch };
+    return { steps, run };
   }
 
   /** All of a step, on this thread. */
@@ -147,8 +138,9 @@ export class Wasm {
     return () => run(...args, 0, items);
   }
 
-  free(scratch: readonly number[]): void {
-    for (const at of scratch) this.#heap.free(at);
+  /** Gives back what `reserve` gave. */
+  free(at: number): void {
+    this.#heap.free(at);
   }
 
   /** The byte at which a tensor begins; undefined when it lies elsewhere. */
