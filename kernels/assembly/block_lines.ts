@@ -4,6 +4,41 @@
 import { multiplyAdd, sum } from "./lanes";
 import { blockBytes } from "./quantized";
 
+/** NF4's numbers in units of 1 / 16383: four products of them by 16 bits fit 32 bits. */
+@inline
+function nf4Low(): v128 {
+  return i16x8(-16383, -11406, -8602, -6470, -4660, -3027, -1492, 0);
+}
+
+@inline
+function nf4High(): v128 {
+  return i16x8(1304, 2637, 4032, 5536, 7220, 9217, 11844, 16383);
+}
+
+/** The low bytes of all 16. */
+@inline
+export function nf4LowBytes(): v128 {
+  return i8x16.shuffle(nf4Low(), nf4High(), 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+}
+
+/** The high bytes of all 16. */
+@inline
+export function nf4HighBytes(): v128 {
+  return i8x16.shuffle(nf4Low(), nf4High(), 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+}
+
+/** Of sixteen numbers by their low and high bytes, the first eight. */
+@inline
+export function firstNumbers(low: v128, high: v128): v128 {
+  return i8x16.shuffle(low, high, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+
+/** The last eight. */
+@inline
+export function lastNumbers(low: v128, high: v128): v128 {
+  return i8x16.shuffle(low, high, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
 /** The high bits of 32 numbers of 6 bits, of 8 bytes: those of the even quads in place; of the odd ones, two bits higher. */
 @inline
 export function highBits(from: usize): v128 {
@@ -59,6 +94,26 @@ function addFour(sum: v128, x: usize, words: usize, scale: f32, less: f32): v128
   );
 }
 
+/** The same of NF4's numbers. */
+@inline
+function addNf4(sum: v128, x: usize, words: usize, scale: f32): v128 {
+  const low = nf4LowBytes(), high = nf4HighBytes(), v = v128.load(words), mask = i8x16.splat(15);
+  const even = v128.and(v, mask), odd = v128.and(i16x8.shr_u(v, 4), mask);
+  const p = i8x16.swizzle(low, even), q = i8x16.swizzle(high, even);
+  const r = i8x16.swizzle(low, odd), s = i8x16.swizzle(high, odd), by = f32x4.splat(scale / 16383);
+  return add(
+    sum,
+    x,
+    firstNumbers(p, q),
+    lastNumbers(p, q),
+    firstNumbers(r, s),
+    lastNumbers(r, s),
+    by,
+    by,
+    f32x4.splat(0),
+  );
+}
+
 /** The same of block `i` of a line of 6 bits. */
 @inline
 function addSix(sum: v128, x: usize, words: usize, scales: usize, i: usize): v128 {
@@ -105,6 +160,29 @@ export function twoLinesQ4z(
     const s = reinterpret<f32>(p & ~0x1fff), t = reinterpret<f32>(q & ~0x1fff);
     a = addFour(a, x, at, s, s * <f32> (p & 0x1fff));
     b = addFour(b, x, at + wordsApart, t, t * <f32> (q & 0x1fff));
+  }
+  put(y, sum(a), bias, accumulate);
+  put(y + apart, sum(b), bias ? bias + apart : 0, accumulate);
+}
+
+/** One packed row times two lines of nf4_32, so many bytes apart. */
+export function twoLinesNf4(
+  x: usize,
+  words: usize,
+  wordsApart: usize,
+  scales: usize,
+  scalesApart: usize,
+  blocks: usize,
+  y: usize,
+  apart: usize,
+  bias: usize,
+  accumulate: bool,
+): void {
+  let a = f32x4.splat(0), b = a;
+  for (let i: usize = 0; i < blocks; i++, x += blockBytes) {
+    const at = words + (i << 4), from = scales + (i << 2);
+    a = addNf4(a, x, at, load<f32>(from));
+    b = addNf4(b, x, at + wordsApart, load<f32>(from + scalesApart));
   }
   put(y, sum(a), bias, accumulate);
   put(y + apart, sum(b), bias ? bias + apart : 0, accumulate);

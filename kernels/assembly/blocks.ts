@@ -5,7 +5,20 @@
 // A line of the weight is widened to whole numbers of 16 bits, and meets all rows of x, whose blocks of 32 are rounded to
 // 16 bits as for quantized.ts. So the products of half a block are exact integers. A row's result does not depend on its
 // company.
-import { add, highBits, put, sixBits, twoLinesQ4k, twoLinesQ4z, twoLinesQ6k } from "./block_lines";
+import {
+  add,
+  firstNumbers,
+  highBits,
+  lastNumbers,
+  nf4HighBytes,
+  nf4LowBytes,
+  put,
+  sixBits,
+  twoLinesNf4,
+  twoLinesQ4k,
+  twoLinesQ4z,
+  twoLinesQ6k,
+} from "./block_lines";
 import { sum } from "./lanes";
 import { blockBytes } from "./quantized";
 
@@ -46,29 +59,16 @@ function widenQ4z(words: usize, scales: usize, blocks: usize, to: usize): void {
   }
 }
 
-/** NF4's numbers in units of 1 / 16383: four products of them by 16 bits fit 32 bits. */
-@inline
-function nf4Low(): v128 {
-  return i16x8(-16383, -11406, -8602, -6470, -4660, -3027, -1492, 0);
-}
-
-@inline
-function nf4High(): v128 {
-  return i16x8(1304, 2637, 4032, 5536, 7220, 9217, 11844, 16383);
-}
-
 function widenNf4(words: usize, scales: usize, blocks: usize, to: usize): void {
-  const a = nf4Low(), b = nf4High(), mask = i8x16.splat(15);
-  const low = i8x16.shuffle(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-  const high = i8x16.shuffle(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+  const low = nf4LowBytes(), high = nf4HighBytes(), mask = i8x16.splat(15);
   for (let i: usize = 0; i < blocks; i++, to += wideBytes) {
     const v = v128.load(words + (i << 4));
     let at = v128.and(v, mask), p = i8x16.swizzle(low, at), q = i8x16.swizzle(high, at);
-    v128.store(to, i8x16.shuffle(p, q, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));
-    v128.store(to, i8x16.shuffle(p, q, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), 16);
+    v128.store(to, firstNumbers(p, q));
+    v128.store(to, lastNumbers(p, q), 16);
     at = v128.and(i16x8.shr_u(v, 4), mask), p = i8x16.swizzle(low, at), q = i8x16.swizzle(high, at);
-    v128.store(to, i8x16.shuffle(p, q, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), 32);
-    v128.store(to, i8x16.shuffle(p, q, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), 48);
+    v128.store(to, firstNumbers(p, q), 32);
+    v128.store(to, lastNumbers(p, q), 48);
     const scale = load<f32>(scales + (i << 2)) / 16383;
     storeScales(to, scale, scale, 0);
   }
@@ -172,8 +172,8 @@ function oneLine(
 
 /**
  * Rows of x times a weight (outSize, inSize) of a format. `packed` has the rows from `quantize_rows` as for 4 bits; `bias` is
- * 0 for none. `wide` holds 80 bytes for each 32 elements of a row. An item is an output; of one row by whole numbers, which
- * need not be widened, it is two outputs half of them apart, and the last where they are odd.
+ * 0 for none. `wide` holds 80 bytes for each 32 elements of a row. An item is an output; of one row, for which lines need not
+ * be widened, it is two outputs half of them apart, and the last where they are odd.
  */
 export function blocks_linear(
   packed: usize,
@@ -193,7 +193,7 @@ export function blocks_linear(
 ): void {
   const blocks = (inSize + 31) >> 5, apart = yStride << 2;
   const wordsLine = lineBytes(kind, inSize, false), scalesLine = lineBytes(kind, inSize, true);
-  const half = rows == 1 && kind != nf4 ? outSize >> 1 : 0;
+  const half = rows == 1 ? outSize >> 1 : 0;
   const wordsApart = half * wordsLine, scalesApart = half * scalesLine;
   for (let o = begin; o < min(end, half); o++) {
     const w = words + o * wordsLine, s = scales + o * scalesLine, b = bias ? bias + (o << 2) : 0;
@@ -202,6 +202,8 @@ export function blocks_linear(
       twoLinesQ4z(packed, w, wordsApart, s, scalesApart, blocks, to, half << 2, b, accumulate);
     } else if (kind == q4k) {
       twoLinesQ4k(packed, w, wordsApart, s, scalesApart, blocks, to, half << 2, b, accumulate);
+    } else if (kind == nf4) {
+      twoLinesNf4(packed, w, wordsApart, s, scalesApart, blocks, to, half << 2, b, accumulate);
     } else {
       twoLinesQ6k(packed, w, wordsApart, s, scalesApart, blocks, to, half << 2, b, accumulate);
     }

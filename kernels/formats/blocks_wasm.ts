@@ -16,8 +16,6 @@ export function blocksWasm(
   { rows, in: inSize, out, accumulate }: ProductSizes,
   bias: "bias" | 0,
 ): WasmCall {
-  // One row by whole numbers takes its outputs by two.
-  const byTwo = rows === 1 && format !== "nf4_32";
   return {
     before: [{
       function: "quantize_rows",
@@ -30,7 +28,8 @@ export function blocksWasm(
       ...["packed", "words", "scales", bias, "y", out, "wide"],
       ...[rows, inSize, out, kinds[format], accumulate],
     ],
-    items: byTwo ? Math.ceil(out / 2) : out,
+    // One row takes its outputs by two.
+    items: rows === 1 ? Math.ceil(out / 2) : out,
     work: rows * inSize * out,
     scratch: { packed: 72 * rows * blocksOf(inSize) },
     each: { wide: 80 * blocksOf(inSize) },
