@@ -10,6 +10,7 @@ import { fourierBench } from "./fourier.ts";
 import { kernelsBench } from "./kernels.ts";
 import type { Bench } from "./measurement.ts";
 import { productsBench, quantizedBench } from "./products.ts";
+import { paperBench } from "./paper.ts";
 import { recipeBench } from "./recipe.ts";
 import { sweepsBench } from "./sweeps.ts";
 import { trainingBench } from "./training_layer.ts";
@@ -30,4 +31,5 @@ export const benches: readonly Bench[] = [
   trainingBench,
   trainingStepBench,
   recipeBench,
+  paperBench,
 ];
