@@ -1,8 +1,8 @@
 /**
  * Storages of objects, by the drivers of unstorage: folders, S3-compatible buckets, Redis, web servers, memory, others.
  *
- * The package `unstorage` is imported when a store is opened, and so is what its driver needs (`aws4fetch` for S3,
- * `ioredis` for Redis): who opens no store installs none of them.
+ * The package `unstorage` is imported when a store is opened. Its driver needs `aws4fetch` for S3 and `ioredis` for Redis.
+ * Who opens no store installs none of them.
  *
  * @module
  */
