@@ -175,6 +175,7 @@ export { trainableTokens } from "./src/adapters/methods/trainable_tokens.ts";
 export type { BaseOf } from "./src/adapters/ready.ts";
 export { AdapterAdmin } from "./src/adapters/admin.ts";
 export { ManagedStore } from "./src/adapters/managed_store.ts";
+export { type ObjectStorage, ObjectStore, type ObjectStoreOptions } from "./src/adapters/object_store.ts";
 export type { AdapterCard, AdapterService, AdapterStats, ResidentAdapter } from "./src/adapters/service.ts";
 export { combineAdapters, type Combined, type CombineOptions, type WeightedAdapter } from "./src/combine.ts";
 export { cpuDevice, type CpuDeviceOptions } from "./src/device/cpu.ts";
@@ -227,6 +228,7 @@ export {
   NonFiniteError,
   NotFoundError,
   OverloadedError,
+  StoreError,
 } from "./src/errors.ts";
 export { MissingFileError, type ReadableFolder, readTextBy, type WritableFolder } from "./src/folder.ts";
 export type { FileHandleLike, FolderHandleLike, ResponseCache, UrlCache } from "./src/url/cache.ts";

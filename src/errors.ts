@@ -24,5 +24,10 @@ export class OverloadedError extends Error {
   override readonly name = "OverloadedError";
 }
 
+/** The place where adapters are stored cannot be asked now: try again later. `cause` has the driver's own error. */
+export class StoreError extends Error {
+  override readonly name = "StoreError";
+}
+
 /** A step whose numbers overflow: an adapter's are too large for float32, or a model's. */
 export class NonFiniteError extends ConfigError {}

@@ -97,7 +97,7 @@ const rooms: Readonly<Record<string, Room>> = {
   runtime: {
     uses: ["devices", "device", "adapters", "folder", "errors"],
     types: ["safetensors"],
-    packages: ["@huggingface/hub"],
+    packages: ["@huggingface/hub", "unstorage", "aws4fetch"],
   },
 };
 

@@ -5,7 +5,7 @@
  */
 import { NotFoundError } from "../errors.ts";
 import { forEachAtMost } from "./at_most.ts";
-import { type AdapterFacts, describeAdapter } from "./describe.ts";
+import { type AdapterFacts, describeAdapter, factsOf } from "./describe.ts";
 import { Entry } from "./entry.ts";
 import { nameFault, normalName, quotedName } from "./names.ts";
 import { loadAdapter, type LoadedAdapter, type LoadOptions } from "./peft.ts";
@@ -85,7 +85,7 @@ export class Catalog {
   }
 
   #entryOf(id: string, stored: StoredAdapter): Entry {
-    const { version, modifiedUnixSeconds, folder } = stored;
+    const { version, modifiedUnixSeconds, folder, described } = stored;
     const { load, check } = this.options;
     return new Entry(version, modifiedUnixSeconds, {
       read: async () => {
@@ -102,6 +102,7 @@ export class Catalog {
         throw read.reason;
       },
       describe: async () => {
+        if (described) return factsOf(described, load);
         const [read] = await Promise.allSettled([describeAdapter(folder, load)]);
         if (read.status === "fulfilled") return read.value;
         const now = await this.entry(id);

@@ -18,6 +18,7 @@ import {
   readConfig,
   weightsName,
 } from "./peft.ts";
+import type { StoredAdapter } from "./store.ts";
 
 /** What is known of an adapter; its digest once it was read whole. */
 export interface AdapterFacts {
@@ -27,6 +28,19 @@ export interface AdapterFacts {
   readonly digest?: string;
   /** Whether it has biases, norms, embeddings or heads of its own; known once it was checked against a base. */
   readonly hasOwn?: boolean;
+}
+
+/**
+ * What a store says of an adapter, whose files are read when it is used.
+ *
+ * @throws ConfigError for a `peft_type` that none of the methods has.
+ */
+export function factsOf(
+  { peftType, sizeBytes }: NonNullable<StoredAdapter["described"]>,
+  { methods = everyMethod }: Pick<LoadOptions, "methods"> = {},
+): AdapterFacts {
+  const [method] = candidatesOf(checkedMethods(methods), { peft_type: peftType });
+  return { method, sizeBytes };
 }
 
 /**

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { StoreError } from "../errors.ts";
 import type { AdapterFacts } from "./describe.ts";
 import type { LoadedAdapter } from "./peft.ts";
 
@@ -66,7 +67,8 @@ export class Entry {
     try {
       return await work;
     } catch (error) {
-      this.#failure = { error: error as Error, atMs: performance.now() };
+      // A store that failed says nothing of the adapter.
+      if (!(error instanceof StoreError)) this.#failure = { error: error as Error, atMs: performance.now() };
       throw error;
     }
   }

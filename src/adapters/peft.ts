@@ -62,7 +62,8 @@ export const maxHeaderBytes = 16 << 20;
 /** Bytes of a weights file at most, unless the options say otherwise. */
 export const defaultMaxBytes = 2 ** 30;
 
-async function sha256(parts: readonly Uint8Array[]): Promise<string> {
+/** SHA-256 of bytes that stand one after the other, hex. */
+export async function sha256(parts: readonly Uint8Array[]): Promise<string> {
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {

@@ -10,6 +10,8 @@ export interface StoredAdapter {
   readonly folder: ReadableFolder;
   readonly version: string;
   readonly modifiedUnixSeconds: number;
+  /** What a list says of the adapter, where the store knows that without its files. */
+  readonly described?: { readonly peftType: string; readonly sizeBytes: number };
 }
 
 /** Something in a store that is no adapter, and why. */

@@ -5,8 +5,11 @@
  */
 import { isAdapterName, nameFault, normalName } from "../adapters/names.ts";
 import type { AdapterStore } from "../adapters/store.ts";
+import type { ObjectStoreOptions } from "../adapters/object_store.ts";
 import { ConfigError } from "../errors.ts";
 import { openAdapterStore, openSingleAdapter, storeOfAdapter } from "../runtime/adapter_store.ts";
+import { openObjectStore, type StorageOptions } from "../runtime/object_storage.ts";
+import { UsageError } from "./arguments.ts";
 import { isHubName, openNamedFolder } from "./folder.ts";
 
 /** A store of one adapter, and its name there. */
@@ -43,19 +46,41 @@ async function openAs(text: string): Promise<Named> {
   };
 }
 
-/**
- * Opens the adapters of a server: those of a folder, and single ones, which come first.
- *
- * @throws ConfigError where one cannot be opened, or two single ones have one name.
- */
-export async function openNamedAdapters(
-  { folder, followLinks, single = [] }: {
+/** A store of objects, and how it is asked. */
+interface NamedStore {
+  readonly storage: string | StorageOptions;
+  readonly options: ObjectStoreOptions;
+}
+
+/** The adapters of a folder, or of a store of objects. */
+async function openMany(
+  { folder, followLinks, store }: {
     readonly folder?: string;
     readonly followLinks?: boolean;
+    readonly store?: NamedStore;
+  },
+): Promise<AdapterStore | undefined> {
+  if (folder !== undefined && store) {
+    throw new UsageError("Cannot use --adapters together with --store: adapters come from one of the two");
+  }
+  if (store) return await openObjectStore(store.storage, store.options);
+  return folder === undefined ? undefined : await openAdapterStore(folder, { followLinks });
+}
+
+/**
+ * Opens the adapters of a server: those of a folder or a store, and single ones, which come first.
+ *
+ * @throws ConfigError where one cannot be opened, or two single ones have one name; UsageError for a folder and a store.
+ */
+export async function openNamedAdapters(
+  { single = [], ...from }: {
+    readonly folder?: string;
+    readonly followLinks?: boolean;
+    readonly store?: NamedStore;
     readonly single?: readonly string[];
   },
 ): Promise<AdapterStore | undefined> {
-  const many = folder === undefined ? undefined : await openAdapterStore(folder, { followLinks });
+  const many = await openMany(from);
   const byName = new Map<string, AdapterStore>();
   for (const text of single) {
     const { id, store } = await openAs(text);

@@ -11,6 +11,7 @@ import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { merge } from "./merge.ts";
 import { perplexity } from "./perplexity.ts";
+import { publish } from "./publish.ts";
 import { quantize } from "./quantize.ts";
 import { serve } from "./serve.ts";
 import { top } from "./top.ts";
@@ -24,6 +25,7 @@ export const commands: ReadonlyMap<string, Command> = new Map(
   Object.entries({
     serve,
     top,
+    publish,
     inspect,
     delta,
     merge,

@@ -22,22 +22,31 @@ import { log, setLogFormat } from "./log.ts";
 import { openNamedDevice } from "./open.ts";
 import { watchConfig } from "./reload.ts";
 import { openServed } from "./serve_open.ts";
-import { accessOf, authOf, limitsOf, serveSettings } from "./serve_settings.ts";
+import { accessOf, authOf, limitsOf, serveSettings, storeLimitsOf } from "./serve_settings.ts";
 import { argsOf, describeSettings, environmentOf, flagsOf, settle, type Settled } from "./settings.ts";
 import { untilStopped } from "./shutdown.ts";
 
 /** Names that a line shows at most, and adapters that are looked at before the server says that it listens. */
 const mostShown = 20, mostLookedAt = 200;
 
+function someOf(names: readonly string[]): string {
+  if (names.length <= mostShown) return names.join(", ") || "none";
+  return `${names.length}, among them ${names.slice(0, mostShown).join(", ")}`;
+}
+
 /** How many adapters there are, and the first names; of many their names alone are known at once. */
-async function shownAdapters(registry: AdapterRegistry): Promise<string> {
+async function shownAdapters(
+  registry: AdapterRegistry,
+  { hasStore }: { readonly hasStore: boolean },
+): Promise<string> {
   const names = await registry.names();
+  // A store is asked for each adapter: of many, only those that are used.
+  if (hasStore && names.length > mostLookedAt) return someOf(names);
   // Whatever is left out is told while they are listed.
   const listed = registry.list();
   const shown = names.length <= mostLookedAt ? (await listed).map(({ id }) => id) : names;
   listed.catch((error) => log(`the adapters cannot be listed: ${error.message}`));
-  if (shown.length <= mostShown) return shown.join(", ") || "none";
-  return `${shown.length}, among them ${shown.slice(0, mostShown).join(", ")}`;
+  return someOf(shown);
 }
 
 /** A server's settings, and the file that some are from. */
@@ -70,10 +79,13 @@ function logSettings({ file, ...settled }: Configuration): void {
 }
 
 async function open({ values: settings }: Configuration, modelName: string) {
-  const { adapters: folderOfAdapters, "follow-links": followLinks, adapter: single } = settings;
+  const { adapters: folderOfAdapters, "follow-links": followLinks, adapter: single, store } = settings;
   const id = settings.name ?? (await isHubName(modelName) ? modelName : basename(resolve(modelName)));
   const folder = await openNamedFolder(modelName);
-  const stored = await openNamedAdapters({ folder: folderOfAdapters, followLinks, single });
+  const stored = await openNamedAdapters({
+    ...{ folder: folderOfAdapters, followLinks, single },
+    store: store === undefined ? undefined : { storage: store, options: { ...storeLimitsOf(settings), log } },
+  });
   const adapters = stored && new ManagedStore(stored);
   const kind = settings.device ?? "auto";
   const threads = settings.threads?.toString();
@@ -135,7 +147,8 @@ export const serve = defineCommand({
     });
     const unwatch = file && watchConfig({ path: file.path, first: file, tenants });
     const { id, registry, maxModelLen, device } = opened;
-    log(`model: ${id}, ${maxModelLen} tokens; adapters: ${await shownAdapters(registry)}`);
+    const shown = await shownAdapters(registry, { hasStore: settings.store !== undefined });
+    log(`model: ${id}, ${maxModelLen} tokens; adapters: ${shown}`);
     if ((await registry.names()).includes(normalName(id))) {
       log(
         `adapter ${quotedName(id)} has the model's name: ${quotedName(`${id}:${id}`)} asks for the adapter`,

@@ -5,8 +5,10 @@
  */
 import { mostThreads } from "../device/cpu_team.ts";
 import { deviceArgs } from "./open.ts";
+import * as z from "zod";
+import type { ObjectStoreOptions } from "../adapters/object_store.ts";
 import type { Access, Auth, ServerLimits } from "../server/mod.ts";
-import { choice, count, list, positive, type SettingValues, text, toggle } from "./settings.ts";
+import { choice, count, list, positive, type Setting, type SettingValues, text, toggle } from "./settings.ts";
 
 /** Limits of the server: the option of each. */
 const limitSettings = {
@@ -55,6 +57,29 @@ const limitNames: Readonly<Record<keyof ServerLimits, keyof typeof limitSettings
   requestSeconds: "request-seconds",
 };
 
+/** A store: its URL, or in a file a driver of unstorage with its options. Both may hold a password. */
+const store: Setting<string | { readonly driver: string; readonly [option: string]: unknown }> = {
+  description: "Store of published adapters: file:, s3:, redis: or http: URL, in place of --adapters",
+  hint: "URL",
+  rule: "a URL, or in a file an object with a driver",
+  secret: true,
+  schema: z.union([z.string().trim().min(1), z.looseObject({ driver: z.string().min(1) })]),
+};
+
+/** Limits of a store: the option of each. */
+const storeSettings = {
+  "store-ttl-seconds": positive({
+    description: "Seconds after which the store is asked again what a name stands for; default 5",
+  }),
+  "store-stale-seconds": positive({
+    description: "Seconds for which known adapters are served while the store fails; default 3600",
+  }),
+  "store-timeout-seconds": positive({ description: "Seconds that a call of the store may take; default 10" }),
+  "store-cache-bytes": count({
+    description: "Bytes of the store's files that are kept in memory; default 268435456",
+  }, { least: 0 }),
+};
+
 /** Every setting by its name. */
 export const serveSettings = {
   model: text({ description: "Hugging Face model folder", hint: "DIR" }),
@@ -66,6 +91,8 @@ export const serveSettings = {
   "follow-links": toggle({
     description: "Serve adapters that are links, or made of links, which lead out of their folder",
   }),
+  store,
+  ...storeSettings,
   name: text({ description: "The model's id; default: the folder's name", hint: "ID" }),
   port: count({ description: "TCP port, by default 8000; 0 picks a free one" }, { least: 0, most: 65535 }),
   host: text({ description: "Address to bind, by default 127.0.0.1", hint: "ADDR" }),
@@ -124,6 +151,16 @@ export type ServeSettings = SettingValues<typeof serveSettings>;
 /** The server's limits. */
 export function limitsOf(settings: ServeSettings): Partial<ServerLimits> {
   return Object.fromEntries(Object.entries(limitNames).map(([name, setting]) => [name, settings[setting]]));
+}
+
+/** How a store is asked. */
+export function storeLimitsOf(settings: ServeSettings): ObjectStoreOptions {
+  return {
+    ttlSeconds: settings["store-ttl-seconds"],
+    staleSeconds: settings["store-stale-seconds"],
+    timeoutSeconds: settings["store-timeout-seconds"],
+    cacheBytes: settings["store-cache-bytes"],
+  };
 }
 
 /** Which pages and hosts may use the server. */

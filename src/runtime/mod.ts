@@ -21,6 +21,7 @@ export { openFile, openFolder, type OpenFolderOptions } from "./file.ts";
 export { type GpuSource, openGpu, type OpenGpuOptions } from "./gpu.ts";
 export { type HubProgress, openHubFolder, type OpenHubFolderOptions } from "./hub/folder.ts";
 export { HubUnreachableError } from "./hub/repository.ts";
+export { openObjectStore, type StorageOptions } from "./object_storage.ts";
 export { openCpuDevice } from "./open_cpu.ts";
 export { openDevice, type OpenDeviceOptions } from "./open_device.ts";
 export { createFolder } from "./output.ts";

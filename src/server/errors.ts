@@ -6,7 +6,7 @@
 import type { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { DeviceError } from "../device/device.ts";
-import { CombinationError, ConfigError, NotFoundError, OverloadedError } from "../errors.ts";
+import { CombinationError, ConfigError, NotFoundError, OverloadedError, StoreError } from "../errors.ts";
 import { SafetensorsError } from "../safetensors/mod.ts";
 import { shorten } from "./echo.ts";
 
@@ -129,6 +129,7 @@ const rules: readonly Rule[] = [
   { of: OverloadedError, status: 429, type: "rate_limit_error", code: "overloaded", retryAfterSeconds: 1 },
   { of: QuotaError, status: 429, type: "rate_limit_error", code: "rate_limit_exceeded" },
   { of: DeviceError, status: 503, type: unavailable, code: "device_lost", retryAfterSeconds: 10 },
+  { of: StoreError, status: 503, type: unavailable, code: "store_unavailable", retryAfterSeconds: 1 },
   { of: NotReadyError, status: 503, type: unavailable, code: "not_ready", retryAfterSeconds: 5 },
   { of: DeadlineError, status: 504, type: unavailable, code: "deadline_exceeded" },
 ];

@@ -25,8 +25,8 @@ import { compile } from "./compile.ts";
 /** Packages that the package works without: a GPU needs Dawn, the CPU device does not. */
 const optional = ["webgpu"];
 
-/** Packages that a door needs which most users never open: `fourierft/testing`. */
-const peers = ["fast-check"];
+/** Packages that most users never need: for the door `fourierft/testing`, and for object stores and two of their drivers. */
+const peers = ["fast-check", "unstorage", "aws4fetch", "ioredis"];
 
 /** The CPU device's WASM as a file: platforms that compile nothing at run time take it compiled from here. */
 const wasmFile = "./kernels.wasm";

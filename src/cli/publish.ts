@@ -1,0 +1,42 @@
+/**
+ * `fourierft publish`: an adapter's folder into a store, from which any number of servers serve it.
+ *
+ * @module
+ */
+import { basename, resolve } from "node:path";
+import { defineCommand } from "citty";
+import { quotedName } from "../adapters/names.ts";
+import { openObjectStore } from "../runtime/object_storage.ts";
+import { UsageError } from "./arguments.ts";
+import { openNamedFolder } from "./folder.ts";
+import { log } from "./log.ts";
+
+/** See the module's documentation. */
+export const publish = defineCommand({
+  meta: { name: "publish", description: "Put an adapter into a store, or take its name out" },
+  args: {
+    adapter: { type: "string", description: "PEFT adapter folder", valueHint: "DIR" },
+    store: {
+      type: "string",
+      required: true,
+      description: "Store: file:, s3:, redis: or http: URL",
+      valueHint: "URL",
+    },
+    name: { type: "string", description: "The adapter's name; default: the folder's name", valueHint: "ID" },
+    remove: { type: "string", description: "Name that is to stand for nothing any more", valueHint: "ID" },
+  },
+  async run({ args: { adapter, store: url, name, remove } }) {
+    if ((adapter === undefined) === (remove === undefined)) {
+      throw new UsageError("Cannot run publish: it needs --adapter DIR or --remove ID, one of the two");
+    }
+    const store = await openObjectStore(url, { log });
+    if (remove !== undefined) {
+      await store.remove(remove);
+      log(`${quotedName(remove)} is taken out of the store`);
+      return;
+    }
+    const id = name ?? basename(resolve(adapter!));
+    await store.publish(id, await openNamedFolder(adapter!));
+    log(`${quotedName(id)} is published`);
+  },
+});
