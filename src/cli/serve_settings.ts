@@ -109,6 +109,7 @@ export const serveSettings = {
   }),
   "log-format": choice(["text", "json"], { description: "Lines of the log: text or json", hint: "F" }),
   "access-log": toggle({ description: "Write a line for each request when its answer is over" }),
+  otel: toggle({ description: "Report requests to the process's OpenTelemetry SDK, by @hono/otel" }),
   quantize: choice(["int8", "int4"], {
     description: "Quantize the linears' weights at load: int8 or int4",
     hint: "BITS",
