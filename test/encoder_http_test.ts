@@ -235,3 +235,14 @@ test("an answer of more bytes than one may have is refused before anything is en
   }
   await ask(app, "/classify", { model: "org/base", input: [input[0]] });
 });
+
+test("an encoder's routes refuse sequences above the limit, and take those at it", async () => {
+  const app = await appOf("roberta", { limits: { maxPromptTokens: 3 } });
+  assert.equal((await post(app, "/v1/embeddings", { model: "org/base", input: [5, 6, 7] })).status, 200);
+  const { status, body } = await post(app, "/v1/embeddings", {
+    model: "org/base",
+    input: [[5], [5, 6, 7, 8]],
+  });
+  assert.equal(status, 400);
+  assert.match(body.error.message, /a sequence has 4 tokens, at most 3 are taken here/);
+});

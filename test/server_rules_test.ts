@@ -381,6 +381,7 @@ test("limitsOf() takes each default, and refuses what is no number", () => {
     memoryBytes: 268435456,
     maxRequests: 2048,
     maxMessages: 2048,
+    maxPromptTokens: Infinity,
     maxSequencesPerRequest: 1024,
     tensorRuns: 1,
     tensorQueue: 16,

@@ -330,6 +330,18 @@ test("createApp() refuses addresses and headers above the limit", async () => {
   assert.equal((await app.request("/health")).status, 200);
 });
 
+test("createApp() refuses prompts above the limit, and takes those at it", async () => {
+  const { app, engine } = setUp({ auth: undefined, limits: { maxPromptTokens: 3 } });
+  const send = (prompt: unknown) =>
+    ask(app, "/v1/completions", undefined, { model: "m", prompt, max_tokens: 1 });
+  assert.equal((await send([1, 2, 3])).status, 200);
+  for (const prompt of [[1, 2, 3, 4], [[1], [1, 2, 3, 4]]]) {
+    const error = await refused(await send(prompt), 400);
+    assert.deepEqual([error.code, error.param], ["context_length_exceeded", "prompt"]);
+  }
+  assert.equal(engine.requests.length, 1);
+});
+
 /** Metrics by name and labels. */
 async function metricsOf(app: Hono): Promise<Map<string, number>> {
   const response = await app.request("/metrics");

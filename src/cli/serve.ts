@@ -25,6 +25,7 @@ import { openServed } from "./serve_open.ts";
 import { accessOf, authOf, limitsOf, serveSettings, storeLimitsOf } from "./serve_settings.ts";
 import { argsOf, describeSettings, environmentOf, flagsOf, settle, type Settled } from "./settings.ts";
 import { untilStopped } from "./shutdown.ts";
+import { telemetry } from "./telemetry.ts";
 
 /** Names that a line shows at most, and adapters that are looked at before the server says that it listens. */
 const mostShown = 20, mostLookedAt = 200;
@@ -143,6 +144,7 @@ export const serve = defineCommand({
       limits: limitsOf(settings),
       access: accessOf(settings),
       auth: authOf(settings, tenants),
+      middleware: settings.otel ? [await telemetry()] : [],
       onRequest: settings["access-log"] ? logRequest : undefined,
     });
     const unwatch = file && watchConfig({ path: file.path, first: file, tenants });

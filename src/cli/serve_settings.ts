@@ -22,6 +22,7 @@ const limitSettings = {
   "max-header-bytes": count({ description: "Bytes of an address and headers at most; default 65536" }),
   "max-requests": count({ description: "Requests for work that are open at most; default 2048" }),
   "max-messages": count({ description: "Messages of a chat at most; default 2048" }),
+  "max-prompt-tokens": count({ description: "Tokens of a prompt at most; default: as the context allows" }),
   "max-sequences-per-request": count({
     description: "Prompts of a request, n times each, at most; default 1024",
   }),
@@ -48,6 +49,7 @@ const limitNames: Readonly<Record<keyof ServerLimits, keyof typeof limitSettings
   maxHeaderBytes: "max-header-bytes",
   maxRequests: "max-requests",
   maxMessages: "max-messages",
+  maxPromptTokens: "max-prompt-tokens",
   maxSequencesPerRequest: "max-sequences-per-request",
   tensorRuns: "tensor-runs",
   tensorQueue: "tensor-queue",
@@ -136,6 +138,7 @@ export const serveSettings = {
   }),
   "log-format": choice(["text", "json"], { description: "Lines of the log: text or json", hint: "F" }),
   "access-log": toggle({ description: "Write a line for each request when its answer is over" }),
+  otel: toggle({ description: "Report requests to the process's OpenTelemetry SDK, by @hono/otel" }),
   quantize: choice(["int8", "int4"], {
     description: "Quantize the linears' weights at load: int8 or int4",
     hint: "BITS",

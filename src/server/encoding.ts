@@ -117,6 +117,13 @@ async function encoded(
       `its answer has ${4 * numbers} bytes, at most ${serving.limits.maxTensorBytes} are given`,
     );
   }
+  const longest = Math.max(...sequences.map(({ tokenIds }) => tokenIds.length));
+  if (longest > serving.limits.maxPromptTokens) {
+    throw refusal(
+      "input",
+      `a sequence has ${longest} tokens, at most ${serving.limits.maxPromptTokens} are taken here`,
+    );
+  }
   hold.take(textBytes * numbers);
   serving.exchange.prompt(sequences.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0));
   const requests = sequences.map((input): EncodeRequest => ({ input, adapter, output }));

@@ -16,6 +16,8 @@ export interface ServerLimits {
   readonly maxRequests: number;
   /** Messages of a chat. Default 2048. */
   readonly maxMessages: number;
+  /** Tokens of one prompt, or of a sequence to encode; the model's context bounds them, too. Default: no other bound. */
+  readonly maxPromptTokens: number;
   /** Sequences that one request starts: its prompts, `n` times each. Default 1024. */
   readonly maxSequencesPerRequest: number;
   /** Products with adapters that run at once. Default 1. */
@@ -41,6 +43,7 @@ export const defaultLimits: ServerLimits = {
   memoryBytes: 256 * 2 ** 20,
   maxRequests: 2048,
   maxMessages: 2048,
+  maxPromptTokens: Infinity,
   maxSequencesPerRequest: 1024,
   tensorRuns: 1,
   tensorQueue: 16,

@@ -80,6 +80,12 @@ export class Counter implements Metric {
     this.#series.of(labels).value += by;
   }
 
+  /** As `add` of these labels, without looking them up each time. */
+  adder(labels: LabelValues): (by: number) => void {
+    const series = this.#series.of(labels);
+    return (by) => void (series.value += by);
+  }
+
   *samples(): Generator<Sample> {
     for (const { labels, value: { value } } of this.#series) yield { labels, value };
   }
@@ -108,11 +114,19 @@ export class Histogram implements Metric {
 
   /** Counts an observation, or `times` equal ones. */
   observe(labels: LabelValues, value: number, times = 1): void {
-    const series = this.#series.of(labels);
-    const at = this.#bounds.findIndex((bound) => value <= bound);
-    if (at >= 0) series.counts[at] += times;
-    series.sum += value * times;
-    series.count += times;
+    this.observer(labels)(value, times);
+  }
+
+  /** As `observe` of these labels, without looking them up each time. */
+  observer(labels: LabelValues): (value: number, times: number) => void {
+    const series = this.#series.of(labels), bounds = this.#bounds;
+    return (value, times) => {
+      let at = 0;
+      while (at < bounds.length && value > bounds[at]) at++;
+      if (at < bounds.length) series.counts[at] += times;
+      series.sum += value * times;
+      series.count += times;
+    };
   }
 
   *samples(): Generator<Sample> {

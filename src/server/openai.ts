@@ -84,6 +84,14 @@ function checkStopTokens(ids: readonly number[], vocabSize: number): void {
   throw refusal(`stop_token_ids[${at}]`, `it is ${ids[at]}, the vocabulary has ids 0..${vocabSize - 1}`);
 }
 
+function checkPromptLength(length: number, { field, serving: { limits } }: Wanted): void {
+  if (length <= limits.maxPromptTokens) return;
+  throw new InvalidRequestError(
+    `Cannot run this request: a prompt has ${length} tokens, at most ${limits.maxPromptTokens} are taken here`,
+    { param: field, code: "context_length_exceeded" },
+  );
+}
+
 function requestsOf(body: Common, { model, adapter }: Target, wanted: Wanted): GenerateRequest[] {
   const { prompts, logprobs, echo, field } = wanted, owner = ownerOf(wanted.serving);
   checkStopTokens(body.stop_token_ids, model.engine.vocabSize);
@@ -94,6 +102,7 @@ function requestsOf(body: Common, { model, adapter }: Target, wanted: Wanted): G
         code: "invalid_value",
       });
     }
+    checkPromptLength(promptTokenIds.length, wanted);
     const maxTokens = roomFor(promptTokenIds.length, { model, maxTokens: wanted.maxTokens, field });
     if (body.min_tokens > maxTokens) {
       throw refusal("min_tokens", `it is ${body.min_tokens}, at most ${maxTokens} new tokens are made`);

@@ -167,9 +167,14 @@ export class ServerMetrics implements ExchangeObserver {
   });
   readonly #metrics: readonly Metric[];
   readonly #name: readonly string[];
+  /** Of each token: labels are not looked up again. */
+  readonly #observeGap: (seconds: number, times: number) => void;
+  readonly #addNewTokens: (count: number) => void;
 
   constructor(sources: MetricSources) {
     this.#name = [sources.modelName];
+    this.#observeGap = this.#betweenTokens.observer(this.#name);
+    this.#addNewTokens = this.#newTokens.adder(this.#name);
     this.#metrics = [
       ...engineMetrics(sources),
       collected(
@@ -194,8 +199,8 @@ export class ServerMetrics implements ExchangeObserver {
 
   tokens(count: number, { seconds, first }: { readonly seconds: number; readonly first: boolean }): void {
     if (first) this.#firstToken.observe(this.#name, seconds);
-    else this.#betweenTokens.observe(this.#name, seconds / count, count);
-    this.#newTokens.add(this.#name, count);
+    else this.#observeGap(seconds / count, count);
+    this.#addNewTokens(count);
   }
 
   ended({ route = "none", method, status, seconds, tenant, promptTokens, newTokens }: RequestRecord): void {
