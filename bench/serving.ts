@@ -1,17 +1,15 @@
 /**
  * A server under streams: time to the first token, time between tokens, and tokens a second through HTTP on loopback.
  *
- *     deno task bench:serving [--device gpu] [--streams 1,16,64,256] [--tokens 128] [--requests 4] [--model DIR]
+ *     deno task bench:serving [--device webgpu] [--streams 1,16,64,256] [--tokens 128] [--requests 4] [--model DIR]
  *
  * Every number of streams has a server of its own, of the demo model unless told. Each stream asks so many requests, one after
  * another, of different prompts; the adapters take turns. A first round, which is not counted, lets the device prepare its
- * programs. `--profile FILE` writes a V8 profile of the last server.
+ * programs.
  *
  * @module
  */
 import { spawn } from "node:child_process";
-import { mkdir } from "node:fs/promises";
-import { dirname } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 
@@ -23,7 +21,6 @@ const { values: options } = parseArgs({
     requests: { type: "string", default: "4" },
     model: { type: "string", default: "examples/demo/base" },
     adapters: { type: "string", default: "examples/demo/adapters" },
-    profile: { type: "string" },
   },
 });
 const tokens = Number(options.tokens), requests = Number(options.requests);
@@ -34,11 +31,9 @@ interface Server {
   stop(): Promise<void>;
 }
 
-async function start(profile?: string): Promise<Server> {
-  const flags = profile ? ["--cpu-prof", `--cpu-prof-dir=${dirname(profile)}`] : [];
-  if (profile) await mkdir(dirname(profile), { recursive: true });
+async function start(): Promise<Server> {
   const child = spawn(process.execPath, [
-    ...["run", "-A", "--unstable-no-legacy-abort", ...flags, "src/cli/main.ts", "serve", "--port", "0"],
+    ...["run", "-A", "--unstable-no-legacy-abort", "src/cli/main.ts", "serve", "--port", "0"],
     ...["--model", options.model, "--adapters", options.adapters, "--device", options.device],
     ...["--drain-seconds", "1"],
   ], { stdio: ["ignore", "ignore", "pipe"] });
@@ -120,8 +115,8 @@ async function load(url: string, streams: number, round: number): Promise<Answer
 const cell = (value: number, digits = 0): string => value.toFixed(digits).padStart(8);
 
 console.log("streams  tokens/s  first p50  first p95  first max  between p50  between p95 (ms)");
-for (const [at, streams] of counts.entries()) {
-  const server = await start(at === counts.length - 1 ? options.profile : undefined);
+for (const streams of counts) {
+  const server = await start();
   await load(server.url, streams, 0);
   const begin = performance.now();
   const answers = await load(server.url, streams, 1);
