@@ -131,7 +131,12 @@ const visit: fc.Arbitrary<Visit> = fc.record({
       logitBias: fc.constantFrom(undefined, new Map([[3, 2], [9, -1]])),
     }),
     cacheSalt: fc.constantFrom(undefined, "a"),
-  }),
+    logprobs: fc.oneof({ weight: 4, arbitrary: fc.constant(undefined) }, fc.nat(2)),
+    promptLogprobs: fc.boolean(),
+  }).map(({ promptLogprobs, ...rest }) => ({
+    ...rest,
+    promptLogprobs: promptLogprobs && rest.logprobs !== undefined,
+  })),
   delay: fc.nat(9),
   leavesAfter: fc.oneof({ weight: 4, arbitrary: fc.constant(undefined) }, fc.integer({ min: 1, max: 9 })),
 });
