@@ -22,12 +22,13 @@ import { type LlamaConfig, parseLlamaConfig } from "../src/models/llama/config.t
 import { loadModel, type Model } from "../src/models/model.ts";
 import { median } from "./measurement.ts";
 import { randomWeights } from "./random_model.ts";
-import { lane } from "../test/lanes.ts";
 
 const { values: options } = parseArgs({ options: { steps: { type: "string", default: "2000" } } });
 const steps = Number(options.steps);
 
-const cacheRows = 64 * 32;
+/** Sequences of 64 tokens, in blocks; more rows than sequences share them. */
+const sequences = 32, cacheRows = 64 * sequences, blockSize = 16;
+const blocks = Array.from({ length: sequences }, (_, s) => Array.from({ length: 4 }, (_, i) => 4 * s + i));
 
 /** Sizes of tensors do not matter here, the number of layers does: both models are as wide as the demo. */
 const layersOf = { "demo (8 layers)": 8, "Llama-3.2-1B (16 layers)": 16 };
@@ -108,16 +109,16 @@ async function report(name: string, layers: number, method?: Method): Promise<vo
     return { bank, slot: bank.load(ready.modules)! };
   };
   const adapters = await Promise.all(banks.map(adapterOf));
-  const runner = new Runner(device, loaded, { banks, maxRows: 256, maxOutputs: 64, cacheRows, blockSize: 1 });
+  const runner = new Runner(device, loaded, { banks, maxRows: 256, maxOutputs: 256, cacheRows, blockSize });
   const batch = (rows: number, step: number): Promise<unknown> =>
     runner.step(
       Array.from(
         { length: rows },
-        (_, r) => ({ token: 7, position: step % 64, blocks: lane(64 * r), adapters }),
+        (_, r) => ({ token: 7, position: step % 64, blocks: blocks[r % sequences], adapters }),
       ),
       Array.from({ length: rows }, (_, row) => ({ row, temperature: 1, topP: 1, topK: 0, uniform: 0.5 })),
     );
-  for (const rows of [1, 16]) {
+  for (const rows of [1, 16, 64, 256]) {
     await time(200, (i) => batch(rows, i));
     writes = 0;
     const us = await time(steps, (i) => batch(rows, i));

@@ -20,6 +20,8 @@ import { copy } from "./copy.ts";
 import { crossEntropyHead } from "./cross_entropy_head.ts";
 import { crossEntropyLoss } from "./cross_entropy_loss.ts";
 import { embedding } from "./embedding.ts";
+import { adjustLogits } from "./adjust_logits.ts";
+import { restoreLogits } from "./restore_logits.ts";
 import { exchange } from "./exchange.ts";
 import { fill } from "./fill.ts";
 import { dense, formats, nf4_32, q4_32, q4_k, q4z_32, q6_k, q8_32 } from "./formats/mod.ts";
@@ -112,6 +114,7 @@ export {
   addBias,
   addScaled,
   addTransposed,
+  adjustLogits,
   attention,
   blockDiagonal,
   blockDiagonalBackward,
@@ -175,6 +178,7 @@ export {
   reluGate,
   reluGateBackward,
   reluGateUp,
+  restoreLogits,
   rmsNorm,
   rmsNormBackward,
   rope,
@@ -323,6 +327,8 @@ export const kernels: readonly Kernel[] = [
   addTransposed,
   sample,
   exchange,
+  adjustLogits,
+  restoreLogits,
   rmsNormBackward,
   ropeBackward,
   siluGateBackward,

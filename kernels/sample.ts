@@ -11,6 +11,8 @@ export interface Choice {
   readonly temperature: number;
   readonly topP: number;
   readonly topK: number;
+  /** How far below the largest logit a kept one may be; below 0, or absent: any distance. */
+  readonly depth?: number;
 }
 
 /** A row's logits and their weights; the largest logit weighs 1. */
@@ -38,13 +40,14 @@ function sumFrom({ values, weights }: Weighted, floor: number): number {
 }
 
 /** The smallest logit that top-k and top-p keep. */
-export function keptFloor(row: Weighted, { temperature, topP, topK }: Choice): number {
+export function keptFloor(row: Weighted, { temperature, topP, topK, depth = -1 }: Choice): number {
   const { values } = row;
   const n = values.length, k = Math.floor(topK);
   const limited = k >= 1 && k < n;
-  if (!limited && !(topP < 1)) return -Infinity;
+  const deepest = depth >= 0 ? Math.fround(values[greedy(values)] - depth) : -Infinity;
+  if (!limited && !(topP < 1)) return deepest;
   const sorted = values.slice().sort();
-  const floor = limited ? sorted[n - k] : -Infinity;
+  const floor = Math.max(deepest, limited ? sorted[n - k] : -Infinity);
   if (!(topP < 1)) return floor;
   const wanted = topP * sumFrom(row, floor);
   let sum = 0;
@@ -88,13 +91,17 @@ export const sample: Kernel<Buffers, Uniforms> = defineKernel({
   name: "sample",
   doc:
     "tokens[r] is drawn from softmax(logits[r] / temperature). Kept are the logits not below the top_k-th largest " +
-    "(0: all), and of these the fewest of the largest whose probabilities, renormalised, sum to top_p (at least one; " +
+    "(0: all) nor further below the largest than depth (less than 0: all), and of these the fewest of the largest whose probabilities, renormalised, sum to top_p (at least one; " +
     "equal logits stay together). The token is the first, in index order, where the running sum of kept " +
     "probabilities passes u. A temperature of 0 takes the largest logit, the lowest index among equals. " +
     "A row with a logit that is NaN or infinite has no token: 0xffffffff stands in its place.",
   buffers: {
     logits: { access: "read", dtypes: ["float32"], doc: "(rows, vocab), row-major" },
-    params: { access: "read", dtypes: ["float32"], doc: "(rows, 4): temperature, top_p, top_k, u in [0, 1)" },
+    params: {
+      access: "read",
+      dtypes: ["float32"],
+      doc: "(rows, 5): temperature, top_p, top_k, u in [0, 1), depth",
+    },
     tokens: { access: "read_write", dtypes: ["uint32"], doc: "(rows)" },
   },
   uniforms,
@@ -120,8 +127,12 @@ export const sample: Kernel<Buffers, Uniforms> = defineKernel({
   },
   reference({ logits, params, tokens }, { rows, vocab }) {
     for (let r = 0; r < rows; r++) {
-      const [temperature, topP, topK, u] = params.subarray(4 * r, 4 * r + 4);
-      tokens[r] = sampleRow(logits.subarray(r * vocab, (r + 1) * vocab), { temperature, topP, topK }, u);
+      const [temperature, topP, topK, u, depth] = params.subarray(5 * r, 5 * r + 5);
+      tokens[r] = sampleRow(
+        logits.subarray(r * vocab, (r + 1) * vocab),
+        { temperature, topP, topK, depth },
+        u,
+      );
     }
   },
   wasm: ({ rows, vocab }) => ({

@@ -112,6 +112,8 @@ test("checkRequest takes values at their limits, and refuses the next ones by fi
     { sampling: { ...sampling, seed: -(2 ** 53) + 1 } },
     { logprobs: 0, promptLogprobs: true },
     { logprobs: 20 },
+    { sampling: { ...sampling, minP: 1, presencePenalty: -2, frequencyPenalty: 2, repetitionPenalty: 1e-9 } },
+    { sampling: { ...sampling, logitBias: new Map([[0, -100], [5, 100]]) } },
     { minTokens: 4 },
     { stopTokenIds: Array(128).fill(0) },
     { stopTokenIds: [0, 1, 2, 3, 4], ignoreEos: true, minTokens: 1 },
@@ -119,6 +121,31 @@ test("checkRequest takes values at their limits, and refuses the next ones by fi
   ];
   for (const more of taken) checkRequest({ ...valid, ...more }, capacity);
   const refused: [Partial<GenerateRequest>, string][] = [
+    [{ sampling: { ...sampling, minP: 1.1 } }, "Cannot generate with minP 1.1: it must be 0 to 1"],
+    [
+      { sampling: { ...sampling, presencePenalty: -2.1 } },
+      "Cannot generate with presencePenalty -2.1: it must be -2 to 2",
+    ],
+    [
+      { sampling: { ...sampling, frequencyPenalty: NaN } },
+      "Cannot generate with frequencyPenalty NaN: it must be -2 to 2",
+    ],
+    [
+      { sampling: { ...sampling, repetitionPenalty: 0 } },
+      "Cannot generate with repetitionPenalty 0: it must be a finite number above 0",
+    ],
+    [
+      { sampling: { ...sampling, logitBias: new Map([[6, 1]]) } },
+      "Cannot use token id 6 of logitBias: ids are integers in 0..5",
+    ],
+    [
+      { sampling: { ...sampling, logitBias: new Map([[5, 101]]) } },
+      "Cannot generate with a logitBias of 101: it must be -100 to 100",
+    ],
+    [
+      { sampling: { ...sampling, logitBias: new Map(Array.from({ length: 1025 }, (_, i) => [i, 0])) } },
+      "Cannot generate with logitBias of 1025 tokens: at most 1024 are taken",
+    ],
     [{ promptTokenIds: [] }, "Cannot generate from an empty prompt: it needs at least one token"],
     [{ promptTokenIds: Array(11).fill(0) }, "Cannot generate from 11 tokens: the context holds 10"],
     [{ promptTokenIds: [6] }, "Cannot use token id 6 of promptTokenIds: ids are integers in 0..5"],

@@ -93,7 +93,7 @@ async function bySteps(graph: Graph): Promise<Float32Array> {
     cacheIndex: words(...tokens.keys()),
     blockTable: words(...tokens.keys()),
     outputs: words(...tokens.keys()),
-    params: upload(rows, 4),
+    params: upload(rows, 5),
   };
   const state = stepState(device, model, {
     inputs,

@@ -407,7 +407,7 @@ test("sample takes the largest logit at temperature 0 and with top_k 1 or top_p 
       (n, u, seed) => {
         const logits = normals(n, source(seed));
         const best = logits.indexOf(Math.max(...logits));
-        const params = new Float32Array([0, 1, 0, u, 1, 1, 1, u, 1, 0, 0, u]);
+        const params = new Float32Array([0, 1, 0, u, -1, 1, 1, 1, u, -1, 1, 0, 0, u, -1]);
         const tokens = new Uint32Array(3);
         const rows = new Float32Array([...logits, ...logits, ...logits]);
         sample.reference({ logits: rows, params, tokens }, { rows: 3, vocab: n });
@@ -416,16 +416,17 @@ test("sample takes the largest logit at temperature 0 and with top_k 1 or top_p 
     ),
   );
   const tokens = new Uint32Array(1);
-  const tied = { logits: new Float32Array([1, 7, 7]), params: new Float32Array([0, 1, 0, 0.9]), tokens };
+  const tied = { logits: new Float32Array([1, 7, 7]), params: new Float32Array([0, 1, 0, 0.9, -1]), tokens };
   sample.reference(tied, { rows: 1, vocab: 3 });
   assert.equal(tokens[0], 1);
 });
 
 /** How often each token comes, over a grid of u. */
-function shares(logits: number[], [temperature, topP, topK]: readonly number[]): number[] {
+function shares(logits: number[], [temperature, topP, topK, depth = -1]: readonly number[]): number[] {
   const rows = 1000;
   const tokens = new Uint32Array(rows);
-  const params = Array.from({ length: rows }, (_, i) => [temperature, topP, topK, (i + 0.5) / rows]).flat();
+  const params = Array.from({ length: rows }, (_, i) => [temperature, topP, topK, (i + 0.5) / rows, depth])
+    .flat();
   sample.reference(
     {
       logits: new Float32Array(Array(rows).fill(logits).flat()),
@@ -437,13 +438,16 @@ function shares(logits: number[], [temperature, topP, topK]: readonly number[]):
   return logits.map((_, token) => tokens.filter((t) => t === token).length / rows);
 }
 
-test("sample draws each token in proportion to its probability, after temperature, top_k and top_p", () => {
+test("sample draws each token in proportion to its probability, after temperature, top_k, top_p and depth", () => {
   const log = [0.5, 0.2, 0.3].map(Math.log);
   close(new Float32Array(shares(log, [1, 1, 0])), [0.5, 0.2, 0.3], 2e-3);
   close(new Float32Array(shares(log, [0.5, 1, 0])), [25 / 38, 4 / 38, 9 / 38], 2e-3);
   close(new Float32Array(shares(log, [1, 1, 2])), [5 / 8, 0, 3 / 8], 2e-3);
   close(new Float32Array(shares(log, [1, 0.75, 0])), [5 / 8, 0, 3 / 8], 2e-3);
   close(new Float32Array(shares(log, [1, 0.4, 0])), [1, 0, 0]);
+  close(new Float32Array(shares(log, [1, 1, 0, Math.log(0.5 / 0.25)])), [5 / 8, 0, 3 / 8], 2e-3);
+  close(new Float32Array(shares(log, [1, 1, 0, 0])), [1, 0, 0]);
+  close(new Float32Array(shares(log, [1, 0.6, 0, Math.log(0.5 / 0.25)])), [1, 0, 0]);
   // Of the two that top_k keeps, the first has 5/8 and so reaches 0.6 alone.
   close(new Float32Array(shares(log, [1, 0.6, 2])), [1, 0, 0]);
 });
@@ -452,7 +456,7 @@ test("sample has no token for a row with a logit that is NaN or infinite, whatev
   for (const bad of [NaN, Infinity, -Infinity]) {
     for (const choice of [[0, 1, 0], [1, 1, 0], [1, 0.5, 0], [1, 1, 1]]) {
       const logits = new Float32Array([1, 2, bad, 1, 2, 3]), tokens = new Uint32Array(2);
-      const params = new Float32Array([...choice, 0.5, ...choice, 0]);
+      const params = new Float32Array([...choice, 0.5, -1, ...choice, 0, -1]);
       sample.reference({ logits, params, tokens }, { rows: 2, vocab: 3 });
       assert.equal(tokens[0], 0xffffffff);
       assert.ok(tokens[1] < 3);

@@ -41,12 +41,7 @@ async function ask(to: Hono, route: Route, body: Record<string, unknown>): Promi
 /** Fields that are not supported, with values that ask for something. */
 const asking: Readonly<Record<Route | "both", Readonly<Record<string, readonly unknown[]>>>> = {
   both: {
-    logit_bias: [{ 5: 1 }, 3],
-    frequency_penalty: [1, -1],
-    presence_penalty: [1],
-    repetition_penalty: [0, 1.1],
     length_penalty: [0],
-    min_p: [0.1],
     max_repetition_pattern_size: [1],
     min_repetition_pattern_size: [1],
     repetition_min_count: [1],

@@ -201,6 +201,17 @@ test("POST /v1/completions hands sampling to the engine, with a seed of its own 
   ]);
   await complete(app, { prompt: "a", top_k: -1 });
   assert.equal(engine.requests.at(-1)?.sampling.topK, 0);
+  await complete(app, {
+    prompt: "a",
+    ...{ min_p: 0.1, presence_penalty: -1, frequency_penalty: 0.5, repetition_penalty: 1.2 },
+    ...{ logit_bias: { 7: -100, 11: 2.5 }, cache_salt: "s" },
+  });
+  const { sampling, cacheSalt } = engine.requests.at(-1)!;
+  assert.deepEqual([sampling, cacheSalt], [{
+    ...{ temperature: 1, topP: 1, topK: 0 },
+    ...{ minP: 0.1, presencePenalty: -1, frequencyPenalty: 0.5, repetitionPenalty: 1.2 },
+    logitBias: new Map([[7, -100], [11, 2.5]]),
+  }, "s"]);
 });
 
 test("POST /v1/completions chooses an adapter by its id or by base:adapter, and names it", async () => {
@@ -510,11 +521,11 @@ const refusals: [string, unknown, string | null, RegExp][] = [
   ["/v1/completions", { ...completion, stream_options: {} }, "stream_options", /"stream" is not set/],
   ["/v1/completions", { ...completion, best_of: 2 }, "best_of", /not supported/],
   ["/v1/completions", { ...completion, suffix: "b" }, "suffix", /not supported/],
-  ["/v1/completions", { ...completion, logit_bias: { 1: 2 } }, "logit_bias", /not supported/],
-  ["/v1/completions", { ...completion, presence_penalty: 0.1 }, "presence_penalty", /not supported/],
-  ["/v1/completions", { ...completion, frequency_penalty: 0.1 }, "frequency_penalty", /not supported/],
-  ["/v1/completions", { ...completion, repetition_penalty: 1.1 }, "repetition_penalty", /not supported/],
-  ["/v1/completions", { ...completion, min_p: 0.1 }, "min_p", /not supported/],
+  ["/v1/completions", { ...completion, logit_bias: { 1: 101 } }, "logit_bias.1", /<=100/],
+  ["/v1/completions", { ...completion, presence_penalty: 2.1 }, "presence_penalty", /<=2/],
+  ["/v1/completions", { ...completion, frequency_penalty: -2.1 }, "frequency_penalty", />=-2/],
+  ["/v1/completions", { ...completion, repetition_penalty: 0 }, "repetition_penalty", />0/],
+  ["/v1/completions", { ...completion, min_p: 1.1 }, "min_p", /<=1/],
   ["/v1/completions", { ...completion, ignore_eos: 1 }, "ignore_eos", /boolean/],
   [
     "/v1/completions",

@@ -134,7 +134,7 @@ export function sample(
 ): void {
   const weights = scratch + bucketBytes;
   for (let r = begin; r < end; r++) {
-    const row = logits + ((r * stride) << 2), choice = params + (r << 4), token = tokens + (r << 2);
+    const row = logits + ((r * stride) << 2), choice = params + r * 20, token = tokens + (r << 2);
     const temperature = load<f32>(choice), topP = load<f32>(choice, 4);
     if (!allFinite(row, vocab)) {
       store<u32>(token, noToken);
@@ -146,8 +146,9 @@ export function sample(
     }
     weigh(row, vocab, temperature, weights);
     const k = Math.floor(<f64> load<f32>(choice, 8));
-    let floor: f32 = -Infinity;
-    if (k >= 1 && k < <f64> vocab) floor = floorOf(row, 0, vocab, k, scratch);
+    const depth = load<f32>(choice, 16);
+    let floor: f32 = depth >= 0 ? top(row, vocab) - depth : -Infinity;
+    if (k >= 1 && k < <f64> vocab) floor = max(floor, floorOf(row, 0, vocab, k, scratch));
     if (topP < 1) {
       const wanted = <f64> topP * sumFrom(row, weights, vocab, floor);
       floor = max(floor, floorOf(row, weights, vocab, wanted, scratch));

@@ -17,6 +17,8 @@ import { clipFactorCases } from "./clip_factor.ts";
 import { crossEntropyHeadCases } from "./cross_entropy_head.ts";
 import { crossEntropyLossCases } from "./cross_entropy_loss.ts";
 import { embeddingCases } from "./embedding.ts";
+import { adjustLogitsCases } from "./adjust_logits.ts";
+import { restoreLogitsCases } from "./restore_logits.ts";
 import { exchangeCases } from "./exchange.ts";
 import { fillCases } from "./fill.ts";
 import { fourierDeltaCases } from "./fourier_delta.ts";
@@ -118,6 +120,8 @@ const ofOthers: readonly KernelCases[] = [
   circulantSpectraOfCases,
   clipFactorCases,
   exchangeCases,
+  adjustLogitsCases,
+  restoreLogitsCases,
   fillCases,
   fourierDeltaCases,
   fourierGradientCases,

@@ -15,19 +15,19 @@ function middle(steps: Float64Array, at: number): number {
 
 /** Row parameters whose u and top_p lie in the middle of a step, for u at least 1e-4 wide. */
 function settled(logits: Float32Array, choice: Choice, random: () => number): number[] {
-  const { temperature, topK } = choice;
+  const { temperature, topK, depth = -1 } = choice;
   const settles = temperature > 0 && logits.every(Number.isFinite);
-  if (!settles) return [temperature, choice.topP, topK, random()];
+  if (!settles) return [temperature, choice.topP, topK, random(), depth];
   const row = weighted(logits, temperature);
   const kept = (floor: number) => row.weights.map((w, i) => row.values[i] >= floor ? w : 0);
   const descending = kept(keptFloor(row, { ...choice, topP: 1 })).sort().reverse();
   const topP = choice.topP > 0 && choice.topP < 1 ? middle(descending, choice.topP) : choice.topP;
-  const steps = kept(keptFloor(row, { temperature, topK, topP }));
+  const steps = kept(keptFloor(row, { temperature, topK, topP, depth }));
   const all = steps.reduce((a, b) => a + b, 0);
   for (let tries = 0; tries < 1000; tries++) {
     const u = middle(steps, random());
-    if (steps[sampleRow(logits, { temperature, topK, topP }, u)] / all > 1e-4) {
-      return [temperature, topP, topK, u];
+    if (steps[sampleRow(logits, { temperature, topK, topP, depth }, u)] / all > 1e-4) {
+      return [temperature, topP, topK, u, depth];
     }
   }
   throw new RangeError("Cannot make a sampling case: no token has a probability over 1e-4");
@@ -43,11 +43,15 @@ const choices: readonly Choice[] = [
   { temperature: 1, topP: 1, topK: 1 },
 ];
 
+/** The same, and logits no further below the largest than some depth. */
+const deep: readonly Choice[] = choices.map((choice, i) => ({ ...choice, depth: [2, 0.5, 6, 0][i % 4] }));
+
 function sized(
   rows: number,
   vocab: number,
   edit: (logits: Float32Array) => void = () => {},
   note = "",
+  of: readonly Choice[] = choices,
 ): CaseOf<typeof sample> {
   return {
     name: `${rows} rows of ${vocab}${note}`,
@@ -57,7 +61,7 @@ function sized(
       edit(logits);
       const params = Array.from(
         { length: rows },
-        (_, r) => settled(logits.subarray(r * vocab, (r + 1) * vocab), choices[r % choices.length], random),
+        (_, r) => settled(logits.subarray(r * vocab, (r + 1) * vocab), of[r % of.length], random),
       );
       return {
         logits,
@@ -81,6 +85,14 @@ export const sampleCases: KernelCases = casesFor(sample, {
     sized(7, 257),
     sized(7, 4096),
     sized(7, 66000),
+    sized(28, 251, () => {}, ", by depth", deep),
+    sized(
+      7,
+      12000,
+      (logits) => logits.forEach((value, i) => logits[i] = Math.round(value)),
+      ", equal by depth",
+      deep,
+    ),
     sized(2, 530001),
     sized(7, 5003, (logits) => logits.forEach((value, i) => logits[i] = value / 30), ", nearly flat"),
     sized(7, 12000, (logits) => logits.forEach((value, i) => logits[i] = Math.round(value)), ", many equal"),

@@ -141,7 +141,7 @@ fn main(${workgroupBuiltins}) {
   }
   workgroupBarrier();
   for (var i = 0u; i < 16; i++) { best = larger(best, best_parts[i]); }
-  let temperature = params[index].x;
+  let temperature = params[5 * index];
   if (!(temperature > 0)) {
     if (local == 0) { tokens[index] = select(best.y, no_token, best.x == not_finite); }
     return;
@@ -152,9 +152,11 @@ fn main(${workgroupBuiltins}) {
     return;
   }
   let row = Row(index * uniforms.vocab, best.x, temperature);
-  let top_p = params[index].y;
-  let top_k = params[index].z;
-  let u = params[index].w;
+  let top_p = params[5 * index + 1];
+  let top_k = params[5 * index + 2];
+  let u = params[5 * index + 3];
+  let depth = params[5 * index + 4];
+  let is_deep = depth >= 0;
   let by_number = top_k >= 1 && top_k < f32(uniforms.vocab);
   let mass = bitcast<f32>(slice.z) * weight_of(slice.x, row);
   if (local == 0) { target_sum = -1; }
@@ -162,17 +164,18 @@ fn main(${workgroupBuiltins}) {
 
   var floor_key = lowest_key;
   var range = vec2u(0, uniforms.vocab);
-  if (by_number) { floor_key = top_k_floor(u32(top_k), row, local); }
+  if (is_deep) { floor_key = key_of(bitcast<u32>(max(value_of(row.largest) - depth, -3.4e38))); }
+  if (by_number) { floor_key = max(floor_key, top_k_floor(u32(top_k), row, local)); }
   if (top_p < 1) {
     var all = 0.0;
-    if (by_number) {
+    if (by_number || is_deep) {
       all = tally(vec4u(floor_key), Goal(false, 0, 0.0, floor_key), row, local).masses.x;
     } else {
       scan(mass, slice_count(), local);
       all = running[slice_count() - 1];
     }
     floor_key = search(Goal(false, 0, top_p * all, floor_key), floor_key, row, local);
-  } else if (!by_number) {
+  } else if (!by_number && !is_deep) {
     range = pick(mass, vec2u(0, slice_count()), 1, u, local);
     range = vec2u(range.x * slice_length(), min(range.y * slice_length(), uniforms.vocab));
   }

@@ -53,7 +53,7 @@ ${walk(eachKey((key, place) => `best = larger(best, vec2u(${key}, ${place}));`))
   }
   workgroupBarrier();
   for (var i = 0u; i < 16; i++) { best = larger(best, best_parts[i]); }
-  let temperature = params[row_index].x;
+  let temperature = params[5 * row_index];
   if (!(temperature > 0)) {
     if (local == 0) { slices[index] = vec4u(best, 0, 0); }
     return;

@@ -40,7 +40,7 @@ export function preludeText(vocab: number): string {
   return /* wgsl */ `
 ${uniformStruct(uniforms)}
 @group(0) @binding(1) var<storage, read> logits: array<${isWide(vocab) ? "vec4u" : "u32"}>;
-@group(0) @binding(2) var<storage, read> params: array<vec4f>;
+@group(0) @binding(2) var<storage, read> params: array<f32>; // five a row
 
 const lowest_key = 0x007fffffu; // less than those of finite logits
 const not_finite = 0xffffffffu; // the key of what is no finite number: it shows as the row's largest

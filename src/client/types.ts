@@ -20,6 +20,14 @@ export interface GenerationFields {
   readonly temperature?: number;
   readonly top_p?: number;
   readonly top_k?: number;
+  readonly min_p?: number;
+  readonly presence_penalty?: number;
+  readonly frequency_penalty?: number;
+  readonly repetition_penalty?: number;
+  /** Added to the logits of tokens, by their ids. */
+  readonly logit_bias?: Readonly<Record<string, number>>;
+  /** Requests of other salts share no cached beginning with this one. */
+  readonly cache_salt?: string;
   /** An integer of 64 bits; past 2^53 a number is not exact. */
   readonly seed?: number;
   readonly stop?: string | readonly string[];

@@ -11,6 +11,7 @@ import type { AdapterRegistry } from "../adapters/registry.ts";
 import type { Device, Trace } from "../device/device.ts";
 import type { Model } from "../models/model.ts";
 import { breathe } from "../breathe.ts";
+import { isPlain, TokenCounts } from "./adjusting.ts";
 import type { Engine, EngineStats, GenerateEvent, GenerateRequest } from "./generate.ts";
 import { Landing } from "./landing.ts";
 import { type CacheCounts, Paging, placeOf } from "./paging.ts";
@@ -184,6 +185,7 @@ export class BatchEngine implements Engine {
       uniform: uniforms(request.sampling.seed ?? randomSeed()),
       mostNew: Math.min(request.maxTokens, this.maxModelLen - request.promptTokenIds.length),
       tokens: [...request.promptTokenIds],
+      counts: isPlain(request.sampling) ? undefined : new TokenCounts(request),
       cached: 0,
       blocks: [],
       kept: 0,

@@ -6,11 +6,27 @@
 import type { AdapterTerm } from "../adapters/registry.ts";
 import type { CacheCounts } from "./paging.ts";
 
-/** How the next token is chosen. `temperature` 0 is greedy; `topP` 1 and `topK` 0 keep every token. */
+/**
+ * How the next token is chosen. Biases and penalties change its logits; log-probabilities are those of the logits as they are.
+ * `temperature` 0 is greedy; `topP` 1 and `topK` 0 keep every token.
+ */
 export interface Sampling {
   readonly temperature: number;
   readonly topP: number;
   readonly topK: number;
+  /** The least probability of a token that may be drawn, by the likeliest one's, 0 to 1; default 0. */
+  readonly minP?: number;
+  /** Taken from the logits of tokens that came since the prompt, -2 to 2; default 0. */
+  readonly presencePenalty?: number;
+  /** The same for each time that they came, -2 to 2; default 0. */
+  readonly frequencyPenalty?: number;
+  /**
+   * What positive logits of tokens of the prompt, and since, are divided by, and negative ones multiplied by; above 0, default
+   * 1.
+   */
+  readonly repetitionPenalty?: number;
+  /** Added to the logits of tokens, before the penalties, -100 to 100; at most 1024 tokens. */
+  readonly logitBias?: ReadonlyMap<number, number>;
   /** A safe integer, or one of 64 bits: equal seeds give equal tokens on the same device. Absent: a random one. */
   readonly seed?: number | bigint;
 }

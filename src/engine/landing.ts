@@ -75,10 +75,11 @@ export class Landing {
     } else sequence.wake();
   }
 
-  /** Each output of a prompt's chunk scores the token that follows it. */
+  /** Each output of a prompt's chunk scores the token that follows it, once: a sequence may have started anew. */
   async #scorePrompt({ sequence, begin, count, firstOutput }: Share): Promise<void> {
     const { promptTokenIds, logprobs = 0 } = sequence.request;
     for (let i = 0; i < count && begin + i + 1 < promptTokenIds.length; i++) {
+      if (sequence.promptLogprobs.length > begin + i + 1) continue;
       const logits = await this.deps.logits(firstOutput + i);
       if (sequence.finished) return;
       sequence.promptLogprobs.push(logprobsOf(logits, promptTokenIds[begin + i + 1], logprobs));

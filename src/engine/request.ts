@@ -3,10 +3,13 @@
  *
  * @module
  */
-import type { GenerateRequest } from "./generate.ts";
+import type { GenerateRequest, Sampling } from "./generate.ts";
 
 /** Most ids that a request may name as its ends. */
 export const maxStopTokenIds = 128;
+
+/** Most tokens that a request may name with a bias, and the greatest bias. */
+export const maxLogitBias = 1024, maxBias = 100;
 
 /** Most log-probabilities at a position. */
 const maxLogprobs = 20;
@@ -50,8 +53,37 @@ function isSeed(seed: unknown): boolean {
   return Number.isSafeInteger(seed);
 }
 
-function checkSampling({ sampling }: GenerateRequest): void {
+/** Whether it is a number from the least to the most: a text or null would pass comparisons. */
+const isWithin = (value: unknown, least: number, most: number): boolean =>
+  typeof value === "number" && value >= least && value <= most;
+
+function checkPenalties(
+  { minP = 0, presencePenalty = 0, frequencyPenalty = 0, repetitionPenalty = 1 }: Sampling,
+): void {
+  if (!isWithin(minP, 0, 1)) refuse("minP", minP, "0 to 1");
+  if (!isWithin(presencePenalty, -2, 2)) refuse("presencePenalty", presencePenalty, "-2 to 2");
+  if (!isWithin(frequencyPenalty, -2, 2)) refuse("frequencyPenalty", frequencyPenalty, "-2 to 2");
+  if (!isWithin(repetitionPenalty, Number.MIN_VALUE, Number.MAX_VALUE)) {
+    refuse("repetitionPenalty", repetitionPenalty, "a finite number above 0");
+  }
+}
+
+function checkBias({ logitBias }: Sampling, { vocabSize }: Capacity): void {
+  if (!logitBias) return;
+  if (logitBias.size > maxLogitBias) {
+    throw new RangeError(
+      `Cannot generate with logitBias of ${logitBias.size} tokens: at most ${maxLogitBias} are taken`,
+    );
+  }
+  checkIds("logitBias", [...logitBias.keys()], vocabSize);
+  const bad = [...logitBias.values()].find((bias) => !isWithin(bias, -maxBias, maxBias));
+  if (bad !== undefined) refuse("a logitBias of", bad, `-${maxBias} to ${maxBias}`);
+}
+
+function checkSampling({ sampling }: GenerateRequest, capacity: Capacity): void {
   const { temperature, topP, topK, seed } = sampling;
+  checkPenalties(sampling);
+  checkBias(sampling, capacity);
   if (!(Number.isFinite(temperature) && temperature >= 0)) {
     refuse("temperature", temperature, "a finite number of 0 or more");
   }
@@ -109,7 +141,7 @@ export function checkRequest(request: GenerateRequest, capacity: Capacity): void
   if (!isIn(maxTokens, 0, Number.MAX_SAFE_INTEGER)) {
     throw new RangeError(`Cannot generate ${maxTokens} tokens: the count must be an integer of 0 or more`);
   }
-  checkSampling(request);
+  checkSampling(request, capacity);
   checkLogprobs(request);
   checkEnds(request, capacity);
 }

@@ -10,6 +10,7 @@ import type { RowsOf } from "../models/graph.ts";
 import type { Model } from "../models/model.ts";
 import { RopeTurns } from "../models/rope.ts";
 import { type Project, stepPlan, type StepState, stepState, turnsOf } from "../models/step_plan.ts";
+import { Adjusting } from "./adjusting.ts";
 import { Forbidding } from "./forbidding.ts";
 import { Merging, type MergingMode, type ProjectionKind } from "./merging.ts";
 import { type OwnAdapters, ownLinearSteps, ownSteps } from "./own.ts";
@@ -32,6 +33,8 @@ interface Shape extends Size {
   readonly merged: ReadonlySet<ProjectionKind>;
   /** Room for so many forbidden tokens. */
   readonly forbidden: number;
+  /** Room for so many biases and penalties. */
+  readonly adjusted: number;
 }
 
 interface Prepared {
@@ -43,8 +46,8 @@ interface Prepared {
 /** Most programs kept; each is a list of bindings. */
 const maxPrograms = 64;
 
-const keyOf = ({ rows, outputs, banks, own, merged, forbidden }: Shape): string =>
-  `${rows}:${outputs}:${banks.map(({ name }) => name)}:${[...merged]}:${forbidden}` +
+const keyOf = ({ rows, outputs, banks, own, merged, forbidden, adjusted }: Shape): string =>
+  `${rows}:${outputs}:${banks.map(({ name }) => name)}:${[...merged]}:${forbidden}:${adjusted}` +
   (own ? `:own ${own.map(({ serial }) => serial)}` : "");
 
 const nothing: ReadonlySet<never> = new Set();
@@ -82,6 +85,7 @@ export class Runner {
   readonly #inputs: StepInputs;
   readonly #merging: Merging;
   readonly #forbidding: Forbidding;
+  readonly #adjusting: Adjusting;
   readonly #programs = new Map<string, Prepared>();
   readonly #scratch: ProjectionScratch;
   #last: Program | undefined;
@@ -117,6 +121,8 @@ export class Runner {
     });
     this.state = stepState(device, model, { ...options, inputs: this.#inputs.tensors });
     this.#merging = new Merging(device, model, { maxRows: options.maxRows, mode: options.merging ?? "auto" });
+    const { logits, sampled } = this.state;
+    this.#adjusting = new Adjusting(device, { logits, sampled, vocabSize: model.config.vocabSize });
     this.#forbidding = new Forbidding(device, {
       logits: this.state.logits,
       vocabSize: model.config.vocabSize,
@@ -138,14 +144,15 @@ export class Runner {
     const banks = this.options.banks.filter((bank) => used.has(bank));
     const common = this.#merging.mayPay(rows.length) ? commonAdapters(rows) : undefined;
     const merged = common ? await this.#merging.kindsFor(rows.length, common) : nothing;
-    const forbidden = this.#forbidding.sizeFor(outputs);
+    const forbidden = this.#forbidding.sizeFor(outputs), adjusted = this.#adjusting.sizeFor(outputs);
     const size = this.#size(rows.length, outputs.length);
-    const shapeNow = (): Shape => ({ ...size, banks, own: this.#ownOf(rows), merged, forbidden });
+    const shapeNow = (): Shape => ({ ...size, banks, own: this.#ownOf(rows), merged, forbidden, adjusted });
     let shape = shapeNow(), program = this.#prepared(shape);
     // A bank may change while a program is compiled: then it is looked for again.
     for (; !program; shape = shapeNow(), program = this.#prepared(shape)) await this.#prepare(shape);
     this.#inputs.write(rows, outputs, shape);
     this.#forbidding.write(outputs, forbidden);
+    this.#adjusting.write(outputs, { size: adjusted, padded: size.outputs });
     if (common && merged.size > 0) this.#merging.use(common);
     this.#last = program;
     if (outputs.length === 0) {
@@ -210,7 +217,11 @@ export class Runner {
         ...shape,
         project: this.#project(shape),
         own: shape.own && ownSteps(this.#ownAdapters(shape.own)),
-        around: (draw) => this.#forbidding.around(draw, shape.forbidden),
+        around: (draw) =>
+          this.#adjusting.around(this.#forbidding.around(draw, shape.forbidden), {
+            size: shape.adjusted,
+            outputs: shape.outputs,
+          }),
       }),
     );
     this.#programs.set(keyOf(shape), { program, revisions });

@@ -6,6 +6,7 @@
 import type { Bank } from "../adapters/bank.ts";
 import type { Found, Holding } from "../adapters/registry.ts";
 import type { Chain } from "./block_pool.ts";
+import type { TokenCounts } from "./adjusting.ts";
 import { maxTemperature } from "./forbidding.ts";
 import type { GenerateEvent, GenerateRequest, TokenLogprobs } from "./generate.ts";
 import type { Paging } from "./paging.ts";
@@ -42,6 +43,8 @@ export interface Sequence {
   /** The chain of its first block that is not kept for others, and how many before that are. */
   chain?: Chain;
   kept: number;
+  /** Its tokens' counts, where its logits are changed by them. */
+  readonly counts?: TokenCounts;
   readonly promptLogprobs: (TokenLogprobs | null)[];
   readonly events: GenerateEvent[];
   failure?: { readonly error: unknown };
@@ -127,11 +130,18 @@ function shareOf(
   return { sequence, begin: cached, count, firstOutput: room.firstOutput, outputs, samples };
 }
 
-function outputOf({ request, uniform, ends }: Sequence, row: number, made: number): Output {
-  const { sampling: { temperature, topP, topK }, minTokens = 0 } = request;
+/** The output of the step in flight whose token is a share's. */
+const flyingOutput = ({ firstOutput, outputs }: Share): number => firstOutput + outputs - 1;
+
+function outputOf(sequence: Sequence, row: number, made: number): Output {
+  const { request, uniform, ends, counts, tokens, flying } = sequence;
+  const { sampling: { topP, topK, minP = 0, ...sampling }, minTokens = 0 } = request;
+  const temperature = Math.min(sampling.temperature, maxTemperature);
   return {
     row,
-    temperature: Math.min(temperature, maxTemperature),
+    temperature,
+    ...(minP > 0 ? { depth: -temperature * Math.log(minP) } : {}),
+    ...(counts ? { adjustment: counts.adjustment(tokens, flying && flyingOutput(flying)) } : {}),
     topP,
     topK,
     uniform: uniform(),
@@ -166,7 +176,7 @@ function fill(
     rows.push(
       position < tokens.length
         ? { token: tokens[position], ...place }
-        : { from: flying!.firstOutput + flying!.outputs - 1, ...place },
+        : { from: flyingOutput(flying!), ...place },
     );
   }
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import { noSlot } from "../../kernels/record.ts";
+import type { Adjustment } from "./adjusting.ts";
 import type { Bank, Placed } from "../adapters/bank.ts";
 import type { OwnBank } from "../adapters/own_bank.ts";
 import type { Device } from "../device/device.ts";
@@ -35,8 +36,12 @@ export interface Output {
   readonly topK: number;
   /** A uniform random number in [0, 1). */
   readonly uniform: number;
+  /** How far below the largest logit the drawn token's may be; absent: any distance. */
+  readonly depth?: number;
   /** Tokens that are not to be drawn; not all of them. */
   readonly forbidden?: ReadonlySet<number>;
+  /** What its logits are changed by before it is drawn; absent: by nothing. */
+  readonly adjustment?: Adjustment;
 }
 
 /** Slots of one bank: of the rows, and of the outputs' rows. */
@@ -47,6 +52,9 @@ export interface BankSlots {
 
 /** Bound buffers start at multiples of 256 bytes: 64 words. */
 const alignment = 64;
+
+/** Numbers that the `sample` kernel has for each output. */
+const paramsOfOutput = 5;
 
 /** A cache row that no cache has, and an entry that no table has: nothing is written there, and nothing found. */
 const nowhere = 0xffffffff;
@@ -113,7 +121,7 @@ export class StepInputs {
       cacheIndex: reserve(maxRows),
       first: reserve(maxRows),
       outputs: reserve(maxOutputs),
-      params: reserve(4 * maxOutputs),
+      params: reserve(paramsOfOutput * maxOutputs),
       turns: reserve(turns ? maxRows * turns.size : 0),
     };
     this.#turns = turns;
@@ -135,7 +143,7 @@ export class StepInputs {
       cacheIndex: part(cacheIndex, maxRows),
       first: part(first, maxRows),
       outputs: part(outputs, maxOutputs),
-      params: asFloat32(part(params, 4 * maxOutputs)),
+      params: asFloat32(part(params, paramsOfOutput * maxOutputs)),
       blockTable: part(this.#tableAt, maxBlocks),
       turns: turns && asFloat32(part(this.#at.turns, maxRows * turns.size)),
     };
@@ -242,12 +250,13 @@ export class StepInputs {
   #writeOutputs(outputs: readonly Output[], padded: number): void {
     for (let o = 0; o < padded; o++) {
       const output = outputs[o];
-      const at = this.#at.params + 4 * o;
+      const at = this.#at.params + paramsOfOutput * o;
       this.#words[this.#at.outputs + o] = output?.row ?? 0;
       this.#floats[at] = output?.temperature ?? 0;
       this.#floats[at + 1] = output?.topP ?? 1;
       this.#floats[at + 2] = output?.topK ?? 0;
       this.#floats[at + 3] = output?.uniform ?? 0;
+      this.#floats[at + 4] = output?.depth ?? -1;
     }
   }
 }

@@ -48,7 +48,7 @@ export interface StepTensors extends RowTensors {
   readonly turns?: Tensor;
   /** (maxOutputs), uint32: rows whose logits are wanted. */
   readonly outputs: Tensor;
-  /** (maxOutputs, 4), float32: see the `sample` kernel. */
+  /** (maxOutputs, 5), float32: see the `sample` kernel. */
   readonly params: Tensor;
 }
 

@@ -21,20 +21,13 @@ const ignored: ReadonlySet<string> = new Set([
   "prompt_cache_options",
   "prompt_cache_retention",
   "parallel_tool_calls",
-  // No cache of prompts is shared between requests.
-  "cache_salt",
   // It matters to tokenizers that are not those of tokenizer.json.
   "spaces_between_special_tokens",
 ]);
 
 /** Fields of both routes that are not supported: OpenAI's and vLLM's. */
 const unsupported: Neutral = {
-  logit_bias: [{}],
-  frequency_penalty: [0],
-  presence_penalty: [0],
-  repetition_penalty: [1],
   length_penalty: [1],
-  min_p: [0],
   max_repetition_pattern_size: [0],
   min_repetition_pattern_size: [0],
   repetition_min_count: [0],
@@ -121,9 +114,6 @@ function isNeutral(
   const value = body[name];
   // The best `n` of `n` are all.
   if (name === "best_of" && value === (body.n ?? 1)) return true;
-  if (name === "logit_bias" && typeof value === "object" && value !== null && !Array.isArray(value)) {
-    return Object.values(value).every((bias) => bias === 0);
-  }
   return neutral.some((one) => equal(value, one));
 }
 

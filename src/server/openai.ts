@@ -72,8 +72,21 @@ function ownerOf({ auth, exchange: { tenant } }: RequestServing): Owner | undefi
   return tenant && auth.hasSeveral ? { id: tenant.id, weight: tenant.weight } : undefined;
 }
 
-function samplingOf({ temperature, top_p, top_k, seed }: Common, choice: number): Sampling {
-  const filters = { temperature, topP: top_p, topK: Math.max(0, top_k) };
+/** What a body asks for beside the usual filters. */
+function changesOf(body: Common): Partial<Sampling> {
+  const { min_p, presence_penalty, frequency_penalty, repetition_penalty, logit_bias } = body;
+  return {
+    ...(min_p > 0 ? { minP: min_p } : {}),
+    ...(presence_penalty !== 0 ? { presencePenalty: presence_penalty } : {}),
+    ...(frequency_penalty !== 0 ? { frequencyPenalty: frequency_penalty } : {}),
+    ...(repetition_penalty !== 1 ? { repetitionPenalty: repetition_penalty } : {}),
+    ...(logit_bias?.size ? { logitBias: logit_bias } : {}),
+  };
+}
+
+function samplingOf(body: Common, choice: number): Sampling {
+  const { temperature, top_p, top_k, seed } = body;
+  const filters = { temperature, topP: top_p, topK: Math.max(0, top_k), ...changesOf(body) };
   // The choices of one prompt must differ, and do so in the same way each time.
   return seed === undefined ? filters : { ...filters, seed: seed + BigInt(choice) };
 }
@@ -92,9 +105,15 @@ function checkPromptLength(length: number, { field, serving: { limits } }: Wante
   );
 }
 
+function checkBiases(biases: Common["logit_bias"], vocabSize: number): void {
+  const bad = [...biases?.keys() ?? []].find((id) => id >= vocabSize);
+  if (bad !== undefined) throw refusal(`logit_bias.${bad}`, `the vocabulary has ids 0..${vocabSize - 1}`);
+}
+
 function requestsOf(body: Common, { model, adapter }: Target, wanted: Wanted): GenerateRequest[] {
   const { prompts, logprobs, echo, field } = wanted, owner = ownerOf(wanted.serving);
   checkStopTokens(body.stop_token_ids, model.engine.vocabSize);
+  checkBiases(body.logit_bias, model.engine.vocabSize);
   return prompts.flatMap((promptTokenIds) => {
     if (promptTokenIds.length === 0) {
       throw new InvalidRequestError("Cannot run an empty prompt: it must have at least one token", {
@@ -118,6 +137,7 @@ function requestsOf(body: Common, { model, adapter }: Target, wanted: Wanted): G
       ignoreEos: body.ignore_eos,
       minTokens: body.min_tokens,
       owner,
+      cacheSalt: body.cache_salt,
     }));
   });
 }

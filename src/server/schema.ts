@@ -60,6 +60,20 @@ const adapters = shortList(
   maxAdapters,
 );
 
+const maxBiases = 1024;
+
+/** Biases by token id, as JSON has them: keys are texts. */
+const logitBias = z.record(z.string(), z.unknown())
+  .refine((biases) => Object.keys(biases).length <= maxBiases, {
+    error: `it must have at most ${maxBiases} tokens`,
+    abort: true,
+  })
+  .pipe(z.record(
+    z.string().regex(/^(0|[1-9][0-9]{0,9})$/, { error: "its keys must be token ids" }),
+    z.number().min(-100).max(100),
+  ))
+  .transform((biases) => new Map(Object.entries(biases).map(([id, bias]) => [Number(id), bias])));
+
 const common = {
   model: z.string().min(1),
   adapters: adapters.default([]),
@@ -67,6 +81,12 @@ const common = {
   temperature: z.number().min(0).max(2).default(1),
   top_p: z.number().gt(0).max(1).default(1),
   top_k: z.number().int().min(-1).default(0),
+  min_p: z.number().min(0).max(1).default(0),
+  presence_penalty: z.number().min(-2).max(2).default(0),
+  frequency_penalty: z.number().min(-2).max(2).default(0),
+  repetition_penalty: z.number().gt(0).default(1),
+  logit_bias: logitBias.optional(),
+  cache_salt: z.string().min(1).max(256).optional(),
   seed: seed.optional(),
   stop: stop.default([]),
   stop_token_ids: shortList(z.number().int().nonnegative(), maxStopTokenIds).default([]),
