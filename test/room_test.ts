@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { cpuDevice } from "../src/device/cpu.ts";
@@ -100,3 +101,19 @@ test("a GPU says that it has room for what it has room for, and takes that after
   assert.deepEqual([...await gpu.read(made)], [0, 0, 0, 0]);
   gpu.release(made);
 });
+
+const status = "/proc/self/status";
+/** Bytes of address space that this process has, a software GPU's memory among them. */
+const addressed = (): number => 1024 * Number(/VmSize:\s+(\d+)/.exec(readFileSync(status, "utf8"))![1]);
+
+test(
+  "roomFor frees what it allocated before it answers",
+  { skip: onGpu.skip || !existsSync(status) },
+  async () => {
+    const gpu = await testGpu(), bytes = 2 ** 30;
+    await gpu.roomFor!(4);
+    const before = addressed();
+    assert.equal(await gpu.roomFor!(bytes), bytes);
+    assert.ok(addressed() - before < bytes / 2);
+  },
+);

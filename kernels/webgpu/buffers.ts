@@ -36,6 +36,15 @@ export function storageBuffer(gpu: GPUDevice, sizeBytes: number): GPUBuffer {
   return gpu.createBuffer({ size, usage: storageUsage });
 }
 
+/** Frees what was destroyed: Dawn keeps the memory until work that is submitted later has been done. */
+async function freeDestroyed(gpu: GPUDevice): Promise<void> {
+  const buffer = storageBuffer(gpu, 16), encoder = gpu.createCommandEncoder();
+  encoder.clearBuffer(buffer);
+  gpu.queue.submit([encoder.finish()]);
+  await gpu.queue.onSubmittedWorkDone();
+  buffer.destroy();
+}
+
 /** The smallest part that is tried where the memory ends. */
 const leastPart = 2 ** 26;
 
@@ -54,8 +63,7 @@ export async function roomOf(gpu: GPUDevice, bytes: number): Promise<number> {
     }
   } finally {
     for (const buffer of held) buffer.destroy();
-    // Frees what was destroyed.
-    await gpu.queue.onSubmittedWorkDone();
+    await freeDestroyed(gpu);
   }
   return Math.min(room, bytes);
 }
