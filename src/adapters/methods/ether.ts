@@ -217,7 +217,7 @@ export const ether: Method = {
         doc: "whether down_proj is changed on the side of its outputs",
       },
     },
-    learningRate: 0.001,
+    learningRate: 0.003,
     create: (shape, options, io) => newModule(shape, settingOf(options), io),
     configFields: (options) => ({ ...options }),
   },

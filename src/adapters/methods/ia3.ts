@@ -141,7 +141,7 @@ export const ia3: Method = {
     options: {
       feedforward_modules: { kind: "names", default: usualNames, doc: "linears whose inputs are scaled" },
     },
-    learningRate: 0.01,
+    learningRate: 0.03,
     create: (shape, { feedforward_modules: names }: Readonly<Record<string, readonly string[]>>, io) =>
       newModule(shape, names, io),
     configFields: ({ feedforward_modules: names }: Readonly<Record<string, readonly string[]>>, targets) => ({

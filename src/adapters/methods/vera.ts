@@ -180,7 +180,7 @@ export const vera: Method = {
       save_projection: { kind: "flag", default: true, doc: "whether A and B are in the file" },
       d_initial: { kind: "number", default: 0.1, doc: "first value of lambda_d" },
     },
-    learningRate: 0.02,
+    learningRate: 0.06,
     create(shape, options, { path, shapes, shared }) {
       const { r: rank, projection_prng_key: seed, d_initial } = options as Readonly<Record<string, number>>;
       const common = shared(() => {
