@@ -176,7 +176,14 @@ export type { BaseOf } from "./src/adapters/ready.ts";
 export { AdapterAdmin } from "./src/adapters/admin.ts";
 export { ManagedStore } from "./src/adapters/managed_store.ts";
 export { type ObjectStorage, ObjectStore, type ObjectStoreOptions } from "./src/adapters/object_store.ts";
-export type { AdapterCard, AdapterService, AdapterStats, ResidentAdapter } from "./src/adapters/service.ts";
+export type {
+  AdapterCard,
+  AdapterPage,
+  AdapterService,
+  AdapterStats,
+  PageOptions,
+  ResidentAdapter,
+} from "./src/adapters/service.ts";
 export { combineAdapters, type Combined, type CombineOptions, type WeightedAdapter } from "./src/combine.ts";
 export { cpuDevice, type CpuDeviceOptions } from "./src/device/cpu.ts";
 export {

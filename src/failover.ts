@@ -72,6 +72,7 @@ export function withFallback(
     },
     registry: {
       list: () => call((adapters) => adapters.list()),
+      page: first.registry.page && ((options) => call((adapters) => adapters.page!(options))),
       card: (id) => call((adapters) => adapters.card(id)),
       modules: (id) => call((adapters) => adapters.modules(id)),
       apply: (id, module, input) => call((adapters) => adapters.apply(id, module, input)),

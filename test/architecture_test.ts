@@ -416,5 +416,5 @@ test("tree: the top level has the folders that the architecture names, and no mo
   const made = ["node_modules", "dist", ".git", ".cache", ".gpu-host"];
   const folders = readdirSync(root, { withFileTypes: true })
     .filter((entry) => entry.isDirectory() && !made.includes(entry.name)).map((entry) => entry.name);
-  assert.deepEqual(folders.sort(), [".ci", "bench", "docs", "examples", "kernels", "src", "test"]);
+  assert.deepEqual(folders.sort(), [".ci", "bench", "deploy", "docs", "examples", "kernels", "src", "test"]);
 });

@@ -334,3 +334,28 @@ test("adapters that are held go on while others take their names, in any number 
   assert.equal(hits + misses, 61);
   assert.equal(misses - evictions.capacity - evictions.unload, registry.stats().resident.length);
 });
+
+test("/v1/models by pages looks at the records of each page alone, and leaves out what is broken", async () => {
+  const names = Array.from({ length: 9 }, (_, i) => `a${i}`);
+  const { storage, registry } = await setUp(Object.fromEntries(names.map((name) => [name, 1])));
+  storage.items.set("adapters:a3.json", "{}");
+  const app = createApp({ adapters: registry });
+  const seen: string[] = [];
+  for (let more = true; more;) {
+    const after = seen.length > 0 ? `&after=${seen.at(-1)}` : "";
+    storage.calls.length = 0;
+    const { data, has_more } = await (await app.request(`/v1/models?limit=3${after}`)).json();
+    // The list of names, a page and one more, one of these broken.
+    assert.ok(storage.calls.length <= 6, storage.calls.join());
+    seen.push(...data.map(({ id }: { id: string }) => id));
+    more = has_more;
+  }
+  assert.deepEqual(seen, names.filter((name) => name !== "a3"));
+  const tenants = [{ id: "t", tokens: ["a-long-secret-of-t"], adapterPrefixes: ["a7", "a1", "a3", "a8"] }];
+  const headers = { authorization: "Bearer a-long-secret-of-t" };
+  const own = createApp({ adapters: registry, auth: { tenants } });
+  const first = await (await own.request("/v1/models?limit=2", { headers })).json();
+  assert.deepEqual([first.data.map(({ id }: { id: string }) => id), first.has_more], [["a1", "a7"], true]);
+  const last = await (await own.request("/v1/models?limit=2&after=a7", { headers })).json();
+  assert.deepEqual([last.data.map(({ id }: { id: string }) => id), last.has_more], [["a8"], false]);
+});

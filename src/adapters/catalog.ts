@@ -9,6 +9,7 @@ import { type AdapterFacts, describeAdapter, factsOf } from "./describe.ts";
 import { Entry } from "./entry.ts";
 import { nameFault, normalName, quotedName } from "./names.ts";
 import { loadAdapter, type LoadedAdapter, type LoadOptions } from "./peft.ts";
+import type { PageOptions } from "./service.ts";
 import type { AdapterStore, StoredAdapter } from "./store.ts";
 
 /** Adapters looked at together: new ones that are waited for, and known ones. */
@@ -40,6 +41,17 @@ export interface CatalogOptions {
   /** Checks an adapter that was read, and gives what is kept of it; throws when it cannot be used. */
   readonly check: (adapter: LoadedAdapter) => Promise<LoadedAdapter>;
   readonly log?: (line: string) => void;
+}
+
+/** The place of the first name after a name, among sorted ones. */
+function firstAfter(names: readonly string[], after: string): number {
+  let low = 0, high = names.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (names[middle] > after) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
 
 /** See the module's documentation. */
@@ -140,6 +152,21 @@ export class Catalog {
    */
   async list(): Promise<readonly Listed[]> {
     return await (this.#listing ??= this.#list().finally(() => this.#listing = undefined));
+  }
+
+  /** Adapters that can be used, sorted by name, after a name; one more than `limit` where there are more. */
+  async page({ after, limit, mayShow = () => true }: PageOptions): Promise<readonly Listed[]> {
+    const names = await this.names(), page: Listed[] = [];
+    let at = after === undefined ? 0 : firstAfter(names, after);
+    while (page.length <= limit && at < names.length) {
+      const wanted: string[] = [];
+      for (; wanted.length <= limit - page.length && at < names.length; at++) {
+        if (mayShow(names[at])) wanted.push(names[at]);
+      }
+      await forEachAtMost(wanted, atOnce, (id) => this.#look(id));
+      page.push(...wanted.flatMap((id) => this.#listed(id) ?? []));
+    }
+    return page;
   }
 
   async #list(): Promise<readonly Listed[]> {

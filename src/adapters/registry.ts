@@ -26,7 +26,7 @@ import type { Parameter } from "./parameters.ts";
 import type { LoadedAdapter, LoadOptions } from "./peft.ts";
 import { type BaseOf, madeReady } from "./ready.ts";
 import { type Holding, type Lease, type Placeable, Residents } from "./residents.ts";
-import type { AdapterCard, AdapterService, AdapterStats } from "./service.ts";
+import type { AdapterCard, AdapterPage, AdapterService, AdapterStats, PageOptions } from "./service.ts";
 import type { AdapterStore } from "./store.ts";
 
 export type { AdapterTerm } from "./combination.ts";
@@ -135,6 +135,14 @@ export class AdapterRegistry implements AdapterService {
 
   async list(): Promise<readonly AdapterCard[]> {
     return (await this.#catalog.list()).map((listed) => this.#card(listed));
+  }
+
+  async page(options: PageOptions): Promise<AdapterPage> {
+    const listed = await this.#catalog.page(options);
+    return {
+      cards: listed.slice(0, options.limit).map((one) => this.#card(one)),
+      hasMore: listed.length > options.limit,
+    };
   }
 
   async card(id: string): Promise<AdapterCard> {

@@ -45,10 +45,28 @@ export interface AdapterStats {
   readonly loadSeconds: number;
 }
 
+/** Which adapters of a list are asked for. */
+export interface PageOptions {
+  readonly after?: string;
+  readonly limit: number;
+  readonly mayShow?: (id: string) => boolean;
+}
+
+/** Some adapters of a list. */
+export interface AdapterPage {
+  readonly cards: readonly AdapterCard[];
+  readonly hasMore: boolean;
+}
+
 /** Adapters by id, and their arithmetic on one linear layer without a model's forward. */
 export interface AdapterService {
   /** Every adapter of the store, sorted by id. Folders that cannot be read are left out and logged. */
   list(): Promise<readonly AdapterCard[]>;
+  /**
+   * At most `limit` adapters of those for which `mayShow` holds, sorted by id, from the first after `after` on; `hasMore`
+   * when more follow. Looks at no others. Absent where only whole lists are made.
+   */
+  page?(options: PageOptions): Promise<AdapterPage>;
   /** Throws NotFoundError for an unknown id (also for one that breaks the name rule). */
   card(id: string): Promise<AdapterCard>;
   /** The shape that a base model has at a module's path; absent where none is known. */

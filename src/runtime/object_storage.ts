@@ -7,6 +7,7 @@
  * @module
  */
 import { randomUUID } from "node:crypto";
+import type { EventEmitter } from "node:events";
 import { mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
@@ -124,6 +125,8 @@ async function driverOf({ driver: name, ...options }: StorageOptions): Promise<D
   }
   const driver = (make as DriverOf)({ ...defaults[name], ...options });
   if (name === "fs") return atomicFiles(driver, resolve(String(options.base)));
+  // What goes wrong is told by each call; a client without a listener prints every try to connect.
+  if (name === "redis") (driver.getInstance!() as EventEmitter).on("error", () => {});
   // unstorage's own read of bytes that are not there is a TypeError.
   if (name === "http") {
     const bytes = async (key: string, options: TransactionOptions) =>

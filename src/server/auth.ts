@@ -4,7 +4,7 @@
  * @module
  */
 import type { MiddlewareHandler } from "hono";
-import type { AdapterService } from "../adapters/service.ts";
+import type { AdapterService, PageOptions } from "../adapters/service.ts";
 import { NotFoundError } from "../errors.ts";
 import { quoted } from "./echo.ts";
 import { ForbiddenError, UnauthorizedError } from "./errors.ts";
@@ -111,6 +111,11 @@ export function adaptersOf(tenant: Tenant | undefined, adapters: AdapterService)
   };
   return {
     list: async () => (await adapters.list()).filter(({ id }) => mayUse(tenant, id)),
+    ...(adapters.page
+      ? {
+        page: (options: PageOptions) => adapters.page!({ ...options, mayShow: (id) => mayUse(tenant, id) }),
+      }
+      : {}),
     card: (id) => own(id).then(() => adapters.card(id)),
     linear: (module) => adapters.linear?.(module),
     modules: (id) => own(id).then(() => adapters.modules(id)),

@@ -16,7 +16,14 @@ export { type Tenant, type TenantOptions, Tenants } from "./tenants.ts";
 export type { AdapterAdmin } from "../adapters/admin.ts";
 export type { LinearShape } from "../adapters/method.ts";
 export type { AdapterTerm } from "../adapters/registry.ts";
-export type { AdapterCard, AdapterService, AdapterStats, ResidentAdapter } from "../adapters/service.ts";
+export type {
+  AdapterCard,
+  AdapterPage,
+  AdapterService,
+  AdapterStats,
+  PageOptions,
+  ResidentAdapter,
+} from "../adapters/service.ts";
 export type { EncodeRequest, EncoderInput, EncoderOutput } from "../engine/encode_request.ts";
 export type { EncodingService } from "../engine/encoding.ts";
 export type {

@@ -9,6 +9,7 @@ import { NotFoundError } from "../errors.ts";
 import type { ServedModel, ServerDeps } from "./deps.ts";
 import { quoted } from "./echo.ts";
 import { InvalidRequestError, ModelNotFoundError } from "./errors.ts";
+import { type AskedPage, type List, pageOf } from "./pages.ts";
 
 /** vLLM's model card, with what is known of an adapter. */
 export interface ModelCard {
@@ -87,16 +88,35 @@ export function cardOfAdapter(card: AdapterCard, deps: ModelDeps): ModelCard {
   return adapterCard(card, baseOf(deps));
 }
 
-/** Every adapter, sorted by id. */
-export async function adapterCards(deps: ModelDeps): Promise<readonly ModelCard[]> {
-  const model = baseOf(deps);
-  return (await deps.adapters.list()).map((card) => adapterCard(card, model));
+/** Cards of adapters, sorted by their names in the store; of a page, no others are looked at. */
+export async function adapterList(deps: ModelDeps, asked?: AskedPage): Promise<List<ModelCard>> {
+  const model = baseOf(deps), { adapters } = deps;
+  if (!asked) {
+    return { object: "list", data: (await adapters.list()).map((card) => adapterCard(card, model)) };
+  }
+  if (!adapters.page) return pageOf((await adapterList(deps)).data, asked);
+  const { cards, hasMore } = await adapters.page(ofStore(asked, model));
+  return { object: "list", data: cards.map((card) => adapterCard(card, model)), has_more: hasMore };
 }
 
-/** The base, where one is served, and every adapter. */
-export async function modelCards(deps: ModelDeps): Promise<readonly ModelCard[]> {
-  const model = baseOf(deps), cards = await adapterCards(deps);
-  return model ? [baseCard(model), ...cards] : cards;
+/** A page whose `after` is the adapter's name in the store: one of the base's name is listed as `base:base`. */
+function ofStore(asked: AskedPage, model: Base | undefined): AskedPage {
+  return model && asked.after === `${model.id}:${model.id}` ? { ...asked, after: model.id } : asked;
+}
+
+/** The base, where one is served, and adapters. */
+export async function modelList(deps: ModelDeps, asked?: AskedPage): Promise<List<ModelCard>> {
+  const model = baseOf(deps);
+  // The base comes first: after another entry, and after the base, there are adapters alone.
+  if (!model) return await adapterList(deps, asked);
+  if (asked?.after === model.id) return await adapterList(deps, { limit: asked.limit });
+  if (asked?.after !== undefined) return await adapterList(deps, asked);
+  const base = baseCard(model);
+  if (!asked) return { object: "list", data: [base, ...(await adapterList(deps)).data] };
+  // A page of the base alone still has to know whether there are adapters.
+  const { data, has_more } = await adapterList(deps, { limit: Math.max(1, asked.limit - 1) });
+  const shown = data.slice(0, asked.limit - 1);
+  return { object: "list", data: [base, ...shown], has_more: has_more || shown.length < data.length };
 }
 
 /** The base, an adapter, or `base:adapter`. */

@@ -10,8 +10,8 @@ import { quoted } from "./echo.ts";
 import { checkingInput, InvalidRequestError } from "./errors.ts";
 import type { ServerContext } from "./exchange.ts";
 import { checkBody } from "./fields.ts";
-import { adapterCards, cardOfAdapter, mostNameLength } from "./models.ts";
-import { page, pageParameters } from "./pages.ts";
+import { adapterList, cardOfAdapter, mostNameLength } from "./models.ts";
+import { askedPage, pageParameters } from "./pages.ts";
 import type { Handler, Route, RouteDescription } from "./route.ts";
 import { type JsonWork, withJson } from "./work.ts";
 
@@ -74,7 +74,7 @@ function ownRoutes(serving: Serving): Route[] {
       "/v1/adapters",
       { summary: "Cards of every adapter", parameters: pageParameters },
       async (c) => {
-        return c.json(page(c, await adapterCards(forRequest(c, serving))));
+        return c.json(await adapterList(forRequest(c, serving), askedPage(c)));
       },
     ),
     operator(

@@ -28,33 +28,38 @@ export interface List<Entry> {
   readonly has_more?: boolean;
 }
 
-/**
- * The page that a request asks for. An entry of `after` that is gone is no fault: ids are sorted.
- *
- * @param sorted Entries; all but the first `fixed` are sorted by id.
- */
-export function page<Entry extends { readonly id: string }>(
-  c: ServerContext,
-  sorted: readonly Entry[],
-  fixed = 0,
-): List<Entry> {
+/** What a request asks for. */
+export interface AskedPage {
+  readonly limit: number;
+  /** The id after which the page begins. */
+  readonly after?: string;
+}
+
+/** The page that a request asks for; undefined for a whole list. */
+export function askedPage(c: ServerContext): AskedPage | undefined {
   const after = c.req.query("after"), limitText = c.req.query("limit");
-  if (after === undefined && limitText === undefined) return { object: "list", data: sorted };
+  if (after === undefined && limitText === undefined) return undefined;
   const limit = limitText === undefined ? mostEntries : Number(limitText);
   if (!/^[1-9][0-9]*$/.test(limitText ?? "1") || limit > mostEntries) {
     throw refusal("limit", `it must be an integer in 1..${mostEntries}`);
   }
-  const begin = after === undefined ? 0 : beginAfter(sorted, after, fixed);
+  return { limit, ...(after === undefined ? {} : { after }) };
+}
+
+/**
+ * A page of a list. An entry of `after` that is gone is no fault: ids are sorted.
+ *
+ * @param sorted Entries, sorted by id.
+ */
+export function pageOf<Entry extends { readonly id: string }>(
+  sorted: readonly Entry[],
+  { limit, after }: AskedPage,
+): List<Entry> {
+  const next = after === undefined ? 0 : sorted.findIndex(({ id }) => id > after);
+  const begin = next < 0 ? sorted.length : next;
   return {
     object: "list",
     data: sorted.slice(begin, begin + limit),
     has_more: begin + limit < sorted.length,
   };
-}
-
-function beginAfter(sorted: readonly { readonly id: string }[], after: string, fixed: number): number {
-  const among = sorted.slice(0, fixed).findIndex(({ id }) => id === after);
-  if (among >= 0) return among + 1;
-  const next = sorted.findIndex(({ id }, at) => at >= fixed && id > after);
-  return next < 0 ? sorted.length : next;
 }

@@ -20,11 +20,11 @@ import {
   scoreBody,
 } from "./encoding.ts";
 import { prometheusType } from "./metrics.ts";
-import { modelCard, modelCards } from "./models.ts";
+import { modelCard, modelList } from "./models.ts";
 import { chatJob, completionJob } from "./openai.ts";
 import { openApiOf } from "./openapi.ts";
 import { operatorRoutes } from "./operator.ts";
-import { page, pageParameters } from "./pages.ts";
+import { askedPage, pageParameters } from "./pages.ts";
 import type { Parameter, Route, RouteDescription } from "./route.ts";
 import { chatBody, completionBody } from "./schema.ts";
 import { encoding, generating } from "./work.ts";
@@ -68,8 +68,7 @@ function modelRoutes(serving: Serving): Route[] {
       for: "callers",
       about: { summary: "Cards of the base model and of every adapter", parameters: pageParameters },
       handler: async (c) => {
-        const hasBase = serving.model !== undefined || serving.encoder !== undefined;
-        return c.json(page(c, await modelCards(forRequest(c, serving)), Number(hasBase)));
+        return c.json(await modelList(forRequest(c, serving), askedPage(c)));
       },
     },
     {
