@@ -2,10 +2,11 @@
  * Three servers behind HAProxy, with adapters in an S3 server and then in Redis; a server and the store are killed under
  * load: `deno task test:scale`.
  *
- * Programs: Debian's haproxy and redis-server, npm's s3rver (by npx). Without them the test fails, and names what is missing.
+ * Programs: Debian's haproxy and redis-server, npm's s3rver. Without them the test fails, and names what is missing.
  *
  * @module
  */
+import { execFileSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -154,20 +155,43 @@ async function phase(
   }
 }
 
+/** Installs the S3 server into a folder. It is started by its own file: npx would be killed in its place. */
+function installed(folder: string): string {
+  const npm = ["install", "--no-audit", "--no-fund", "--prefix", folder, "s3rver@3.7.1"];
+  try {
+    execFileSync("npm", npm, { stdio: ["ignore", "ignore", "pipe"] });
+  } catch (error) {
+    throw new MissingProgramError(
+      `Cannot run the scale test without npm's s3rver: ${(error as Error).message}`,
+    );
+  }
+  return join(folder, "node_modules/s3rver/bin/s3rver.js");
+}
+
 async function main(): Promise<void> {
   needProgram("haproxy", "apt-get install haproxy");
   needProgram("redis-server", "apt-get install redis-server");
-  needProgram("npx", "install Node and npm");
+  needProgram("node", "install Node and npm");
   Object.assign(process.env, keys);
   const data = await mkdtemp(join(tmpdir(), "fourierft-scale-"));
   try {
+    const s3rver = installed(data);
     await withTinyModel(async (folder) => {
       const model = join(folder, "base"), cases = await goldens(model);
       const s3 = await freePort();
-      const bucket = ["-d", data, "-a", "127.0.0.1", "-p", String(s3), "--configure-bucket", "adapters"];
+      const bucket = [
+        "-d",
+        join(data, "s3"),
+        "-a",
+        "127.0.0.1",
+        "-p",
+        String(s3),
+        "--configure-bucket",
+        "adapters",
+      ];
       await phase("S3", {
         ...{ model, cases, url: `s3://adapters?endpoint=http://127.0.0.1:${s3}` },
-        store: new Program(s3, ["npx", "--yes", "s3rver@3.7.1", ...bucket]),
+        store: new Program(s3, ["node", s3rver, ...bucket]),
       });
       const redis = await freePort();
       const durable = ["--dir", data, "--appendonly", "yes", "--appendfsync", "always", "--save", ""];
