@@ -1,6 +1,6 @@
 /**
- * What a thousand machines with a million adapters need: hit rates and waits by affinity and slots, with the costs of an
- * adapter as this machine has them. `deno task bench:scale [REQUESTS]`.
+ * What a thousand machines with a million adapters need: hit rates and waits by affinity and slots. The costs of an
+ * adapter are those of this machine. `deno task bench:scale [REQUESTS]`.
  *
  * Measured: reading and checking an adapter from the host's memory, and putting it on the device. Assumed: 20 ms for a
  * store, 16 places of 400 ms a machine, half of the places busy. A simulation; no machine but this takes part.

@@ -59,6 +59,8 @@ export function recordKey(name: string): string | undefined {
 export function nameOfKey(key: string): string | undefined {
   const [, letters] = /^adapters:([a-z0-9._~-]+)\.json$/.exec(key) ?? [];
   if (letters === undefined) return undefined;
+  // Most names need no second look: lists have a hundred thousand.
+  if (/^[a-z0-9_-][a-z0-9._-]*$/.test(letters) && letters.length <= maxKeyLength) return letters;
   const bytes: number[] = [];
   for (const [sign, hex] of letters.matchAll(/~([0-9a-f]{2})|[^~]|~/g)) {
     if (sign === "~") return undefined;
