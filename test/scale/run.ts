@@ -102,7 +102,8 @@ async function startProxy(group: readonly Program[]): Promise<Program> {
 
 /** Waits until work is done, and no longer than some seconds: where the store is away, requests may wait for its return. */
 async function step(reached: () => boolean, mostSeconds: number): Promise<void> {
-  for (let end = performance.now() + mostSeconds * 1000; !reached() && performance.now() < end;) {
+  const end = performance.now() + mostSeconds * 1000;
+  while (!reached() && performance.now() < end) {
     await delay(20);
   }
 }
