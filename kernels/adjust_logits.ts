@@ -60,6 +60,8 @@ fn main(${workgroupBuiltins}) {
   let source = lists[3 * row + 2];
   var late = ${noExtra}u;
   if (source < uniforms.outputs) { late = sampled[source]; }
+  if (local == 0) { atomicStore(&is_listed, 0); }
+  workgroupBarrier();
   for (var i = lists[3 * row] + local; i < end; i += 256) {
     let token = entries[3 * i];
     var counts = entries[3 * i + 1];

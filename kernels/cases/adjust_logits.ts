@@ -1,6 +1,6 @@
 import { adjustLogits, inPrompt, noExtra } from "../adjust_logits.ts";
 import { normals } from "../kernel.ts";
-import { type CaseOf, casesFor, type KernelCases } from "./case.ts";
+import { type CaseOf, casesFor, type KernelCases, shuffled } from "./case.ts";
 
 /** Lists of the first tokens of a vocabulary in any order, `each` a row; late tokens are in them or not. */
 function sized(rows: number, vocab: number, each: number): CaseOf<typeof adjustLogits> {
@@ -11,7 +11,7 @@ function sized(rows: number, vocab: number, each: number): CaseOf<typeof adjustL
     make(random) {
       const entries = new Uint32Array(3 * size), biases = new Float32Array(entries.buffer);
       for (let r = 0; r < rows; r++) {
-        const tokens = Array.from({ length: vocab }, (_, token) => token).sort(() => random() - 0.5);
+        const tokens = shuffled(vocab, random);
         for (let i = 0; i < each; i++) {
           const at = 3 * (r * each + i);
           entries[at] = tokens[i];

@@ -1,6 +1,6 @@
 import { attention } from "../attention.ts";
 import { nans, normals } from "../kernel.ts";
-import { type BenchOf, type CaseOf, casesFor, type KernelCases } from "./case.ts";
+import { type BenchOf, type CaseOf, casesFor, type KernelCases, shuffled } from "./case.ts";
 
 interface CaseSizes {
   readonly rows: number;
@@ -57,16 +57,6 @@ function sized(
       };
     },
   };
-}
-
-/** The numbers below `count`, in any order. */
-function shuffled(count: number, random: () => number): Uint32Array {
-  const numbers = Uint32Array.from({ length: count }, (_, i) => i);
-  for (let i = count - 1; i > 0; i--) {
-    const other = Math.floor(random() * (i + 1));
-    [numbers[i], numbers[other]] = [numbers[other], numbers[i]];
-  }
-  return numbers;
 }
 
 function bench(sizes: CaseSizes): BenchOf<typeof attention> {

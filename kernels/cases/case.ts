@@ -59,3 +59,13 @@ export function casesFor<B extends string, U extends string>(
     benches: benches as unknown as readonly Bench[],
   };
 }
+
+/** The numbers below `count`, in any order. */
+export function shuffled(count: number, random: () => number): Uint32Array {
+  const numbers = Uint32Array.from({ length: count }, (_, i) => i);
+  for (let i = count - 1; i > 0; i--) {
+    const other = Math.floor(random() * (i + 1));
+    [numbers[i], numbers[other]] = [numbers[other], numbers[i]];
+  }
+  return numbers;
+}

@@ -159,7 +159,10 @@ fn main(${workgroupBuiltins}) {
   let is_deep = depth >= 0;
   let by_number = top_k >= 1 && top_k < f32(uniforms.vocab);
   let mass = bitcast<f32>(slice.z) * weight_of(slice.x, row);
-  if (local == 0) { target_sum = -1; }
+  if (local == 0) {
+    target_sum = -1;
+    list_size = 0;
+  }
   workgroupBarrier();
 
   var floor_key = lowest_key;
