@@ -99,7 +99,7 @@ test("AdapterRegistry.acquire of an adapter that is replaced while it is made re
   const down = [0, 1].map((r) => [1, 2, 3, 4].reduce((sum, value, k) => sum + value * values[4 * r + k], 0));
   const found = await device.read(y);
   found.forEach((value, o) => {
-    const expected = values[8 + 2 * o] * down[0] + values[9 + 2 * o] * down[1];
+    const expected = values[8 + o] * down[0] + values[14 + o] * down[1];
     assert.ok(Math.abs(value - expected) < 1e-5, `output ${o}`);
   });
 });
