@@ -130,7 +130,7 @@ const refusals: [object, number, string | null, RegExp][] = [
   [{ adapters: [{ id: "demo" }] }, 400, "adapters[0].id", /it is the base model/],
   [{ adapters: [{ id: "lora-kjv" }, { id: "nope" }] }, 404, "adapters[1].id", /adapters\[1\].id "nope"/],
   [{ adapters: [{ id: "../lora-kjv" }] }, 404, "adapters[0].id", /no such adapter/],
-  [{ adapters: [{ scale: 1 }] }, 400, "adapters[0].id", /expected string/],
+  [{ adapters: [{ scale: 1 }] }, 400, "adapters[0].id", /it is missing$/],
   [{ adapters: [{ id: "lora-kjv", scale: 1e4 }] }, 400, "adapters[0].scale", /<=1000/],
   [{ adapters: [{ id: "lora-kjv", scale: -1e4 }] }, 400, "adapters[0].scale", />=-1000/],
   [{ adapters: [{ id: "lora-kjv", scale: "1" }] }, 400, "adapters[0].scale", /expected number/],

@@ -144,7 +144,10 @@ test("openObjectStore refuses unknown drivers, bad URLs and missing options by n
     [{ driver: "floppy" }, /has no driver "floppy"/],
     [{ driver: "__proto__" }, /has no driver "__proto__"/],
     [{ driver: "fs" }, /driver "fs" needs base/],
-    [{ driver: "s3", bucket: "b", endpoint: "e", region: "r" }, /driver "s3" needs accessKeyId/],
+    [
+      { driver: "s3", bucket: "b", endpoint: "e", region: "r" },
+      /driver "s3" needs accessKeyId; .*AWS_ACCESS_KEY_ID$/,
+    ],
   ];
   for (const [storage, message] of refusals) {
     await assert.rejects(openObjectStore(storage), (error: Error) => {
@@ -211,6 +214,9 @@ test("publish puts an adapter into a store, serve serves it from there, and --re
       });
       assert.equal(answer.status, 200, await answer.text());
       assert.equal((await publish("--remove", "kjv")).code, 0);
+      const again = await publish("--remove", "kjv");
+      assert.equal(again.code, 1);
+      assert.match(again.stderr, /Cannot take "kjv" out of the store: there is no such name/);
       assert.deepEqual(await ids(), ["base"]);
     } finally {
       send(server, "SIGTERM");

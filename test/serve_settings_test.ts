@@ -139,7 +139,8 @@ test("readConfigFile refuses what it cannot follow, by place, and tells no token
   const bad: [string, RegExp][] = [
     [`tenants: [{id: a, tokens: [${secret}]`, /as YAML or JSON: \w+ in line 1, column \d+$/],
     [`port: 1\nport: 2\n${secret}: 3`, /as YAML or JSON: DUPLICATE_KEY in line 2, column 1$/],
-    ["[1, 2]", /Cannot read "" of .*it.yaml: .*expected object/],
+    ["[1, 2]", /Cannot read .*it.yaml: it must have settings by their names, e.g. port: 8000$/],
+    ["port", /Cannot read .*it.yaml: it must have settings by their names/],
     [`tenants: [{tokens: [${secret}]}]`, /Cannot read "tenants\[0\]\.id" of /],
     [`tenants: [{id: a, tokens: ${secret}}]`, /Cannot read "tenants\[0\]\.tokens" of /],
     ["tenants: [{id: a, quota: 3}]", /Cannot read "tenants\[0\]\.quota" of .*: there is no such field$/],
@@ -148,6 +149,7 @@ test("readConfigFile refuses what it cannot follow, by place, and tells no token
       "tenants: [{id: a, tokens: [short]}]",
       /Cannot use the tenants of .*it.yaml: Cannot use a token of tenant "a"/,
     ],
+    ["tenants: [{id: a}]", /Cannot use tenant "a": it has neither tokens nor tokenSha256/],
     ["tenants: [{id: a, weight: -1}]", /Cannot use weight -1 of tenant "a"/],
   ];
   for (const [text, message] of bad) {

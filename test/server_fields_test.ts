@@ -71,6 +71,9 @@ test("POST /v1/completions and chat refuse ends that cannot be: by field, place 
     [{ min_tokens: -1 }, "min_tokens", />=0/],
     [{ min_tokens: 100 }, "min_tokens", /at most \d+ new tokens/],
     [{ ignore_eos: 1 }, "ignore_eos", /boolean/],
+    [{ model: null }, "model", /of the request: it is missing$/],
+    [{ adapters: [{ scale: 1 }] }, "adapters[0].id", /of the request: it is missing$/],
+    [{ logit_bias: { x: 1 } }, "logit_bias.x", /of the request: a key must be a token id$/],
     [{ skip_special_tokens: "no" }, "skip_special_tokens", /boolean/],
     [{ include_stop_str_in_output: 0 }, "include_stop_str_in_output", /boolean/],
   ];

@@ -250,7 +250,10 @@ test("Tenants replaces tenants at once or not at all, and keeps what stays used 
   const work = (bearer: string) => ask(app, "/v1/completions", bearer, { model: "m", prompt: "a" });
   assert.equal((await work(token.kjv)).status, 200);
   await refused(await work(token.lora), 401);
-  await assert.rejects(list.replace([{ id: "k" }, { id: "k" }]), /Cannot use a tenant's id twice/);
+  await assert.rejects(
+    list.replace([{ id: "k", tokens: [] }, { id: "k", tokens: [] }]),
+    /Cannot use a tenant's id twice/,
+  );
   await refused(await work(token.kjv), 429);
   const sha256 = [
     ...new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(token.lora))),
@@ -272,6 +275,7 @@ test("Tenants refuses what no tenant can be, by name", () => {
     [{ id: "a", weight: 0 }, /Cannot use weight 0 of tenant "a"/],
     [{ id: "a", requestsPerMinute: NaN }, /Cannot use requestsPerMinute NaN/],
     [{ id: "a", tokensPerMinute: -1 }, /Cannot use tokensPerMinute -1/],
+    [{ id: "a", weight: 2 }, /Cannot use tenant "a": it has neither tokens nor tokenSha256/],
     [{ id: "a", adapterPrefixes: [""] }, /Cannot use an empty prefix of tenant "a"/],
   ];
   for (const [tenant, message] of bad) assert.throws(() => new Tenants([tenant]), message);

@@ -86,5 +86,7 @@ test("fourierft top refuses addresses that are none, and says that nobody listen
   assert.equal(none.status, 2);
   assert.match(none.stderr, /Cannot read --url "nowhere": it must be like http/);
   assert.equal(top("--url", "file:///etc/passwd").status, 2);
-  assert.equal(top("--url", "http://127.0.0.1:1").status, 1);
+  const silent = top("--url", "http://127.0.0.1:1");
+  assert.equal(silent.status, 1);
+  assert.match(silent.stderr, /Cannot read http:\/\/127\.0\.0\.1:1\/metrics: ./);
 });

@@ -151,6 +151,7 @@ test("trainEncoder refuses examples and options that break a rule, by their plac
     { examples: texts.map((one) => ({ ...one, label: "same" })) },
     /one label, "same"/,
   );
+  await rejects("roberta", { labels: ["even"] }, /Cannot use labels \["even"\]: classes are two or more/);
   await rejects("roberta", { labels: ["even", "odd", "both"] }, /class 2 \("both"\): no training example/);
   await rejects("roberta", { examples: [] }, /data is empty/);
   await rejects("roberta", { evaluation: [{ ...first, label: "new" }] }, /"new" of example 1/);

@@ -146,11 +146,17 @@ export class ObjectStore implements AdapterStore {
     this.#noteNew(id, parseRecord(id, now));
   }
 
-  /** Serves nothing by a name any more. Objects stay: other names may have them. */
-  async remove(name: string): Promise<void> {
-    const id = normalName(name);
-    await this.#objects.remove(this.#keyOf(id));
+  /**
+   * Serves nothing by a name any more. Objects stay: other names may have them.
+   *
+   * @returns Whether the store had the name, be its record right or wrong.
+   */
+  async remove(name: string): Promise<boolean> {
+    const id = normalName(name), key = this.#keyOf(id);
+    const had = await this.#objects.json(key) !== undefined;
+    await this.#objects.remove(key);
     this.#noteNew(id, undefined);
+    return had;
   }
 
   #noteNew(id: string, record: ObjectRecord | undefined): void {

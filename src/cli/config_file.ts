@@ -67,6 +67,9 @@ function pathText(path: readonly PropertyKey[]): string {
 }
 
 function checked(value: unknown, path: string): ConfigFile {
+  if (typeof (value ?? {}) !== "object" || Array.isArray(value)) {
+    throw new UsageError(`Cannot read ${path}: it must have settings by their names, e.g. port: 8000`);
+  }
   const found = file.safeParse(value ?? {});
   if (!found.success) {
     const [issue] = found.error.issues;

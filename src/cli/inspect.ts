@@ -130,7 +130,7 @@ async function drawTo(out: string, drawn: Drawn & Pick<AdaptedLinear, "method" |
   for (const [name, picture] of Object.entries(await draw(drawn))) {
     const file = join(out, name);
     await writeNamedFile(file, encode({ ...picture, channels: 3 }));
-    log(`${file}: ${drawn.path}, ${picture.width} x ${picture.height}`);
+    log(`${file}: ${drawn.path}, ${picture.width} x ${picture.height} pixels`);
   }
 }
 

@@ -6,6 +6,7 @@
 import { basename, resolve } from "node:path";
 import { defineCommand } from "citty";
 import { quotedName } from "../adapters/names.ts";
+import { NotFoundError } from "../errors.ts";
 import { openObjectStore } from "../runtime/object_storage.ts";
 import { UsageError } from "./arguments.ts";
 import { openNamedFolder } from "./folder.ts";
@@ -31,7 +32,9 @@ export const publish = defineCommand({
     }
     const store = await openObjectStore(url, { log });
     if (remove !== undefined) {
-      await store.remove(remove);
+      if (!await store.remove(remove)) {
+        throw new NotFoundError(`Cannot take ${quotedName(remove)} out of the store: there is no such name`);
+      }
       log(`${quotedName(remove)} is taken out of the store`);
       return;
     }

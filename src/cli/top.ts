@@ -31,10 +31,17 @@ const patienceMs = 10_000;
 
 async function look(url: URL, token: string | undefined): Promise<Snapshot> {
   const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
-  const response = await fetch(url, { headers, signal: AbortSignal.timeout(patienceMs) });
-  const text = await response.text();
-  if (!response.ok) throw new Error(`${url} answers with status ${response.status}`);
-  return new Snapshot(text, performance.now());
+  try {
+    const response = await fetch(url, { headers, signal: AbortSignal.timeout(patienceMs) });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`it answers with status ${response.status}`);
+    return new Snapshot(text, performance.now());
+  } catch (error) {
+    // "fetch failed" has its reason in the cause.
+    const { message, cause } = error as Error;
+    const why = cause instanceof Error && cause.message !== "" ? `${message}: ${cause.message}` : message;
+    throw new Error(`Cannot read ${url}: ${why}`, { cause: error });
+  }
 }
 
 const pause = (seconds: number): Promise<void> =>
@@ -81,7 +88,7 @@ export const top = defineCommand({
         failures = 0;
       } catch (error) {
         if (++failures >= mostFailures) throw error;
-        show(url, [`cannot look: ${(error as Error).message}`]);
+        show(url, [(error as Error).message]);
       }
     }
   },

@@ -94,6 +94,12 @@ const needed: Readonly<Record<string, readonly string[]>> = {
   s3: ["bucket", "endpoint", "region", "accessKeyId", "secretAccessKey"],
 };
 
+/** Where a URL of a store has options that are no part of a URL. */
+const variables: Readonly<Record<string, string>> = {
+  accessKeyId: "AWS_ACCESS_KEY_ID",
+  secretAccessKey: "AWS_SECRET_ACCESS_KEY",
+};
+
 type DriverOf = (options: Readonly<Record<string, unknown>>) => Driver;
 
 async function importNamed(specifier: string, what: string): Promise<Readonly<Record<string, unknown>>> {
@@ -120,7 +126,9 @@ async function driverOf({ driver: name, ...options }: StorageOptions): Promise<D
   const { default: make } = await importNamed(builtinDrivers[name], `driver "${name}"`);
   for (const option of needed[name] ?? []) {
     if (typeof options[option] !== "string" || options[option] === "") {
-      throw refused(`driver "${name}" needs ${option}`);
+      const variable = variables[option];
+      const hint = variable === undefined ? "" : `; a URL takes it from the environment's ${variable}`;
+      throw refused(`driver "${name}" needs ${option}${hint}`);
     }
   }
   const driver = (make as DriverOf)({ ...defaults[name], ...options });

@@ -130,7 +130,12 @@ export function refusal(path: string, rule: string, code = "invalid_value"): Inv
   return new InvalidRequestError(`Cannot read "${path}" of the request: ${rule}`, { param: path, code });
 }
 
-function refusalOf(issue: z.core.$ZodIssue): InvalidRequestError {
+function refusalOf(issue: z.core.$ZodIssue, body: unknown): InvalidRequestError {
+  const at = (value: unknown, key: PropertyKey): unknown => (value as Record<PropertyKey, unknown>)?.[key];
+  if (issue.code === "invalid_type" && issue.path.reduce(at, body) === undefined) {
+    return refusal(pathOf(issue.path), "it is missing");
+  }
+  if (issue.code === "invalid_key") return refusal(pathOf(issue.path), issue.issues[0].message);
   const unknown = issue.code === "unrecognized_keys" ? issue.keys[0] : undefined;
   return unknown === undefined
     ? refusal(pathOf(issue.path), issue.message)
@@ -162,8 +167,8 @@ export function checkBody<Shape extends z.ZodRawShape>(
       });
     }
   }
-  const checked = schema.safeParse(Object.fromEntries(asked));
-  if (!checked.success) throw refusalOf(checked.error.issues[0]);
+  const given = Object.fromEntries(asked), checked = schema.safeParse(given);
+  if (!checked.success) throw refusalOf(checked.error.issues[0], given);
   return checked.data;
 }
 

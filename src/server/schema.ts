@@ -69,7 +69,7 @@ const logitBias = z.record(z.string(), z.unknown())
     abort: true,
   })
   .pipe(z.record(
-    z.string().regex(/^(0|[1-9][0-9]{0,9})$/, { error: "its keys must be token ids" }),
+    z.string().regex(/^(0|[1-9][0-9]{0,9})$/, { error: "a key must be a token id" }),
     z.number().min(-100).max(100),
   ))
   .transform((biases) => new Map(Object.entries(biases).map(([id, bias]) => [Number(id), bias])));

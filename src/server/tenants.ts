@@ -89,6 +89,10 @@ function checkTenant(tenant: TenantOptions): void {
       `Cannot use an empty prefix of ${whose}: leave adapterPrefixes out to allow every adapter`,
     );
   }
+  // An empty list shuts a tenant out for a while.
+  if (!tenant.tokens && !tenant.tokenSha256) {
+    throw new RangeError(`Cannot use ${whose}: it has neither tokens nor tokenSha256`);
+  }
 }
 
 function refuseTwice(values: readonly string[], what: string): void {

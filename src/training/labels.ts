@@ -114,6 +114,7 @@ export function labelSet(
   }
   const set = classesOf(training, told), { names } = set;
   if (names.length < 2) {
+    if (told) throw new RangeError(`Cannot use labels ${quoted(told)}: classes are two or more`);
     throw new RangeError(`Cannot learn classes: all examples have one label, ${quoted(training[0].label)}`);
   }
   const seen = new Set(training.map((placed) => set.targetOf(placed)));
