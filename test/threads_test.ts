@@ -21,7 +21,8 @@ import { relaxedWasmBytes, wasmBytes } from "../kernels/wasm_bytes.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import { type Device, DeviceError } from "../src/device/device.ts";
 import { openCpuDeviceBy, type Starters, startThreads } from "../src/device/open_cpu.ts";
-import { importingShared } from "../src/device/shared_memory.ts";
+import { newControl, Team } from "../src/device/cpu_team.ts";
+import { importingShared, sharedMemory } from "../src/device/shared_memory.ts";
 import { threadedCpuDevice } from "../src/device/threaded_cpu.ts";
 import { hasRelaxedSimd } from "../src/device/wasm_module.ts";
 import { type Plan, type Step, step } from "../src/plan.ts";
@@ -206,6 +207,27 @@ test("threads are refused by name: numbers that are none, and more than one on t
     /RangeError: Cannot use "threads" = 2 on the calling thread/,
   );
   assert.match(cpuDevice({ threads: 1 }).description, /one thread/);
+});
+
+test("a helper that falls asleep before the first step wakes where the numbers of steps begin anew", () => {
+  const module = new WebAssembly.Module(importingShared(wasmBytes())), memory = sharedMemory();
+  const control = newControl(1), first = control[0], tickets: number[] = [];
+  const run = new Team({ module, memory }, control).ready({
+    ...{ function: "fill", args: [0, 128, 1], each: [], items: 2, chunks: 2 },
+  });
+  const { notify } = Atomics;
+  Atomics.notify = (numbers: Int32Array | BigInt64Array, index: number, count?: number) => {
+    tickets.push(control[0]);
+    return notify(numbers as Int32Array, index, count);
+  };
+  try {
+    for (let step = 0; step < 150; step++) run();
+  } finally {
+    Atomics.notify = notify;
+  }
+  // `Atomics.wait` with another value than the ticket's does not sleep.
+  assert.equal(tickets.length, 1, "numbers did not begin anew once");
+  assert.notEqual(tickets[0], first);
 });
 
 test("physicalCores is a whole number; processorsOf reads Linux's lists", async () => {

@@ -18,6 +18,9 @@ export const mostThreads = 64;
 /** Steps are numbered by the other bits of a ticket. */
 const stepBits = 24;
 
+/** Numbers end soon after the start, so that each run of a team passes their end. */
+const beforeFirst = 2 ** stepBits - 100;
+
 /** Bytes of a helper's error message. */
 const messageBytes = 512;
 
@@ -55,15 +58,17 @@ export interface HelperSetup {
 
 /** Memory that a team's threads meet in. */
 export function newControl(threads: number): Int32Array<SharedArrayBuffer> {
-  return new Int32Array(new SharedArrayBuffer(4 * (seenAt + line * threads)));
+  const control = new Int32Array(new SharedArrayBuffer(4 * (seenAt + line * threads)));
+  // Not 0, which says that numbers begin anew: a helper that falls asleep on the first ticket must wake by that.
+  control[counters.ticket] = beforeFirst << 8;
+  return control;
 }
 
 /** The leader's side. */
 export class Team {
   readonly #functions: Functions;
   readonly #shared: Float64Array;
-  /** Numbers end soon after the start, so that each run of a team passes their end. */
-  #number = 2 ** stepBits - 100;
+  #number = beforeFirst;
   #era = 0;
 
   constructor(
