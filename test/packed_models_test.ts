@@ -289,6 +289,13 @@ const refusals: readonly (readonly [string, Record<string, unknown>, PackedWrite
     /q_proj\.weight": its tensor ".*g_idx" has input 2 in group 9 of 2/,
   ],
   [
+    "no list of groups that are no neighbours",
+    gptqConfig(4, 32, { desc_act: true }),
+    gptqWriter({ bits: 4, groupSize: 32, isSymmetric: true }),
+    {},
+    /_proj\.weight": its tensor ".*\.g_idx" is missing, which desc_act needs/,
+  ],
+  [
     "numbers of another shape",
     awqConfig,
     awqWriter(32),

@@ -4,7 +4,7 @@
  * - `qweight` (in * bits / 32, out) I32: numbers of neighbouring inputs, from the lowest bits on;
  * - `qzeros` (groups, out * bits / 32) I32: zeros of neighbouring outputs, each less 1 in files of version 1;
  * - `scales` (groups, out), floats;
- * - `g_idx` (in) I32: the group of each input. A file may lack it where groups are neighbours.
+ * - `g_idx` (in) I32: the group of each input. A file without `desc_act` may lack it: its groups are neighbours.
  *
  * @module
  */
@@ -26,6 +26,8 @@ import { type Fail, groupSizeField } from "./fields.ts";
 interface Settings {
   readonly bits: 4 | 8;
   readonly groupSize: number;
+  /** Whether inputs go to groups by the size of their activations: then files list their groups. */
+  readonly descAct: boolean;
   /** What zeros are more than they are stored as. */
   readonly zeroOffset: 0 | 1;
 }
@@ -41,7 +43,10 @@ function spread(word: number): number {
 }
 
 /** Zeros (groups, out), one a byte. A sum past the greatest number begins again at 0, as in AutoGPTQ. */
-export function zerosOf(words: Uint32Array, { bits, zeroOffset }: Omit<Settings, "groupSize">): Uint8Array {
+export function zerosOf(
+  words: Uint32Array,
+  { bits, zeroOffset }: Pick<Settings, "bits" | "zeroOffset">,
+): Uint8Array {
   const each = 32 / bits, most = 2 ** bits - 1, zeros = new Uint8Array(words.length * each);
   for (let i = 0; i < zeros.length; i++) {
     zeros[i] = (words[Math.floor(i / each)] >>> bits * (i % each)) + zeroOffset & most;
@@ -65,7 +70,11 @@ async function groupOf(
   return found;
 }
 
-function open(tensors: StoredTensors, path: string, { bits, groupSize, zeroOffset }: Settings): PackedWeight {
+function open(
+  tensors: StoredTensors,
+  path: string,
+  { bits, groupSize, descAct, zeroOffset }: Settings,
+): PackedWeight {
   const names = { numbers: `${path}.qweight`, zeros: `${path}.qzeros`, scales: `${path}.scales` };
   const [lines, out] = tensors.info(names.numbers).shape, each = 32 / bits, inSize = lines * each;
   checkShape(tensors, { path, name: names.numbers, shape: [lines, out] });
@@ -74,6 +83,9 @@ function open(tensors: StoredTensors, path: string, { bits, groupSize, zeroOffse
   checkShape(tensors, { path, name: names.zeros, shape: [groups, Math.ceil(out / each)] });
   if (out % each !== 0) failWeight(path, `it has ${out} outputs, the rule is a multiple of ${each}`);
   const isListed = tensors.names.has(`${path}.g_idx`);
+  if (descAct && groups > 1 && !isListed) {
+    failWeight(path, `its tensor "${path}.g_idx" is missing, which desc_act needs`);
+  }
   return {
     shape: { out, in: inSize },
     tensors: [...Object.values(names), ...isListed ? [`${path}.g_idx`] : []],
@@ -126,6 +138,7 @@ export function gptq(fields: JsonObject, fail: Fail): Packing {
   const settings: Settings = {
     bits,
     groupSize: groupSizeField(fields, "group_size", fail),
+    descAct: fields.desc_act === true,
     zeroOffset: offsets[format],
   };
   return {
