@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import fc from "fast-check";
 import { cpuDevice, type Device, type EncoderModel, type HostTensor, openEncoder } from "../mod.ts";
 import type { EncoderInput } from "../src/engine/encode_request.ts";
 import { sequenceOf } from "../src/engine/encoder_input.ts";
@@ -19,6 +20,7 @@ import type { TrainEncoderOptions } from "../src/train/encoder.ts";
 import { encoderSettings } from "../src/train/encoder_settings.ts";
 import { adapterOf } from "../src/train/head_adapter.ts";
 import type { HeadTask } from "../src/training/head.ts";
+import { headSet, type LabelledSequence } from "../src/training/head_data.ts";
 import { type HeadBatch, headObjective } from "../src/training/head_objective.ts";
 import { Trainer } from "../src/training/trainer.ts";
 import { distance } from "./kernel_contract.ts";
@@ -96,6 +98,28 @@ async function openTrainer(device: Device, model: EncoderModel, name: string, la
   });
   return { trainer, batch };
 }
+
+test("headSet has room for batches that end an epoch and begin the next", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 1, maxLength: 6 }),
+      fc.integer({ min: 1, max: 8 }),
+      fc.nat(99),
+      (lengths, batchSize, seed) => {
+        const training = lengths.map((rows): LabelledSequence => ({
+          ...{ rows, target: 0 },
+          sequence: () => ({ tokens: new Uint32Array(rows), positions: [], types: [] }),
+        }));
+        const set = headSet({ training, heldOut: [] }, { batchSize, seed, shuffle: true });
+        for (let step = 0; step < 30; step++) {
+          const rows = set.batch(step).sequences.reduce((sum, { tokens }) => sum + tokens.length, 0);
+          assert.ok(rows <= set.maxRows, `step ${step}: ${rows} rows, room for ${set.maxRows}`);
+        }
+      },
+    ),
+    { numRuns: 100 },
+  );
+});
 
 const cases = ["roberta-fourierft", "roberta-regression-lora", "bert-lora", "vit-fourierft"];
 

@@ -47,11 +47,14 @@ function batchOf(sequences: readonly LabelledSequence[]): HeadBatch {
   };
 }
 
+const greatestDivisor = (a: number, b: number): number => b === 0 ? a : greatestDivisor(b, a % b);
+
 /** Rows of the longest sequences that a batch may have. */
 function mostRows(sequences: readonly LabelledSequence[], batchSize: number): number {
   const lengths = sequences.map(({ rows }) => rows).sort((a, b) => b - a);
-  // A batch larger than the data has its sequences more than once.
-  const rounds = Math.ceil(batchSize / lengths.length);
+  // A batch may have the end of an epoch and the start of the next, and so a sequence twice.
+  const latestStart = lengths.length - greatestDivisor(lengths.length, batchSize);
+  const rounds = Math.floor((latestStart + batchSize - 1) / lengths.length) + 1;
   return lengths.flatMap((rows) => new Array<number>(rounds).fill(rows)).slice(0, batchSize)
     .reduce((sum, rows) => sum + rows, 0);
 }
