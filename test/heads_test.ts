@@ -121,6 +121,23 @@ test("headSet has room for batches that end an epoch and begin the next", () => 
   );
 });
 
+test("a head refuses to train on fewer sequences than it was made for, and tells of them", async () => {
+  const device = cpuDevice(), model = await openModel(device, "bert");
+  const { trainer, batch } = await openTrainer(device, model, "bert-lora", 1);
+  const sequences = batch.sequences.slice(1), targets = batch.targets.slice(1);
+  const short = { sequences, targets, targetCount: targets.length };
+  await trainer.ready([short]);
+  assert.throws(() => trainer.submit([short], 0.1), /RangeError: Cannot train on a batch of \d+ sequences/);
+  const alone = await trainer.outcome(short);
+  assert.equal(alone.losses.length, targets.length);
+  await trainer.outcome(batch);
+  // An outcome is of its own batch, also where another one is asked for before it is there.
+  const [first] = await Promise.all([trainer.outcome(short), trainer.outcome(batch)]);
+  assert.deepEqual(first, alone);
+  trainer.release();
+  releaseModel(device, model);
+});
+
 const cases = ["roberta-fourierft", "roberta-regression-lora", "bert-lora", "vit-fourierft"];
 
 for (const device of await devicesForLongTests()) {

@@ -72,12 +72,18 @@ export function headObjective(
   return {
     sizes: [],
     rowsOf: (batch) => sizeOf(rowsIn(batch), maxRows),
-    feed(batch) {
+    feed(batch, purpose) {
       const count = batch.sequences.length;
       if (count > sequences || rowsIn(batch) > maxRows) {
         throw new RangeError(
           `Cannot run a batch of ${count} sequences and ${rowsIn(batch)} rows: ` +
             `the trainer was made for ${sequences} and ${maxRows}`,
+        );
+      }
+      // Places of a plan that have no sequence would count as examples: their scores have gradients, too.
+      if (purpose === "train" && count < sequences) {
+        throw new RangeError(
+          `Cannot train on a batch of ${count} sequences: the trainer takes ${sequences} at once`,
         );
       }
       inputs.write(batch.sequences, { rows: this.rowsOf(batch), outputs: sequences, banks: [] });

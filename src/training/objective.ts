@@ -17,14 +17,17 @@ export interface LearntBatch {
   readonly targetCount: number;
 }
 
+/** What a batch is run for. */
+export type Purpose = "train" | "evaluate";
+
 /** See the module's documentation. */
 export interface Objective<B extends LearntBatch> {
   /** Numbers of rows to prepare plans for before the first batch. */
   readonly sizes: readonly number[];
   /** Rows of the plan that a batch is run by. */
   rowsOf(batch: B): number;
-  /** Writes a batch to the tensors that the plans read. */
-  feed(batch: B): void;
+  /** Writes a batch to the tensors that the plans read. Throws RangeError for a batch that the plans do not take. */
+  feed(batch: B, purpose: Purpose): void;
   /** Float32, natural logarithms: one for each of the batch's first `lossCount` rows or sequences. */
   readonly losses: Tensor;
   lossCount(batch: B): number;

@@ -17,6 +17,7 @@ import {
   type Objective,
   type ObjectiveIo,
   type OwnNumbers,
+  type Purpose,
 } from "./objective.ts";
 import { Optimizer, type OptimizerOptions, type TrainerNumbers } from "./optimizer.ts";
 import { sumOfLosses } from "./plans.ts";
@@ -64,9 +65,6 @@ export function defaultSegment(
 ): number {
   return 4 * rows * activationsPerRow(graph) <= 2 ** 31 ? layers : Math.ceil(Math.sqrt(layers));
 }
-
-/** What a batch is run for. */
-type Purpose = "train" | "evaluate";
 
 /** What a batch gives when nothing is trained. */
 export interface BatchOutcome {
@@ -167,7 +165,7 @@ export class Trainer<B extends LearntBatch = TrainingBatch> {
   #run(batch: B, purpose: Purpose): Promise<unknown> {
     const rows = this.#objective.rowsOf(batch), program = this.#programs[purpose].get(rows);
     if (!program) throw new TypeError(`Cannot run a batch of ${rows} rows: it was not prepared`);
-    this.#objective.feed(batch);
+    this.#objective.feed(batch, purpose);
     this.device.run(program);
     const { losses, lossCount } = this.#objective;
     return this.device.read(losses, { at: 0, count: lossCount(batch) });
@@ -194,11 +192,10 @@ export class Trainer<B extends LearntBatch = TrainingBatch> {
   /** The losses and logits of a batch, nothing trained. */
   async outcome(batch: B): Promise<BatchOutcome> {
     await this.#prepare("evaluate", this.#objective.rowsOf(batch));
-    const losses = this.#run(batch, "evaluate"), { logits } = this.#objective;
-    return {
-      losses: await losses as Float32Array,
-      logits: logits && await this.device.read(logits) as Float32Array,
-    };
+    const reading = this.#run(batch, "evaluate"), { logits: scores } = this.#objective;
+    // Both are asked for at once: the next batch overwrites them.
+    const [losses, logits] = await Promise.all([reading, scores && this.device.read(scores)]);
+    return { losses: losses as Float32Array, logits: logits as Float32Array | undefined };
   }
 
   /** Mean loss over batches' targets, nothing trained. */
