@@ -172,6 +172,7 @@ test("openCheckpoint rounds float64 to float32, and refuses other dtypes by tens
     const checkpoint = await openCheckpoint(await openFolder(path));
     assert.deepEqual(await checkpoint.read("wide"), tensor(Float32Array.of(1 / 3), [1]));
     assert.equal(checkpoint.info("wide").dtype, "F32");
+    assert.equal(checkpoint.bytes("wide"), 4);
     await assert.rejects(checkpoint.read("long"), {
       name: "ConfigError",
       message: /"long": its dtype is I64/,

@@ -29,7 +29,7 @@ export interface Checkpoint {
   readonly names: readonly string[];
   /** Shape, and dtype as `read` gives it. Throws ConfigError for an unknown name. */
   info(name: string): Pick<TensorInfo, "name" | "dtype" | "shape">;
-  /** Bytes of a weight in its file. Throws ConfigError for an unknown name. */
+  /** Bytes of a weight in its file, at most those that `read` gives. Throws ConfigError for an unknown name. */
   bytes(name: string): number;
   /**
    * A tensor as it is stored: float32, float16 and bfloat16 stay what they are; float64 is rounded to float32.
@@ -314,13 +314,14 @@ async function readTensor({ view: read }: StoredTensors, name: string): Promise<
 }
 
 function checkpointOf(tensors: StoredTensors, close: () => Promise<void>): Checkpoint {
+  const info: Checkpoint["info"] = (name) => {
+    const { dtype, shape } = tensors.info(name);
+    return { name, dtype: dtype === "F64" ? "F32" : dtype, shape };
+  };
   return {
     names: [...tensors.names],
-    info: (name) => {
-      const { dtype, shape } = tensors.info(name);
-      return { name, dtype: dtype === "F64" ? "F32" : dtype, shape };
-    },
-    bytes: (name) => storedBytes(tensors.info(name)),
+    info,
+    bytes: (name) => storedBytes(info(name)),
     read: async (name) => await readTensor(tensors, name),
     close,
   };
