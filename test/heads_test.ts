@@ -99,45 +99,6 @@ async function openTrainer(device: Device, model: EncoderModel, name: string, la
   return { trainer, batch };
 }
 
-test("headSet has room for batches that end an epoch and begin the next", () => {
-  fc.assert(
-    fc.property(
-      fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 1, maxLength: 6 }),
-      fc.integer({ min: 1, max: 8 }),
-      fc.nat(99),
-      (lengths, batchSize, seed) => {
-        const training = lengths.map((rows): LabelledSequence => ({
-          ...{ rows, target: 0 },
-          sequence: () => ({ tokens: new Uint32Array(rows), positions: [], types: [] }),
-        }));
-        const set = headSet({ training, heldOut: [] }, { batchSize, seed, shuffle: true });
-        for (let step = 0; step < 30; step++) {
-          const rows = set.batch(step).sequences.reduce((sum, { tokens }) => sum + tokens.length, 0);
-          assert.ok(rows <= set.maxRows, `step ${step}: ${rows} rows, room for ${set.maxRows}`);
-        }
-      },
-    ),
-    { numRuns: 100 },
-  );
-});
-
-test("a head refuses to train on fewer sequences than it was made for, and tells of them", async () => {
-  const device = cpuDevice(), model = await openModel(device, "bert");
-  const { trainer, batch } = await openTrainer(device, model, "bert-lora", 1);
-  const sequences = batch.sequences.slice(1), targets = batch.targets.slice(1);
-  const short = { sequences, targets, targetCount: targets.length };
-  await trainer.ready([short]);
-  assert.throws(() => trainer.submit([short], 0.1), /RangeError: Cannot train on a batch of \d+ sequences/);
-  const alone = await trainer.outcome(short);
-  assert.equal(alone.losses.length, targets.length);
-  await trainer.outcome(batch);
-  // An outcome is of its own batch, also where another one is asked for before it is there.
-  const [first] = await Promise.all([trainer.outcome(short), trainer.outcome(batch)]);
-  assert.deepEqual(first, alone);
-  trainer.release();
-  releaseModel(device, model);
-});
-
 const cases = ["roberta-fourierft", "roberta-regression-lora", "bert-lora", "vit-fourierft"];
 
 for (const device of await devicesForLongTests()) {
@@ -196,3 +157,42 @@ for (const name of ["roberta", "bert", "regression", "vit", "head"].map((what) =
     await encoder.release();
   });
 }
+
+test("headSet has room for batches that end an epoch and begin the next", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 1, maxLength: 6 }),
+      fc.integer({ min: 1, max: 8 }),
+      fc.nat(99),
+      (lengths, batchSize, seed) => {
+        const training = lengths.map((rows): LabelledSequence => ({
+          ...{ rows, target: 0 },
+          sequence: () => ({ tokens: new Uint32Array(rows), positions: [], types: [] }),
+        }));
+        const set = headSet({ training, heldOut: [] }, { batchSize, seed, shuffle: true });
+        for (let step = 0; step < 30; step++) {
+          const rows = set.batch(step).sequences.reduce((sum, { tokens }) => sum + tokens.length, 0);
+          assert.ok(rows <= set.maxRows, `step ${step}: ${rows} rows, room for ${set.maxRows}`);
+        }
+      },
+    ),
+    { numRuns: 100 },
+  );
+});
+
+test("a head refuses to train on fewer sequences than it was made for, and tells of them", async () => {
+  const device = cpuDevice(), model = await openModel(device, "bert");
+  const { trainer, batch } = await openTrainer(device, model, "bert-lora", 1);
+  const sequences = batch.sequences.slice(1), targets = batch.targets.slice(1);
+  const short = { sequences, targets, targetCount: targets.length };
+  await trainer.ready([short]);
+  assert.throws(() => trainer.submit([short], 0.1), /RangeError: Cannot train on a batch of \d+ sequences/);
+  const alone = await trainer.outcome(short);
+  assert.equal(alone.losses.length, targets.length);
+  await trainer.outcome(batch);
+  // An outcome is of its own batch, also where another one is asked for before it is there.
+  const [first] = await Promise.all([trainer.outcome(short), trainer.outcome(batch)]);
+  assert.deepEqual(first, alone);
+  trainer.release();
+  releaseModel(device, model);
+});
