@@ -295,6 +295,9 @@ export class BatchEngine implements Engine {
   /** Gives a step's tokens to its sequences. */
   async #land({ shares, sampled }: Flight): Promise<void> {
     const tokens = await sampled;
-    for (const share of shares) await this.#landing.take(share, tokens);
+    for (const share of shares) {
+      const reading = this.#landing.take(share, tokens);
+      if (reading) await reading;
+    }
   }
 }
