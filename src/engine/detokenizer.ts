@@ -52,8 +52,24 @@ function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
   return both;
 }
 
+/** Bytes of ASCII that are cheaper to read here than by a decoder. */
+const shortText = 24;
+
+/** The text of a few bytes that are all ASCII; undefined of others. */
+function shortAscii(bytes: Uint8Array): string | undefined {
+  if (bytes.length > shortText) return undefined;
+  let text = "";
+  for (const byte of bytes) {
+    if (byte >= 0x80) return undefined;
+    text += String.fromCharCode(byte);
+  }
+  return text;
+}
+
 /** The text that can be told of some bytes, and how many of them it takes: none while a character is unfinished. */
 function told(bytes: Uint8Array): { readonly text: string; readonly count: number } {
+  const ascii = shortAscii(bytes);
+  if (ascii !== undefined) return { text: ascii, count: bytes.length };
   const open = unfinished(bytes);
   // Wrong bytes can follow each other for ever.
   const count = open === 0 ? bytes.length : bytes.length > maxHeld ? bytes.length - open : 0;
