@@ -107,9 +107,7 @@ async function report(name: string, layers: number, method?: Method): Promise<vo
   const cpu = cpuDevice(), base = method && await model(cpu, layers);
   const adapterOf = async (bank: Bank): Promise<{ readonly bank: Bank; readonly slot: number }> => {
     const modules = new Map(
-      linears.map(({ path, shape }) =>
-        [path, newModule(bank.method, shape, options, random)] as const
-      ),
+      linears.map(({ path, shape }) => [path, newModule(bank.method, shape, options, random)] as const),
     );
     const adapter = await readyFor(cpu, base!, { method: bank.method, modules });
     return { bank, slot: bank.load(adapter.modules)! };

@@ -1,8 +1,8 @@
 /**
  * What a streamed token costs the process that serves: its CPU time, on a device that computes nothing. Detokenizing,
- * events, HTTP and the engine's own steps are left. CPU time counts, so that a busy machine gives the same numbers.
+ * events, HTTP and the engine's own steps are left. CPU time counts: other work on the machine changes it less than the time that passes.
  *
- *     deno task bench:streams [--streams 1,64,256] [--tokens 128] [--requests 2] [--clients 2] [--profile FILE]
+ *     deno task bench:streams [--streams 64,256] [--tokens 128] [--requests 2] [--clients 2] [--profile FILE]
  *
  * `--profile` writes a profile of the last row for Chrome's developer tools.
  *
@@ -24,7 +24,7 @@ import { askStreams } from "./stream_load.ts";
 
 const { values: options } = parseArgs({
   options: {
-    streams: { type: "string", default: "1,64,256" },
+    streams: { type: "string", default: "64,256" },
     tokens: { type: "string", default: "128" },
     requests: { type: "string", default: "2" },
     clients: { type: "string", default: "2" },
@@ -36,7 +36,8 @@ const { values: options } = parseArgs({
 const [tokens, requests, processes] = [options.tokens, options.requests, options.clients].map(Number);
 const counts = options.streams.split(",").map(Number);
 
-const text = "In the beginning God created the heaven and the earth. And the earth was without form, and void; " +
+const text =
+  "In the beginning God created the heaven and the earth. And the earth was without form, and void; " +
   "and darkness was upon the face of the deep. And the Spirit of God moved upon the face of the waters.";
 
 /** A device whose steps are over at once and sample the ids of a text; all else is computed, as adapters' norms are. */
@@ -49,7 +50,9 @@ function idle(base: Device, ids: readonly number[]): Device {
     runAndRead(program, source, range) {
       if (source.dtype !== "uint32" || !range) return base.runAndRead(program, source, range);
       step++;
-      return Promise.resolve(Uint32Array.from({ length: range.count }, (_, i) => ids[(7 * i + step) % ids.length]));
+      return Promise.resolve(
+        Uint32Array.from({ length: range.count }, (_, i) => ids[(7 * i + step) % ids.length]),
+      );
     },
   };
 }
@@ -66,7 +69,10 @@ const { engine, tokenizer, registry } = await openModel(idle(cpuDevice(), ids), 
   adapters: await openAdapterStore(options.adapters),
   engine: { maxSequences: Math.max(...counts) },
 });
-const app = createApp({ model: { id: "base", createdUnixSeconds: 0, engine, tokenizer }, adapters: registry });
+const app = createApp({
+  model: { id: "base", createdUnixSeconds: 0, engine, tokenizer },
+  adapters: registry,
+});
 const server = await serveApp((request) => app.fetch(request), { port: 0, hostname: "127.0.0.1" });
 const load = { url: `http://127.0.0.1:${server.port}`, requests, tokens, processes };
 

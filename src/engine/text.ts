@@ -104,9 +104,7 @@ class TextWriter {
   #take(token: Named, logprobs?: TextLogprobs | null): void {
     const { tokenId, text, bytes } = this.#named(token), offset = this.#offset;
     this.#tokens.push(
-      logprobs === undefined
-        ? { tokenId, text, bytes, offset }
-        : { tokenId, text, bytes, offset, logprobs },
+      logprobs === undefined ? { tokenId, text, bytes, offset } : { tokenId, text, bytes, offset, logprobs },
     );
   }
 

@@ -61,8 +61,11 @@ async function* parts(job: Job, stopped: AbortController): AsyncGenerator<Part, 
     return part;
   };
   try {
-    if (sequences.length === 1) for await (const event of sequences[0]) yield take(0, event);
-    else for await (const { index, item } of merge(sequences)) yield take(index, item);
+    if (sequences.length === 1) {
+      for await (const event of sequences[0]) yield take(0, event);
+      return;
+    }
+    for await (const { index, item } of merge(sequences)) yield take(index, item);
   } finally {
     // When one sequence fails the others must not go on.
     stopped.abort();
