@@ -14,6 +14,7 @@ import type { Method } from "../src/adapters/method.ts";
 import { methods } from "../src/adapters/methods/mod.ts";
 import { newModule } from "../test/new_module.ts";
 import type { Device } from "../src/device/device.ts";
+import { cpuDevice } from "../src/device/cpu.ts";
 import { type WebGpuDevice, webgpuDevice } from "../src/device/webgpu.ts";
 import { uniforms } from "../src/engine/random.ts";
 import { readyFor } from "../src/engine/base.ts";
@@ -23,8 +24,11 @@ import { loadModel, type Model } from "../src/models/model.ts";
 import { median } from "./measurement.ts";
 import { randomWeights } from "./random_model.ts";
 
-const { values: options } = parseArgs({ options: { steps: { type: "string", default: "2000" } } });
-const steps = Number(options.steps);
+const { values: args } = parseArgs({ options: { steps: { type: "string", default: "2000" } } });
+const steps = Number(args.steps);
+
+/** Options of methods that have them: sizes that every linear allows. */
+const options = { n_frequency: 100, block_size: 64, vector_length: 64 };
 
 /** Sequences of 64 tokens, in blocks; more rows than sequences share them. */
 const sequences = 32, cacheRows = 64 * sequences, blockSize = 16;
@@ -78,19 +82,19 @@ async function openDevice(): Promise<WebGpuDevice> {
 }
 
 async function report(name: string, layers: number, method?: Method): Promise<void> {
-  const base = await openDevice();
+  const gpu = await openDevice();
   let writes = 0;
   let launches = 0;
   const device: Device = {
-    ...base,
+    ...gpu,
     // Every number of rows is a size of its own.
     prefersFewSizes: false,
     write(...args) {
       writes++;
-      base.write(...args);
+      gpu.write(...args);
     },
     async prepare(plan) {
-      const program = await base.prepare(plan);
+      const program = await gpu.prepare(plan);
       launches = program.launches;
       return program;
     },
@@ -99,17 +103,22 @@ async function report(name: string, layers: number, method?: Method): Promise<vo
   const banks = method ? [new Bank(device, method, { linears: loaded.linears, capacity: 64 })] : [];
   const random = uniforms(1);
   const linears = loaded.linears.slice(0, -1);
+  // The null backend reads zeros: what modules need to know of the base is worked out on a CPU.
+  const cpu = cpuDevice(), base = method && await model(cpu, layers);
   const adapterOf = async (bank: Bank): Promise<{ readonly bank: Bank; readonly slot: number }> => {
     const modules = new Map(
-      linears.map(({ path, shape }) =>
-        [path, newModule(bank.method, shape, { n_frequency: 100 }, random)] as const
-      ),
+      linears.map(({ path, shape }) => [path, newModule(bank.method, shape, options, random)] as const),
     );
-    const ready = await readyFor(device, loaded, { method: bank.method, modules });
-    return { bank, slot: bank.load(ready.modules)! };
+    const adapter = await readyFor(cpu, base!, { method: bank.method, modules });
+    return { bank, slot: bank.load(adapter.modules)! };
   };
   const adapters = await Promise.all(banks.map(adapterOf));
-  const runner = new Runner(device, loaded, { banks, maxRows: 256, maxOutputs: 256, cacheRows, blockSize });
+  const runner = new Runner(device, loaded, {
+    banks,
+    ...{ maxRows: 256, maxOutputs: 256, cacheRows, blockSize },
+    // Whether it pays is timed, and nothing takes time here.
+    merging: "never",
+  });
   const batch = (rows: number, step: number): Promise<unknown> =>
     runner.step(
       Array.from(

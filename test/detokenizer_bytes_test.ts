@@ -104,6 +104,26 @@ test("Detokenizer decodes seventeen ids at most, and after tokens without text s
   assert.ok(seen.findLast(({ length }) => length > 4)!.some((id) => id < 256), "what stood before has text");
 });
 
+test("Detokenizer says the same of tokens that are decoded alone, and decodes one at a time", () => {
+  const id = fc.oneof(
+    fc.integer({ min: 0, max: 257 }),
+    fc.constantFrom(0x41, 0xc3, 0xa9, 0xe2, 0x82, 0xf0, 0x9f, 256),
+  );
+  const ids = fc.array(id, { maxLength: 60 });
+  fc.assert(fc.property(ids, ids, fc.boolean(), (context, tokens, skipSpecialTokens) => {
+    const seen: (readonly number[])[] = [], options = { context, skipSpecialTokens };
+    const one = new Detokenizer({ ...bytesDecoder(seen), decodesEachAlone: true }, options);
+    const other = new Detokenizer(bytesDecoder(), options);
+    seen.length = 0;
+    for (const token of tokens) {
+      assert.deepEqual(one.peek(token), other.peek(token));
+      assert.deepEqual(one.push(token), other.push(token));
+    }
+    assert.equal(one.end(), other.end());
+    assert.ok(seen.every(({ length }) => length === 1));
+  }));
+});
+
 test("Detokenizer looks back for context until it finds text, or the beginning", () => {
   const ids = (seen: (readonly number[])[]): number[] => seen.map(({ length }) => length);
   const specials = Array<number>(9).fill(256);

@@ -259,35 +259,78 @@ test("outflow() leaves no timer behind for a reader that goes away at a chunk", 
   assert.deepEqual([begun, ends], [0, 1]);
 });
 
-test("outflow() sets its reader no limit while it waits for the next bytes", async () => {
-  const { setTimeout: start, clearTimeout: stop } = globalThis;
-  const limits = new Set<unknown>();
-  let made = 0;
+/** Runs `work` by a clock of its own: `pass` lets so many ms go by, and calls what is due of timers from 1000 ms on. */
+async function byClock(
+  work: (clock: { readonly pass: (ms: number) => void; readonly waiting: () => number }) => Promise<void>,
+): Promise<void> {
+  const { setTimeout: start, clearTimeout: stop } = globalThis, now = performance.now;
+  const timers = new Map<unknown, { readonly atMs: number; readonly call: () => void }>();
+  let nowMs = 5;
+  const pass = (ms: number): void => {
+    nowMs += ms;
+    for (const [timer, { atMs, call }] of [...timers]) {
+      if (atMs > nowMs) continue;
+      timers.delete(timer);
+      call();
+    }
+  };
   try {
-    // Timers of the limit's own length, which never end.
-    globalThis.setTimeout = ((call: () => void, ms?: number) => {
-      if (ms !== 1234) return start(call, ms);
-      const limit = {};
-      limits.add(limit);
-      return limit;
+    performance.now = () => nowMs;
+    globalThis.setTimeout = ((call: (...args: unknown[]) => void, ms: number, ...args: unknown[]) => {
+      if (ms < 1000) return start(call, ms, ...args);
+      const timer = {};
+      timers.set(timer, { atMs: nowMs + ms, call: () => call(...args) });
+      return timer;
     }) as typeof start;
-    globalThis.clearTimeout = ((limit?: number) => limits.delete(limit) || stop(limit)) as typeof stop;
+    globalThis.clearTimeout = ((timer?: number) => timers.delete(timer) || stop(timer)) as typeof stop;
+    await work({ pass, waiting: () => timers.size });
+  } finally {
+    performance.now = now;
+    globalThis.setTimeout = start;
+    globalThis.clearTimeout = stop;
+  }
+}
+
+test("outflow() sets its reader no limit while it waits for the next bytes", async () => {
+  await byClock(async ({ pass, waiting }) => {
+    let made = 0;
     const body = outflow({
       async next() {
-        assert.equal(limits.size, 0);
+        pass(100_000);
+        assert.equal(waiting(), 0);
         await turns(3);
-        assert.equal(limits.size, 0);
         return ++made === 3 ? undefined : new Uint8Array([made]);
       },
-      readerMs: 1234,
+      readerMs: 3000,
       onLeave: () => assert.fail("its reader has not left"),
       onEnd: () => {},
     });
     assert.deepEqual([...new Uint8Array(await new Response(body).arrayBuffer())], [1, 2]);
-  } finally {
-    globalThis.setTimeout = start;
-    globalThis.clearTimeout = stop;
-  }
+    assert.equal(waiting(), 0);
+  });
+});
+
+test("outflow() counts its reader's time from the last chunk", async () => {
+  await byClock(async ({ pass, waiting }) => {
+    let made = 0, left = 0;
+    const body = outflow({
+      next: () => Promise.resolve(new Uint8Array([++made])),
+      readerMs: 3000,
+      onLeave: () => left++,
+      onEnd: () => {},
+    });
+    const reader = body.getReader();
+    for (let i = 0; i < 4; i++) {
+      await reader.read();
+      await turns(3);
+      pass(1900);
+      assert.deepEqual([left, waiting()], [0, 1]);
+    }
+    pass(1099);
+    assert.equal(left, 0);
+    pass(1);
+    assert.deepEqual([left, waiting()], [1, 0]);
+  });
 });
 
 test("limitsOf() keeps defaults for what is not set, and refuses what cannot be meant", () => {

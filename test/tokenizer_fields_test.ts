@@ -68,6 +68,22 @@ test("decodeBytes() gives characters at both ends of the surrogates their own by
   }
 });
 
+test("decodesEachAlone is true of bytes alone, whose ids joined have the bytes of each", async () => {
+  const tokens = ["a", "Ġb", "ĠĠ", "Ã", "©", "Ã©", "\ud83d\ude00", "ï»¿"];
+  const opened = (decoder?: Fields): Promise<Tokenizer> => open({ model: bpe(tokens), decoder });
+  const { decodeBytes, decodesEachAlone } = await opened({ type: "ByteLevel" });
+  assert.equal(decodesEachAlone, true);
+  for (const first of tokens.keys()) {
+    for (const second of tokens.keys()) {
+      const both = [first, second].flatMap((id) => [...decodeBytes!([id])]);
+      assert.deepEqual([...decodeBytes!([first, second])], both);
+    }
+  }
+  const sequence = { type: "Sequence", decoders: [{ type: "ByteFallback" }, { type: "Fuse" }] };
+  const others = [undefined, { type: "Metaspace", replacement: "▁" }, { type: "WordPiece" }, sequence];
+  for (const decoder of others) assert.equal((await opened(decoder)).decodesEachAlone, false);
+});
+
 /** What is refused, and why. */
 const refused: readonly (readonly [string, Fields, RegExp])[] = [
   [

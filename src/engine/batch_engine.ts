@@ -170,7 +170,13 @@ export class BatchEngine implements Engine {
     signal?.addEventListener("abort", abort, { once: true });
     try {
       this.#start();
-      yield* this.#drain(sequence);
+      // Here, and not in a generator of its own: each token would pass through its promises, too.
+      for (;;) {
+        while (sequence.events.length > 0) yield sequence.events.shift()!;
+        if (sequence.failure) throw sequence.failure.error;
+        if (sequence.finished) return;
+        await new Promise<void>((resolve) => sequence.wake = resolve);
+      }
     } finally {
       signal?.removeEventListener("abort", abort);
       this.#finish(sequence);
@@ -194,15 +200,6 @@ export class BatchEngine implements Engine {
       finished: false,
       wake: () => {},
     };
-  }
-
-  async *#drain(sequence: Sequence): AsyncGenerator<GenerateEvent, void, void> {
-    for (;;) {
-      while (sequence.events.length > 0) yield sequence.events.shift()!;
-      if (sequence.failure) throw sequence.failure.error;
-      if (sequence.finished) return;
-      await new Promise<void>((resolve) => sequence.wake = resolve);
-    }
   }
 
   /** A running one leaves between steps. A step in flight still writes its blocks, before any later step does. */
@@ -298,6 +295,9 @@ export class BatchEngine implements Engine {
   /** Gives a step's tokens to its sequences. */
   async #land({ shares, sampled }: Flight): Promise<void> {
     const tokens = await sampled;
-    for (const share of shares) await this.#landing.take(share, tokens);
+    for (const share of shares) {
+      const reading = this.#landing.take(share, tokens);
+      if (reading) await reading;
+    }
   }
 }

@@ -6,7 +6,9 @@
 import type { Tokenizer } from "../models/tokenizer_types.ts";
 
 /** What decoding needs of a tokenizer. Without `decodeBytes` every token must be whole characters. */
-export type TokenDecoder = Pick<Tokenizer, "decode"> & Partial<Pick<Tokenizer, "decodeBytes">>;
+export type TokenDecoder =
+  & Pick<Tokenizer, "decode">
+  & Partial<Pick<Tokenizer, "decodeBytes" | "decodesEachAlone">>;
 
 /** Tokens that a new one is decoded after; decoders look at no more than what stands next to it, or at the start. */
 const contextTokens = 4;
@@ -43,14 +45,31 @@ function unfinished(bytes: Uint8Array): number {
 }
 
 function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
+  if (a.length === 0) return b;
   const both = new Uint8Array(a.length + b.length);
   both.set(a);
   both.set(b, a.length);
   return both;
 }
 
+/** Bytes of ASCII that are cheaper to read here than by a decoder. */
+const shortText = 24;
+
+/** The text of a few bytes that are all ASCII; undefined of others. */
+function shortAscii(bytes: Uint8Array): string | undefined {
+  if (bytes.length > shortText) return undefined;
+  let text = "";
+  for (const byte of bytes) {
+    if (byte >= 0x80) return undefined;
+    text += String.fromCharCode(byte);
+  }
+  return text;
+}
+
 /** The text that can be told of some bytes, and how many of them it takes: none while a character is unfinished. */
 function told(bytes: Uint8Array): { readonly text: string; readonly count: number } {
+  const ascii = shortAscii(bytes);
+  if (ascii !== undefined) return { text: ascii, count: bytes.length };
   const open = unfinished(bytes);
   // Wrong bytes can follow each other for ever.
   const count = open === 0 ? bytes.length : bytes.length > maxHeld ? bytes.length - open : 0;
@@ -82,6 +101,8 @@ export interface DetokenizerOptions {
  */
 export class Detokenizer {
   readonly #skipSpecialTokens: boolean;
+  /** Whether a token is decoded without those before it. */
+  readonly #alone: boolean;
   #window: number[] = [];
   #windowBytes: Uint8Array = new Uint8Array();
   /** Bytes since the last end of a character that was also a token's. */
@@ -92,6 +113,7 @@ export class Detokenizer {
     { context = [], skipSpecialTokens = true }: DetokenizerOptions = {},
   ) {
     this.#skipSpecialTokens = skipSpecialTokens;
+    this.#alone = tokenizer.decodesEachAlone === true && tokenizer.decodeBytes !== undefined;
     for (let count = contextTokens;; count *= 2) {
       this.#window = context.slice(-count);
       this.#windowBytes = this.#decode(this.#window);
@@ -108,6 +130,10 @@ export class Detokenizer {
 
   /** Bytes that an id adds, and what all decode to with it. */
   #add(tokenId: number): { readonly bytes: Uint8Array; readonly all: Uint8Array } {
+    if (this.#alone) {
+      const bytes = this.#decode([tokenId]);
+      return { bytes, all: bytes };
+    }
     const all = this.#decode([...this.#window, tokenId]);
     const before = this.#windowBytes;
     let same = 0;
@@ -127,6 +153,7 @@ export class Detokenizer {
     const held = joined(this.#held, bytes);
     const { text, count } = told(held);
     this.#held = held.slice(count);
+    if (this.#alone) return { text, bytes };
     this.#window.push(tokenId);
     this.#windowBytes = all;
     if (this.#window.length > maxWindow) this.#shorten();

@@ -5,7 +5,7 @@
  */
 import { noToken } from "../../kernels/sample.ts";
 import { NonFiniteError } from "../errors.ts";
-import type { GenerateEvent, GenerateRequest } from "./generate.ts";
+import type { GenerateEvent, GenerateRequest, TokenLogprobs } from "./generate.ts";
 import { logprobsOf } from "./logprobs.ts";
 import type { Sequence, Share } from "./schedule.ts";
 
@@ -36,35 +36,46 @@ function notFinite({ adapter }: GenerateRequest): NonFiniteError {
 export class Landing {
   constructor(private readonly deps: LandingDeps) {}
 
-  /** Takes one sequence's share of a step; `sampled` are the tokens of all its outputs. */
-  async take(share: Share, sampled: Uint32Array): Promise<void> {
-    const { sequence, begin, firstOutput, outputs, samples } = share;
-    const { request, tokens } = sequence;
+  /**
+   * Takes one sequence's share of a step; `sampled` are the tokens of all its outputs.
+   *
+   * @returns a promise only where logits are read: the tokens of a step's other sequences are there in one turn.
+   */
+  take(share: Share, sampled: Uint32Array): Promise<void> | undefined {
+    const { sequence, begin, firstOutput, outputs } = share;
+    const { request } = sequence;
     if (sequence.flying === share) sequence.flying = undefined;
     if (sequence.finished) return;
     if (sampled.subarray(firstOutput, firstOutput + outputs).includes(noToken)) {
-      return this.deps.fail(sequence, notFinite(request));
+      this.deps.fail(sequence, notFinite(request));
+      return;
     }
     const isScored = request.promptLogprobs && sequence.rerun === undefined;
-    if (isScored && begin < request.promptTokenIds.length) await this.#scorePrompt(share);
+    if (isScored && begin < request.promptTokenIds.length) {
+      return this.#scorePrompt(share).then(() => this.#takeSampled(share, sampled));
+    }
+    return this.#takeSampled(share, sampled);
+  }
+
+  #takeSampled(
+    { sequence, firstOutput, outputs, samples }: Share,
+    sampled: Uint32Array,
+  ): Promise<void> | undefined {
+    const { request, tokens } = sequence;
     if (!samples || sequence.finished) return;
     if (tokens.length === request.promptTokenIds.length && request.promptLogprobs) {
       sequence.events.push({ kind: "prompt", logprobs: sequence.promptLogprobs });
     }
-    const output = firstOutput + outputs - 1;
-    await this.#takeToken(sequence, { tokenId: sampled[output], output });
+    if (sequence.mostNew === 0) return this.#end(sequence, { finishReason: "length" });
+    const output = firstOutput + outputs - 1, tokenId = sampled[output], top = request.logprobs;
+    if (top === undefined) return this.#takeToken(sequence, tokenId);
+    return this.deps.logits(output).then((logits) => {
+      if (!sequence.finished) this.#takeToken(sequence, tokenId, logprobsOf(logits, tokenId, top));
+    });
   }
 
-  async #takeToken(
-    sequence: Sequence,
-    { tokenId, output }: { readonly tokenId: number; readonly output: number },
-  ): Promise<void> {
+  #takeToken(sequence: Sequence, tokenId: number, logprobs?: TokenLogprobs): undefined {
     const { request, tokens, mostNew, ends } = sequence;
-    if (mostNew === 0) return this.#end(sequence, { finishReason: "length" });
-    const logprobs = request.logprobs === undefined
-      ? undefined
-      : logprobsOf(await this.deps.logits(output), tokenId, request.logprobs);
-    if (sequence.finished) return;
     if (ends.has(tokenId)) {
       return this.#end(sequence, { finishReason: "stop", stopToken: { tokenId, logprobs } });
     }
@@ -86,7 +97,7 @@ export class Landing {
     }
   }
 
-  #end(sequence: Sequence, how: Omit<EndEvent, "kind">): void {
+  #end(sequence: Sequence, how: Omit<EndEvent, "kind">): undefined {
     sequence.events.push({ kind: "end", ...how });
     this.deps.finish(sequence);
   }

@@ -135,8 +135,8 @@ const flyingOutput = ({ firstOutput, outputs }: Share): number => firstOutput + 
 
 function outputOf(sequence: Sequence, row: number, made: number): Output {
   const { request, uniform, ends, counts, tokens, flying } = sequence;
-  const { sampling: { topP, topK, minP = 0, ...sampling }, minTokens = 0 } = request;
-  const temperature = Math.min(sampling.temperature, maxTemperature);
+  const { sampling: { topP, topK, minP = 0, temperature: asked }, minTokens = 0 } = request;
+  const temperature = Math.min(asked, maxTemperature);
   return {
     row,
     temperature,

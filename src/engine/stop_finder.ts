@@ -33,6 +33,7 @@ export class StopFinder {
 
   /** @param mayStop Whether a stop string that the piece completes counts; of those that it begins all do. */
   push(piece: string, mayStop = true): Found {
+    if (this.stops.length === 0) return { text: piece };
     const text = this.#held + piece;
     let first: { at: number; end: number; stop: string } | undefined;
     for (const stop of mayStop ? this.stops : []) {

@@ -101,22 +101,25 @@ class TextWriter {
     this.#take({ tokenId, ...this.detokenizer.peek(tokenId) }, this.#logprobs(logprobs));
   }
 
-  #take(token: Named, logprobs: Pick<TextToken, "logprobs">): void {
-    this.#tokens.push({ ...this.#named(token), offset: this.#offset, ...logprobs });
+  #take(token: Named, logprobs?: TextLogprobs | null): void {
+    const { tokenId, text, bytes } = this.#named(token), offset = this.#offset;
+    this.#tokens.push(
+      logprobs === undefined ? { tokenId, text, bytes, offset } : { tokenId, text, bytes, offset, logprobs },
+    );
   }
 
-  #logprobs(logprobs?: TokenLogprobs | null): Pick<TextToken, "logprobs"> {
-    if (!logprobs) return logprobs === undefined ? {} : { logprobs };
+  #logprobs(logprobs?: TokenLogprobs | null): TextLogprobs | null | undefined {
+    if (!logprobs) return logprobs;
     const top = logprobs.top.map(({ tokenId, logprob }) => ({
       ...this.#named({ tokenId, ...this.detokenizer.peek(tokenId) }),
       logprob,
     }));
-    return { logprobs: { logprob: logprobs.logprob, top } };
+    return { logprob: logprobs.logprob, top };
   }
 
   /** A token with its text; a special one that the text leaves out is called by its name. */
   #named({ tokenId, text, bytes }: Named): Pick<TextToken, "tokenId" | "text" | "bytes"> {
-    if (bytes.length > 0) return { tokenId, text, bytes: [...bytes] };
+    if (bytes.length > 0) return { tokenId, text, bytes: Array.from(bytes) };
     const name = this.tokenizer.decode([tokenId], { skipSpecialTokens: false });
     const special = name !== "" && this.tokenizer.decode([tokenId]) === "";
     return special

@@ -120,6 +120,7 @@ export async function openTokenizer(folder: TextFolder): Promise<PairTokenizer> 
     fewestTokens: (text) => encoder.fewestTokens(text),
     decode: (ids, { skipSpecialTokens = true } = {}) => encoder.decode(ids, skipSpecialTokens),
     decodeBytes: (ids, { skipSpecialTokens = true } = {}) => encoder.decodeBytes(ids, skipSpecialTokens),
+    decodesEachAlone: encoder.decodesEachAlone,
     eosTokenIds: [...eos],
     ...chatWriter(await readTemplate(folder, config), special.variables),
   };

@@ -67,6 +67,11 @@ export interface Tokenizer {
    * where a tokenizer knows texts only.
    */
   decodeBytes?(ids: readonly number[], options?: { skipSpecialTokens?: boolean }): Uint8Array;
+  /**
+   * Whether `decodeBytes` gives a token the same bytes wherever the token stands: those of ids, joined, are those of all. Tokens
+   * of GPT-2's bytes are so; SentencePiece's lose a space at the start of a text.
+   */
+  readonly decodesEachAlone?: boolean;
   /** Ids that end a sequence: the tokenizer's own, and those of generation_config.json and config.json. */
   readonly eosTokenIds: readonly number[];
   /**

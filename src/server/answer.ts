@@ -39,37 +39,42 @@ function headOf(job: Job, { idPrefix }: AnswerShape, object: string): Head {
   };
 }
 
-interface Chunk extends Head {
-  readonly choices: readonly unknown[];
-  /** Absent unless counts were asked for; null in every chunk but the last, unless each is to have them. */
-  readonly usage?: Usage | null;
+/**
+ * The counts in a chunk: those of its choice so far, as vLLM has them, where each chunk is to say them. Absent unless counts
+ * were asked for; null in every chunk but the last, unless each is to have them.
+ */
+function usageIn(part: Part, job: Job, newTokens: number): Usage | null | undefined {
+  if (job.continuousUsage) return counts(job.requests[part.index].promptTokenIds.length, newTokens);
+  return job.includeUsage ? null : undefined;
 }
 
-/** The counts in a chunk: those of its choice so far, as vLLM has them, where each chunk is to say them. */
-function usageIn(part: Part, job: Job, newTokens: number): { readonly usage?: Usage | null } {
-  if (job.continuousUsage) {
-    return { usage: counts(job.requests[part.index].promptTokenIds.length, newTokens) };
-  }
-  return job.includeUsage ? { usage: null } : {};
+/** An object's JSON, open for more fields. */
+const opened = (fields: Readonly<Record<string, unknown>>): string => JSON.stringify(fields).slice(0, -1);
+
+/** The JSON of a chunk that begins with these fields. */
+function chunkText(begin: string, choices: readonly unknown[], usage: Usage | null | undefined): string {
+  const counted = usage === undefined ? "" : `,"usage":${JSON.stringify(usage)}`;
+  return `${begin},"choices":${JSON.stringify(choices)}${counted}}`;
 }
 
+/** The JSON of each chunk. The head, which all have, is written once. */
 async function* chunks(
   job: Job,
   parts: AsyncIterable<Part>,
   shape: AnswerShape,
-): AsyncGenerator<Chunk, void, void> {
-  const head = headOf(job, shape, shape.chunkObject);
+): AsyncGenerator<string, void, void> {
+  const head = headOf(job, shape, shape.chunkObject), begin = opened({ ...head });
   const newTokens = new Map<number, number>();
   for await (const part of parts) {
-    const extra = newTokens.size === 0 ? shape.extra(job) : {};
+    const begun = newTokens.size === 0 ? opened({ ...head, ...shape.extra(job) }) : begin;
     const before = newTokens.get(part.index);
     const sum = (before ?? 0) + part.tokens.length;
     newTokens.set(part.index, sum);
     const choices = [shape.chunk(part, job, { first: before === undefined })];
-    yield { ...head, ...extra, choices, ...usageIn(part, job, sum) };
+    yield chunkText(begun, choices, usageIn(part, job, sum));
   }
   const all = [...newTokens.values()].reduce((sum, count) => sum + count, 0);
-  if (job.includeUsage) yield { ...head, choices: [], usage: usageOf(job, all) };
+  if (job.includeUsage) yield chunkText(begin, [], usageOf(job, all));
 }
 
 /** How a job's answer is written, and who is told of its end. */

@@ -57,14 +57,23 @@ export async function* merge<T>(
  */
 export async function started<T>(
   items: AsyncGenerator<T, void, void>,
-): Promise<AsyncGenerator<T, void, void>> {
-  const first = await items.next();
-  return (async function* () {
-    try {
-      if (!first.done) yield first.value;
-      yield* items;
-    } finally {
-      await items.return();
-    }
-  })();
+): Promise<AsyncIterableIterator<T, void, void>> {
+  // No generator of its own: each item would pass through its promises, too.
+  let first: IteratorResult<T, void> | undefined = await items.next();
+  const all: AsyncIterableIterator<T, void, void> = {
+    next() {
+      if (!first) return items.next();
+      const result = first;
+      first = undefined;
+      return Promise.resolve(result);
+    },
+    return() {
+      first = undefined;
+      return items.return();
+    },
+    [Symbol.asyncIterator]() {
+      return all;
+    },
+  };
+  return all;
 }

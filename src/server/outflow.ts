@@ -22,7 +22,10 @@ export interface OutflowOptions {
 export function outflow(
   { next, readerMs, lastWords, onLeave, onEnd }: OutflowOptions,
 ): ReadableStream<Uint8Array> {
+  // One timer goes on from chunk to chunk: starting and stopping one for each costs more than the chunk.
   let timer: ReturnType<typeof setTimeout> | undefined;
+  /** When the reader must have taken the last chunk, in ms; undefined while the next one is made. */
+  let dueMs: number | undefined;
   let left = false;
   const leave = (): void => {
     if (left) return;
@@ -31,26 +34,35 @@ export function outflow(
     onLeave();
     onEnd();
   };
+  const check = (controller: ReadableStreamDefaultController<Uint8Array>): void => {
+    timer = undefined;
+    if (left || dueMs === undefined) return;
+    const restMs = dueMs - performance.now();
+    if (restMs > 0) {
+      timer = setTimeout(check, Math.ceil(restMs), controller);
+      return;
+    }
+    leave();
+    // Not an error: runtimes would print its stack, and tell the reader no more than an early end does.
+    if (lastWords) controller.enqueue(lastWords);
+    controller.close();
+  };
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
-      clearTimeout(timer);
+      dueMs = undefined;
       const chunk = await next();
       if (left) return;
       if (!chunk) {
         left = true;
+        clearTimeout(timer);
         controller.close();
         return onEnd();
       }
       controller.enqueue(chunk);
       // Whoever was waiting for it may have left at that.
       if (left) return;
-      timer = setTimeout(() => {
-        if (left) return;
-        leave();
-        // Not an error: runtimes would print its stack, and tell the reader no more than an early end does.
-        if (lastWords) controller.enqueue(lastWords);
-        controller.close();
-      }, readerMs);
+      dueMs = performance.now() + readerMs;
+      timer ??= setTimeout(check, readerMs, controller);
     },
     cancel: leave,
   });

@@ -55,12 +55,17 @@ async function* parts(job: Job, stopped: AbortController): AsyncGenerator<Part, 
   const sequences = job.requests.map((request, i) =>
     generateText(job.model.engine, { ...request, signal: signals[i].signal }, textOptions(job))
   );
+  const take = (index: number, event: TextEvent): Part => {
+    const part = partOf(index, event);
+    job.exchange.tokens(part.tokens.length);
+    return part;
+  };
   try {
-    for await (const { index, item } of merge(sequences)) {
-      const part = partOf(index, item);
-      job.exchange.tokens(part.tokens.length);
-      yield part;
+    if (sequences.length === 1) {
+      for await (const event of sequences[0]) yield take(0, event);
+      return;
     }
+    for await (const { index, item } of merge(sequences)) yield take(index, item);
   } finally {
     // When one sequence fails the others must not go on.
     stopped.abort();
@@ -69,7 +74,7 @@ async function* parts(job: Job, stopped: AbortController): AsyncGenerator<Part, 
 
 /** A running job. */
 export interface Run {
-  readonly parts: AsyncGenerator<Part, void, void>;
+  readonly parts: AsyncIterable<Part, void, void>;
   /** Ends every sequence. */
   cancel(): void;
 }

@@ -25,8 +25,8 @@ export interface SseOptions {
   readonly readerMs: number;
 }
 
-/** A response of one event a value, as JSON, and `[DONE]` after the last; a failure is an event, and ends the stream. */
-export function sseResponse(values: AsyncGenerator<unknown>, options: SseOptions): Response {
+/** A response of one event a text of JSON, and `[DONE]` after the last; a failure is an event, and ends the stream. */
+export function sseResponse(texts: AsyncGenerator<string, void, void>, options: SseOptions): Response {
   const { onError, onCancel, onEnd, readerMs } = options;
   const encoder = new TextEncoder();
   const event = (data: string): Uint8Array => encoder.encode(`data: ${data}\n\n`);
@@ -34,9 +34,9 @@ export function sseResponse(values: AsyncGenerator<unknown>, options: SseOptions
   const next = async (): Promise<Uint8Array | undefined> => {
     if (ended) return undefined;
     try {
-      const { done, value } = await values.next();
+      const { done, value } = await texts.next();
       ended = done === true;
-      return event(done ? "[DONE]" : JSON.stringify(value));
+      return event(done ? "[DONE]" : value!);
     } catch (error) {
       ended = true;
       // An end because the reader left is no failure, and nobody reads of it.
@@ -47,7 +47,7 @@ export function sseResponse(values: AsyncGenerator<unknown>, options: SseOptions
     left = true;
     onCancel();
     // Not awaited: it ends when the sequence has noticed.
-    values.return(undefined).catch(() => {});
+    texts.return().catch(() => {});
   };
   const cutOff = errorBody("Cannot go on with this answer: nothing of it was read for too long", {
     code: "reader_too_slow",

@@ -40,8 +40,21 @@ export const asEscapes: ByteWriting = {
   run: (bytes) => bytes.map((byte) => String.fromCharCode(byte < 0x80 ? byte : escape + byte)).join(""),
 };
 
+/** The bytes of a text of ASCII; undefined of another. */
+function asciiBytes(text: string): Uint8Array | undefined {
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code >= 0x80) return undefined;
+    bytes[i] = code;
+  }
+  return bytes;
+}
+
 /** The UTF-8 bytes of a text with such escapes. */
 export function unescaped(text: string): Uint8Array {
+  const ascii = asciiBytes(text);
+  if (ascii) return ascii;
   const bytes: number[] = [];
   for (const stretch of text.match(/[\udc80-\udcff]+|[^\udc80-\udcff]+/gu) ?? []) {
     const first = stretch.charCodeAt(0);

@@ -47,6 +47,8 @@ export interface EncoderOptions {
  */
 export class Encoder {
   readonly added: AddedTokens;
+  /** Whether a token's bytes are the same wherever it stands. */
+  readonly decodesEachAlone: boolean;
   readonly #model: Model;
   readonly #normalizer: Normalizer | undefined;
   readonly #preTokenizer: PreTokenizer | undefined;
@@ -66,6 +68,7 @@ export class Encoder {
     this.#preTokenizer = part(fields, "pre_tokenizer", preTokenizerOf);
     this.#postProcessor = part(fields, "post_processor", postProcessorOf) ?? plain;
     this.#decoder = part(fields, "decoder", decoderOf);
+    this.decodesEachAlone = part(fields, "decoder", ({ type }) => type === "ByteLevel") ?? false;
     this.added = new AddedTokens(this.#model.vocabulary);
     for (const one of objects(fields, "added_tokens", [])) this.added.add(newToken(one));
     for (const one of added) this.added.add(one);
