@@ -18,6 +18,7 @@ import {
   OverloadedError,
   tensor,
 } from "../mod.ts";
+import { breathe } from "../src/breathe.ts";
 import { openFolder } from "../src/runtime/mod.ts";
 import type { GenerateRequest } from "../src/engine/generate.ts";
 import { uniforms } from "../src/engine/random.ts";
@@ -330,6 +331,16 @@ test("BatchEngine keeps no block of a sequence that ended, and let its adapter g
   const answer = await all(engine, asked);
   assert.ok(swapped);
   assert.deepEqual(answer, await all(engineOf().engine, asked));
+});
+
+test("BatchEngine tells of each new token, also of one that nobody takes", async () => {
+  const { engine } = engineOf();
+  let made = 0;
+  const events = engine.generate(request(undefined, { onToken: () => made++ }));
+  await events.next();
+  while (engine.load.running > 0) await breathe();
+  assert.equal(made, 4);
+  await events.return();
 });
 
 for (const device of await testDevices()) {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Hono } from "hono";
 import fc from "fast-check";
+import type { Engine } from "../src/engine/generate.ts";
 import type { ServerDeps } from "../src/server/deps.ts";
 import { createApp, type RequestRecord, type TenantOptions, Tenants } from "../src/server/mod.ts";
 import { fromTensor, writeSafetensors } from "../src/safetensors/mod.ts";
@@ -192,6 +193,32 @@ test("createApp() refuses a tenant whose tokens are used up, and says when to as
   // 4 tokens of the prompt and 2 new ones: 3 are owed and one is needed, and 3 come in a minute.
   const wait = Number(response.headers.get("retry-after"));
   assert.ok(wait >= 78 && wait <= 80, String(wait));
+});
+
+test("createApp() counts the tokens that were made for a reader who leaves without them", async () => {
+  const reply = Array.from({ length: 20 }, (_, i) => 65 + i % 26);
+  const { engine } = setUp({}, { reply: () => reply });
+  // As a batch engine does: tokens are made as the device makes them, and wait for their reader.
+  const ahead: Engine = {
+    maxModelLen: 64,
+    vocabSize: 4096,
+    async *generate(request) {
+      const events = await Array.fromAsync(engine.generate(request));
+      yield* events;
+    },
+  };
+  const poor = { id: "k", tokens: [token.kjv], tokensPerMinute: 20 };
+  const { app } = setUp({
+    model: { id: "m", createdUnixSeconds: 0, engine: ahead, tokenizer },
+    auth: { tenants: [poor] },
+  });
+  const body = { model: "m", prompt: [1], max_tokens: 20, stream: true };
+  const response = await ask(app, "/v1/completions", token.kjv, body);
+  await response.body!.cancel();
+  assert.match(
+    (await refused(await ask(app, "/v1/completions", token.kjv, body), 429)).message,
+    /tokensPerMinute/,
+  );
 });
 
 test("Quota lets in as many requests a minute as it may, by any clock that goes on", () => {
