@@ -224,3 +224,22 @@ test("AdapterRegistry keeps pinned adapters on the device, and unloads those in 
   assert.deepEqual([misses, evictions], [5, { capacity: 2, unload: 1 }]);
   assert.ok(hits >= 1 && loads >= 3);
 });
+
+test("AdapterRegistry unloads no adapter that another name is pinned to", async () => {
+  const managed = new ManagedStore(folder);
+  const { registry } = await openModel(device, {
+    folder: await openFolder(fileURLToPath(new URL("base", demo))),
+    adapters: managed,
+    maxModelLen: 16,
+    engine: { maxSequences: 1 },
+    registry: { capacity: 2 },
+  });
+  const admin = new AdapterAdmin(managed, registry);
+  await admin.load("king", "fourierft-kjv");
+  await admin.pin("fourierft-kjv", true);
+  const levels = () => registry.stats().resident.map(({ level }) => level);
+  await admin.unload("king");
+  assert.deepEqual(levels(), ["pinned"]);
+  await admin.unload("fourierft-kjv");
+  assert.deepEqual(levels(), []);
+});
