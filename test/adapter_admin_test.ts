@@ -79,6 +79,28 @@ test("AdapterAdmin changes nothing when an adapter cannot be loaded", async () =
   assert.equal((await registry.load("king")).digest, digest);
 });
 
+test("AdapterAdmin changes nothing when an adapter has no room on the device even alone", async () => {
+  const { managed, registry } = setUp();
+  const tooLarge = new AdapterAdmin(managed, {
+    list: () => registry.list(),
+    card: (id) => registry.card(id),
+    modules: (id) => registry.modules(id),
+    apply: (id, module, input) => registry.apply(id, module, input),
+    delta: (id, module, shape) => registry.delta(id, module, shape),
+    preload: () => Promise.reject(new RangeError("too large")),
+  });
+  const before = await registry.names();
+  await assert.rejects(tooLarge.load("king", "fourierft-kjv"), /too large/);
+  assert.deepEqual(await registry.names(), before);
+  await new AdapterAdmin(managed, registry).load("king", "fourierft-kjv");
+  const { digest } = await registry.load("king");
+  await assert.rejects(tooLarge.load("king", "lora-kjv"), /too large/);
+  assert.equal((await registry.load("king")).digest, digest);
+  managed.remove("king");
+  await assert.rejects(tooLarge.load("king", "lora-kjv"), /too large/);
+  await assert.rejects(registry.load("king"), NotFoundError);
+});
+
 test("AdapterAdmin makes changes one after the other", async () => {
   const { registry, admin } = setUp();
   const digests = new Map<string, string>();
