@@ -292,6 +292,23 @@ test("Tenants replaces tenants at once or not at all, and keeps what stays used 
   assert.deepEqual(list.ids, ["k"]);
 });
 
+test("createApp() shares no cached beginning between a tenant and the one that takes its place", async () => {
+  const list = new Tenants([{ id: "k", tokens: [token.kjv] }]);
+  const { app, engine } = setUp({ auth: { tenants: list, publicPaths: ["/v1/completions"] } });
+  const work = async (bearer?: string, cache_salt?: string) => {
+    const body = { model: "m", prompt: "a", cache_salt };
+    assert.equal((await ask(app, "/v1/completions", bearer, body)).status, 200);
+    const { owner, cacheSalt } = engine.requests.at(-1)!;
+    return JSON.stringify([owner?.id, cacheSalt]);
+  };
+  const first = await work(token.kjv);
+  assert.equal(await work(token.kjv), first);
+  const others = [await work(token.kjv, "s"), await work(undefined, JSON.parse(first)[1]), await work()];
+  await list.replace([{ id: "l", tokens: [token.lora] }]);
+  others.push(await work(token.lora), await work(token.lora, "s"));
+  assert.equal(new Set([first, ...others]).size, 6);
+});
+
 test("Tenants refuses what no tenant can be, by name", () => {
   const bad: [TenantOptions, RegExp][] = [
     [{ id: "" }, /Cannot use tenant id ""/],
