@@ -79,6 +79,28 @@ test("AdapterAdmin changes nothing when an adapter cannot be loaded", async () =
   assert.equal((await registry.load("king")).digest, digest);
 });
 
+test("AdapterAdmin changes nothing when an adapter has no room on the device even alone", async () => {
+  const { managed, registry } = setUp();
+  const tooLarge = new AdapterAdmin(managed, {
+    list: () => registry.list(),
+    card: (id) => registry.card(id),
+    modules: (id) => registry.modules(id),
+    apply: (id, module, input) => registry.apply(id, module, input),
+    delta: (id, module, shape) => registry.delta(id, module, shape),
+    preload: () => Promise.reject(new RangeError("too large")),
+  });
+  const before = await registry.names();
+  await assert.rejects(tooLarge.load("king", "fourierft-kjv"), /too large/);
+  assert.deepEqual(await registry.names(), before);
+  await new AdapterAdmin(managed, registry).load("king", "fourierft-kjv");
+  const { digest } = await registry.load("king");
+  await assert.rejects(tooLarge.load("king", "lora-kjv"), /too large/);
+  assert.equal((await registry.load("king")).digest, digest);
+  managed.remove("king");
+  await assert.rejects(tooLarge.load("king", "lora-kjv"), /too large/);
+  await assert.rejects(registry.load("king"), NotFoundError);
+});
+
 test("AdapterAdmin makes changes one after the other", async () => {
   const { registry, admin } = setUp();
   const digests = new Map<string, string>();
@@ -223,4 +245,23 @@ test("AdapterRegistry keeps pinned adapters on the device, and unloads those in 
   const { hits, misses, evictions, loads } = registry.stats();
   assert.deepEqual([misses, evictions], [5, { capacity: 2, unload: 1 }]);
   assert.ok(hits >= 1 && loads >= 3);
+});
+
+test("AdapterRegistry unloads no adapter that another name is pinned to", async () => {
+  const managed = new ManagedStore(folder);
+  const { registry } = await openModel(device, {
+    folder: await openFolder(fileURLToPath(new URL("base", demo))),
+    adapters: managed,
+    maxModelLen: 16,
+    engine: { maxSequences: 1 },
+    registry: { capacity: 2 },
+  });
+  const admin = new AdapterAdmin(managed, registry);
+  await admin.load("king", "fourierft-kjv");
+  await admin.pin("fourierft-kjv", true);
+  const levels = () => registry.stats().resident.map(({ level }) => level);
+  await admin.unload("king");
+  assert.deepEqual(levels(), ["pinned"]);
+  await admin.unload("fourierft-kjv");
+  assert.deepEqual(levels(), []);
 });

@@ -18,6 +18,7 @@ import {
   OverloadedError,
   tensor,
 } from "../mod.ts";
+import { breathe } from "../src/breathe.ts";
 import { openFolder } from "../src/runtime/mod.ts";
 import type { GenerateRequest } from "../src/engine/generate.ts";
 import { uniforms } from "../src/engine/random.ts";
@@ -307,6 +308,39 @@ test("BatchEngine gives back every slot, whoever comes, leaves, aborts and fails
     }),
     { numRuns: 25 },
   );
+});
+
+test("BatchEngine keeps no block of a sequence that ended, and let its adapter go, before its step ran", async () => {
+  const leaver = new AbortController();
+  let swapped = false;
+  // The step is compiled when its sequence leaves, and another adapter takes the one slot.
+  const device: Device = {
+    ...cpu,
+    async prepare(plan) {
+      const program = await cpu.prepare(plan);
+      if (leaver.signal.aborted || swapped || !registry.banks.some(({ size }) => size > 0)) return program;
+      leaver.abort(new Error("gone"));
+      await registry.preload("2");
+      swapped = true;
+      return program;
+    },
+  };
+  const { engine, registry } = engineOf({ device, capacity: 1, blockSize: 2 });
+  const asked = request("1", { promptTokenIds: [1, 2, 3, 4, 5, 6, 7], logprobs: 3 });
+  await assert.rejects(all(engine, { ...asked, signal: leaver.signal }), /gone/);
+  const answer = await all(engine, asked);
+  assert.ok(swapped);
+  assert.deepEqual(answer, await all(engineOf().engine, asked));
+});
+
+test("BatchEngine tells of each new token, also of one that nobody takes", async () => {
+  const { engine } = engineOf();
+  let made = 0;
+  const events = engine.generate(request(undefined, { onToken: () => made++ }));
+  await events.next();
+  while (engine.load.running > 0) await breathe();
+  assert.equal(made, 4);
+  await events.return();
 });
 
 for (const device of await testDevices()) {

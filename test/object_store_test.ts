@@ -7,6 +7,7 @@ import fc from "fast-check";
 import { AdapterRegistry, ConfigError, cpuDevice, NotFoundError, ObjectStore, StoreError } from "../mod.ts";
 import { isAdapterName } from "../src/adapters/names.ts";
 import { nameOfKey, recordKey } from "../src/adapters/object_record.ts";
+import { RecordCache } from "../src/adapters/record_cache.ts";
 import { createApp } from "../src/server/mod.ts";
 import { gate, HandStorage, linears, smallAdapter } from "./hand_storage.ts";
 
@@ -358,4 +359,71 @@ test("/v1/models by pages looks at the records of each page alone, and leaves ou
   assert.deepEqual([first.data.map(({ id }: { id: string }) => id), first.has_more], [["a1", "a7"], true]);
   const last = await (await own.request("/v1/models?limit=2&after=a7", { headers })).json();
   assert.deepEqual([last.data.map(({ id }: { id: string }) => id), last.has_more], [["a8"], false]);
+});
+
+test("a list that was begun before a publication does not hide it", async () => {
+  const { storage, store, clock } = await setUp({ one: 1 });
+  const slow = gate();
+  storage.getKeys = async (base = "") => {
+    const seen = [...storage.items.keys()].filter((key) => key.startsWith(base));
+    await slow.opened;
+    return seen;
+  };
+  const early = store.list();
+  storage.getKeys = HandStorage.prototype.getKeys;
+  clock.ms += 1;
+  await store.publish("two", smallAdapter(2));
+  assert.deepEqual(await store.list(), ["one", "two"]);
+  slow.open();
+  await early;
+  assert.deepEqual(await store.list(), ["one", "two"]);
+});
+
+test("a list is as old as the reading that others began", async () => {
+  const { storage, store, clock, publisher } = await setUp({ one: 1 });
+  const slow = gate();
+  storage.getKeys = async (base = "") => {
+    const seen = [...storage.items.keys()].filter((key) => key.startsWith(base));
+    await slow.opened;
+    return seen;
+  };
+  const first = store.list();
+  await publisher.publish("two", smallAdapter(2));
+  clock.ms += 4999;
+  const second = store.list();
+  storage.getKeys = HandStorage.prototype.getKeys;
+  slow.open();
+  await Promise.all([first, second]);
+  clock.ms += 1;
+  assert.deepEqual(await store.list(), ["one", "two"]);
+});
+
+test("ObjectStore tells of a broken object by the name that was asked for, though others read it, too", async () => {
+  const { storage, registry } = await setUp({ one: 1, same: 1 });
+  storage.garble = () => new Uint8Array(3);
+  const slow = gate();
+  storage.before = () => slow.opened;
+  const asked = ["one", "same"].map((name) => registry.load(name));
+  slow.open();
+  const [one, same] = await Promise.allSettled(asked);
+  assert.match(String((one as PromiseRejectedResult).reason), /adapter "one"/);
+  assert.match(String((same as PromiseRejectedResult).reason), /adapter "same"/);
+});
+
+test("RecordCache gives no record that was removed while it was looked at again", async () => {
+  const record = { peftType: "LORA", createdUnixSeconds: 0, files: new Map() };
+  const slow = gate();
+  let ms = 0;
+  const looks = [
+    () => Promise.resolve(record),
+    () => slow.opened.then(() => Promise.reject(new Error("down"))),
+  ];
+  const times = { ttlMs: 5, staleMs: 100, now: () => ms };
+  const cache = new RecordCache(() => looks.shift()!(), times, () => assert.fail("nothing old is served"));
+  assert.equal(await cache.get("one"), record);
+  ms = 5;
+  const early = cache.get("one");
+  cache.set("one", undefined);
+  slow.open();
+  assert.equal(await early, undefined);
 });

@@ -68,6 +68,7 @@ export function fakeEngine(script: Script): FakeEngine {
       await step();
       signal?.throwIfAborted();
       if (i > 0 && fails(i)) throw script.failure!.error;
+      request.onToken?.();
       yield logprobs === undefined
         ? { kind: "token", tokenId }
         : { kind: "token", tokenId, logprobs: fakeLogprobs(tokenId, logprobs) };

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Hono } from "hono";
 import fc from "fast-check";
+import type { Engine } from "../src/engine/generate.ts";
 import type { ServerDeps } from "../src/server/deps.ts";
 import { createApp, type RequestRecord, type TenantOptions, Tenants } from "../src/server/mod.ts";
 import { fromTensor, writeSafetensors } from "../src/safetensors/mod.ts";
@@ -194,6 +195,32 @@ test("createApp() refuses a tenant whose tokens are used up, and says when to as
   assert.ok(wait >= 78 && wait <= 80, String(wait));
 });
 
+test("createApp() counts the tokens that were made for a reader who leaves without them", async () => {
+  const reply = Array.from({ length: 20 }, (_, i) => 65 + i % 26);
+  const { engine } = setUp({}, { reply: () => reply });
+  // As a batch engine does: tokens are made as the device makes them, and wait for their reader.
+  const ahead: Engine = {
+    maxModelLen: 64,
+    vocabSize: 4096,
+    async *generate(request) {
+      const events = await Array.fromAsync(engine.generate(request));
+      yield* events;
+    },
+  };
+  const poor = { id: "k", tokens: [token.kjv], tokensPerMinute: 20 };
+  const { app } = setUp({
+    model: { id: "m", createdUnixSeconds: 0, engine: ahead, tokenizer },
+    auth: { tenants: [poor] },
+  });
+  const body = { model: "m", prompt: [1], max_tokens: 20, stream: true };
+  const response = await ask(app, "/v1/completions", token.kjv, body);
+  await response.body!.cancel();
+  assert.match(
+    (await refused(await ask(app, "/v1/completions", token.kjv, body), 429)).message,
+    /tokensPerMinute/,
+  );
+});
+
 test("Quota lets in as many requests a minute as it may, by any clock that goes on", () => {
   fc.assert(fc.property(
     fc.integer({ min: 1, max: 200 }),
@@ -263,6 +290,23 @@ test("Tenants replaces tenants at once or not at all, and keeps what stays used 
   await refused(await work(token.kjv), 401);
   await refused(await work(token.lora), 429);
   assert.deepEqual(list.ids, ["k"]);
+});
+
+test("createApp() shares no cached beginning between a tenant and the one that takes its place", async () => {
+  const list = new Tenants([{ id: "k", tokens: [token.kjv] }]);
+  const { app, engine } = setUp({ auth: { tenants: list, publicPaths: ["/v1/completions"] } });
+  const work = async (bearer?: string, cache_salt?: string) => {
+    const body = { model: "m", prompt: "a", cache_salt };
+    assert.equal((await ask(app, "/v1/completions", bearer, body)).status, 200);
+    const { owner, cacheSalt } = engine.requests.at(-1)!;
+    return JSON.stringify([owner?.id, cacheSalt]);
+  };
+  const first = await work(token.kjv);
+  assert.equal(await work(token.kjv), first);
+  const others = [await work(token.kjv, "s"), await work(undefined, JSON.parse(first)[1]), await work()];
+  await list.replace([{ id: "l", tokens: [token.lora] }]);
+  others.push(await work(token.lora), await work(token.lora, "s"));
+  assert.equal(new Set([first, ...others]).size, 6);
 });
 
 test("Tenants refuses what no tenant can be, by name", () => {

@@ -211,7 +211,7 @@ test("POST /v1/completions hands sampling to the engine, with a seed of its own 
     ...{ temperature: 1, topP: 1, topK: 0 },
     ...{ minP: 0.1, presencePenalty: -1, frequencyPenalty: 0.5, repetitionPenalty: 1.2 },
     logitBias: new Map([[7, -100], [11, 2.5]]),
-  }, "s"]);
+  }, JSON.stringify(["s"])]);
 });
 
 test("POST /v1/completions chooses an adapter by its id or by base:adapter, and names it", async () => {

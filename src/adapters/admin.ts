@@ -38,14 +38,23 @@ export class AdapterAdmin {
   async load(name: string, key: string = name): Promise<AdapterCard> {
     return await this.#inTurn(async () => {
       // What is broken must show now, and nobody else may meet it.
-      await this.store.add(name, key, async (tried) => void await this.adapters.modules(tried));
-      await this.adapters.preload?.(name).catch((error) => {
-        if (!(error instanceof OverloadedError)) throw error;
-      });
-      // Read, if it was not put on the device: its digest is known then.
-      await this.adapters.modules(name);
-      return await this.adapters.card(name);
+      const undo = await this.store.add(name, key, async (tried) => void await this.adapters.modules(tried));
+      try {
+        return await this.#ready(name);
+      } catch (error) {
+        undo();
+        throw error;
+      }
     });
+  }
+
+  /** Puts an adapter on the device if there is room, or reads it: its digest is known then. */
+  async #ready(name: string): Promise<AdapterCard> {
+    await this.adapters.preload?.(name).catch((error) => {
+      if (!(error instanceof OverloadedError)) throw error;
+    });
+    await this.adapters.modules(name);
+    return await this.adapters.card(name);
   }
 
   /**

@@ -47,10 +47,11 @@ export class ManagedStore implements AdapterStore {
   /**
    * Tries the adapter of a key by a name that nobody knows, and serves it by `name` once `check` has found no fault.
    *
+   * @returns What serves by `name` again what was served before.
    * @throws RangeError for a name or a key that no adapter may have; NotFoundError when the store has no such key; whatever
    * `check` throws. Nothing has changed then.
    */
-  async add(name: string, key: string, check: (tried: string) => Promise<void>): Promise<void> {
+  async add(name: string, key: string, check: (tried: string) => Promise<void>): Promise<() => void> {
     const id = normalName(name), source = normalName(key);
     for (const [what, text] of [["name", id], ["key", source]]) {
       if (isAdapterName(text)) continue;
@@ -66,7 +67,9 @@ export class ManagedStore implements AdapterStore {
     } finally {
       this.#tried.delete(tried);
     }
+    const before = { key: this.#keys.get(id), removed: this.#removed.has(id) };
     this.#set(id, source === id ? undefined : source, false);
+    return () => this.#set(id, before.key, before.removed);
   }
 
   /** Serves nothing by a name any more, until it is added again. */

@@ -65,6 +65,8 @@ export class ObjectStore implements AdapterStore {
   readonly #ttlMs: number;
   readonly #staleMs: number;
   #list: NameList | undefined;
+  /** The look at all names that is under way. */
+  #looking: Promise<NameList> | undefined;
   /** Names that are served by an old record, so that it is told once. */
   #stale = new Set<string>();
 
@@ -90,7 +92,7 @@ export class ObjectStore implements AdapterStore {
   async list(): Promise<readonly string[]> {
     const known = this.#list, atMs = this.#now();
     if (known && atMs - known.atMs < this.#ttlMs) return known.names;
-    const looking = this.#lookAtAll(atMs);
+    const looking = this.#looking ??= this.#lookAtAll(atMs);
     if (!known || atMs - known.atMs >= this.#staleMs) return (await looking).names;
     const usable = looking.catch(() => known);
     return (await within(usable, listPatienceMs, () => known)).names;
@@ -162,6 +164,9 @@ export class ObjectStore implements AdapterStore {
   #noteNew(id: string, record: ObjectRecord | undefined): void {
     this.#records.set(id, record);
     this.#list = undefined;
+    // A look that began before saw less.
+    this.#looking = undefined;
+    this.#lists.forgetKeys(recordBase);
   }
 
   #keyOf(id: string): string {
@@ -188,11 +193,23 @@ export class ObjectStore implements AdapterStore {
 
   async #look(name: string): Promise<ObjectRecord | undefined> {
     const stored = await this.#objects.json(recordKey(name)!);
+    const record = stored === undefined ? undefined : parseRecord(name, stored);
     this.#stale.delete(name);
-    return stored === undefined ? undefined : parseRecord(name, stored);
+    return record;
   }
 
-  async #lookAtAll(atMs: number): Promise<NameList> {
+  /** Who asks meanwhile shares the look, which is as old as its beginning. */
+  #lookAtAll(atMs: number): Promise<NameList> {
+    const looking = this.#listedAt(atMs).then((list) => {
+      if (this.#looking === looking) this.#list = list;
+      return list;
+    }).finally(() => {
+      if (this.#looking === looking) this.#looking = undefined;
+    });
+    return looking;
+  }
+
+  async #listedAt(atMs: number): Promise<NameList> {
     const keys = await this.#lists.keys(recordBase);
     const names: string[] = [], leftOut: LeftOut[] = [];
     for (const key of keys) {
@@ -203,10 +220,9 @@ export class ObjectStore implements AdapterStore {
       }
     }
     const known = this.#list;
-    if (known && known.atMs > atMs) return known;
     names.sort();
     const same = known?.names.length === names.length && known.names.every((name, i) => name === names[i]);
-    return this.#list = { names: same ? known.names : Object.freeze(names), leftOut, atMs };
+    return { names: same ? known.names : Object.freeze(names), leftOut, atMs };
   }
 
   #folder(adapter: string, files: ReadonlyMap<string, ObjectFile>): ReadableFolder {
@@ -246,6 +262,10 @@ export class ObjectStore implements AdapterStore {
     this.#reads.set(file.sha256, reading);
     try {
       return await reading;
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      // Others may have begun the reading, for an adapter of theirs.
+      throw new ConfigError(`Cannot read ${what}: ${error.message}`, { cause: error });
     } finally {
       if (this.#reads.get(file.sha256) === reading) this.#reads.delete(file.sha256);
     }
@@ -254,7 +274,7 @@ export class ObjectStore implements AdapterStore {
   /**
    * Reads an object, once more if its bytes are wrong: a transfer may have been cut.
    *
-   * @throws ConfigError that names the file and the adapter, when the bytes are wrong again.
+   * @throws ConfigError that says what is wrong, and names no adapter, when the bytes are wrong again.
    */
   async #read(what: string, { sha256: digest, sizeBytes }: ObjectFile): Promise<Uint8Array> {
     let found = "";
@@ -272,9 +292,7 @@ export class ObjectStore implements AdapterStore {
       found = `the object has ${bytes.length} bytes with SHA-256 ${actual}`;
       this.#log(`${what} is read again: ${found}`);
     }
-    throw new ConfigError(
-      `Cannot read ${what}: ${found}, and the record says ${sizeBytes} bytes with SHA-256 ${digest}`,
-    );
+    throw new ConfigError(`${found}, and the record says ${sizeBytes} bytes with SHA-256 ${digest}`);
   }
 }
 

@@ -82,6 +82,11 @@ export class Objects {
     return value as string[];
   }
 
+  /** Who asks for keys from now on reads them anew. */
+  forgetKeys(base: string): void {
+    this.#reads.delete(`${base}:*`);
+  }
+
   async #write(what: string, key: string, write: () => Promise<unknown>): Promise<void> {
     await this.#call(what, key, write);
     // Reads that began before may give what was there before: who asks from now on reads anew.

@@ -57,11 +57,13 @@ export class RecordCache {
     if (atMs - (this.#missing.get(name) ?? -Infinity) < ttlMs) return undefined;
     const look = this.#look(name);
     if (!seen || atMs - seen.atMs >= staleMs) return await look;
+    // This process may have written another one meanwhile.
+    const known = (): ObjectRecord | undefined => this.#seen.get(name)?.record;
     const usable = look.catch((error) => {
-      this.onStale(name, error);
-      return seen.record;
+      if (known()) this.onStale(name, error);
+      return known();
     });
-    return await within(usable, patienceMs, () => seen.record);
+    return await within(usable, patienceMs, known);
   }
 
   /** What this process wrote: looks that began before saw less. */

@@ -220,7 +220,7 @@ export class AdapterRegistry implements AdapterService {
 
   async unload(id: string): Promise<void> {
     const digest = (await this.#catalog.entry(id)).known?.digest;
-    if (digest !== undefined) this.#residents.unload(digest);
+    if (digest !== undefined) this.#residents.unload(normalName(id), digest);
   }
 
   async pin(id: string, pinned: boolean): Promise<void> {

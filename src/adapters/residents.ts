@@ -119,10 +119,11 @@ export class Residents {
     this.#pinned.delete(name);
   }
 
-  /** Takes an adapter off the device, once nobody holds it. */
-  unload(digest: string): void {
+  /** Takes an adapter off the device, once nobody holds it; not one that another name is pinned to. */
+  unload(name: string, digest: string): void {
     const resident = this.#residents.get(digest);
     if (!resident) return;
+    for (const [pinned, kept] of this.#pinned) if (kept === digest && pinned !== name) return;
     if (resident.users === 0) this.#remove(digest, resident, "unload");
     else resident.leaving = true;
   }

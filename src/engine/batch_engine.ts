@@ -285,6 +285,8 @@ export class BatchEngine implements Engine {
     if (rows.length === 0) return undefined;
     const { sampled } = await this.#runner.submit(rows, outputs);
     for (const share of shares) {
+      // One that ended meanwhile let its adapter go: the step may have run with another in its place.
+      if (share.sequence.finished) continue;
       share.sequence.cached += share.count;
       share.sequence.flying = share.samples ? share : undefined;
       this.#paging.keep(share.sequence);

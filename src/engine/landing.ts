@@ -80,6 +80,12 @@ export class Landing {
       return this.#end(sequence, { finishReason: "stop", stopToken: { tokenId, logprobs } });
     }
     tokens.push(tokenId);
+    try {
+      request.onToken?.();
+    } catch (error) {
+      // Its own failure, and no other sequence's.
+      return this.deps.fail(sequence, error);
+    }
     sequence.events.push({ kind: "token", tokenId, logprobs });
     if (tokens.length - request.promptTokenIds.length >= mostNew) {
       this.#end(sequence, { finishReason: "length" });

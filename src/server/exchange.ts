@@ -46,6 +46,9 @@ export class Exchange {
   error: string | undefined;
   #promptTokens = 0;
   #newTokens = 0;
+  /** New tokens that were made, taken or not, and those that the quota counts. */
+  #made = 0;
+  #charged = 0;
   #firstTokenSeconds: number | undefined;
   #lastTokensMs: number;
   #status: number | undefined;
@@ -78,14 +81,25 @@ export class Exchange {
     this.#admission?.use(tokens);
   }
 
-  /** Counts new tokens as they come. */
+  /** Counts a new token that was made: its work is done, whether or not anybody reads it. */
+  made(): void {
+    this.#charge(++this.#made);
+  }
+
+  #charge(tokens: number): void {
+    if (tokens <= this.#charged) return;
+    this.#admission?.use(tokens - this.#charged);
+    this.#charged = tokens;
+  }
+
+  /** Counts new tokens as they are given out. */
   tokens(count: number): void {
     if (count === 0) return;
     const now = performance.now();
     const first = this.#newTokens === 0;
     if (first) this.#firstTokenSeconds = (now - this.#beganMs) / 1000;
     this.#newTokens += count;
-    this.#admission?.use(count);
+    this.#charge(this.#newTokens);
     const seconds = (now - this.#lastTokensMs) / 1000;
     for (const observer of this.observers) observer.tokens?.(count, { seconds, first });
     this.#lastTokensMs = now;

@@ -72,6 +72,13 @@ function ownerOf({ auth, exchange: { tenant } }: RequestServing): Owner | undefi
   return tenant && auth.hasSeveral ? { id: tenant.id, weight: tenant.weight } : undefined;
 }
 
+/** What beginnings are shared by: also a tenant that is alone shares none with one that takes its place. */
+function saltOf({ cache_salt }: Common, { exchange: { tenant } }: RequestServing): string | undefined {
+  return tenant
+    ? JSON.stringify([tenant.id, cache_salt ?? null])
+    : cache_salt && JSON.stringify([cache_salt]);
+}
+
 /** What a body asks for beside the usual filters. */
 function changesOf(body: Common): Partial<Sampling> {
   const { min_p, presence_penalty, frequency_penalty, repetition_penalty, logit_bias } = body;
@@ -137,7 +144,7 @@ function requestsOf(body: Common, { model, adapter }: Target, wanted: Wanted): G
       ignoreEos: body.ignore_eos,
       minTokens: body.min_tokens,
       owner,
-      cacheSalt: body.cache_salt,
+      cacheSalt: saltOf(body, wanted.serving),
     }));
   });
 }

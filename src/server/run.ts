@@ -53,7 +53,11 @@ async function* parts(job: Job, stopped: AbortController): AsyncGenerator<Part, 
   if (stopped.signal.aborted) stop();
   stopped.signal.addEventListener("abort", stop, { once: true });
   const sequences = job.requests.map((request, i) =>
-    generateText(job.model.engine, { ...request, signal: signals[i].signal }, textOptions(job))
+    generateText(job.model.engine, {
+      ...request,
+      signal: signals[i].signal,
+      onToken: () => job.exchange.made(),
+    }, textOptions(job))
   );
   const take = (index: number, event: TextEvent): Part => {
     const part = partOf(index, event);
