@@ -84,7 +84,8 @@ export class Landing {
       request.onToken?.();
     } catch (error) {
       // Its own failure, and no other sequence's.
-      return this.deps.fail(sequence, error);
+      this.deps.fail(sequence, error);
+      return;
     }
     sequence.events.push({ kind: "token", tokenId, logprobs });
     if (tokens.length - request.promptTokenIds.length >= mostNew) {
