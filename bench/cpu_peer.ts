@@ -18,7 +18,7 @@ export interface Entrant {
 /**
  * Starts bench/peers/cpu.py with so many threads.
  *
- * @throws Error when the process ends before it has said what it is.
+ * @throws Error when the process ends before its first line.
  */
 export async function openPeer(python: string, threads: number): Promise<Entrant> {
   const child = spawn(python, ["bench/peers/cpu.py", String(threads)], { stdio: ["pipe", "pipe", "ignore"] });

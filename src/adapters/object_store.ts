@@ -123,7 +123,7 @@ export class ObjectStore implements AdapterStore {
    * the record last: what goes wrong leaves the name as it was.
    *
    * @throws ConfigError, SafetensorsError for files that are no adapter; RangeError for a name that no adapter may have;
-   * StoreError when the store fails, or does not give back what it was given.
+   * StoreError when the store fails, or gives back other bytes than were written.
    */
   async publish(name: string, folder: ReadableFolder): Promise<void> {
     const id = normalName(name), key = this.#keyOf(id);

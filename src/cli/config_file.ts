@@ -95,7 +95,7 @@ export async function readConfigFile(path: string): Promise<ConfigFile> {
   }
   const config = checked(valueOf(text, path), path);
   try {
-    // As the server will: what it would refuse is a fault of the file.
+    // The server makes the same tenants later: a refusal here is a fault of the file.
     new Tenants(config.tenants ?? []);
   } catch (error) {
     throw new UsageError(`Cannot use the tenants of ${path}: ${(error as Error).message}`);

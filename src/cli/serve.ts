@@ -129,6 +129,8 @@ export const serve = defineCommand({
     setLogFormat(settings["log-format"] ?? "text");
     logSettings(configuration);
     const tenants = file?.tenants && new Tenants(file.tenants);
+    // Watched from here on: a token that is taken away while the model loads must not be served.
+    const unwatch = file && watchConfig({ path: file.path, first: file, tenants });
     const { port = 8000, host = "127.0.0.1" } = settings;
     let app = loadingApp();
     const server = await serveApp((request) => app.fetch(request), {
@@ -147,7 +149,6 @@ export const serve = defineCommand({
       middleware: settings.otel ? [await telemetry()] : [],
       onRequest: settings["access-log"] ? logRequest : undefined,
     });
-    const unwatch = file && watchConfig({ path: file.path, first: file, tenants });
     const { id, registry, maxModelLen, device } = opened;
     const shown = await shownAdapters(registry, { hasStore: settings.store !== undefined });
     log(`model: ${id}, ${maxModelLen} tokens; adapters: ${shown}`);

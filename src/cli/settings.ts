@@ -6,7 +6,7 @@
 import * as z from "zod";
 import { UsageError } from "./arguments.ts";
 
-/** A setting: what it may be, and how people are told of it. */
+/** A setting: its allowed values, and its description for people. */
 export interface Setting<T> {
   readonly schema: z.ZodType<T>;
   /** What a value must be, for messages. */

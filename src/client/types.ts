@@ -1,5 +1,5 @@
 /**
- * What a server is asked and what it answers, field by field. `GET /openapi.json` has the rules.
+ * The fields of requests and answers. `GET /openapi.json` has the rules.
  *
  * @module
  */

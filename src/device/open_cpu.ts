@@ -34,7 +34,7 @@ async function handshake(worker: ModuleWorker, setup: ThreadSetup | HelperSetup)
   worker.keepAlive(false);
 }
 
-/** Starts a thread; resolves when it has what it needs, so that a bundle without its module shows here. */
+/** Starts a thread, and resolves when the thread has loaded its modules: a bundle without them fails here. */
 async function startThread(
   start: Starters["leader"],
   setup: ThreadSetup | HelperSetup,

@@ -63,7 +63,7 @@ export interface GenerateRequest {
   readonly minTokens?: number;
   /** Its owner, where several share the engine: those who wait then take turns by their weights. */
   readonly owner?: Owner;
-  /** Called as each new token is known, whether or not anybody takes its event; what it throws ends the sequence. */
+  /** Called for each new token, whether or not anybody takes the token's event. An error thrown here ends the sequence. */
   readonly onToken?: () => void;
   /** Aborting ends the sequence; the iteration throws the signal's reason. */
   readonly signal?: AbortSignal;

@@ -16,7 +16,7 @@ interface Sample {
   readonly value: number;
 }
 
-/** A metric: its name, what it means, its type and what it says now. */
+/** A metric: its name, meaning and type, and its values now. */
 export interface Metric {
   readonly name: string;
   readonly help: string;

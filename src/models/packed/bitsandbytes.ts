@@ -188,7 +188,7 @@ function openBytes(tensors: StoredTensors, path: string): PackedWeight {
   };
 }
 
-/** Reads `quantization_config`: what it is quantised to is in the tensors. */
+/** Reads `quantization_config`; the type of the quantised numbers is in the tensors. */
 export function bitsandbytes(_fields: JsonObject, _fail: Fail): Packing {
   return {
     method: "bitsandbytes",
