@@ -63,7 +63,7 @@ export function sourceAt(path: string): Source {
 /** Every TypeScript file under a folder of the project. */
 export function sourcesUnder(folder: string): Source[] {
   return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name.endsWith(".ts"))
+    .filter((entry) => entry.isFile() && /\.tsx?$/.test(entry.name))
     .map((entry) => relative(root, join(entry.parentPath, entry.name)))
     .sort()
     .map(sourceAt);

@@ -99,10 +99,28 @@ const rooms: Readonly<Record<string, Room>> = {
     types: ["safetensors"],
     packages: ["@huggingface/hub", "unstorage", "aws4fetch"],
   },
+  // The playground stands on the package's doors, as any user's page does.
+  "playground/worker": { uses: [], types: ["playground/backend"], packages: ["fourierft"] },
+  "playground/backend": { uses: [], types: ["playground/worker"], packages: ["fourierft/client"] },
+  "playground/state": {
+    uses: ["playground/backend"],
+    types: ["playground/worker"],
+    packages: ["@preact/signals"],
+  },
+  "playground/parts": {
+    uses: ["playground/state"],
+    types: ["playground/backend", "playground/worker", "playground/views"],
+    packages: ["preact", "@preact/signals"],
+  },
+  "playground/views": {
+    uses: ["playground/parts", "playground/state"],
+    types: ["playground/backend"],
+    packages: ["preact", "@preact/signals"],
+  },
 };
 
-/** Rooms at the rim, which may import every other. */
-const rim = ["mod", "cli"];
+/** Rooms at the rim, which may import every other: of the playground what opens the page, builds it and serves it. */
+const rim = ["mod", "cli", "playground"];
 
 /** Where a runtime may be named (`Deno.`, `Bun.`, `process.`, `node:`); tests, benches and examples may too. */
 const knowsRuntime = ["runtime", "cli"];
@@ -113,7 +131,8 @@ function roomOf(path: string): string {
   if (path.startsWith("src/adapters/methods/")) return "adapters/methods";
   if (path === "src/device/device.ts") return "device";
   if (path.startsWith("src/device/")) return "devices";
-  const [first, second] = path.replace(/\.ts$/, "").split("/");
+  const [first, second, third] = path.replace(/\.tsx?$/, "").split("/");
+  if (first === "playground" && third !== undefined) return `playground/${second}`;
   return first === "src" ? second : first;
 }
 
@@ -165,14 +184,16 @@ function cycle(sources: readonly Source[]): string[] {
 
 const library = [...sourcesUnder("kernels"), ...sourcesUnder("src")];
 const everything = [...library, sourceAt("mod.ts")];
+const playground = sourcesUnder("playground");
 
 test("imports: every arrow between rooms is in the table", () => {
   assert.ok(library.length > 40, `only ${library.length} sources found`);
-  assert.deepEqual(everything.flatMap(newArrows), []);
+  assert.ok(playground.length > 10, `only ${playground.length} sources of the playground found`);
+  assert.deepEqual([...everything, ...playground].flatMap(newArrows), []);
 });
 
 test("imports: no file comes back to itself", () => {
-  assert.deepEqual(cycle(everything), []);
+  assert.deepEqual(cycle([...everything, ...playground]), []);
 });
 
 test("imports: a file that comes back to itself is found, unless by types", () => {
@@ -358,10 +379,10 @@ test("doors: a way to a runtime is found through other files, unless by types", 
   ]);
 });
 
-test("runtimes: nothing outside runtime/ and cli/ names one", () => {
+test("runtimes: nothing outside runtime/ and cli/ names one, but what builds and serves the playground", () => {
   const named = /\b(?:Deno|Bun|process)\s*[.?[]|["']node:/;
-  const offenders = everything
-    .filter(({ path }) => !knowsRuntime.includes(roomOf(path)))
+  const offenders = [...everything, ...playground]
+    .filter(({ path }) => ![...knowsRuntime, "playground"].includes(roomOf(path)))
     .flatMap(({ path, code }) => {
       const line = code.split("\n").find((text) => named.test(text));
       return line ? [`${path}: ${line.trim()}`] : [];
@@ -416,5 +437,15 @@ test("tree: the top level has the folders that the architecture names, and no mo
   const made = ["node_modules", "dist", ".git", ".cache", ".gpu-host"];
   const folders = readdirSync(root, { withFileTypes: true })
     .filter((entry) => entry.isDirectory() && !made.includes(entry.name)).map((entry) => entry.name);
-  assert.deepEqual(folders.sort(), [".ci", "bench", "deploy", "docs", "examples", "kernels", "src", "test"]);
+  assert.deepEqual(folders.sort(), [
+    ".ci",
+    "bench",
+    "deploy",
+    "docs",
+    "examples",
+    "kernels",
+    "playground",
+    "src",
+    "test",
+  ]);
 });

@@ -20,6 +20,7 @@ import { type ConfigFile, readConfigFile } from "./config_file.ts";
 import { isHubName, openNamedFolder } from "./folder.ts";
 import { log, setLogFormat } from "./log.ts";
 import { openNamedDevice } from "./open.ts";
+import { readPage } from "./page.ts";
 import { watchConfig } from "./reload.ts";
 import { openServed } from "./serve_open.ts";
 import { accessOf, authOf, limitsOf, serveSettings, storeLimitsOf } from "./serve_settings.ts";
@@ -132,7 +133,8 @@ export const serve = defineCommand({
     // Watched from here on: a token that is taken away while the model loads must not be served.
     const unwatch = file && watchConfig({ path: file.path, first: file, tenants });
     const { port = 8000, host = "127.0.0.1" } = settings;
-    let app = loadingApp();
+    const page = await readPage();
+    let app = loadingApp(page);
     const server = await serveApp((request) => app.fetch(request), {
       port,
       hostname: host,
@@ -142,7 +144,7 @@ export const serve = defineCommand({
     const requests = new OpenRequests();
     app = createApp({
       ...opened.deps,
-      ...{ admin: opened.admin, requests, log },
+      ...{ admin: opened.admin, requests, log, page },
       limits: limitsOf(settings),
       access: accessOf(settings),
       auth: authOf(settings, tenants),
@@ -157,6 +159,7 @@ export const serve = defineCommand({
         `adapter ${quotedName(id)} has the model's name: ${quotedName(`${id}:${id}`)} asks for the adapter`,
       );
     }
+    if (page) log(`playground: http://${host}:${server.port}/`);
     log(`listening on http://${host}:${server.port}`, { host, port: server.port });
     const drainSeconds = settings["drain-seconds"] ?? 30;
     const code = await untilStopped({ server, requests, drainSeconds, log });

@@ -9,6 +9,7 @@ import { type ServerDeps, type Serving, servingOf } from "./deps.ts";
 import { shorten } from "./echo.ts";
 import { type ErrorBody, errorBody, HeadersTooLargeError } from "./errors.ts";
 import { exchanges, type ServerContext, type ServerEnv } from "./exchange.ts";
+import { type Page, pageAnswer } from "./page.ts";
 import { report } from "./report.ts";
 import type { Route } from "./route.ts";
 import { routesOf } from "./routes.ts";
@@ -56,6 +57,17 @@ function mount(
   });
 }
 
+/** A page's files; whoever may reach the server may see the page, which asks for a token itself. */
+function pages(page: Page): MiddlewareHandler<ServerEnv> {
+  return async (c, next) => {
+    const isRead = c.req.method === "GET" || c.req.method === "HEAD";
+    const found = isRead ? pageAnswer(page, c.req.raw) : undefined;
+    if (!found) return await next();
+    c.get("exchange").route = c.req.path;
+    return found;
+  };
+}
+
 /** Mounts every route; a path's other methods are refused by the ones that it has. */
 function mountAll(app: Hono<ServerEnv>, routes: readonly Route[], serving: Serving): void {
   for (const route of routes) mount(app, route, serving);
@@ -76,7 +88,7 @@ function mountAll(app: Hono<ServerEnv>, routes: readonly Route[], serving: Servi
  * Routes: OpenAI's `/v1/models`, `/v1/completions` and `/v1/chat/completions`, where `model` names the base, an adapter or
  * `base:adapter`. An encoder has `/v1/embeddings`, `/classify`, `/score` and `/pooling`. Adapters have
  * `/v1/adapters/{id}/apply` and `/v1/adapters/{id}/delta` in safetensors; all have `/health`, `/ready`, `/metrics` and
- * `/openapi.json`. Errors are OpenAI's objects, those that a middleware throws, too.
+ * `/openapi.json`. With `page` there is a playground at `/`. Errors are OpenAI's objects, those that a middleware throws, too.
  *
  * Pages of other origins may use it where `access.cors` names them: `createApp({ ..., access: { cors: ["https://a.example"] } })`.
  * With `auth.tenants` every caller needs a token, and has the adapters and the quota of its tenant.
@@ -88,6 +100,7 @@ export function createApp(deps: ServerDeps): Hono {
   const app = new Hono<ServerEnv>();
   app.use("*", exchanges(serving.observers), checkHeaders(serving));
   for (const guard of guards(deps.access)) app.use("*", guard);
+  if (deps.page) app.use("*", pages(deps.page));
   app.use("*", serving.auth.guard());
   for (const guard of deps.middleware ?? []) app.use("*", guard);
   mountAll(app, routesOf(serving), serving);

@@ -16,6 +16,7 @@ import { NotReadyError } from "./errors.ts";
 import type { Exchange, ExchangeObserver, RequestRecord, ServerContext } from "./exchange.ts";
 import { limitsOf, type ServerLimits } from "./limits.ts";
 import { type OpenRequest, OpenRequests } from "./open_requests.ts";
+import type { Page } from "./page.ts";
 import { ServerMetrics } from "./server_metrics.ts";
 import { Turns } from "./turns.ts";
 
@@ -60,6 +61,8 @@ export interface ServerDeps {
   readonly onRequest?: (record: RequestRecord) => void;
   /** Runs before the routes, after `access`; what it throws is answered as OpenAI's object. */
   readonly middleware?: readonly MiddlewareHandler[];
+  /** The files of a page at `/`, for whoever may reach the server; absent: there is none. */
+  readonly page?: Page;
   /** Give one to stop the server in peace: its `drain` ends what is open. */
   readonly requests?: OpenRequests;
 }

@@ -10,6 +10,7 @@ export type { ServedEncoder, ServedModel, ServerDeps } from "./deps.ts";
 export type { RequestRecord } from "./exchange.ts";
 export { defaultLimits, type ServerLimits } from "./limits.ts";
 export { type OpenRequest, OpenRequests } from "./open_requests.ts";
+export type { Page, PageFile } from "./page.ts";
 export { type Admission, type Clock, Quota, type QuotaLimits } from "./quota.ts";
 export { type Tenant, type TenantOptions, Tenants } from "./tenants.ts";
 

@@ -19,6 +19,7 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { wasmBytes } from "../../kernels/wasm_bytes.ts";
+import { buildPlayground } from "../../playground/build.ts";
 import { root } from "../architecture.ts";
 import { compile } from "./compile.ts";
 
@@ -83,8 +84,8 @@ function documents(): string[] {
   return ["README.md", "LICENSE", ...docs.map((name) => `docs/${name}`)];
 }
 
-/** Builds the tarball and returns its path. */
-export function buildPackage(): string {
+/** Builds the tarball, with the playground in it, and returns its path. */
+export async function buildPackage(): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), "fourierft-pack-"));
   try {
     const inside = join(folder, "package");
@@ -94,6 +95,7 @@ export function buildPackage(): string {
     writeFileSync(join(inside, wasmFile), wasmBytes());
     writeFileSync(join(inside, `${wasmFile}.d.ts`), wasmTypes);
     chmodSync(join(inside, command), 0o755);
+    await buildPlayground(join(inside, "dist/playground"));
     mkdirSync(join(inside, "docs"));
     for (const file of documents()) copyFileSync(join(root, file), join(inside, file));
     const out = join(root, "dist", `${own.name}-${own.version}.tgz`);
@@ -105,4 +107,4 @@ export function buildPackage(): string {
   }
 }
 
-if (import.meta.main) console.log(buildPackage());
+if (import.meta.main) console.log(await buildPackage());

@@ -33,7 +33,7 @@ function run(command: string, args: readonly string[], env: Readonly<Record<stri
 }
 
 try {
-  const tarball = buildPackage();
+  const tarball = await buildPackage();
   cpSync(join(root, "test/pack/user"), project, { recursive: true });
   for (const name of examples) cpSync(join(root, "examples", name), join(project, "examples", name));
   run("npm", ["install", "--no-audit", "--no-fund", "--loglevel=error", tarball]);

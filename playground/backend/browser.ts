@@ -1,0 +1,78 @@
+/**
+ * The page's own worker as its backend: the model runs in this browser.
+ *
+ * @module
+ */
+import type { Opening, OpenProgress } from "../worker/protocol.ts";
+import type { AdapterInfo, Backend, Job, NamedFile, Piece } from "./backend.ts";
+import { Caller, type WorkerPort } from "./caller.ts";
+
+/** A backend that also takes adapters by their URLs. */
+export interface BrowserBackend extends Backend {
+  readonly way: "browser";
+  /** Serves the adapter of a folder behind a URL by a name. */
+  addAdapterOf(name: string, url: string): Promise<AdapterInfo>;
+}
+
+/** The events of a call, as an iteration. Leaving the iteration aborts the call. */
+async function* pieces(caller: Caller, job: Job, signal: AbortSignal): AsyncGenerator<Piece> {
+  const left = new AbortController();
+  const waiting: Piece[] = [];
+  let wake = (): void => {}, over = false, failure: { readonly error: unknown } | undefined;
+  caller.call("generate", job, {
+    signal: AbortSignal.any([signal, left.signal]),
+    onEvent: (piece) => {
+      waiting.push(piece);
+      wake();
+    },
+  }).catch((error) => failure = { error }).finally(() => {
+    over = true;
+    wake();
+  });
+  try {
+    for (;;) {
+      while (waiting.length > 0) yield waiting.shift()!;
+      if (failure) throw failure.error;
+      if (over) return;
+      await new Promise<void>((resolve) => wake = resolve);
+    }
+  } finally {
+    left.abort();
+  }
+}
+
+/** How a model is opened in the page. */
+export interface OpenBrowserOptions {
+  readonly onProgress: (progress: OpenProgress) => void;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Opens a model in a new worker.
+ *
+ * @throws Error that says which file, and which rule it breaks; the signal's reason.
+ */
+export async function openBrowser(
+  opening: Opening,
+  { onProgress, signal }: OpenBrowserOptions,
+): Promise<BrowserBackend> {
+  const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+  const caller = new Caller(worker as WorkerPort);
+  try {
+    const model = await caller.call("open", opening, { onEvent: onProgress, signal });
+    return {
+      way: "browser",
+      model,
+      adapters: () => caller.call("adapters", undefined),
+      generate: (job, signal) => pieces(caller, job, signal),
+      memory: () => caller.call("memory", undefined),
+      addAdapter: (name, files: readonly NamedFile[]) =>
+        caller.call("addAdapter", { name, source: { kind: "files", files } }),
+      addAdapterOf: (name, url) => caller.call("addAdapter", { name, source: { kind: "url", url } }),
+      close: () => caller.end(),
+    };
+  } catch (error) {
+    caller.end();
+    throw error;
+  }
+}

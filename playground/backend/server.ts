@@ -1,0 +1,111 @@
+/**
+ * A server of fourierft as the page's backend, by `fourierft/client`.
+ *
+ * @module
+ */
+import { ApiError, createClient, type GenerationFields, type ModelCard } from "fourierft/client";
+import type { AdapterInfo, Backend, Job, MemoryShare, Piece } from "./backend.ts";
+
+/** Where the server is, and who asks. */
+export interface ServerOptions {
+  /** Its address. */
+  readonly baseUrl: string;
+  /** A tenant's bearer token. */
+  readonly token?: string;
+}
+
+/** Cards of one request: a server may have thousands of adapters, and a list in the page shows no more. */
+const mostCards = 500;
+
+const adapterInfo = ({ id, adapter }: ModelCard): AdapterInfo => ({
+  id,
+  peftType: adapter?.peft_type ?? "",
+  sizeBytes: adapter?.size_bytes ?? 0,
+});
+
+function fieldsOf({ terms, sampling, maxTokens, stop }: Job, model: string): GenerationFields & {
+  readonly max_tokens: number;
+} {
+  const { temperature, topP, topK, repetitionPenalty, seed } = sampling;
+  const single = terms.length === 1 && terms[0].scale === 1 ? terms[0].id : undefined;
+  return {
+    // An adapter at scale 1 may be of a kind that cannot be added up.
+    ...(single === undefined ? { model, adapters: terms } : { model: single }),
+    max_tokens: maxTokens,
+    temperature,
+    top_p: topP,
+    top_k: topK,
+    repetition_penalty: repetitionPenalty,
+    seed,
+    ...(stop.length > 0 ? { stop } : {}),
+  };
+}
+
+/** The value of a gauge in Prometheus' text. */
+function gauge(text: string, name: string): number | undefined {
+  const line = text.split("\n").find((one) => one.startsWith(name) && !one.startsWith("#"));
+  const value = Number(line?.slice(line.lastIndexOf(" ") + 1));
+  return line === undefined || Number.isNaN(value) ? undefined : value;
+}
+
+const counting = { include_usage: true, continuous_usage_stats: true } as const;
+
+/**
+ * Opens a server: asks for its model.
+ *
+ * @throws ApiError of status 401 where a token is needed; Error where no model is served that generates.
+ */
+export async function openServer(options: ServerOptions): Promise<Backend> {
+  const client = createClient(options);
+  const cards = async (): Promise<readonly ModelCard[]> => (await client.models({ limit: mostCards })).data;
+  const base = (await cards()).find(({ parent, adapter }) => parent === null && !adapter);
+  if (!base) throw new Error("Cannot generate: this server has adapters alone, and no base model");
+  async function* completion(prompt: string, job: Job, signal: AbortSignal): AsyncGenerator<Piece> {
+    const request = { ...fieldsOf(job, base!.id), prompt };
+    for await (
+      const { choices: [choice], usage } of client.streamCompletion(request, { signal, ...counting })
+    ) {
+      if (!choice) continue;
+      yield {
+        text: choice.text,
+        tokens: usage?.completion_tokens ?? 0,
+        finishReason: choice.finish_reason,
+      };
+    }
+  }
+  return {
+    way: "server",
+    model: { id: base.id, maxModelLen: base.max_model_len },
+    adapters: async () => (await cards()).filter(({ adapter }) => adapter).map(adapterInfo),
+    async *generate(job, signal) {
+      if ("prompt" in job.input) return yield* completion(job.input.prompt, job, signal);
+      const request = { ...fieldsOf(job, base.id), messages: job.input.messages };
+      for await (const { choices: [choice], usage } of client.streamChat(request, { signal, ...counting })) {
+        if (!choice) continue;
+        yield {
+          text: choice.delta.content ?? "",
+          tokens: usage?.completion_tokens ?? 0,
+          finishReason: choice.finish_reason,
+        };
+      }
+    },
+    async memory(): Promise<readonly MemoryShare[]> {
+      const headers: HeadersInit = options.token ? { authorization: `Bearer ${options.token}` } : {};
+      const response = await fetch(new URL("metrics", options.baseUrl), { headers });
+      if (!response.ok) return [];
+      const part = gauge(await response.text(), "vllm:kv_cache_usage_perc");
+      return part === undefined ? [] : [{ name: "cache", part }];
+    },
+    addAdapter: () =>
+      Promise.reject(
+        new Error(
+          "Cannot add an adapter to this server from the page: its operator puts adapters into the server's store. " +
+            "Run the model in this browser to try a folder of yours.",
+        ),
+      ),
+    close() {},
+  };
+}
+
+/** Whether an error says that the server wants a token. */
+export const wantsToken = (error: unknown): boolean => error instanceof ApiError && error.status === 401;

@@ -1,0 +1,19 @@
+/// <reference lib="dom" />
+/// <reference lib="dom.iterable" />
+/**
+ * The page: reads its configuration, and shows the views.
+ *
+ * @module
+ */
+import { render } from "preact";
+import { App } from "./app.tsx";
+import { Comparison } from "./state/comparison.ts";
+import { readConfig } from "./state/config.ts";
+import { Session } from "./state/session.ts";
+
+const session = new Session(await readConfig());
+const comparison = new Comparison(session);
+const place = document.getElementById("app")!;
+place.replaceChildren();
+render(<App session={session} comparison={comparison} />, place);
+void session.openServer();

@@ -1,0 +1,39 @@
+/**
+ * A labelled number of a form.
+ *
+ * @module
+ */
+import { useId } from "preact/hooks";
+import type { VNode } from "preact";
+
+/** See the module's documentation. */
+export function NumberField({ label, value, min, max, step, onValue, placeholder }: {
+  readonly label: string;
+  readonly value: number | undefined;
+  readonly min: number;
+  readonly max: number;
+  readonly step: number;
+  readonly placeholder?: string;
+  /** Undefined for an empty field. */
+  readonly onValue: (value: number | undefined) => void;
+}): VNode {
+  const id = useId();
+  return (
+    <div class="field">
+      <label for={id}>{label}</label>
+      <input
+        id={id}
+        type="number"
+        inputMode="decimal"
+        {...{ min, max, step, placeholder }}
+        value={value ?? ""}
+        onChange={({ currentTarget: input }) => {
+          if (input.value === "") return onValue(undefined);
+          const asked = Math.min(max, Math.max(min, input.valueAsNumber));
+          input.value = String(asked);
+          onValue(asked);
+        }}
+      />
+    </div>
+  );
+}

@@ -1,0 +1,60 @@
+/**
+ * Builds the page with the demo model beside it, and serves the folder: `deno task playground [PORT]`.
+ *
+ * The folder, dist/playground, needs nothing but a server of files.
+ *
+ * @module
+ */
+import { serve } from "@hono/node-server";
+import { serveStatic } from "@hono/node-server/serve-static";
+import { Hono } from "hono";
+import { cpSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { buildPlayground, playgroundFolder, root } from "./build.ts";
+
+/** What a server of files says for the page to have threads that share memory; without it the page has one. */
+const isolating = {
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-embedder-policy": "require-corp",
+};
+
+/** Copies the demo model into a built page, and names it there. */
+export function addDemo(folder: string): void {
+  const demo = join(root, "examples/demo");
+  for (const part of ["base", "adapters"]) {
+    cpSync(join(demo, part), join(folder, "demo", part), { recursive: true });
+  }
+  const adapters = readdirSync(join(demo, "adapters")).sort();
+  const model = {
+    name: "Demo",
+    url: "demo/base/",
+    adapters: adapters.map((id) => ({ id, url: `demo/adapters/${id}/` })),
+    columns: ["fourierft-kjv", "fourierft-jargon"],
+    prompts: ["The king", "A hacker is", "In the beginning", "My fellow citizens"],
+  };
+  writeFileSync(join(folder, "playground.json"), `${JSON.stringify({ models: [model] }, null, 2)}\n`);
+}
+
+/** Serves a built page. */
+export function servePage(folder: string, port: number): Promise<{ readonly port: number; close(): void }> {
+  const app = new Hono();
+  app.use("*", async (c, next) => {
+    await next();
+    for (const [name, value] of Object.entries(isolating)) c.header(name, value);
+  });
+  app.use("*", serveStatic({ root: folder }));
+  return new Promise((resolve, reject) => {
+    const server = serve({ fetch: app.fetch, port, hostname: "127.0.0.1" }, (info) => {
+      resolve({ port: info.port, close: () => void server.close() });
+    });
+    server.on("error", reject);
+  });
+}
+
+if (import.meta.main) {
+  await buildPlayground(playgroundFolder);
+  addDemo(playgroundFolder);
+  const { port } = await servePage(playgroundFolder, Number(process.argv[2] ?? 8001));
+  console.log(`playground: http://127.0.0.1:${port}/`);
+}

@@ -1,0 +1,102 @@
+/**
+ * Files that a user drops or chooses, by the folders that they stand in.
+ *
+ * @module
+ */
+import type { NamedFile } from "../backend/backend.ts";
+
+/** A folder's own files, by their plain names. */
+export interface FileGroup {
+  /** The folder's name; empty for files without one. */
+  readonly name: string;
+  readonly files: readonly NamedFile[];
+}
+
+/** Files that are looked at: more are no model's, and no adapter's. */
+const mostFiles = 5000;
+
+/** Folders within folders that are looked into. */
+const mostDepth = 4;
+
+function entriesOf(folder: FileSystemDirectoryEntry): Promise<FileSystemEntry[]> {
+  const reader = folder.createReader(), found: FileSystemEntry[] = [];
+  return new Promise((resolve, reject) => {
+    // Chromium gives a hundred at a time.
+    const more = (): void =>
+      reader.readEntries((entries) => {
+        found.push(...entries);
+        if (entries.length === 0 || found.length > mostFiles) resolve(found);
+        else more();
+      }, reject);
+    more();
+  });
+}
+
+async function walk(entry: FileSystemEntry, depth: number, found: NamedFile[]): Promise<void> {
+  if (found.length > mostFiles) {
+    throw new Error(`Cannot take this folder: it has more than ${mostFiles} files`);
+  }
+  const path = entry.fullPath.replace(/^\//, "");
+  if (entry.isFile) {
+    const file = await new Promise<File>((resolve, reject) =>
+      (entry as FileSystemFileEntry).file(resolve, reject)
+    );
+    found.push({ path, file });
+  } else if (depth < mostDepth) {
+    for (const inner of await entriesOf(entry as FileSystemDirectoryEntry)) {
+      await walk(inner, depth + 1, found);
+    }
+  }
+}
+
+/** The files of a drop, those of folders among them. To be called in the event: the browser forgets them after it. */
+export async function droppedFiles(transfer: DataTransfer): Promise<readonly NamedFile[]> {
+  const items = [...transfer.items].filter(({ kind }) => kind === "file");
+  const taken = items.map((item) => ({ entry: item.webkitGetAsEntry(), file: item.getAsFile() }));
+  const found: NamedFile[] = [];
+  for (const { entry, file } of taken) {
+    if (entry) await walk(entry, 0, found);
+    else if (file) found.push({ path: file.name, file });
+  }
+  return found;
+}
+
+/** The files of an `<input type="file">`. */
+export function chosenFiles(files: Iterable<File>): readonly NamedFile[] {
+  return [...files].slice(0, mostFiles).map((file) => ({ path: file.webkitRelativePath || file.name, file }));
+}
+
+/** Files by the folder that they stand in. */
+export function grouped(files: readonly NamedFile[]): readonly FileGroup[] {
+  const groups = new Map<string, NamedFile[]>();
+  for (const { path, file } of files) {
+    const at = path.lastIndexOf("/"), folder = path.slice(0, Math.max(0, at));
+    const group = groups.get(folder) ?? [];
+    group.push({ path: path.slice(at + 1), file });
+    groups.set(folder, group);
+  }
+  return [...groups].map(([folder, own]) => ({
+    name: folder.slice(folder.lastIndexOf("/") + 1),
+    files: own,
+  }));
+}
+
+const has = ({ files }: FileGroup, test: (name: string) => boolean): boolean =>
+  files.some(({ path }) => test(path));
+
+/** Whether a folder is a PEFT adapter's. */
+export const isAdapter = (group: FileGroup): boolean => has(group, (name) => name === "adapter_config.json");
+
+/** Whether files are a model: its folder, or a GGUF file. */
+export const isModel = (group: FileGroup): boolean =>
+  has(group, (name) => name === "config.json" || /\.gguf$/i.test(name));
+
+/** A folder's name as an adapter may have it. */
+export function adapterName({ name }: FileGroup): string {
+  // deno-lint-ignore no-control-regex
+  const plain = name.normalize("NFC").replace(/[\x00-\x1f\x7f-\x9f/\\:]/g, "-").replace(/^\.+/, "").slice(
+    0,
+    60,
+  );
+  return plain === "" ? "dropped-adapter" : plain;
+}

@@ -1,0 +1,173 @@
+/**
+ * What the whole page shares: the backend, its adapters, and how the opening of a model goes.
+ *
+ * @module
+ */
+import { type ReadonlySignal, signal } from "@preact/signals";
+import { type BrowserBackend, openBrowser } from "../backend/browser.ts";
+import type { AdapterInfo, Backend, NamedFile } from "../backend/backend.ts";
+import { openServer, wantsToken } from "../backend/server.ts";
+import type { Opening, OpenProgress } from "../worker/protocol.ts";
+import type { OfferedModel, PageConfig } from "./config.ts";
+
+/** How long a server that loads its model is left alone. */
+const againMs = 1000;
+
+/** The message of whatever was thrown. */
+export const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error);
+
+/** Whether something ended because it was told to. */
+export const wasAborted = (error: unknown): boolean =>
+  error instanceof DOMException && error.name === "AbortError";
+
+/** See the module's documentation. */
+export class Session {
+  readonly #backend = signal<Backend | undefined>(undefined);
+  readonly #adapters = signal<readonly AdapterInfo[]>([]);
+  readonly #progress = signal<OpenProgress | undefined>(undefined);
+  readonly #failure = signal<string | undefined>(undefined);
+  readonly #needsToken = signal(false);
+  readonly #notice = signal("");
+  #opening: AbortController | undefined;
+  /** What the open model was offered as; absent of a server's. */
+  offered: OfferedModel | undefined;
+
+  constructor(readonly config: PageConfig) {}
+
+  /** What answers now. */
+  get backend(): ReadonlySignal<Backend | undefined> {
+    return this.#backend;
+  }
+
+  get adapters(): ReadonlySignal<readonly AdapterInfo[]> {
+    return this.#adapters;
+  }
+
+  /** While a model is opened. */
+  get progress(): ReadonlySignal<OpenProgress | undefined> {
+    return this.#progress;
+  }
+
+  /** Why no model is open, or an adapter was not taken. */
+  get failure(): ReadonlySignal<string | undefined> {
+    return this.#failure;
+  }
+
+  /** Whether the server asks for a token. */
+  get needsToken(): ReadonlySignal<boolean> {
+    return this.#needsToken;
+  }
+
+  /** What a screen reader says next. */
+  get notice(): ReadonlySignal<string> {
+    return this.#notice;
+  }
+
+  say(text: string): void {
+    this.#notice.value = text;
+  }
+
+  /** Opens the server that the configuration names; waits while the server loads its model. */
+  async openServer(token?: string): Promise<void> {
+    const { server } = this.config;
+    if (server === undefined) return;
+    await this.#open(undefined, async (signal) => {
+      for (;;) {
+        const ready = await fetch(new URL("ready", server), { signal });
+        await ready.body?.cancel();
+        if (ready.status !== 503) break;
+        this.#progress.value = { text: "the server loads its model" };
+        await new Promise((resolve) => setTimeout(resolve, againMs));
+        signal.throwIfAborted();
+      }
+      try {
+        return await openServer({ baseUrl: server, ...(token ? { token } : {}) });
+      } catch (error) {
+        if (wantsToken(error)) this.#needsToken.value = true;
+        throw error;
+      }
+    });
+  }
+
+  /** Opens a model in this browser. */
+  async openBrowser(opening: Opening, offered?: OfferedModel): Promise<void> {
+    await this.#open(offered, (signal) =>
+      openBrowser(opening, {
+        signal,
+        onProgress: (progress) => {
+          if (!signal.aborted) this.#progress.value = progress;
+        },
+      }));
+  }
+
+  /** Gives up the opening of a model. */
+  stopOpening(): void {
+    this.#opening?.abort(new DOMException("The opening was stopped", "AbortError"));
+  }
+
+  /** Serves an adapter of these files; what goes wrong is told. */
+  async addAdapter(name: string, files: readonly NamedFile[]): Promise<AdapterInfo | undefined> {
+    return await this.#add((backend) => backend.addAdapter(name, files));
+  }
+
+  /** Serves the adapter of a folder behind a URL. */
+  async addAdapterOf(name: string, url: string): Promise<AdapterInfo | undefined> {
+    return await this.#add((backend) => (backend as BrowserBackend).addAdapterOf(name, url));
+  }
+
+  fail(error: unknown): void {
+    this.#failure.value = messageOf(error);
+  }
+
+  clearFailure(): void {
+    this.#failure.value = undefined;
+  }
+
+  async #add(add: (backend: Backend) => Promise<AdapterInfo>): Promise<AdapterInfo | undefined> {
+    const backend = this.#backend.value;
+    if (!backend) return undefined;
+    this.#failure.value = undefined;
+    try {
+      const added = await add(backend);
+      const all = await backend.adapters();
+      if (this.#backend.value !== backend) return undefined;
+      this.#adapters.value = all;
+      this.say(`Adapter ${added.id} is ready`);
+      return added;
+    } catch (error) {
+      if (this.#backend.value === backend) this.#failure.value = messageOf(error);
+      return undefined;
+    }
+  }
+
+  async #open(
+    offered: OfferedModel | undefined,
+    open: (signal: AbortSignal) => Promise<Backend>,
+  ): Promise<void> {
+    this.stopOpening();
+    const opening = this.#opening = new AbortController();
+    this.#failure.value = undefined;
+    this.#needsToken.value = false;
+    this.#progress.value = { text: "opening" };
+    let made: Backend | undefined;
+    try {
+      made = await open(opening.signal);
+      const adapters = await made.adapters();
+      opening.signal.throwIfAborted();
+      // The model before stays until the new one is there.
+      this.#backend.value?.close();
+      this.offered = offered;
+      this.#adapters.value = adapters;
+      this.#backend.value = made;
+      this.say(`Model ${made.model.id} is ready`);
+    } catch (error) {
+      made?.close();
+      if (this.#opening === opening && !wasAborted(error)) this.#failure.value = messageOf(error);
+    } finally {
+      if (this.#opening === opening) {
+        this.#opening = undefined;
+        this.#progress.value = undefined;
+      }
+    }
+  }
+}

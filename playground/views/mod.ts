@@ -1,0 +1,12 @@
+/**
+ * Every view of the page, in the order of its tabs: a new view is a file and a line here.
+ *
+ * @module
+ */
+import { Generate } from "./generate.tsx";
+import type { View } from "./view.ts";
+
+/** See the module's documentation. */
+export const views: readonly View[] = [
+  { id: "generate", title: "Generate", Component: Generate },
+];

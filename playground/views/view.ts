@@ -1,0 +1,22 @@
+/**
+ * A view of the page: a component in a file of its own, named in `views/mod.ts`.
+ *
+ * @module
+ */
+import type { VNode } from "preact";
+import type { Session } from "../state/session.ts";
+import type { Comparison } from "../state/comparison.ts";
+
+/** What every view is given; it lives as long as the page. */
+export interface ViewProps {
+  readonly session: Session;
+  readonly comparison: Comparison;
+}
+
+/** See the module's documentation. */
+export interface View {
+  /** In the page's address, after `#`. */
+  readonly id: string;
+  readonly title: string;
+  readonly Component: (props: ViewProps) => VNode;
+}

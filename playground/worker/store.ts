@@ -1,0 +1,34 @@
+/**
+ * The adapters of a page: those behind URLs, and folders that were dropped.
+ *
+ * @module
+ */
+import type { AdapterStore, ReadableFolder, StoredAdapter } from "fourierft";
+
+/** See the module's documentation. A name that is added again stands for the newer folder. */
+export class PageStore implements AdapterStore {
+  readonly #adapters = new Map<string, StoredAdapter>();
+  #added = 0;
+
+  list(): Promise<readonly string[]> {
+    return Promise.resolve([...this.#adapters.keys()]);
+  }
+
+  open(id: string): Promise<StoredAdapter | undefined> {
+    return Promise.resolve(this.#adapters.get(id));
+  }
+
+  /** Returns what takes it back. */
+  add(id: string, folder: ReadableFolder): () => void {
+    const before = this.#adapters.get(id);
+    this.#adapters.set(id, {
+      folder,
+      version: String(++this.#added),
+      modifiedUnixSeconds: Math.floor(Date.now() / 1000),
+    });
+    return () => {
+      if (before) this.#adapters.set(id, before);
+      else this.#adapters.delete(id);
+    };
+  }
+}
