@@ -212,6 +212,7 @@ export {
   type EncodingService,
   type Pooling,
 } from "./src/engine/encoder.ts";
+export type { ConstrainedRun, Constraint } from "./src/engine/constraint.ts";
 export type { MergingMode } from "./src/engine/merging.ts";
 export type {
   Engine,

@@ -22,6 +22,8 @@ import { crossEntropyLoss } from "./cross_entropy_loss.ts";
 import { embedding } from "./embedding.ts";
 import { adjustLogits } from "./adjust_logits.ts";
 import { restoreLogits } from "./restore_logits.ts";
+import { maskLogits } from "./mask_logits.ts";
+import { tokenLogprobs } from "./token_logprobs.ts";
 import { exchange } from "./exchange.ts";
 import { fill } from "./fill.ts";
 import { dense, formats, nf4_32, q4_32, q4_k, q4z_32, q6_k, q8_32 } from "./formats/mod.ts";
@@ -157,6 +159,7 @@ export {
   loraProduct,
   magnitude,
   magnitudeBackward,
+  maskLogits,
   multiplyBy,
   multiplyByBackward,
   nextTokens,
@@ -212,6 +215,7 @@ export {
   tanh,
   tanhBackward,
   tileFactors,
+  tokenLogprobs,
   topSoftmax,
   topSoftmaxBackward,
   unitRows,
@@ -329,6 +333,8 @@ export const kernels: readonly Kernel[] = [
   exchange,
   adjustLogits,
   restoreLogits,
+  maskLogits,
+  tokenLogprobs,
   rmsNormBackward,
   ropeBackward,
   siluGateBackward,

@@ -9,6 +9,14 @@ export class ConfigError extends SyntaxError {
   override readonly name = "ConfigError";
 }
 
+/** A stored adapter that breaks a rule: the message names the adapter, too. */
+export class BrokenAdapterError extends ConfigError {
+  /** @param fault What its files break; the error's `cause`. */
+  constructor(adapter: string, readonly fault: Error) {
+    super(`Cannot use adapter ${JSON.stringify(adapter)}: ${fault.message}`, { cause: fault });
+  }
+}
+
 /** No model, adapter or module of that name. */
 export class NotFoundError extends Error {
   override readonly name = "NotFoundError";
@@ -17,6 +25,11 @@ export class NotFoundError extends Error {
 /** Adapters that cannot be added up, or a scale that none can have: the message names the adapter and the rule. */
 export class CombinationError extends RangeError {
   override readonly name = "CombinationError";
+}
+
+/** An adapter is served by that name already, and was not to be replaced. */
+export class NameTakenError extends Error {
+  override readonly name = "NameTakenError";
 }
 
 /** More work than the queue takes: try again later. */

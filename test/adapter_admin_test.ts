@@ -182,7 +182,9 @@ test("POST /v1/adapters loads, DELETE unloads, and pages of a list follow each o
   assert.equal((await app.request("/v1/models/king")).status, 404);
   assert.equal((await ask("DELETE", "/v1/adapters/king")).status, 404);
   assert.equal((await ask("GET", "/v1/adapters/king")).status, 404);
-  assert.equal((await ask("POST", "/v1/adapters", { id: "king", source: "broken" })).status, 422);
+  const broken = await ask("POST", "/v1/adapters", { id: "king", source: "broken" });
+  assert.equal(broken.status, 422);
+  assert.match((await broken.json()).error.message, /^Cannot use adapter "broken": /);
   assert.equal((await ask("POST", "/v1/adapters", { id: "king", source: "../../etc" })).status, 400);
   assert.equal((await ask("POST", "/v1/adapters", { id: "king", url: "http://127.0.0.1/" })).status, 400);
 });
@@ -208,6 +210,10 @@ test("vLLM's load and unload answer as vLLM's do, and take no path", async () =>
     assert.equal((await load({ lora_name: "evil", lora_path })).status, 400, lora_path);
   }
   assert.equal((await load({ lora_name: "none", lora_path: "none" })).status, 404);
+  const twins = await Promise.all(["lora-kjv", "fourierft-kjv"].map((lora_path) => {
+    return load({ lora_name: "twin", lora_path });
+  }));
+  assert.deepEqual(twins.map(({ status }) => status).sort(), [200, 400], "one wins, the other is told");
   const unloaded = await ask("POST", "/v1/unload_lora_adapter", { lora_name: "sql", lora_int_id: null });
   assert.equal(await unloaded.text(), "Success: LoRA adapter 'sql' removed successfully.");
   assert.equal((await ask("POST", "/v1/unload_lora_adapter", { lora_name: "sql" })).status, 404);

@@ -62,7 +62,7 @@ const rooms: Readonly<Record<string, Room>> = {
     // `device` for its error class: what went wrong becomes a status here.
     uses: ["engine", "breathe", "safetensors", "json", "device", ...ground],
     types: ["adapters", "models"],
-    packages: ["hono", "zod"],
+    packages: ["hono", "zod", "@noble/hashes"],
   },
   // Beside the server, not on it: a page that asks has no use for what answers.
   client: { uses: ["safetensors", ...ground], packages: ["eventsource-parser"] },
@@ -337,7 +337,7 @@ const webDoors = [
 ];
 
 /** Packages that run in a page. */
-const webPackages = ["eventsource-parser", "fast-check", "hono", "oniguruma-to-es", "zod"];
+const webPackages = ["@noble/hashes", "eventsource-parser", "fast-check", "hono", "oniguruma-to-es", "zod"];
 
 /** The ways by which a door reaches what a page has not, by imports that stay when types are stripped. */
 function beyondTheWeb(door: string, sources: readonly Source[]): string[] {
@@ -353,7 +353,7 @@ function beyondTheWeb(door: string, sources: readonly Source[]): string[] {
       if (typeOnly) continue;
       const isOfTheWeb = local
         ? !knowsRuntime.includes(roomOf(target))
-        : webPackages.includes(target.split("/")[0]);
+        : webPackages.some((name) => target === name || target.startsWith(`${name}/`));
       if (!isOfTheWeb) found.push(`${way(path)} -> ${target}`);
       else if (local && !from.has(target)) from.set(target, path);
     }

@@ -9,7 +9,7 @@ import type { FoundAdapter } from "../src/adapters/registry.ts";
 import { generateText, type TextEvent } from "../src/engine/text.ts";
 import type { GenerateEvent, GenerateRequest } from "../src/engine/generate.ts";
 import { sizesOf } from "../src/engine/sizes.ts";
-import { logprobsOf } from "../src/engine/logprobs.ts";
+import { mostTop, tokenLogprobs } from "../kernels/token_logprobs.ts";
 import type { Admission } from "../src/engine/paging.ts";
 import { type Capacity, checkRequest } from "../src/engine/request.ts";
 import { Runner } from "../src/engine/runner.ts";
@@ -81,19 +81,29 @@ test("sizesOf has as many blocks as fit into their bytes and into a tensor, for 
   }
 });
 
-test("logprobsOf gives the likeliest tokens in order, of equal ones the lower id, and none twice", () => {
-  const logits = Float32Array.of(1, 3, 2, 3, -Infinity, 2);
-  const sum = Math.log([1, 3, 2, 3, 2].reduce((total, value) => total + Math.exp(value), 0));
-  const close = (a: number, b: number): void =>
-    assert.ok(a === b || Math.abs(a - b) < 1e-12, `${a}, not ${b}`);
+test("token_logprobs gives the likeliest tokens in order, of equal ones the lower id, and none twice", () => {
+  const row = [1, 3, 2, 3, -50, 2];
+  const sum = Math.log(row.reduce((total, value) => total + Math.exp(value), 0));
+  const close = (a: number, b: number): void => assert.ok(Math.abs(a - b) < 1e-5, `${a}, not ${b}`);
+  const told = (logits: readonly number[], token: number, count: number) => {
+    const buffers = {
+      logits: Float32Array.from(logits),
+      wanted: Uint32Array.of(token, count),
+      sampled: Uint32Array.of(0),
+      top: new Uint32Array(mostTop),
+      logprobs: new Float32Array(1 + mostTop),
+    };
+    tokenLogprobs.reference(buffers, { rows: 1, vocab: logits.length });
+    return buffers;
+  };
   for (let count = 0; count <= 7; count++) {
-    const { logprob, top } = logprobsOf(logits, 2, count);
-    close(logprob, 2 - sum);
-    assert.deepEqual(top.map(({ tokenId }) => tokenId), [1, 3, 2, 5, 0, 4].slice(0, count));
-    for (const { tokenId, logprob } of top) close(logprob, logits[tokenId] - sum);
+    const { top, logprobs } = told(row, 2, count), order = [1, 3, 2, 5, 0, 4].slice(0, count);
+    close(logprobs[0], 2 - sum);
+    assert.deepEqual([...top.subarray(0, order.length)], order);
+    order.forEach((token, k) => close(logprobs[1 + k], row[token] - sum));
   }
   // Great logits do not overflow.
-  close(logprobsOf(Float32Array.of(1e4, 1e4), 0, 0).logprob, -Math.log(2));
+  close(told([1e4, 1e4], 0, 0).logprobs[0], -Math.log(2));
 });
 
 const capacity: Capacity = { maxModelLen: 10, vocabSize: 6, eosTokenIds: [5] };

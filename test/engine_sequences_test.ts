@@ -158,10 +158,10 @@ test("schedule gives the oldest prompt its half, then short prompts before long 
   assert.equal(scored.outputs.length, 4);
 });
 
-const landingOf = (logits: () => Promise<Float32Array> = () => Promise.resolve(new Float32Array(4))) => {
+const landingOf = () => {
   const told: string[] = [];
   const landing = new Landing({
-    logits,
+    advance: (_, tokenId) => void told.push(`advance ${tokenId}`),
     finish: (sequence) => void (told.push("finish"), sequence.finished = true),
     fail: (_, error) => void told.push(String(error)),
   });
@@ -177,33 +177,38 @@ const shareOf = (sequence: Sequence) => ({
   samples: true,
 });
 
-test("Landing fails a sequence whose logits are not finite, and names whose numbers they were", async () => {
+test("Landing fails a sequence whose logits are not finite, and names whose numbers they were", () => {
   for (const [adapter, who] of [[undefined, "the base model"], ["x", 'adapter "x"']] as const) {
     const { landing, told } = landingOf();
-    await landing.take(shareOf(sequenceOf(2, { adapter })), Uint32Array.of(noToken));
+    landing.take(shareOf(sequenceOf(2, { adapter })), Uint32Array.of(noToken));
     const message = `Cannot generate with ${who}: its numbers overflow, a step's logits are not finite`;
     assert.deepEqual(told, [String(new NonFiniteError(message))]);
   }
 });
 
-test("Landing says nothing of a sequence that ended before, or while its logits were read", async () => {
+test("Landing says nothing of a sequence that ended before", () => {
   const { landing, told } = landingOf();
   const before = { ...sequenceOf(2), finished: true };
-  await landing.take(shareOf(before), Uint32Array.of(noToken));
-  await landing.take(shareOf(before), Uint32Array.of(3));
-  for (const promptLogprobs of [true, false]) {
-    const sequence = sequenceOf(3, { logprobs: 0, promptLogprobs });
-    let reads = 0;
-    const reading = landingOf(() => {
-      reads++;
-      sequence.finished = true;
-      return Promise.resolve(new Float32Array(4));
-    });
-    await reading.landing.take(shareOf(sequence), Uint32Array.of(1, 1, 3));
-    assert.deepEqual([sequence.events, sequence.promptLogprobs, sequence.tokens.length], [[], [], 3]);
-    assert.deepEqual([reads, reading.told], [1, []]);
-  }
+  landing.take(shareOf(before), Uint32Array.of(noToken));
+  landing.take(shareOf(before), Uint32Array.of(3));
   assert.deepEqual([before.events, told], [[], []]);
+});
+
+test("Landing gives each output's log-probabilities to its token, once where a prompt is run anew", () => {
+  const { landing } = landingOf();
+  const scores = (output: number) => ({ logprob: -output, top: [] });
+  const sequence = sequenceOf(3, { logprobs: 0, promptLogprobs: true });
+  sequence.promptLogprobs.push(null);
+  for (let i = 0; i < 2; i++) {
+    const share = { ...shareOf(sequence), samples: i === 1 };
+    landing.take(share, Uint32Array.of(1, 1, 3), scores);
+  }
+  const prompt = [null, { logprob: -0, top: [] }, { logprob: -1, top: [] }];
+  assert.deepEqual(sequence.promptLogprobs, prompt);
+  assert.deepEqual(sequence.events, [
+    { kind: "prompt", logprobs: prompt },
+    { kind: "token", tokenId: 3, logprobs: { logprob: -2, top: [] } },
+  ]);
 });
 
 /** The first 24 bits of streams: what a seed has given must not change. */

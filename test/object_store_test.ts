@@ -410,6 +410,18 @@ test("ObjectStore tells of a broken object by the name that was asked for, thoug
   assert.match(String((same as PromiseRejectedResult).reason), /adapter "same"/);
 });
 
+test("ObjectStore.remove waits for no read that began before", async () => {
+  const { storage, store } = await setUp({ one: 1 });
+  const hung = gate();
+  let reads = 0;
+  storage.before = (call) => call === "get" && reads++ === 0 ? hung.opened : undefined;
+  const reading = store.open("one");
+  assert.equal(await store.remove("one"), true);
+  assert.equal(await store.open("one"), undefined);
+  hung.open();
+  assert.equal(await reading, undefined, "what is gone is not served by an old look");
+});
+
 test("RecordCache gives no record that was removed while it was looked at again", async () => {
   const record = { peftType: "LORA", createdUnixSeconds: 0, files: new Map() };
   const slow = gate();

@@ -327,6 +327,48 @@ test("Tenants refuses what no tenant can be, by name", () => {
   assert.throws(() => new Tenants(both), /Cannot use a token twice/);
 });
 
+const sha256 = async (text: string): Promise<string> => {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+};
+
+test("Tenants refuses a token of two tenants, once as text and once as digest, and the operator's", async () => {
+  const digests = [await sha256(token.kjv)];
+  const plain = { id: "a", tokens: [token.kjv] };
+  assert.throws(
+    () => new Tenants([plain, { id: "b", tokenSha256: digests }]),
+    /Cannot use a token of tenant "b": tenant "a" has the same/,
+  );
+  assert.deepEqual(new Tenants([{ ...plain, tokenSha256: digests }]).ids, ["a"], "one tenant may have both");
+  const list = new Tenants([plain]), adapters = fakeAdapters();
+  for (const operator of [{ tokens: [token.kjv] }, { tokenSha256: digests }]) {
+    assert.throws(
+      () => createApp({ adapters, auth: { tenants: list, operator } }),
+      /Cannot use a token of tenant "a": it is the operator's/,
+    );
+  }
+  createApp({ adapters, auth: { tenants: list, operator: { tokens: [token.operator] } } });
+  await assert.rejects(
+    list.replace([{ id: "b", tokenSha256: [await sha256(token.operator)] }]),
+    /Cannot use a token of tenant "b": it is the operator's/,
+  );
+  assert.deepEqual(list.ids, ["a"]);
+});
+
+test("createApp() charges no prompt that the engine refuses", async () => {
+  const records: RequestRecord[] = [];
+  const poor = { id: "k", tokens: [token.kjv], tokensPerMinute: 4 };
+  const { app } = setUp({ auth: { tenants: [poor] }, onRequest: (record) => records.push(record) }, {
+    failure: { at: 0, error: new RangeError("Cannot generate so") },
+  });
+  const body = { model: "m", prompt: [65, 66, 67, 68], max_tokens: 2 };
+  for (let i = 0; i < 3; i++) {
+    const { code } = await refused(await ask(app, "/v1/completions", token.kjv, body), 400);
+    assert.equal(code, "invalid_value");
+  }
+  assert.deepEqual(records.map(({ promptTokens }) => promptTokens), [0, 0, 0]);
+});
+
 test("createApp() names each request, by its own id if that may stand in a header, and tells of its end", async () => {
   const records: RequestRecord[] = [];
   const { app } = setUp({ onRequest: (record) => records.push(record) });

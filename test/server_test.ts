@@ -669,7 +669,7 @@ test("POST /v1/chat/completions answers 400 when the model has no template for t
 });
 
 const failures: [Error, number, string, string | null][] = [
-  [new RangeError("Cannot use it: too long"), 400, "invalid_request_error", null],
+  [new RangeError("Cannot use it: too long"), 400, "invalid_request_error", "invalid_value"],
   [new NotFoundError("Cannot find it"), 404, "invalid_request_error", "not_found"],
   [new ConfigError("Cannot read it"), 422, "invalid_request_error", "broken_adapter"],
   [new OverloadedError("Cannot queue it"), 429, "rate_limit_error", "overloaded"],

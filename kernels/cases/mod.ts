@@ -19,6 +19,8 @@ import { crossEntropyLossCases } from "./cross_entropy_loss.ts";
 import { embeddingCases } from "./embedding.ts";
 import { adjustLogitsCases } from "./adjust_logits.ts";
 import { restoreLogitsCases } from "./restore_logits.ts";
+import { maskLogitsCases } from "./mask_logits.ts";
+import { tokenLogprobsCases } from "./token_logprobs.ts";
 import { exchangeCases } from "./exchange.ts";
 import { fillCases } from "./fill.ts";
 import { fourierDeltaCases } from "./fourier_delta.ts";
@@ -122,6 +124,8 @@ const ofOthers: readonly KernelCases[] = [
   exchangeCases,
   adjustLogitsCases,
   restoreLogitsCases,
+  maskLogitsCases,
+  tokenLogprobsCases,
   fillCases,
   fourierDeltaCases,
   fourierGradientCases,

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { NotFoundError, OverloadedError } from "../errors.ts";
+import { BrokenAdapterError, NameTakenError, NotFoundError, OverloadedError } from "../errors.ts";
 import type { ManagedStore } from "./managed_store.ts";
-import { normalName } from "./names.ts";
+import { normalName, quotedName } from "./names.ts";
 import type { AdapterCard, AdapterService } from "./service.ts";
 
 /** See the module's documentation. Changes are made one after the other. */
@@ -32,13 +32,22 @@ export class AdapterAdmin {
    * that name goes on with that.
    *
    * @param key The adapter's name in the store; by default the same.
-   * @throws NotFoundError when the store has no such adapter; ConfigError, SafetensorsError when its files are broken;
+   * @param options Without `replace`, which is true by default, a name that is served stays as it is.
+   * @throws NameTakenError for such a name; NotFoundError when the store has no such adapter; ConfigError, SafetensorsError when its files are broken;
    * RangeError for a name that no adapter may have. Nothing has changed then.
    */
-  async load(name: string, key: string = name): Promise<AdapterCard> {
+  async load(
+    name: string,
+    key: string = name,
+    { replace = true }: { readonly replace?: boolean } = {},
+  ): Promise<AdapterCard> {
     return await this.#inTurn(async () => {
+      // Looked at in its turn: of two loads of a name at once the second must see the first.
+      if (!replace && await this.has(name)) {
+        throw new NameTakenError(`Cannot load adapter ${quotedName(name)}: it is served already`);
+      }
       // What is broken must show now, and nobody else may meet it.
-      const undo = await this.store.add(name, key, async (tried) => void await this.adapters.modules(tried));
+      const undo = await this.store.add(name, key, (tried) => this.#check(key, tried));
       try {
         return await this.#ready(name);
       } catch (error) {
@@ -46,6 +55,15 @@ export class AdapterAdmin {
         throw error;
       }
     });
+  }
+
+  /** Reads the adapter of a key by the name that it is tried by, which no message may have. */
+  async #check(key: string, tried: string): Promise<void> {
+    try {
+      await this.adapters.modules(tried);
+    } catch (error) {
+      throw error instanceof BrokenAdapterError ? new BrokenAdapterError(key, error.fault) : error;
+    }
   }
 
   /** Puts an adapter on the device if there is room, or reads it: its digest is known then. */

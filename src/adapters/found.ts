@@ -4,6 +4,7 @@
  * @module
  */
 import type { Entry } from "./entry.ts";
+import { naming } from "./naming.ts";
 import type { LoadedAdapter } from "./peft.ts";
 import type { FullBank, Holding, Lease, Residents } from "./residents.ts";
 
@@ -63,7 +64,7 @@ export class FoundAdapter implements Found {
    * @throws ConfigError, SafetensorsError; RangeError when it does not fit the base model.
    */
   async read(): Promise<void> {
-    this.#adapter = await this.entry.adapter();
+    this.#adapter = await naming(this.id, this.entry.adapter());
   }
 
   /**

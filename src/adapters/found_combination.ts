@@ -8,6 +8,7 @@ import { checkAdds, type Group, groupsOf, type KnownTerm, type ReadTerm, summed 
 import type { Entry } from "./entry.ts";
 import type { Found } from "./found.ts";
 import type { LinearShape } from "./method.ts";
+import { naming } from "./naming.ts";
 import type { FullBank, Holding, Lease, Placeable, Residents } from "./residents.ts";
 
 /** One version of an adapter, and its scale. */
@@ -52,7 +53,7 @@ export class FoundCombination implements Found {
    */
   async read(): Promise<void> {
     const terms = await Promise.all(this.terms.map(async ({ id, scale, entry }): Promise<ReadTerm> => {
-      const { method, digest, modules, own } = await entry.adapter();
+      const { method, digest, modules, own } = await naming(id, entry.adapter());
       return { id, scale, method, digest, modules, hasOwn: own !== undefined };
     }));
     checkAdds(terms);

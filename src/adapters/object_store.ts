@@ -155,7 +155,7 @@ export class ObjectStore implements AdapterStore {
    */
   async remove(name: string): Promise<boolean> {
     const id = normalName(name), key = this.#keyOf(id);
-    const had = await this.#objects.json(key) !== undefined;
+    const had = await this.#objects.jsonAnew(key) !== undefined;
     await this.#objects.remove(key);
     this.#noteNew(id, undefined);
     return had;

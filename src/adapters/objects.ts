@@ -56,6 +56,11 @@ export class Objects {
     return await this.#shared(key, () => this.storage.getItem(key));
   }
 
+  /** As `json`, by a call of its own: a read that began before may hang. */
+  async jsonAnew(key: string): Promise<unknown> {
+    return await this.#call("read", key, () => this.storage.getItem(key));
+  }
+
   /** Bytes; undefined where there are none. */
   async bytes(key: string): Promise<Uint8Array | undefined> {
     const value = await this.#shared(key, async () => {

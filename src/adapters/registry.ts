@@ -19,6 +19,7 @@ import { type Found, FoundAdapter } from "./found.ts";
 import { FoundCombination } from "./found_combination.ts";
 import type { AdapterModule, LinearShape } from "./method.ts";
 import { methods as everyMethod } from "./methods/mod.ts";
+import { naming } from "./naming.ts";
 import { normalName } from "./names.ts";
 import type { OwnBank } from "./own_bank.ts";
 import { type OwnBase, ownChanges, readOnce } from "./own_changes.ts";
@@ -147,7 +148,8 @@ export class AdapterRegistry implements AdapterService {
 
   async card(id: string): Promise<AdapterCard> {
     const entry = await this.#catalog.entry(id);
-    return this.#card({ id: normalName(id), entry, facts: await entry.facts() });
+    const name = normalName(id);
+    return this.#card({ id: name, entry, facts: await naming(name, entry.facts()) });
   }
 
   async modules(id: string): Promise<readonly string[]> {
@@ -173,7 +175,7 @@ export class AdapterRegistry implements AdapterService {
    * @throws NotFoundError; ConfigError for broken files, and when it does not fit the base model.
    */
   async load(id: string): Promise<LoadedAdapter> {
-    return await (await this.#catalog.entry(id)).adapter();
+    return await naming(normalName(id), (await this.#catalog.entry(id)).adapter());
   }
 
   /**

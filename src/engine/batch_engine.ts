@@ -3,7 +3,8 @@
  *
  * Where a device runs ahead, the next step is submitted before the tokens of the last one are read: its rows take them on
  * the device. A sequence that turns out to have ended at its end-of-text token then has one row too many, whose token is
- * dropped. Steps whose logits are read are waited for.
+ * dropped. A sequence with a constraint takes no part in a step before its last token and the mask that follows are known; the
+ * others go on.
  *
  * @module
  */
@@ -12,6 +13,7 @@ import type { Device, Trace } from "../device/device.ts";
 import type { Model } from "../models/model.ts";
 import { breathe } from "../breathe.ts";
 import { isPlain, TokenCounts } from "./adjusting.ts";
+import type { Constraint } from "./constraint.ts";
 import type { Engine, EngineStats, GenerateEvent, GenerateRequest } from "./generate.ts";
 import { Landing } from "./landing.ts";
 import { type CacheCounts, Paging, placeOf } from "./paging.ts";
@@ -20,6 +22,7 @@ import type { MergingMode } from "./merging.ts";
 import { Runner } from "./runner.ts";
 import { type Capacity, checkRequest, endsOf, maxStopTokenIds } from "./request.ts";
 import { type Room, schedule, type Sequence, type Share } from "./schedule.ts";
+import type { Scores } from "./scoring.ts";
 import { fixedLengthOf, sizesOf } from "./sizes.ts";
 import { Waiting } from "./waiting.ts";
 
@@ -61,6 +64,7 @@ export interface EngineOptions {
 interface Flight {
   readonly shares: readonly Share[];
   readonly sampled: Promise<Uint32Array>;
+  readonly scores?: Promise<Scores>;
 }
 
 /** The adapters that sequences name, each once. */
@@ -85,6 +89,8 @@ export class BatchEngine implements Engine {
   readonly #capacity: Capacity;
   /** While sequences run. */
   #looping: Promise<void> | undefined;
+  /** Tells a loop that waits for masks alone that something may go on. */
+  #stir: () => void = () => {};
 
   constructor(
     private readonly device: Device,
@@ -105,7 +111,10 @@ export class BatchEngine implements Engine {
     this.#waiting = new Waiting({
       registry,
       most: maxWaiting,
-      wake: () => this.#start(),
+      wake: () => {
+        this.#start();
+        this.#stir();
+      },
       fail: (sequence, error) => this.#fail(sequence, error),
     });
     this.#runner = new Runner(device, model, {
@@ -117,7 +126,7 @@ export class BatchEngine implements Engine {
       merging,
     });
     this.#landing = new Landing({
-      logits: (output) => this.#runner.logits(output),
+      advance: (sequence, tokenId) => void this.#advance(sequence, tokenId),
       finish: (sequence) => this.#finish(sequence),
       fail: (sequence, error) => this.#fail(sequence, error),
     });
@@ -166,10 +175,12 @@ export class BatchEngine implements Engine {
     const abort = (): void => {
       this.#fail(sequence, signal!.reason);
     };
-    this.#waiting.push(sequence);
     signal?.addEventListener("abort", abort, { once: true });
     try {
+      if (request.constraint) await this.#constrain(sequence, request.constraint);
+      if (!sequence.finished) this.#waiting.push(sequence);
       this.#start();
+      this.#stir();
       // Here, and not in a generator of its own: each token would pass through its promises, too.
       for (;;) {
         while (sequence.events.length > 0) yield sequence.events.shift()!;
@@ -208,7 +219,9 @@ export class BatchEngine implements Engine {
     sequence.finished = true;
     this.#waiting.remove(sequence);
     sequence.lease?.release();
+    sequence.run?.end();
     sequence.wake();
+    this.#stir();
   }
 
   /** What has ended has ended: whatever fails after that is not its failure. */
@@ -216,6 +229,28 @@ export class BatchEngine implements Engine {
     if (sequence.finished) return;
     sequence.failure = { error };
     this.#finish(sequence);
+  }
+
+  /** Before it waits for its turn: who runs can sample. */
+  async #constrain(sequence: Sequence, constraint: Constraint): Promise<void> {
+    const run = await constraint.start(sequence.request.signal);
+    if (sequence.finished) {
+      run.end();
+      return;
+    }
+    sequence.run = run;
+    sequence.mask = run.first;
+  }
+
+  /** Asks what may come after a token; the sequence rests meanwhile. */
+  async #advance(sequence: Sequence, tokenId: number): Promise<void> {
+    sequence.mask = undefined;
+    try {
+      sequence.mask = await sequence.run!.accept(tokenId);
+    } catch (error) {
+      this.#fail(sequence, error);
+    }
+    this.#stir();
   }
 
   #start(): void {
@@ -236,8 +271,11 @@ export class BatchEngine implements Engine {
       try {
         const next = await this.#submit();
         if (flight) await this.#land(flight);
+        // Nothing runs: what is there waits for masks.
+        else if (!next) await this.#stirred();
         flight = next;
-        if (flight && !this.#mayStayUp(flight)) {
+        // Where no device runs ahead, a next step would only wait.
+        if (flight && !this.device.runsAhead) {
           await this.#land(flight);
           flight = undefined;
         }
@@ -250,12 +288,11 @@ export class BatchEngine implements Engine {
     }
   }
 
-  /** Whether the next step may be submitted before this one's results are read: it overwrites the logits. */
-  #mayStayUp({ shares }: Flight): boolean {
-    const readsLogits = shares.some(({ sequence: { request } }) =>
-      request.logprobs !== undefined || request.promptLogprobs
-    );
-    return this.device.runsAhead && !readsLogits;
+  /** Resolves when a sequence may go on, ends, or comes; at once where one that runs waits for no mask. */
+  #stirred(): Promise<void> {
+    const waits = ({ run, mask, finished }: Sequence): boolean => !finished && run !== undefined && !mask;
+    if (!this.#running.every(waits)) return Promise.resolve();
+    return new Promise((resolve) => this.#stir = resolve);
   }
 
   #removeFinished(): void {
@@ -283,7 +320,7 @@ export class BatchEngine implements Engine {
   async #submit(): Promise<Flight | undefined> {
     const { rows, outputs, shares } = schedule(this.#running, { room: this.#room, paging: this.#paging });
     if (rows.length === 0) return undefined;
-    const { sampled } = await this.#runner.submit(rows, outputs);
+    const { sampled, scores } = await this.#runner.submit(rows, outputs);
     for (const share of shares) {
       // One that ended meanwhile let its adapter go: the step may have run with another in its place.
       if (share.sequence.finished) continue;
@@ -291,15 +328,13 @@ export class BatchEngine implements Engine {
       share.sequence.flying = share.samples ? share : undefined;
       this.#paging.keep(share.sequence);
     }
-    return { shares, sampled };
+    return { shares, sampled, scores };
   }
 
   /** Gives a step's tokens to its sequences. */
-  async #land({ shares, sampled }: Flight): Promise<void> {
-    const tokens = await sampled;
-    for (const share of shares) {
-      const reading = this.#landing.take(share, tokens);
-      if (reading) await reading;
-    }
+  async #land({ shares, sampled, scores }: Flight): Promise<void> {
+    const tokens = await sampled, known = await scores;
+    // In one turn: the tokens of all its sequences are there at once.
+    for (const share of shares) this.#landing.take(share, tokens, known);
   }
 }

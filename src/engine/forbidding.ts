@@ -5,7 +5,7 @@
  */
 import { exchange } from "../../kernels/exchange.ts";
 import type { Device } from "../device/device.ts";
-import { type Plan, type Step, step } from "../plan.ts";
+import { type Plan, step } from "../plan.ts";
 import { type Tensor, tensor } from "../tensor.ts";
 import type { Output } from "./step_inputs.ts";
 
@@ -45,16 +45,16 @@ export class Forbidding {
     return count === 0 ? 0 : Math.min(most, Math.max(fewest, 2 ** Math.ceil(Math.log2(count))));
   }
 
-  /** A step that draws, and what goes before and after it. */
-  around(draw: Step, size: number): Plan {
-    if (size === 0) return [draw];
+  /** The steps that draw, and what goes before and after them. */
+  around(draw: Plan, size: number): Plan {
+    if (size === 0) return draw;
     const { logits } = this.options;
     const { at, kept } = this.#made();
     const exchanged = step(exchange, { at, x: logits, kept }, {
       count: size,
       size: logits.shape[0] * logits.shape[1],
     });
-    return [exchanged, draw, exchanged];
+    return [exchanged, ...draw, exchanged];
   }
 
   /** Writes a step's forbidden tokens; in order with runs. */

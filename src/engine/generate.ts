@@ -4,6 +4,7 @@
  * @module
  */
 import type { AdapterTerm } from "../adapters/registry.ts";
+import type { Constraint } from "./constraint.ts";
 import type { CacheCounts } from "./paging.ts";
 
 /**
@@ -61,6 +62,11 @@ export interface GenerateRequest {
    * logits as they are. At most `maxTokens`; default 0.
    */
   readonly minTokens?: number;
+  /**
+   * Which tokens may come, e.g. by a grammar. The model's end tokens end such a sequence, whatever `ignoreEos` says; a text
+   * that may only end does so before `minTokens`. A step waits for the token before, for its rows alone.
+   */
+  readonly constraint?: Constraint;
   /** Its owner, where several share the engine: those who wait then take turns by their weights. */
   readonly owner?: Owner;
   /** Called for each new token, whether or not anybody takes the token's event. An error thrown here ends the sequence. */

@@ -6,13 +6,13 @@
 import { noToken } from "../../kernels/sample.ts";
 import { NonFiniteError } from "../errors.ts";
 import type { GenerateEvent, GenerateRequest, TokenLogprobs } from "./generate.ts";
-import { logprobsOf } from "./logprobs.ts";
 import type { Sequence, Share } from "./schedule.ts";
+import type { Scores } from "./scoring.ts";
 
 /** What landing needs of its engine. */
 export interface LandingDeps {
-  /** Logits (vocab) of an output of the step that lands. */
-  readonly logits: (output: number) => Promise<Float32Array>;
+  /** A constrained sequence goes on after a token. */
+  readonly advance: (sequence: Sequence, tokenId: number) => void;
   /** Ends a sequence. */
   readonly finish: (sequence: Sequence) => void;
   /** Ends a sequence with an error. */
@@ -32,16 +32,22 @@ function notFinite({ adapter }: GenerateRequest): NonFiniteError {
   );
 }
 
-/** See the module's documentation. After every read of logits a sequence may have ended: then nothing more is said of it. */
+/** Each output of a prompt's chunk scores the token that follows it, once: a sequence may have started anew. */
+function scorePrompt({ sequence, begin, count, firstOutput }: Share, scores: Scores): void {
+  const { promptTokenIds } = sequence.request;
+  for (let i = 0; i < count && begin + i + 1 < promptTokenIds.length; i++) {
+    if (sequence.promptLogprobs.length <= begin + i + 1) {
+      sequence.promptLogprobs.push(scores(firstOutput + i));
+    }
+  }
+}
+
+/** See the module's documentation. A sequence may have ended since its step: then nothing more is said of it. */
 export class Landing {
   constructor(private readonly deps: LandingDeps) {}
 
-  /**
-   * Takes one sequence's share of a step; `sampled` are the tokens of all its outputs.
-   *
-   * @returns a promise only where logits are read: the tokens of a step's other sequences are there in one turn.
-   */
-  take(share: Share, sampled: Uint32Array): Promise<void> | undefined {
+  /** Takes one sequence's share of a step; `sampled` and `scores` are those of all its outputs. */
+  take(share: Share, sampled: Uint32Array, scores?: Scores): void {
     const { sequence, begin, firstOutput, outputs } = share;
     const { request } = sequence;
     if (sequence.flying === share) sequence.flying = undefined;
@@ -51,30 +57,26 @@ export class Landing {
       return;
     }
     const isScored = request.promptLogprobs && sequence.rerun === undefined;
-    if (isScored && begin < request.promptTokenIds.length) {
-      return this.#scorePrompt(share).then(() => this.#takeSampled(share, sampled));
-    }
-    return this.#takeSampled(share, sampled);
+    if (isScored && begin < request.promptTokenIds.length) scorePrompt(share, scores!);
+    this.#takeSampled(share, sampled, scores);
   }
 
   #takeSampled(
     { sequence, firstOutput, outputs, samples }: Share,
     sampled: Uint32Array,
-  ): Promise<void> | undefined {
+    scores?: Scores,
+  ): void {
     const { request, tokens } = sequence;
-    if (!samples || sequence.finished) return;
+    if (!samples) return;
     if (tokens.length === request.promptTokenIds.length && request.promptLogprobs) {
       sequence.events.push({ kind: "prompt", logprobs: sequence.promptLogprobs });
     }
     if (sequence.mostNew === 0) return this.#end(sequence, { finishReason: "length" });
-    const output = firstOutput + outputs - 1, tokenId = sampled[output], top = request.logprobs;
-    if (top === undefined) return this.#takeToken(sequence, tokenId);
-    return this.deps.logits(output).then((logits) => {
-      if (!sequence.finished) this.#takeToken(sequence, tokenId, logprobsOf(logits, tokenId, top));
-    });
+    const output = firstOutput + outputs - 1;
+    this.#takeToken(sequence, sampled[output], request.logprobs === undefined ? undefined : scores!(output));
   }
 
-  #takeToken(sequence: Sequence, tokenId: number, logprobs?: TokenLogprobs): undefined {
+  #takeToken(sequence: Sequence, tokenId: number, logprobs?: TokenLogprobs): void {
     const { request, tokens, mostNew, ends } = sequence;
     if (ends.has(tokenId)) {
       return this.#end(sequence, { finishReason: "stop", stopToken: { tokenId, logprobs } });
@@ -90,21 +92,13 @@ export class Landing {
     sequence.events.push({ kind: "token", tokenId, logprobs });
     if (tokens.length - request.promptTokenIds.length >= mostNew) {
       this.#end(sequence, { finishReason: "length" });
-    } else sequence.wake();
-  }
-
-  /** Each output of a prompt's chunk scores the token that follows it, once: a sequence may have started anew. */
-  async #scorePrompt({ sequence, begin, count, firstOutput }: Share): Promise<void> {
-    const { promptTokenIds, logprobs = 0 } = sequence.request;
-    for (let i = 0; i < count && begin + i + 1 < promptTokenIds.length; i++) {
-      if (sequence.promptLogprobs.length > begin + i + 1) continue;
-      const logits = await this.deps.logits(firstOutput + i);
-      if (sequence.finished) return;
-      sequence.promptLogprobs.push(logprobsOf(logits, promptTokenIds[begin + i + 1], logprobs));
+      return;
     }
+    if (sequence.run) this.deps.advance(sequence, tokenId);
+    sequence.wake();
   }
 
-  #end(sequence: Sequence, how: Omit<EndEvent, "kind">): undefined {
+  #end(sequence: Sequence, how: Omit<EndEvent, "kind">): void {
     sequence.events.push({ kind: "end", ...how });
     this.deps.finish(sequence);
   }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { mostTop } from "../../kernels/token_logprobs.ts";
 import type { GenerateRequest, Sampling } from "./generate.ts";
 
 /** Most ids that a request may name as its ends. */
@@ -12,7 +13,7 @@ export const maxStopTokenIds = 128;
 export const maxLogitBias = 1024, maxBias = 100;
 
 /** Most log-probabilities at a position. */
-const maxLogprobs = 20;
+const maxLogprobs = mostTop;
 
 /** The engine that a request is checked for. */
 export interface Capacity {
@@ -120,13 +121,25 @@ function checkEnds(request: GenerateRequest, capacity: Capacity): void {
   }
 }
 
+function checkConstraint({ constraint }: GenerateRequest, { vocabSize, eosTokenIds }: Capacity): void {
+  if (!constraint) return;
+  if (constraint.vocabSize !== vocabSize) {
+    refuse("a constraint of vocabSize", constraint.vocabSize, `the model's: ${vocabSize}`);
+  }
+  if (!eosTokenIds.some((id) => isIn(id, 0, vocabSize - 1))) {
+    throw new RangeError(
+      "Cannot generate with a constraint: the model has no end token, so its text could not end",
+    );
+  }
+}
+
 /** The ids that end a request's sequence. */
 export function endsOf(
-  { stopTokenIds = [], ignoreEos }: GenerateRequest,
+  { stopTokenIds = [], ignoreEos, constraint }: GenerateRequest,
   { eosTokenIds, vocabSize }: Capacity,
 ): ReadonlySet<number> {
   // A tokenizer may know more ids than the model has logits.
-  const own = ignoreEos ? [] : eosTokenIds.filter((id) => isIn(id, 0, vocabSize - 1));
+  const own = ignoreEos && !constraint ? [] : eosTokenIds.filter((id) => isIn(id, 0, vocabSize - 1));
   return new Set([...own, ...stopTokenIds]);
 }
 
@@ -144,4 +157,5 @@ export function checkRequest(request: GenerateRequest, capacity: Capacity): void
   checkSampling(request, capacity);
   checkLogprobs(request);
   checkEnds(request, capacity);
+  checkConstraint(request, capacity);
 }

@@ -8,13 +8,16 @@ import type { OwnBank, ResidentTable } from "../adapters/own_bank.ts";
 import type { Device, Program, Trace } from "../device/device.ts";
 import type { RowsOf } from "../models/graph.ts";
 import type { Model } from "../models/model.ts";
+import type { Plan, Step } from "../plan.ts";
 import { RopeTurns } from "../models/rope.ts";
 import { type Project, stepPlan, type StepState, stepState, turnsOf } from "../models/step_plan.ts";
 import { Adjusting } from "./adjusting.ts";
 import { Forbidding } from "./forbidding.ts";
+import { Masking } from "./masking.ts";
 import { Merging, type MergingMode, type ProjectionKind } from "./merging.ts";
 import { type OwnAdapters, ownLinearSteps, ownSteps } from "./own.ts";
 import { adaptedProjection, ProjectionScratch } from "./projection.ts";
+import { type Scores, Scoring } from "./scoring.ts";
 import { type Output, type Row, StepInputs } from "./step_inputs.ts";
 
 /** Rows and outputs of a step. */
@@ -35,6 +38,10 @@ interface Shape extends Size {
   readonly forbidden: number;
   /** Room for so many biases and penalties. */
   readonly adjusted: number;
+  /** Whether an output has a mask. */
+  readonly masked: boolean;
+  /** Whether an output wants log-probabilities. */
+  readonly scored: boolean;
 }
 
 interface Prepared {
@@ -46,8 +53,9 @@ interface Prepared {
 /** Most programs kept; each is a list of bindings. */
 const maxPrograms = 64;
 
-const keyOf = ({ rows, outputs, banks, own, merged, forbidden, adjusted }: Shape): string =>
+const keyOf = ({ rows, outputs, banks, own, merged, forbidden, adjusted, masked, scored }: Shape): string =>
   `${rows}:${outputs}:${banks.map(({ name }) => name)}:${[...merged]}:${forbidden}:${adjusted}` +
+  `${masked ? ":masked" : ""}${scored ? ":scored" : ""}` +
   (own ? `:own ${own.map(({ serial }) => serial)}` : "");
 
 const nothing: ReadonlySet<never> = new Set();
@@ -86,6 +94,8 @@ export class Runner {
   readonly #merging: Merging;
   readonly #forbidding: Forbidding;
   readonly #adjusting: Adjusting;
+  readonly #masking: Masking;
+  readonly #scoring: Scoring;
   readonly #programs = new Map<string, Prepared>();
   readonly #scratch: ProjectionScratch;
   #last: Program | undefined;
@@ -122,10 +132,13 @@ export class Runner {
     this.state = stepState(device, model, { ...options, inputs: this.#inputs.tensors });
     this.#merging = new Merging(device, model, { maxRows: options.maxRows, mode: options.merging ?? "auto" });
     const { logits, sampled } = this.state;
-    this.#adjusting = new Adjusting(device, { logits, sampled, vocabSize: model.config.vocabSize });
+    const { vocabSize } = model.config;
+    this.#adjusting = new Adjusting(device, { logits, sampled, vocabSize });
+    this.#masking = new Masking(device, { logits, vocabSize });
+    this.#scoring = new Scoring(device, { logits, sampled, vocabSize });
     this.#forbidding = new Forbidding(device, {
-      logits: this.state.logits,
-      vocabSize: model.config.vocabSize,
+      logits,
+      vocabSize,
       most: options.maxForbidden ?? 1024,
     });
   }
@@ -134,25 +147,30 @@ export class Runner {
    * Submits one step. Steps run in the order they are submitted; a row may have its token from the step before.
    *
    * @throws RangeError for a row with own parameters where the runner has no bank of them.
-   * @returns once the step is submitted, the promise of each output's sampled token, in order.
+   * @returns once the step is submitted, the promise of each output's sampled token, in order; and that of the
+   * log-probabilities, where an output wants some.
    */
   async submit(
     rows: readonly Row[],
     outputs: readonly Output[],
-  ): Promise<{ readonly sampled: Promise<Uint32Array> }> {
+  ): Promise<{ readonly sampled: Promise<Uint32Array>; readonly scores?: Promise<Scores> }> {
     const used = new Set(rows.flatMap(({ adapters = none }) => adapters.map(({ bank }) => bank)));
     const banks = this.options.banks.filter((bank) => used.has(bank));
     const common = this.#merging.mayPay(rows.length) ? commonAdapters(rows) : undefined;
     const merged = common ? await this.#merging.kindsFor(rows.length, common) : nothing;
     const forbidden = this.#forbidding.sizeFor(outputs), adjusted = this.#adjusting.sizeFor(outputs);
+    const masked = outputs.some(({ mask }) => mask), scored = outputs.some(({ wanted }) => wanted);
     const size = this.#size(rows.length, outputs.length);
-    const shapeNow = (): Shape => ({ ...size, banks, own: this.#ownOf(rows), merged, forbidden, adjusted });
+    const changes = { forbidden, adjusted, masked, scored };
+    const shapeNow = (): Shape => ({ ...size, banks, own: this.#ownOf(rows), merged, ...changes });
     let shape = shapeNow(), program = this.#prepared(shape);
     // A bank may change while a program is compiled: then it is looked for again.
     for (; !program; shape = shapeNow(), program = this.#prepared(shape)) await this.#prepare(shape);
     this.#inputs.write(rows, outputs, shape);
     this.#forbidding.write(outputs, forbidden);
     this.#adjusting.write(outputs, { size: adjusted, padded: size.outputs });
+    if (masked) this.#masking.write(outputs, size.outputs);
+    if (scored) this.#scoring.write(outputs, size.outputs);
     if (common && merged.size > 0) this.#merging.use(common);
     this.#last = program;
     if (outputs.length === 0) {
@@ -161,9 +179,12 @@ export class Runner {
     }
     const range = { at: 0, count: outputs.length };
     const sampled = this.device.runAndRead(program, this.state.sampled, range) as Promise<Uint32Array>;
-    // Whoever awaits it hears of a failure; until then it must not count as unhandled.
+    // At once: a step that is submitted later overwrites them.
+    const scores = scored ? this.#scoring.read(outputs) : undefined;
+    // Whoever awaits them hears of a failure; until then it must not count as unhandled.
     sampled.catch(() => {});
-    return { sampled };
+    scores?.catch(() => {});
+    return { sampled, scores };
   }
 
   /** Runs one step; returns the sampled token of each output, in order. */
@@ -217,15 +238,19 @@ export class Runner {
         ...shape,
         project: this.#project(shape),
         own: shape.own && ownSteps(this.#ownAdapters(shape.own)),
-        around: (draw) =>
-          this.#adjusting.around(this.#forbidding.around(draw, shape.forbidden), {
-            size: shape.adjusted,
-            outputs: shape.outputs,
-          }),
+        around: (draw) => this.#around(draw, shape),
       }),
     );
     this.#programs.set(keyOf(shape), { program, revisions });
     this.#forgetOldest();
+  }
+
+  /** The step that draws, and all that goes with it. */
+  #around(draw: Step, shape: Shape): Plan {
+    const masked = this.#masking.around(draw, shape);
+    const allowed = this.#forbidding.around(masked, shape.forbidden);
+    const adjusted = this.#adjusting.around(allowed, { size: shape.adjusted, outputs: shape.outputs });
+    return [...adjusted, ...this.#scoring.steps(shape)];
   }
 
   #forgetOldest(): void {

@@ -7,7 +7,9 @@ import type { Bank } from "../adapters/bank.ts";
 import type { Found, Holding } from "../adapters/registry.ts";
 import type { Chain } from "./block_pool.ts";
 import type { TokenCounts } from "./adjusting.ts";
+import type { ConstrainedRun } from "./constraint.ts";
 import { maxTemperature } from "./forbidding.ts";
+import { maskWithout } from "./masking.ts";
 import type { GenerateEvent, GenerateRequest, TokenLogprobs } from "./generate.ts";
 import type { Paging } from "./paging.ts";
 import type { Output, Row } from "./step_inputs.ts";
@@ -43,6 +45,9 @@ export interface Sequence {
   /** The chain of its first block that is not kept for others, and how many before that are. */
   chain?: Chain;
   kept: number;
+  /** Its constraint's run, and what may come next; no mask while the run works it out. */
+  run?: ConstrainedRun;
+  mask?: Uint32Array;
   /** Its tokens' counts, where its logits are changed by them. */
   readonly counts?: TokenCounts;
   readonly promptLogprobs: (TokenLogprobs | null)[];
@@ -108,7 +113,9 @@ function startAnew(running: readonly Sequence[], { room, paging }: { room: Room;
 
 /** Tokens to feed before the next one can be sampled: known ones, and one that is in flight. */
 function pending(sequence: Sequence, room: Room): number {
-  const { tokens, cached, flying, request, mostNew } = sequence;
+  const { tokens, cached, flying, request, mostNew, run, mask } = sequence;
+  // What may come next depends on the token in flight.
+  if (run && (flying || !mask)) return 0;
   if (!flying) return tokens.length - cached;
   if (leaves(sequence, tokens.length + 1, room)) return 0;
   const made = tokens.length + 1 - request.promptTokenIds.length;
@@ -133,9 +140,15 @@ function shareOf(
 /** The output of the step in flight whose token is a share's. */
 const flyingOutput = ({ firstOutput, outputs }: Share): number => firstOutput + outputs - 1;
 
+/** What keeps an output from some tokens: its mask, and ends that come too soon. A text that its rule has ended ends. */
+function boundsOf({ mask, ends }: Sequence, tooSoon: boolean, vocabSize: number): Partial<Output> {
+  if (mask) return { mask: tooSoon ? maskWithout(mask, ends, vocabSize) : mask };
+  return tooSoon && ends.size > 0 ? { forbidden: ends } : {};
+}
+
 function outputOf(sequence: Sequence, row: number, made: number): Output {
-  const { request, uniform, ends, counts, tokens, flying } = sequence;
-  const { sampling: { topP, topK, minP = 0, temperature: asked }, minTokens = 0 } = request;
+  const { request, uniform, counts, tokens, flying } = sequence;
+  const { sampling: { topP, topK, minP = 0, temperature: asked }, minTokens = 0, logprobs } = request;
   const temperature = Math.min(asked, maxTemperature);
   return {
     row,
@@ -145,7 +158,8 @@ function outputOf(sequence: Sequence, row: number, made: number): Output {
     topP,
     topK,
     uniform: uniform(),
-    ...(made < minTokens && ends.size > 0 ? { forbidden: ends } : {}),
+    ...boundsOf(sequence, made < minTokens, request.constraint?.vocabSize ?? 0),
+    ...(logprobs === undefined ? {} : { wanted: { count: logprobs } }),
   };
 }
 
@@ -163,7 +177,10 @@ function fill(
       const taken = samples && i === count - 1;
       const made = position + 1 - prompt;
       outputs.push(
-        taken ? outputOf(sequence, row, made) : { row, temperature: 0, topP: 1, topK: 0, uniform: 0 },
+        taken ? outputOf(sequence, row, made) : {
+          ...{ row, temperature: 0, topP: 1, topK: 0, uniform: 0 },
+          wanted: { token: tokens[position + 1], count: request.logprobs ?? 0 },
+        },
       );
     }
     const place = {

@@ -5,6 +5,7 @@
  */
 import { noSlot } from "../../kernels/record.ts";
 import type { Adjustment } from "./adjusting.ts";
+import type { Wanted } from "./scoring.ts";
 import type { Bank, Placed } from "../adapters/bank.ts";
 import type { OwnBank } from "../adapters/own_bank.ts";
 import type { Device } from "../device/device.ts";
@@ -42,6 +43,10 @@ export interface Output {
   readonly forbidden?: ReadonlySet<number>;
   /** What its logits are changed by before it is drawn; absent: by nothing. */
   readonly adjustment?: Adjustment;
+  /** Tokens that may be drawn, a bit each: one at least. Absent: all. */
+  readonly mask?: Uint32Array;
+  /** The log-probabilities that are wanted; absent: none. */
+  readonly wanted?: Wanted;
 }
 
 /** Slots of one bank: of the rows, and of the outputs' rows. */

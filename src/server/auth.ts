@@ -39,6 +39,7 @@ export class Authentication {
     this.#tenants = tenants === undefined || tenants instanceof Tenants ? tenants : new Tenants(tenants);
     const own = (operator?.tokens?.length ?? 0) + (operator?.tokenSha256?.length ?? 0);
     this.#operator = operator && own > 0 ? new OperatorTokens(operator) : undefined;
+    if (this.#operator) this.#tenants?.reserve(this.#operator.digests);
     const wrong = publicPaths.find((path) => !path.startsWith("/"));
     if (wrong !== undefined) {
       throw new RangeError(`Cannot make ${quoted(wrong)} public: a path begins with /`);
@@ -64,16 +65,16 @@ export class Authentication {
   /** Looks who asks, and refuses whom nobody knows. */
   guard(): MiddlewareHandler<ServerEnv> {
     return async (c, next) => {
-      await this.#identify(c);
+      this.#identify(c);
       await next();
     };
   }
 
-  async #identify(c: ServerContext): Promise<void> {
+  #identify(c: ServerContext): void {
     const token = bearerOf(c), exchange = c.get("exchange");
     if (token !== undefined) {
       // Both are asked in any case: which one knows the token must not show in the time.
-      const [tenant, operator] = await Promise.all([this.#tenants?.of(token), this.#operator?.has(token)]);
+      const tenant = this.#tenants?.of(token), operator = this.#operator?.has(token);
       exchange.tenant = tenant;
       exchange.operator = operator ?? false;
     }

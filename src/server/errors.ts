@@ -6,7 +6,14 @@
 import type { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { DeviceError } from "../device/device.ts";
-import { CombinationError, ConfigError, NotFoundError, OverloadedError, StoreError } from "../errors.ts";
+import {
+  CombinationError,
+  ConfigError,
+  NameTakenError,
+  NotFoundError,
+  OverloadedError,
+  StoreError,
+} from "../errors.ts";
 import { SafetensorsError } from "../safetensors/mod.ts";
 import { shorten } from "./echo.ts";
 
@@ -15,7 +22,7 @@ export class InvalidRequestError extends Error {
   override readonly name = "InvalidRequestError";
   /** The field at fault. */
   readonly param: string | null;
-  /** A word for programs, e.g. `context_length_exceeded`. */
+  /** A word for programs, e.g. `context_length_exceeded`; null is told as `invalid_value`. */
   readonly code: string | null;
 
   constructor(
@@ -114,8 +121,9 @@ const invalid = "invalid_request_error";
 const unavailable = "service_unavailable_error";
 
 const rules: readonly Rule[] = [
-  { of: InvalidRequestError, status: 400, type: invalid, code: null },
+  { of: InvalidRequestError, status: 400, type: invalid, code: "invalid_value" },
   { of: CombinationError, status: 400, type: invalid, code: "invalid_value", param: "adapters" },
+  { of: NameTakenError, status: 400, type: invalid, code: "adapter_loaded", param: "lora_name" },
   { of: UnauthorizedError, status: 401, type: "authentication_error", code: "invalid_api_key" },
   { of: ForbiddenError, status: 403, type: "permission_error", code: "forbidden" },
   { of: ModelNotFoundError, status: 404, type: invalid, code: "model_not_found" },

@@ -81,6 +81,12 @@ export class Exchange {
     this.#admission?.use(tokens);
   }
 
+  /** Its prompts were not read: nothing is counted of them. */
+  refused(): void {
+    this.#admission?.use(-this.#promptTokens);
+    this.#promptTokens = 0;
+  }
+
   /** Counts a new token that was made: its work is done, whether or not anybody reads it. */
   made(): void {
     this.#charge(++this.#made);

@@ -25,6 +25,7 @@ export type {
   PageOptions,
   ResidentAdapter,
 } from "../adapters/service.ts";
+export type { ConstrainedRun, Constraint } from "../engine/constraint.ts";
 export type { EncodeRequest, EncoderInput, EncoderOutput } from "../engine/encode_request.ts";
 export type { EncodingService } from "../engine/encoding.ts";
 export type {

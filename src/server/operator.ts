@@ -6,8 +6,7 @@
 import * as z from "zod";
 import type { AdapterAdmin } from "../adapters/admin.ts";
 import { forRequest, type RequestServing, type Serving } from "./deps.ts";
-import { quoted } from "./echo.ts";
-import { checkingInput, InvalidRequestError } from "./errors.ts";
+import { checkingInput } from "./errors.ts";
 import type { ServerContext } from "./exchange.ts";
 import { checkBody } from "./fields.ts";
 import { adapterList, cardOfAdapter, mostNameLength } from "./models.ts";
@@ -128,13 +127,7 @@ function vllmRoutes(serving: Serving): Route[] {
         schema: vllmLoadBody,
         unsupported: vllmFields,
         work: async ({ lora_name, lora_path, load_inplace }, { c, admin }) => {
-          if (!load_inplace && await admin.has(lora_name)) {
-            throw new InvalidRequestError(
-              `Cannot load adapter ${quoted(lora_name)}: it is served already; "load_inplace" replaces it`,
-              { param: "lora_name", code: "adapter_loaded" },
-            );
-          }
-          await admin.load(lora_name, lora_path);
+          await admin.load(lora_name, lora_path, { replace: load_inplace });
           return c.text(`Success: LoRA adapter '${lora_name}' added successfully.`);
         },
       }),

@@ -54,7 +54,7 @@ class Bucket {
 
 /** A request that a quota let in. */
 export interface Admission {
-  /** Counts tokens of its prompt or its answer. */
+  /** Counts tokens of its prompt or its answer; less than 0 gives back tokens of a prompt that was not read. */
   use(tokens: number): void;
   /** It is over; harmless twice. */
   end(): void;

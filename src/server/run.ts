@@ -97,7 +97,13 @@ export async function startJob(job: Job, signal: AbortSignal): Promise<Run> {
   // Every end aborts `stopped`; a signal that outlives the job must not keep it.
   stopped.signal.addEventListener("abort", () => signal.removeEventListener("abort", cancel), { once: true });
   const running = parts(job, stopped);
-  return { parts: await checkingInput(() => started(running)), cancel };
+  try {
+    return { parts: await checkingInput(() => started(running)), cancel };
+  } catch (error) {
+    // Who leaves has had prompts read.
+    if (!signal.aborted) job.exchange.refused();
+    throw error;
+  }
 }
 
 /** Every choice, whole, in order. */

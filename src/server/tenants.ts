@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { sha256 as digestOf } from "@noble/hashes/sha2.js";
 import { quoted } from "./echo.ts";
 import { Quota } from "./quota.ts";
 
@@ -36,9 +37,8 @@ export interface Tenant {
 
 const encoder = new TextEncoder();
 
-async function sha256(text: string): Promise<Uint8Array> {
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", encoder.encode(text)));
-}
+// Not Web Crypto's, which is asynchronous: equal tokens are refused where the server is made.
+const sha256 = (text: string): Uint8Array => digestOf(encoder.encode(text));
 
 function fromHex(hex: string): Uint8Array {
   return Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
@@ -108,6 +108,23 @@ function checkTenants(tenants: readonly TenantOptions[]): void {
   refuseTwice(tenants.flatMap(({ tokenSha256 = [] }) => tokenSha256), "a tokenSha256");
 }
 
+/** Refuses a token that two have: as its text or as its digest, and the operator's, too. */
+function checkDigests(known: readonly Known<Tenant>[], reserved: readonly Uint8Array[]): void {
+  const operators = new Set(reserved.map((digest) => digest.join()));
+  const owners = new Map<string, Tenant>();
+  for (const { digest, owner } of known) {
+    const key = digest.join(), whose = `tenant ${quoted(owner.id)}`;
+    if (operators.has(key)) {
+      throw new RangeError(`Cannot use a token of ${whose}: it is the operator's`);
+    }
+    const other = owners.get(key);
+    if (other && other !== owner) {
+      throw new RangeError(`Cannot use a token of ${whose}: tenant ${quoted(other.id)} has the same`);
+    }
+    owners.set(key, owner);
+  }
+}
+
 /** A bearer token's digest, and whose token it is. */
 interface Known<Owner> {
   readonly digest: Uint8Array;
@@ -115,17 +132,17 @@ interface Known<Owner> {
 }
 
 /** The digests of an owner's tokens. */
-async function digestsOf<Owner>(
+function digestsOf<Owner>(
   owner: Owner,
   { tokens = [], tokenSha256 = [] }: Pick<TenantOptions, "tokens" | "tokenSha256">,
-): Promise<Known<Owner>[]> {
-  const digests = [...await Promise.all(tokens.map(sha256)), ...tokenSha256.map(fromHex)];
+): Known<Owner>[] {
+  const digests = [...tokens.map(sha256), ...tokenSha256.map(fromHex)];
   return digests.map((digest) => ({ digest, owner }));
 }
 
 /** Whose a token is. Every known token is compared, so that the time tells nothing of them. */
-async function ownerOf<Owner>(token: string, known: readonly Known<Owner>[]): Promise<Owner | undefined> {
-  const asked = await sha256(token);
+function ownerOf<Owner>(token: string, known: readonly Known<Owner>[]): Owner | undefined {
+  const asked = sha256(token);
   let found: Owner | undefined;
   for (const { digest, owner } of known) if (equalDigests(asked, digest)) found = owner;
   return found;
@@ -133,7 +150,7 @@ async function ownerOf<Owner>(token: string, known: readonly Known<Owner>[]): Pr
 
 /** Whether a token is among an operator's own. */
 export class OperatorTokens {
-  readonly #known: Promise<readonly Known<true>[]>;
+  readonly #known: readonly Known<true>[];
 
   /** @throws RangeError for a token that breaks a rule. */
   constructor(tokens: Pick<TenantOptions, "tokens" | "tokenSha256">) {
@@ -142,9 +159,14 @@ export class OperatorTokens {
     this.#known = digestsOf(true as const, tokens);
   }
 
+  /** SHA-256 of each token. */
+  get digests(): readonly Uint8Array[] {
+    return this.#known.map(({ digest }) => digest);
+  }
+
   /** Whether the operator has this token. */
-  async has(token: string): Promise<boolean> {
-    return await ownerOf(token, await this.#known) ?? false;
+  has(token: string): boolean {
+    return ownerOf(token, this.#known) ?? false;
   }
 }
 
@@ -152,12 +174,11 @@ export class OperatorTokens {
 export class Tenants {
   #byId: ReadonlyMap<string, Tenant> = new Map();
   #known: readonly Known<Tenant>[] = [];
-  #replaced: Promise<void> = Promise.resolve();
+  #reserved: readonly Uint8Array[] = [];
 
   /** @throws RangeError that names the tenant and the rule. */
   constructor(tenants: readonly TenantOptions[]) {
-    checkTenants(tenants);
-    this.#replaced = this.#replace(tenants);
+    this.#replace(tenants);
   }
 
   /** The tenants' ids. */
@@ -176,13 +197,13 @@ export class Tenants {
    * @throws RangeError that names the tenant and the rule.
    */
   async replace(tenants: readonly TenantOptions[]): Promise<void> {
-    checkTenants(tenants);
-    // One after the other: the last call's tenants must be those that stay.
-    this.#replaced = this.#replaced.then(() => this.#replace(tenants));
-    await this.#replaced;
+    // A refusal is a rejected promise, as it always was.
+    await Promise.resolve();
+    this.#replace(tenants);
   }
 
-  async #replace(tenants: readonly TenantOptions[]): Promise<void> {
+  #replace(tenants: readonly TenantOptions[]): void {
+    checkTenants(tenants);
     const byId = new Map(tenants.map(({ id, weight = 1, adapterPrefixes }): [string, Tenant] => {
       const quota = this.#byId.get(id)?.quota ?? new Quota();
       return [id, {
@@ -192,16 +213,27 @@ export class Tenants {
         quota,
       }];
     }));
-    const known = await Promise.all(tenants.map((tenant) => digestsOf(byId.get(tenant.id)!, tenant)));
+    const known = tenants.flatMap((tenant) => digestsOf(byId.get(tenant.id)!, tenant));
+    checkDigests(known, this.#reserved);
     this.#byId = byId;
-    this.#known = known.flat();
+    this.#known = known;
     for (const tenant of tenants) byId.get(tenant.id)!.quota.limit(tenant);
   }
 
+  /**
+   * Keeps the operator's tokens from tenants, now and when tenants are replaced.
+   *
+   * @param digests SHA-256 of each token.
+   * @throws RangeError that names the tenant that has such a token.
+   */
+  reserve(digests: readonly Uint8Array[]): void {
+    checkDigests(this.#known, digests);
+    this.#reserved = digests;
+  }
+
   /** The tenant that a bearer token stands for. */
-  async of(token: string): Promise<Tenant | undefined> {
-    await this.#replaced;
-    return await ownerOf(token, this.#known);
+  of(token: string): Tenant | undefined {
+    return ownerOf(token, this.#known);
   }
 }
 
