@@ -8,6 +8,8 @@
  * - {@linkcode openDevice} chooses a device; {@linkcode webgpuDevice} takes the caller's own `GPUDevice`.
  * - {@linkcode fourierModule}, {@linkcode deltaOf}, {@linkcode applyModule}, {@linkcode merge} and {@linkcode unmerge}
  *   work on one adapted linear; {@linkcode loadAdapter} reads a PEFT folder.
+ * - {@linkcode adapterOn} applies an adapter to buffers of another library, on its `GPUDevice`; {@linkcode tensorOf} makes
+ *   tensors of such buffers.
  * - {@linkcode openModel} opens a model folder and answers requests, each with its own adapter.
  * - {@linkcode openEncoder} opens an encoder's folder: embeddings, hidden states and labels' scores, each sequence with its
  *   own adapter.
@@ -64,6 +66,13 @@ export {
   mergedBias,
   unmerge,
 } from "./src/adapters/apply.ts";
+export {
+  type AdapterOn,
+  adapterOn,
+  type ModuleChoice,
+  type OwnLinear,
+  type PreparedModule,
+} from "./src/adapter_on.ts";
 export { Bank, type Linear, type LinearGroup, type Placed } from "./src/adapters/bank.ts";
 export { type BaseOptions, baseOptions } from "./src/adapters/base_options.ts";
 export { baseLinear } from "./src/adapters/base.ts";
@@ -296,11 +305,13 @@ export { type ConvertedModule, convertFused, type ConvertOptions } from "./src/c
 export { quantizeFolder } from "./src/quantize.ts";
 export type { ByteSource } from "./src/safetensors/mod.ts";
 export {
+  type BufferView,
   type DeviceBuffer,
   type DType,
   type HostTensor,
   type Tensor,
   tensor,
+  tensorOf,
   type TypedArray,
 } from "./src/tensor.ts";
 export { train, type TrainEvent, type TrainOptions, type TrainOutcome } from "./src/train.ts";

@@ -89,6 +89,45 @@ export function tensor(
   return { shape, dtype: options.dtype ?? dtypeOf(data), data };
 }
 
+// WebGPU's flag value, by number: npm's Dawn brings no globals.
+const storageUsage = 0x80;
+
+/** Where a tensor lies in a buffer, and what it holds. */
+export interface BufferView {
+  /** `float32` unless told. */
+  readonly dtype?: DType;
+  /** Bytes, a multiple of 256; 0 unless told. */
+  readonly offsetBytes?: number;
+}
+
+/**
+ * A tensor over a `GPUBuffer` of the caller's (not copied): what another library keeps on the same `GPUDevice`.
+ *
+ * @param buffer Of usage STORAGE; it may be longer than the tensor.
+ * @param shape Sizes, row-major.
+ * @throws RangeError for sizes that are no counts, an offset that is no multiple of 256, a tensor that ends past the buffer,
+ * and a buffer without usage STORAGE.
+ */
+export function tensorOf(buffer: GPUBuffer, shape: readonly number[], view: BufferView = {}): Tensor {
+  const { dtype = "float32", offsetBytes = 0 } = view;
+  const refused = (rule: string): RangeError =>
+    new RangeError(`Cannot make a tensor of shape [${shape}] over a GPU buffer: ${rule}`);
+  if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
+    throw refused("sizes are integers from 0 on");
+  }
+  if (!Number.isSafeInteger(offsetBytes) || offsetBytes < 0 || offsetBytes % 256 !== 0) {
+    throw refused(`offsetBytes is ${offsetBytes}, and must be a multiple of 256`);
+  }
+  if (!(dtype in bytesPerElement)) throw refused(`there is no dtype "${dtype}"`);
+  // A GPU binds words of four bytes.
+  const end = offsetBytes + Math.ceil(elements(shape) * bytesPerElement[dtype] / 4) * 4;
+  if (end > buffer.size) {
+    throw refused(`it ends at byte ${end} as ${dtype}, and the buffer has ${buffer.size}`);
+  }
+  if ((buffer.usage & storageUsage) === 0) throw refused("the buffer must have usage STORAGE");
+  return { shape, dtype, data: { buffer, offsetBytes } };
+}
+
 /** A host tensor whose data are asked for each time they are used: a device's memory may move when it grows. */
 function hostView(shape: readonly number[], dtype: DType, view: () => TypedArray): HostTensor {
   return {

@@ -67,6 +67,8 @@ const rooms: Readonly<Record<string, Room>> = {
   // Beside the server, not on it: a page that asks has no use for what answers.
   client: { uses: ["safetensors", ...ground], packages: ["eventsource-parser"] },
   open: { uses: ["engine", "models", "adapters", "folder", ...ground], types: ["device"] },
+  // On buffers of the caller's GPU: it makes the device that it needs of a GPUDevice.
+  adapter_on: { uses: ["adapters", "devices", "plan", ...ground] },
   failover: { uses: ["device"], types: ["adapters", "engine"] },
   // `training` for the files of an adapter, `adapters/methods` for the sums of factors.
   combine: { uses: ["training", "adapters", "adapters/methods", "tensor", "errors"], types: ["folder"] },

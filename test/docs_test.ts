@@ -4,7 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { readReference, reference, withReference } from "../docs/kernels.ts";
@@ -83,6 +83,23 @@ test("docs/command-line.md and docs/training.md name every command and every opt
     const named = [...section.matchAll(/(?<=^\|.*`)--[a-z-]+/gm)].map(([flag]) => flag);
     assert.deepEqual(named.filter((flag) => !given.includes(flag)), [], `that ${name} does not have`);
   }
+});
+
+/** Examples that need packages of their own stand in a document as parts of their files. */
+const excerpt = /^```ts ignore (examples\/\S+)\n([\s\S]*?)^```$/gm;
+
+/** Text whose lines begin where the first one does. */
+const unindented = (text: string): string => text.replace(/^[ \t]+/gm, "").trim();
+
+test("docs: a part of an example stands in the example", () => {
+  const found = readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md")).flatMap((name) =>
+    [...textOf(name).matchAll(excerpt)].map(([, path, code]) => ({ name, path, code: unindented(code) }))
+  );
+  assert.ok(found.length >= 4);
+  const wrong = found.filter(({ path, code }) =>
+    code === "" || !unindented(readFileSync(join(root, path), "utf8")).includes(code)
+  );
+  assert.deepEqual(wrong, []);
 });
 
 test("docs/serving.md names every limit of a server", () => {

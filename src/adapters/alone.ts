@@ -8,7 +8,7 @@ import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
 import { type Plan, step } from "../plan.ts";
 import { type Tensor, tensor, type TypedArray } from "../tensor.ts";
-import { Bank } from "./bank.ts";
+import { Bank, type LinearGroup } from "./bank.ts";
 import type { AdapterModule, BaseLinear, LinearShape, Method } from "./method.ts";
 import { readyModule } from "./ready.ts";
 import { inWorkspace } from "./workspace.ts";
@@ -48,18 +48,29 @@ function placeOf({ method, shape, base }: AdaptedLinear) {
   return { shapes, index, width: sum(outs), column: sum(outs.slice(0, index)) };
 }
 
-/** The steps that turn y, zeros, into the change of products of x: W x with every phase, less W x. */
-function changeSteps(
-  { bank, base, index }: { readonly bank: Bank; readonly base: BaseLinear; readonly index: number },
+/** A linear of a bank, and the product that it is part of: all linears of its group. */
+export interface BankLinear {
+  readonly bank: Bank;
+  readonly linear: number;
+  readonly group: LinearGroup;
+  readonly base: BaseLinear;
+}
+
+/**
+ * The steps that write to y the change of products of x: W x with every phase, less W x. `minus` is -x, and `turned` is a
+ * place for x as the linear's adapter changes it.
+ */
+export function changeSteps(
+  { bank, linear, group, base }: BankLinear,
   { x, turned, minus, y, slots, rows }: Readonly<Record<"x" | "turned" | "minus" | "y" | "slots", Tensor>> & {
     readonly rows: number;
   },
 ): Plan {
-  const group = { first: 0, count: base.shapes.length }, io = { slots, rows };
+  const io = { slots, rows };
   const before = bank.acts("before", group)
     ? [
-      step(copy, { x, y: turned }, { count: rows * base.shapes[index].in }),
-      bank.before(index, { ...io, x: turned }),
+      step(copy, { x, y: turned }, { count: rows * base.shapes[base.index].in }),
+      bank.before(linear, { ...io, x: turned }),
     ]
     : [];
   const input = before.length > 0 ? turned : x;
@@ -110,7 +121,14 @@ export async function alone(device: Device, linear: AdaptedLinear): Promise<Alon
         const wide = alloc([rows, width]), turned = alloc([rows, inSize]);
         const minus = upload(tensor(x.map((value) => -value), [rows, inSize]));
         const all = await read(
-          changeSteps({ bank, base: base!, index }, { x: given, turned, minus, y: wide, slots, rows }),
+          changeSteps({ bank, linear: index, group, base: base! }, {
+            x: given,
+            turned,
+            minus,
+            y: wide,
+            slots,
+            rows,
+          }),
           wide,
         );
         const sum = y ? Float32Array.from(y) : new Float32Array(rows * out);

@@ -47,6 +47,21 @@ export interface WebGpuDeviceOptions {
   readonly tuning?: TuningOptions;
 }
 
+/** The first thing that goes wrong on a GPU. A GPU keeps its watchers: they hold nothing of the device that asks. */
+function watch(gpu: GPUDevice): { first?: string; stop(): void } {
+  const onError = (event: Event): void => {
+    failures.first ??= `the GPU reported an error: ${(event as GPUUncapturedErrorEvent).error.message}`;
+  };
+  const failures: { first?: string; stop(): void } = {
+    stop: () => gpu.removeEventListener("uncapturederror", onError),
+  };
+  gpu.lost.then(({ reason, message }) =>
+    failures.first ??= `the GPU device was lost (${reason || "unknown"}): ${message}`
+  );
+  gpu.addEventListener("uncapturederror", onError);
+  return failures;
+}
+
 /**
  * A device over the caller's `GPUDevice`. The device stays the caller's to destroy unless `destroy` is given.
  *
@@ -56,19 +71,12 @@ export function webgpuDevice(gpu: GPUDevice, options: WebGpuDeviceOptions = {}):
   const limits = gpuLimits(gpu, options.matrixUnits);
   const launcher = new Launcher(gpu, limits);
   const readback = new Readback(gpu);
-  let failure: string | undefined;
-
-  gpu.lost.then(({ reason, message }) =>
-    failure ??= `the GPU device was lost (${reason || "unknown"}): ${message}`
-  );
-  gpu.addEventListener("uncapturederror", (event) => {
-    failure ??= `the GPU reported an error: ${(event as GPUUncapturedErrorEvent).error.message}`;
-  });
+  const failures = watch(gpu);
 
   function checkAlive(): void {
-    if (failure) {
+    if (failures.first) {
       throw new DeviceError(
-        `Cannot run on the WebGPU device: ${failure}. Open a new device, or use the CPU device.`,
+        `Cannot run on the WebGPU device: ${failures.first}. Open a new device, or use the CPU device.`,
       );
     }
   }
@@ -225,7 +233,8 @@ export function webgpuDevice(gpu: GPUDevice, options: WebGpuDeviceOptions = {}):
     trace,
     release,
     destroy() {
-      failure ??= "it was destroyed";
+      failures.first ??= "it was destroyed";
+      failures.stop();
       readback.destroy();
       launcher.destroy();
       options.destroy?.();
