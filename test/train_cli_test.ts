@@ -177,7 +177,7 @@ test("train reads one line of 10 MB, as text and as JSON", async () => {
       ];
       const { stderr } = await succeeds(args);
       // A word is a token, and one ends the document.
-      assert.match(stderr, new RegExp(`1 documents, ${text.split(" ").length + 1} tokens`));
+      assert.match(stderr, new RegExp(`1 document, ${text.split(" ").length + 1} tokens`));
     }
   });
 });
@@ -241,7 +241,7 @@ test("train --loss-on completion skips sequences of prompts alone, and refuses d
     // 100 tokens of a prompt and 4 to learn: 13 sequences of 8, and only the last has targets.
     const long = await tinyRun(folder, line(100, " w1 w2 w3"), "data.jsonl");
     const { stderr } = await succeeds([...long, ...common, "--out", out]);
-    assert.match(stderr, /1 documents, 104 tokens, 1 steps an epoch/);
+    assert.match(stderr, /1 document, 104 tokens, 1 step an epoch/);
     assert.match(stderr, /trained 12 steps/);
     // A turn without a word, by a template that writes words alone.
     await writeFile(
