@@ -42,18 +42,18 @@ test("drawnProgress draws count, rate and time left within the terminal's width,
   let now = 0;
   const bar = drawnProgress({ unit: "steps", now: () => now }, screen);
   bar.update(0, 200);
-  assert.equal(screen.text, `${"\u2591".repeat(24)} 0/200 steps`);
+  assert.equal(screen.text, `${"\u2591".repeat(20)} 0/200 steps`);
   now = 2000;
   bar.update(50, 200, "loss 1.25");
   assert.equal(
     screen.text,
-    `${"\u2588".repeat(6)}${"\u2591".repeat(18)} 50/200 steps, loss 1.25, 25.0 step`,
+    `${"\u2588".repeat(5)}${"\u2591".repeat(15)} 50/200 steps, 6s left, loss 1.25`,
   );
   now = 2050;
   bar.update(60, 200);
   assert.equal(screen.drawings, 2);
   bar.update(200, 200);
-  assert.match(screen.text, /^\u2588{24} 200\/200 steps, 97\.6 steps\/s$/);
+  assert.match(screen.text, /^\u2588{20} 200\/200 steps, 97\.6 steps\/s$/);
   bar.stop();
   bar.stop();
   assert.match(screen.text, /steps\/s\n$/);
@@ -88,7 +88,7 @@ test("toldProgress tells nothing of short work, and a line every ten seconds of 
   });
   assert.equal(
     told,
-    "model.safetensors 10/100 MB, 1 MB/s, 1m30s left\nmodel.safetensors 20/100 MB, 1 MB/s, 1m20s left\n",
+    "model.safetensors 10/100 MB, 1m30s left, 1 MB/s\nmodel.safetensors 20/100 MB, 1m20s left, 1 MB/s\n",
   );
 });
 

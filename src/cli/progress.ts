@@ -30,45 +30,37 @@ export interface ProgressOptions {
 /** Milliseconds between two lines of a pipe. */
 const lineEveryMs = 10_000;
 
-/** Rate and time left since the first count; empty while nothing was done. */
-class Pace {
-  readonly #beganMs: number;
-  readonly #first: number;
-  readonly #options: ProgressOptions;
+const nowOf = ({ now }: ProgressOptions): number => now?.() ?? performance.now();
 
-  constructor(first: number, options: ProgressOptions) {
-    this.#first = first;
-    this.#options = options;
+/** What is known of a piece of work. */
+interface State {
+  readonly done: number;
+  readonly total: number;
+  readonly facts?: string;
+}
+
+/** Lines of a piece of work, with the pace since its first count. */
+class Lines {
+  readonly #beganMs: number;
+
+  constructor(private readonly first: number, private readonly options: ProgressOptions) {
     this.#beganMs = nowOf(options);
   }
 
-  text(done: number, total: number): string {
-    const seconds = (nowOf(this.#options) - this.#beganMs) / 1000, since = done - this.#first;
-    if (seconds <= 0 || since <= 0) return "";
-    const rate = since / seconds, { shown = rateText, unit } = this.#options;
-    const left = done < total ? `, ${clockText((total - done) / rate)} left` : "";
-    return `, ${shown(rate)} ${unit}/s${left}`;
+  /** `40/80 weights, 3s left, 12.5 weights/s`, with the name in front, and facts in place of the rate. */
+  text({ done, total, facts }: State): string {
+    const { unit, name, shown = String } = this.options;
+    const count = `${name === undefined ? "" : `${name} `}${shown(done)}/${shown(total)} ${unit}`;
+    const seconds = (nowOf(this.options) - this.#beganMs) / 1000, since = done - this.first;
+    const rate = seconds > 0 && since > 0 ? since / seconds : undefined;
+    const left = rate === undefined || done >= total ? [] : [`${clockText((total - done) / rate)} left`];
+    const speed = rate === undefined ? [] : [`${(this.options.shown ?? rateText)(rate)} ${unit}/s`];
+    return [count, ...left, ...facts === undefined ? speed : [facts]].join(", ");
   }
 }
 
-const nowOf = ({ now }: ProgressOptions): number => now?.() ?? performance.now();
-
-/** `40/80 weights, 12.5 weights/s, 3s left`, with the name in front and the facts behind. */
-function lineOf(
-  { unit, name, shown = String }: ProgressOptions,
-  { done, total, pace, facts }: {
-    readonly done: number;
-    readonly total: number;
-    readonly pace: string;
-    readonly facts?: string;
-  },
-): string {
-  const named = name === undefined ? "" : `${name} `;
-  return `${named}${shown(done)}/${shown(total)} ${unit}${facts === undefined ? "" : `, ${facts}`}${pace}`;
-}
-
 /** Characters of a bar, and milliseconds between two drawings. */
-const barCells = 24, drawEveryMs = 100;
+const barCells = 20, drawEveryMs = 100;
 
 /** A bar of one line; longer lines would wrap, and could not be drawn over. */
 function barLine(fraction: number, text: string, columns: number): string {
@@ -87,22 +79,22 @@ export interface Terminal {
 
 /** A bar in the last line of a terminal. Lines of the log go above it. */
 export function drawnProgress(options: ProgressOptions, terminal: Terminal = process.stderr): Progress {
-  let pace: Pace | undefined, line = "", lastMs = 0;
+  let lines: Lines | undefined, line = "", lastMs = 0;
   const draw = (): unknown => terminal.write(`\r${line}\x1b[K`);
   return {
     update(done, total, facts) {
-      const now = nowOf(options), began = pace === undefined;
-      pace ??= new Pace(done, options);
-      const text = lineOf(options, { done, total, facts, pace: pace.text(done, total) });
-      line = barLine(total > 0 ? done / total : 1, text, terminal.columns ?? 80);
+      const now = nowOf(options), began = lines === undefined;
+      lines ??= new Lines(done, options);
+      const text = lines.text({ done, total, facts });
+      line = barLine(total > 0 ? done / total : 1, text, terminal.columns || 80);
       if (began) setLiveBar({ clear: () => void terminal.write("\r\x1b[K"), draw });
       if (!began && done < total && now - lastMs < drawEveryMs) return;
       lastMs = now;
       draw();
     },
     stop() {
-      if (pace === undefined) return;
-      pace = undefined;
+      if (lines === undefined) return;
+      lines = undefined;
       setLiveBar();
       draw();
       terminal.write("\n");
@@ -112,19 +104,24 @@ export function drawnProgress(options: ProgressOptions, terminal: Terminal = pro
 
 /** A line every ten seconds: work that is short tells nothing. */
 export function toldProgress(options: ProgressOptions): Progress {
-  let pace: Pace | undefined, lastMs = 0;
+  let lines: Lines | undefined, lastMs = 0;
   return {
     update(done, total, facts) {
       const now = nowOf(options);
-      if (pace === undefined) lastMs = now;
-      pace ??= new Pace(done, options);
+      if (lines === undefined) lastMs = now;
+      lines ??= new Lines(done, options);
       if (now - lastMs < lineEveryMs) return;
       lastMs = now;
-      const line = lineOf(options, { done, total, facts, pace: pace.text(done, total) });
-      log(line, { event: "progress", unit: options.unit, name: options.name, done, total });
+      log(lines.text({ done, total, facts }), {
+        event: "progress",
+        unit: options.unit,
+        name: options.name,
+        done,
+        total,
+      });
     },
     stop() {
-      pace = undefined;
+      lines = undefined;
     },
   };
 }
