@@ -243,6 +243,29 @@ test("generate samples the same text for the same seed, and no more tokens than 
   assert.equal((await succeeds(...common, "--max-tokens", "0")).stdout, "The\n");
 });
 
+test("generate --json tells text as events, and where the context has room for fewer tokens that is said", async () => {
+  const { prompt, text } = goldenOf("fourierft-kjv");
+  const common = ["generate", "--model", model, "--adapter", adapter, "--prompt", prompt, "--device", "cpu"];
+  const { stdout, stderr } = await succeeds(...common, "--json");
+  const events = stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
+  const told = events.filter(({ event }) => event !== "progress");
+  assert.ok(told.slice(0, -1).every(({ event }) => event === "text") && told.length > 20);
+  assert.equal(told.map((event) => event.text).join(""), text);
+  assert.equal(told.at(-1).event, "done");
+  assert.equal(told.at(-1).finish_reason, "length");
+  assert.equal(events.at(-1), told.at(-1));
+  assert.doesNotMatch(stderr, /max-tokens/);
+  // The demo model's context has 512 tokens.
+  const long = "a ".repeat(505), cut = await succeeds(...common, "--prompt", long, "--max-tokens", "300");
+  assert.match(
+    cut.stderr,
+    /--max-tokens 300 is more than there is room for: the context has 512 tokens, the prompt 50\d; \d new tokens? at most\n/,
+  );
+  const failed = await run(...common, "--adapter", "nowhere", "--json");
+  assert.equal(failed.code, 1);
+  assert.deepEqual(Object.keys(JSON.parse(failed.stdout)), ["event", "message"]);
+});
+
 test("generate takes an adapter from a folder of any name, and from links as the Hugging Face cache has them", async () => {
   await inFolder(async (folder) => {
     const { prompt, text } = goldenOf("fourierft-kjv");
@@ -484,7 +507,7 @@ test("fourierft without a command shows its usage; an unknown command is an erro
   assert.match(one.stdout, /--adapter/);
   assert.match(
     (await succeeds("combine", "--help")).stdout,
-    /e\.g\. combine --adapter law=0\.7 --adapter tone --out/,
+    /EXAMPLES\n[^]*\n {4}fourierft combine --adapter law=0\.7 --adapter tone --out both\n/,
   );
 });
 

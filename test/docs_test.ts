@@ -73,12 +73,14 @@ test("docs/command-line.md and docs/training.md name every command and every opt
   for (const [name, { args }] of commands) {
     const section = name === "train" ? options : under(document, name);
     const known = await (typeof args === "function" ? args() : args) ?? {};
-    const given = Object.entries(known).map(([flag, { type }]) =>
-      type === "positional" ? `${name} ADAPTER_DIR` : `--${flag}`
+    const given = Object.entries(known).map(([flag, { type, valueHint }]) =>
+      type === "positional" ? `${name} ${valueHint}` : `--${flag}`
     );
     assert.ok(given.length > 0, name);
     // A whole flag: `--max-body-bytes` does not tell of `--max`.
-    const missing = given.filter((flag) => !new RegExp(`${flag}(?![\\w-])`).test(section));
+    const missing = given.filter((flag) =>
+      !new RegExp(`${flag.replaceAll("|", "\\|")}(?![\\w-])`).test(section)
+    );
     assert.deepEqual(missing, [], `of ${name}`);
     const named = [...section.matchAll(/(?<=^\|.*`)--[a-z-]+/gm)].map(([flag]) => flag);
     assert.deepEqual(named.filter((flag) => !given.includes(flag)), [], `that ${name} does not have`);

@@ -144,7 +144,7 @@ test("train refuses data that is empty, too short, not UTF-8 or no JSON, says wh
     };
     await refuses(/Cannot find a document: the data is empty/, "");
     await refuses(/Cannot find a document: the data is empty/, "\n \n\n", "data.jsonl");
-    await refuses(/Cannot fill a sequence of 8 tokens: the data has 4 tokens in 1 documents/, "w1 w2 w3");
+    await refuses(/Cannot fill a sequence of 8 tokens: the data has 4 tokens in 1 document/, "w1 w2 w3");
     const broken = new TextEncoder().encode(wordsOf(100));
     broken[57] = 0xff;
     await refuses(/Cannot read text as UTF-8: byte 57 breaks its rules/, broken);
@@ -177,7 +177,7 @@ test("train reads one line of 10 MB, as text and as JSON", async () => {
       ];
       const { stderr } = await succeeds(args);
       // A word is a token, and one ends the document.
-      assert.match(stderr, new RegExp(`1 documents, ${text.split(" ").length + 1} tokens`));
+      assert.match(stderr, new RegExp(`1 document, ${text.split(" ").length + 1} tokens`));
     }
   });
 });
@@ -241,7 +241,7 @@ test("train --loss-on completion skips sequences of prompts alone, and refuses d
     // 100 tokens of a prompt and 4 to learn: 13 sequences of 8, and only the last has targets.
     const long = await tinyRun(folder, line(100, " w1 w2 w3"), "data.jsonl");
     const { stderr } = await succeeds([...long, ...common, "--out", out]);
-    assert.match(stderr, /1 documents, 104 tokens, 1 steps an epoch/);
+    assert.match(stderr, /1 document, 104 tokens, 1 step an epoch/);
     assert.match(stderr, /trained 12 steps/);
     // A turn without a word, by a template that writes words alone.
     await writeFile(
@@ -250,12 +250,12 @@ test("train --loss-on completion skips sequences of prompts alone, and refuses d
     );
     const messages = [{ role: "user", content: wordsOf(20) }, { role: "assistant", content: "" }];
     const none = await tinyRun(folder, JSON.stringify({ messages }), "none.jsonl");
-    await fails(/Cannot train on 1 documents of 21 tokens: the loss is on none of the tokens they predict/, {
+    await fails(/Cannot train on 1 document of 21 tokens: the loss is on none of the tokens they predict/, {
       args: [...none, ...common],
       out: join(folder, "none"),
     });
     await fails(
-      /Cannot evaluate on 1 documents of 21 tokens: the loss is on none of the tokens they predict/,
+      /Cannot evaluate on 1 document of 21 tokens: the loss is on none of the tokens they predict/,
       {
         args: [...long, ...common, "--eval-data", join(folder, "none.jsonl")],
         out: join(folder, "none"),

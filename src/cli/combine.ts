@@ -4,7 +4,6 @@
  * @module
  */
 import { parseArgs } from "node:util";
-import { defineCommand } from "citty";
 import { maxScale } from "../adapters/combination.ts";
 import { withoutCopies } from "../adapters/copies.ts";
 import { loadAdapter } from "../adapters/peft.ts";
@@ -12,9 +11,11 @@ import { combineAdapters, type WeightedAdapter } from "../combine.ts";
 import { copyFaults } from "../models/copies.ts";
 import { fillFolder } from "../runtime/output.ts";
 import { UsageError } from "./arguments.ts";
+import { defineCommand } from "./command.ts";
 import { openNamedFolder } from "./folder.ts";
-import { log } from "./open.ts";
+import { jsonArgs, tell } from "./open.ts";
 import { readOptions, shapeArgs } from "./shape.ts";
+import { counted } from "./words.ts";
 
 /** A folder, and its weight: the number after the last `=`, or 1. */
 function weightedFolder(text: string): { readonly folder: string; readonly weight: number } {
@@ -38,8 +39,7 @@ function everyAdapter(rawArgs: readonly string[]): readonly string[] {
 export const combine = defineCommand({
   meta: {
     name: "combine",
-    description:
-      "Write a weighted sum of adapters as one PEFT adapter folder, e.g. combine --adapter law=0.7 --adapter tone --out both",
+    description: "Write a weighted sum of adapters as one PEFT adapter folder",
   },
   args: {
     adapter: {
@@ -50,7 +50,14 @@ export const combine = defineCommand({
     },
     out: { type: "string", required: true, description: "New folder to write", valueHint: "DIR" },
     model: shapeArgs.model,
+    ...jsonArgs,
   },
+  examples: [
+    {
+      does: "Add seven tenths of an adapter to another",
+      line: "combine --adapter law=0.7 --adapter tone --out both",
+    },
+  ],
   async run({ args, rawArgs }) {
     const given = everyAdapter(rawArgs).map(weightedFolder);
     const options = await readOptions(args.model);
@@ -62,7 +69,11 @@ export const combine = defineCommand({
     }
     await fillFolder(args.out, async (out) => {
       const { peftType, modules } = await combineAdapters({ adapters, out, ...options });
-      log(`${args.out}: a ${peftType} adapter of ${modules} module${modules === 1 ? "" : "s"}`);
+      tell("done", `${args.out}: a ${peftType} adapter of ${counted(modules, "module")}`, {
+        out: args.out,
+        peft_type: peftType,
+        modules,
+      });
     });
   },
 });

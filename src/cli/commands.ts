@@ -3,8 +3,10 @@
  *
  * @module
  */
-import type { ArgsDef, CommandDef } from "citty";
+import type { ArgsDef } from "citty";
 import { combine } from "./combine.ts";
+import type { DefinedCommand } from "./command.ts";
+import { completionsOf } from "./completions.ts";
 import { convert } from "./convert.ts";
 import { delta } from "./delta.ts";
 import { generate } from "./generate.ts";
@@ -18,7 +20,7 @@ import { top } from "./top.ts";
 import { train } from "./train.ts";
 
 /** A command whose own arguments' types are left out. */
-export type Command = CommandDef<ArgsDef>;
+export type Command = DefinedCommand<ArgsDef>;
 
 /** In the order in which help lists them. */
 export const commands: ReadonlyMap<string, Command> = new Map(
@@ -35,6 +37,7 @@ export const commands: ReadonlyMap<string, Command> = new Map(
     convert,
     quantize,
     perplexity,
+    completions: completionsOf(() => commands),
   })
     .map(([name, command]) => [name, command as unknown as Command]),
 );

@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { defineCommand } from "citty";
 import { UsageError } from "./arguments.ts";
 import { convertFused } from "../convert.ts";
 import { fillFolder } from "../runtime/output.ts";
+import { defineCommand } from "./command.ts";
 import { openNamedFolder } from "./folder.ts";
-import { log, parseCount, parseNumber, progressBar } from "./open.ts";
+import { emit, jsonArgs, parseCount, parseNumber, progress, tell } from "./open.ts";
 
 const patterns = ["banded", "random", "top_k"] as const;
 
@@ -26,7 +26,12 @@ export const convert = defineCommand({
     model: { type: "string", required: true, description: "Folder of the fused model", valueHint: "DIR" },
     base: { type: "string", required: true, description: "Folder of its base model", valueHint: "DIR" },
     out: { type: "string", required: true, description: "Adapter folder to write", valueHint: "DIR" },
-    pattern: { type: "string", default: "banded", description: "banded, random or top_k", valueHint: "P" },
+    pattern: {
+      type: "string",
+      default: "banded",
+      description: "Where M has entries",
+      valueHint: "banded|random|top_k",
+    },
     "off-diag": {
       type: "string",
       default: "0",
@@ -39,7 +44,14 @@ export const convert = defineCommand({
       description: "Part of a change that M may leave; default: its rounding and 0.001",
       valueHint: "X",
     },
+    ...jsonArgs,
   },
+  examples: [
+    {
+      does: "Take an SVFT adapter out of a fused model",
+      line: "convert --model fused --base base --out adapter",
+    },
+  ],
   async run({ args }) {
     const pattern = patterns.find((one) => one === args.pattern);
     if (!pattern) {
@@ -51,19 +63,24 @@ export const convert = defineCommand({
       : parseNumber("max-residual", args["max-residual"], { most: 1 });
     const [model, base] = [await openNamedFolder(args.model), await openNamedFolder(args.base)];
     await fillFolder(args.out, async (out) => {
-      const bar = progressBar("linears");
+      const bar = progress({ unit: "linears" });
       try {
         const files = await convertFused({
           ...{ model, base, pattern, offDiag, maxResidual },
           vectors: args.vectors,
           onWeight: bar.update,
           onModule: ({ path, entries, residual }) =>
-            log(`${path}: ${entries} entries leave ${residual.toPrecision(3)} of the change`),
+            tell("module", `${path}: ${entries} entries leave ${residual.toPrecision(3)} of the change`, {
+              path,
+              entries,
+              residual,
+            }),
         });
         for (const [name, bytes] of files) await out.write(name, whole(bytes));
       } finally {
         bar.stop();
       }
     });
+    emit("done", { out: args.out });
   },
 });

@@ -3,15 +3,15 @@
  *
  * @module
  */
-import { defineCommand } from "citty";
 import { deltaOf } from "../adapters/apply.ts";
 import { loadAdapter } from "../adapters/peft.ts";
 import { NotFoundError } from "../errors.ts";
 import { fromTensor, writeSafetensors } from "../safetensors/mod.ts";
 import { writeNamedFile } from "../runtime/output.ts";
+import { defineCommand } from "./command.ts";
 import { openNamedFolder } from "./folder.ts";
 import { baseOfModule } from "./base.ts";
-import { deviceArgs, log, openNamedDevice } from "./open.ts";
+import { deviceArgs, jsonArgs, openNamedDevice, tell } from "./open.ts";
 import { readOptions, shapeArgs, shapeOfModule } from "./shape.ts";
 
 /** See the module's documentation. */
@@ -31,7 +31,15 @@ export const delta = defineCommand({
     ...shapeArgs,
     out: { type: "string", required: true, description: "File to write", valueHint: "FILE" },
     ...deviceArgs,
+    ...jsonArgs,
   },
+  examples: [
+    {
+      does: "Write one module's dW",
+      line:
+        "delta --adapter examples/demo/adapters/fourierft-kjv --module model.layers.0.self_attn.q_proj --model examples/demo/base --out delta.safetensors",
+    },
+  ],
   async run({ args }) {
     const { method, modules } = await loadAdapter(
       await openNamedFolder(args.adapter),
@@ -49,7 +57,10 @@ export const delta = defineCommand({
       const base = await baseOfModule(device, { method, module, path: args.module }, args.model);
       const weight = await deltaOf(device, { path: args.module, method, module, shape, base });
       await writeNamedFile(args.out, writeSafetensors([fromTensor("delta_weight", weight)]));
-      log(`${args.out}: delta_weight (${shape.out}, ${shape.in}), float32`);
+      tell("done", `${args.out}: delta_weight (${shape.out}, ${shape.in}), float32`, {
+        out: args.out,
+        shape: [shape.out, shape.in],
+      });
     } finally {
       device.destroy();
     }

@@ -5,43 +5,34 @@
  */
 import { stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
-import process from "node:process";
-import { Presets, SingleBar } from "cli-progress";
 import { ConfigError } from "../errors.ts";
 import type { ReadableFolder } from "../folder.ts";
 import { openGguf } from "../models/gguf/folder.ts";
 import { openFolder } from "../runtime/file.ts";
 import { type HubProgress, openHubFolder } from "../runtime/hub/folder.ts";
 import { parseHubName } from "../runtime/hub/repository.ts";
-
-const logLine = (line: string): void => void process.stderr.write(`${line}\n`);
-const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1);
+import { canDraw, log, tellsEvents } from "./log.ts";
+import { type Progress, progress } from "./progress.ts";
+import { megabytes } from "./words.ts";
 
 /** Files that are worth a word. */
 const shownBytes = 1_000_000;
 
-/** Shows the downloads of large files: a bar on a terminal, else a line as one begins. */
+/** Shows the downloads of large files, one after the other. */
 function downloadReporter(): { onProgress: (progress: HubProgress) => void } {
-  let bar: { update(done: number, shown: object): void; stop(): void } | undefined;
-  let current: string | undefined;
+  let shown: { readonly file: string; readonly bar: Progress } | undefined;
   return {
     onProgress({ file, doneBytes, totalBytes }) {
       if (totalBytes < shownBytes) return;
-      if (file !== current) {
-        bar?.stop();
-        current = file;
-        if (!process.stderr.isTTY) return logLine(`downloading ${file}, ${megabytes(totalBytes)} MB`);
-        const made = new SingleBar({
-          format: `${file} {bar} {done}/${megabytes(totalBytes)} MB, {eta_formatted} left`,
-          stream: process.stderr,
-          hideCursor: true,
-        }, Presets.shades_classic);
-        made.start(totalBytes, doneBytes, { done: megabytes(doneBytes) });
-        bar = made;
-      } else bar?.update(doneBytes, { done: megabytes(doneBytes) });
+      if (shown?.file !== file) {
+        shown?.bar.stop();
+        if (!canDraw() && !tellsEvents()) log(`downloading ${file}, ${megabytes(totalBytes)} MB`);
+        shown = { file, bar: progress({ unit: "MB", name: file, shown: megabytes }) };
+      }
+      shown.bar.update(doneBytes, totalBytes);
       if (doneBytes < totalBytes) return;
-      bar?.stop();
-      bar = current = undefined;
+      shown.bar.stop();
+      shown = undefined;
     },
   };
 }
@@ -70,7 +61,7 @@ export async function openNamedFolder(text: string): Promise<ReadableFolder> {
   const name = parseHubName(text);
   if (!name || !await isHubName(text)) return await openFolder(text);
   try {
-    return await openHubFolder(name.repo, { revision: name.revision, log: logLine, ...downloadReporter() });
+    return await openHubFolder(name.repo, { revision: name.revision, log, ...downloadReporter() });
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     throw new ConfigError(`${error.message} (no folder here is called "${text}")`);

@@ -4,12 +4,14 @@
  * @module
  */
 import process from "node:process";
-import { defineCommand } from "citty";
-import { generateText } from "../engine/text.ts";
+import { generateText, type TextEvent } from "../engine/text.ts";
 import { openNamedAdapter } from "./adapters.ts";
+import { defineCommand } from "./command.ts";
 import { openNamedFolder } from "./folder.ts";
 import {
   deviceArgs,
+  emit,
+  jsonArgs,
   log,
   modelArgs,
   openNamedDevice,
@@ -19,7 +21,33 @@ import {
   parseNumber,
   parseQuantize,
 } from "./open.ts";
+import { tellsEvents } from "./log.ts";
 import { traceTable } from "./trace.ts";
+import { counted } from "./words.ts";
+
+/** The new tokens that are made at most; says where the context has room for fewer than are asked for. */
+function roomFor(
+  { maxTokens, promptTokens, context }: {
+    readonly maxTokens: number;
+    readonly promptTokens: number;
+    readonly context: number;
+  },
+): number {
+  const room = Math.max(0, context - promptTokens);
+  if (maxTokens <= room) return maxTokens;
+  log(
+    `--max-tokens ${maxTokens} is more than there is room for: the context has ${context} tokens, the prompt ` +
+      `${promptTokens}; ${counted(room, "new token")} at most`,
+  );
+  return room;
+}
+
+/** Writes a piece of the answer as an event. */
+function emitText(event: TextEvent): void {
+  const { kind, text, tokens } = event, tokenIds = tokens.map(({ tokenId }) => tokenId);
+  if (kind !== "end") return emit("text", { text, token_ids: tokenIds });
+  emit("done", { text, token_ids: tokenIds, finish_reason: event.finishReason });
+}
 
 /** See the module's documentation. */
 export const generate = defineCommand({
@@ -34,7 +62,19 @@ export const generate = defineCommand({
     trace: { type: "boolean", description: "Show what each launch of the last step took, on standard error" },
     ...modelArgs,
     ...deviceArgs,
+    ...jsonArgs,
   },
+  examples: [
+    {
+      does: "Continue a prompt in an adapter's voice",
+      line:
+        'generate --model examples/demo/base --adapter examples/demo/adapters/fourierft-kjv --prompt "The king" --max-tokens 24',
+    },
+    {
+      does: "Sample, the same text each time",
+      line: 'generate --model examples/demo/base --prompt "The king" --temperature 0.8 --seed 7',
+    },
+  ],
   async run({ args }) {
     const temperature = parseNumber("temperature", args.temperature);
     const maxTokens = parseCount("max-tokens", args["max-tokens"]);
@@ -53,16 +93,20 @@ export const generate = defineCommand({
     const request = {
       promptTokenIds,
       adapter: adapter?.id,
-      maxTokens: Math.max(0, Math.min(maxTokens, engine.maxModelLen - promptTokenIds.length)),
+      maxTokens: roomFor({ maxTokens, promptTokens: promptTokenIds.length, context: engine.maxModelLen }),
       sampling: { temperature, topP: 1, topK: 0, seed },
     };
     // The prompt is shown once the request is accepted: a refusal leaves standard output empty.
     let before = args.prompt;
-    for await (const { text } of generateText(engine, request, { tokenizer })) {
-      process.stdout.write(before + text);
+    for await (const event of generateText(engine, request, { tokenizer })) {
+      if (tellsEvents()) {
+        emitText(event);
+        continue;
+      }
+      process.stdout.write(before + event.text);
       before = "";
     }
-    process.stdout.write("\n");
+    if (!tellsEvents()) process.stdout.write("\n");
     if (args.trace) log(traceTable(await engine.trace(), device.description));
     device.destroy();
     process.exit(0);

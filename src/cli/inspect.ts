@@ -4,7 +4,6 @@
  * @module
  */
 import { join } from "node:path";
-import { defineCommand } from "citty";
 import { encode } from "fast-png";
 import { type AdaptedLinear, deltaOf } from "../adapters/apply.ts";
 import type { AdapterModule, LinearShape } from "../adapters/method.ts";
@@ -15,6 +14,7 @@ import { cpuDevice } from "../device/cpu.ts";
 import { NotFoundError } from "../errors.ts";
 import { UsageError } from "./arguments.ts";
 import { makeFolder, writeNamedFile } from "../runtime/output.ts";
+import { defineCommand } from "./command.ts";
 import { openNamedFolder } from "./folder.ts";
 import { baseOfModule } from "./base.ts";
 import { log } from "./open.ts";
@@ -100,6 +100,16 @@ export const inspect = defineCommand({
     ...shapeArgs,
     out: { type: "string", description: "Folder for spectrum.png and delta.png", valueHint: "DIR" },
   },
+  examples: [
+    {
+      does: "Tell what an adapter holds",
+      line: "inspect examples/demo/adapters/fourierft-kjv",
+    },
+    {
+      does: "Draw a module, its shape from the model",
+      line: "inspect examples/demo/adapters/fourierft-kjv --model examples/demo/base --out pictures",
+    },
+  ],
   async run({ args }) {
     const adapter = await loadAdapter(await openNamedFolder(args.adapter), await readOptions(args.model));
     const { method, modules, replacements, sizeBytes, digest } = adapter;

@@ -8,25 +8,27 @@
  */
 import process from "node:process";
 import { stripVTControlCharacters } from "node:util";
-import { type ArgsDef, defineCommand, renderUsage, runCommand } from "citty";
+import { type ArgsDef, type CommandDef, renderUsage, runCommand } from "citty";
 import { readCommandLine, UsageError } from "./arguments.ts";
+import { exampleText } from "./command.ts";
 import { type Command, commands } from "./commands.ts";
+import { emit, log, setJsonEvents } from "./log.ts";
 import { nearest } from "./nearest.ts";
-import { log } from "./open.ts";
 import { version } from "./version.ts";
 
-const main = defineCommand({
+const main: CommandDef<ArgsDef> = {
   meta: {
     name: "fourierft",
     version,
     description: "Serve language models whose PEFT adapters are chosen per request",
   },
   subCommands: Object.fromEntries(commands),
-}) as Command;
+};
 
 /** Prints a usage text, in colours where a terminal shows them: citty writes them into pipes, too. */
 async function showUsage(command?: Command): Promise<void> {
-  const usage = await renderUsage(command ?? main, command ? main : undefined);
+  const text = await renderUsage(command ?? main, command ? main : undefined);
+  const usage = command ? `${text.trimEnd()}\n\n${exampleText(command)}` : text;
   const coloured = process.stdout.isTTY === true && !process.env.NO_COLOR;
   console.log(coloured ? usage : stripVTControlCharacters(usage));
 }
@@ -64,13 +66,21 @@ async function run([name, ...rest]: readonly string[]): Promise<void> {
   if (line.asks === "help") return await showUsage(command);
   if (line.asks === "version") return console.log(version);
   for (const note of line.notes) log(note);
+  setJsonEvents(line.rawArgs.includes("--json"));
   await runCommand(command, { rawArgs: [...line.rawArgs] });
 }
+
+// A reader that has read enough, as `head`, is no fault.
+process.stdout.on("error", (error: Error & { readonly code?: string }) => {
+  if (error.code === "EPIPE") process.exit(0);
+  throw error;
+});
 
 const given = process.argv.slice(2);
 try {
   if (!await answeredItself(given)) await run(given);
 } catch (error) {
+  emit("error", { message: (error as Error).message });
   log(`fourierft: ${(error as Error).message}`);
   process.exit(error instanceof UsageError ? 2 : 1);
 }

@@ -1,10 +1,8 @@
 /**
- * Opens a device, a model with its adapters and a progress bar, the same way for every command.
+ * Opens a device and a model with its adapters, the same way for every command.
  *
  * @module
  */
-import process from "node:process";
-import { Presets, SingleBar } from "cli-progress";
 import type { AdapterStore } from "../adapters/registry.ts";
 import type { Device } from "../device/device.ts";
 import type { ReadableFolder } from "../folder.ts";
@@ -19,9 +17,11 @@ import {
 import type { OpenGpuOptions } from "../runtime/gpu.ts";
 import { openDevice } from "../runtime/open_device.ts";
 import { log } from "./log.ts";
+import { progress } from "./progress.ts";
 import { type NamedDevice, parseDevice } from "./values.ts";
 
-export { log } from "./log.ts";
+export { emit, jsonArgs, log, tell } from "./log.ts";
+export { progress } from "./progress.ts";
 export {
   type NamedDevice,
   parseCount,
@@ -33,7 +33,7 @@ export {
 
 /** Arguments of every command that computes. */
 export const deviceArgs = {
-  device: { type: "string", default: "auto", description: "auto, webgpu or cpu", valueHint: "D" },
+  device: { type: "string", default: "auto", description: "Where to compute", valueHint: "auto|webgpu|cpu" },
   threads: {
     type: "string",
     description: "Threads of the CPU device; by default the physical cores, at most 16",
@@ -45,8 +45,8 @@ export const deviceArgs = {
 export const modelArgs = {
   quantize: {
     type: "string",
-    description: "Quantize the linears' weights at load: int8 or int4",
-    valueHint: "TO",
+    description: "Quantize the linears' weights at load",
+    valueHint: "int8|int4",
   },
   "matrix-units": {
     type: "boolean",
@@ -58,27 +58,6 @@ export const modelArgs = {
 export async function openNamedDevice(args: NamedDevice, gpu?: OpenGpuOptions): Promise<Device> {
   const { kind, threads } = parseDevice(args);
   return await openDevice({ kind, cpu: { threads }, gpu, log });
-}
-
-/** A progress bar on standard error; silent when that is not a terminal. */
-export function progressBar(unit: string): { update(done: number, total: number): void; stop(): void } {
-  const bar = new SingleBar({
-    format: `{bar} {value}/{total} ${unit}, {eta_formatted} left`,
-    stream: process.stderr,
-    noTTYOutput: false,
-    hideCursor: true,
-  }, Presets.shades_classic);
-  let started = false;
-  return {
-    update(done, total) {
-      if (!started) bar.start(total, done);
-      else bar.update(done);
-      started = true;
-    },
-    stop() {
-      if (started) bar.stop();
-    },
-  };
 }
 
 /** Opens an encoder's folder on a device with a progress bar. */
@@ -93,7 +72,7 @@ export async function openNamedEncoder(
       readonly pins?: Set<string>;
     },
 ): Promise<OpenEncoder> {
-  const bar = progressBar("weights");
+  const bar = progress({ unit: "weights" });
   try {
     return await openEncoder(device, {
       ...options,
@@ -125,7 +104,7 @@ export async function openNamedModel(
     quantize?: QuantizeTo;
   },
 ): Promise<OpenModel> {
-  const bar = progressBar("weights");
+  const bar = progress({ unit: "weights" });
   try {
     return await openModel(device, {
       folder,

@@ -4,21 +4,25 @@
  * @module
  */
 import process from "node:process";
-import { defineCommand } from "citty";
 import { perplexity as perplexityOf } from "../perplexity.ts";
 import { openFile } from "../runtime/file.ts";
 import { formatOf, streamOf } from "../training/data.ts";
+import { defineCommand } from "./command.ts";
 import { openNamedFolder } from "./folder.ts";
 import {
   deviceArgs,
+  emit,
+  jsonArgs,
   log,
   modelArgs,
   openNamedDevice,
   parseCount,
   parseDevice,
   parseQuantize,
-  progressBar,
+  progress,
 } from "./open.ts";
+import { tellsEvents } from "./log.ts";
+import { counted } from "./words.ts";
 
 /** See the module's documentation. */
 export const perplexity = defineCommand({
@@ -39,7 +43,19 @@ export const perplexity = defineCommand({
     },
     ...modelArgs,
     ...deviceArgs,
+    ...jsonArgs,
   },
+  examples: [
+    {
+      does: "Tell how well a model predicts a text",
+      line: "perplexity --model examples/demo/base --data book.txt",
+    },
+    {
+      does: "The same with an adapter",
+      line:
+        "perplexity --model examples/demo/base --adapter examples/demo/adapters/fourierft-kjv --data book.txt",
+    },
+  ],
   async run({ args }) {
     const quantize = parseQuantize(args.quantize);
     const length = args["context-length"];
@@ -51,7 +67,7 @@ export const perplexity = defineCommand({
     const adapter = args.adapter === undefined ? undefined : await openNamedFolder(args.adapter);
     const content = streamOf(await openFile(args.data));
     const device = await openNamedDevice(args, { matrixUnits: args["matrix-units"] });
-    const bar = progressBar("batches");
+    const bar = progress({ unit: "batches" });
     try {
       const { perplexity, loss, targetCount, data } = await perplexityOf(device, {
         folder,
@@ -62,7 +78,18 @@ export const perplexity = defineCommand({
         onBatch: bar.update,
       });
       bar.stop();
-      log(`${data.documents} documents, ${data.tokens} tokens, of which ${targetCount} are predicted`);
+      if (tellsEvents()) {
+        emit("done", {
+          loss,
+          perplexity,
+          documents: data.documents,
+          tokens: data.tokens,
+          predicted: targetCount,
+        });
+        process.exit(0);
+      }
+      const documents = counted(data.documents, "document");
+      log(`${documents}, ${counted(data.tokens, "token")}, of which ${targetCount} are predicted`);
       console.log(`loss        ${loss.toFixed(4)}`);
       console.log(`perplexity  ${perplexity.toFixed(3)}`);
     } finally {

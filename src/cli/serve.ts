@@ -5,7 +5,6 @@
  */
 import { basename, resolve } from "node:path";
 import process from "node:process";
-import { defineCommand } from "citty";
 import { AdapterAdmin } from "../adapters/admin.ts";
 import { ManagedStore } from "../adapters/managed_store.ts";
 import { normalName, quotedName } from "../adapters/names.ts";
@@ -16,6 +15,7 @@ import { createApp, OpenRequests, Tenants } from "../server/mod.ts";
 import { logRequest } from "./access_log.ts";
 import { openNamedAdapters } from "./adapters.ts";
 import { UsageError } from "./arguments.ts";
+import { defineCommand } from "./command.ts";
 import { type ConfigFile, readConfigFile } from "./config_file.ts";
 import { isHubName, openNamedFolder } from "./folder.ts";
 import { log, setLogFormat } from "./log.ts";
@@ -123,6 +123,20 @@ export const serve = defineCommand({
     },
     ...argsOf(serveSettings),
   },
+  examples: [
+    {
+      does: "Serve the demo model and every adapter of a folder",
+      line: "serve --model examples/demo/base --adapters examples/demo/adapters",
+    },
+    {
+      does: "A model of the hub in 8 bits, on another port",
+      line: "serve --model HuggingFaceTB/SmolLM2-135M --quantize int8 --port 9000",
+    },
+    {
+      does: "Settings and tenants from a file, and a line of JSON for each request",
+      line: "serve --config server.yaml --log-format json --access-log",
+    },
+  ],
   async run({ args, rawArgs }) {
     const configuration = await configurationOf(rawArgs, (args as { config?: string }).config);
     const { values: settings, file } = configuration;

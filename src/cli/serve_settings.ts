@@ -136,15 +136,12 @@ export const serveSettings = {
     description: "Paths that need no token; default /health,/ready,/metrics",
     hint: "PATH,...",
   }),
-  "log-format": choice(["text", "json"], { description: "Lines of the log: text or json", hint: "F" }),
+  "log-format": choice(["text", "json"], { description: "Lines of the log" }),
   "access-log": toggle({ description: "Write a line for each request when its answer is over" }),
   otel: toggle({ description: "Report requests to the process's OpenTelemetry SDK, by @hono/otel" }),
-  quantize: choice(["int8", "int4"], {
-    description: "Quantize the linears' weights at load: int8 or int4",
-    hint: "BITS",
-  }),
+  quantize: choice(["int8", "int4"], { description: "Quantize the linears' weights at load" }),
   "matrix-units": toggle({ description: "Multiply by float16 weights on a GPU's matrix units" }),
-  device: choice(["auto", "webgpu", "cpu"], { description: "auto, webgpu or cpu", hint: "D" }),
+  device: choice(["auto", "webgpu", "cpu"], { description: "Where to compute" }),
   threads: count({ description: deviceArgs.threads.description }, { most: mostThreads }),
 };
 

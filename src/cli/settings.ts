@@ -67,14 +67,14 @@ export function text(about: Pick<Setting<string>, "description" | "hint" | "secr
   return { ...about, rule: "a text that is not empty", schema: z.string().trim().min(1) };
 }
 
-/** One of some words. */
+/** One of some words, which are its hint. */
 export function choice<const Word extends string>(
   words: readonly [Word, ...Word[]],
   about: Pick<Setting<Word>, "description" | "hint">,
 ): Setting<Word> {
   const last = words.length - 1;
   const rule = `${words.slice(0, last).join(", ")} or ${words[last]}`;
-  return { ...about, rule, schema: z.enum(words) as z.ZodType<Word> };
+  return { hint: words.join("|"), ...about, rule, schema: z.enum(words) as z.ZodType<Word> };
 }
 
 /** Texts: a list, or one text with commas between. */

@@ -4,8 +4,8 @@
  * @module
  */
 import process from "node:process";
-import { defineCommand } from "citty";
 import { UsageError } from "./arguments.ts";
+import { defineCommand } from "./command.ts";
 import { Snapshot } from "./prometheus.ts";
 import { topLines } from "./top_text.ts";
 import { parseCount, parseNumber } from "./values.ts";
@@ -74,6 +74,16 @@ export const top = defineCommand({
     interval: { type: "string", default: "2", description: "Seconds between looks", valueHint: "N" },
     count: { type: "string", description: "Looks until it ends; by default it goes on", valueHint: "N" },
   },
+  examples: [
+    {
+      does: "Look at a server of this machine every two seconds",
+      line: "top",
+    },
+    {
+      does: "One look at another server",
+      line: "top --url https://ai.example.com --token SECRET --count 1",
+    },
+  ],
   async run({ args }) {
     const url = metricsUrl(args.url), token = args.token ?? process.env.FOURIERFT_TOKEN;
     const interval = parseNumber("interval", args.interval, { least: 0.1, most: 3600 });

@@ -4,7 +4,6 @@
  * @module
  */
 import process from "node:process";
-import { defineCommand } from "citty";
 import { openFile } from "../runtime/file.ts";
 import { checkEmpty } from "../runtime/output.ts";
 import { train as runTrain, type TrainEvent } from "../train.ts";
@@ -13,10 +12,11 @@ import type { TrainingText } from "../training/content.ts";
 import { formatOf, streamOf } from "../training/data.ts";
 import type { HeadReport } from "../training/head_report.ts";
 import type { PerplexityReport } from "../training/run.ts";
+import { defineCommand } from "./command.ts";
 import { imageExamples, textExamples } from "./examples.ts";
 import { openNamedFolder } from "./folder.ts";
 import { metricLines } from "./metrics.ts";
-import { log, parseDevice, parseNumber } from "./open.ts";
+import { log, parseDevice, parseNumber, tell } from "./open.ts";
 import {
   adapterOf,
   headAdapterOf,
@@ -28,6 +28,7 @@ import {
   trainArgs,
   unreadArgs,
 } from "./train_args.ts";
+import { counted } from "./words.ts";
 import { namedDevice, reporter, type RunEnd, runIn } from "./train_run.ts";
 
 type Start<Event> = Event & { readonly kind: "start" };
@@ -44,9 +45,13 @@ async function evaluationOf<T>(a: TrainArgs, read: (path: string) => Promise<T> 
     : parseNumber("held-out", String(part), { least: 0, most: 1 });
 }
 
-const counted = (start: Start<TrainEvent>): string =>
-  `${start.peftType}: ${start.parameters} numbers in ${start.modules} modules; data: ${start.training.documents} documents, ` +
-  `${start.training.tokens} tokens, ${start.stepsPerEpoch} steps an epoch; held out: ${start.heldOut.tokens} tokens`;
+const countedText = (start: Start<TrainEvent>): string =>
+  `${start.peftType}: ${counted(start.parameters, "number")} in ${counted(start.modules, "module")}; data: ${
+    counted(start.training.documents, "document")
+  }, ` +
+  `${counted(start.training.tokens, "token")}, ${counted(start.stepsPerEpoch, "step")} an epoch; held out: ${
+    counted(start.heldOut.tokens, "token")
+  }`;
 
 const perplexityLine = ({ loss, perplexity }: PerplexityReport): string =>
   `held-out loss ${loss.toFixed(4)}, perplexity ${perplexity.toFixed(2)}`;
@@ -64,7 +69,7 @@ async function trainText(a: TrainArgs, { notes }: Prepared): Promise<RunEnd> {
   notes();
   const report = reporter<Start<TrainEvent>, PerplexityReport>(settings.steps, {
     unit: "tokens",
-    started: (start) => [counted(start)],
+    started: (start) => [countedText(start)],
     evaluated: (found) => [perplexityLine(found)],
   });
   return await runIn(
@@ -78,11 +83,13 @@ function countedHead(start: Start<TrainEncoderEvent>): string[] {
   const { peftType, parameters, headParameters, modules, labels, training, heldOut, stepsPerEpoch } = start;
   const adapter = peftType === undefined
     ? ""
-    : `${peftType}: ${parameters - headParameters} numbers in ${modules} modules; `;
+    : `${peftType}: ${counted(parameters - headParameters, "number")} in ${counted(modules, "module")}; `;
   const classes = labels.length === 1 ? "a number" : `${labels.length} classes`;
   return [
-    `${adapter}head: ${headParameters} numbers, ${classes}; data: ${training} examples, ${stepsPerEpoch} steps an epoch; ` +
-    `held out: ${heldOut} examples`,
+    `${adapter}head: ${counted(headParameters, "number")}, ${classes}; data: ${
+      counted(training, "example")
+    }, ` +
+    `${counted(stepsPerEpoch, "step")} an epoch; held out: ${counted(heldOut, "example")}`,
   ];
 }
 
@@ -121,6 +128,24 @@ export const train = defineCommand({
       "Fine-tune an adapter on a text, or an encoder on labelled examples; the result is a PEFT folder",
   },
   args: trainArgs,
+  examples: [
+    {
+      does: "Train a FourierFT adapter on a text, with held-out perplexity",
+      line: "train --model examples/demo/base --data book.txt --out my-adapter --held-out 0.1",
+    },
+    {
+      does: "A LoRA of rank 8 in place of it",
+      line: "train --model examples/demo/base --data chats.jsonl --out my-lora --method lora --r 8",
+    },
+    {
+      does: "Labels of texts, by an encoder",
+      line: "train --task classify --model roberta-base --data reviews.csv --out sentiment",
+    },
+    {
+      does: "Go on after a stop",
+      line: "train --model examples/demo/base --data book.txt --out my-adapter --held-out 0.1 --resume",
+    },
+  ],
   async run({ args: given, rawArgs }) {
     const a = given as TrainArgs, out = String(a.out), task = taskOf(a);
     settingsOf(a);
@@ -138,10 +163,12 @@ export const train = defineCommand({
     const { step, finished } = task === "lm"
       ? await trainText(a, { notes })
       : await trainHead(a, { notes, task });
-    log(
+    tell(
+      "done",
       finished
-        ? `${out}: trained ${step} step${step === 1 ? "" : "s"}`
+        ? `${out}: trained ${counted(step, "step")}`
         : `${out}: stopped after step ${step}; go on with --resume`,
+      { out, step, finished },
     );
     process.exit(0);
   },

@@ -13,15 +13,18 @@ import { lossOnNames, packingNames, trainDefaults, type TrainSettings } from "..
 import { scheduleNames } from "../training/schedule.ts";
 import { UsageError } from "./arguments.ts";
 import { openNamedFolder } from "./folder.ts";
-import { deviceArgs, parseCount, parseNumber } from "./open.ts";
+import { deviceArgs, jsonArgs, parseCount, parseNumber } from "./open.ts";
 
-const text = (description: string, fallback?: unknown) =>
+const text = (description: string, fallback?: unknown, valueHint = "X") =>
   ({
     type: "string",
     description,
     default: fallback === undefined ? undefined : String(fallback),
-    valueHint: "X",
+    valueHint,
   }) as const;
+
+/** Words as the hint of a value that is one of them. */
+const oneOf = (words: readonly string[]): string => words.join("|");
 
 const trainable = trainableMethods(methods);
 
@@ -39,6 +42,12 @@ const flagsOf = ({ training }: TrainableMethod): [flag: string, field: string, s
 
 /** An option's default as the command line has it. */
 const wordOfDefault = ({ default: usual }: OptionSpec): string => String(usual);
+
+/** A value's name in help: the words that it may be, where it is one of some. */
+function hintOf(spec: OptionSpec): string {
+  if (spec.kind === "choice") return oneOf(spec.choices);
+  return spec.kind === "flag" ? "true|false" : "X";
+}
 
 /** Methods whose option of one name is the same. */
 interface Owners {
@@ -64,7 +73,10 @@ function methodArgs() {
   return Object.fromEntries(
     [...flags].map(([flag, owners]) => {
       const told = owners.map(({ names, spec }) => `${names.join(", ")}: ${spec.doc}`);
-      if (owners.length === 1) return [flag, text(told[0], wordOfDefault(owners[0].spec))];
+      if (owners.length === 1) {
+        const [{ spec }] = owners;
+        return [flag, text(told[0], wordOfDefault(spec), hintOf(spec))];
+      }
       const each = told.map((one, i) => `${one}, default ${wordOfDefault(owners[i].spec)}`);
       return [flag, text(each.join("; "))];
     }),
@@ -97,6 +109,7 @@ export const trainArgs = {
   task: text(
     "lm: the next token; classify or regress: labels of texts; images: classes of images, a folder each",
     "lm",
+    oneOf(taskNames),
   ),
   data: {
     type: "string",
@@ -106,8 +119,12 @@ export const trainArgs = {
     valueHint: "PATH",
   },
   out: { type: "string", required: true, description: "Adapter folder to write", valueHint: "DIR" },
-  method: text(`${anyOf(trainable.map(wordOf))}; of an encoder also head, which has no adapter`, "fourierft"),
-  init: text("Adapter folder to go on training, in place of a new adapter"),
+  method: text(
+    "The adapter's method; head, of an encoder alone, has no adapter",
+    "fourierft",
+    oneOf([...trainable.map(wordOf), "head"]),
+  ),
+  init: text("Adapter folder to go on training, in place of a new adapter", undefined, "DIR"),
   "target-modules": text("Names of the linears to adapt; default: PEFT's"),
   ...methodArgs(),
   steps: text("Optimizer steps", trainDefaults.steps),
@@ -116,20 +133,28 @@ export const trainArgs = {
   "gradient-accumulation": text("Micro-batches of a step", trainDefaults.gradientAccumulation),
   lr: text(`Learning rate; default ${rates()}`),
   "head-lr": text("Learning rate of an encoder's head", encoderDefaults.headLr),
-  head: text("Where a head starts: new, or base for the folder's classifier", encoderDefaults.head),
+  head: text(
+    "Where a head starts: new, or base for the folder's classifier",
+    encoderDefaults.head,
+    "new|base",
+  ),
   labels: text("Names of the classes, in order; default: those of the data, sorted"),
-  shuffle: text("Whether each epoch has the examples in another order", encoderDefaults.shuffle),
-  schedule: text("constant, linear or cosine", trainDefaults.schedule),
+  shuffle: text(
+    "Whether each epoch has the examples in another order",
+    encoderDefaults.shuffle,
+    "true|false",
+  ),
+  schedule: text("How the learning rate goes after its rise", trainDefaults.schedule, oneOf(scheduleNames)),
   "warmup-steps": text("Steps in which the rate rises", trainDefaults.warmupSteps),
   "weight-decay": text("AdamW's weight decay", trainDefaults.weightDecay),
   "max-norm": text("Global norm gradients are clipped to; 0 for none", trainDefaults.maxNorm),
   "layers-per-segment": text("Layers whose activations are kept at once; default: by memory"),
   "held-out": text("Part of the documents or examples kept for evaluation", "0"),
-  "eval-data": text("File or folder for evaluation, in place of held-out data"),
+  "eval-data": text("File or folder for evaluation, in place of held-out data", undefined, "PATH"),
   "evaluate-every": text("Steps between evaluations; 0: at the end", trainDefaults.evaluateEvery),
   "checkpoint-every": text("Steps between checkpoints; 0: at the end", trainDefaults.checkpointEvery),
-  "loss-on": text("all or completion", trainDefaults.lossOn),
-  packing: text("concatenate, documents or none", trainDefaults.packing),
+  "loss-on": text("Tokens whose prediction counts", trainDefaults.lossOn, oneOf(lossOnNames)),
+  packing: text("How documents become sequences", trainDefaults.packing, oneOf(packingNames)),
   seed: text("Seed of order, split and first values", trainDefaults.seed),
   resume: { type: "boolean", default: false, description: "Go on from the newest checkpoint in --out" },
   overwrite: {
@@ -138,6 +163,7 @@ export const trainArgs = {
     description: "Replace the adapter and the checkpoints in --out",
   },
   ...deviceArgs,
+  ...jsonArgs,
 } as const;
 
 /** The values of {@linkcode trainArgs}. */

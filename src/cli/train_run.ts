@@ -4,13 +4,14 @@
  * @module
  */
 import process from "node:process";
-import { Presets, SingleBar } from "cli-progress";
 import { ConfigError } from "../errors.ts";
 import { type CheckpointFolder, openCheckpoints } from "../runtime/checkpoints.ts";
 import type { Device } from "../device/device.ts";
 import type { CheckpointStore, Files } from "../training/checkpoint.ts";
 import type { RunEvent } from "../training/run.ts";
-import { log, type NamedDevice, openNamedDevice, progressBar } from "./open.ts";
+import { canDraw, tellsEvents } from "./log.ts";
+import { emit, log, type NamedDevice, openNamedDevice, progress } from "./open.ts";
+import { drawnProgress } from "./progress.ts";
 import type { TrainArgs } from "./train_args.ts";
 
 /** What a run reports: weights, its start, then steps and evaluations. */
@@ -40,7 +41,7 @@ interface RunOptions<Start, E extends object> {
   onEvent(event: Event<Start, E>): void;
 }
 
-/** A bar with loss and speed where standard error is a terminal, a line now and then where it is not. */
+/** A bar with loss and speed on a terminal, a line now and then in a pipe, each step as an event with `--json`. */
 export function reporter<Start, E extends object>(
   steps: number,
   { unit, started, evaluated }: {
@@ -50,44 +51,46 @@ export function reporter<Start, E extends object>(
     evaluated(evaluation: E): readonly string[];
   },
 ): Reporter<Start, E> {
-  const terminal = process.stderr.isTTY === true;
-  const weights = progressBar("weights");
-  const bar = new SingleBar({
-    format: `{bar} {value}/{total} steps, loss {loss}, {speed} ${unit}/s, {eta_formatted} left`,
-    stream: process.stderr,
-    hideCursor: true,
-  }, Presets.shades_classic);
+  const weights = progress({ unit: "weights" });
+  const bar = canDraw() ? drawnProgress({ unit: "steps" }) : undefined;
   const every = Math.max(1, Math.floor(steps / 20));
-  function onEvent(event: Event<Start, E>): void {
-    switch (event.kind) {
-      case "weight":
-        return weights.update(event.done, event.total);
-      case "start":
-        weights.stop();
-        for (const line of started(event)) log(line);
-        if (event.step > 0) log(`resuming after step ${event.step}`);
-        if (terminal) bar.start(steps, event.step, { loss: "-", speed: "-" });
-        return;
-      case "step": {
-        const loss = event.loss.toFixed(4), speed = event.tokensPerSecond.toFixed(0);
-        if (terminal) bar.update(event.step, { loss, speed });
-        else if (event.step % every === 0 || event.step === 1) {
-          log(`step ${event.step}/${steps}: loss ${loss}, lr ${event.lr.toPrecision(3)}, ${speed} ${unit}/s`);
-        }
-        return;
-      }
-      case "evaluation": {
-        const [first, ...rest] = evaluated(event);
-        log(`${terminal ? "\n" : ""}step ${event.step}: ${first}`);
-        for (const line of rest) log(line);
-      }
+  function onStep({ step, loss: of, lr, tokensPerSecond: perSecond }: RunEvent<E> & { kind: "step" }): void {
+    const loss = of.toFixed(4), speed = `${perSecond.toFixed(0)} ${unit}/s`;
+    emit("step", { step, steps, loss: of, lr, [`${unit}_per_second`]: perSecond });
+    if (bar) bar.update(step, steps, `loss ${loss}, ${speed}`);
+    else if (!tellsEvents() && (step % every === 0 || step === 1)) {
+      log(`step ${step}/${steps}: loss ${loss}, lr ${lr.toPrecision(3)}, ${speed}`);
     }
   }
+  function onStart(start: Event<Start, E> & { kind: "start" }): void {
+    weights.stop();
+    if (tellsEvents()) {
+      const { kind: _kind, ...fields } = start;
+      return emit("start", { steps, ...fields });
+    }
+    for (const line of started(start)) log(line);
+    if (start.step > 0) log(`resuming after step ${start.step}`);
+    bar?.update(start.step, steps);
+  }
+  function onEvaluation(found: Event<Start, E> & { kind: "evaluation" }): void {
+    if (tellsEvents()) {
+      const { kind: _kind, ...fields } = found;
+      return emit("evaluation", fields);
+    }
+    const [first, ...rest] = evaluated(found);
+    for (const line of [`step ${found.step}: ${first}`, ...rest]) log(line);
+  }
   return {
-    onEvent,
+    onEvent(event) {
+      if (event.kind === "weight") weights.update(event.done, event.total);
+      else if (event.kind === "start") onStart(event);
+      else if (event.kind === "step") onStep(event);
+      else if (event.kind === "evaluation") onEvaluation(event);
+      else emit("checkpoint", { step: event.step });
+    },
     stop() {
       weights.stop();
-      if (terminal) bar.stop();
+      bar?.stop();
     },
   };
 }

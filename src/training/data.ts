@@ -185,7 +185,9 @@ export async function readTrainingSet(file: DataFile, options: TrainingDataOptio
   const { documents, tokens, sequences } = training.counts;
   if (tokens < contextLength) {
     throw new RangeError(
-      `Cannot fill a sequence of ${contextLength} tokens: the data has ${tokens} tokens in ${documents} documents`,
+      `Cannot fill a sequence of ${contextLength} tokens: the data has ${tokens} tokens in ${documents} document${
+        documents === 1 ? "" : "s"
+      }`,
     );
   }
   checkTargets("train", training.counts);
@@ -214,7 +216,9 @@ export async function readTrainingSet(file: DataFile, options: TrainingDataOptio
 function checkTargets(purpose: string, { documents, tokens, sequences }: DataCounts): void {
   if (documents === 0 || sequences > 0) return;
   throw new RangeError(
-    `Cannot ${purpose} on ${documents} documents of ${tokens} tokens: the loss is on none of the tokens they predict`,
+    `Cannot ${purpose} on ${documents} document${
+      documents === 1 ? "" : "s"
+    } of ${tokens} tokens: the loss is on none of the tokens they predict`,
   );
 }
 

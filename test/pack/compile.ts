@@ -37,9 +37,6 @@ export function publishedSources(): readonly string[] {
 /** Comments that bundlers read: a file that has one keeps its comments. */
 const forBundlers = /\/\* (?:@vite-ignore|webpackIgnore)/;
 
-/** Packages without types, used by the command line alone. */
-const untyped = ["cli-progress"];
-
 /**
  * Options of the compiler. Documentation stands in the declarations; code is published without comments.
  *
@@ -70,11 +67,7 @@ function options(out: string, comments: boolean): Record<string, unknown> {
 function runCompiler(out: string): void {
   const folder = mkdtempSync(join(tmpdir(), "fourierft-compile-"));
   try {
-    writeFileSync(
-      join(folder, "untyped.d.ts"),
-      untyped.map((name) => `declare module "${name}";\n`).join(""),
-    );
-    const files = [join(folder, "untyped.d.ts"), ...publishedSources().map((path) => join(root, path))];
+    const files = publishedSources().map((path) => join(root, path));
     const compiler = join(root, "node_modules/typescript/lib/tsc.js");
     const run = (to: string, comments: boolean): void => {
       const config = join(folder, "tsconfig.json");
