@@ -87,6 +87,8 @@ const rooms: Readonly<Record<string, Room>> = {
     uses: ["training", "open", "engine", "models", "adapters", "errors"],
     types: ["device", "folder", "tensor"],
   },
+  // Numbers of pictures without packages; figures, which draw them, are loaded when they are shown.
+  pictures: { uses: ["adapters"], types: ["device"], packages: ["@observablehq/plot", "fast-png"] },
   quantize: { uses: ["models", "safetensors", "folder", ...ground] },
   perplexity: { uses: ["training", "open", "models", "adapters"], types: ["device", "folder"] },
   // For users' tests, too: nothing of the library may use it.

@@ -10,7 +10,6 @@ import { fileURLToPath } from "node:url";
 import { decode } from "fast-png";
 import { cpuDevice, deltaOf, loadAdapter } from "../mod.ts";
 import { openFolder } from "../src/runtime/mod.ts";
-import { deltaPicture } from "../src/cli/pictures.ts";
 import { parseSafetensors, toFloat32, writeSafetensors } from "../src/safetensors/mod.ts";
 import { type GoldenCase, goldenCases } from "./demo_model.ts";
 import { fakeHub } from "./fake_hub.ts";
@@ -145,22 +144,63 @@ test("delta of a DoRA adapter is that of its base's weights, and is refused with
   });
 });
 
-test("inspect --out draws the spectrum and dW as PNG files that decode to the pictures", async () => {
+test("inspect --out draws a folder of pictures: SVG with dW's own elements, and PNG of the width asked", async () => {
   await inFolder(async (folder) => {
     const out = join(folder, "pictures");
-    const shape = { out: 256, in: 256 };
-    await succeeds("inspect", adapter, "--module", q, "--shape", "256x256", "--out", out);
-    assert.deepEqual((await readdir(out)).sort(), ["delta.png", "spectrum.png"]);
-    const delta = decode(await readFile(join(out, "delta.png")));
-    assert.deepEqual([delta.width, delta.height, delta.channels, delta.depth], [256, 256, 3, 8]);
-    assert.deepEqual(Uint8Array.from(delta.data), deltaPicture(await demoDelta(shape), shape).data);
-    const spectrum = decode(await readFile(join(out, "spectrum.png")));
-    assert.deepEqual([spectrum.width, spectrum.height, spectrum.channels], [256, 256, 3]);
-    let coloured = 0;
-    for (let i = 0; i < spectrum.data.length; i += 3) {
-      if (Math.min(spectrum.data[i], spectrum.data[i + 1], spectrum.data[i + 2]) < 255) coloured++;
+    const { stderr } = await succeeds(
+      ...["inspect", adapter, "--module", q, "--shape", "256x256", "--out", out, "--width", "200"],
+    );
+    assert.match(stderr, /norms of all modules are left out: --model DIR would tell/);
+    assert.deepEqual(
+      (await readdir(out)).sort(),
+      ["delta", "distribution", "spectrum"].flatMap((name) => [`${name}.png`, `${name}.svg`]),
+    );
+    for (const name of ["delta", "distribution", "spectrum"]) {
+      assert.equal(decode(await readFile(join(out, `${name}.png`))).width, 200);
+      assert.match(
+        await readFile(join(out, `${name}.svg`), "utf8"),
+        /^<svg [\s\S]*<title>fourierft-kjv: model/,
+      );
     }
-    assert.ok(coloured > 900 && coloured <= 1000, `${coloured} pixels for 1000 coefficients`);
+    const svg = await readFile(join(out, "delta.svg"), "utf8");
+    const image = /href="data:image\/png;base64,([^"]+)"/.exec(svg)![1];
+    const { width, height, channels, data } = decode(Buffer.from(image, "base64"));
+    assert.deepEqual([width, height, channels], [256, 256, 4]);
+    const delta = await demoDelta({ out: 256, in: 256 });
+    const limit = 3 * Math.sqrt(delta.reduce((sum, value) => sum + value * value, 0) / delta.length);
+    delta.forEach((value, i) => {
+      const opacity = Math.round(255 * Math.min(1, Math.abs(value) / limit));
+      assert.equal(data[4 * i + 3], opacity, `element ${i}`);
+      if (value !== 0) assert.equal(data[4 * i] > data[4 * i + 2], value > 0, `element ${i}`);
+    });
+  });
+});
+
+test("inspect --out FILE draws one card, and tells which picture a method has not", async () => {
+  await inFolder(async (folder) => {
+    const file = join(folder, "card.svg"), other = join(adapters, "fourierft-jargon");
+    const of = (...more: string[]): string[] => ["inspect", ...more, "--model", model, "--out", file];
+    await succeeds(...of(adapter, "--picture", "norms"));
+    const norms = await readFile(file, "utf8");
+    assert.match(norms, />Frobenius norms of 56 modules, together [\d.]+</);
+    assert.equal(norms.match(/<circle/g)?.length, 56 + 7);
+    await succeeds(...of(adapter, "--beside", other, "--picture", "cosines"));
+    assert.match(
+      await readFile(file, "utf8"),
+      />fourierft-kjv and fourierft-jargon, 56 modules that both adapt</,
+    );
+    const lora = join(adapters, "lora-kjv");
+    await fails(
+      /Cannot draw the picture "spectrum" of module ".*": LoRA has none/,
+      ...of(lora, "--picture", "spectrum"),
+    );
+    await misuses(/Cannot draw cosines without --beside/, ...of(adapter, "--picture", "cosines"));
+    await misuses(
+      /Cannot read --picture "dw": it must be one of spectrum, delta,/,
+      ...of(adapter, "--picture", "dw"),
+    );
+    await misuses(/Cannot read --theme "grey"/, ...of(adapter, "--theme", "grey"));
+    await misuses(/Cannot use --theme without --out/, "inspect", adapter, "--theme", "dark");
   });
 });
 
@@ -169,13 +209,14 @@ test("inspect and delta take shapes from --model, and refuse a --shape that it c
     const down = "model.layers.0.mlp.down_proj", out = join(folder, "pictures");
     const { stdout } = await succeeds("inspect", adapter, "--model", model);
     assert.match(stdout, /^ +8 +model\.layers\.\*\.mlp\.down_proj \(256, 768\): n = 1000/m);
-    await succeeds("inspect", adapter, "--module", down, "--model", model, "--out", out);
-    const drawn = decode(await readFile(join(out, "delta.png")));
-    assert.deepEqual([drawn.width, drawn.height], [768, 256]);
+    const file = join(folder, "delta.safetensors"), svg = join(folder, "delta.svg");
+    await succeeds(
+      ...["inspect", adapter, "--module", down, "--model", model, "--picture", "delta", "--out", svg],
+    );
+    assert.match(await readFile(svg, "utf8"), />256 × 768, every element</);
     const contradicted = ["--module", down, "--model", model, "--shape", "256x256"];
     const rule = /Cannot use --shape 256x256: the model makes it 256x768/;
     await fails(rule, "inspect", adapter, ...contradicted, "--out", out);
-    const file = join(folder, "delta.safetensors");
     await fails(rule, "delta", "--adapter", adapter, ...contradicted, "--out", file);
     await fails(/Cannot tell the shape/, "delta", "--adapter", adapter, "--module", down, "--out", file);
     await misuses(/Cannot use --shape without --out/, "inspect", adapter, "--shape", "4x4");

@@ -205,7 +205,8 @@ export interface AdapterModule {
   trainable?(shape: LinearShape, upload: (t: HostTensor) => Tensor): TrainableModule;
   /**
    * The places (u, v) and coefficients c of a method whose dW is a transform; absent for others. FourierFT's dW is the real
-   * part of their unscaled inverse transform, times `scale`.
+   * part of their unscaled inverse transform, times `scale`. `wavelet` names the wavelet of a wavelet transform; it is absent
+   * where places are frequencies.
    */
   spectrum?(
     shape: LinearShape,
@@ -214,6 +215,7 @@ export interface AdapterModule {
     readonly v: Uint32Array;
     readonly c: Float32Array;
     readonly scale: number;
+    readonly wavelet?: string;
   };
   /** The coefficients of a spectral method as its file has them; absent where no file could. */
   readonly coefficients?: Float32Array;

@@ -26,8 +26,20 @@ import { compile } from "./compile.ts";
 /** Packages that the package works without: a GPU needs Dawn, the CPU device does not. */
 const optional = ["webgpu"];
 
-/** Packages that most users never need: for the door `fourierft/testing`, and for object stores and two of their drivers. */
-const peers = ["fast-check", "unstorage", "aws4fetch", "ioredis"];
+/** Packages that most users never need. */
+const peers = [
+  // For the door `fourierft/testing`.
+  "fast-check",
+  // For object stores, and two of their drivers.
+  "unstorage",
+  "aws4fetch",
+  "ioredis",
+  // For the pictures of `fourierft inspect`.
+  "@observablehq/plot",
+  "linkedom",
+  "@resvg/resvg-wasm",
+  "@fontsource/inter",
+];
 
 /** The CPU device's WASM as a file: platforms that compile nothing at run time take it compiled from here. */
 const wasmFile = "./kernels.wasm";

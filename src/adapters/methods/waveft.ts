@@ -143,7 +143,12 @@ function waveftModule(spectrum: Spectrum): WaveftModule {
     }),
     trainable: (shape, upload) =>
       trainableWavelet(coefficients, { shape, made: forward(shape), wavelet, scaling, draw, upload }),
-    spectrum: (shape) => ({ ...frequencies(n, shape, draw), c: coefficients, scale: scaling }),
+    spectrum: (shape) => ({
+      ...frequencies(n, shape, draw),
+      c: coefficients,
+      scale: scaling,
+      wavelet: family,
+    }),
   }, reach);
 }
 

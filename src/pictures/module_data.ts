@@ -1,0 +1,60 @@
+/**
+ * The numbers of a module's pictures: what its method honestly has. Nothing here draws, and a worker may send them.
+ *
+ * @module
+ */
+import { type AdaptedLinear, deltaOf } from "../adapters/apply.ts";
+import type { LinearShape } from "../adapters/method.ts";
+import { readyModule } from "../adapters/ready.ts";
+import type { Device } from "../device/device.ts";
+import { type DeltaCells, deltaCells, type Reduction } from "./cells.ts";
+import { type Histogram, histogram } from "./histogram.ts";
+import { factorsOf } from "./products.ts";
+import { singularValues } from "./singular.ts";
+import { type SpectrumPoints, spectrumPoints } from "./spectrum.ts";
+
+/** A module's numbers. */
+export interface ModuleData {
+  readonly shape: LinearShape;
+  /** The coefficients where they stand; absent where the method has no spectrum. */
+  readonly points?: SpectrumPoints;
+  readonly cells: DeltaCells;
+  /** Of the coefficients where there are some, else of dW's elements. */
+  readonly distribution: Histogram;
+  /** The singular values of dW, where the method has factors. */
+  readonly singularValues?: Float64Array;
+}
+
+/** How a module's numbers are made. */
+export interface ModuleDataOptions {
+  /** How blocks of a large dW become cells; by default the root mean square, which no oscillation cancels. */
+  readonly reduction?: Reduction;
+  /** Cells of the heat map at most; by default 2^18, about as many as its pixels on a screen. */
+  readonly mostCells?: number;
+}
+
+/**
+ * The numbers of one module's pictures.
+ *
+ * @throws as `deltaOf`: ConfigError without the base's weight where the method needs it, RangeError for a dW too large.
+ */
+export async function moduleData(
+  device: Device,
+  given: AdaptedLinear,
+  { reduction = "rms", mostCells = 2 ** 18 }: ModuleDataOptions = {},
+): Promise<ModuleData> {
+  const { path = "", module, method, base, shape } = given;
+  const linear = base
+    ? { ...given, module: await readyModule(device, { path, module, method, base }) }
+    : given;
+  // The device may reuse its memory in a later call: the numbers are a copy.
+  const delta = Float32Array.from((await deltaOf(device, linear)).data);
+  const spectrum = linear.module.spectrum?.(shape), factors = factorsOf(linear);
+  return {
+    shape,
+    points: spectrum && spectrumPoints(spectrum, shape),
+    cells: deltaCells(delta, shape, { mostCells, reduction }),
+    distribution: histogram(spectrum?.c ?? delta),
+    singularValues: factors && await singularValues(factors),
+  };
+}

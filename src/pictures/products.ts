@@ -1,0 +1,126 @@
+/**
+ * Norms of dW and cosines between two of them. A spectrum and factors say these without dW being built; for other methods
+ * dW is built.
+ *
+ * @module
+ */
+import { isSum } from "../adapters/alone.ts";
+import { type AdaptedLinear, deltaOf } from "../adapters/apply.ts";
+import type { Factors, LinearShape } from "../adapters/method.ts";
+import type { Device } from "../device/device.ts";
+import { mirrorBin, type ModuleSpectrum } from "./spectrum.ts";
+
+/** <A, A>, <A, B> and <B, B> of two dW: sums of products of elements. */
+export interface DeltaProducts {
+  readonly aa: number;
+  readonly ab: number;
+  readonly bb: number;
+}
+
+/** Sums of coefficients by frequency, where a frequency and its mirror image are one. */
+function folded({ u, v, c }: ModuleSpectrum, { out, in: inSize }: LinearShape): Map<number, number> {
+  const sums = new Map<number, number>();
+  for (let l = 0; l < c.length; l++) {
+    const place = u[l] * inSize + v[l];
+    const mirror = mirrorBin(u[l], out) * inSize + mirrorBin(v[l], inSize);
+    const key = Math.min(place, mirror);
+    sums.set(key, (sums.get(key) ?? 0) + c[l]);
+  }
+  return sums;
+}
+
+/**
+ * By Parseval. The cosines of two frequencies are orthogonal unless they are equal or mirror images. A cosine's square has
+ * the mean 1/2, and 1 where the frequency is its own mirror image.
+ */
+function spectralProduct(a: ModuleSpectrum, b: ModuleSpectrum, shape: LinearShape): number {
+  const { out, in: inSize } = shape, others = folded(b, shape);
+  let sum = 0;
+  for (const [place, c] of folded(a, shape)) {
+    const other = others.get(place);
+    if (other === undefined) continue;
+    const row = Math.floor(place / inSize), column = place % inSize;
+    const isOwnMirror = mirrorBin(row, out) === row && mirrorBin(column, inSize) === column;
+    sum += (isOwnMirror ? 1 : 0.5) * c * other;
+  }
+  return a.scale * b.scale * out * inSize * sum;
+}
+
+/** <sBA, s'B'A'>: the sum of the elements of B^T B' times those of A A'^T. */
+function factorProduct(a: Factors, b: Factors): number {
+  let sum = 0;
+  for (let i = 0; i < a.rank; i++) {
+    for (let j = 0; j < b.rank; j++) {
+      let left = 0, right = 0;
+      for (let o = 0; o < a.out; o++) left += a.b[o * a.rank + i] * b.b[o * b.rank + j];
+      for (let q = 0; q < a.in; q++) right += a.a[i * a.in + q] * b.a[j * b.in + q];
+      sum += left * right;
+    }
+  }
+  return a.scale * b.scale * sum;
+}
+
+function denseProduct(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
+  return sum;
+}
+
+/** A module's spectrum of frequencies; undefined where its dW is no sum of cosines. */
+function frequenciesOf({ module, shape }: AdaptedLinear): ModuleSpectrum | undefined {
+  const spectrum = module.spectrum?.(shape);
+  return spectrum?.wavelet === undefined ? spectrum : undefined;
+}
+
+/** A module's factors; undefined where its dW is no product of factors alone. */
+export function factorsOf({ method, module, shape }: AdaptedLinear): Factors | undefined {
+  return isSum(method) ? module.factors?.(shape) : undefined;
+}
+
+/** Whether norms and cosines of a module need its dW built. */
+export function needsDelta(linear: AdaptedLinear): boolean {
+  return !frequenciesOf(linear) && !factorsOf(linear);
+}
+
+function products<T>(a: T, b: T, product: (one: T, other: T) => number): DeltaProducts {
+  const aa = product(a, a);
+  return a === b ? { aa, ab: aa, bb: aa } : { aa, ab: product(a, b), bb: product(b, b) };
+}
+
+/**
+ * The products of two modules of one linear; of a module with itself where there is one.
+ *
+ * @throws RangeError where the shapes differ; as `deltaOf` where dW must be built.
+ */
+export async function deltaProducts(
+  device: Device,
+  a: AdaptedLinear,
+  b: AdaptedLinear = a,
+): Promise<DeltaProducts> {
+  if (a.shape.out !== b.shape.out || a.shape.in !== b.shape.in) {
+    throw new RangeError(
+      `Cannot compare modules of shapes (${a.shape.out}, ${a.shape.in}) and (${b.shape.out}, ${b.shape.in})`,
+    );
+  }
+  const spectra = [frequenciesOf(a), frequenciesOf(b)];
+  if (spectra[0] && spectra[1]) {
+    const [one, other] = [spectra[0], a === b ? spectra[0] : spectra[1]];
+    return products(one, other, (left, right) => spectralProduct(left, right, a.shape));
+  }
+  const factors = [factorsOf(a), factorsOf(b)];
+  if (factors[0] && factors[1]) {
+    return products(factors[0], a === b ? factors[0] : factors[1], factorProduct);
+  }
+  const one = (await deltaOf(device, a)).data;
+  return products(one, a === b ? one : (await deltaOf(device, b)).data, denseProduct);
+}
+
+/** The Frobenius norm of dW. */
+export async function deltaNorm(device: Device, linear: AdaptedLinear): Promise<number> {
+  return Math.sqrt(Math.max(0, (await deltaProducts(device, linear)).aa));
+}
+
+/** The cosine between two dW as vectors of elements, -1 to 1; undefined where one is all zeros. */
+export function cosineOf({ aa, ab, bb }: DeltaProducts): number | undefined {
+  return aa > 0 && bb > 0 ? Math.min(1, Math.max(-1, ab / (Math.sqrt(aa) * Math.sqrt(bb)))) : undefined;
+}
