@@ -4,6 +4,7 @@
  * @module
  */
 import type { ArgsDef } from "citty";
+import { chat } from "./chat.ts";
 import { combine } from "./combine.ts";
 import type { DefinedCommand } from "./command.ts";
 import { completionsOf } from "./completions.ts";
@@ -26,6 +27,7 @@ export type Command = DefinedCommand<ArgsDef>;
 export const commands: ReadonlyMap<string, Command> = new Map(
   Object.entries({
     serve,
+    chat,
     top,
     publish,
     inspect,
