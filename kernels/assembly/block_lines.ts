@@ -2,7 +2,7 @@
 // Products of blocks of x with blocks of a weight (kernels/formats): with numbers widened to 16 bits, and of one row with
 // lines as they are stored. The sums are the same in the same order: see blocks.ts.
 import { multiplyAdd, sum } from "./lanes";
-import { blockBytes } from "./quantized";
+import { blockBytes } from "./packed";
 
 /** NF4's numbers in units of 1 / 16383: four products of them by 16 bits fit 32 bits. */
 @inline

@@ -3,7 +3,7 @@
 // and q6_k.
 //
 // A line of the weight is widened to whole numbers of 16 bits, and meets all rows of x, whose blocks of 32 are rounded to
-// 16 bits as for quantized.ts. So the products of half a block are exact integers. A row's result does not depend on its
+// 16 bits as packed.ts says. So the products of half a block are exact integers. A row's result does not depend on its
 // company.
 import {
   add,
@@ -20,7 +20,7 @@ import {
   twoLinesQ6k,
 } from "./block_lines";
 import { sum } from "./lanes";
-import { blockBytes } from "./quantized";
+import { blockBytes } from "./packed";
 
 /** Formats, as kernels/formats/blocks_wasm.ts numbers them. */
 const q4z: u32 = 0, nf4: u32 = 1, q4k: u32 = 2, q6k: u32 = 3;

@@ -20,7 +20,8 @@ export { fourier_gradient, fourier_linears, fourier_sums } from "./fourier";
 export { linear } from "./linear";
 export { lora_linear } from "./lora";
 export { lora_gradients, lora_product, lora_rows } from "./lora_training";
-export { quantize_rows, quantized_linear } from "./quantized";
+export { quantize_rows } from "./packed";
+export { quantized_linear } from "./quantized";
 export { sample } from "./sample";
 export { svft_linear } from "./svft";
 export {

@@ -1,135 +1,12 @@
+// deno-fmt-ignore-file: the formatter drops `@inline`.
 // y = or += x W^T (+ bias) by a weight in blocks of 32 numbers of 8 or 4 bits (see kernels/formats/q32/blocks.ts).
 //
-// Each block of x is rounded to 16 bits by a scale of its own, so that products of a block are exact integers, eight to
-// an instruction: off by 2^-16 of the block's largest element, where the weight is off by 2^-8 of its own.
-//
-// Of many rows of x, lines of the weight are widened to 16 bits once, and meet all rows in tiles of three by three. Sums are
-// the same in the same order: a row's result does not depend on its company.
+// x is rounded to 16 bits (packed.ts), where the weight is off by 2^-8 of its own. Few rows meet the lines of the weight as they
+// are stored; many rows meet panels. Sums are the same in the same order: a row's result does not depend on its company.
 import { put } from "./linear";
-import { largest, loadTail, multiplyAdd, sums } from "./lanes";
-import { put as putThree } from "./tiles";
-
-/** Bytes of a block of x: 32 numbers of 16 bits, the scale, and with 4 bits 8 times their sum, negative; else 0. */
-export const blockBytes: usize = 72;
-
-/** Bytes of a block of the weight widened to 16 bits. */
-const wideBytes: usize = 64;
-
-/** Rounds four elements to multiples of a scale. */
-function rounded(v: v128, inverse: v128): v128 {
-  return i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(v, inverse)));
-}
-
-/** Four elements of a row from element `at` on, zeros past its end. */
-function quad(x: usize, at: usize, count: usize): v128 {
-  if (at + 4 <= count) return v128.load(x + (at << 2));
-  return at < count ? loadTail(x + (at << 2), count - at) : f32x4.splat(0);
-}
-
-/** Where quad q of a block goes: in order, or as 4 bits are unpacked, low halves first. */
-function placeOf(q: usize, bits: u32): usize {
-  return (bits == 8 ? q : (q >> 1) + ((q & 1) << 2)) << 3;
-}
-
-/** Rounds a row of x to blocks. */
-function pack(x: usize, count: usize, bits: u32, to: usize): void {
-  for (let begin: usize = 0; begin < count; begin += 32, to += blockBytes) {
-    let most = f32x4.splat(0);
-    for (let q: usize = 0; q < 8; q++) most = f32x4.max(most, f32x4.abs(quad(x, begin + 4 * q, count)));
-    const scale = largest(most) / 32767;
-    const inverse = f32x4.splat(scale > 0 ? 1 / scale : 0);
-    let total = i32x4.splat(0);
-    for (let q: usize = 0; q < 8; q++) {
-      const v = rounded(quad(x, begin + 4 * q, count), inverse);
-      total = i32x4.add(total, v);
-      v128.store64_lane(to + placeOf(q, bits), i16x8.narrow_i32x4_s(v, v), 0);
-    }
-    store<f32>(to, scale, 64);
-    const sum = i32x4.extract_lane(total, 0) + i32x4.extract_lane(total, 1) + i32x4.extract_lane(total, 2) +
-      i32x4.extract_lane(total, 3);
-    store<i32>(to, bits == 4 ? -8 * sum : 0, 68);
-  }
-}
-
-/** The integer products of a block of x with one of 8 bits, in four partial sums. */
-function dot8(w: usize, a: v128, b: v128, c: v128, d: v128): v128 {
-  const low = i32x4.add(i32x4.dot_i16x8_s(a, v128.load8x8_s(w)), i32x4.dot_i16x8_s(b, v128.load8x8_s(w, 8)));
-  const high = i32x4.add(
-    i32x4.dot_i16x8_s(c, v128.load8x8_s(w, 16)),
-    i32x4.dot_i16x8_s(d, v128.load8x8_s(w, 24)),
-  );
-  return i32x4.add(low, high);
-}
-
-/** The same with one of 4 bits: halves of bytes as 0 to 15, which is 8 more than they stand for; `less` takes that off. */
-function dot4(w: usize, a: v128, b: v128, c: v128, d: v128, less: v128): v128 {
-  const v = v128.xor(v128.load(w), i8x16.splat(-120));
-  const low = v128.and(v, i8x16.splat(15)), high = v128.and(i16x8.shr_u(v, 4), i8x16.splat(15));
-  const first = i32x4.add(
-    i32x4.dot_i16x8_s(a, i16x8.extend_low_i8x16_u(low)),
-    i32x4.dot_i16x8_s(b, i16x8.extend_high_i8x16_u(low)),
-  );
-  const second = i32x4.add(
-    i32x4.dot_i16x8_s(c, i16x8.extend_low_i8x16_u(high)),
-    i32x4.dot_i16x8_s(d, i16x8.extend_high_i8x16_u(high)),
-  );
-  return i32x4.add(i32x4.add(first, second), less);
-}
-
-/** sum + products, as floats, times their block's scales. */
-function scaled(sum: v128, products: v128, scale: v128, scales: usize): v128 {
-  return multiplyAdd(
-    sum,
-    f32x4.convert_i32x4_s(products),
-    f32x4.mul(scale, v128.load32_splat(scales)),
-  );
-}
-
-/** A packed row of x times four rows of 8 bits, `stride` bytes apart, whose scales are `scaleStride` bytes apart. */
-function fourOutputs8(
-  x: usize,
-  w0: usize,
-  stride: usize,
-  s0: usize,
-  scaleStride: usize,
-  blocks: usize,
-): v128 {
-  const w1 = w0 + stride, w2 = w1 + stride, w3 = w2 + stride;
-  const s1 = s0 + scaleStride, s2 = s1 + scaleStride, s3 = s2 + scaleStride;
-  let a = f32x4.splat(0), b = a, c = a, d = a;
-  for (let i: usize = 0; i < blocks; i++, x += blockBytes) {
-    const p = v128.load(x), q = v128.load(x, 16), r = v128.load(x, 32), s = v128.load(x, 48);
-    const scale = v128.load32_splat(x, 64), at = i << 5, by = i << 2;
-    a = scaled(a, dot8(w0 + at, p, q, r, s), scale, s0 + by);
-    b = scaled(b, dot8(w1 + at, p, q, r, s), scale, s1 + by);
-    c = scaled(c, dot8(w2 + at, p, q, r, s), scale, s2 + by);
-    d = scaled(d, dot8(w3 + at, p, q, r, s), scale, s3 + by);
-  }
-  return sums(a, b, c, d);
-}
-
-/** The same of 4 bits. */
-function fourOutputs4(
-  x: usize,
-  w0: usize,
-  stride: usize,
-  s0: usize,
-  scaleStride: usize,
-  blocks: usize,
-): v128 {
-  const w1 = w0 + stride, w2 = w1 + stride, w3 = w2 + stride;
-  const s1 = s0 + scaleStride, s2 = s1 + scaleStride, s3 = s2 + scaleStride;
-  let a = f32x4.splat(0), b = a, c = a, d = a;
-  for (let i: usize = 0; i < blocks; i++, x += blockBytes) {
-    const p = v128.load(x), q = v128.load(x, 16), r = v128.load(x, 32), s = v128.load(x, 48);
-    const scale = v128.load32_splat(x, 64), less = v128.load32_zero(x, 68), at = i << 4, by = i << 2;
-    a = scaled(a, dot4(w0 + at, p, q, r, s, less), scale, s0 + by);
-    b = scaled(b, dot4(w1 + at, p, q, r, s, less), scale, s1 + by);
-    c = scaled(c, dot4(w2 + at, p, q, r, s, less), scale, s2 + by);
-    d = scaled(d, dot4(w3 + at, p, q, r, s, less), scale, s3 + by);
-  }
-  return sums(a, b, c, d);
-}
+import { blockBytes } from "./packed";
+import { groupBytes, panelRows, placePairs, placeWide, scalesOf } from "./panels";
+import { fourOutputs4, fourOutputs8 } from "./quantized_lines";
 
 /** Sixteen numbers of 8 bits times a scale, as floats. */
 function sixteen(to: usize, v: v128, scale: v128): void {
@@ -158,222 +35,89 @@ export function unpack(words: usize, scales: usize, blocks: usize, bits: u32, to
   }
 }
 
-/** Widens the blocks of a line of the weight to 16 bits, in the order of x's blocks; 4 bits become 0 to 15. */
-function widen(words: usize, blocks: usize, bits: u32, to: usize): void {
-  if (bits == 8) {
-    for (let i: usize = 0; i < blocks << 5; i += 8) v128.store(to + 2 * i, v128.load8x8_s(words + i));
-    return;
-  }
-  for (let i: usize = 0; i < blocks; i++, to += wideBytes) {
-    const v = v128.xor(v128.load(words + (i << 4)), i8x16.splat(-120));
-    const low = v128.and(v, i8x16.splat(15)), high = v128.and(i16x8.shr_u(v, 4), i8x16.splat(15));
-    v128.store(to, i16x8.extend_low_i8x16_u(low));
-    v128.store(to, i16x8.extend_high_i8x16_u(low), 16);
-    v128.store(to, i16x8.extend_low_i8x16_u(high), 32);
-    v128.store(to, i16x8.extend_high_i8x16_u(high), 48);
-  }
+/** Four numbers, of four places. */
+@inline
+function four(a: usize, b: usize, c: usize, d: usize): v128 {
+  const ab = v128.load32_lane(b, v128.load32_zero(a), 1), cd = v128.load32_lane(d, v128.load32_zero(c), 1);
+  return i64x2.shuffle(ab, cd, 0, 2);
 }
 
-/**
- * Up to three packed rows of x times three widened lines of the weight, or one; rows that are not there are computed and
- * left.
- */
-function tile(
-  x: usize,
-  packed: usize,
-  w: usize,
-  wStride: usize,
-  s: usize,
-  scaleStride: usize,
-  blocks: usize,
-  y: usize,
-  yStride: usize,
-  apart: usize,
-  bias: usize,
-  accumulate: bool,
-  rows: usize,
-  outputs: usize,
-): void {
-  let x0 = x, x1 = rows > 1 ? x0 + packed : x0, x2 = rows > 2 ? x1 + packed : x1;
-  const w1 = w + wStride, w2 = w1 + wStride, s1 = s + scaleStride, s2 = s1 + scaleStride;
-  let a = f32x4.splat(0), b = a, c = a, d = a, e = a, f = a, g = a, h = a, i = a;
-  for (let n: usize = 0; n < blocks; n++, x0 += blockBytes, x1 += blockBytes, x2 += blockBytes) {
-    const at = n << 6, by = n << 2;
-    let u = v128.load32_zero(x0, 68), v = v128.load32_zero(x1, 68), t = v128.load32_zero(x2, 68);
-    let j = u, k = v, l = t, m = u, o = v, p = t, q = u, r = v, z = t, wide: v128;
-    u = v128.load(x0), v = v128.load(x1), t = v128.load(x2);
-    wide = v128.load(w + at);
-    j = i32x4.add(j, i32x4.dot_i16x8_s(u, wide));
-    k = i32x4.add(k, i32x4.dot_i16x8_s(v, wide));
-    l = i32x4.add(l, i32x4.dot_i16x8_s(t, wide));
-    wide = v128.load(w1 + at);
-    m = i32x4.add(m, i32x4.dot_i16x8_s(u, wide));
-    o = i32x4.add(o, i32x4.dot_i16x8_s(v, wide));
-    p = i32x4.add(p, i32x4.dot_i16x8_s(t, wide));
-    wide = v128.load(w2 + at);
-    q = i32x4.add(q, i32x4.dot_i16x8_s(u, wide));
-    r = i32x4.add(r, i32x4.dot_i16x8_s(v, wide));
-    z = i32x4.add(z, i32x4.dot_i16x8_s(t, wide));
-    u = v128.load(x0, 16), v = v128.load(x1, 16), t = v128.load(x2, 16);
-    wide = v128.load(w + at, 16);
-    j = i32x4.add(j, i32x4.dot_i16x8_s(u, wide));
-    k = i32x4.add(k, i32x4.dot_i16x8_s(v, wide));
-    l = i32x4.add(l, i32x4.dot_i16x8_s(t, wide));
-    wide = v128.load(w1 + at, 16);
-    m = i32x4.add(m, i32x4.dot_i16x8_s(u, wide));
-    o = i32x4.add(o, i32x4.dot_i16x8_s(v, wide));
-    p = i32x4.add(p, i32x4.dot_i16x8_s(t, wide));
-    wide = v128.load(w2 + at, 16);
-    q = i32x4.add(q, i32x4.dot_i16x8_s(u, wide));
-    r = i32x4.add(r, i32x4.dot_i16x8_s(v, wide));
-    z = i32x4.add(z, i32x4.dot_i16x8_s(t, wide));
-    u = v128.load(x0, 32), v = v128.load(x1, 32), t = v128.load(x2, 32);
-    wide = v128.load(w + at, 32);
-    j = i32x4.add(j, i32x4.dot_i16x8_s(u, wide));
-    k = i32x4.add(k, i32x4.dot_i16x8_s(v, wide));
-    l = i32x4.add(l, i32x4.dot_i16x8_s(t, wide));
-    wide = v128.load(w1 + at, 32);
-    m = i32x4.add(m, i32x4.dot_i16x8_s(u, wide));
-    o = i32x4.add(o, i32x4.dot_i16x8_s(v, wide));
-    p = i32x4.add(p, i32x4.dot_i16x8_s(t, wide));
-    wide = v128.load(w2 + at, 32);
-    q = i32x4.add(q, i32x4.dot_i16x8_s(u, wide));
-    r = i32x4.add(r, i32x4.dot_i16x8_s(v, wide));
-    z = i32x4.add(z, i32x4.dot_i16x8_s(t, wide));
-    u = v128.load(x0, 48), v = v128.load(x1, 48), t = v128.load(x2, 48);
-    wide = v128.load(w + at, 48);
-    j = i32x4.add(j, i32x4.dot_i16x8_s(u, wide));
-    k = i32x4.add(k, i32x4.dot_i16x8_s(v, wide));
-    l = i32x4.add(l, i32x4.dot_i16x8_s(t, wide));
-    wide = v128.load(w1 + at, 48);
-    m = i32x4.add(m, i32x4.dot_i16x8_s(u, wide));
-    o = i32x4.add(o, i32x4.dot_i16x8_s(v, wide));
-    p = i32x4.add(p, i32x4.dot_i16x8_s(t, wide));
-    wide = v128.load(w2 + at, 48);
-    q = i32x4.add(q, i32x4.dot_i16x8_s(u, wide));
-    r = i32x4.add(r, i32x4.dot_i16x8_s(v, wide));
-    z = i32x4.add(z, i32x4.dot_i16x8_s(t, wide));
-    u = v128.load32_splat(x0, 64), v = v128.load32_splat(x1, 64), t = v128.load32_splat(x2, 64);
-    a = scaled(a, j, u, s + by);
-    b = scaled(b, k, v, s + by);
-    c = scaled(c, l, t, s + by);
-    d = scaled(d, m, u, s1 + by);
-    e = scaled(e, o, v, s1 + by);
-    f = scaled(f, p, t, s1 + by);
-    g = scaled(g, q, u, s2 + by);
-    h = scaled(h, r, v, s2 + by);
-    i = scaled(i, z, t, s2 + by);
-  }
-  putThree(y, apart, sums(a, d, g, g), bias, 1, accumulate, outputs);
-  if (rows > 1) putThree(y + yStride, apart, sums(b, e, h, h), bias, 1, accumulate, outputs);
-  if (rows > 2) putThree(y + 2 * yStride, apart, sums(c, f, i, i), bias, 1, accumulate, outputs);
+/** Four bits of each 16, those `above` below the highest ones, as numbers from -8 to 7. */
+@inline
+function fourth(v: v128, above: i32): v128 {
+  return i16x8.shr_s(above == 0 ? v : i16x8.shl(v, above), 12);
 }
 
-/**
- * All packed rows times `lines` lines of the weight, which are widened first; with `outputs` 3 also those `third` and twice
- * `third` lines on.
- */
-function panel(
-  x: usize,
+/** Four lines of a weight, `line` bytes apart or the last of fewer, as a group of a panel. */
+function widenGroup(
   words: usize,
   scales: usize,
-  bias: usize,
-  y: usize,
-  yStride: usize,
-  wide: usize,
-  lines: usize,
-  third: usize,
-  rows: usize,
   blocks: usize,
   bits: u32,
-  accumulate: bool,
-  outputs: usize,
+  count: usize,
+  group: usize,
 ): void {
-  const packed = blocks * blockBytes, line = blocks * (<usize> bits << 2), scaleLine = blocks << 2;
-  const wideLine = blocks * wideBytes, wideThird = lines * wideLine;
-  for (let t: usize = 0; t < outputs; t++) {
-    for (let l: usize = 0; l < lines; l++) {
-      widen(words + (t * third + l) * line, blocks, bits, wide + t * wideThird + l * wideLine);
-    }
-  }
-  // A tile of one output takes its line for all three.
-  const wStride = outputs == 1 ? 0 : wideThird, scaleStride = outputs == 1 ? 0 : third * scaleLine;
-  for (let r: usize = 0; r < rows; r += 3) {
-    const from = x + r * packed, to = y + r * yStride, held = min(rows - r, <usize> 3);
-    for (let l: usize = 0; l < lines; l++) {
-      const w = wide + l * wideLine, s = scales + l * scaleLine, at = to + (l << 2);
-      const b = bias ? bias + (l << 2) : 0, apart = third << 2;
-      tile(
-        from,
-        packed,
-        w,
-        wStride,
-        s,
-        scaleStride,
-        blocks,
-        at,
-        yStride,
-        apart,
-        b,
-        accumulate,
-        held,
-        outputs,
+  const line = blocks * (<usize> bits << 2), scaleLine = blocks << 2;
+  const w1 = count > 1 ? words + line : words, w2 = count > 2 ? w1 + line : words, w3 = count > 3 ? w2 + line : words;
+  for (let i: usize = 0; i < blocks; i++) {
+    const at = i * (<usize> bits << 2), to = group + (i << 8);
+    const a = v128.load(words + at), b = v128.load(w1 + at), c = v128.load(w2 + at), d = v128.load(w3 + at);
+    if (bits == 8) {
+      placePairs(a, b, c, d, to);
+      placePairs(
+        v128.load(words + at, 16),
+        v128.load(w1 + at, 16),
+        v128.load(w2 + at, 16),
+        v128.load(w3 + at, 16),
+        to + 128,
       );
+    } else {
+      placeWide(fourth(a, 12), fourth(b, 12), fourth(c, 12), fourth(d, 12), to);
+      placeWide(fourth(a, 8), fourth(b, 8), fourth(c, 8), fourth(d, 8), to + 64);
+      placeWide(fourth(a, 4), fourth(b, 4), fourth(c, 4), fourth(d, 4), to + 128);
+      placeWide(fourth(a, 0), fourth(b, 0), fourth(c, 0), fourth(d, 0), to + 192);
     }
+  }
+  const s1 = count > 1 ? scales + scaleLine : scales;
+  const s2 = count > 2 ? s1 + scaleLine : scales, s3 = count > 3 ? s2 + scaleLine : scales;
+  for (let i: usize = 0, to = scalesOf(group, blocks); i < scaleLine; i += 4, to += 16) {
+    v128.store(to, four(scales + i, s1 + i, s2 + i, s3 + i));
   }
 }
 
-/** Rounds rows of x to blocks. An item is a row. */
-export function quantize_rows(
-  x: usize,
-  xStride: usize,
-  packed: usize,
-  inSize: usize,
-  bits: u32,
-  begin: usize,
-  end: usize,
-): void {
-  const line = ((inSize + 31) >> 5) * blockBytes;
-  for (let r = begin; r < end; r++) pack(x + ((r * xStride) << 2), inSize, bits, packed + r * line);
-}
-
-/** The product of many packed rows. The strides of y are bytes. An item is lines, as in tiles.ts. */
+/** Outputs from `begin` to `end` of all packed rows, `groups` groups of four at a time. `yStride` is bytes. */
 function manyRows(
-  x: usize,
+  packed: usize,
   words: usize,
   scales: usize,
   bias: usize,
   y: usize,
   yStride: usize,
-  wide: usize,
-  most: usize,
+  panel: usize,
+  groups: usize,
   rows: usize,
   blocks: usize,
-  outSize: usize,
   bits: u32,
   accumulate: bool,
   begin: usize,
   end: usize,
 ): void {
-  const line = blocks * (<usize> bits << 2),
-    scaleLine = blocks << 2,
-    third = outSize / 3,
-    stop = min(end, third);
-  for (let o = begin; o < stop; o += most) {
-    const w = words + o * line, s = scales + o * scaleLine, b = bias ? bias + (o << 2) : 0;
-    const to = y + (o << 2), lines = min(most, stop - o);
-    panel(x, w, s, b, to, yStride, wide, lines, third, rows, blocks, bits, accumulate, 3);
-  }
-  for (let o: usize = 2 * third + max(begin, third); o < 2 * third + end; o++) {
-    const w = words + o * line, s = scales + o * scaleLine, b = bias ? bias + (o << 2) : 0;
-    panel(x, w, s, b, y + (o << 2), yStride, wide, 1, 0, rows, blocks, bits, accumulate, 1);
+  const line = blocks * (<usize> bits << 2), scaleLine = blocks << 2, group = groupBytes(blocks);
+  for (let o = begin; o < end; o += groups << 2) {
+    const count = min(end - o, groups << 2);
+    for (let g: usize = 0; g < count; g += 4) {
+      const w = words + (o + g) * line, s = scales + (o + g) * scaleLine;
+      widenGroup(w, s, blocks, bits, count - g, panel + (g >> 2) * group);
+    }
+    const at = o << 2;
+    panelRows(packed, panel, blocks, y + at, yStride, bias ? bias + at : 0, accumulate, rows, count);
   }
 }
 
 /**
- * Rows of x times a weight (outSize, inSize) of 8 or 4 bits. `packed` has the rows from `quantize_rows`; `bias` is 0 for
- * none. Of many rows `wide` holds 64 bytes for each 32 elements of three times `lines` rows of the weight; of few, `lines` is
- * 0. An item is outputs, as of `linear`.
+ * Rows of x times a weight (outSize, inSize) of 8 or 4 bits. `packed` has the rows from `quantize_rows`; `bias` is 0
+ * for none. Of many rows `panel` holds `groups` groups, of 272 bytes for each 32 elements, and an item is four outputs.
+ * Of few `groups` is 0, and items are those of `linear`.
  */
 export function quantized_linear(
   packed: usize,
@@ -382,8 +126,8 @@ export function quantized_linear(
   bias: usize,
   y: usize,
   yStride: usize,
-  wide: usize,
-  lines: usize,
+  panel: usize,
+  groups: usize,
   rows: usize,
   inSize: usize,
   outSize: usize,
@@ -393,24 +137,22 @@ export function quantized_linear(
   end: usize,
 ): void {
   const blocks = (inSize + 31) >> 5, width = blocks * blockBytes;
-  if (lines) {
-    const to = yStride << 2;
+  if (groups) {
     manyRows(
       packed,
       words,
       scales,
       bias,
       y,
-      to,
-      wide,
-      lines,
+      yStride << 2,
+      panel,
+      groups,
       rows,
       blocks,
-      outSize,
       bits,
       accumulate,
-      begin,
-      end,
+      begin << 2,
+      min(end << 2, outSize),
     );
     return;
   }

@@ -5,6 +5,7 @@
  */
 import type { WasmCall } from "../kernel.ts";
 import type { ProductSizes } from "./format.ts";
+import { xOrders } from "./packed_x.ts";
 import { blocksOf } from "./q32/blocks.ts";
 
 /** What the function knows formats by. */
@@ -19,7 +20,7 @@ export function blocksWasm(
   return {
     before: [{
       function: "quantize_rows",
-      args: ["x", inSize, "packed", inSize, 4],
+      args: ["x", inSize, "packed", inSize, xOrders.halves],
       items: rows,
       work: 4 * rows * inSize,
     }],

@@ -15,6 +15,7 @@ import {
   type WeightSteps,
   type WeightTypes,
 } from "./format.ts";
+import { xOrders } from "./packed_x.ts";
 import { type Bits, type BlockBuffers, blockSize, blocksOf, dequantize, quantize } from "./q32/blocks.ts";
 import { multiplyRow } from "./q32/cpu.ts";
 import {
@@ -71,35 +72,35 @@ function steps(bits: Bits, inSize: number, types: Types): WeightSteps {
   };
 }
 
-/** Whether tiles are faster, though they widen the weight first. Four rows cost them as much as six. */
-const inTiles = (bits: Bits, rows: number): boolean => bits === 8 ? rows > 24 : rows > 2 && rows !== 4;
+/** From how many rows on panels are faster, though they widen the weight first. */
+const fewestOfPanels = 4;
 
-/** A third of the rows of a weight that are widened at once: 96 KiB, so that they stay in the second cache. */
-const linesAtOnce = (inSize: number): number =>
-  Math.max(1, Math.min(16, Math.floor(96 * 1024 / (3 * 64 * blocksOf(inSize)))));
+/** Groups of four outputs that are widened at once: 128 KiB, so that they stay in the second cache. */
+const groupsAtOnce = (inSize: number): number =>
+  Math.max(2, Math.min(16, 2 * Math.floor(64 * 1024 / (272 * blocksOf(inSize)))));
 
 function wasm(
   bits: Bits,
   { rows, in: inSize, out, accumulate }: ProductSizes,
   bias: "bias" | 0,
 ): WasmCall {
-  const lines = inTiles(bits, rows) ? linesAtOnce(inSize) : 0;
+  const groups = rows < fewestOfPanels ? 0 : groupsAtOnce(inSize);
   return {
     before: [{
       function: "quantize_rows",
-      args: ["x", inSize, "packed", inSize, bits],
+      args: ["x", inSize, "packed", inSize, bits === 8 ? xOrders.plain : xOrders.fourths],
       items: rows,
       work: 16 * rows * inSize,
     }],
     function: "quantized_linear",
     args: [
-      ...["packed", "words", "scales", bias, "y", out, lines ? "wide" : 0, lines],
+      ...["packed", "words", "scales", bias, "y", out, groups ? "panel" : 0, groups],
       ...[rows, inSize, out, bits, accumulate],
     ],
-    items: outputsOf(out, lines > 0),
+    items: groups ? Math.ceil(out / 4) : outputsOf(out, false),
     work: rows * inSize * out,
     scratch: { packed: 72 * rows * blocksOf(inSize) },
-    each: lines ? { wide: 3 * 64 * lines * blocksOf(inSize) } : {},
+    each: groups ? { panel: 272 * groups * blocksOf(inSize) } : {},
     // It rounds x to 16 bits: 2e-5 of the result.
     tolerance: 1e-4,
   };

@@ -10,7 +10,17 @@ import { main } from "assemblyscript/asc";
 import { root } from "../architecture.ts";
 
 const entry = "kernels/assembly/index.ts";
-const options = ["--runtime", "stub", "--importMemory", "--noAssert", "-O3", "--enable", "simd"];
+const options = [
+  "--runtime",
+  "stub",
+  "--importMemory",
+  "--initialMemory",
+  "16",
+  "--noAssert",
+  "-O3",
+  "--enable",
+  "simd",
+];
 const relaxedOptions = ["--enable", "relaxed-simd"];
 /** Vectors stay within the module; asc warns of every exported function that takes one, the entry's or not. */
 const quiet = ["--disableWarning", "112"];
