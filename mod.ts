@@ -242,6 +242,7 @@ export {
 export {
   CombinationError,
   ConfigError,
+  GrammarError,
   NonFiniteError,
   NotFoundError,
   OverloadedError,

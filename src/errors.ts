@@ -44,3 +44,8 @@ export class StoreError extends Error {
 
 /** A step whose numbers overflow: an adapter's are too large for float32, or a model's. */
 export class NonFiniteError extends ConfigError {}
+
+/** A rule for a text that cannot be followed: the message names the place and why. */
+export class GrammarError extends RangeError {
+  override readonly name = "GrammarError";
+}

@@ -58,9 +58,11 @@ const rooms: Readonly<Record<string, Room>> = {
     packages: ["oniguruma-to-es"],
   },
   engine: { uses: ["models", "adapters", "plan", "breathe", "contest", ...ground], types: ["device"] },
+  // `devices` for the look of a thread; the engine's package is a text that a runtime reads.
+  grammar: { uses: ["breathe", "errors"], types: ["engine", "models", "devices"] },
   server: {
     // `device` for its error class: what went wrong becomes a status here.
-    uses: ["engine", "breathe", "safetensors", "json", "device", ...ground],
+    uses: ["engine", "grammar", "breathe", "safetensors", "json", "device", ...ground],
     types: ["adapters", "models"],
     packages: ["hono", "zod", "@noble/hashes"],
   },
@@ -99,8 +101,8 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   // `adapters` for the rule of what a name may be; of the rest what a disk must offer.
   runtime: {
-    uses: ["devices", "device", "adapters", "folder", "errors"],
-    types: ["safetensors"],
+    uses: ["devices", "device", "adapters", "folder", "grammar", "errors"],
+    types: ["safetensors", "models"],
     packages: ["@huggingface/hub", "unstorage", "aws4fetch"],
   },
   // The playground stands on the package's doors, as any user's page does.

@@ -10,6 +10,7 @@ import { withFallback } from "../failover.ts";
 import type { ReadableFolder } from "../folder.ts";
 import { readConfig } from "../models/families.ts";
 import type { QuantizeTo } from "../models/quantization.ts";
+import { openGrammars } from "../runtime/mod.ts";
 import type { ServerDeps } from "../server/mod.ts";
 import { log, type NamedDevice, openNamedDevice, openNamedEncoder, openNamedModel } from "./open.ts";
 
@@ -48,7 +49,8 @@ async function openGenerator(device: Device, { id, replacement, ...options }: Op
   const { engine, registry: adapters } = replacement
     ? withFallback(opened, { reopen: () => openNamedDevice(replacement).then(open), log })
     : opened;
-  const model = { id, createdUnixSeconds: nowUnixSeconds(), engine, tokenizer };
+  const grammars = openGrammars(tokenizer, { vocabSize: engine.vocabSize });
+  const model = { id, createdUnixSeconds: nowUnixSeconds(), engine, tokenizer, grammars };
   return { deps: { model, adapters }, registry, maxModelLen };
 }
 

@@ -39,7 +39,9 @@ export type {
   Message,
   ModelCard,
   ModelList,
+  ResponseFormat,
   StreamOptions,
+  StructuredOutputs,
   Usage,
 } from "./types.ts";
 

@@ -37,8 +37,40 @@ export interface GenerationFields {
   readonly ignore_eos?: boolean;
   readonly min_tokens?: number;
   readonly return_token_ids?: boolean;
+  /** What form an answer has. */
+  readonly response_format?: ResponseFormat;
+  /** vLLM's: one of its fields. */
+  readonly structured_outputs?: StructuredOutputs;
+  /** A JSON schema, or its text. */
+  readonly guided_json?: Readonly<Record<string, unknown>> | string;
+  readonly guided_regex?: string;
+  readonly guided_choice?: readonly string[];
+  readonly guided_grammar?: string;
   /** The end of the answer's id. */
   readonly request_id?: string;
+}
+
+/** OpenAI's form of an answer. */
+export type ResponseFormat =
+  | { readonly type: "text" | "json_object" }
+  | {
+    readonly type: "json_schema";
+    readonly json_schema: {
+      readonly schema: Readonly<Record<string, unknown>>;
+      readonly name?: string;
+      readonly description?: string;
+      readonly strict?: boolean;
+    };
+  };
+
+/** vLLM's form of an answer. */
+export interface StructuredOutputs {
+  /** A JSON schema, or its text. */
+  readonly json?: Readonly<Record<string, unknown>> | string;
+  readonly json_object?: boolean;
+  readonly regex?: string;
+  readonly choice?: readonly string[];
+  readonly grammar?: string;
 }
 
 /** A body of /v1/completions. */

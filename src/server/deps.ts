@@ -8,6 +8,7 @@ import type { AdapterAdmin } from "../adapters/admin.ts";
 import type { AdapterService } from "../adapters/service.ts";
 import type { EncodingService } from "../engine/encoding.ts";
 import type { Engine } from "../engine/generate.ts";
+import type { GrammarService } from "../grammar/grammars.ts";
 import type { PairTokenizer, Tokenizer } from "../models/tokenizer_types.ts";
 import type { Access } from "./access.ts";
 import { adaptersOf, type Auth, Authentication } from "./auth.ts";
@@ -27,6 +28,8 @@ export interface ServedModel {
   readonly createdUnixSeconds: number;
   readonly engine: Engine;
   readonly tokenizer: Tokenizer;
+  /** Makes constraints of schemas and expressions; absent: fields that ask for such are refused. */
+  readonly grammars?: GrammarService;
 }
 
 /** The encoder that is served. */

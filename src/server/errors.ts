@@ -9,6 +9,7 @@ import { DeviceError } from "../device/device.ts";
 import {
   CombinationError,
   ConfigError,
+  GrammarError,
   NameTakenError,
   NotFoundError,
   OverloadedError,
@@ -123,6 +124,7 @@ const unavailable = "service_unavailable_error";
 const rules: readonly Rule[] = [
   { of: InvalidRequestError, status: 400, type: invalid, code: "invalid_value" },
   { of: CombinationError, status: 400, type: invalid, code: "invalid_value", param: "adapters" },
+  { of: GrammarError, status: 400, type: invalid, code: "invalid_value" },
   { of: NameTakenError, status: 400, type: invalid, code: "adapter_loaded", param: "lora_name" },
   { of: UnauthorizedError, status: 401, type: "authentication_error", code: "invalid_api_key" },
   { of: ForbiddenError, status: 403, type: "permission_error", code: "forbidden" },

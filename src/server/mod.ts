@@ -37,6 +37,8 @@ export type {
   Sampling,
   TokenLogprobs,
 } from "../engine/generate.ts";
+export type { GrammarService } from "../grammar/grammars.ts";
+export type { GrammarSpec, TagFormat } from "../grammar/spec.ts";
 export type { CacheCounts } from "../engine/paging.ts";
 export type {
   ChatMessage,

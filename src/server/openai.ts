@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Constraint } from "../engine/constraint.ts";
 import type { GenerateRequest, Owner, Sampling } from "../engine/generate.ts";
 import { ConfigError } from "../errors.ts";
 import type { ChatMessage } from "../models/tokenizer_types.ts";
@@ -16,6 +17,7 @@ import { messagesOf } from "./messages.ts";
 import { resolveTarget, type Target } from "./models.ts";
 import { encodeText, promptsOf, roomFor } from "./prompts.ts";
 import { chatBody, type Common, completionBody } from "./schema.ts";
+import { constraintOf, structureOf } from "./structured.ts";
 
 /** A checked request, ready to run. */
 export interface Job {
@@ -64,6 +66,8 @@ interface Wanted {
   readonly maxTokens?: number;
   readonly logprobs?: number;
   readonly echo: boolean;
+  /** What each answer must be. */
+  readonly constraint?: Constraint;
   readonly serving: RequestServing;
 }
 
@@ -118,7 +122,7 @@ function checkBiases(biases: Common["logit_bias"], vocabSize: number): void {
 }
 
 function requestsOf(body: Common, { model, adapter }: Target, wanted: Wanted): GenerateRequest[] {
-  const { prompts, logprobs, echo, field } = wanted, owner = ownerOf(wanted.serving);
+  const { prompts, logprobs, echo, field, constraint } = wanted, owner = ownerOf(wanted.serving);
   checkStopTokens(body.stop_token_ids, model.engine.vocabSize);
   checkBiases(body.logit_bias, model.engine.vocabSize);
   return prompts.flatMap((promptTokenIds) => {
@@ -143,6 +147,7 @@ function requestsOf(body: Common, { model, adapter }: Target, wanted: Wanted): G
       stopTokenIds: body.stop_token_ids.length === 0 ? undefined : body.stop_token_ids,
       ignoreEos: body.ignore_eos,
       minTokens: body.min_tokens,
+      constraint,
       owner,
       cacheSalt: saltOf(body, wanted.serving),
     }));
@@ -203,6 +208,7 @@ export const completionJob: JobMaker = async (body, { serving, hold, signal }) =
   const checked = checkBody(body, { schema: completionBody, unsupported: unsupportedInCompletions });
   checkStreaming(checked);
   checkCount(checked.prompt, checked.n, serving.limits.maxSequencesPerRequest);
+  const structure = structureOf(checked);
   const target = await resolveTarget(checked, serving);
   signal.throwIfAborted();
   const { max_tokens: maxTokens, logprobs, echo } = checked;
@@ -213,9 +219,12 @@ export const completionJob: JobMaker = async (body, { serving, hold, signal }) =
     hold,
     signal,
   });
+  const constraint = await constraintOf(structure, target.model);
+  signal.throwIfAborted();
   return jobOf(checked, target, {
     field: "prompt",
     prompts,
+    constraint,
     maxTokens,
     logprobs,
     echo,
@@ -249,7 +258,7 @@ export const chatJob: JobMaker = async (body, { serving, hold, signal }) => {
       code: "invalid_value",
     });
   }
-  const messages = messagesOf(checked.messages, serving.limits.maxMessages);
+  const messages = messagesOf(checked.messages, serving.limits.maxMessages), structure = structureOf(checked);
   const target = await resolveTarget(checked, serving);
   signal.throwIfAborted();
   const maxTokens = checked.max_completion_tokens ?? checked.max_tokens;
@@ -262,8 +271,11 @@ export const chatJob: JobMaker = async (body, { serving, hold, signal }) => {
     signal,
   });
   const logprobs = checked.logprobs ? checked.top_logprobs ?? 0 : undefined;
+  const constraint = await constraintOf(structure, target.model);
+  signal.throwIfAborted();
   return jobOf(checked, target, {
     field: "messages",
+    constraint,
     prompts: [ids],
     maxTokens,
     logprobs,

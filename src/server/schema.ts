@@ -6,6 +6,7 @@
  * @module
  */
 import * as z from "zod";
+import { structureFields } from "./structured.ts";
 
 const maxTopLogprobs = 20;
 const maxStopTokenIds = 128;
@@ -97,6 +98,7 @@ const common = {
   stream: z.boolean().default(false),
   stream_options: streamOptions.optional(),
   return_token_ids: z.boolean().default(false),
+  ...structureFields,
   request_id: z.string().min(1).max(200).regex(/^[\x21-\x7e]*$/, {
     error: "it must be of printable ASCII characters without spaces",
   }).optional(),

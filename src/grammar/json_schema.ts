@@ -1,0 +1,315 @@
+/**
+ * JSON schemas for the grammar engine: what the engine does not follow to the letter is refused by name, or made narrower.
+ *
+ * The engine leaves out keywords that it does not know. A schema that comes out of here has none of those: every text that
+ * its grammar allows is valid by the schema that went in. Not every valid text need be allowed.
+ *
+ * @module
+ */
+import { GrammarError } from "../errors.ts";
+
+/** Levels of a schema, and its parts in all. */
+const mostDepth = 48, mostParts = 4000;
+
+/** Integers beyond these are no exact numbers in JavaScript. */
+const [least, most] = [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER];
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** They say nothing of what is valid. */
+const annotations: ReadonlySet<string> = new Set([
+  ...["title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly"],
+  ...["$comment", "$schema", "$id"],
+]);
+
+const definitions = ["$defs", "definitions"] as const;
+
+/** Formats that the engine knows. */
+const formats: ReadonlySet<unknown> = new Set([
+  ...["date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"],
+]);
+
+/** The keywords of each type. */
+const keywords: Readonly<Record<string, readonly string[]>> = {
+  string: ["minLength", "maxLength", "pattern", "format"],
+  integer: ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"],
+  number: [],
+  boolean: [],
+  null: [],
+  array: ["items", "prefixItems", "minItems", "maxItems", "uniqueItems", "unevaluatedItems"],
+  object: [
+    ...["properties", "required", "additionalProperties", "minProperties", "maxProperties"],
+    "unevaluatedProperties",
+  ],
+};
+
+const isFields = (value: unknown): value is Fields =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+function refuse(path: string, rule: string): never {
+  throw new GrammarError(`Cannot follow the JSON schema at ${path}: ${rule}`);
+}
+
+/** A schema's parts as they are written; its fields are the caller's own. */
+class Writer {
+  #parts = 0;
+
+  /** @param targets What references may name. */
+  constructor(private readonly targets: ReadonlySet<string>) {}
+
+  write(schema: unknown, path: string, depth = 0): Fields {
+    if (++this.#parts > mostParts) refuse(path, `it has more than ${mostParts} parts`);
+    if (depth > mostDepth) refuse(path, `it is deeper than ${mostDepth} levels`);
+    if (schema === true) return {};
+    if (!isFields(schema)) refuse(path, schema === false ? "false allows no value" : "it must be an object");
+    const fields = Object.fromEntries(
+      Object.entries(schema).filter(([name]) =>
+        !annotations.has(name) && !(depth === 0 && definitions.includes(name as "$defs"))
+      ),
+    );
+    return this.#body(fields, path, depth);
+  }
+
+  #body(fields: Fields, path: string, depth: number): Fields {
+    const alone = (name: string): void => {
+      const other = Object.keys(fields).find((one) => one !== name);
+      if (other !== undefined) refuse(path, `"${name}" is not supported beside "${other}"`);
+    };
+    for (const name of ["$ref", "anyOf", "oneOf", "allOf"] as const) {
+      if (fields[name] === undefined) continue;
+      alone(name);
+      if (name === "$ref") return this.#ref(fields.$ref, path);
+      return this.#options(name, fields[name], path, depth);
+    }
+    if ("enum" in fields || "const" in fields) return valuesOf(fields, path);
+    return this.#typed(fields, path, depth);
+  }
+
+  #ref(ref: unknown, path: string): Fields {
+    if (typeof ref === "string" && this.targets.has(ref)) return { $ref: ref };
+    return refuse(`${path}/$ref`, 'it must be "#", or name an entry of "$defs" or "definitions"');
+  }
+
+  #options(name: "anyOf" | "oneOf" | "allOf", value: unknown, path: string, depth: number): Fields {
+    const at = `${path}/${name}`;
+    if (!Array.isArray(value) || value.length === 0) refuse(at, "it must be a list of schemas");
+    const options = value.map((one, i) => this.write(one, `${at}/${i}`, depth + 1));
+    if (name === "allOf" && options.length > 1) refuse(at, "more than one schema is not supported");
+    if (name === "oneOf") checkDisjoint(options, at);
+    return options.length === 1 ? options[0] : { anyOf: options };
+  }
+
+  #typed(fields: Fields, path: string, depth: number): Fields {
+    const types = typesOf(fields, path);
+    if (types.length === 0) return {};
+    const known = new Set(["type", ...types.flatMap((type) => keywords[type])]);
+    const unknown = Object.keys(fields).find((name) => !known.has(name));
+    if (unknown !== undefined) {
+      refuse(path, `"${unknown}" is not supported${types.length > 0 ? ` of type ${types.join(", ")}` : ""}`);
+    }
+    const options = types.map((type) => {
+      const own = Object.fromEntries(
+        Object.entries(fields).filter(([name]) => keywords[type].includes(name)),
+      );
+      return { type, ...this.#ofType(type, own, path, depth) };
+    });
+    return options.length === 1 ? options[0] : { anyOf: options };
+  }
+
+  #ofType(type: string, own: Fields, path: string, depth: number): Fields {
+    if (type === "integer") return integerOf(own, path);
+    if (type === "string") return stringOf(own, path);
+    if (type === "array") return this.#array(own, path, depth);
+    if (type === "object") return this.#object(own, path, depth);
+    return {};
+  }
+
+  #array(own: Fields, path: string, depth: number): Fields {
+    const { items, prefixItems, uniqueItems = false, unevaluatedItems = false } = own;
+    if (uniqueItems !== false) refuse(`${path}/uniqueItems`, "it is not supported");
+    if (unevaluatedItems !== false) refuse(`${path}/unevaluatedItems`, "only false is supported");
+    if (prefixItems !== undefined && !Array.isArray(prefixItems)) {
+      refuse(`${path}/prefixItems`, "it must be a list of schemas");
+    }
+    const sub = (schema: unknown, at: string): Fields => this.write(schema, `${path}/${at}`, depth + 1);
+    return {
+      ...countsOf(own, path, ["minItems", "maxItems"]),
+      ...(prefixItems === undefined
+        ? {}
+        : { prefixItems: (prefixItems as unknown[]).map((one, i) => sub(one, `prefixItems/${i}`)) }),
+      ...(items === undefined ? {} : { items: items === false ? false : sub(items, "items") }),
+    };
+  }
+
+  #object(own: Fields, path: string, depth: number): Fields {
+    const { properties = {}, required = [], additionalProperties, unevaluatedProperties = false } = own;
+    if (unevaluatedProperties !== false) refuse(`${path}/unevaluatedProperties`, "only false is supported");
+    if (!isFields(properties)) refuse(`${path}/properties`, "it must be an object of schemas");
+    if (!Array.isArray(required) || !required.every((name) => typeof name === "string")) {
+      refuse(`${path}/required`, "it must be a list of names");
+    }
+    // One that allows no value cannot be there.
+    const possible = Object.entries(properties).filter(([, schema]) => schema !== false);
+    const names = new Set(possible.map(([name]) => name));
+    const missing = (required as string[]).find((name) => !names.has(name));
+    if (missing !== undefined) refuse(`${path}/required`, `"${missing}" is not among the properties`);
+    const written = possible.map(([name, schema]): [string, Fields] => [
+      name,
+      this.write(schema, `${path}/properties/${name}`, depth + 1),
+    ]);
+    // Beside named properties the engine would take one of these names again, as a property of any value.
+    const others = additionalProperties === undefined || additionalProperties === false || names.size > 0
+      ? {}
+      : { additionalProperties: this.write(additionalProperties, `${path}/additionalProperties`, depth + 1) };
+    return {
+      ...(names.size > 0 ? { properties: Object.fromEntries(written), required } : {}),
+      ...countsOf(own, path, ["minProperties", "maxProperties"]),
+      ...(additionalProperties === false || names.size > 0 ? { additionalProperties: false } : others),
+    };
+  }
+}
+
+const typeOf = (value: unknown): string =>
+  value === null ? "null" : Array.isArray(value) ? "array" : typeof value;
+
+/** Whether a value is of a type, as JSON schemas have them. */
+const isOf = (value: unknown, type: unknown): boolean =>
+  type === "integer" ? Number.isInteger(value) : typeOf(value) === type;
+
+function valuesOf(fields: Fields, path: string): Fields {
+  const { type, enum: listed, const: constant, ...rest } = fields;
+  const [other] = Object.keys(rest);
+  if (other !== undefined) refuse(path, `"${other}" is not supported beside "enum" or "const"`);
+  if (listed !== undefined && !Array.isArray(listed)) refuse(`${path}/enum`, "it must be a list");
+  if (listed !== undefined && "const" in fields) refuse(path, '"enum" is not supported beside "const"');
+  const types = type === undefined ? undefined : Array.isArray(type) ? type : [type];
+  const all: readonly unknown[] = (listed as unknown[] | undefined) ?? [constant];
+  const values = all.filter((value) => types === undefined || types.some((one) => isOf(value, one)));
+  if (values.length === 0) refuse(path, "no value is of its type");
+  return { enum: values };
+}
+
+function typesOf(fields: Fields, path: string): readonly string[] {
+  const { type } = fields;
+  if (type === undefined) {
+    const given = Object.keys(fields);
+    if (given.length === 0) return [];
+    const fitting = Object.keys(keywords).filter((one) =>
+      given.every((name) => keywords[one].includes(name))
+    );
+    if (fitting.length === 1) return fitting;
+    return refuse(path, `"${given[0]}" needs a "type", or is not supported`);
+  }
+  const types: readonly unknown[] = Array.isArray(type) ? type : [type];
+  const unknown = types.find((one) => typeof one !== "string" || !Object.hasOwn(keywords, one));
+  if (types.length === 0 || unknown !== undefined) {
+    refuse(`${path}/type`, `it must be of ${Object.keys(keywords).join(", ")}`);
+  }
+  return [...new Set(types as string[])];
+}
+
+function countsOf(own: Fields, path: string, names: readonly [string, string]): Fields {
+  const counts = names.flatMap((name) => own[name] === undefined ? [] : [[name, own[name]] as const]);
+  for (const [name, count] of counts) {
+    if (!Number.isSafeInteger(count) || (count as number) < 0) {
+      refuse(`${path}/${name}`, "it must be an integer of 0 or more");
+    }
+  }
+  const [from = 0, to = Infinity] = names.map((name) => own[name] as number | undefined);
+  if (from > to) refuse(path, `"${names[0]}" is above "${names[1]}"`);
+  return Object.fromEntries(counts);
+}
+
+function stringOf(own: Fields, path: string): Fields {
+  const { pattern, format } = own, lengths = countsOf(own, path, ["minLength", "maxLength"]);
+  if (pattern !== undefined && typeof pattern !== "string") refuse(`${path}/pattern`, "it must be a text");
+  if (format !== undefined && !formats.has(format)) {
+    refuse(`${path}/format`, `it must be one of ${[...formats].join(", ")}`);
+  }
+  const given = [pattern !== undefined, format !== undefined, Object.keys(lengths).length > 0];
+  if (given.filter(Boolean).length > 1) {
+    refuse(path, '"pattern", "format" and lengths are not supported together');
+  }
+  return {
+    ...lengths,
+    ...(pattern === undefined ? {} : { pattern }),
+    ...(format === undefined ? {} : { format }),
+  };
+}
+
+/** Both bounds of an integer, or none: the engine is right about two. */
+function integerOf(own: Fields, path: string): Fields {
+  for (const [name, bound] of Object.entries(own)) {
+    if (typeof bound !== "number") refuse(`${path}/${name}`, "it must be a number");
+  }
+  if (Object.keys(own).length === 0) return {};
+  const { minimum = least, maximum = most, exclusiveMinimum, exclusiveMaximum } = own as Record<
+    string,
+    number
+  >;
+  const from = Math.max(least, Math.ceil(minimum), Math.floor(exclusiveMinimum ?? -Infinity) + 1);
+  const to = Math.min(most, Math.floor(maximum), Math.ceil(exclusiveMaximum ?? Infinity) - 1);
+  if (from > to) refuse(path, "no integer is within its bounds");
+  return { minimum: from, maximum: to };
+}
+
+/** The types that a written option's values have; undefined where they are not known. */
+function kindsOf(option: Fields): ReadonlySet<string> | undefined {
+  if (Array.isArray(option.enum)) return new Set(option.enum.map(typeOf));
+  if (typeof option.type !== "string") return undefined;
+  return new Set([option.type === "integer" ? "number" : option.type]);
+}
+
+/** Values of a property by which objects of several options are told apart. */
+function tagsOf({ properties, required }: Fields, name: string): readonly unknown[] | undefined {
+  if (!isFields(properties) || !(required as string[]).includes(name)) return undefined;
+  const property = properties[name];
+  return isFields(property) && Array.isArray(property.enum) ? property.enum : undefined;
+}
+
+function areDisjoint(a: Fields, b: Fields): boolean {
+  const apart = (one: readonly unknown[], other: readonly unknown[]): boolean => {
+    const texts = new Set(one.map((value) => JSON.stringify(value)));
+    return !other.some((value) => texts.has(JSON.stringify(value)));
+  };
+  const [kinds, others] = [kindsOf(a), kindsOf(b)];
+  if (!kinds || !others) return false;
+  if (![...kinds].some((kind) => others.has(kind))) return true;
+  if (Array.isArray(a.enum) && Array.isArray(b.enum)) return apart(a.enum, b.enum);
+  return isFields(a.properties) && Object.keys(a.properties).some((name) => {
+    const [tags, rest] = [tagsOf(a, name), tagsOf(b, name)];
+    return tags !== undefined && rest !== undefined && apart(tags, rest);
+  });
+}
+
+/** Refuses options of which a value may be two at once: the engine takes any. */
+function checkDisjoint(options: readonly Fields[], path: string): void {
+  for (const [i, one] of options.entries()) {
+    for (const other of options.slice(0, i)) {
+      if (areDisjoint(one, other)) continue;
+      refuse(path, "its schemas must be told apart by their types or by a constant of a required property");
+    }
+  }
+}
+
+/**
+ * A schema for the grammar engine.
+ *
+ * @param schema Of a draft of JSON Schema from 6 on.
+ * @throws GrammarError that names the place and the rule, for what is not followed.
+ */
+export function schemaForEngine(schema: unknown): Fields {
+  const named = definitions.map((name): [string, Fields] => {
+    const defs = isFields(schema) ? schema[name] ?? {} : {};
+    if (!isFields(defs)) refuse(`#/${name}`, "it must be an object of schemas");
+    return [name, defs];
+  });
+  const targets = named.flatMap(([name, defs]) => Object.keys(defs).map((key) => `#/${name}/${key}`));
+  const writer = new Writer(new Set(["#", ...targets]));
+  const written = writer.write(schema, "#");
+  const all = named.filter(([, defs]) => Object.keys(defs).length > 0).map(([name, defs]) => {
+    const parts = Object.entries(defs).map(([key, one]) => [key, writer.write(one, `#/${name}/${key}`, 1)]);
+    return [name, Object.fromEntries(parts)];
+  });
+  return { ...written, ...Object.fromEntries(all) };
+}

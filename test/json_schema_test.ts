@@ -1,0 +1,109 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { schemaForEngine } from "../src/grammar/json_schema.ts";
+import { GrammarError } from "../mod.ts";
+
+const object = (properties: Record<string, unknown>, more: Record<string, unknown> = {}) => ({
+  type: "object",
+  properties,
+  ...more,
+});
+
+test("schemaForEngine keeps what the engine follows, and leaves annotations out", () => {
+  const schema = {
+    $schema: "https://json-schema.org/draft/2020-12/schema",
+    ...object({ a: { type: "string", description: "x", minLength: 1 }, b: { $ref: "#/$defs/b" } }, {
+      required: ["a"],
+    }),
+    title: "T",
+    $defs: { b: { type: "array", items: { type: "boolean" }, maxItems: 3 } },
+  };
+  assert.deepEqual(schemaForEngine(schema), {
+    type: "object",
+    properties: { a: { type: "string", minLength: 1 }, b: { $ref: "#/$defs/b" } },
+    required: ["a"],
+    additionalProperties: false,
+    $defs: { b: { type: "array", items: { type: "boolean" }, maxItems: 3 } },
+  });
+  assert.deepEqual(schemaForEngine(true), {});
+});
+
+test("schemaForEngine makes a schema narrower where the engine would allow too much", () => {
+  const cases: [unknown, unknown][] = [
+    [{ type: "integer", minimum: 3 }, { type: "integer", minimum: 3, maximum: Number.MAX_SAFE_INTEGER }],
+    [{ type: "integer", exclusiveMaximum: 2.5 }, {
+      type: "integer",
+      minimum: Number.MIN_SAFE_INTEGER,
+      maximum: 2,
+    }],
+    [{ type: "integer", exclusiveMinimum: 3, maximum: 9 }, { type: "integer", minimum: 4, maximum: 9 }],
+    [{ minLength: 2 }, { type: "string", minLength: 2 }],
+    [{ type: ["string", "null"], maxLength: 2 }, {
+      anyOf: [{ type: "string", maxLength: 2 }, { type: "null" }],
+    }],
+    [{ type: "string", enum: ["a", 1] }, { enum: ["a"] }],
+    [{ const: 4 }, { enum: [4] }],
+    [{ oneOf: [{ type: "string" }, { type: "integer" }] }, {
+      anyOf: [{ type: "string" }, { type: "integer" }],
+    }],
+    [{ allOf: [{ type: "null" }] }, { type: "null" }],
+    [object({ a: true, no: false }, { additionalProperties: { type: "integer" } }), {
+      type: "object",
+      properties: { a: {} },
+      required: [],
+      additionalProperties: false,
+    }],
+    [{ type: "object", additionalProperties: { type: "integer" } }, {
+      type: "object",
+      additionalProperties: { type: "integer" },
+    }],
+  ];
+  for (const [schema, expected] of cases) assert.deepEqual(schemaForEngine(schema), expected);
+});
+
+test("schemaForEngine refuses by its place what the engine does not follow", () => {
+  let deep: unknown = { type: "integer" };
+  for (let i = 0; i < 60; i++) deep = object({ a: deep });
+  const many = object(Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`p${i}`, {}])));
+  const cases: [unknown, RegExp][] = [
+    [5, /at #: it must be an object/],
+    [false, /at #: false allows no value/],
+    [{ type: "number", minimum: 1 }, /"minimum" is not supported of type number/],
+    [{ type: "integer", multipleOf: 2 }, /"multipleOf" is not supported/],
+    [{ not: {} }, /"not" needs a "type", or is not supported/],
+    [{ type: "array", uniqueItems: true }, /at #\/uniqueItems: it is not supported/],
+    [{ type: "string", pattern: "a", maxLength: 3 }, /are not supported together/],
+    [{ type: "string", format: "regex" }, /at #\/format: it must be one of date/],
+    [{ type: "float" }, /at #\/type: it must be of string/],
+    [{ type: "string", enum: [1] }, /no value is of its type/],
+    [{ allOf: [{}, {}] }, /at #\/allOf: more than one schema/],
+    [{ type: "integer", anyOf: [{ minimum: 5 }] }, /"anyOf" is not supported beside "type"/],
+    [{ oneOf: [{ type: "integer" }, { type: "number" }] }, /at #\/oneOf: its schemas must be told apart/],
+    [{ oneOf: [object({ a: {} }), object({ b: {} })] }, /at #\/oneOf/],
+    [{ $ref: "http://127.0.0.1/x" }, /at #\/\$ref: it must be "#"/],
+    [{ $ref: "#/$defs/none" }, /at #\/\$ref/],
+    [object({ a: {} }, { required: ["z"] }), /at #\/required: "z" is not among the properties/],
+    [
+      object({ a: object({ b: { type: "string", minLength: -1 } }) }),
+      /at #\/properties\/a\/properties\/b\/minLength/,
+    ],
+    [{ type: "array", minItems: 3, maxItems: 2 }, /"minItems" is above "maxItems"/],
+    [{ type: "integer", minimum: 3, maximum: 2 }, /no integer is within its bounds/],
+    [deep, /it is deeper than 48 levels/],
+    [many, /it has more than 4000 parts/],
+  ];
+  for (const [schema, message] of cases) {
+    assert.throws(
+      () => schemaForEngine(schema),
+      (error) => error instanceof GrammarError && message.test(error.message),
+    );
+  }
+});
+
+test("schemaForEngine takes options of a union that a constant of a required property tells apart", () => {
+  const shape = (kind: string) =>
+    object({ kind: { const: kind }, size: { type: "integer" } }, { required: ["kind"] });
+  const { anyOf } = schemaForEngine({ oneOf: [shape("circle"), shape("square")] });
+  assert.equal((anyOf as unknown[]).length, 2);
+  assert.throws(() => schemaForEngine({ oneOf: [shape("circle"), shape("circle")] }), GrammarError);
+});
