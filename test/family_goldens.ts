@@ -117,7 +117,7 @@ async function lastLogits(
   });
   const rows = prompts.flatMap((prompt, i) =>
     prompt.map((token, position) => ({
-      ...{ token, position, blocks: lane(i * length), length: prompt.length },
+      ...{ token, position, blocks: lane(i * length), length: prompt.length, state: i },
       adapters: slot === undefined ? undefined : [{ bank: banks[0], slot }],
     }))
   );

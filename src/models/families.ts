@@ -9,7 +9,9 @@ import { type Checkpoint, type FileNames, openCheckpoint } from "./checkpoint.ts
 import { fail, type Fields, parseConfigText } from "./config_fields.ts";
 import { anyFamily, type Family, type ModelConfig } from "./family.ts";
 import { gpt2 } from "./gpt2/mod.ts";
+import { lfm2 } from "./lfm2/mod.ts";
 import { llama } from "./llama/mod.ts";
+import { qwen35, qwen35Text } from "./qwen3_5/mod.ts";
 import { linearsOf, type SpecTree } from "./spec.ts";
 import { vit } from "./vit/mod.ts";
 import type { Linear } from "../adapters/bank.ts";
@@ -18,6 +20,9 @@ import { ConfigError } from "../errors.ts";
 /** See the module's documentation. */
 export const families: readonly Family[] = [
   anyFamily(llama),
+  anyFamily(lfm2),
+  anyFamily(qwen35Text),
+  anyFamily(qwen35),
   anyFamily(gpt2),
   anyFamily(bert),
   anyFamily(roberta),
