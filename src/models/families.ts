@@ -15,6 +15,7 @@ import { qwen35, qwen35Text } from "./qwen3_5/mod.ts";
 import { linearsOf, type SpecTree } from "./spec.ts";
 import { vit } from "./vit/mod.ts";
 import type { Linear } from "../adapters/bank.ts";
+import type { ReadOptions } from "../adapters/method.ts";
 import { ConfigError } from "../errors.ts";
 
 /** See the module's documentation. */
@@ -85,6 +86,12 @@ export async function readGeneratorConfig(folder: ReadableFolder, work: string):
 /** `pathOf` for adapters of a model of a config.json's fields; undefined where they name modules as the model does. */
 export function pathsOf({ model_type: type }: Fields): Family["adaptedPath"] {
   return familyOfType(type)?.adaptedPath;
+}
+
+/** How adapters name modules of a config's model, where that is not as the model does: an option of `loadAdapter`. */
+export function adapterPaths({ modelType }: ModelConfig): Pick<ReadOptions, "pathOf"> {
+  const pathOf = pathsOf({ model_type: modelType });
+  return pathOf ? { pathOf } : {};
 }
 
 /** The weights of a config's model. */
