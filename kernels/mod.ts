@@ -94,6 +94,14 @@ import { sumOfSquares } from "./sum_of_squares.ts";
 import { svftBackward } from "./svft_backward.ts";
 import { svftLinear } from "./svft_linear.ts";
 import { svftProduct } from "./svft_product.ts";
+import { causalConv } from "./causal_conv.ts";
+import { causalConvBackward } from "./causal_conv_backward.ts";
+import { causalConvStep } from "./causal_conv_step.ts";
+import { deltaRule } from "./delta_rule.ts";
+import { deltaRuleStep } from "./delta_rule_step.ts";
+import { gateColumns } from "./gate_columns.ts";
+import { takeQueries } from "./take_queries.ts";
+import { multiply, multiplyBackward } from "./multiply.ts";
 import { takeColumns } from "./take_columns.ts";
 import { takeColumnsBackward } from "./take_columns_backward.ts";
 import { blockDiagonal } from "./block_diagonal.ts";
@@ -122,6 +130,9 @@ export {
   blockDiagonalBackward,
   causalAttention,
   causalAttentionBackward,
+  causalConv,
+  causalConvBackward,
+  causalConvStep,
   circulantGradient,
   circulantLinear,
   circulantSpectraOf,
@@ -129,6 +140,8 @@ export {
   copy,
   crossEntropyHead,
   crossEntropyLoss,
+  deltaRule,
+  deltaRuleStep,
   embedding,
   exchange,
   fill,
@@ -136,6 +149,7 @@ export {
   fourierGradient,
   fourierLinear,
   fourierLinears,
+  gateColumns,
   gelu,
   geluBackward,
   geluGate,
@@ -160,6 +174,8 @@ export {
   magnitude,
   magnitudeBackward,
   maskLogits,
+  multiply,
+  multiplyBackward,
   multiplyBy,
   multiplyByBackward,
   nextTokens,
@@ -211,6 +227,7 @@ export {
   svftProduct,
   takeColumns,
   takeColumnsBackward,
+  takeQueries,
   takeRows,
   tanh,
   tanhBackward,
@@ -349,6 +366,15 @@ export const kernels: readonly Kernel[] = [
   siluBackward,
   takeColumns,
   takeColumnsBackward,
+  causalConv,
+  causalConvBackward,
+  causalConvStep,
+  deltaRule,
+  deltaRuleStep,
+  gateColumns,
+  takeQueries,
+  multiply,
+  multiplyBackward,
   takeRows,
   causalAttention,
   causalAttentionBackward,

@@ -11,7 +11,7 @@ import { Encoder, type EncoderOptions, type Pooling } from "./engine/encoder.ts"
 import type { ReadableFolder } from "./folder.ts";
 import { classifierNames, readClassifier } from "./models/classifier.ts";
 import { copyFaults } from "./models/copies.ts";
-import { openWeights, pathsOf, readConfig, readGeneratorConfig } from "./models/families.ts";
+import { adapterPaths, openWeights, pathsOf, readConfig, readGeneratorConfig } from "./models/families.ts";
 import type { ModelConfig } from "./models/family.ts";
 import { type EncoderModel, loadEncoder, loadModel, type Model } from "./models/model.ts";
 import { type ImageProcessing, readImageProcessing } from "./models/image_processing.ts";
@@ -82,6 +82,7 @@ export async function openModel(device: Device, options: OpenModelOptions): Prom
     base: modelBase(device, model),
     parameters: model.parameters,
     copyFault: copyFaults(folder),
+    ...adapterPaths(config),
   });
   const engine = new BatchEngine(device, model, {
     registry,

@@ -9,7 +9,7 @@ import { loadAdapter, type LoadedAdapter } from "./adapters/peft.ts";
 import type { Device } from "./device/device.ts";
 import type { ReadableFolder } from "./folder.ts";
 import { copyFaults } from "./models/copies.ts";
-import { modelLinears, openWeights, readGeneratorConfig } from "./models/families.ts";
+import { adapterPaths, modelLinears, openWeights, readGeneratorConfig } from "./models/families.ts";
 import type { ModelConfig } from "./models/family.ts";
 import { loadModel, releaseModel } from "./models/model.ts";
 import { fixedRopeLength } from "./models/rope.ts";
@@ -55,7 +55,7 @@ async function adapterFor(
 ): Promise<LoadedAdapter> {
   const found = "modules" in adapter
     ? adapter
-    : await loadAdapter(adapter, baseOptions(modelLinears(config)));
+    : await loadAdapter(adapter, { ...baseOptions(modelLinears(config)), ...adapterPaths(config) });
   return await withoutCopies(found, copyFaults(folder));
 }
 

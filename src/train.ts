@@ -10,6 +10,7 @@
 import { type Adapter, adapterPlan } from "./adapters/create.ts";
 import { linearsAlone } from "./adapters/copies.ts";
 import type { Device } from "./device/device.ts";
+import { ConfigError } from "./errors.ts";
 import { openWeights, readGeneratorConfig } from "./models/families.ts";
 import type { ModelConfig } from "./models/family.ts";
 import { layersLinears, loadModel, type Model, releaseModel } from "./models/model.ts";
@@ -224,6 +225,11 @@ export async function train(device: Device, options: TrainOptions): Promise<Trai
   const { settings, training, heldOut } = checked(options);
   const { batchSize, packing, lossOn, seed } = settings;
   const config = await readGeneratorConfig(options.folder, "train");
+  if (config.untrainable !== undefined) {
+    throw new ConfigError(
+      `Cannot train an adapter of a model of type "${config.modelType}": ${config.untrainable}`,
+    );
+  }
   const set = await readTrainingSet(training, {
     tokenizer: await openTokenizer(options.folder),
     contextLength: lengthOf(config, settings),

@@ -23,7 +23,11 @@ import { turns } from "./until.ts";
 
 /** A model of which sizes alone are looked at: a token takes 64 bytes of cache, 16 of a tensor. */
 const sized = (vocabSize = 32): Model =>
-  ({ maxModelLen: 8, config: { layers: 2, kvHeads: 1, headDim: 4, vocabSize } }) as unknown as Model;
+  ({
+    maxModelLen: 8,
+    config: { vocabSize },
+    graph: { operations: [{ cacheWidth: 4 }, {}, { cacheWidth: 4 }] },
+  }) as unknown as Model;
 
 const sizes = (options: object, { vocabSize, ...limits }: Partial<Device> & { vocabSize?: number } = {}) =>
   sizesOf({ ...cpuDevice(), ...limits }, sized(vocabSize), { eosTokenIds: [], ...options });
@@ -38,6 +42,7 @@ test("sizesOf gives steps their rows and outputs by sequences, tokens and logits
     maxOutputs: 10,
     promptRows: 3,
     usualRows: 10,
+    states: 0,
   });
   // A quarter of a step beside a row for each sequence.
   const many = sizes({ maxSequences: 20, maxStepTokens: 9 });

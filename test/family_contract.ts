@@ -110,6 +110,7 @@ async function lossesBySteps(device: Device, model: Model, adapter?: Adapted): P
         token: tokens[row],
         position: row % length,
         blocks: lane(3 + row - row % length),
+        state: Math.floor(row / length),
         adapters: slot === undefined ? undefined : [{ bank: banks[0], slot }],
       })),
       taken.map((_, row) => ({ row, temperature: 0, topP: 1, topK: 0, uniform: 0 })),

@@ -21,7 +21,7 @@ import {
 import { openAdapterStore, openFolder } from "../src/runtime/mod.ts";
 import { Bank } from "../src/adapters/bank.ts";
 import { Runner } from "../src/engine/runner.ts";
-import { openWeights, readConfig } from "../src/models/families.ts";
+import { adapterPaths, openWeights, readConfig } from "../src/models/families.ts";
 import { fixedRopeLength } from "../src/models/rope.ts";
 import { linearWeights, loadModel, type Model } from "../src/models/model.ts";
 import { linearStep } from "../src/models/weights.ts";
@@ -77,7 +77,9 @@ class Files {
 
   /** An adapter; undefined for the base. */
   async adapter(name: string): Promise<LoadedAdapter | undefined> {
-    return name === "base" ? undefined : await loadAdapter(await openFolder(this.path(`adapters/${name}`)));
+    if (name === "base") return undefined;
+    const config = await readConfig(await openFolder(this.path("base")));
+    return await loadAdapter(await openFolder(this.path(`adapters/${name}`)), adapterPaths(config));
   }
 }
 
@@ -117,7 +119,7 @@ async function lastLogits(
   });
   const rows = prompts.flatMap((prompt, i) =>
     prompt.map((token, position) => ({
-      ...{ token, position, blocks: lane(i * length), length: prompt.length },
+      ...{ token, position, blocks: lane(i * length), length: prompt.length, state: i },
       adapters: slot === undefined ? undefined : [{ bank: banks[0], slot }],
     }))
   );

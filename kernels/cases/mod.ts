@@ -10,12 +10,15 @@ import { addTransposedCases } from "./add_transposed.ts";
 import { attentionCases } from "./attention.ts";
 import { causalAttentionCases } from "./causal_attention.ts";
 import { causalAttentionBackwardCases } from "./causal_attention_backward.ts";
+import { causalConvBackwardCases, causalConvCases } from "./causal_conv.ts";
+import { causalConvStepCases } from "./causal_conv_step.ts";
 import { circulantGradientCases } from "./circulant_gradient.ts";
 import { circulantLinearCases } from "./circulant_linear.ts";
 import { circulantSpectraOfCases } from "./circulant_spectra.ts";
 import { clipFactorCases } from "./clip_factor.ts";
 import { crossEntropyHeadCases } from "./cross_entropy_head.ts";
 import { crossEntropyLossCases } from "./cross_entropy_loss.ts";
+import { deltaRuleCases, deltaRuleStepCases } from "./delta_rule.ts";
 import { embeddingCases } from "./embedding.ts";
 import { adjustLogitsCases } from "./adjust_logits.ts";
 import { restoreLogitsCases } from "./restore_logits.ts";
@@ -74,6 +77,7 @@ import { sumOfSquaresCases } from "./sum_of_squares.ts";
 import { svftBackwardCases } from "./svft_backward.ts";
 import { svftLinearCases } from "./svft_linear.ts";
 import { svftProductCases } from "./svft_product.ts";
+import { gateColumnsCases, takeQueriesCases } from "./gate_columns.ts";
 import { takeColumnsCases } from "./take_columns.ts";
 import { takeColumnsBackwardCases } from "./take_columns_backward.ts";
 import { waveletGradientCases } from "./wavelet_gradient.ts";
@@ -174,7 +178,14 @@ const ofOthers: readonly KernelCases[] = [
   svftBackwardCases,
   svftLinearCases,
   svftProductCases,
+  causalConvBackwardCases,
+  causalConvCases,
+  causalConvStepCases,
+  deltaRuleCases,
+  deltaRuleStepCases,
+  gateColumnsCases,
   takeColumnsCases,
+  takeQueriesCases,
   takeColumnsBackwardCases,
   waveletGradientCases,
   waveletLinearCases,

@@ -8,7 +8,7 @@ import type { Linear } from "../adapters/bank.ts";
 import { baseOptions } from "../adapters/base_options.ts";
 import type { AdapterModule, LinearShape, ReadOptions } from "../adapters/method.ts";
 import { ConfigError } from "../errors.ts";
-import { modelLinears, readConfig } from "../models/families.ts";
+import { adapterPaths, modelLinears, readConfig } from "../models/families.ts";
 import { openNamedFolder } from "./folder.ts";
 import { log, parseShape } from "./open.ts";
 
@@ -40,7 +40,8 @@ export async function modelShapes(folder: string): Promise<ReadonlyMap<string, L
 /** What an adapter is read with: what its model tells, where one is given. */
 export async function readOptions(model: string | undefined): Promise<ReadOptions> {
   if (model === undefined) return {};
-  return baseOptions(await linearsIn(model));
+  const config = await readConfig(await openNamedFolder(model));
+  return { ...baseOptions(modelLinears(config)), ...(config.encoder ? {} : adapterPaths(config)) };
 }
 
 /**

@@ -31,19 +31,21 @@ export interface EngineOptions {
   readonly eosTokenIds: readonly number[];
   /**
    * Sequences that run at once at most, as far as the cache has blocks for their tokens. Default 256; fewer where their
-   * logits would take more than 256 MiB on a GPU or 64 MiB on a CPU, but at least 16.
+   * logits would take more than 256 MiB on a GPU or 64 MiB on a CPU, but at least 16; and fewer where their states would take
+   * more than half of `cacheBytes`.
    */
   readonly maxSequences?: number;
   /**
    * Bytes of the key-value cache: 1 GiB by default on a GPU, whose memory cannot be asked for, 256 MiB on a CPU. A token
-   * takes 2 * layers * kvHeads * headDim * 4 bytes. The cache holds one sequence of `maxModelLen` tokens at least, and no more
-   * than `maxSequences` of them.
+   * takes 2 * kvHeads * headDim * 4 bytes of each layer with attention. The cache holds one sequence of `maxModelLen` tokens at
+   * least, and no more than `maxSequences` of them. Layers with states have theirs of it: so much for each of `maxSequences`.
    */
   readonly cacheBytes?: number;
   /** Positions of a block, in which the cache is shared out; default 16. */
   readonly blockSize?: number;
   /**
-   * Whether sequences that begin alike share blocks: of one adapter, or none, and one `cacheSalt`. Default true.
+   * Whether sequences that begin alike share blocks: of one adapter, or none, and one `cacheSalt`. Default true; those of
+   * models whose layers carry states share none.
    */
   readonly prefixCaching?: boolean;
   /**
@@ -98,14 +100,14 @@ export class BatchEngine implements Engine {
     deps: { readonly registry: AdapterRegistry; readonly options: EngineOptions },
   ) {
     const { registry, options: { eosTokenIds, maxWaiting = 1024, merging, prefixCaching = true } } = deps;
-    const { maxSequences, blocks, blockSize, ...room } = sizesOf(device, model, deps.options);
+    const { maxSequences, blocks, blockSize, states, ...room } = sizesOf(device, model, deps.options);
     this.maxModelLen = model.maxModelLen;
     this.vocabSize = model.config.vocabSize;
     this.#maxSequences = maxSequences;
     this.#capacity = { maxModelLen: this.maxModelLen, vocabSize: this.vocabSize, eosTokenIds };
     this.#room = { ...room, rerunBeyond: model.config.rerunBeyond };
     this.#paging = new Paging({
-      ...{ blocks, blockSize, prefixCaching },
+      ...{ blocks, blockSize, prefixCaching, states },
       fixedLength: fixedLengthOf(model),
     });
     this.#waiting = new Waiting({
@@ -121,7 +123,7 @@ export class BatchEngine implements Engine {
       ...room,
       banks: registry.banks,
       own: registry.own,
-      ...{ blockSize, cacheRows: blocks * blockSize },
+      ...{ blockSize, cacheRows: blocks * blockSize, states },
       maxForbidden: maxSequences * (maxStopTokenIds + new Set(eosTokenIds).size),
       merging,
     });

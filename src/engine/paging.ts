@@ -5,6 +5,10 @@
  * none is left, the youngest sequence gives all its blocks back. It starts anew from its tokens later: the text is the same.
  * A pool holds one sequence of the greatest length at least, so that the oldest one always goes on.
  *
+ * A model may have layers that carry a state from token to token. Then each sequence with blocks has a state, too. What it
+ * holds when a sequence starts is no matter: a sequence's first token has position 0, and kernels start from zeros there. A
+ * state is that of its sequence's last token alone, so that sequences of such a model share no blocks.
+ *
  * @module
  */
 import { BlockPool } from "./block_pool.ts";
@@ -51,6 +55,8 @@ export function placeOf(sequence: Sequence, running: readonly Sequence[]): numbe
 /** See the module's documentation. */
 export class Paging {
   readonly #pool: BlockPool;
+  /** States that no sequence has. */
+  readonly #states: number[];
   #queries = 0;
   #hits = 0;
   #preemptions = 0;
@@ -63,9 +69,13 @@ export class Paging {
       readonly prefixCaching: boolean;
       /** The longest sequence whose keys depend on their positions alone; longer ones share nothing. */
       readonly fixedLength: number;
+      /** States, one for each sequence that runs at once; 0 of models without states, which is the default. */
+      readonly states?: number;
     },
   ) {
-    this.#pool = new BlockPool(options.blocks, options.blockSize);
+    const { blocks, blockSize, states = 0 } = options;
+    this.#pool = new BlockPool(blocks, blockSize);
+    this.#states = Array.from({ length: states }, (_, i) => states - 1 - i);
   }
 
   get counts(): CacheCounts {
@@ -158,7 +168,8 @@ export class Paging {
     this.#queries += tokens.length;
     this.#hits += hits;
     for (let i = 0; i < missing; i++) blocks.push(this.#pool.take()!);
-    Object.assign(sequence, { blocks, chain, cached: hits, kept: hits / this.options.blockSize });
+    const state = this.#states.pop();
+    Object.assign(sequence, { blocks, state, chain, cached: hits, kept: hits / this.options.blockSize });
     return true;
   }
 
@@ -196,7 +207,8 @@ export class Paging {
   /** Takes all of a sequence's blocks; its tokens are in the cache no more. */
   release(sequence: Sequence): void {
     this.#pool.release(sequence.blocks);
-    Object.assign(sequence, { blocks: [], chain: undefined, cached: 0, kept: 0 });
+    if (sequence.state !== undefined) this.#states.push(sequence.state);
+    Object.assign(sequence, { blocks: [], state: undefined, chain: undefined, cached: 0, kept: 0 });
   }
 
   /** Keeps the blocks of a sequence that are full, once the steps that were submitted have run, for others that begin alike. */
@@ -212,9 +224,11 @@ export class Paging {
 
   /** What a sequence shares blocks by; undefined where it shares none. */
   saltOf({ request, lease }: Pick<Sequence, "request" | "lease">): string | undefined {
-    const { prefixCaching, fixedLength } = this.options;
+    const { prefixCaching, fixedLength, states = 0 } = this.options;
     // Log-probabilities of a prompt need its rows; keys of longer sequences depend on the length.
-    if (!prefixCaching || request.promptLogprobs || request.promptTokenIds.length > fixedLength) {
+    if (
+      !prefixCaching || states > 0 || request.promptLogprobs || request.promptTokenIds.length > fixedLength
+    ) {
       return undefined;
     }
     return JSON.stringify([request.owner?.id ?? null, request.cacheSalt ?? null, lease?.digest ?? null]);

@@ -112,6 +112,8 @@ export class Runner {
       readonly cacheRows: number;
       /** Rows of a block of the caches. */
       readonly blockSize: number;
+      /** States of sequences; default: as many as rows, of a model that has states. */
+      readonly states?: number;
       /** Blocks of all sequences of a step at most; default: whatever sequences the rows are of. */
       readonly maxBlocks?: number;
       /** Tokens that a step may forbid, of all outputs together; default 1024. */
@@ -123,13 +125,16 @@ export class Runner {
     this.#scratch = new ProjectionScratch(device);
     const rope = turnsOf(model);
     const { maxRows, cacheRows, blockSize } = options;
+    const isStateful = model.graph.operations.some(({ stateWidth }) => stateWidth !== undefined);
+    const { states = isStateful ? maxRows : 0 } = options;
     this.#inputs = new StepInputs(device, {
       maxBlocks: maxRows * Math.ceil(cacheRows / blockSize),
       ...options,
       maxBanks: options.banks.length,
       turns: rope && new RopeTurns(rope),
+      states,
     });
-    this.state = stepState(device, model, { ...options, inputs: this.#inputs.tensors });
+    this.state = stepState(device, model, { ...options, states, inputs: this.#inputs.tensors });
     this.#merging = new Merging(device, model, { maxRows: options.maxRows, mode: options.merging ?? "auto" });
     const { logits, sampled } = this.state;
     const { vocabSize } = model.config;

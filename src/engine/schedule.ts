@@ -40,6 +40,8 @@ export interface Sequence {
   flying?: Share;
   /** Its blocks of the cache, one for each `blockSize` positions; none while it waits for them. */
   blocks: number[];
+  /** The number of its state, of models with states; none while it waits for blocks. */
+  state?: number;
   /** What it shares blocks by; undefined where it shares none. */
   salt?: string;
   /** The chain of its first block that is not kept for others, and how many before that are. */
@@ -168,7 +170,7 @@ function fill(
   rows: Row[],
   outputs: Output[],
 ): void {
-  const { lease, tokens, request, flying, blocks } = sequence;
+  const { lease, tokens, request, flying, blocks, state } = sequence;
   const prompt = request.promptTokenIds.length;
   for (let i = 0; i < count; i++) {
     const position = begin + i, row = rows.length;
@@ -189,6 +191,7 @@ function fill(
       length: Math.max(together(sequence), position + 1),
       adapters: lease?.placed,
       own: lease?.own,
+      state,
     };
     rows.push(
       position < tokens.length

@@ -29,11 +29,20 @@ const defaultBlockSize = 16;
 /** Blocks of all sequences of a step, for each block there is: sequences that share some have more together. */
 const sharing = 4;
 
-/** Sequences that run at once unless told: each may need its logits. */
-function defaultSequences(device: Device, { config: { vocabSize } }: Model): number {
+/** The widths of the states that a model's layers have of a sequence. */
+const statesOf = ({ graph }: Pick<Model, "graph">): number[] =>
+  graph.operations.flatMap(({ stateWidth }) => stateWidth ?? []);
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((all, one) => all + one, 0);
+
+/** Sequences that run at once unless told: each may need its logits, and has its states. */
+function defaultSequences(device: Device, model: Model, cacheBytes: number): number {
+  const { vocabSize } = model.config, widths = statesOf(model);
   const afforded = Math.floor(defaultLogits[device.kind] / vocabSize);
-  const fitting = Math.floor(device.maxTensorBytes / (bytes * vocabSize));
-  return Math.max(1, Math.min(most, Math.max(fewest, afforded), fitting));
+  const fitting = Math.floor(device.maxTensorBytes / (bytes * Math.max(vocabSize, ...widths)));
+  // States may have half of the cache's bytes.
+  const carried = widths.length > 0 ? Math.floor(cacheBytes / 2 / (bytes * sum(widths))) : Infinity;
+  return Math.max(1, Math.min(most, Math.max(fewest, afforded), fitting, carried));
 }
 
 /** Sizes of an engine's cache and steps. */
@@ -41,6 +50,8 @@ export interface Sizes extends Room {
   readonly maxSequences: number;
   readonly blocks: number;
   readonly blockSize: number;
+  /** States of sequences: as many as run at once; 0 of models without states. */
+  readonly states: number;
 }
 
 function checkCount(field: string, value: number): void {
@@ -56,7 +67,7 @@ export function fixedLengthOf({ graph }: Pick<Model, "graph">): number {
 /** Blocks of the cache: as many as its bytes and a tensor have room for, but those of one whole sequence at least. */
 function blocksOf(
   device: Device,
-  { config: { layers, kvHeads, headDim } }: Model,
+  { graph }: Model,
   { blockSize, cacheBytes, least, most }: {
     readonly blockSize: number;
     readonly cacheBytes: number;
@@ -64,9 +75,11 @@ function blocksOf(
     readonly most: number;
   },
 ): number {
-  const tensorBytes = bytes * blockSize * kvHeads * headDim;
-  const afforded = Math.floor(cacheBytes / (2 * layers * tensorBytes));
-  const fitting = Math.floor(device.maxTensorBytes / tensorBytes);
+  const widths = graph.operations.flatMap(({ cacheWidth }) => cacheWidth ?? []);
+  if (widths.length === 0) return most;
+  const blockBytes = bytes * blockSize;
+  const afforded = Math.floor(cacheBytes / (2 * blockBytes * sum(widths)));
+  const fitting = Math.floor(device.maxTensorBytes / (blockBytes * Math.max(...widths)));
   return Math.max(least, Math.min(afforded, fitting, most));
 }
 
@@ -78,18 +91,23 @@ function blocksOf(
 export function sizesOf(device: Device, model: Model, options: EngineOptions): Sizes {
   const { maxModelLen, config } = model;
   const { maxStepTokens = 256, cacheBytes = defaultCacheBytes[device.kind] } = options;
-  const { blockSize = defaultBlockSize, maxSequences = defaultSequences(device, model) } = options;
+  const { blockSize = defaultBlockSize, maxSequences = defaultSequences(device, model, cacheBytes) } =
+    options;
   const counts = { cacheBytes, blockSize, maxSequences, maxStepTokens };
   for (const [field, value] of Object.entries(counts)) checkCount(field, value);
   const least = Math.ceil(maxModelLen / blockSize), together = maxSequences * least;
-  const blocks = blocksOf(device, model, { blockSize, cacheBytes, least, most: together });
+  const states = statesOf(model), stateBytes = maxSequences * bytes * sum(states);
+  const blocks = blocksOf(device, model, {
+    ...{ blockSize, least, most: together },
+    cacheBytes: Math.max(0, cacheBytes - stateBytes),
+  });
   // Where every sequence but one takes a row, the last one's prompt must still go on.
   const promptRows = Math.ceil(maxStepTokens / 4);
   const maxRows = Math.min(Math.max(maxStepTokens, maxSequences + promptRows), maxSequences * maxModelLen);
   const maxOutputs = Math.max(maxSequences, Math.min(maxRows, Math.floor(maxLogits / config.vocabSize)));
   const maxBlocks = Math.min(together, sharing * blocks);
   return {
-    ...{ maxSequences, blocks, blockSize, maxBlocks },
+    ...{ maxSequences, blocks, blockSize, maxBlocks, states: states.length > 0 ? maxSequences : 0 },
     ...{ maxRows, maxOutputs, promptRows, usualRows: maxStepTokens },
   };
 }

@@ -24,6 +24,8 @@ export type Row = ({ readonly token: number } | { readonly from: number }) & {
   readonly adapters?: readonly Placed[];
   /** Its adapter's slot in the bank of own parameters, where it has any. */
   readonly own?: number;
+  /** The number of its sequence's state, of models with states. Rows of one sequence stand side by side. */
+  readonly state?: number;
 };
 
 /** Blocks of the caches in the order of a sequence's positions. Rows of one sequence share the array. */
@@ -91,6 +93,8 @@ export class StepInputs {
   readonly #ownAt: SlotsAt | undefined;
   readonly #slotsAt: readonly SlotsAt[];
   readonly #turns: RopeTurns | undefined;
+  /** States that rows may name. */
+  readonly #states: number;
   readonly #blockSize: number;
   /** First word of the table of blocks, and its entries that the device has. */
   readonly #tableAt: number;
@@ -98,7 +102,7 @@ export class StepInputs {
 
   constructor(
     private readonly device: Device,
-    { maxBanks, own, maxRows, maxOutputs, blockSize, maxBlocks, turns }: {
+    { maxBanks, own, maxRows, maxOutputs, blockSize, maxBlocks, turns, states = 0 }: {
       /** Banks that the rows of a step may have adapters of. */
       readonly maxBanks: number;
       /** The bank of own parameters; without it rows have none. */
@@ -111,6 +115,8 @@ export class StepInputs {
       readonly maxBlocks: number;
       /** Where rotary turns depend on a sequence's length. */
       readonly turns?: RopeTurns;
+      /** States that rows may name; 0 of models without states. */
+      readonly states?: number;
     },
   ) {
     let size = 0;
@@ -128,8 +134,10 @@ export class StepInputs {
       outputs: reserve(maxOutputs),
       params: reserve(paramsOfOutput * maxOutputs),
       turns: reserve(turns ? maxRows * turns.size : 0),
+      stateIndex: reserve(states > 0 ? maxRows : 0),
     };
     this.#turns = turns;
+    this.#states = states;
     this.#blockSize = blockSize;
     const reserveSlots = (): SlotsAt => ({ rows: reserve(maxRows), outputs: reserve(maxOutputs) });
     this.#ownAt = own && reserveSlots();
@@ -151,6 +159,7 @@ export class StepInputs {
       params: asFloat32(part(params, paramsOfOutput * maxOutputs)),
       blockTable: part(this.#tableAt, maxBlocks),
       turns: turns && asFloat32(part(this.#at.turns, maxRows * turns.size)),
+      stateIndex: states > 0 ? part(this.#at.stateIndex, maxRows) : undefined,
     };
     const slots = (at: SlotsAt): BankSlots => ({
       rows: part(at.rows, maxRows),
@@ -163,7 +172,8 @@ export class StepInputs {
   /**
    * Writes a step's inputs. Up to `padded` rows and outputs follow that take no part: no cache row, no adapter.
    *
-   * @throws RangeError where the rows' sequences have more blocks than the table has entries.
+   * @throws RangeError where the rows' sequences have more blocks than the table has entries, and for a row without a state
+   * where the model has states.
    * @param padded.banks Those of the rows' adapters; the places of others are neither filled nor sent.
    */
   write(
@@ -206,7 +216,7 @@ export class StepInputs {
   }
 
   #writeRows(rows: readonly Row[], padded: number): void {
-    const { tokens, from, positions, cacheIndex, first } = this.#at;
+    const { tokens, from, positions, cacheIndex, first, stateIndex } = this.#at;
     const words = this.#words, size = this.#blockSize;
     for (let r = 0; r < padded; r++) {
       const row = rows[r];
@@ -217,8 +227,16 @@ export class StepInputs {
         ? row.blocks[Math.floor(row.position / size)] * size + row.position % size
         : nowhere;
       words[first + r] = nowhere;
+      if (this.#states > 0) words[stateIndex + r] = row ? this.#stateOf(row) : nowhere;
       if (row) this.#writeTurn(r, row);
     }
+  }
+
+  #stateOf({ state }: Row): number {
+    if (state !== undefined && state < this.#states) return state;
+    throw new RangeError(
+      `Cannot run a row with state ${state}: the model's layers have states, which are numbered below ${this.#states}`,
+    );
   }
 
   /** Neighbouring rows of one sequence share entries of the table. It is sent where it is not what the device has. */

@@ -63,7 +63,9 @@ export interface EncodeOptions {
 }
 
 const noCache = (): never => {
-  throw new TypeError("Cannot plan attention over a cache for an encoder: its sequences are whole");
+  throw new TypeError(
+    "Cannot plan attention over a cache, or a state, for an encoder: its sequences are whole",
+  );
 };
 
 function ioOf(
@@ -98,6 +100,15 @@ function ioOf(
       return noCache();
     },
     get values() {
+      return noCache();
+    },
+    get stateIndex() {
+      return noCache();
+    },
+    get states() {
+      return noCache();
+    },
+    get state() {
       return noCache();
     },
   };

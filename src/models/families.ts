@@ -9,15 +9,21 @@ import { type Checkpoint, type FileNames, openCheckpoint } from "./checkpoint.ts
 import { fail, type Fields, parseConfigText } from "./config_fields.ts";
 import { anyFamily, type Family, type ModelConfig } from "./family.ts";
 import { gpt2 } from "./gpt2/mod.ts";
+import { lfm2 } from "./lfm2/mod.ts";
 import { llama } from "./llama/mod.ts";
+import { qwen35, qwen35Text } from "./qwen3_5/mod.ts";
 import { linearsOf, type SpecTree } from "./spec.ts";
 import { vit } from "./vit/mod.ts";
 import type { Linear } from "../adapters/bank.ts";
+import type { ReadOptions } from "../adapters/method.ts";
 import { ConfigError } from "../errors.ts";
 
 /** See the module's documentation. */
 export const families: readonly Family[] = [
   anyFamily(llama),
+  anyFamily(lfm2),
+  anyFamily(qwen35Text),
+  anyFamily(qwen35),
   anyFamily(gpt2),
   anyFamily(bert),
   anyFamily(roberta),
@@ -80,6 +86,12 @@ export async function readGeneratorConfig(folder: ReadableFolder, work: string):
 /** `pathOf` for adapters of a model of a config.json's fields; undefined where they name modules as the model does. */
 export function pathsOf({ model_type: type }: Fields): Family["adaptedPath"] {
   return familyOfType(type)?.adaptedPath;
+}
+
+/** How adapters name modules of a config's model, where that is not as the model does: an option of `loadAdapter`. */
+export function adapterPaths({ modelType }: ModelConfig): Pick<ReadOptions, "pathOf"> {
+  const pathOf = pathsOf({ model_type: modelType });
+  return pathOf ? { pathOf } : {};
 }
 
 /** The weights of a config's model. */

@@ -60,6 +60,8 @@ export interface ModelConfig {
    * that. Absent where the keys in a cache stay what they are.
    */
   readonly rerunBeyond?: number;
+  /** Why no adapter of it can be trained, for a message; absent where adapters can. */
+  readonly untrainable?: string;
   /** Absent where the folder's weights are floats. */
   readonly quantization?: Quantization;
   /** Absent of models that generate. */

@@ -123,6 +123,11 @@ export interface StepIo extends Io {
   /** The operation's own caches. */
   readonly keys: Tensor;
   readonly values: Tensor;
+  /** (rows), uint32: the number of the state that each row's sequence has; not below `states` for rows without one. */
+  readonly stateIndex: Tensor;
+  readonly states: number;
+  /** (states, stateWidth): the operation's own states. */
+  readonly state: Tensor;
   /** Each row's turn: a table, and where in it. */
   turns(rope: Rope): { readonly table: Tensor; readonly positions: Tensor };
   project(projection: Projection, io: Omit<ProjectionIo, "rows">): Plan;
@@ -164,6 +169,8 @@ export interface Operation {
   readonly projection?: Projection;
   /** Columns of the caches of keys and of values that step plans have for it. */
   readonly cacheWidth?: number;
+  /** Numbers that step plans keep of each sequence for it, from one step to the next. */
+  readonly stateWidth?: number;
   readonly rope?: Rope;
   /** The model's tensors that adapters may have their own of. */
   readonly parameters?: readonly { readonly tensor: Tensor; readonly kind: ParameterKind }[];

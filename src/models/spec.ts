@@ -5,7 +5,7 @@
  * @module
  */
 import type { Linear } from "../adapters/bank.ts";
-import type { HostTensor, Tensor } from "../tensor.ts";
+import { elements, type HostTensor, type Tensor, tensor } from "../tensor.ts";
 import type { Projection } from "./projection.ts";
 import type { Weight } from "./weights.ts";
 
@@ -57,6 +57,12 @@ export interface TableSpec {
   /** For sequences of up to so many tokens. */
   make(maxModelLen: number): HostTensor;
 }
+
+/** A table of zeros, float32. */
+export const zeros = (shape: readonly number[]): TableSpec => ({
+  kind: "table",
+  make: () => tensor(new Float32Array(elements(shape)), shape),
+});
 
 /** A table whose rows a file has as tensors of their own. */
 export interface RowsSpec {

@@ -41,6 +41,8 @@ export interface StepTensors extends RowTensors {
    * is the entry where the blocks of its sequence begin; past the table's end it has nothing to attend to.
    */
   readonly blockTable: Tensor;
+  /** (maxRows), uint32: the state that the row's sequence has, of models with states. A row past the last has none. */
+  readonly stateIndex?: Tensor;
   /**
    * (maxRows, headDim / 2, 2): each row's own cosines and sines, where they depend on the length of its sequence; else the
    * model's table has them by position.
@@ -66,6 +68,8 @@ export interface StepState {
   /** Rows of each cache, and of the blocks that it is shared out in. */
   readonly cacheRows: number;
   readonly blockSize: number;
+  /** Sequences that have a state at once; 0 of models without states. */
+  readonly states: number;
   /** (maxRows), uint32: 0, 1, 2, ...; where inputs have turns. */
   readonly rowNumbers?: Tensor;
   readonly logits: Tensor;
@@ -77,29 +81,35 @@ export interface StepState {
   readonly buffers: readonly Tensor[];
   readonly places: ReadonlyMap<Value, Place>;
   readonly caches: ReadonlyMap<Recorded, Caches>;
+  /** (states, stateWidth) of each operation that has states. */
+  readonly stateOf: ReadonlyMap<Recorded, Tensor>;
 }
 
 /** Allocates the tensors of a model's steps. */
 export function stepState(
   device: Device,
   { config, graph }: Model,
-  { inputs, maxRows, maxOutputs, cacheRows, blockSize }: {
+  { inputs, maxRows, maxOutputs, cacheRows, blockSize, states = 0 }: {
     readonly inputs: StepTensors;
     readonly maxRows: number;
     readonly maxOutputs: number;
     readonly cacheRows: number;
     readonly blockSize: number;
+    /** Sequences that have a state at once; default 0. */
+    readonly states?: number;
   },
 ): StepState {
   const f32 = (...shape: number[]): Tensor => device.alloc(shape, "float32");
   const { buffers, places } = placeValues(graph, "step");
   const caching = graph.operations.filter(({ cacheWidth }) => cacheWidth !== undefined);
+  const stateful = graph.operations.filter(({ stateWidth }) => stateWidth !== undefined);
   return {
     inputs,
     maxRows,
     maxOutputs,
     cacheRows,
     blockSize,
+    states,
     rowNumbers: inputs.turns && device.upload(tensor(Uint32Array.from({ length: maxRows }, (_, r) => r))),
     logits: f32(maxOutputs, config.vocabSize),
     sampled: device.alloc([maxOutputs], "uint32"),
@@ -110,6 +120,7 @@ export function stepState(
       const { cacheWidth } = operation;
       return [operation, { keys: f32(cacheRows, cacheWidth!), values: f32(cacheRows, cacheWidth!) }];
     })),
+    stateOf: new Map(stateful.map((operation) => [operation, f32(states, operation.stateWidth!)])),
   };
 }
 
@@ -191,6 +202,13 @@ function ioOf(
     },
     get values() {
       return s.caches.get(operation)!.values;
+    },
+    get stateIndex() {
+      return s.inputs.stateIndex!;
+    },
+    states: s.states,
+    get state() {
+      return s.stateOf.get(operation)!;
     },
     tensor: (value) => togetherIn(s, [value]),
     together: (values) => togetherIn(s, values),

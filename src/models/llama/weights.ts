@@ -3,9 +3,7 @@
  *
  * @module
  */
-import { tensor } from "../../tensor.ts";
-import { fixedRopeLength, ropeTable } from "../rope.ts";
-import type { RopeConfig } from "../rope_config.ts";
+import { ropeTableSpec } from "../rope_table.ts";
 import type { EmbeddingSpec, HeadSpec, LinearSpec, ProjectionSpec, TableSpec, TensorSpec } from "../spec.ts";
 import { globalRope, type LlamaConfig } from "./config.ts";
 
@@ -108,17 +106,6 @@ function layerOf(config: LlamaConfig, layer: number): LlamaLayer {
   };
 }
 
-/** Cosines and sines by position. */
-function tableOf(config: RopeConfig): TableSpec {
-  return {
-    kind: "table",
-    make(maxModelLen) {
-      const positions = Math.min(maxModelLen, fixedRopeLength(config));
-      return tensor(ropeTable(config, positions), [positions, config.headDim / 2, 2]);
-    },
-  };
-}
-
 /** What a config's model has. */
 export function llamaWeights(config: LlamaConfig): LlamaWeights {
   const { vocabSize, hiddenSize, tieWordEmbeddings: tied, localRope } = config;
@@ -138,8 +125,8 @@ export function llamaWeights(config: LlamaConfig): LlamaWeights {
     layers: Array.from({ length: config.layers }, (_, i) => layerOf(config, i)),
     norm: normOf(config, "model.norm", hiddenSize),
     ropeTables: {
-      global: tableOf(globalRope(config)),
-      ...(localRope ? { local: tableOf(localRope) } : {}),
+      global: ropeTableSpec(globalRope(config)),
+      ...(localRope ? { local: ropeTableSpec(localRope) } : {}),
     },
   };
 }

@@ -29,6 +29,21 @@ export function rmsNorm(x: Value, weight: Tensor, eps: number): Value {
   return y;
 }
 
+/** `rmsNorm` of each head of a row by itself: of as many columns as the weight has. */
+export function headNorm(x: Value, weight: Tensor, eps: number): Value {
+  const [dim] = weight.shape, y = x.graph.value(x.width, x.of);
+  const bound = ({ rows, tensor }: Io) =>
+    step(rmsNormKernel, { x: tensor(x), weight, y: tensor(y) }, { rows: rows * x.width / dim, dim, eps });
+  x.graph.record({
+    name: "head_norm",
+    reads: [x],
+    makes: [y],
+    step: (io) => [bound(io)],
+    whole: (io) => [{ forward: bound(io) }],
+  });
+  return y;
+}
+
 /** (x - mean) / sqrt(variance + eps) times a weight (width), and a bias (width), row by row. */
 export function layerNorm(
   x: Value,
