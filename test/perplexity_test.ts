@@ -149,8 +149,9 @@ for (const [base, [at, text]] of Object.entries(bases)) {
       });
       for (const { id } of await opened.registry.list()) {
         const adapter = await openFolder(`${adapters}/${id}`);
+        const ofHead = (await opened.registry.modules(id)).includes("lm_head");
         const scored = perplexity(device, { ...options, data: { content: text }, contextLength, adapter });
-        if ((await opened.registry.modules(id)).includes("lm_head")) {
+        if (ofHead) {
           await assert.rejects(
             scored,
             /Cannot evaluate module "lm_head": it is no linear of the model's layers/,
