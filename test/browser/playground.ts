@@ -13,6 +13,8 @@ import type { Browser, Page } from "playwright-core";
 import { addDemo, servePage } from "../../playground/serve.ts";
 import { buildPlayground, root } from "../../playground/build.ts";
 import { readPage } from "../../src/cli/page.ts";
+import { AdapterAdmin } from "../../src/adapters/admin.ts";
+import { ManagedStore } from "../../src/adapters/managed_store.ts";
 import { cpuDevice } from "../../src/device/cpu.ts";
 import type { Engine } from "../../src/engine/generate.ts";
 import { generateText } from "../../src/engine/text.ts";
@@ -22,7 +24,7 @@ import { createApp, type ServerDeps } from "../../src/server/mod.ts";
 import { until } from "../until.ts";
 
 /** Nothing waits longer: a machine may be busy. */
-const timeout = 120_000;
+const timeout = 60_000;
 
 const tinyPrompt = "w5 w9 w2 w31";
 const prompts = ["The king", tinyPrompt];
@@ -161,16 +163,18 @@ function together(engine: Engine, count: number): Engine {
 
 async function checkServers(browser: Browser, built: string): Promise<void> {
   const demo = join(root, "examples/demo"), device = cpuDevice();
+  const managed = new ManagedStore(await openAdapterStore(join(demo, "adapters")));
   const { engine, tokenizer, registry } = await openModel(device, {
     folder: await openFolder(join(demo, "base")),
-    adapters: await openAdapterStore(join(demo, "adapters")),
+    adapters: managed,
   });
   const deps: ServerDeps = {
     model: { id: "base", createdUnixSeconds: 0, engine: together(engine, 3), tokenizer },
     adapters: registry,
+    admin: new AdapterAdmin(managed, registry),
     page: await readPage(pathToFileURL(`${built}/`)),
   };
-  const app = createApp(deps);
+  const app = createApp({ ...deps, auth: { operator: { tokens: ["a-token-of-the-operator"] } } });
   const tenants = [{ id: "a", tokens: ["a-token-of-the-test"] }];
   const closed = createApp({ ...deps, auth: { tenants } });
   const servers = await Promise.all(
@@ -206,6 +210,13 @@ async function checkServers(browser: Browser, built: string): Promise<void> {
     await page.focus("textarea.prompt");
     await stopAtOnce(page);
     await until(() => engine.load.running + engine.load.waiting === 0);
+
+    await drop(page, join(demo, "adapters/lora-kjv-r1"));
+    assert.match(await page.locator(".failure").textContent() ?? "", /without its operator's token/);
+    await page.getByLabel("The operator's token").fill("a-token-of-the-operator");
+    await drop(page, join(demo, "adapters/lora-kjv-r1"));
+    await page.locator(".hue-3").waitFor();
+    assert.equal(managed.keyOf("lora-kjv-r1")?.length, 36, "the name stands for what was sent");
 
     await wantsToken.page.waitForSelector(".failure");
     assert.match(await wantsToken.page.textContent(".failure") ?? "", /without a token/);
