@@ -183,7 +183,8 @@ export { lnTuning } from "./src/adapters/methods/ln_tuning.ts";
 export { trainableTokens } from "./src/adapters/methods/trainable_tokens.ts";
 export type { BaseOf } from "./src/adapters/ready.ts";
 export { AdapterAdmin } from "./src/adapters/admin.ts";
-export { ManagedStore } from "./src/adapters/managed_store.ts";
+export { ManagedStore, type ManagedStoreOptions } from "./src/adapters/managed_store.ts";
+export type { SentFiles } from "./src/adapters/uploads.ts";
 export { type ObjectStorage, ObjectStore, type ObjectStoreOptions } from "./src/adapters/object_store.ts";
 export type {
   AdapterCard,

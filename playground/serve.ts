@@ -5,9 +5,9 @@
  *
  * @module
  */
-import { serve } from "@hono/node-server";
 import { serveStatic } from "@hono/node-server/serve-static";
 import { Hono } from "hono";
+import { serveApp, type Served } from "fourierft/node";
 import { cpSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
@@ -37,19 +37,14 @@ export function addDemo(folder: string): void {
 }
 
 /** Serves a built page. */
-export function servePage(folder: string, port: number): Promise<{ readonly port: number; close(): void }> {
+export function servePage(folder: string, port: number): Promise<Served> {
   const app = new Hono();
   app.use("*", async (c, next) => {
     await next();
     for (const [name, value] of Object.entries(isolating)) c.header(name, value);
   });
   app.use("*", serveStatic({ root: folder }));
-  return new Promise((resolve, reject) => {
-    const server = serve({ fetch: app.fetch, port, hostname: "127.0.0.1" }, (info) => {
-      resolve({ port: info.port, close: () => void server.close() });
-    });
-    server.on("error", reject);
-  });
+  return serveApp(app.fetch, { port, hostname: "127.0.0.1" });
 }
 
 if (import.meta.main) {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import {
@@ -9,9 +10,11 @@ import {
   ManagedStore,
   NotFoundError,
   openModel,
+  OverloadedError,
 } from "../mod.ts";
 import { openAdapterStore, openFolder } from "../src/runtime/mod.ts";
 import type { AdapterStore, StoredAdapter } from "../src/adapters/store.ts";
+import { createClient } from "../src/client/mod.ts";
 import { createApp } from "../src/server/mod.ts";
 import { demo } from "./demo_model.ts";
 import { memoryFolder } from "../src/testing/mod.ts";
@@ -130,6 +133,7 @@ test("createApp() has the operator's routes for the operator's token alone", asy
     ["GET", "/v1/adapters"],
     ["POST", "/v1/adapters", { id: "x" }],
     ["GET", "/v1/adapters/lora-kjv"],
+    ["PUT", "/v1/adapters/lora-kjv"],
     ["DELETE", "/v1/adapters/lora-kjv"],
     ["POST", "/v1/adapters/lora-kjv/pin", {}],
     ["POST", "/v1/load_lora_adapter", { lora_name: "x", lora_path: "lora-kjv" }],
@@ -187,6 +191,100 @@ test("POST /v1/adapters loads, DELETE unloads, and pages of a list follow each o
   assert.match((await broken.json()).error.message, /^Cannot use adapter "broken": /);
   assert.equal((await ask("POST", "/v1/adapters", { id: "king", source: "../../etc" })).status, 400);
   assert.equal((await ask("POST", "/v1/adapters", { id: "king", url: "http://127.0.0.1/" })).status, 400);
+});
+
+/** A form with an adapter's files. */
+function adapterForm(files: Readonly<Record<string, Uint8Array<ArrayBuffer> | string>>): FormData {
+  const form = new FormData();
+  for (const [name, content] of Object.entries(files)) form.append(name, new Blob([content]), name);
+  return form;
+}
+
+/** A demo adapter's files. */
+function filesOf(
+  name: string,
+): Record<"adapter_config.json" | "adapter_model.safetensors", Uint8Array<ArrayBuffer>> {
+  const read = (file: string) => new Uint8Array(readFileSync(new URL(`adapters/${name}/${file}`, demo)));
+  return {
+    "adapter_config.json": read("adapter_config.json"),
+    "adapter_model.safetensors": read("adapter_model.safetensors"),
+  };
+}
+
+test("PUT /v1/adapters/ID serves an adapter that was sent, until another has its name or none", async () => {
+  const { app } = served();
+  const client = createClient({
+    baseUrl: "http://127.0.0.1",
+    token,
+    fetch: async (input, init) => await app.request(input, init),
+  });
+  const blobs = (name: string) => {
+    const { "adapter_config.json": config, "adapter_model.safetensors": weights } = filesOf(name);
+    return { "adapter_config.json": new Blob([config]), "adapter_model.safetensors": new Blob([weights]) };
+  };
+  const { adapter } = await client.sendAdapter("mine", blobs("fourierft-kjv"));
+  assert.deepEqual([adapter?.peft_type, adapter?.size_bytes], [
+    "FOURIERFT",
+    Object.values(filesOf("fourierft-kjv")).reduce((sum, { length }) => sum + length, 0),
+  ]);
+  assert.equal(adapter?.digest, (await client.loadAdapter({ id: "fourierft-kjv" })).adapter?.digest);
+  const module = "model.layers.0.self_attn.q_proj", shape = { out: 256, in: 256 };
+  assert.deepEqual(
+    (await client.delta("mine", module, { shape })).data,
+    (await client.delta("fourierft-kjv", module, { shape })).data,
+  );
+  assert.equal((await client.sendAdapter("mine", blobs("lora-kjv"))).adapter?.peft_type, "LORA");
+  await client.unloadAdapter("mine");
+  assert.equal((await app.request("/v1/models/mine")).status, 404);
+});
+
+test("PUT /v1/adapters/ID refuses what is no adapter, and whoever is not the operator", async () => {
+  const { app } = served();
+  const headers = { authorization: `Bearer ${token}` };
+  const send = async (form: BodyInit, id = "mine", more: HeadersInit = headers) => {
+    const response = await app.request(`/v1/adapters/${id}`, { method: "PUT", body: form, headers: more });
+    return [response.status, (await response.json()).error.message];
+  };
+  const files = filesOf("lora-kjv-r1");
+  const cases: [BodyInit, number, RegExp][] = [
+    [adapterForm({ "adapter_config.json": files["adapter_config.json"] }), 400, /safetensors" is missing/],
+    [adapterForm({ ...files, "README.md": "x" }), 400, /there is "README.md"/],
+    [adapterForm({ ...files, "adapter_model.safetensors": "x" }), 422, /^Cannot use adapter "mine": /],
+    ["{}", 400, /must be multipart\/form-data/],
+  ];
+  for (const [form, status, message] of cases) {
+    const [given, said] = await send(form);
+    assert.equal(given, status, said);
+    assert.match(said, message);
+  }
+  const twice = adapterForm(files);
+  twice.append("adapter_config.json", "{}");
+  assert.match((await send(twice))[1], /is there twice/);
+  const cut = { ...headers, "content-type": "multipart/form-data; boundary=x" };
+  assert.match((await send("--x\r\n", "mine", cut))[1], /^Cannot read the request's files: /);
+  assert.equal((await send(adapterForm(files), "a%2Fb"))[0], 400);
+  assert.equal((await send(adapterForm(files), "mine", {}))[0], 401);
+  assert.equal((await app.request("/v1/models/mine")).status, 404);
+});
+
+test("ManagedStore keeps so many bytes of what was sent, and no adapter that has lost its name", async () => {
+  const files = new Map(Object.entries(filesOf("lora-kjv-r1")));
+  const bytes = [...files.values()].reduce((sum, { length }) => sum + length, 0);
+  const managed = new ManagedStore(store(), { uploadBytes: 2 * bytes });
+  const admin = new AdapterAdmin(managed, new AdapterRegistry(device, managed));
+  await admin.send("a", files);
+  await admin.send("b", files);
+  await assert.rejects(admin.send("c", files), OverloadedError);
+  assert.equal(await managed.open("c"), undefined);
+  await admin.unload("a");
+  await admin.send("c", files);
+  // A broken one leaves what its name stood for, and takes no room.
+  await admin.unload("b");
+  const broken = new Map([...files, ["adapter_model.safetensors", new Uint8Array(8)]]);
+  await assert.rejects(admin.send("c", broken), ConfigError);
+  await admin.send("b", files);
+  assert.equal((await admin.load("c", "lora-kjv-r1")).id, "c");
+  await admin.send("d", files);
 });
 
 test("vLLM's load and unload answer as vLLM's do, and take no path", async () => {

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { gunzipSync } from "node:zlib";
+import { gunzipSync, gzipSync } from "node:zlib";
 import { test } from "node:test";
+import { buildPlayground } from "../playground/build.ts";
 import { readPage } from "../src/cli/page.ts";
 import { loadingApp } from "../src/server/loading.ts";
 import { createApp, type Page } from "../src/server/mod.ts";
@@ -79,6 +80,35 @@ test("playground: the page is there while the model loads, and waits", async () 
   assert.equal((await app.request("/")).status, 200);
   assert.equal((await app.request("/ready")).status, 503);
   assert.equal((await app.request("/v1/models")).status, 503);
+});
+
+/** Bytes of a file, packed. */
+const packedBytes = (path: string): number => gzipSync(readFileSync(path), { level: 9 }).length;
+
+test("playground: the built page is small, and loads nothing from elsewhere", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "fourierft-playground-"));
+  try {
+    await buildPlayground(folder);
+    const assets = readdirSync(join(folder, "assets"));
+    assert.ok(assets.includes("page.js") && assets.includes("worker.js") && assets.includes("cpu_worker.js"));
+    const script = readFileSync(join(folder, "assets/page.js"), "utf8");
+    const chunks = [...script.matchAll(/from"\.\/(chunk-\w+\.js)"/g)].map(([, name]) => `assets/${name}`);
+    const shell = ["index.html", "assets/style.css", "assets/page.js", ...chunks];
+    const sum = (paths: readonly string[]): number =>
+      paths.reduce((bytes, path) => bytes + packedBytes(join(folder, path)), 0);
+    // What a page of a server loads, and what one that computes by itself loads: the whole library is in its worker.
+    assert.ok(sum(shell) < 40_000, `the page has ${sum(shell)} bytes, packed`);
+    const all = ["index.html", ...assets.map((name) => `assets/${name}`)];
+    assert.ok(sum(all) < 400_000, `the page and its worker have ${sum(all)} bytes, packed`);
+    const html = readFileSync(join(folder, "index.html"), "utf8");
+    assert.deepEqual([...html.matchAll(/(?:src|href)="(?!data:)([^"]*)"/g)].map(([, url]) => url), [
+      "assets/style.css",
+      "assets/page.js",
+    ]);
+    assert.match(html, /default-src 'none'; script-src 'self' 'wasm-unsafe-eval'/);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test("playground: a server without the page's files has none", async () => {

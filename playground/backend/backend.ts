@@ -89,9 +89,10 @@ export interface Backend {
   /**
    * Reads a PEFT folder and serves the adapter by a name.
    *
+   * @param token The operator's, for a server.
    * @throws Error that says why an adapter cannot be taken, or what is wrong with its files.
    */
-  addAdapter(name: string, files: readonly NamedFile[]): Promise<AdapterInfo>;
+  addAdapter(name: string, files: readonly NamedFile[], token?: string): Promise<AdapterInfo>;
   /** Frees what it holds. */
   close(): void;
 }

@@ -96,13 +96,29 @@ export async function openServer(options: ServerOptions): Promise<Backend> {
       const part = gauge(await response.text(), "vllm:kv_cache_usage_perc");
       return part === undefined ? [] : [{ name: "cache", part }];
     },
-    addAdapter: () =>
-      Promise.reject(
-        new Error(
-          "Cannot add an adapter to this server from the page: its operator puts adapters into the server's store. " +
-            "Run the model in this browser to try a folder of yours.",
-        ),
-      ),
+    async addAdapter(name, files, token) {
+      if (!token) {
+        throw new Error(
+          "Cannot add an adapter to this server without its operator's token: give the token below the columns, " +
+            "or open a model in this browser",
+        );
+      }
+      const file = (path: string): File => {
+        const found = files.find((one) => one.path === path);
+        if (found) return found.file;
+        throw new Error(`Cannot add adapter "${name}": its folder has no ${path}`);
+      };
+      const content = {
+        "adapter_config.json": file("adapter_config.json"),
+        "adapter_model.safetensors": file("adapter_model.safetensors"),
+      };
+      try {
+        return adapterInfo(await createClient({ ...options, token }).sendAdapter(name, content));
+      } catch (error) {
+        if (!(error instanceof ApiError) || error.status !== 404 && error.status !== 405) throw error;
+        throw new Error("Cannot add an adapter to this server: it was started without an operator's token");
+      }
+    },
     close() {},
   };
 }

@@ -19,7 +19,7 @@ export function titleOf(terms: readonly Term[]): string {
   return terms.map(({ id, scale }) => `${numberText(scale)}${id}`).join(" + ");
 }
 
-const reasons: Readonly<Record<string, string>> = { stop: "ended", length: "token limit" };
+const reasons: Readonly<Record<string, string>> = { stop: "ended", length: "limit" };
 
 function Footer({ exchange }: { readonly exchange: Exchange | undefined }): VNode {
   if (!exchange) return <footer class="figures" />;
@@ -34,7 +34,7 @@ function Footer({ exchange }: { readonly exchange: Exchange | undefined }): VNod
       {figures && (
         <>
           <span>
-            <b>{figures.tokensPerSecond?.toFixed(0) ?? "–"}</b> tokens/s
+            <b>{figures.tokensPerSecond?.toFixed(0) ?? "–"}</b> tok/s
           </span>
           <span>
             first token <b>{millisecondsText(figures.firstTokenMs)}</b>

@@ -32,6 +32,9 @@ export class Session {
   /** What the open model was offered as; absent of a server's. */
   offered: OfferedModel | undefined;
 
+  /** Of the server's operator, who may add adapters. */
+  readonly operatorToken = signal("");
+
   constructor(readonly config: PageConfig) {}
 
   /** What answers now. */
@@ -107,7 +110,7 @@ export class Session {
 
   /** Serves an adapter of these files; what goes wrong is told. */
   async addAdapter(name: string, files: readonly NamedFile[]): Promise<AdapterInfo | undefined> {
-    return await this.#add((backend) => backend.addAdapter(name, files));
+    return await this.#add((backend) => backend.addAdapter(name, files, this.operatorToken.value));
   }
 
   /** Serves the adapter of a folder behind a URL. */

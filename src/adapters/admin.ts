@@ -7,6 +7,7 @@ import { BrokenAdapterError, NameTakenError, NotFoundError, OverloadedError } fr
 import type { ManagedStore } from "./managed_store.ts";
 import { normalName, quotedName } from "./names.ts";
 import type { AdapterCard, AdapterService } from "./service.ts";
+import type { SentFiles } from "./uploads.ts";
 
 /** See the module's documentation. Changes are made one after the other. */
 export class AdapterAdmin {
@@ -46,15 +47,36 @@ export class AdapterAdmin {
       if (!replace && await this.has(name)) {
         throw new NameTakenError(`Cannot load adapter ${quotedName(name)}: it is served already`);
       }
+      return await this.#change(name, () => this.store.add(name, key, (tried) => this.#check(key, tried)));
+    });
+  }
+
+  /**
+   * As {@linkcode load}, of files that somebody sent: `adapter_config.json` and `adapter_model.safetensors`. They stay in
+   * memory until the name stands for another adapter, or for none.
+   *
+   * @throws as `load`; OverloadedError where such files have no more room.
+   */
+  async send(name: string, files: SentFiles): Promise<AdapterCard> {
+    return await this.#inTurn(() =>
+      this.#change(name, () => this.store.send(name, files, (tried) => this.#check(name, tried)))
+    );
+  }
+
+  /** Changes what a name stands for, and takes the change back where the adapter cannot be used. */
+  async #change(name: string, change: () => Promise<() => void>): Promise<AdapterCard> {
+    try {
       // What is broken must show now, and nobody else may meet it.
-      const undo = await this.store.add(name, key, (tried) => this.#check(key, tried));
+      const undo = await change();
       try {
         return await this.#ready(name);
       } catch (error) {
         undo();
         throw error;
       }
-    });
+    } finally {
+      this.store.forget();
+    }
   }
 
   /** Reads the adapter of a key by the name that it is tried by, which no message may have. */
@@ -86,6 +108,7 @@ export class AdapterAdmin {
       await this.adapters.pin?.(name, false);
       await this.adapters.unload?.(name);
       this.store.remove(name);
+      this.store.forget();
     });
   }
 

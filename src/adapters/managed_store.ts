@@ -6,6 +6,13 @@
 import { NotFoundError } from "../errors.ts";
 import { isAdapterName, nameFault, normalName, quotedName } from "./names.ts";
 import type { AdapterStore, LeftOut, StoredAdapter } from "./store.ts";
+import { type SentFiles, Uploads } from "./uploads.ts";
+
+/** How a managed store is set up. */
+export interface ManagedStoreOptions {
+  /** Bytes of adapters that were sent, all together, at most; default 256 MiB. */
+  readonly uploadBytes?: number;
+}
 
 /** See the module's documentation. What is changed lasts as long as the store: files are left as they are. */
 export class ManagedStore implements AdapterStore {
@@ -16,7 +23,14 @@ export class ManagedStore implements AdapterStore {
   readonly #tried = new Map<string, string>();
   #last: { readonly found: readonly string[]; readonly names: readonly string[] } | undefined;
 
-  constructor(private readonly store: AdapterStore) {}
+  readonly #uploads: Uploads;
+
+  constructor(
+    private readonly store: AdapterStore,
+    { uploadBytes = 2 ** 28 }: ManagedStoreOptions = {},
+  ) {
+    this.#uploads = new Uploads(uploadBytes);
+  }
 
   async list(): Promise<readonly string[]> {
     const found = await this.store.list();
@@ -36,7 +50,11 @@ export class ManagedStore implements AdapterStore {
   async open(id: string): Promise<StoredAdapter | undefined> {
     const name = normalName(id);
     if (this.#removed.has(name)) return undefined;
-    return await this.store.open(this.#tried.get(name) ?? this.#keys.get(name) ?? name);
+    return await this.#stored(this.#tried.get(name) ?? this.#keys.get(name) ?? name);
+  }
+
+  async #stored(key: string): Promise<StoredAdapter | undefined> {
+    return this.#uploads.get(key) ?? await this.store.open(key);
   }
 
   /** The key that a name stands for; undefined where it is the store's own name, or none. */
@@ -57,7 +75,7 @@ export class ManagedStore implements AdapterStore {
       if (isAdapterName(text)) continue;
       throw new RangeError(`Cannot serve an adapter by the ${what} ${quotedName(text)}: ${nameFault(text)}`);
     }
-    if (!await this.store.open(source)) {
+    if (!await this.#stored(source)) {
       throw new NotFoundError(`Cannot find ${quotedName(source)} among the stored adapters`);
     }
     const tried = crypto.randomUUID();
@@ -70,6 +88,25 @@ export class ManagedStore implements AdapterStore {
     const before = { key: this.#keys.get(id), removed: this.#removed.has(id) };
     this.#set(id, source === id ? undefined : source, false);
     return () => this.#set(id, before.key, before.removed);
+  }
+
+  /**
+   * As {@linkcode add}, of an adapter's files that somebody sent. They stay in memory until {@linkcode forget} finds that
+   * no name stands for them.
+   *
+   * @throws as `add`; OverloadedError where they have no room.
+   */
+  async send(
+    name: string,
+    files: SentFiles,
+    check: (tried: string) => Promise<void>,
+  ): Promise<() => void> {
+    return await this.add(name, this.#uploads.add(name, files), check);
+  }
+
+  /** Frees what was sent and has no name any more. */
+  forget(): void {
+    this.#uploads.keep(new Set(this.#keys.values()));
   }
 
   /** Serves nothing by a name any more, until it is added again. */

@@ -76,6 +76,15 @@ export interface Client {
     adapter: { readonly id: string; readonly source?: string; readonly pinned?: boolean },
     options?: Options,
   ): Promise<ModelCard>;
+  /**
+   * The operator's: serves the adapter of these files, `adapter_config.json` and `adapter_model.safetensors`, by a name. They
+   * stay in the server's memory, until the name stands for another adapter or the server ends.
+   */
+  sendAdapter(
+    id: string,
+    files: Readonly<Record<"adapter_config.json" | "adapter_model.safetensors", Blob>>,
+    options?: Options,
+  ): Promise<ModelCard>;
   /** The operator's: serves nothing by that name any more. */
   unloadAdapter(id: string, options?: Options): Promise<void>;
   /** The operator's: keeps an adapter on the device, or no longer. */
@@ -83,9 +92,9 @@ export interface Client {
 }
 
 interface Call extends Options {
-  readonly method?: "GET" | "POST" | "DELETE";
+  readonly method?: "GET" | "POST" | "PUT" | "DELETE";
   readonly query?: Readonly<Record<string, string | number | undefined>>;
-  readonly body?: string | Uint8Array;
+  readonly body?: string | Uint8Array | FormData;
 }
 
 type Send = (path: string, call?: Call) => Promise<Response>;
@@ -192,6 +201,11 @@ export function createClient(options: ClientOptions): Client {
       );
     },
     loadAdapter: (adapter, call) => post("v1/adapters", adapter, call),
+    async sendAdapter(id, files, call) {
+      const form = new FormData();
+      for (const [name, content] of Object.entries(files)) form.set(name, content, name);
+      return await json(`v1/adapters/${segment(id)}`, { ...call, method: "PUT", body: form });
+    },
     async unloadAdapter(id, call) {
       await json(`v1/adapters/${segment(id)}`, { ...call, method: "DELETE" });
     },

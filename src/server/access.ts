@@ -82,7 +82,7 @@ export function guards(access: Access = {}): readonly MiddlewareHandler[] {
   if (origins) {
     made.push(cors({
       origin: origins.includes("*") ? "*" : [...origins],
-      allowMethods: ["GET", "POST", "DELETE", "OPTIONS"],
+      allowMethods: ["GET", "POST", "PUT", "DELETE", "OPTIONS"],
       exposeHeaders: ["retry-after", "x-request-id"],
       maxAge: 600,
     }));

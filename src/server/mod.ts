@@ -15,6 +15,7 @@ export { type Admission, type Clock, Quota, type QuotaLimits } from "./quota.ts"
 export { type Tenant, type TenantOptions, Tenants } from "./tenants.ts";
 
 export type { AdapterAdmin } from "../adapters/admin.ts";
+export type { SentFiles } from "../adapters/uploads.ts";
 export type { LinearShape } from "../adapters/method.ts";
 export type { AdapterTerm } from "../adapters/registry.ts";
 export type {

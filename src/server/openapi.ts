@@ -5,6 +5,7 @@
  */
 import * as z from "zod";
 import type { JsonObject } from "../json.ts";
+import { adapterFiles } from "./upload.ts";
 import type { Parameter, Route, RouteDescription } from "./route.ts";
 
 /** Statuses that every route may answer, with what they mean. */
@@ -71,12 +72,22 @@ function parameterOf({ name, in: place, description, pattern, required }: Parame
   };
 }
 
+/** An adapter's files as fields of a form. */
+const adapterForm = {
+  type: "object",
+  required: adapterFiles,
+  properties: Object.fromEntries(adapterFiles.map((name) => [name, binary])),
+} as const;
+
+function contentOf(body: NonNullable<RouteDescription["body"]>): JsonObject {
+  if (body === "safetensors") return { [contentTypes.safetensors]: { schema: binary } };
+  if (body === "adapter") return { "multipart/form-data": { schema: adapterForm } };
+  return { [contentTypes.json]: { schema: jsonSchemaOf(body) } };
+}
+
 function bodyOf({ body }: RouteDescription): JsonObject {
   if (body === undefined) return {};
-  const content = body === "safetensors"
-    ? { [contentTypes.safetensors]: { schema: binary } }
-    : { [contentTypes.json]: { schema: jsonSchemaOf(body) } };
-  return { requestBody: { required: true, content } };
+  return { requestBody: { required: true, content: contentOf(body) } };
 }
 
 function responsesOf({ answer = "json", statuses = [200], streams }: RouteDescription): JsonObject {

@@ -12,6 +12,7 @@ import { checkBody } from "./fields.ts";
 import { adapterList, cardOfAdapter, mostNameLength } from "./models.ts";
 import { askedPage, pageParameters } from "./pages.ts";
 import type { Handler, Route, RouteDescription } from "./route.ts";
+import { sendAdapter } from "./upload.ts";
 import { type JsonWork, withJson } from "./work.ts";
 
 const name = z.string().min(1).max(mostNameLength);
@@ -93,6 +94,15 @@ function ownRoutes(serving: Serving): Route[] {
       "/v1/adapters/:id",
       { summary: "An adapter's card", parameters: [idParameter] },
       async (c) => c.json(cardOfAdapter(await serving.adapters.card(idOf(c)), serving)),
+    ),
+    operator(
+      "PUT",
+      "/v1/adapters/:id",
+      { summary: "Serve an adapter of these files", body: "adapter", parameters: [idParameter] },
+      async (c) => {
+        const own = forRequest(c, serving);
+        return c.json(cardOfAdapter(await sendAdapter(c, idOf(c), own), own));
+      },
     ),
     operator(
       "DELETE",

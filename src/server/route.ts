@@ -22,8 +22,8 @@ export interface Parameter {
 /** What a route takes and gives, for the OpenAPI document. */
 export interface RouteDescription {
   readonly summary: string;
-  /** The very schema that checks a JSON body; or `safetensors`. */
-  readonly body?: z.ZodType | "safetensors";
+  /** The very schema that checks a JSON body; or `safetensors`; or an adapter's files as a form. */
+  readonly body?: z.ZodType | "safetensors" | "adapter";
   readonly parameters?: readonly Parameter[];
   /** What status 200 has; JSON unless named. */
   readonly answer?: "json" | "safetensors" | "text";
@@ -35,7 +35,7 @@ export interface RouteDescription {
 
 /** A route. */
 export interface Route {
-  readonly method: "GET" | "POST" | "DELETE";
+  readonly method: "GET" | "POST" | "PUT" | "DELETE";
   /** Hono's pattern. */
   readonly path: string;
   /** Who may call it: whoever is let in, or the operator alone. */

@@ -92,7 +92,8 @@ function manifest(own: Manifest, started: readonly string[]): Record<string, unk
 
 /** README, and what it links to. */
 function documents(): string[] {
-  const docs = readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md"));
+  const docs = readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" })
+    .filter((name) => /\.(?:md|png)$/.test(name));
   return ["README.md", "LICENSE", ...docs.map((name) => `docs/${name}`)];
 }
 
@@ -108,7 +109,7 @@ export async function buildPackage(): Promise<string> {
     writeFileSync(join(inside, `${wasmFile}.d.ts`), wasmTypes);
     chmodSync(join(inside, command), 0o755);
     await buildPlayground(join(inside, "dist/playground"));
-    mkdirSync(join(inside, "docs"));
+    mkdirSync(join(inside, "docs/pictures"), { recursive: true });
     for (const file of documents()) copyFileSync(join(root, file), join(inside, file));
     const out = join(root, "dist", `${own.name}-${own.version}.tgz`);
     mkdirSync(dirname(out), { recursive: true });
