@@ -344,11 +344,21 @@ const webDoors = [
   "src/safetensors/mod.ts",
   "src/server/mod.ts",
   "src/client/mod.ts",
+  "src/pictures/mod.ts",
   "src/testing/mod.ts",
 ];
 
 /** Packages that run in a page. */
-const webPackages = ["@noble/hashes", "eventsource-parser", "fast-check", "hono", "oniguruma-to-es", "zod"];
+const webPackages = [
+  "@noble/hashes",
+  "@observablehq",
+  "eventsource-parser",
+  "fast-check",
+  "fast-png",
+  "hono",
+  "oniguruma-to-es",
+  "zod",
+];
 
 /** The ways by which a door reaches what a page has not, by imports that stay when types are stripped. */
 function beyondTheWeb(door: string, sources: readonly Source[]): string[] {
