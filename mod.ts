@@ -70,10 +70,17 @@ export {
 } from "./src/adapters/apply.ts";
 export type { DeltaCells, Reduction } from "./src/pictures/cells.ts";
 export type { Histogram } from "./src/pictures/histogram.ts";
-export { type LayerPlace, layerPlace, type ModuleNumber } from "./src/pictures/layers.ts";
+export type { ModuleNumber } from "./src/pictures/layers.ts";
 export { type ModuleData, moduleData, type ModuleDataOptions } from "./src/pictures/module_data.ts";
-export { cosineOf, type DeltaProducts, type LinearModule, ownProducts } from "./src/pictures/products.ts";
+export { cosineOf, type DeltaProducts, ownProducts } from "./src/pictures/products.ts";
+export {
+  adapterModuleData,
+  adapterModuleNumbers,
+  type AdapterNumbers,
+  type AdapterNumbersOptions,
+} from "./src/pictures/service.ts";
 export type { SpectrumPoints } from "./src/pictures/spectrum.ts";
+export type { LinearModule } from "./src/adapters/alone.ts";
 export {
   type AdapterOn,
   adapterOn,

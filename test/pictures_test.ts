@@ -225,7 +225,7 @@ test("a module's figures are those that its method has, and their SVG has titles
 
 test("a card's PNG is as wide as asked, in dark colours with the dark theme", async () => {
   const numbers = [0, 1].flatMap((layer) =>
-    ["q", "v"].map((kind, i) => ({ path: `h.${layer}.${kind}`, layer, kind, value: layer + i }))
+    ["q", "v"].map((kind, i) => ({ path: `h.${layer}.${kind}`, value: layer + i }))
   );
   const rows = [[normsFigure(numbers)], [cosinesFigure(numbers.slice(0, 1), ["a", "b"])]];
   const svg = await cardSvg({ rows, title: "all", theme: "dark" });

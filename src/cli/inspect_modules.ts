@@ -9,7 +9,7 @@ import { readyModule } from "../adapters/ready.ts";
 import { cpuDevice } from "../device/cpu.ts";
 import type { Reduction } from "../pictures/cells.ts";
 import type { Figure } from "../pictures/figure.ts";
-import { layerPlace, type ModuleNumber } from "../pictures/layers.ts";
+import type { ModuleNumber } from "../pictures/layers.ts";
 import { cosineOf, deltaNorm, deltaProducts, ownProducts } from "../pictures/products.ts";
 import { baseOfModule } from "./base.ts";
 import { loadFigures } from "./draw.ts";
@@ -77,7 +77,7 @@ async function numbersOf(
   for (const [path, shape] of known) {
     const [a, b] = await Promise.all(adapters.map((one) => linearOf(one, { path, shape, model })));
     const value = b ? cosineOf(await deltaProducts(device, a, b)) : await deltaNorm(device, a);
-    if (value !== undefined) numbers.push({ path, ...layerPlace(path), value });
+    if (value !== undefined) numbers.push({ path, value });
   }
   return numbers;
 }

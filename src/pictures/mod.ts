@@ -24,7 +24,7 @@
 export type { DeltaCells, Reduction } from "./cells.ts";
 export type { Histogram } from "./histogram.ts";
 export type { LinearShape } from "../adapters/method.ts";
-export type { LayerPlace, ModuleNumber } from "./layers.ts";
+export type { ModuleNumber } from "./layers.ts";
 export type { ModuleData } from "./module_data.ts";
 export type { SpectrumPoints } from "./spectrum.ts";
 export { cardOf, type CardOptions } from "./card.ts";

@@ -3,13 +3,13 @@
  *
  * @module
  */
-import type { AdaptedLinear } from "../adapters/alone.ts";
+import type { LinearModule } from "../adapters/alone.ts";
 import type { LinearShape } from "../adapters/method.ts";
 import { type DeltaCells, deltaCells, type Reduction } from "./cells.ts";
 import { type Histogram, histogram } from "./histogram.ts";
 import { factorsOf } from "./products.ts";
 import { singularValues } from "./singular.ts";
-import { type SpectrumPoints, spectrumPoints } from "./spectrum.ts";
+import { greatestPoints, type SpectrumPoints, spectrumPoints } from "./spectrum.ts";
 
 /** A module's numbers. */
 export interface ModuleData {
@@ -31,6 +31,9 @@ export interface ModuleDataOptions {
   readonly mostCells?: number;
 }
 
+/** Points of a spectrum at most: more would cover each other. */
+const mostPoints = 5000;
+
 /**
  * The numbers of one module's pictures.
  *
@@ -39,7 +42,7 @@ export interface ModuleDataOptions {
  * @throws RangeError where dW is not of the linear's shape.
  */
 export async function moduleData(
-  linear: Pick<AdaptedLinear, "method" | "module" | "shape">,
+  linear: LinearModule,
   delta: Float32Array,
   { reduction = "rms", mostCells = 2 ** 18 }: ModuleDataOptions = {},
 ): Promise<ModuleData> {
@@ -52,7 +55,7 @@ export async function moduleData(
   const spectrum = module.spectrum?.(shape), factors = factorsOf(linear);
   return {
     shape,
-    points: spectrum && spectrumPoints(spectrum, shape),
+    points: spectrum && greatestPoints(spectrumPoints(spectrum, shape), mostPoints),
     cells: deltaCells(delta, shape, { mostCells, reduction }),
     distribution: histogram(spectrum?.c ?? delta),
     singularValues: factors && await singularValues(factors),

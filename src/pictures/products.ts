@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { isSum } from "../adapters/alone.ts";
+import { isSum, type LinearModule } from "../adapters/alone.ts";
 import { type AdaptedLinear, deltaOf } from "../adapters/apply.ts";
 import type { Factors, LinearShape } from "../adapters/method.ts";
 import type { Device } from "../device/device.ts";
@@ -65,9 +65,6 @@ function denseProduct(a: ArrayLike<number>, b: ArrayLike<number>): number {
   for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
   return sum;
 }
-
-/** A module that says its dW by its own numbers. */
-export type LinearModule = Pick<AdaptedLinear, "method" | "module" | "shape">;
 
 /** A module's spectrum of frequencies; undefined where its dW is no sum of cosines. */
 function frequenciesOf({ module, shape }: LinearModule): ModuleSpectrum | undefined {
