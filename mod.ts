@@ -78,6 +78,7 @@ export {
   adapterModuleNumbers,
   type AdapterNumbers,
   type AdapterNumbersOptions,
+  type PictureService,
 } from "./src/pictures/service.ts";
 export type { SpectrumPoints } from "./src/pictures/spectrum.ts";
 export type { LinearModule } from "./src/adapters/alone.ts";

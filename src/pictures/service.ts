@@ -10,10 +10,11 @@ import type { ModuleNumber } from "./layers.ts";
 import { type ModuleData, moduleData, type ModuleDataOptions } from "./module_data.ts";
 import { cosineOf, ownProducts } from "./products.ts";
 
-type Service = Pick<AdapterService, "modules" | "module" | "delta">;
+/** The part of an adapter service that pictures need. */
+export type PictureService = Pick<AdapterService, "modules" | "module" | "delta">;
 
 /** The service's own `module`. */
-function moduleIn(service: Service): NonNullable<AdapterService["module"]> {
+function moduleIn(service: PictureService): NonNullable<AdapterService["module"]> {
   if (service.module) return (id, path) => service.module!(id, path);
   throw new NotFoundError("Cannot tell an adapter's numbers: these adapters keep them inside");
 }
@@ -24,7 +25,7 @@ function moduleIn(service: Service): NonNullable<AdapterService["module"]> {
  * @throws as the service's `module` and `delta`; NotFoundError where the service does not tell modules.
  */
 export async function adapterModuleData(
-  service: Service,
+  service: PictureService,
   { id, path }: { readonly id: string; readonly path: string },
   options?: ModuleDataOptions,
 ): Promise<ModuleData> {
@@ -53,7 +54,7 @@ export interface AdapterNumbersOptions {
  * @throws as the service's `module`; NotFoundError where it tells no modules; the signal's reason.
  */
 export async function adapterModuleNumbers(
-  service: Service,
+  service: PictureService,
   id: string,
   { beside, signal }: AdapterNumbersOptions = {},
 ): Promise<AdapterNumbers> {
