@@ -10,6 +10,8 @@
  *   work on one adapted linear; {@linkcode loadAdapter} reads a PEFT folder.
  * - {@linkcode adapterOn} applies an adapter to buffers of another library, on its `GPUDevice`; {@linkcode tensorOf} makes
  *   tensors of such buffers.
+ * - {@linkcode moduleData}, {@linkcode ownProducts} and {@linkcode cosineOf} are the numbers of pictures, which
+ *   `fourierft/pictures` draws.
  * - {@linkcode openModel} opens a model folder and answers requests, each with its own adapter.
  * - {@linkcode openEncoder} opens an encoder's folder: embeddings, hidden states and labels' scores, each sequence with its
  *   own adapter.
@@ -66,6 +68,20 @@ export {
   mergedBias,
   unmerge,
 } from "./src/adapters/apply.ts";
+export type { DeltaCells, Reduction } from "./src/pictures/cells.ts";
+export type { Histogram } from "./src/pictures/histogram.ts";
+export type { ModuleNumber } from "./src/pictures/layers.ts";
+export { type ModuleData, moduleData, type ModuleDataOptions } from "./src/pictures/module_data.ts";
+export { cosineOf, type DeltaProducts, ownProducts } from "./src/pictures/products.ts";
+export {
+  adapterModuleData,
+  adapterModuleNumbers,
+  type AdapterNumbers,
+  type AdapterNumbersOptions,
+  type PictureService,
+} from "./src/pictures/service.ts";
+export type { SpectrumPoints } from "./src/pictures/spectrum.ts";
+export type { LinearModule } from "./src/adapters/alone.ts";
 export {
   type AdapterOn,
   adapterOn,

@@ -62,7 +62,7 @@ const rooms: Readonly<Record<string, Room>> = {
   grammar: { uses: ["breathe", "errors"], types: ["engine", "models", "devices"] },
   server: {
     // `device` for its error class: what went wrong becomes a status here.
-    uses: ["engine", "grammar", "breathe", "safetensors", "json", "device", ...ground],
+    uses: ["engine", "grammar", "pictures", "breathe", "safetensors", "json", "device", ...ground],
     types: ["adapters", "models"],
     packages: ["hono", "zod", "@noble/hashes"],
   },
@@ -90,7 +90,11 @@ const rooms: Readonly<Record<string, Room>> = {
     types: ["device", "folder", "tensor"],
   },
   // Numbers of pictures without packages; figures, which draw them, are loaded when they are shown.
-  pictures: { uses: ["adapters"], types: ["device"], packages: ["@observablehq/plot", "fast-png"] },
+  pictures: {
+    uses: ["adapters", "breathe", "errors"],
+    types: ["device"],
+    packages: ["@observablehq/plot", "fast-png"],
+  },
   quantize: { uses: ["models", "safetensors", "folder", ...ground] },
   perplexity: { uses: ["training", "open", "models", "adapters"], types: ["device", "folder"] },
   // For users' tests, too: nothing of the library may use it.
@@ -107,21 +111,26 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   // The playground stands on the package's doors, as any user's page does.
   "playground/worker": { uses: [], types: ["playground/backend"], packages: ["fourierft"] },
-  "playground/backend": { uses: [], types: ["playground/worker"], packages: ["fourierft/client"] },
+  // `fourierft` for types of what the worker sends.
+  "playground/backend": {
+    uses: [],
+    types: ["playground/worker"],
+    packages: ["fourierft", "fourierft/client"],
+  },
   "playground/state": {
     uses: ["playground/backend"],
     types: ["playground/worker"],
-    packages: ["@preact/signals"],
+    packages: ["fourierft/pictures", "@preact/signals"],
   },
   "playground/parts": {
     uses: ["playground/state"],
     types: ["playground/backend", "playground/worker", "playground/views"],
-    packages: ["preact", "@preact/signals"],
+    packages: ["fourierft/pictures", "preact", "@preact/signals"],
   },
   "playground/views": {
     uses: ["playground/parts", "playground/state"],
     types: ["playground/backend"],
-    packages: ["preact", "@preact/signals"],
+    packages: ["fourierft/pictures", "preact", "@preact/signals"],
   },
 };
 
@@ -344,11 +353,21 @@ const webDoors = [
   "src/safetensors/mod.ts",
   "src/server/mod.ts",
   "src/client/mod.ts",
+  "src/pictures/mod.ts",
   "src/testing/mod.ts",
 ];
 
 /** Packages that run in a page. */
-const webPackages = ["@noble/hashes", "eventsource-parser", "fast-check", "hono", "oniguruma-to-es", "zod"];
+const webPackages = [
+  "@noble/hashes",
+  "@observablehq",
+  "eventsource-parser",
+  "fast-check",
+  "fast-png",
+  "hono",
+  "oniguruma-to-es",
+  "zod",
+];
 
 /** The ways by which a door reaches what a page has not, by imports that stay when types are stripped. */
 function beyondTheWeb(door: string, sources: readonly Source[]): string[] {

@@ -20,7 +20,7 @@ import { deltaCells } from "../src/pictures/cells.ts";
 import { cosinesFigure, moduleFigures, normsFigure } from "../src/pictures/figures.ts";
 import { histogram } from "../src/pictures/histogram.ts";
 import { layerPlace } from "../src/pictures/layers.ts";
-import { moduleData } from "../src/pictures/module_data.ts";
+import { type ModuleData, moduleData } from "../src/pictures/module_data.ts";
 import { cosineOf, deltaNorm, deltaProducts } from "../src/pictures/products.ts";
 import { singularValues } from "../src/pictures/singular.ts";
 import { greatestOf, spectrumPoints } from "../src/pictures/spectrum.ts";
@@ -62,6 +62,9 @@ function lowRank(seed: number): AdaptedLinear {
   });
   return { path: "h.0.attn", method: lora, shape, module: modules.get("h.0.attn")! };
 }
+
+const dataOf = async (linear: AdaptedLinear): Promise<ModuleData> =>
+  await moduleData(linear, Float32Array.from((await deltaOf(device, linear)).data));
 
 const near = (found: number, expected: number, error: number, what = ""): void =>
   assert.ok(
@@ -198,7 +201,7 @@ test("layers and kinds come from paths", () => {
 });
 
 test("a module's figures are those that its method has, and their SVG has titles, axes and every point", async () => {
-  const rows = moduleFigures([{ data: await moduleData(device, spectral(1)) }]);
+  const rows = moduleFigures([{ data: await dataOf(spectral(1)) }]);
   assert.deepEqual(rows.flat().map(({ name }) => name), ["spectrum", "delta", "distribution"]);
   const svg = await cardSvg({ rows, title: "a & <b>: h.0.attn", theme: "auto" });
   assert.match(svg, /<title>a &amp; &lt;b&gt;: h\.0\.attn<\/title>/);
@@ -216,13 +219,13 @@ test("a module's figures are those that its method has, and their SVG has titles
   const own = Array.from(u, (row, l) => row % 6 === 0 && v[l] % 5 === 0).filter(Boolean).length;
   assert.ok(own > 0);
   assert.equal(svg.match(/<circle/g)?.length, 90 + 90 - own);
-  const lowRankRows = moduleFigures([{ data: await moduleData(device, lowRank(5)) }]);
+  const lowRankRows = moduleFigures([{ data: await dataOf(lowRank(5)) }]);
   assert.deepEqual(lowRankRows.flat().map(({ name }) => name), ["delta", "distribution", "singular-values"]);
 });
 
 test("a card's PNG is as wide as asked, in dark colours with the dark theme", async () => {
   const numbers = [0, 1].flatMap((layer) =>
-    ["q", "v"].map((kind, i) => ({ path: `h.${layer}.${kind}`, layer, kind, value: layer + i }))
+    ["q", "v"].map((kind, i) => ({ path: `h.${layer}.${kind}`, value: layer + i }))
   );
   const rows = [[normsFigure(numbers)], [cosinesFigure(numbers.slice(0, 1), ["a", "b"])]];
   const svg = await cardSvg({ rows, title: "all", theme: "dark" });
@@ -241,7 +244,7 @@ test("adapters beside each other share the range of their colours, and must have
     ...spectral(2),
     module: fourierModule({ coefficients: normals(90, 2).map((c) => c / 9), seed: 2, scaling: 4 }),
   };
-  const data = await Promise.all([spectral(1), quiet].map((one) => moduleData(device, one)));
+  const data = await Promise.all([spectral(1), quiet].map(dataOf));
   const rows = moduleFigures([{ name: "a", data: data[0] }, { name: "b", data: data[1] }]);
   assert.deepEqual(rows.map((row) => row.map(({ title }) => title)), [
     ["a: Spectrum", "b: Spectrum"],
@@ -255,7 +258,7 @@ test("adapters beside each other share the range of their colours, and must have
   );
   assert.equal(dots.length, 90);
   near(Math.max(...dots.map(Number)), 0.15 + 0.85 * most[1] / most[0], 1e-9, "the darkest dot:");
-  const other = await moduleData(device, { ...spectral(1), shape: { out: 10, in: 12 } });
+  const other = await dataOf({ ...spectral(1), shape: { out: 10, in: 12 } });
   assert.throws(
     () => moduleFigures([{ data: data[0] }, { data: other }]),
     /Cannot compare modules of shapes/,

@@ -35,7 +35,7 @@ const namesOfKernel = /private type '(?:\w*Buffers?|[Uu]niforms)' \(kernels\/\w+
 const ofPackage = /private type '(?:Hono|MiddlewareHandler|fc|Arbitrary)'|\(.*node_modules\//;
 
 /** Doors to what stands on others: the types of those are imported from there. */
-const besideMain = ["./node", "./testing"];
+const besideMain = ["./node", "./server", "./testing"];
 
 /** Names that `fourierft` and `fourierft/safetensors` export. */
 const ofMain = new Set(

@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { AdapterNumbers, ModuleData } from "fourierft";
+
 /** The model that answers. */
 export interface ModelInfo {
   readonly id: string;
@@ -85,6 +87,12 @@ export interface Backend {
   adapters(): Promise<readonly AdapterInfo[]>;
   /** The text as it comes; aborting throws the signal's reason. */
   generate(job: Job, signal: AbortSignal): AsyncIterable<Piece>;
+  /** Paths of the modules that an adapter adapts. */
+  modules(id: string): Promise<readonly string[]>;
+  /** The numbers of the pictures of an adapter's module. */
+  picture(id: string, module: string, signal: AbortSignal): Promise<ModuleData>;
+  /** The norm of each module's dW, or the cosines to another adapter's. */
+  norms(id: string, beside: string | undefined, signal: AbortSignal): Promise<AdapterNumbers>;
   memory(): Promise<readonly MemoryShare[]>;
   /**
    * Reads a PEFT folder and serves the adapter by a name.

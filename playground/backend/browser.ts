@@ -65,6 +65,9 @@ export async function openBrowser(
       model,
       adapters: () => caller.call("adapters", undefined),
       generate: (job, signal) => pieces(caller, job, signal),
+      modules: (id) => caller.call("modules", id),
+      picture: (id, module, signal) => caller.call("picture", { id, module }, { signal }),
+      norms: (id, beside, signal) => caller.call("norms", { id, beside }, { signal }),
       memory: () => caller.call("memory", undefined),
       addAdapter: (name, files: readonly NamedFile[]) =>
         caller.call("addAdapter", { name, source: { kind: "files", files } }),

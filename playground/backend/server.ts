@@ -3,7 +3,14 @@
  *
  * @module
  */
-import { ApiError, createClient, type GenerationFields, type ModelCard } from "fourierft/client";
+import type { ModuleData } from "fourierft";
+import {
+  ApiError,
+  createClient,
+  type GenerationFields,
+  type ModelCard,
+  type ModulePicture,
+} from "fourierft/client";
 import type { AdapterInfo, Backend, Job, MemoryShare, Piece } from "./backend.ts";
 
 /** Where the server is, and who asks. */
@@ -48,6 +55,37 @@ function gauge(text: string, name: string): number | undefined {
   return line === undefined || Number.isNaN(value) ? undefined : value;
 }
 
+/** A module's numbers, from a server's JSON. */
+function dataOf({ shape, spectrum, delta, distribution, ...rest }: ModulePicture): ModuleData {
+  const { edges, counts, ...moments } = distribution;
+  return {
+    shape: { out: shape[0], in: shape[1] },
+    ...(spectrum
+      ? {
+        points: {
+          total: spectrum.total,
+          ...(spectrum.wavelet === null ? {} : { wavelet: spectrum.wavelet }),
+          u: Int32Array.from(spectrum.u),
+          v: Int32Array.from(spectrum.v),
+          c: Float32Array.from(spectrum.c),
+          uRange: spectrum.u_range,
+          vRange: spectrum.v_range,
+          mirroredPairs: spectrum.mirrored_pairs,
+        },
+      }
+      : {}),
+    cells: {
+      rows: delta.rows,
+      columns: delta.columns,
+      block: delta.block,
+      ...(delta.reduction === null ? {} : { reduction: delta.reduction }),
+      values: Float32Array.from(delta.values),
+    },
+    distribution: { edges: Float64Array.from(edges), counts: Uint32Array.from(counts), ...moments },
+    ...(rest.singular_values ? { singularValues: Float64Array.from(rest.singular_values) } : {}),
+  };
+}
+
 const counting = { include_usage: true, continuous_usage_stats: true } as const;
 
 /**
@@ -88,6 +126,12 @@ export async function openServer(options: ServerOptions): Promise<Backend> {
           finishReason: choice.finish_reason,
         };
       }
+    },
+    modules: async (id) => (await client.adapterModules(id)).data.map((module) => module.id),
+    picture: async (id, module, signal) => dataOf(await client.modulePicture(id, module, { signal })),
+    async norms(id, beside, signal) {
+      const { data, left_out: leftOut } = await client.moduleNorms(id, { beside }, { signal });
+      return { numbers: data.map(({ id: path, value }) => ({ path, value })), leftOut };
     },
     async memory(): Promise<readonly MemoryShare[]> {
       const headers: HeadersInit = options.token ? { authorization: `Bearer ${options.token}` } : {};

@@ -4,9 +4,11 @@
  * @module
  */
 import { Generate } from "./generate.tsx";
+import { Spectrum } from "./spectrum.tsx";
 import type { View } from "./view.ts";
 
 /** See the module's documentation. */
 export const views: readonly View[] = [
   { id: "generate", title: "Generate", Component: Generate },
+  { id: "spectrum", title: "Spectrum", Component: Spectrum },
 ];

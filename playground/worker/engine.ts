@@ -5,6 +5,8 @@
  */
 import {
   type AdapterCard,
+  adapterModuleData,
+  adapterModuleNumbers,
   generateText,
   openDevice,
   type OpenModel,
@@ -36,6 +38,9 @@ const maxSequences = 8;
 
 /** Bytes of the key-value cache: a page shares its GPU with the desktop. */
 const cacheBytes = 2 ** 28;
+
+/** Cells of a picture of dW: the page makes an image of them in one task. */
+const mostCells = 2 ** 16;
 
 interface Opened extends OpenModel {
   readonly counted: CountedDevice;
@@ -116,6 +121,11 @@ export function handlers(): Handlers {
         throw error;
       }
     },
+    modules: async (id) => await model().registry.modules(id),
+    picture: async ({ id, module: path }) =>
+      await adapterModuleData(model().registry, { id, path }, { mostCells }),
+    norms: async ({ id, beside }, { signal }) =>
+      await adapterModuleNumbers(model().registry, id, { beside, signal }),
     memory: () => {
       const { counted, engine } = model();
       const { usedBlocks, blocks } = engine.cache;

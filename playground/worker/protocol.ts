@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { AdapterNumbers, ModuleData } from "fourierft";
 import type { AdapterInfo, Job, MemoryShare, ModelInfo, NamedFile, Piece } from "../backend/backend.ts";
 
 /** Where a model's files are. */
@@ -50,6 +51,21 @@ export interface Methods {
     readonly input: { readonly name: string; readonly source: AdapterSource };
     readonly event: never;
     readonly output: AdapterInfo;
+  };
+  readonly modules: {
+    readonly input: string;
+    readonly event: never;
+    readonly output: readonly string[];
+  };
+  readonly picture: {
+    readonly input: { readonly id: string; readonly module: string };
+    readonly event: never;
+    readonly output: ModuleData;
+  };
+  readonly norms: {
+    readonly input: { readonly id: string; readonly beside: string | undefined };
+    readonly event: never;
+    readonly output: AdapterNumbers;
   };
   readonly generate: { readonly input: Job; readonly event: Piece; readonly output: undefined };
   readonly memory: {

@@ -24,6 +24,9 @@ export interface AdaptedLinear {
   readonly base?: BaseLinear;
 }
 
+/** A module that is ready for the device, its method, and the shape of its linear. */
+export type LinearModule = Pick<AdaptedLinear, "method" | "module" | "shape">;
+
 /** Whether dW depends on the module's own numbers alone. */
 export const isSum = ({ before, after }: Method): boolean => !before && !after;
 

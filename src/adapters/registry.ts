@@ -10,6 +10,7 @@ import type { Device } from "../device/device.ts";
 import { ConfigError, NotFoundError, OverloadedError } from "../errors.ts";
 import type { HostTensor } from "../tensor.ts";
 import { orAborted } from "./abandon.ts";
+import type { LinearModule } from "./alone.ts";
 import { type AdaptedLinear, applyModule, deltaOf } from "./apply.ts";
 import type { Bank, Linear } from "./bank.ts";
 import { Catalog, type Listed } from "./catalog.ts";
@@ -154,6 +155,11 @@ export class AdapterRegistry implements AdapterService {
 
   async modules(id: string): Promise<readonly string[]> {
     return [...(await this.load(id)).modules.keys()];
+  }
+
+  async module(id: string, path: string): Promise<LinearModule> {
+    const { method, module, shape } = await this.#module(id, { path });
+    return { method, module, shape };
   }
 
   async apply(

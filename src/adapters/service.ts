@@ -4,6 +4,7 @@
  * @module
  */
 import type { HostTensor } from "../tensor.ts";
+import type { LinearModule } from "./alone.ts";
 import type { LinearShape } from "./method.ts";
 
 export type { LinearShape } from "./method.ts";
@@ -73,6 +74,12 @@ export interface AdapterService {
   linear?(module: string): LinearShape | undefined;
   /** Module paths an adapter adapts, in the files' order, e.g. `model.layers.0.self_attn.q_proj`. */
   modules(id: string): Promise<readonly string[]>;
+  /**
+   * A module as its method read it, ready for the device. Absent where modules stay inside.
+   *
+   * @throws NotFoundError for an unknown adapter or module; RangeError where no base model says the linear's shape.
+   */
+  module?(id: string, path: string): Promise<LinearModule>;
   /**
    * `y + x dW^T`, or `x dW^T` without `y`: x (rows, in), y (rows, out), result (rows, out), float32.
    *

@@ -4,6 +4,7 @@
  * @module
  */
 import { basename, join } from "node:path";
+import { deltaOf } from "../adapters/apply.ts";
 import type { AdapterModule } from "../adapters/method.ts";
 import { loadAdapter } from "../adapters/peft.ts";
 import { NotFoundError } from "../errors.ts";
@@ -33,8 +34,8 @@ export const drawArgs = {
   beside: { type: "string", description: "Another adapter to draw beside it", valueHint: "ADAPTER_DIR" },
   picture: {
     type: "string",
-    description: "The one picture to draw; default: all",
-    valueHint: "spectrum|delta|distribution|singular-values|norms|cosines",
+    description: "The one picture: spectrum, delta, distribution, singular-values, norms or cosines",
+    valueHint: "NAME",
   },
   reduce: {
     type: "string",
@@ -136,7 +137,9 @@ async function figuresOf(drawing: Drawing): Promise<readonly (readonly Figure[])
   for (const one of adapters) {
     const linear = await linearOf(one, { path, shape, model });
     const name = adapters.length > 1 ? one.name : undefined;
-    data.push({ name, data: await moduleData(device, linear, { reduction }) });
+    // The device may reuse its memory in a later call: the numbers are of a copy.
+    const delta = Float32Array.from((await deltaOf(device, linear)).data);
+    data.push({ name, data: await moduleData(linear, delta, { reduction }) });
   }
   const all = await allModules(drawing);
   const rows = moduleFigures(data);

@@ -5,11 +5,12 @@
  */
 import type { AdaptedLinear } from "../adapters/apply.ts";
 import type { AdapterModule, LinearShape, Method } from "../adapters/method.ts";
+import { readyModule } from "../adapters/ready.ts";
 import { cpuDevice } from "../device/cpu.ts";
 import type { Reduction } from "../pictures/cells.ts";
 import type { Figure } from "../pictures/figure.ts";
-import { layerPlace, type ModuleNumber } from "../pictures/layers.ts";
-import { cosineOf, deltaNorm, deltaProducts, needsDelta } from "../pictures/products.ts";
+import type { ModuleNumber } from "../pictures/layers.ts";
+import { cosineOf, deltaNorm, deltaProducts, ownProducts } from "../pictures/products.ts";
 import { baseOfModule } from "./base.ts";
 import { loadFigures } from "./draw.ts";
 import { log } from "./open.ts";
@@ -45,13 +46,9 @@ export async function linearOf(
   { path, shape, model }: { readonly path: string; readonly shape: LinearShape; readonly model?: string },
 ): Promise<AdaptedLinear> {
   const module = modules.get(path)!;
-  return {
-    path,
-    method,
-    module,
-    shape,
-    base: await baseOfModule(device, { method, module, path }, model),
-  };
+  const base = await baseOfModule(device, { method, module, path }, model);
+  const ready = base ? await readyModule(device, { path, module, method, base }) : module;
+  return { path, method, module: ready, shape, base };
 }
 
 /** The shapes of the modules that all adapters have; undefined where nothing says one of them. */
@@ -80,7 +77,7 @@ async function numbersOf(
   for (const [path, shape] of known) {
     const [a, b] = await Promise.all(adapters.map((one) => linearOf(one, { path, shape, model })));
     const value = b ? cosineOf(await deltaProducts(device, a, b)) : await deltaNorm(device, a);
-    if (value !== undefined) numbers.push({ path, ...layerPlace(path), value });
+    if (value !== undefined) numbers.push({ path, value });
   }
   return numbers;
 }
@@ -90,9 +87,10 @@ const mostElements = 2 ** 26;
 
 /** Whether numbers of all modules take long: dW must be built for each, and there is much of them. */
 function takesLong({ adapters }: Drawn, known: ReadonlyMap<string, LinearShape>): boolean {
-  const built = [...known].filter(([path, shape]) =>
-    adapters.some(({ method, modules }) => needsDelta({ method, module: modules.get(path)!, shape }))
-  );
+  const built = [...known].filter(([path, shape]) => {
+    const [a, b] = adapters.map(({ method, modules }) => ({ method, module: modules.get(path)!, shape }));
+    return ownProducts(a, b) === undefined;
+  });
   return built.reduce((sum, [, shape]) => sum + shape.out * shape.in, 0) > mostElements;
 }
 

@@ -17,6 +17,9 @@ import type {
   Embeddings,
   ModelCard,
   ModelList,
+  ModuleList,
+  ModuleNorms,
+  ModulePicture,
   StreamOptions,
 } from "./types.ts";
 
@@ -71,6 +74,16 @@ export interface Client {
   ): Promise<HostTensor>;
   /** dW of a module (out, in), float32. */
   delta(adapter: string, module: string, options?: TensorOptions): Promise<HostTensor>;
+  /** Paths of the modules that an adapter adapts. */
+  adapterModules(adapter: string, options?: Options): Promise<ModuleList>;
+  /** The numbers of a module's pictures. */
+  modulePicture(adapter: string, module: string, options?: Options): Promise<ModulePicture>;
+  /** The norm of each module's dW; with `beside` the cosines between two adapters' dW. */
+  moduleNorms(
+    adapter: string,
+    query?: { readonly beside?: string },
+    options?: Options,
+  ): Promise<ModuleNorms>;
   /** The operator's: serves the adapter `source` of the store, by default that of the same name. */
   loadAdapter(
     adapter: { readonly id: string; readonly source?: string; readonly pinned?: boolean },
@@ -200,6 +213,11 @@ export function createClient(options: ClientOptions): Client {
         "delta_weight",
       );
     },
+    adapterModules: (adapter, call) => json(`v1/adapters/${segment(adapter)}/modules`, call),
+    modulePicture: (adapter, module, call) =>
+      json(`v1/adapters/${segment(adapter)}/picture`, { ...call, query: { module } }),
+    moduleNorms: (adapter, query = {}, call) =>
+      json(`v1/adapters/${segment(adapter)}/norms`, { ...call, query }),
     loadAdapter: (adapter, call) => post("v1/adapters", adapter, call),
     async sendAdapter(id, files, call) {
       const form = new FormData();

@@ -254,3 +254,61 @@ export interface Embeddings {
   }[];
   readonly usage: { readonly prompt_tokens: number; readonly total_tokens: number };
 }
+
+/** The modules that an adapter adapts. */
+export interface ModuleList {
+  readonly object: "list";
+  /** By their paths, in the files' order. */
+  readonly data: readonly { readonly id: string; readonly object: "module" }[];
+}
+
+/** The numbers of a module's pictures, rounded to six digits. */
+export interface ModulePicture {
+  readonly object: "module_numbers";
+  readonly module: string;
+  /** (out, in). */
+  readonly shape: readonly [number, number];
+  /** Null where the method has no spectrum. Entry l of u, v and c is one coefficient. */
+  readonly spectrum:
+    | {
+      /** Coefficients of the file; at most 5,000 of them, the greatest, are told. */
+      readonly total: number;
+      /** Null where u and v are frequencies: cycles over the rows and the columns. */
+      readonly wavelet: string | null;
+      readonly u: readonly number[];
+      readonly v: readonly number[];
+      readonly c: readonly number[];
+      readonly u_range: readonly [number, number];
+      readonly v_range: readonly [number, number];
+      readonly mirrored_pairs: number;
+    }
+    | null;
+  /** dW in cells, row-major: elements, or square blocks of `block` rows and columns reduced to a number. */
+  readonly delta: {
+    readonly rows: number;
+    readonly columns: number;
+    readonly block: number;
+    readonly reduction: "mean" | "rms" | null;
+    readonly values: readonly number[];
+  };
+  /** Of the coefficients, or of dW's elements where there is no spectrum. */
+  readonly distribution: {
+    readonly edges: readonly number[];
+    readonly counts: readonly number[];
+    readonly total: number;
+    readonly mean: number;
+    readonly deviation: number;
+    readonly most: number;
+  };
+  /** Descending; null where the method has no factors. */
+  readonly singular_values: readonly number[] | null;
+}
+
+/** Frobenius norms of modules' dW, or cosines between two adapters' dW. */
+export interface ModuleNorms {
+  readonly object: "list";
+  /** By the modules' paths. */
+  readonly data: readonly { readonly id: string; readonly value: number }[];
+  /** Modules without a number here: their dW would have to be built. */
+  readonly left_out: number;
+}

@@ -11,8 +11,8 @@ import { applyTheme, palette, type Theme } from "./theme.ts";
 export interface CardOptions {
   readonly document: SvgDocument;
   readonly theme: Theme;
-  /** The heading: the adapter and the module. */
-  readonly title: string;
+  /** The heading: the adapter and the module. By default there is none. */
+  readonly title?: string;
 }
 
 /** Space around a card's contents, and between figures. */
@@ -54,7 +54,7 @@ export function cardOf(rows: readonly (readonly Figure[])[], options: CardOption
   const figures = rows.flat();
   if (figures.length === 0) throw new RangeError("Cannot draw a card: there is no figure");
   const { document, theme, title } = options;
-  const head = 34, across = Math.max(...rows.map((row) => row.length));
+  const head = title === undefined ? 0 : 34, across = Math.max(...rows.map((row) => row.length));
   const heights = rows.map((row) => {
     const lines = Math.max(...row.map((figure) => figure.lines.length));
     return { lines, height: textHeight(lines) + Math.max(...row.map((figure) => figure.height)) + space };
@@ -81,7 +81,7 @@ export function cardOf(rows: readonly (readonly Figure[])[], options: CardOption
     "font-family": fonts,
     "font-size": 12,
   }, [
-    element(document, "title", {}, title),
+    element(document, "title", {}, title ?? figures[0].title),
     element(document, "desc", {}, figures.map(({ description }) => description).join(" ")),
     element(document, "rect", {
       x: 0.5,
@@ -92,13 +92,13 @@ export function cardOf(rows: readonly (readonly Figure[])[], options: CardOption
       fill: palette.card,
       stroke: palette.grid,
     }),
-    element(document, "text", {
+    ...(title === undefined ? [] : [element(document, "text", {
       x: space,
       y: space + 14,
       fill: palette.text,
       "font-size": 18,
       "font-weight": 600,
-    }, title),
+    }, title)]),
     ...drawn,
   ]);
   applyTheme(card, { document, theme });

@@ -6,14 +6,14 @@
 import * as Plot from "@observablehq/plot";
 import { counted, type Figure, figureSize, shown, tableOf } from "./figure.ts";
 import type { Histogram } from "./histogram.ts";
-import type { ModuleNumber } from "./layers.ts";
+import { type LayerPlace, layerPlace, type ModuleNumber } from "./layers.ts";
 import { axis, margins, panel, plotMargins } from "./panel.ts";
 import { element, type SvgDocument, type SvgElement } from "./svg.ts";
 import { palette, seriesColour } from "./theme.ts";
 
 /** A figure's size and axes, for charts that take the whole of it. */
 const whole = { ...figureSize, ...plotMargins };
-const gridY = { ...axis, grid: true, labelOffset: 52 };
+const gridY = { ...axis, grid: true, labelOffset: 60 };
 
 /** The number of values that a bin of a normal distribution would have. */
 function normalCurve({ edges, total, mean, deviation, most }: Histogram): { x: number; y: number }[] {
@@ -120,6 +120,9 @@ export interface ModulesFigureOptions {
 /** Pixels of the names beside the lines. */
 const legendWidth = 150;
 
+/** A module's number at its layer. */
+type PlacedNumber = ModuleNumber & LayerPlace;
+
 /** Names of the lines, each after its colour. */
 function legend(document: SvgDocument, kinds: readonly string[]): SvgElement {
   const row = (kind: string, i: number): SvgElement[] => {
@@ -140,11 +143,11 @@ function legend(document: SvgDocument, kinds: readonly string[]): SvgElement {
 /** A line for each kind of module over the layers. */
 function layersPanel(
   document: SvgDocument,
-  numbers: readonly ModuleNumber[],
+  numbers: readonly PlacedNumber[],
   { label, range }: ModulesFigureOptions,
 ): readonly SvgElement[] {
   const kinds = [...new Set(numbers.map(({ kind }) => kind))];
-  const colour = ({ kind }: ModuleNumber): string => seriesColour(kinds.indexOf(kind));
+  const colour = ({ kind }: PlacedNumber): string => seriesColour(kinds.indexOf(kind));
   const layers = numbers.map(({ layer }) => layer!);
   const ticks = Math.min(12, Math.max(...layers) - Math.min(...layers) + 1);
   return [
@@ -194,7 +197,8 @@ function barsPanel(
 /** A number for each module: lines over the layers, or bars where modules stand in one layer or none. */
 export function modulesFigure(numbers: readonly ModuleNumber[], options: ModulesFigureOptions): Figure {
   const { name, title, lines, label } = options;
-  const layers = new Set(numbers.map(({ layer }) => layer));
+  const placed = numbers.map((one): PlacedNumber => ({ ...one, ...layerPlace(one.path) }));
+  const layers = new Set(placed.map(({ layer }) => layer));
   const isLayered = layers.size > 1 && !layers.has(undefined);
   const left = isLayered ? 0 : Math.max(0, numbers.length - mostBars);
   const values = numbers.map(({ value }) => value);
@@ -208,6 +212,6 @@ export function modulesFigure(numbers: readonly ModuleNumber[], options: Modules
     table: tableOf(["module", label], numbers.map(({ path, value }) => [path, value])),
     height: figureSize.height,
     draw: (document) =>
-      isLayered ? layersPanel(document, numbers, options) : barsPanel(document, numbers, options),
+      isLayered ? layersPanel(document, placed, options) : barsPanel(document, numbers, options),
   };
 }

@@ -19,7 +19,7 @@ export function layerPlace(path: string): LayerPlace {
 }
 
 /** A number that a module has: a norm, a cosine. */
-export interface ModuleNumber extends LayerPlace {
+export interface ModuleNumber {
   readonly path: string;
   readonly value: number;
 }

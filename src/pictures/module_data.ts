@@ -3,15 +3,13 @@
  *
  * @module
  */
-import { type AdaptedLinear, deltaOf } from "../adapters/apply.ts";
+import type { LinearModule } from "../adapters/alone.ts";
 import type { LinearShape } from "../adapters/method.ts";
-import { readyModule } from "../adapters/ready.ts";
-import type { Device } from "../device/device.ts";
 import { type DeltaCells, deltaCells, type Reduction } from "./cells.ts";
 import { type Histogram, histogram } from "./histogram.ts";
 import { factorsOf } from "./products.ts";
 import { singularValues } from "./singular.ts";
-import { type SpectrumPoints, spectrumPoints } from "./spectrum.ts";
+import { greatestPoints, type SpectrumPoints, spectrumPoints } from "./spectrum.ts";
 
 /** A module's numbers. */
 export interface ModuleData {
@@ -33,26 +31,31 @@ export interface ModuleDataOptions {
   readonly mostCells?: number;
 }
 
+/** Points of a spectrum at most: more would cover each other. */
+const mostPoints = 5000;
+
 /**
  * The numbers of one module's pictures.
  *
- * @throws as `deltaOf`: ConfigError without the base's weight where the method needs it, RangeError for a dW too large.
+ * @param linear The module, made ready where its method needs the base's weight.
+ * @param delta Its dW (out, in), as `deltaOf` or an adapter service makes it.
+ * @throws RangeError where dW is not of the linear's shape.
  */
 export async function moduleData(
-  device: Device,
-  given: AdaptedLinear,
+  linear: LinearModule,
+  delta: Float32Array,
   { reduction = "rms", mostCells = 2 ** 18 }: ModuleDataOptions = {},
 ): Promise<ModuleData> {
-  const { path = "", module, method, base, shape } = given;
-  const linear = base
-    ? { ...given, module: await readyModule(device, { path, module, method, base }) }
-    : given;
-  // The device may reuse its memory in a later call: the numbers are a copy.
-  const delta = Float32Array.from((await deltaOf(device, linear)).data);
-  const spectrum = linear.module.spectrum?.(shape), factors = factorsOf(linear);
+  const { module, shape } = linear;
+  if (delta.length !== shape.out * shape.in) {
+    throw new RangeError(
+      `Cannot draw dW of ${delta.length} elements: the linear is (${shape.out}, ${shape.in})`,
+    );
+  }
+  const spectrum = module.spectrum?.(shape), factors = factorsOf(linear);
   return {
     shape,
-    points: spectrum && spectrumPoints(spectrum, shape),
+    points: spectrum && greatestPoints(spectrumPoints(spectrum, shape), mostPoints),
     cells: deltaCells(delta, shape, { mostCells, reduction }),
     distribution: histogram(spectrum?.c ?? delta),
     singularValues: factors && await singularValues(factors),

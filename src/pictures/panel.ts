@@ -41,7 +41,7 @@ function settle(drawn: SvgElement): void {
 }
 
 /** Room around a chart's frame for its axes. */
-export const margins = { left: 62, right: 12, top: 8, bottom: 44 } as const;
+export const margins = { left: 70, right: 12, top: 8, bottom: 44 } as const;
 
 /** Margins as Plot has them. */
 export const plotMargins = {

@@ -20,9 +20,6 @@ export interface PlaneOptions {
   readonly limit?: number;
 }
 
-/** Points that are drawn at most. */
-const mostPoints = 5000;
-
 /** The greatest magnitude of some numbers. */
 export function greatestMagnitude(values: Float32Array): number {
   let most = 0;
@@ -46,7 +43,7 @@ function drawPlane(
       height: frame.outerHeight,
       ...plotMargins,
       x: { ...axis, ...x },
-      y: { ...axis, labelOffset: 52, ...y },
+      y: { ...axis, labelOffset: 60, ...y },
       r,
       marks: [...marksIn(frame), Plot.frame({ stroke: palette.grid })],
     }),
@@ -71,10 +68,10 @@ interface Dot {
 }
 
 function spectrumLines(points: SpectrumPoints, drawn: number): string[] {
-  const { c, wavelet, mirroredPairs } = points;
-  const some = drawn < c.length
-    ? `the ${counted(drawn)} greatest of ${counted(c.length)} coefficients`
-    : `${counted(c.length)} coefficients`;
+  const { total, wavelet, mirroredPairs } = points;
+  const some = drawn < total
+    ? `the ${counted(drawn)} greatest of ${counted(total)} coefficients`
+    : `${counted(total)} coefficients`;
   if (wavelet !== undefined) {
     return [`${some}, ${wavelet === "none" ? "elements of dW (no wavelet)" : `wavelet ${wavelet}`}`];
   }
@@ -89,10 +86,10 @@ function spectrumLines(points: SpectrumPoints, drawn: number): string[] {
 export function spectrumFigure(points: SpectrumPoints, { title, limit }: PlaneOptions): Figure {
   const { u, v, c, uRange, vRange, wavelet } = points;
   const most = limit ?? greatestMagnitude(c);
-  const order = greatestOf(c, c.length), shownFirst = order.subarray(0, mostPoints);
+  const order = greatestOf(c, c.length);
   // The greatest come last: they lie on top.
-  const dots = Array.from(shownFirst, (l): Dot => ({ u: u[l], v: v[l], c: c[l] })).reverse();
-  const rings = wavelet !== undefined ? [] : Array.from(shownFirst, (l): Dot | undefined => {
+  const dots = Array.from(order, (l): Dot => ({ u: u[l], v: v[l], c: c[l] })).reverse();
+  const rings = wavelet !== undefined ? [] : Array.from(order, (l): Dot | undefined => {
     const mirror = mirrorOf(points, l);
     return mirror && { u: mirror[0], v: mirror[1], c: c[l] };
   }).filter((ring) => ring !== undefined).reverse();
@@ -105,7 +102,7 @@ export function spectrumFigure(points: SpectrumPoints, { title, limit }: PlaneOp
     title,
     lines: spectrumLines(points, dots.length),
     description:
-      `${title}: a plane of ${rows} by ${columns} places with ${c.length} coefficients, the greatest ${
+      `${title}: a plane of ${rows} by ${columns} places with ${points.total} coefficients, the greatest ${
         shown(most)
       }.`,
     table: tableOf(["u", "v", "coefficient"], Array.from(order.subarray(0, 51), (l) => [u[l], v[l], c[l]])),

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { isSum } from "../adapters/alone.ts";
+import { isSum, type LinearModule } from "../adapters/alone.ts";
 import { type AdaptedLinear, deltaOf } from "../adapters/apply.ts";
 import type { Factors, LinearShape } from "../adapters/method.ts";
 import type { Device } from "../device/device.ts";
@@ -67,19 +67,14 @@ function denseProduct(a: ArrayLike<number>, b: ArrayLike<number>): number {
 }
 
 /** A module's spectrum of frequencies; undefined where its dW is no sum of cosines. */
-function frequenciesOf({ module, shape }: AdaptedLinear): ModuleSpectrum | undefined {
+function frequenciesOf({ module, shape }: LinearModule): ModuleSpectrum | undefined {
   const spectrum = module.spectrum?.(shape);
   return spectrum?.wavelet === undefined ? spectrum : undefined;
 }
 
 /** A module's factors; undefined where its dW is no product of factors alone. */
-export function factorsOf({ method, module, shape }: AdaptedLinear): Factors | undefined {
+export function factorsOf({ method, module, shape }: LinearModule): Factors | undefined {
   return isSum(method) ? module.factors?.(shape) : undefined;
-}
-
-/** Whether norms and cosines of a module need its dW built. */
-export function needsDelta(linear: AdaptedLinear): boolean {
-  return !frequenciesOf(linear) && !factorsOf(linear);
 }
 
 function products<T>(a: T, b: T, product: (one: T, other: T) => number): DeltaProducts {
@@ -88,31 +83,39 @@ function products<T>(a: T, b: T, product: (one: T, other: T) => number): DeltaPr
 }
 
 /**
+ * The products of two modules of one linear whose methods say them without dW; undefined where dW must be built. `b` is by
+ * default `a`.
+ *
+ * @throws RangeError where the shapes differ.
+ */
+export function ownProducts(a: LinearModule, b: LinearModule = a): DeltaProducts | undefined {
+  if (a.shape.out !== b.shape.out || a.shape.in !== b.shape.in) {
+    throw new RangeError(
+      `Cannot compare modules of shapes (${a.shape.out}, ${a.shape.in}) and (${b.shape.out}, ${b.shape.in})`,
+    );
+  }
+  const spectrum = frequenciesOf(a), other = a === b ? spectrum : frequenciesOf(b);
+  if (spectrum && other) {
+    return products(spectrum, other, (left, right) => spectralProduct(left, right, a.shape));
+  }
+  const factors = factorsOf(a), others = a === b ? factors : factorsOf(b);
+  return factors && others ? products(factors, others, factorProduct) : undefined;
+}
+
+/**
  * The products of two modules of one linear; of a module with itself where there is one.
  *
- * @throws RangeError where the shapes differ; as `deltaOf` where dW must be built.
+ * @throws as {@linkcode ownProducts}, and as `deltaOf` where dW must be built.
  */
 export async function deltaProducts(
   device: Device,
   a: AdaptedLinear,
   b: AdaptedLinear = a,
 ): Promise<DeltaProducts> {
-  if (a.shape.out !== b.shape.out || a.shape.in !== b.shape.in) {
-    throw new RangeError(
-      `Cannot compare modules of shapes (${a.shape.out}, ${a.shape.in}) and (${b.shape.out}, ${b.shape.in})`,
-    );
-  }
-  const spectra = [frequenciesOf(a), frequenciesOf(b)];
-  if (spectra[0] && spectra[1]) {
-    const [one, other] = [spectra[0], a === b ? spectra[0] : spectra[1]];
-    return products(one, other, (left, right) => spectralProduct(left, right, a.shape));
-  }
-  const factors = [factorsOf(a), factorsOf(b)];
-  if (factors[0] && factors[1]) {
-    return products(factors[0], a === b ? factors[0] : factors[1], factorProduct);
-  }
-  const one = (await deltaOf(device, a)).data;
-  return products(one, a === b ? one : (await deltaOf(device, b)).data, denseProduct);
+  const known = ownProducts(a, b);
+  if (known) return known;
+  const one = Float32Array.from((await deltaOf(device, a)).data);
+  return products<ArrayLike<number>>(one, a === b ? one : (await deltaOf(device, b)).data, denseProduct);
 }
 
 /** The Frobenius norm of dW. */

@@ -8,8 +8,10 @@ import type { AdapterModule, LinearShape } from "../adapters/method.ts";
 /** A module's spectrum, as its method tells it. */
 export type ModuleSpectrum = ReturnType<NonNullable<AdapterModule["spectrum"]>>;
 
-/** Coefficients by their places; entry l of every array is the file's coefficient l. */
+/** Coefficients by their places; entry l of every array is one coefficient. */
 export interface SpectrumPoints {
+  /** Coefficients of the file: more than there are points where only the greatest are told. */
+  readonly total: number;
   /** The wavelet of a wavelet transform; absent where places are frequencies. */
   readonly wavelet?: string;
   /**
@@ -58,6 +60,7 @@ export function spectrumPoints(spectrum: ModuleSpectrum, shape: LinearShape): Sp
   const { u, v, c, wavelet } = spectrum;
   if (wavelet !== undefined) {
     return {
+      total: c.length,
       wavelet,
       u: Int32Array.from(u),
       v: Int32Array.from(v),
@@ -68,6 +71,7 @@ export function spectrumPoints(spectrum: ModuleSpectrum, shape: LinearShape): Sp
     };
   }
   return {
+    total: c.length,
     u: Int32Array.from(u, (bin) => signedFrequency(bin, shape.out)),
     v: Int32Array.from(v, (bin) => signedFrequency(bin, shape.in)),
     c,
@@ -93,4 +97,16 @@ export function greatestOf(values: Float32Array, count: number): Uint32Array {
     return Uint32Array.from(chosen);
   }
   return Uint32Array.from(values.keys()).sort(before).subarray(0, count);
+}
+
+/** The points with the greatest magnitudes, at most `most` of them, in the file's order. */
+export function greatestPoints(points: SpectrumPoints, most: number): SpectrumPoints {
+  if (points.c.length <= most) return points;
+  const kept = greatestOf(points.c, most).sort();
+  return {
+    ...points,
+    u: Int32Array.from(kept, (l) => points.u[l]),
+    v: Int32Array.from(kept, (l) => points.v[l]),
+    c: Float32Array.from(kept, (l) => points.c[l]),
+  };
 }

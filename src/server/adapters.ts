@@ -32,7 +32,8 @@ function shapeOf(text: string | undefined): LinearShape | undefined {
   return { out: Number(out), in: Number(inFeatures) };
 }
 
-function moduleOf(c: ServerContext): string {
+/** The module that a request names. */
+export function moduleOf(c: ServerContext): string {
   const module = c.req.query("module");
   if (!module) {
     throw new InvalidRequestError(
@@ -50,7 +51,7 @@ function moduleOf(c: ServerContext): string {
 }
 
 /** Takes the memory of a result and of its file, and refuses one that is too large. */
-function holdResult(rows: number, columns: number, { hold, maxBytes }: Task): void {
+export function holdResult(rows: number, columns: number, { hold, maxBytes }: Task): void {
   const bytes = rows * columns * bytesPerElement.float32;
   if (bytes > maxBytes) {
     throw new InvalidRequestError(
@@ -90,7 +91,8 @@ function answer(name: string, result: HostTensor, { readerMs, onEnd }: Task): Re
   });
 }
 
-interface Task {
+/** A request in work. */
+export interface Task {
   readonly hold: Hold;
   readonly signal: AbortSignal;
   readonly maxBytes: number;
@@ -100,7 +102,7 @@ interface Task {
 }
 
 /** Counts a request in, and out again when its answer was read or it failed. */
-async function working(
+export async function working(
   c: ServerContext,
   serving: RequestServing,
   work: (task: Task) => Promise<Response>,

@@ -120,6 +120,9 @@ export function adaptersOf(tenant: Tenant | undefined, adapters: AdapterService)
     card: (id) => own(id).then(() => adapters.card(id)),
     linear: (module) => adapters.linear?.(module),
     modules: (id) => own(id).then(() => adapters.modules(id)),
+    ...(adapters.module
+      ? { module: (id: string, path: string) => own(id).then(() => adapters.module!(id, path)) }
+      : {}),
     apply: (id, module, input) => own(id).then(() => adapters.apply(id, module, input)),
     delta: (id, module, shape) => own(id).then(() => adapters.delta(id, module, shape)),
   };

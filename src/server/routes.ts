@@ -7,7 +7,7 @@ import type { JsonObject } from "../json.ts";
 import { adapterDelta, applyAdapter } from "./adapters.ts";
 import { chatShape } from "./chat.ts";
 import { completionShape } from "./completions.ts";
-import { forRequest, isReady, type Serving } from "./deps.ts";
+import { forRequest, isReady, type RequestServing, type Serving } from "./deps.ts";
 import {
   classify,
   classifyBody,
@@ -19,12 +19,14 @@ import {
   score,
   scoreBody,
 } from "./encoding.ts";
+import type { ServerContext } from "./exchange.ts";
 import { prometheusType } from "./metrics.ts";
 import { modelCard, modelList } from "./models.ts";
 import { chatJob, completionJob } from "./openai.ts";
 import { openApiOf } from "./openapi.ts";
 import { operatorRoutes } from "./operator.ts";
 import { askedPage, pageParameters } from "./pages.ts";
+import { adapterModules, moduleNumbers, modulePicture } from "./pictures.ts";
 import type { Parameter, Route, RouteDescription } from "./route.ts";
 import { chatBody, completionBody } from "./schema.ts";
 import { encoding, generating } from "./work.ts";
@@ -122,6 +124,8 @@ function encodingRoutes(serving: Serving): Route[] {
   ];
 }
 
+type AdapterHandler = (c: ServerContext, id: string, serving: RequestServing) => Promise<Response>;
+
 const moduleParameters: readonly Parameter[] = [
   { name: "id", in: "path", description: "an adapter's name" },
   { name: "module", in: "query", description: "a module's path", required: true },
@@ -157,6 +161,28 @@ function adapterRoutes(serving: Serving): Route[] {
   ];
 }
 
+/** Routes of an adapter's numbers, for pictures. */
+function pictureRoutes(serving: Serving): Route[] {
+  const [id, module] = moduleParameters;
+  const get = (path: string, about: RouteDescription, handler: AdapterHandler): Route => ({
+    method: "GET",
+    path: `/v1/adapters/:id/${path}`,
+    for: "callers",
+    about: { ...about, statuses: [200, 404] },
+    handler: (c) => handler(c, c.req.param("id")!, forRequest(c, serving)),
+  });
+  const beside: Parameter = {
+    name: "beside",
+    in: "query",
+    description: "another adapter: cosines between the two in place of norms",
+  };
+  return [
+    get("modules", { summary: "Paths of the modules", parameters: [id] }, adapterModules),
+    get("picture", { summary: "Numbers of a module's pictures", parameters: [id, module] }, modulePicture),
+    get("norms", { summary: "Norms of every module's dW", parameters: [id, beside] }, moduleNumbers),
+  ];
+}
+
 /** Every route, in the order of their look-up. */
 export function routesOf(serving: Serving): readonly Route[] {
   let document: JsonObject | undefined;
@@ -166,6 +192,7 @@ export function routesOf(serving: Serving): readonly Route[] {
     ...textRoutes(serving),
     ...encodingRoutes(serving),
     ...adapterRoutes(serving),
+    ...pictureRoutes(serving),
     ...operatorRoutes(serving),
     {
       method: "GET",

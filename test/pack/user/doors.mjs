@@ -5,6 +5,7 @@ import { openCpuDevice, openFolder } from "fourierft/node";
 import { parseSafetensors } from "fourierft/safetensors";
 import { createClient } from "fourierft/client";
 import { createApp } from "fourierft/server";
+import { cardOf } from "fourierft/pictures";
 import { spectralProperties } from "fourierft/testing";
 
 const module = fourierft.fourierModule({ coefficients: new Float32Array([1]), seed: 1, scaling: 6 });
@@ -19,7 +20,7 @@ const client = createClient({
 });
 const { data } = await client.models();
 const refused = await client.model("none").catch((error) => error.code);
-const names = [kernelRunner, parseSafetensors, createApp, spectralProperties.linearity].map((one) =>
+const names = [kernelRunner, parseSafetensors, createApp, cardOf, spectralProperties.linearity].map((one) =>
   typeof one
 ).join();
 await openFolder(".");

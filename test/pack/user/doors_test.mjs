@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { build } from "esbuild";
 
 const cpu = String.raw`CPU \(WASM (relaxed )?SIMD, .+ threads? of its own\)`;
-const said = new RegExp(`^true 2x3 function,function,function,function\n0 model_not_found\n${cpu} true\n$`);
+const said = new RegExp(`^true 2x3 function,function,function,function,function\n0 model_not_found\n${cpu} true\n$`);
 const commands = JSON.parse(process.env.RUNTIMES);
 
 for (const [name, [command, ...args]] of Object.entries(commands)) {
@@ -21,8 +21,9 @@ import { kernels } from "fourierft/kernels";
 import { parseSafetensors } from "fourierft/safetensors";
 import { createClient } from "fourierft/client";
 import { createApp } from "fourierft/server";
+import { cardOf } from "fourierft/pictures";
 import { referenceDelta, spectralProperties } from "fourierft/testing";
-export const all = [fourierft, kernels, parseSafetensors, createApp, createClient];
+export const all = [fourierft, kernels, parseSafetensors, createApp, createClient, cardOf];
 export const holds = () => spectralProperties.linearity(referenceDelta, { numRuns: 5 });
 `;
 
