@@ -469,6 +469,7 @@ test("tree: the top level has the folders that the architecture names, and no mo
     .filter((entry) => entry.isDirectory() && !made.includes(entry.name)).map((entry) => entry.name);
   assert.deepEqual(folders.sort(), [
     ".ci",
+    ".github",
     "bench",
     "deploy",
     "docs",

@@ -5,23 +5,13 @@
  *
  * @module
  */
-import { execFileSync } from "node:child_process";
-import {
-  chmodSync,
-  copyFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { wasmBytes } from "../../kernels/wasm_bytes.ts";
 import { buildPlayground } from "../../playground/build.ts";
 import { root } from "../architecture.ts";
 import { compile } from "./compile.ts";
+import { commonFields, door, type Manifest, ownManifest, packed } from "./manifest.ts";
 
 /** Packages that the package works without: a GPU needs Dawn, the CPU device does not. */
 const optional = ["webgpu"];
@@ -51,31 +41,14 @@ export default module;
 
 const command = "src/cli/main.js";
 
-interface Manifest {
-  readonly name: string;
-  readonly version: string;
-  readonly license: string;
-  readonly exports: Readonly<Record<string, string>>;
-  readonly dependencies: Readonly<Record<string, string>>;
-  readonly devDependencies: Readonly<Record<string, string>>;
-}
-
-/** A door of the package: what it is in the sources, as a manifest names it. */
-function door(source: string): Record<string, string> {
-  const file = source.replace(/\.ts$/, "");
-  return { types: `${file}.d.ts`, default: `${file}.js` };
-}
-
 /** @param started Modules that are started by their URL: bundlers must not drop them. */
 function manifest(own: Manifest, started: readonly string[]): Record<string, unknown> {
   const needed = Object.entries(own.dependencies).filter(([name]) => !optional.includes(name));
   return {
     name: own.name,
-    version: own.version,
-    description: "PEFT adapters (FourierFT, LoRA) chosen per request, on WebGPU and CPU",
-    license: own.license,
-    type: "module",
-    engines: { node: ">=20" },
+    description: own.description,
+    keywords: own.keywords,
+    ...commonFields(own),
     bin: { [own.name]: command },
     exports: {
       ...Object.fromEntries(Object.entries(own.exports).map(([name, source]) => [name, door(source)])),
@@ -99,25 +72,17 @@ function documents(): string[] {
 
 /** Builds the tarball, with the playground in it, and returns its path. */
 export async function buildPackage(): Promise<string> {
-  const folder = mkdtempSync(join(tmpdir(), "fourierft-pack-"));
-  try {
-    const inside = join(folder, "package");
-    const own: Manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const own = ownManifest();
+  return await packed(own, async (inside) => {
     const started = compile(inside);
-    writeFileSync(join(inside, "package.json"), JSON.stringify(manifest(own, started), null, 2) + "\n");
     writeFileSync(join(inside, wasmFile), wasmBytes());
     writeFileSync(join(inside, `${wasmFile}.d.ts`), wasmTypes);
     chmodSync(join(inside, command), 0o755);
     await buildPlayground(join(inside, "dist/playground"));
     mkdirSync(join(inside, "docs/pictures"), { recursive: true });
     for (const file of documents()) copyFileSync(join(root, file), join(inside, file));
-    const out = join(root, "dist", `${own.name}-${own.version}.tgz`);
-    mkdirSync(dirname(out), { recursive: true });
-    execFileSync("tar", ["-czf", out, "-C", folder, "package"], { stdio: ["ignore", "ignore", "inherit"] });
-    return out;
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+    return manifest(own, started);
+  });
 }
 
 if (import.meta.main) console.log(await buildPackage());

@@ -64,10 +64,10 @@ function options(out: string, comments: boolean): Record<string, unknown> {
 }
 
 /** Runs the compiler once with comments, then once without; see {@linkcode options}. */
-function runCompiler(out: string): void {
+function runCompiler(out: string, sources: readonly string[]): void {
   const folder = mkdtempSync(join(tmpdir(), "fourierft-compile-"));
   try {
-    const files = publishedSources().map((path) => join(root, path));
+    const files = sources.map((path) => join(root, path));
     const compiler = join(root, "node_modules/typescript/lib/tsc.js");
     const run = (to: string, comments: boolean): void => {
       const config = join(folder, "tsconfig.json");
@@ -127,12 +127,12 @@ function startedBy(path: string, code: string): string[] {
 }
 
 /**
- * Compiles the package's sources into a folder.
+ * Compiles sources, and what they import, into a folder.
  *
  * @returns modules that are started by their URL: bundlers must not drop them.
  */
-export function compile(out: string): readonly string[] {
-  runCompiler(out);
+export function compile(out: string, sources: readonly string[] = publishedSources()): readonly string[] {
+  runCompiler(out, sources);
   const started: string[] = [];
   const write = (path: string, text: string): void => {
     mkdirSync(dirname(join(out, path)), { recursive: true });

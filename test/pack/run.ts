@@ -1,6 +1,6 @@
 /**
- * Tests the npm package as its users get it. The package is built and installed in an empty project, where the
- * programs of `user/` run on Node.
+ * Tests the npm packages as their users get them. They are built and installed in an empty project, where the programs of
+ * `user/` run on Node.
  *
  * @module
  */
@@ -13,6 +13,7 @@ import { root } from "../architecture.ts";
 import { bunCommand } from "../bun.ts";
 import { vulkanEnvironment } from "../swiftshader.ts";
 import { buildPackage } from "./build.ts";
+import { buildSafetensors } from "./safetensors.ts";
 
 const project = mkdtempSync(join(tmpdir(), "fourierft-user-"));
 const examples = ["kernels_alone.ts", "train.ts", "worker.ts", "wrangler.toml"];
@@ -33,15 +34,16 @@ function run(command: string, args: readonly string[], env: Readonly<Record<stri
 }
 
 try {
-  const tarball = await buildPackage();
+  const tarball = await buildPackage(), safetensors = await buildSafetensors();
   cpSync(join(root, "test/pack/user"), project, { recursive: true });
   for (const name of examples) cpSync(join(root, "examples", name), join(project, "examples", name));
-  run("npm", ["install", "--no-audit", "--no-fund", "--loglevel=error", tarball]);
+  run("npm", ["install", "--no-audit", "--no-fund", "--loglevel=error", tarball, safetensors]);
   const tests = readdirSync(project).filter((name) => name.endsWith("_test.mjs"));
   run("node", ["--test", ...tests], {
     DEMO: join(root, "examples/demo"),
     RUNTIMES: JSON.stringify(runtimes),
     TARBALL: tarball,
+    SAFETENSORS_TARBALL: safetensors,
   });
 } finally {
   rmSync(project, { recursive: true });
