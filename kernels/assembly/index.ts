@@ -16,7 +16,7 @@ export {
   packed_attention_backward,
 } from "./causal";
 export { cross_entropy } from "./cross_entropy";
-export { fourier_gradient, fourier_linears, fourier_sums } from "./fourier";
+export { fourier_delta, fourier_gradient, fourier_linears, fourier_sums } from "./fourier";
 export { kron_linear } from "./kron";
 export { linear } from "./linear";
 export { lora_linear } from "./lora";
