@@ -1,6 +1,6 @@
 /**
- * Our weights as GGUF files for llama.cpp, in `dist/bench/gguf/`: the demo model and SmolLM2-135M's shape in F32, F16, Q8_0 and
- * Q4_0, and the demo's LoRA adapter. Files that are there stay.
+ * Our weights as GGUF files for llama.cpp, in `dist/bench/gguf/`. They are the demo model, its LoRA adapter and SmolLM2-135M's
+ * shape, the models in F32, F16, Q8_0 and Q4_0. Files that are there stay.
  *
  *     deno run -A bench/cpu_gguf.ts
  *

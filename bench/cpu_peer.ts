@@ -1,6 +1,6 @@
 /**
- * Processes that `bench:cpu` measures: another software's, which stays open and is asked for one figure after the other, and
- * fresh ones, from their start to the first token.
+ * Processes that `bench:cpu` measures. Another software's stays open, and is asked for one figure after the other. Fresh
+ * processes are measured from their start to the first token.
  *
  * @module
  */
