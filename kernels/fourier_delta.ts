@@ -15,6 +15,7 @@ import { planTransform } from "./fft/plan.ts";
 import { halfBins } from "./fft/real.ts";
 import { termsScratch } from "./fft/terms.ts";
 import { twiddleTables } from "./fft/twiddles.ts";
+import { phasesTable, transformsInWasm, turnsTable } from "./fft/wasm.ts";
 import { longRows, wholeRows } from "./fourier/delta_rows.ts";
 import { type Arrays, defineKernel, type Kernel, type Launch, type Limits } from "./kernel.ts";
 
@@ -138,5 +139,20 @@ export const fourierDelta: Kernel<Buffer, keyof typeof uniforms> = defineKernel(
   launch: ({ uniforms }, limits) => launch(uniforms, limits),
   reference,
   cpu,
+  wasm(words) {
+    const { out, in: inSize, scale, accumulate, first, rows } = words, { lowest, count } = transformed(words);
+    if (!transformsInWasm(inSize)) return undefined;
+    return {
+      function: "fourier_delta",
+      args: [
+        ...["table", "values", "weight", "phases", "turns", "work"],
+        ...[out, inSize, scale, accumulate, first, rows, lowest],
+      ],
+      items: count,
+      work: count * inSize * (2 + 4 * Math.log2(inSize)),
+      each: { work: 4 * (4 * inSize + 640) },
+      tables: { phases: phasesTable(out), turns: turnsTable(inSize) },
+    };
+  },
   tolerance: 1e-6,
 });

@@ -248,5 +248,16 @@ export const kronLinear: Kernel<Buffers, Uniforms> = defineKernel({
       );
     });
   },
+  wasm: ({ rows, in: inSize, out0, out1, out2, linear, capacity }) => ({
+    function: "kron_linear",
+    args: [
+      ...["x", "slots", "records", "tables", "values", "y", out0 + out1 + out2, "room"],
+      ...[rows, inSize, out0, out1, out2, linear, capacity],
+    ],
+    items: out0 + out1 + out2,
+    // Of a whole matrix: factors are known when it runs.
+    work: rows * inSize * (out0 + out1 + out2),
+    each: { room: 4 * Math.max(8 * inSize + 512, 4096) },
+  }),
   tolerance: 1e-5,
 });

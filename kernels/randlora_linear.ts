@@ -123,5 +123,25 @@ export const randloraLinear: Kernel<Buffers, Uniforms> = defineKernel({
     };
   },
   reference: added,
+  wasm({ rows, in: inSize, out0, out1, out2, linear, capacity }) {
+    const outs = [out0, out1, out2],
+      sum = (of: (out: number) => number) => outs.reduce((total, out) => total + of(out), 0);
+    const most = sum((out) => mostBetween(inSize, out)), sizes = [rows, inSize, ...outs, linear, capacity];
+    const numbers = rows * sum((out) => Math.min(inSize, out));
+    return {
+      before: [{
+        function: "randlora_down",
+        args: ["x", "slots", "records", "tables", "values", "between", "room", ...sizes],
+        items: most,
+        work: inSize * numbers,
+      }],
+      function: "randlora_up",
+      args: ["slots", "records", "tables", "values", "between", "y", "room", ...sizes],
+      items: sum((out) => out),
+      work: Math.max(...outs) * numbers,
+      scratch: { between: 4 * rows * most },
+      each: { room: 4 * Math.max(8 * inSize + 512, Math.max(...outs) + 64) },
+    };
+  },
   tolerance: 1e-5,
 });

@@ -7,7 +7,7 @@ import type { Device } from "../src/device/device.ts";
 import { openWeights, readConfig, weightsOf } from "../src/models/families.ts";
 import { loadModel, type WeightSource } from "../src/models/model.ts";
 import { leavesOf } from "../src/models/spec.ts";
-import { openFolder } from "../src/runtime/mod.ts";
+import { openCpuDevice, openFolder } from "../src/runtime/mod.ts";
 import { bytesPerElement, elements, type HostTensor } from "../src/tensor.ts";
 import { onGpu, testGpu } from "./devices.ts";
 
@@ -43,8 +43,34 @@ test("loadModel refuses a model over the device's memory before a weight is read
   );
   assert.equal(float.asked, floats);
   await assert.rejects(load(small, "methods/base", { quantize: "int8" }), /room for 0\.10 MB; take a device/);
-  // 34 bytes for 32 numbers, but for the embedding and norms.
-  assert.equal(small.asked, 34 / 32 * (512 * 64 + 2 * layer) + 4 * (512 * 64 + 5 * 64));
+  // 36 bytes for 32 numbers, since a CPU widens scales, but for the embedding and norms.
+  assert.equal(small.asked, 36 / 32 * (512 * 64 + 2 * layer) + 4 * (512 * 64 + 5 * 64));
+});
+
+test("loadModel counts 16-bit weights as the float32 that a CPU makes of them", async () => {
+  const folder = await openFolder(fixture("../../examples/demo/base"));
+  const source = await openWeights(folder, await readConfig(folder));
+  assert.ok(source.names.every((name) => source.info(name).dtype === "F16"));
+  const numbers = source.names.reduce((sum, name) => sum + elements(source.info(name).shape), 0);
+  await source.close();
+  const cpu = smallDevice(4 * numbers - 1), narrow = { ...smallDevice(2 * numbers - 1), heldType: undefined };
+  await assert.rejects(load(cpu, "../../examples/demo/base"), /its weights take 29\.38 MB at least/);
+  assert.equal(cpu.asked, 4 * numbers);
+  await assert.rejects(load(narrow, "../../examples/demo/base"), /its weights take 14\.69 MB at least/);
+});
+
+test("the CPU device has room in its WebAssembly memory, and none is told without WebAssembly", async () => {
+  for (const device of [cpuDevice(), await openCpuDevice({ threads: 1 })]) {
+    const most = await device.roomFor!(2 ** 40);
+    assert.ok(most > 2 ** 28 && most < 2 ** 32, `${device.description} has room for ${most} bytes`);
+    assert.equal(await device.roomFor!(1000), 1000);
+    const t = device.alloc([2 ** 18], "float32");
+    assert.equal(await device.roomFor!(2 ** 40), most - 2 ** 20);
+    device.release(t);
+    assert.equal(await device.roomFor!(2 ** 40), most);
+    device.destroy();
+  }
+  assert.equal(cpuDevice({ wasm: false }).roomFor, undefined);
 });
 
 test("loadModel refuses a weight over the device's largest buffer before a weight is read, with the numbers", async () => {

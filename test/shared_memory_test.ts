@@ -25,7 +25,7 @@ test("importingShared gives the same functions over a memory that is shared", ()
   const module = sharedModule()!;
   const own = new WebAssembly.Module(ownWasmBytes());
   assert.deepEqual(WebAssembly.Module.exports(module), WebAssembly.Module.exports(own));
-  const memory = sharedMemory();
+  const { memory } = sharedMemory();
   assert.ok(memory.buffer instanceof SharedArrayBuffer);
   const { add } = new WebAssembly.Instance(module, { env: { memory } }).exports;
   assert.equal(typeof add, "function");

@@ -210,7 +210,7 @@ test("threads are refused by name: numbers that are none, and more than one on t
 });
 
 test("a helper that falls asleep before the first step wakes where the numbers of steps begin anew", () => {
-  const module = new WebAssembly.Module(importingShared(wasmBytes())), memory = sharedMemory();
+  const module = new WebAssembly.Module(importingShared(wasmBytes())), { memory } = sharedMemory();
   const control = newControl(1), first = control[0], tickets: number[] = [];
   const run = new Team({ module, memory }, control).ready({
     ...{ function: "fill", args: [0, 128, 1], each: [], items: 2, chunks: 2 },

@@ -249,3 +249,87 @@ export function fourier_gradient(
     store<f32>(to, <f32> (old + <f64> scale * sum));
   }
 }
+
+/**
+ * Rows of dW from a table whose destination is in, each with its mirror; see kernels/fourier_delta.ts. An item is a row p, from
+ * `lowest` on: it writes row p of dW and row out - p, where the call has them. `phases` holds cos, sin (2 pi k / out) side by
+ * side, k < out. `scratch` holds four rows, and 640 floats.
+ */
+export function fourier_delta(
+  table: usize,
+  values: usize,
+  weight: usize,
+  phases: usize,
+  turns: usize,
+  scratch: usize,
+  outSize: usize,
+  inSize: usize,
+  scale: f32,
+  accumulate: bool,
+  first: usize,
+  rows: usize,
+  lowest: usize,
+  begin: usize,
+  end: usize,
+): void {
+  const line = inSize << 2, h = inSize >> 1, factor = f32x4.splat(scale);
+  const work = scratch, pair = work + 2048, other = pair + line, row = other + line;
+  const bins = row + line, apart = (line >> 1) + 16;
+  for (let p = lowest + begin; p < lowest + end; p++) {
+    const place = (p + outSize - first) % outSize, mirror = ((outSize << 1) - p - first) % outSize;
+    gatherRow(phases, outSize, p, table, values, h, bins, apart);
+    memory.fill(row, 0, line);
+    synthesise(bins, apart, h, turns, pair, other, work, factor, row);
+    if (place < rows) putRow(row, weight + place * line, line, accumulate);
+    if (mirror < rows && mirror != place) putMirror(row, weight + mirror * line, line, accumulate);
+  }
+}
+
+/** `gather` from the spectrum of a unit row: bin u is e^{2 pi i p u / length}. */
+function gatherRow(
+  phases: usize,
+  length: usize,
+  p: usize,
+  table: usize,
+  values: usize,
+  h: usize,
+  bins: usize,
+  apart: usize,
+): void {
+  const sources = table + ((h + 2) << 2);
+  let e: usize = 0;
+  for (let k: usize = 0; k <= h; k++) {
+    const end = <usize> load<u32>(table + (k << 2), 4) << 2;
+    let sum = f32x4.splat(0);
+    for (; e < end; e += 4) {
+      const turn = <usize> (<u64> p * <u64> load<u32>(sources + e) % <u64> length);
+      sum = multiplyAdd(sum, v128.load64_zero(phases + (turn << 3)), v128.load32_splat(values + e));
+    }
+    v128.store32_lane(bins + (k << 2), sum, 0);
+    v128.store32_lane(bins + apart + (k << 2), sum, 1);
+  }
+}
+
+/** A row of dW = or += a row. */
+function putRow(row: usize, to: usize, line: usize, accumulate: bool): void {
+  for (let i: usize = 0; i < line; i += 16) {
+    const v = v128.load(row + i), at = to + i;
+    v128.store(at, accumulate ? f32x4.add(v128.load(at), v) : v);
+  }
+}
+
+/** The mirror's row of dW = or += a row: element q of one is element in - q of the other. */
+function putMirror(row: usize, to: usize, line: usize, accumulate: bool): void {
+  const first = load<f32>(row);
+  store<f32>(to, accumulate ? load<f32>(to) + first : first);
+  // Elements 1 to in - 1 in fours; the last three alone.
+  let i: usize = 4;
+  for (; i + 16 <= line; i += 16) {
+    const v = reversed(v128.load(row + line - i - 12)), at = to + i;
+    v128.store(at, accumulate ? f32x4.add(v128.load(at), v) : v);
+  }
+  for (; i < line; i += 4) {
+    const value = load<f32>(row + line - i), at = to + i;
+    store<f32>(at, accumulate ? load<f32>(at) + value : value);
+  }
+}

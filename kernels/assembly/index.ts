@@ -16,12 +16,14 @@ export {
   packed_attention_backward,
 } from "./causal";
 export { cross_entropy } from "./cross_entropy";
-export { fourier_gradient, fourier_linears, fourier_sums } from "./fourier";
+export { fourier_delta, fourier_gradient, fourier_linears, fourier_sums } from "./fourier";
+export { kron_linear } from "./kron";
 export { linear } from "./linear";
 export { lora_linear } from "./lora";
 export { lora_gradients, lora_product, lora_rows } from "./lora_training";
 export { quantize_rows } from "./packed";
 export { quantized_linear } from "./quantized";
+export { randlora_down, randlora_up } from "./randlora";
 export { sample } from "./sample";
 export { svft_linear } from "./svft";
 export {

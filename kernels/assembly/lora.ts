@@ -57,17 +57,21 @@ function update(
       store<f32>(scratch + (i << 2), scale * load<f32>(scratch + (i << 2)));
     }
     for (let i: usize = 0; i < size; i += lines) {
-      addLines(scratch + (i << 2), up + (begin + i) * (outSize << 2), y, min(lines, size - i), outSize);
+      const from = up + (begin + i) * (outSize << 2);
+      addLines(scratch + (i << 2), from, outSize << 2, y, min(lines, size - i), outSize);
     }
   }
 }
 
 /** Lines that are read side by side: more of a length that is a power of two would meet in the cache. */
-const lines: usize = 8;
+export const lines: usize = 8;
 
-/** y += sum of z[r] times line r of the matrix (rank, outSize) at `up`: each lane is an output. */
-function addLines(z: usize, up: usize, y: usize, rank: usize, outSize: usize): void {
-  const end = rank << 2, line = outSize << 2;
+/**
+ * y += sum of z[r] times line r of the matrix (rank, outSize) at `up`, `line` bytes from one to the next: each lane is an
+ * output.
+ */
+export function addLines(z: usize, up: usize, line: usize, y: usize, rank: usize, outSize: usize): void {
+  const end = rank << 2;
   let i: usize = 0;
   for (; i + 16 <= outSize; i += 16) {
     const to = y + (i << 2);

@@ -51,7 +51,7 @@ export function svft_linear(
 }
 
 /** The record of a row's adapter; 0 where the row has none. */
-function recordOf(slots: usize, records: usize, row: usize, capacity: usize): usize {
+export function recordOf(slots: usize, records: usize, row: usize, capacity: usize): usize {
   const slot = <usize> load<u32>(slots + (row << 2));
   return slot < capacity ? records + (slot << 4) : 0;
 }

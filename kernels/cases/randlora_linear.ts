@@ -68,6 +68,9 @@ export const randloraLinearCases: KernelCases = casesFor(randloraLinear, {
     sized({ in: 70, outs: [33], ranks: [32, 7], slots: [1, 0] }),
     sized({ in: 33, outs: [257, 31], ranks: [4, 7], slots: [1, 0xffffffff, 0] }),
     sized({ in: 64, outs: [100, 64, 24], ranks: [8, 3, 24], slots: [2, 0, 1, 2] }),
+    // Ranks above 64, and rows that share their bases.
+    sized({ in: 150, outs: [140], ranks: [70, 3], slots: [0, 0, 1, 1, 1] }),
+    sized({ in: 140, outs: [150], ranks: [70, 3], slots: [0, 0, 1, 1, 1] }),
   ],
   benches: [{
     ...sized({ in: 2048, outs: [2048], ranks: [32], slots: Array(16).fill(0), more: 0 }),

@@ -33,6 +33,19 @@ export function turnsTable(length: number): Table {
   return { key: `turns:${length}`, make: () => makeTurns(length) };
 }
 
+/** The pairs cos, sin (2 pi k / length), k < length. */
+export function phasesTable(length: number): Table {
+  const angle = (k: number): number => 2 * Math.PI * k / length;
+  return {
+    key: `phases:${length}`,
+    make: () =>
+      Float32Array.from(
+        { length: 2 * length },
+        (_, i) => i % 2 === 0 ? Math.cos(angle(i / 2)) : Math.sin(angle((i - 1) / 2)),
+      ),
+  };
+}
+
 function makeTurns(length: number): Float32Array {
   const numbers: number[] = [];
   const push = (count: number, period: number, step: number): void => {

@@ -57,6 +57,8 @@ export function cpuDevice(options: CpuDeviceOptions = {}): Device {
     limits: portableLimits,
     // Kernels count elements in 32 bits, and a WASM memory ends there, too.
     maxTensorBytes: 2 ** 32,
+    heldType: widenedType,
+    ...(wasm ? { roomFor: (bytes: number) => Promise.resolve(Math.min(bytes, wasm.room!)) } : {}),
     prefersFewSizes: false,
     runsAhead: false,
     upload(source) {

@@ -51,6 +51,8 @@ export interface Device {
    * freed again. Left out where a device cannot tell.
    */
   roomFor?(bytes: number): Promise<number>;
+  /** The element type that a tensor of a host's has here. Left out where every tensor keeps its own. */
+  heldType?(dtype: DType): DType;
   /**
    * Whether to pad steps to a few sizes: on a GPU, preparing a new size costs more than idle rows. On a CPU each row
    * costs, and preparing costs nothing.

@@ -5,7 +5,8 @@
  */
 import { ownWasmBytes } from "./wasm_module.ts";
 
-/** Pages of 64 KiB: 4 GiB, all that 32 bits can name. */
+const pageBytes = 65536;
+/** Pages of a memory: 4 GiB, all that 32 bits can name. */
 const mostPages = 65536;
 /**
  * Pages that a memory has from the start. The import asks for as many: Deno checks each access, and checks an access
@@ -20,11 +21,18 @@ const memoryImport = 2;
 /** Limits of a memory import: with a maximum, and shared. */
 const sharedWithMaximum = 3;
 
+/** A memory, and what it may grow to. */
+export interface SharedMemory {
+  readonly memory: WebAssembly.Memory;
+  readonly mostBytes: number;
+}
+
 /** A shared memory that may grow as far as this machine allows. */
-export function sharedMemory(): WebAssembly.Memory {
+export function sharedMemory(): SharedMemory {
   for (let maximum = mostPages;; maximum /= 2) {
     try {
-      return new WebAssembly.Memory({ initial: fewestPages, maximum, shared: true });
+      const memory = new WebAssembly.Memory({ initial: fewestPages, maximum, shared: true });
+      return { memory, mostBytes: maximum * pageBytes };
     } catch (error) {
       if (maximum <= fewestMostPages) throw error;
     }

@@ -79,7 +79,12 @@ class ThreadedCpu implements Device {
     this.description = `CPU (${wasm.description}, ${
       threads === 1 ? "one thread" : `${threads} threads`
     } of its own)`;
+    if (wasm.room !== undefined) this.roomFor = (bytes) => Promise.resolve(Math.min(bytes, wasm.room!));
   }
+
+  readonly heldType = widenedType;
+
+  readonly roomFor?: Device["roomFor"];
 
   readonly upload = (source: HostTensor): HostTensor => {
     const made = this.alloc(source.shape, widenedType(source.dtype));
@@ -228,9 +233,9 @@ export async function threadedCpuDevice(
   { threads = 1, workOfChunk = usualWorkOfChunk }: Partial<TeamSize> = {},
 ): Promise<Device> {
   const control = threads > 1 && module ? newControl(threads) : undefined;
-  const setup = { module, memory: sharedMemory(), ring: newRing(), control };
+  const { memory, mostBytes } = sharedMemory(), setup = { module, memory, ring: newRing(), control };
   const held = control ? threads : 1;
-  const wasm = new Wasm(module, setup.memory, { threads: held, workOfChunk });
+  const wasm = new Wasm(module, memory, { threads: held, workOfChunk }, mostBytes);
   const queue = new CommandQueue(await start(setup, held), setup.ring);
   const device = new ThreadedCpu(wasm, queue, held);
   forgotten.register(device, queue);

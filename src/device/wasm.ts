@@ -41,14 +41,16 @@ export class Wasm {
   /**
    * @param module Absent where only its memory is wanted.
    * @param team Threads that will share the steps of calls.
+   * @param mostBytes What the memory may grow to.
    */
   constructor(
     module?: WebAssembly.Module,
     memory = new WebAssembly.Memory({ initial: 16 }),
     private readonly team: TeamSize = { threads: 1, workOfChunk: usualWorkOfChunk },
+    mostBytes?: number,
   ) {
     this.#memory = memory;
-    this.#heap = new WasmHeap(memory);
+    this.#heap = new WasmHeap(memory, mostBytes);
     this.#scratch = new Scratch(this.#heap, team.threads);
     this.#functions = module && new WebAssembly.Instance(module, { env: { memory } }).exports;
   }
@@ -58,6 +60,11 @@ export class Wasm {
     if (!this.#functions) return "TypeScript";
     const { relaxed } = this.#functions;
     return relaxed instanceof WebAssembly.Global && relaxed.value ? "WASM relaxed SIMD" : "WASM SIMD";
+  }
+
+  /** Bytes that tensors still find room for; undefined where no function needs them in this memory. */
+  get room(): number | undefined {
+    return this.#functions && this.#heap.room;
   }
 
   /** A range of bytes for something else than a tensor; undefined when the memory has no room for it. */

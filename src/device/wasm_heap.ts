@@ -22,7 +22,13 @@ export class WasmHeap {
   /** Everything from here on was never given out, and so is zero. */
   #top = alignment;
 
-  constructor(private readonly memory: WebAssembly.Memory) {}
+  /** @param mostBytes What the memory may grow to. */
+  constructor(private readonly memory: WebAssembly.Memory, private readonly mostBytes = 2 ** 32) {}
+
+  /** Bytes that may be given out, in one range and in others. */
+  get room(): number {
+    return this.#free.reduce((sum, { bytes }) => sum + bytes, this.mostBytes - this.#top);
+  }
 
   /** A zeroed range of bytes; undefined when the memory cannot grow that far (it ends at 4 GiB). */
   alloc(count: number): number | undefined {

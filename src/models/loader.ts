@@ -39,7 +39,8 @@ import {
 /** Weights by name, one at a time. */
 export interface WeightSource {
   readonly names: readonly string[];
-  info(name: string): { readonly shape: readonly number[] };
+  /** `dtype` is the code of safetensors, where it is known. */
+  info(name: string): { readonly shape: readonly number[]; readonly dtype?: string };
   /** See `Checkpoint`; without it nobody asks a device for room. */
   bytes?(name: string): number;
   read(name: string): Promise<HostTensor>;

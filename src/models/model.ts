@@ -106,8 +106,8 @@ async function loadAny(
   const family = familyOf(config);
   const tree = family.weights(config);
   const formats = { stored: config.quantization?.format, format: formatTo(config, quantize) };
-  const bytes = source.bytes?.bind(source);
-  if (bytes) await checkRoom(device, tree, { sizes: { names: source.names, bytes }, formats });
+  const bytes = source.bytes?.bind(source), dtype = (name: string) => source.info(name).dtype;
+  if (bytes) await checkRoom(device, tree, { sizes: { names: source.names, bytes, dtype }, formats });
   const loader = new Loader(device, source, {
     tree,
     isTransposed: (path) => isTransposed(config, path),

@@ -6,6 +6,7 @@
 import type { WeightFormat } from "../../kernels/formats/format.ts";
 import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
+import { codes } from "../safetensors/tensors.ts";
 import { bytesPerElement } from "../tensor.ts";
 import { headFormat } from "./quantization.ts";
 import { leavesOf, type LinearSpec, type Spec, type SpecTree } from "./spec.ts";
@@ -15,6 +16,19 @@ export interface WeightSizes {
   readonly names: readonly string[];
   /** Bytes of a weight as it is stored; it takes no fewer on a device, unless it is quantised. Throws for an unknown name. */
   bytes(name: string): number;
+  /** The code of a weight's element type, where it is known. */
+  dtype(name: string): string | undefined;
+}
+
+/** What a device tells of its room. */
+type RoomyDevice = Pick<Device, "maxTensorBytes" | "roomFor" | "heldType">;
+
+type HeldType = NonNullable<Device["heldType"]>;
+
+/** How many times its bytes a weight takes on a device: a CPU may widen 16-bit floats. */
+function widening(code: string | undefined, held: HeldType): number {
+  const stored = (["float16", "bfloat16"] as const).find((dtype) => codes[dtype] === code);
+  return stored ? bytesPerElement[held(stored)] / bytesPerElement[stored] : 1;
 }
 
 /** How linears are stored, or quantised to. */
@@ -26,19 +40,28 @@ interface Formats {
 }
 
 /** Bytes of a weight in a format, with the usual element types of its buffers. */
-function formatBytes({ buffers, rowElements }: WeightFormat, { shape }: Pick<LinearSpec, "shape">): number {
+function formatBytes(
+  { buffers, rowElements }: WeightFormat,
+  { shape }: Pick<LinearSpec, "shape">,
+  held: HeldType,
+): number {
   return Object.entries(rowElements(shape.in)).reduce(
-    (sum, [name, count]) => sum + shape.out * count * bytesPerElement[buffers[name].dtypes[0]],
+    (sum, [name, count]) => sum + shape.out * count * bytesPerElement[held(buffers[name].dtypes[0])],
     0,
   );
 }
 
 /** Bytes that a leaf takes on a device at least; tables that no file has are small, and are not counted. */
-function leafBytes(spec: Spec, sizes: WeightSizes, { stored, format }: Formats): number {
+function leafBytes(
+  spec: Spec,
+  sizes: WeightSizes,
+  { stored, format, held }: Formats & { readonly held: HeldType },
+): number {
   // What a file lacks is refused when it is read.
-  const bytesOf = (name: string): number => sizes.names.includes(name) ? sizes.bytes(name) : 0;
+  const bytesOf = (name: string): number =>
+    sizes.names.includes(name) ? sizes.bytes(name) * widening(sizes.dtype(name), held) : 0;
   const linear = (one: LinearSpec, made: WeightFormat | undefined): number =>
-    made ? formatBytes(made, one) : bytesOf(`${one.path}.weight`);
+    made ? formatBytes(made, one, held) : bytesOf(`${one.path}.weight`);
   switch (spec.kind) {
     case "tensor":
     case "embedding":
@@ -83,13 +106,13 @@ const advice = ({ stored, format }: Formats): string =>
  * @throws ConfigError with the numbers.
  */
 export async function checkRoom(
-  { maxTensorBytes, roomFor }: Pick<Device, "maxTensorBytes" | "roomFor">,
+  { maxTensorBytes, roomFor, heldType: held = (dtype) => dtype }: RoomyDevice,
   tree: SpecTree,
   { sizes, formats }: { readonly sizes: WeightSizes; readonly formats: Formats },
 ): Promise<void> {
   let total = 0;
   for (const leaf of leavesOf(tree)) {
-    const bytes = leafBytes(leaf, sizes, formats);
+    const bytes = leafBytes(leaf, sizes, { ...formats, held });
     if (bytes > maxTensorBytes) {
       throw new ConfigError(
         `Cannot load the model: "${nameOf(leaf)}" takes ${sized(bytes)}, and one buffer of the device ` +

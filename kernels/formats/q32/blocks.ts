@@ -50,20 +50,6 @@ export function wordsOf({ in: inSize, bits }: Pick<QuantizedShape, "in" | "bits"
   return blocksOf(inSize) * bits;
 }
 
-/** Where the elements of a block are: their bytes, and how far their bits are shifted in them. */
-interface Places {
-  readonly bytes: Uint8Array;
-  readonly shifts: Uint8Array;
-}
-
-const places: Readonly<Record<Bits, Places>> = {
-  8: { bytes: Uint8Array.from({ length: blockSize }, (_, i) => i), shifts: new Uint8Array(blockSize) },
-  4: {
-    bytes: Uint8Array.from({ length: blockSize }, (_, i) => 4 * (i >> 3) + i % 4),
-    shifts: Uint8Array.from({ length: blockSize }, (_, i) => i & 4),
-  },
-};
-
 /** Where the largest magnitude among `weight[begin]` to `weight[end - 1]` is; the first of several. */
 function extremeAt(weight: Float32Array, begin: number, end: number): number {
   let at = begin, most = 0;
@@ -88,18 +74,32 @@ function bfloat16Away(value: number): number {
   return (bits32[0] + 0xffff) >>> 16;
 }
 
-/** Elements of one block, rounded to the nearest number of scales. */
-function pack(
-  weight: Float32Array,
-  { begin, end, scale }: { readonly begin: number; readonly end: number; readonly scale: number },
-  { bytes, at, bits }: { readonly bytes: Uint8Array; readonly at: number; readonly bits: Bits },
-): void {
-  const { bytes: byteOf, shifts } = places[bits], most = 2 ** (bits - 1) - 1, mask = 2 ** bits - 1;
-  for (let i = begin; i < end; i++) {
-    const q = Math.min(most, Math.round(weight[i] / scale)), k = i - begin;
-    bytes[at + byteOf[k]] |= (q & mask) << shifts[k];
-  }
+/** A number of scales. The quotient of two float32 numbers is no closer below a half than float64 can tell. */
+function rounded(value: number, scale: number, most: number): number {
+  const q = Math.floor(value / scale + 0.5);
+  return q > most ? most : q;
 }
+
+/** Where elements of a weight's block are, and where their bytes begin. */
+interface Placed {
+  readonly begin: number;
+  readonly end: number;
+  readonly scale: number;
+  readonly at: number;
+}
+
+/** Elements of a block, rounded to the nearest number of scales. */
+const pack: Readonly<Record<Bits, (weight: Float32Array, bytes: Int8Array, placed: Placed) => void>> = {
+  8(weight, bytes, { begin, end, scale, at }) {
+    for (let i = begin, to = at; i < end; i++) bytes[to++] = rounded(weight[i], scale, 127);
+  },
+  4(weight, bytes, { begin, end, scale, at }) {
+    for (let i = begin; i < end; i++) {
+      const k = i - begin, q = rounded(weight[i], scale, 7) & 15;
+      bytes[at + 4 * (k >> 3) + (k & 3)] |= q << (k & 4);
+    }
+  },
+};
 
 /**
  * Quantises a weight, each block by itself.
@@ -111,14 +111,14 @@ export function quantize(weight: Float32Array, shape: QuantizedShape): Quantized
   checkCount(weight, shape);
   const { out, in: inSize, bits } = shape;
   const blocks = blocksOf(inSize), levels = 2 ** (bits - 1);
-  const words = new Uint32Array(out * blocks * bits), bytes = new Uint8Array(words.buffer);
+  const words = new Uint32Array(out * blocks * bits), bytes = new Int8Array(words.buffer);
   const scales = new Uint16Array(out * blocks);
   for (let b = 0; b < scales.length; b++) {
     const first = (b % blocks) * blockSize, begin = Math.floor(b / blocks) * inSize + first;
     const end = begin + Math.min(blockSize, inSize - first);
     scales[b] = bfloat16Away(-weight[extremeAt(weight, begin, end)] / levels);
     bits32[0] = scales[b] << 16;
-    if (float32[0] !== 0) pack(weight, { begin, end, scale: float32[0] }, { bytes, at: 4 * bits * b, bits });
+    if (float32[0] !== 0) pack[bits](weight, bytes, { begin, end, scale: float32[0], at: 4 * bits * b });
   }
   return { words, scales };
 }
