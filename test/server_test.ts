@@ -580,7 +580,7 @@ const refusals: [string, unknown, string | null, RegExp][] = [
     "/v1/chat/completions",
     { ...chatting, response_format: { type: "json_object" } },
     "response_format",
-    /not supported/,
+    /no engine for grammars/,
   ],
   ["/v1/chat/completions", { ...chatting, prompt: "a" }, "prompt", /no such field/],
 ];
