@@ -69,8 +69,6 @@ const asking: Readonly<Record<Route | "both", Readonly<Record<string, readonly u
     add_special_tokens: [false],
   },
   "chat/completions": {
-    tools: [[{}]],
-    tool_choice: ["required", {}],
     functions: [[{}]],
     function_call: [{ name: "f" }],
     modalities: [["audio"], []],

@@ -97,6 +97,8 @@ test("completionShape and chatShape say vLLM's stop_reason where a request names
     tokens: [],
     finishReason: "stop",
     stopReason: 7,
+    calls: [],
+    callsBefore: 0,
   };
   const job = (stop: string[], stopTokenIds?: number[]): Job => ({
     ...{ model: setUp().app, prompts: [[1]], n: 1, stream: false } as unknown as Job,
@@ -343,7 +345,7 @@ test("POST /v1/chat/completions refuses messages by the first fault, its path an
     [[{ ...user, name: 3 }], "messages[0].name", /text/],
     [[{ ...user, tool_call_id: "x" }], "messages[0].tool_call_id", /no such field/],
     [[{ role: "assistant", refusal: "no" }], "messages[0].refusal", /not supported/],
-    [[{ role: "tool", content: "a" }], "messages[0].role", /it is "tool"/],
+    [[{ role: "function", content: "a" }], "messages[0].role", /it is "function"/],
     [new Array(2049).fill(user), "messages", /at most 2048/],
   ];
   const { app } = setUp();

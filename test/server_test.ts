@@ -559,8 +559,8 @@ const refusals: [string, unknown, string | null, RegExp][] = [
   [
     "/v1/chat/completions",
     { ...chatting, messages: [{ role: "assistant", content: "", tool_calls: [{}] }] },
-    "messages[0].tool_calls",
-    /not supported/,
+    "messages[0].tool_calls[0]",
+    /a call of a function/,
   ],
   ["/v1/chat/completions", { ...chatting, max_tokens: 0 }, "max_tokens", />=1/],
   ["/v1/chat/completions", { ...chatting, max_completion_tokens: 64 }, "max_tokens", /context length/],
@@ -573,14 +573,14 @@ const refusals: [string, unknown, string | null, RegExp][] = [
   ["/v1/chat/completions", { ...chatting, logprobs: 1 }, "logprobs", /boolean/],
   ["/v1/chat/completions", { ...chatting, top_logprobs: 1 }, "top_logprobs", /"logprobs" is not true/],
   ["/v1/chat/completions", { ...chatting, logprobs: true, top_logprobs: 21 }, "top_logprobs", /<=20/],
-  ["/v1/chat/completions", { ...chatting, tools: [{}] }, "tools", /not supported/],
-  ["/v1/chat/completions", { ...chatting, tool_choice: "required" }, "tool_choice", /not supported/],
+  ["/v1/chat/completions", { ...chatting, tools: [{}] }, "tools[0].type", /"function"/],
+  ["/v1/chat/completions", { ...chatting, tool_choice: "required" }, "tool_choice", /there are no tools/],
   ["/v1/chat/completions", { ...chatting, functions: [{}] }, "functions", /not supported/],
   [
     "/v1/chat/completions",
     { ...chatting, response_format: { type: "json_object" } },
     "response_format",
-    /not supported/,
+    /no engine for grammars/,
   ],
   ["/v1/chat/completions", { ...chatting, prompt: "a" }, "prompt", /no such field/],
 ];

@@ -62,7 +62,7 @@ export interface Piece {
   /** New tokens so far. */
   readonly tokens: number;
   /** Null until the text ends. */
-  readonly finishReason: "stop" | "length" | null;
+  readonly finishReason: "stop" | "length" | "tool_calls" | null;
 }
 
 /** A share of memory, in bytes or as a part of what there is. */

@@ -101,6 +101,7 @@ async function open({ values: settings }: Configuration, modelName: string) {
     cacheBytes: settings["kv-cache-memory-bytes"],
     prefixCaching: settings["prefix-caching"],
     maxWaiting: settings["max-waiting"],
+    toolParser: settings["tool-parser"],
     maxAdapters: settings["max-adapters"],
     // A GPU that was asked for is an error when it goes; one that was chosen is replaced by the CPU.
     replacement: kind === "auto" && device.kind === "webgpu" ? { device: "cpu", threads } : undefined,

@@ -33,6 +33,8 @@ export interface Opening {
   readonly cacheBytes?: number;
   readonly prefixCaching?: boolean;
   readonly maxWaiting?: number;
+  /** How the model writes calls of tools. */
+  readonly toolParser?: string;
   readonly maxAdapters?: number;
   readonly quantize?: QuantizeTo;
   /** Names of adapters that stay on the device. */
@@ -43,14 +45,17 @@ export interface Opening {
 
 const nowUnixSeconds = (): number => Math.floor(Date.now() / 1000);
 
-async function openGenerator(device: Device, { id, replacement, ...options }: Opening): Promise<Opened> {
+async function openGenerator(
+  device: Device,
+  { id, replacement, toolParser, ...options }: Opening,
+): Promise<Opened> {
   const open = (on: Device) => openNamedModel(on, options);
   const opened = await open(device), { tokenizer, registry, model: { maxModelLen } } = opened;
   const { engine, registry: adapters } = replacement
     ? withFallback(opened, { reopen: () => openNamedDevice(replacement).then(open), log })
     : opened;
   const grammars = openGrammars(tokenizer, { vocabSize: engine.vocabSize });
-  const model = { id, createdUnixSeconds: nowUnixSeconds(), engine, tokenizer, grammars };
+  const model = { id, createdUnixSeconds: nowUnixSeconds(), engine, tokenizer, grammars, toolParser };
   return { deps: { model, adapters }, registry, maxModelLen };
 }
 

@@ -110,6 +110,11 @@ export const serveSettings = {
     description: "Reuse cached keys and values of beginnings that requests have in common; on by default",
   }),
   "max-waiting": count({ description: "Sequences that wait at most; default 1024" }),
+  "tool-parser": text({
+    description:
+      "How the model writes calls of tools: hermes, llama3_json, mistral or granite; by default as its template",
+    hint: "NAME",
+  }),
   "max-adapters": count({ description: "Adapters of one method on the device at most; default 256" }),
   ...limitSettings,
   "header-seconds": positive({

@@ -25,6 +25,7 @@ export type {
   ChatChoice,
   ChatChunk,
   ChatDelta,
+  ChatFinishReason,
   ChatLogprob,
   ChatLogprobs,
   ChatRequest,
@@ -45,6 +46,9 @@ export type {
   ResponseFormat,
   StreamOptions,
   StructuredOutputs,
+  Tool,
+  ToolCall,
+  ToolChoice,
   Usage,
 } from "./types.ts";
 

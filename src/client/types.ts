@@ -82,10 +82,39 @@ export interface CompletionRequest extends GenerationFields {
   readonly echo?: boolean;
 }
 
+/** A call of a function. */
+export interface ToolCall {
+  readonly id: string;
+  readonly type: "function";
+  readonly function: { readonly name: string; /** JSON. */ readonly arguments: string };
+}
+
+/** A function that the model may call. */
+export interface Tool {
+  readonly type: "function";
+  readonly function: {
+    readonly name: string;
+    readonly description?: string;
+    /** A JSON schema. */
+    readonly parameters?: Readonly<Record<string, unknown>>;
+    readonly strict?: boolean;
+  };
+}
+
+/** Whether a call may come, must come, or which. */
+export type ToolChoice = "none" | "auto" | "required" | {
+  readonly type: "function";
+  readonly function: { readonly name: string };
+};
+
 /** A message of a chat. */
 export interface Message {
   readonly role: string;
-  readonly content: string | readonly { readonly type: "text"; readonly text: string }[];
+  /** Null or absent beside an assistant's calls. */
+  readonly content?: string | null | readonly { readonly type: "text"; readonly text: string }[];
+  readonly tool_calls?: readonly ToolCall[];
+  /** Of a tool's answer: the call. */
+  readonly tool_call_id?: string;
 }
 
 /** A body of /v1/chat/completions. */
@@ -93,6 +122,9 @@ export interface ChatRequest extends GenerationFields {
   readonly messages: readonly Message[];
   readonly max_tokens?: number;
   readonly max_completion_tokens?: number;
+  readonly tools?: readonly Tool[];
+  readonly tool_choice?: ToolChoice;
+  readonly parallel_tool_calls?: boolean;
   readonly logprobs?: boolean;
   readonly top_logprobs?: number;
 }
@@ -122,6 +154,9 @@ export interface CompletionLogprobs {
 
 /** Why a choice ended; null while it goes on. */
 export type FinishReason = "stop" | "length" | null;
+
+/** The same of a chat, which calls of tools may end. */
+export type ChatFinishReason = FinishReason | "tool_calls";
 
 /** A choice of /v1/completions, or some more of one. */
 export interface CompletionChoice {
@@ -163,9 +198,15 @@ export interface ChatLogprobs {
 /** A choice of a chat. */
 export interface ChatChoice {
   readonly index: number;
-  readonly message: { readonly role: "assistant"; readonly content: string; readonly refusal: null };
+  readonly message: {
+    readonly role: "assistant";
+    /** Null where there is nothing but calls. */
+    readonly content: string | null;
+    readonly refusal: null;
+    readonly tool_calls?: readonly ToolCall[];
+  };
   readonly logprobs: ChatLogprobs | null;
-  readonly finish_reason: FinishReason;
+  readonly finish_reason: ChatFinishReason;
   readonly stop_reason?: string | number | null;
   readonly token_ids?: readonly number[];
 }
@@ -185,9 +226,14 @@ export interface Chat {
 /** Some more of a chat's choice; its first chunk names the role. */
 export interface ChatDelta {
   readonly index: number;
-  readonly delta: { readonly role?: "assistant"; readonly content?: string };
+  readonly delta: {
+    readonly role?: "assistant";
+    readonly content?: string;
+    /** Calls that are complete; `index` counts those of the choice. */
+    readonly tool_calls?: readonly (ToolCall & { readonly index: number })[];
+  };
   readonly logprobs: ChatLogprobs | null;
-  readonly finish_reason: FinishReason;
+  readonly finish_reason: ChatFinishReason;
   readonly stop_reason?: string | number | null;
   readonly token_ids?: readonly number[];
 }

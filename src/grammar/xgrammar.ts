@@ -29,10 +29,10 @@ interface Package {
     fromJSONSchema(
       schema: string,
       anyWhitespace: boolean,
-      indent: undefined,
+      indent: number | undefined,
       separators: undefined,
       strict: boolean,
-      mostWhitespace: number,
+      mostWhitespace?: number,
     ): Promise<Grammar>;
     fromStructuralTag(tag: Readonly<Record<string, unknown>>): Promise<Grammar>;
   };
@@ -85,6 +85,24 @@ export class EngineFault extends Error {
   override readonly name = "EngineFault";
 }
 
+/** A structural tag whose JSON is written in one line, as models write calls. */
+async function inOneLine(engine: Package, format: unknown): Promise<unknown> {
+  if (Array.isArray(format)) return await Promise.all(format.map((one) => inOneLine(engine, one)));
+  if (typeof format !== "object" || format === null) return format;
+  const { type, json_schema } = format as { readonly type?: unknown; readonly json_schema?: unknown };
+  if (type === "json_schema") {
+    const schema = JSON.stringify(json_schema);
+    const grammar = await engine.Grammar.fromJSONSchema(schema, false, -1, undefined, true);
+    const text = String(grammar);
+    grammar.dispose();
+    return { type: "grammar", grammar: text };
+  }
+  const parts = await Promise.all(
+    Object.entries(format).map(async ([name, value]) => [name, await inOneLine(engine, value)]),
+  );
+  return Object.fromEntries(parts);
+}
+
 /** The last thing that the engine told, without the place in its own source. */
 function reasonOf(told: readonly string[]): string {
   const fatal = told.findLast((line) => /\[FATAL\]/.test(line)) ?? told.at(-1);
@@ -129,13 +147,16 @@ export class XGrammar {
   /** Reads a grammar. */
   async read(spec: GrammarSpec): Promise<Grammar> {
     const tag = (format: unknown) => ({ type: "structural_tag", format });
-    return await this.#run(async ({ Grammar }) => {
+    return await this.#run(async (engine) => {
+      const { Grammar } = engine;
       if (spec.kind === "json_schema") {
         const schema = JSON.stringify(spec.schema);
         return await Grammar.fromJSONSchema(schema, true, undefined, undefined, true, mostWhitespace);
       }
       if (spec.kind === "ebnf") return await Grammar.fromEBNF(spec.text);
-      if (spec.kind === "structural_tag") return await Grammar.fromStructuralTag(tag(spec.format));
+      if (spec.kind === "structural_tag") {
+        return await Grammar.fromStructuralTag(tag(await inOneLine(engine, spec.format)));
+      }
       const format = spec.kind === "regex" ? { type: "regex", pattern: spec.pattern } : {
         type: "or",
         elements: spec.choices.map((value) => ({ type: "const_string", value })),

@@ -76,7 +76,7 @@ export function chatWriter(
   template: ChatTemplate | undefined,
   variables: TemplateVariables,
   { now }: { now?: () => Date } = {},
-): Required<Pick<Tokenizer, "chatPrompt" | "chatGenerations">> {
+): Required<Pick<Tokenizer, "chatPrompt" | "chatGenerations">> & Pick<Tokenizer, "toolTemplate"> {
   const parsed = new Map<string, Template>();
   const write = (source: string, messages: readonly ChatMessage[], options: ChatOptions): Rendered => {
     checkVariables(options.variables ?? {});
@@ -100,6 +100,7 @@ export function chatWriter(
     }
   };
   return {
+    toolTemplate: typeof template === "string" ? template : template?.tool_use ?? template?.default,
     chatPrompt: (messages, options = {}) => write(sourceOf(template, options), messages, options).text,
     chatGenerations(messages, options = {}) {
       const source = sourceOf(template, options);

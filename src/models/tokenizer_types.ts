@@ -82,6 +82,8 @@ export interface Tokenizer {
    * supported, and when it takes too many steps.
    */
   chatPrompt(messages: readonly ChatMessage[], options?: ChatOptions): string;
+  /** The text of the template that writes chats with tools; absent where the model has none. */
+  readonly toolTemplate?: string;
   /**
    * Stretches of that text, in UTF-16 units, which `{% generation %}` blocks of the template wrote: the assistant's own
    * tokens, as transformers' `return_assistant_tokens_mask` has them. Undefined where the template has no such block.

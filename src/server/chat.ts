@@ -7,6 +7,7 @@ import type { AnswerShape } from "./answer.ts";
 import { chatLogprobs } from "./logprobs.ts";
 import type { Job } from "./openai.ts";
 import { type Part, stopReasonOf } from "./run.ts";
+import type { ToolCall } from "./tool_parser.ts";
 
 function rest(part: Part, job: Job): Record<string, unknown> {
   const { index, tokens, finishReason } = part;
@@ -19,6 +20,17 @@ function rest(part: Part, job: Job): Record<string, unknown> {
   };
 }
 
+/** A call as OpenAI's objects have it. */
+function written({ id, name, arguments: given }: ToolCall) {
+  return { id, type: "function", function: { name, arguments: given } };
+}
+
+/** A whole message's text and calls. */
+function contentOf({ text, calls }: Part): Record<string, unknown> {
+  if (calls.length === 0) return { content: text };
+  return { content: text === "" ? null : text, tool_calls: calls.map(written) };
+}
+
 /** The shape of /v1/chat/completions: whole messages, or deltas. A choice's first delta names the role. */
 export const chatShape: AnswerShape = {
   idPrefix: "chatcmpl-",
@@ -26,7 +38,7 @@ export const chatShape: AnswerShape = {
   chunkObject: "chat.completion.chunk",
   choice: (part, job) => ({
     index: part.index,
-    message: { role: "assistant", content: part.text, refusal: null },
+    message: { role: "assistant", ...contentOf(part), refusal: null },
     ...rest(part, job),
   }),
   chunk: (part, job, { first }) => ({
@@ -34,6 +46,9 @@ export const chatShape: AnswerShape = {
     delta: {
       ...(first ? { role: "assistant" } : {}),
       ...(part.text !== "" || first ? { content: part.text } : {}),
+      ...(part.calls.length > 0
+        ? { tool_calls: part.calls.map((call, i) => ({ index: part.callsBefore + i, ...written(call) })) }
+        : {}),
     },
     ...rest(part, job),
   }),

@@ -19,6 +19,7 @@ import { limitsOf, type ServerLimits } from "./limits.ts";
 import { type OpenRequest, OpenRequests } from "./open_requests.ts";
 import type { Page } from "./page.ts";
 import { ServerMetrics } from "./server_metrics.ts";
+import { checkToolParser } from "./tools.ts";
 import { Turns } from "./turns.ts";
 
 /** The base model that is served. */
@@ -30,6 +31,8 @@ export interface ServedModel {
   readonly tokenizer: Tokenizer;
   /** Makes constraints of schemas and expressions; absent: fields that ask for such are refused. */
   readonly grammars?: GrammarService;
+  /** How the model writes calls of tools, by vLLM's names of parsers; by default as its chat template says. */
+  readonly toolParser?: string;
 }
 
 /** The encoder that is served. */
@@ -89,6 +92,7 @@ export function servingOf(deps: ServerDeps): Serving {
   const limits = limitsOf(deps.limits);
   const requests = deps.requests ?? new OpenRequests(), budget = new MemoryBudget(limits.memoryBytes);
   const { model, encoder, adapters, onRequest } = deps;
+  if (model?.toolParser !== undefined) checkToolParser(model.toolParser);
   const metrics = new ServerMetrics({
     modelName: (model ?? encoder)?.id ?? "",
     engine: () => model?.engine.stats?.(),

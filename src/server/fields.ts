@@ -61,8 +61,6 @@ export const unsupportedInCompletions: Neutral = {
 /** Fields of /v1/chat/completions that are not supported. */
 export const unsupportedInChat: Neutral = {
   ...unsupported,
-  tools: [[]],
-  tool_choice: ["none", "auto"],
   functions: [[]],
   function_call: ["none", "auto"],
   modalities: [["text"]],
@@ -151,8 +149,9 @@ export function checkBody<Shape extends z.ZodRawShape>(
   const asked: [string, unknown][] = [];
   for (const name in body) {
     const value = body[name];
-    if (value === null || ignored.has(name)) continue;
+    if (value === null) continue;
     if (Object.hasOwn(schema.shape, name)) asked.push([name, value]);
+    else if (ignored.has(name)) continue;
     else if (!Object.hasOwn(unsupported, name)) throw unknownField(name);
     else if (!isNeutral(name, body, unsupported[name])) {
       throw new InvalidRequestError(`Cannot follow "${name}" of the request: it is not supported`, {

@@ -8,7 +8,7 @@ import type { ChatMessage } from "../models/tokenizer_types.ts";
 import { quoted, shorten } from "./echo.ts";
 import { refusal } from "./fields.ts";
 
-const roles: ReadonlySet<unknown> = new Set(["system", "developer", "user", "assistant"]);
+const roles: ReadonlySet<unknown> = new Set(["system", "developer", "user", "assistant", "tool"]);
 
 /** Fields that a template may read, each a text. */
 const texts: ReadonlySet<string> = new Set(["name", "reasoning_content", "reasoning"]);
@@ -26,24 +26,62 @@ function partText(part: unknown, path: string): string {
 function contentOf({ role, content }: JsonObject, path: string): string {
   if (typeof content === "string") return content;
   if (Array.isArray(content)) return content.map((part) => partText(part, path)).join("\n");
-  // An assistant's message may have been a call: a history keeps no text then.
+  // An assistant's message may be a call: a history keeps no text then.
   if (role === "assistant" && (content === undefined || content === null)) return "";
   throw refusal(path, "it must be a text or a list of text parts");
 }
 
-/** Checks a field beside role and content; true for one that the template is given. */
-function isGiven(name: string, value: unknown, path: string): boolean {
-  if (texts.has(name)) {
-    if (typeof value === "string") return true;
+const mostCalls = 128;
+
+/** A call of a history. Templates write its arguments as JSON themselves: they are given the value, as vLLM gives it. */
+function callOf(value: unknown, path: string): JsonObject {
+  const { id, type = "function", function: own, ...rest } = isJsonObject(value) ? value : {};
+  // A stream's deltas have an index.
+  const other = Object.keys(rest).find((name) => name !== "index");
+  if (other !== undefined) {
+    throw refusal(`${path}.${shorten(other)}`, "there is no such field", "unknown_field");
+  }
+  if (type !== "function" || !isJsonObject(own)) throw refusal(path, "it must be a call of a function");
+  if (id !== undefined && typeof id !== "string") throw refusal(`${path}.id`, "it must be a text");
+  const { name, arguments: given = "{}" } = own, at = `${path}.function`;
+  if (typeof name !== "string" || name === "") throw refusal(`${at}.name`, "it must be a text");
+  const fault = refusal(`${at}.arguments`, "it must be the text of a JSON object");
+  if (typeof given !== "string") throw fault;
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(given === "" ? "{}" : given);
+  } catch {
+    throw fault;
+  }
+  if (!isJsonObject(parsed)) throw fault;
+  return { ...(id === undefined ? {} : { id }), type, function: { name, arguments: parsed } };
+}
+
+function callsOf(value: unknown, { role }: JsonObject, path: string): readonly JsonObject[] {
+  if (!Array.isArray(value) || value.length > mostCalls) {
+    throw refusal(path, `it must be a list of at most ${mostCalls} calls`);
+  }
+  if (role !== "assistant" && value.length > 0) throw refusal(path, "only an assistant's message has calls");
+  return value.map((call, i) => callOf(call, `${path}[${i}]`));
+}
+
+/** What a template is given of a field beside role and content; undefined where that is nothing. */
+function givenOf(name: string, message: JsonObject, path: string): unknown {
+  const value = message[name];
+  if (texts.has(name) || (name === "tool_call_id" && message.role === "tool")) {
+    if (typeof value === "string") return value;
     throw refusal(`${path}.${name}`, "it must be a text");
   }
-  if (name === "tool_calls" || name === "function_call") {
-    if (name === "tool_calls" && Array.isArray(value) && value.length === 0) return false;
-    throw refusal(`${path}.${name}`, "tools are not supported");
+  if (name === "tool_calls") {
+    const calls = callsOf(value, message, `${path}.${name}`);
+    return calls.length === 0 ? undefined : calls;
+  }
+  if (name === "function_call") {
+    throw refusal(`${path}.${name}`, 'it is not supported: calls are "tool_calls"');
   }
   // Answers have them, and a history repeats them.
-  if (name === "refusal" && value === "") return false;
-  if (name === "annotations" && Array.isArray(value) && value.length === 0) return false;
+  if (name === "refusal" && value === "") return undefined;
+  if (name === "annotations" && Array.isArray(value) && value.length === 0) return undefined;
   throw refusal(
     `${path}.${shorten(name)}`,
     "there is no such field, or it is not supported",
@@ -61,7 +99,8 @@ function messageOf(value: unknown, path: string): ChatMessage {
   const given: [string, unknown][] = [];
   for (const name in value) {
     if (name === "role" || name === "content" || value[name] === null) continue;
-    if (isGiven(name, value[name], path)) given.push([name, value[name]]);
+    const one = givenOf(name, value, path);
+    if (one !== undefined) given.push([name, one]);
   }
   const content = contentOf(value, `${path}.content`);
   return { ...Object.fromEntries(given), role: role as string, content };

@@ -6,7 +6,7 @@
 import type { Constraint } from "../engine/constraint.ts";
 import type { GenerateRequest, Owner, Sampling } from "../engine/generate.ts";
 import { ConfigError } from "../errors.ts";
-import type { ChatMessage } from "../models/tokenizer_types.ts";
+import type { ChatMessage, ChatOptions } from "../models/tokenizer_types.ts";
 import type { Hold } from "./budget.ts";
 import type { RequestServing, ServedModel } from "./deps.ts";
 import { shorten } from "./echo.ts";
@@ -18,6 +18,7 @@ import { resolveTarget, type Target } from "./models.ts";
 import { encodeText, promptsOf, roomFor } from "./prompts.ts";
 import { chatBody, type Common, completionBody } from "./schema.ts";
 import { constraintOf, structureOf } from "./structured.ts";
+import { toolsOf, type ToolUse, toolUseOf } from "./tools.ts";
 
 /** A checked request, ready to run. */
 export interface Job {
@@ -41,6 +42,8 @@ export interface Job {
   /** Counts in each chunk of a stream. */
   readonly continuousUsage: boolean;
   readonly returnTokenIds: boolean;
+  /** How calls of tools are found in the answers; absent where there are none. */
+  readonly tools?: ToolUse;
   /** Counts what is used. */
   readonly exchange: Exchange;
 }
@@ -68,6 +71,7 @@ interface Wanted {
   readonly echo: boolean;
   /** What each answer must be. */
   readonly constraint?: Constraint;
+  readonly tools?: ToolUse;
   readonly serving: RequestServing;
 }
 
@@ -185,6 +189,7 @@ function jobOf(body: Common, target: Target, wanted: Wanted): Job {
     includeUsage: body.stream_options?.include_usage ?? false,
     continuousUsage: body.stream_options?.continuous_usage_stats ?? false,
     returnTokenIds: body.return_token_ids,
+    tools: wanted.tools,
   };
 }
 
@@ -232,9 +237,13 @@ export const completionJob: JobMaker = async (body, { serving, hold, signal }) =
   });
 };
 
-function chatText(messages: readonly ChatMessage[], { tokenizer }: ServedModel): string {
+function chatText(
+  messages: readonly ChatMessage[],
+  { tokenizer }: ServedModel,
+  tools: ChatOptions["tools"],
+): string {
   try {
-    return tokenizer.chatPrompt(messages);
+    return tokenizer.chatPrompt(messages, { tools });
   } catch (error) {
     // Here it says that the model and these messages do not fit; no adapter's file is broken.
     if (error instanceof ConfigError) {
@@ -258,11 +267,14 @@ export const chatJob: JobMaker = async (body, { serving, hold, signal }) => {
       code: "invalid_value",
     });
   }
-  const messages = messagesOf(checked.messages, serving.limits.maxMessages), structure = structureOf(checked);
+  const messages = messagesOf(checked.messages, serving.limits.maxMessages);
+  const asked = structureOf(checked), tools = toolsOf(checked);
+  if (asked && tools) throw refusal(asked.param, 'it is not supported beside "tools"');
   const target = await resolveTarget(checked, serving);
   signal.throwIfAborted();
   const maxTokens = checked.max_completion_tokens ?? checked.max_tokens;
-  const ids = await encodeText(chatText(messages, target.model), {
+  const { use, structure = asked } = tools ? toolUseOf(tools, target.model) : {};
+  const ids = await encodeText(chatText(messages, target.model, tools?.tools), {
     model: target.model,
     field: "messages",
     maxTokens,
@@ -276,6 +288,7 @@ export const chatJob: JobMaker = async (body, { serving, hold, signal }) => {
   return jobOf(checked, target, {
     field: "messages",
     constraint,
+    tools: use,
     prompts: [ids],
     maxTokens,
     logprobs,

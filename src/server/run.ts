@@ -7,6 +7,7 @@ import { generateText, type TextEvent, type TextOptions, type TextToken } from "
 import { checkingInput } from "./errors.ts";
 import { merge, started } from "./merge.ts";
 import type { Job } from "./openai.ts";
+import { type ToolCall, ToolParser } from "./tool_parser.ts";
 
 /** Some more of one choice, or all of it. */
 export interface Part {
@@ -18,7 +19,10 @@ export interface Part {
   /** New tokens. */
   readonly tokens: readonly TextToken[];
   /** Null until the choice ends. */
-  readonly finishReason: "stop" | "length" | null;
+  readonly finishReason: "stop" | "length" | "tool_calls" | null;
+  /** Calls of tools that are complete, and how many of the choice came before. */
+  readonly calls: readonly ToolCall[];
+  readonly callsBefore: number;
   /** The stop string, or the id among the request's stop tokens, that ended the choice. */
   readonly stopReason: string | number | null;
 }
@@ -37,13 +41,34 @@ function partOf(index: number, event: TextEvent): Part {
     promptTokens: kind === "prompt" ? tokens : [],
     tokens: kind === "prompt" ? [] : tokens,
     finishReason: kind === "end" ? event.finishReason : null,
+    calls: [],
+    callsBefore: 0,
     stopReason: kind === "end" ? event.stopReason ?? null : null,
   };
 }
 
 /** How a job's tokens become text. */
-export function textOptions({ model, stop, echo, skipSpecialTokens, includeStop }: Job): TextOptions {
-  return { tokenizer: model.tokenizer, stop, echo, skipSpecialTokens, includeStop };
+export function textOptions({ model, stop, echo, skipSpecialTokens, includeStop, tools }: Job): TextOptions {
+  // Calls may begin with a special token.
+  const skips = skipSpecialTokens && !(tools?.format.isSpecial && !tools.isForced);
+  return { tokenizer: model.tokenizer, stop, echo, skipSpecialTokens: skips, includeStop };
+}
+
+/** Finds calls in each choice's text. */
+function callFinder({ requests, tools }: Job): (part: Part) => Part {
+  if (!tools) return (part) => part;
+  const parsers = requests.map(() => new ToolParser(tools.format, tools.isForced));
+  return (part) => {
+    const parser = parsers[part.index], callsBefore = parser.count, found = parser.push(part.text);
+    if (part.finishReason === null) return { ...part, ...found, callsBefore };
+    const last = parser.end(), calls = [...found.calls, ...last.calls];
+    const isCalled = part.finishReason === "stop" && parser.count > 0;
+    return {
+      ...part,
+      ...{ text: found.text + last.text, calls, callsBefore },
+      finishReason: isCalled ? "tool_calls" : part.finishReason,
+    };
+  };
 }
 
 async function* parts(job: Job, stopped: AbortController): AsyncGenerator<Part, void, void> {
@@ -59,8 +84,9 @@ async function* parts(job: Job, stopped: AbortController): AsyncGenerator<Part, 
       onToken: () => job.exchange.made(),
     }, textOptions(job))
   );
+  const findCalls = callFinder(job);
   const take = (index: number, event: TextEvent): Part => {
-    const part = partOf(index, event);
+    const part = findCalls(partOf(index, event));
     job.exchange.tokens(part.tokens.length);
     return part;
   };
@@ -111,11 +137,13 @@ export async function collect(job: Job, parts: AsyncIterable<Part>): Promise<rea
   const texts: string[][] = job.requests.map(() => []);
   const promptTokens: TextToken[][] = job.requests.map(() => []);
   const tokens: TextToken[][] = job.requests.map(() => []);
+  const calls: ToolCall[][] = job.requests.map(() => []);
   const reasons: Pick<Part, "finishReason" | "stopReason">[] = [];
   for await (const part of parts) {
     texts[part.index].push(part.text);
     promptTokens[part.index].push(...part.promptTokens);
     tokens[part.index].push(...part.tokens);
+    calls[part.index].push(...part.calls);
     reasons[part.index] = part;
   }
   return texts.map((pieces, index) => ({
@@ -123,6 +151,8 @@ export async function collect(job: Job, parts: AsyncIterable<Part>): Promise<rea
     text: pieces.join(""),
     promptTokens: promptTokens[index],
     tokens: tokens[index],
+    calls: calls[index],
+    callsBefore: 0,
     finishReason: reasons[index].finishReason,
     stopReason: reasons[index].stopReason,
   }));

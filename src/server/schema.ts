@@ -7,6 +7,7 @@
  */
 import * as z from "zod";
 import { structureFields } from "./structured.ts";
+import { toolFields } from "./tools.ts";
 
 const maxTopLogprobs = 20;
 const maxStopTokenIds = 128;
@@ -120,8 +121,13 @@ const messagesField = later({
   type: "array",
   items: {
     type: "object",
-    required: ["role", "content"],
-    properties: { role: { type: "string" }, content: { type: ["string", "array"] } },
+    required: ["role"],
+    properties: {
+      role: { type: "string" },
+      content: { type: ["string", "array", "null"] },
+      tool_calls: { type: "array", items: { type: "object", required: ["function"] } },
+      tool_call_id: { type: "string" },
+    },
   },
 });
 
@@ -140,6 +146,7 @@ export const chatBody = z.strictObject({
   messages: messagesField.optional(),
   max_tokens: z.number().int().min(1).optional(),
   max_completion_tokens: z.number().int().min(1).optional(),
+  ...toolFields,
   logprobs: z.boolean().default(false),
   top_logprobs: z.number().int().min(0).max(maxTopLogprobs).optional(),
 });

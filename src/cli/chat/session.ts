@@ -6,8 +6,8 @@
 import {
   type AdapterTerm,
   ApiError,
+  type ChatFinishReason,
   type Client,
-  type FinishReason,
   type GenerationFields,
   type Message,
   type ModelCard,
@@ -27,7 +27,7 @@ export type Voice =
 export interface Answer {
   readonly text: string;
   /** `aborted` where the asker stopped it. */
-  readonly finishReason: Exclude<FinishReason, null> | "aborted";
+  readonly finishReason: Exclude<ChatFinishReason, null> | "aborted";
   readonly usage?: Usage;
 }
 
@@ -40,7 +40,7 @@ const pageSize = 50;
 /** A piece of a stream, the same for chats and completions. */
 interface Piece {
   readonly text: string;
-  readonly finishReason: FinishReason;
+  readonly finishReason: ChatFinishReason;
   readonly usage?: Usage | null;
 }
 
