@@ -164,14 +164,15 @@ test("inspect --out draws a folder of pictures: SVG with dW's own elements, and 
     }
     const svg = await readFile(join(out, "delta.svg"), "utf8");
     const image = /href="data:image\/png;base64,([^"]+)"/.exec(svg)![1];
-    const { width, height, channels, data } = decode(Buffer.from(image, "base64"));
-    assert.deepEqual([width, height, channels], [256, 256, 4]);
+    const { width, height, data, palette } = decode(Buffer.from(image, "base64"));
+    assert.deepEqual([width, height, palette?.length], [256, 256, 256]);
     const delta = await demoDelta({ out: 256, in: 256 });
     const limit = 3 * Math.sqrt(delta.reduce((sum, value) => sum + value * value, 0) / delta.length);
     delta.forEach((value, i) => {
-      const opacity = Math.round(255 * Math.min(1, Math.abs(value) / limit));
-      assert.equal(data[4 * i + 3], opacity, `element ${i}`);
-      if (value !== 0) assert.equal(data[4 * i] > data[4 * i + 2], value > 0, `element ${i}`);
+      const [red, , blue, alpha] = palette![data[i]];
+      const level = Math.min(127, Math.round(Math.abs(value) * (127 / limit)));
+      assert.equal(alpha, Math.round(255 * level / 127), `element ${i}`);
+      if (level > 0) assert.equal(red > blue, value > 0, `element ${i}`);
     });
   });
 });

@@ -137,19 +137,30 @@ export function spectrumFigure(points: SpectrumPoints, { title, limit }: PlaneOp
   };
 }
 
+/** The most opaque level of a hue in an image of cells. */
+const opaque = 127;
+
+/** The colours of an image, two for each level: the positive hue, then the negative. fast-png wants opaque ones last. */
+function paletteOf(hues: readonly [positive: string, negative: string]): number[][] {
+  return Array.from({ length: 2 * (opaque + 1) }, (_, i) => {
+    const [red, green, blue] = [1, 3, 5].map((at) => parseInt(hues[i % 2].slice(at, at + 2), 16));
+    return [red, green, blue, Math.round(255 * Math.floor(i / 2) / opaque)];
+  });
+}
+
 /** A PNG of a grid, a pixel a cell: the hue says the sign, the opacity the magnitude. */
 function cellsPng({ rows, columns, values, reduction }: DeltaCells, limit: number): Uint8Array {
-  const data = new Uint8Array(4 * rows * columns);
-  const bytesOf = (colour: string): number[] => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-  const hues = new Map<string, number[]>(
-    [palette.positive, palette.negative, palette.magnitude].map((colour) => [colour, bytesOf(colour)]),
+  const data = new Uint8Array(rows * columns), factor = limit > 0 ? opaque / limit : 0;
+  for (let i = 0; i < data.length; i++) {
+    data[i] = 2 * Math.min(opaque, Math.round(Math.abs(values[i]) * factor)) + Number(values[i] < 0);
+  }
+  const hues = reduction === "rms"
+    ? [palette.magnitude, palette.magnitude] as const
+    : [palette.positive, palette.negative] as const;
+  return encode(
+    { width: columns, height: rows, data, channels: 1, depth: 8, palette: paletteOf(hues) },
+    { zlib: { level: 1 } },
   );
-  values.forEach((value, i) => {
-    const { colour, opacity } = signedColour(value, limit);
-    data.set(hues.get(reduction === "rms" ? palette.magnitude : colour)!, 4 * i);
-    data[4 * i + 3] = Math.round(255 * opacity);
-  });
-  return encode({ width: columns, height: rows, data, channels: 4, depth: 8 });
 }
 
 function dataUrl(png: Uint8Array): string {
