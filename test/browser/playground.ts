@@ -115,6 +115,9 @@ async function checkInPage(browser: Browser, built: string, broken: string): Pro
     await page.focus("textarea.prompt");
     await stopAtOnce(page);
 
+    await checkPictures(page);
+    await page.click("nav a:has-text('Generate')");
+
     await drop(page, join(root, "examples/demo/adapters/lora-kjv"));
     await page.waitForSelector(lane(3));
     assert.match(
@@ -159,6 +162,29 @@ function together(engine: Engine, count: number): Engine {
       yield* engine.generate(request);
     },
   };
+}
+
+/** The view of pictures: an adapter's, then two adapters' beside each other, with the values of one as a table. */
+async function checkPictures(page: Page): Promise<void> {
+  await page.click("nav a:has-text('Spectrum')");
+  const choices = page.locator(".choices");
+  await choices.waitFor();
+  const drawn = async (count: number): Promise<string[]> => {
+    await page.locator(".pictures[aria-busy=false] .drawing svg").nth(count - 1).waitFor();
+    return await page.locator(".drawing svg > title").allTextContents();
+  };
+  await choices.getByLabel("Adapter").selectOption("fourierft-kjv");
+  const ofOne = ["Spectrum", "dW", "Distribution of coefficients", "Norm of dW by layer and module"];
+  await page.locator(".drawing svg > title", { hasText: ofOne[0] }).waitFor({ state: "attached" });
+  assert.deepEqual(await drawn(4), ofOne);
+  await page.locator(".picture summary").first().click();
+  await page.locator(".table tbody tr").nth(49).waitFor();
+  assert.equal(await page.locator(".table tbody tr").count(), 50);
+  await choices.getByLabel("Beside").selectOption("fourierft-jargon");
+  await page.locator(".drawing svg > title", { hasText: "Cosine" }).waitFor({ state: "attached" });
+  const titles = await drawn(7);
+  assert.deepEqual(titles.slice(0, 2), ["fourierft-kjv: Spectrum", "fourierft-jargon: Spectrum"]);
+  assert.equal(titles.length, 7);
 }
 
 async function checkServers(browser: Browser, built: string): Promise<void> {
