@@ -23,23 +23,23 @@ export const places: readonly Place[] = [
   { files: "server/access.ts, auth.ts", does: "hosts, origins, CORS, tenants", at: [1, 0], room: "server" },
   { files: "server/json.ts", does: "bounded bytes to JSON", at: [2, 0], room: "server" },
   { files: "server/openai.ts", does: "fields to a Job, text to token ids", at: [3, 0], room: "server" },
-  { files: "engine/text.ts", does: "generateText", at: [4, 0], room: "engine" },
-  { files: "engine/batch_engine.ts", does: "a Sequence waits", at: [4, 1], room: "engine" },
+  { files: "engine/text.ts", does: "generateText", at: [3, 1], room: "engine" },
+  { files: "engine/batch_engine.ts", does: "a Sequence waits", at: [2, 1], room: "engine" },
   {
     files: "adapters/registry.ts",
     does: "an adapter by name, held in a bank",
-    at: [3, 1],
+    at: [1, 1],
     room: "adapters",
   },
+  { files: "server/errors.ts", does: "error class to status", at: [0, 1], room: "server" },
   { files: "engine/schedule.ts", does: "rows and outputs of the next step", at: [0, 2], room: "engine" },
   { files: "engine/runner.ts", does: "the step's program, or a new plan", at: [1, 2], room: "engine" },
   { files: "models/step_plan.ts", does: "kernels in order, as data", at: [2, 2], room: "models" },
   { files: "device/", does: "join, choose ways, compile; one submit", at: [3, 2], room: "device" },
-  { files: "engine/landing.ts", does: "sampled tokens to their sequences", at: [4, 2], room: "engine" },
-  { files: "engine/text.ts", does: "tokens to text, stop strings", at: [4, 3], room: "engine" },
-  { files: "server/answer.ts, sse.ts", does: "JSON or events", at: [3, 3], room: "server" },
-  { files: "", does: "answer", at: [2, 3], room: "rim" },
-  { files: "server/errors.ts", does: "error class to status", at: [1, 3], room: "server" },
+  { files: "engine/landing.ts", does: "sampled tokens to their sequences", at: [3, 3], room: "engine" },
+  { files: "engine/text.ts", does: "tokens to text, stop strings", at: [2, 3], room: "engine" },
+  { files: "server/answer.ts, sse.ts", does: "JSON or events", at: [1, 3], room: "server" },
+  { files: "", does: "answer", at: [0, 3], room: "rim" },
 ];
 
 /** Colours of a picture: of its ground and lines, and of each room's border and filling. */
@@ -82,7 +82,7 @@ const palettes: Readonly<Record<"light" | "dark", Palette>> = {
   },
 };
 
-const [wide, high] = [204, 76], [across, down] = [236, 124], [left, top] = [30, 24];
+const [wide, high] = [206, 78], [across, down] = [230, 126], [left, top] = [28, 16];
 const x = (column: number): number => left + column * across;
 const y = (row: number): number => top + row * down;
 const [middleX, middleY] = [wide / 2, high / 2];
@@ -112,8 +112,8 @@ function box({ files, does, at: [column, row], room }: Place, { text, faint, roo
   const told = lines(does, 28), first = y(row) + (told.length === 1 ? 30 : 23);
   return `<rect x="${x(column)}" y="${y(row)}" width="${wide}" height="${high}" rx="10" fill="${fill}" ` +
     `stroke="${border}" stroke-width="1.5"/>` +
-    written(files, first, `fill="${text}" class="code" font-size="12.5" font-weight="600"`) +
-    told.map((line, i) => written(line, first + 20 + 16 * i, `fill="${faint}" font-size="12.5"`)).join("");
+    written(files, first, `fill="${text}" class="code" font-size="12.3" font-weight="600"`) +
+    told.map((line, i) => written(line, first + 20 + 16 * i, `fill="${faint}" font-size="13"`)).join("");
 }
 
 /** A way from one place to the next; errors are dashed. */
@@ -129,37 +129,37 @@ const beside = (row: number, from: number, to: number): string =>
     : `M${x(from)} ${y(row) + middleY}H${x(to) + wide + 2}`;
 
 function ways(palette: Palette): string {
-  const pillEnd = x(0) + middleX + 60, answerAt = x(2) + middleX;
-  const loopTop = y(2) - 22, gap = y(2) - 36;
+  const middle = (column: number): number => x(column) + middleX;
+  const centre = (row: number): number => y(row) + middleY;
+  const loopTop = y(2) - 18, gap = y(2) - 34, margin = left - 16, farMargin = x(3) + wide + 16;
+  const errors = `M${middle(1)} ${y(0) + high}V${y(1) - 22}H${middle(0)}V${y(1) - 2}`;
   return [
-    `M${pillEnd} ${y(0) + middleY}H${x(1) - 2}`,
+    `M${middle(0) + 60} ${centre(0)}H${x(1) - 2}`,
     beside(0, 1, 2),
     beside(0, 2, 3),
-    beside(0, 3, 4),
-    `M${x(4) + middleX} ${y(0) + high}V${y(1) - 2}`,
-    beside(1, 3, 4),
-    `M${x(4) + middleX} ${y(1) + high}V${gap}H${x(0) + middleX - 30}V${y(2) - 2}`,
+    `M${middle(3)} ${y(0) + high}V${y(1) - 2}`,
+    beside(1, 3, 2),
+    beside(1, 1, 2),
+    `M${middle(2)} ${y(1) + high}V${gap}H${middle(0) - 30}V${y(2) - 2}`,
     beside(2, 0, 1),
     beside(2, 1, 2),
     beside(2, 2, 3),
-    beside(2, 3, 4),
-    `M${x(4) + middleX} ${y(2)}V${loopTop}H${x(0) + middleX + 30}V${y(2) - 2}`,
-    `M${x(4) + middleX} ${y(2) + high}V${y(3) - 2}`,
-    beside(3, 4, 3),
-    `M${x(3)} ${y(3) + middleY}H${answerAt + 62}`,
-    `M${x(1) + wide} ${y(3) + middleY}H${answerAt - 62}`,
-  ].map((path) => arrow(path, palette)).join("") +
-    arrow(
-      `M${x(1) + middleX} ${y(0) + high}V${y(0) + high + 20}H${left - 16}V${y(3) + middleY}H${x(1) - 2}`,
-      palette,
-      true,
-    );
+    `M${middle(3)} ${y(2) + high}V${y(3) - 2}`,
+    `M${x(3) + wide} ${centre(3)}H${farMargin}V${loopTop}H${middle(0) + 30}V${y(2) - 2}`,
+    beside(3, 3, 2),
+    beside(3, 2, 1),
+    `M${x(1)} ${centre(3)}H${middle(0) + 62}`,
+    `M${x(0)} ${centre(1)}H${margin}V${centre(3)}H${middle(0) - 62}`,
+  ].map((path) => arrow(path, palette)).join("") + arrow(errors, palette, true);
 }
 
 /** The picture for one of the two appearances. */
 export function picture(scheme: "light" | "dark"): string {
   const palette = palettes[scheme], { faint, line, band } = palette;
-  const width = x(4) + wide + left, height = y(3) + high + top;
+  const width = x(3) + wide + left, height = y(3) + high + top;
+  const under = (column: number, row: number, columns: number, rows: number): string =>
+    `<rect x="${x(column) - 8}" y="${y(row) - 26}" width="${(columns - 1) * across + wide + 16}" ` +
+    `height="${(rows - 1) * down + high + 34}" rx="14" fill="${band}"/>`;
   const label = (text: string, at: readonly [number, number]) =>
     `<text x="${at[0]}" y="${at[1]}" fill="${faint}" font-size="12" font-style="italic">${text}</text>`;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" ` +
@@ -168,12 +168,10 @@ export function picture(scheme: "light" | "dark"): string {
     `<style>.code{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,'Liberation Mono',monospace}</style>` +
     `<defs><marker id="end" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">` +
     `<path d="M0 0L8 4L0 8Z" fill="${line}"/></marker></defs>` +
-    `<rect x="${left - 6}" y="${y(2) - 30}" width="${width - 2 * left + 12}" height="${
-      high + 42
-    }" rx="14" fill="${band}"/>` +
+    under(0, 2, 4, 1) + under(3, 2, 1, 2) +
     ways(palette) + places.map((place) => box(place, palette)).join("") +
-    label("each step, until every sequence has ended", [x(1) + 40, y(2) - 8]) +
-    label("errors", [left - 8, y(1) + middleY]) + "</svg>\n";
+    label("each step, until every sequence has ended", [x(0) + middleX + 42, y(2) - 5]) +
+    label("errors", [x(0) + middleX + 8, y(1) - 28]) + "</svg>\n";
 }
 
 /** Where a picture is, from the repository's folder. */

@@ -11,7 +11,9 @@ const root = join(import.meta.dirname, "..");
 /** Names of doors, and their sources from the repository's folder. */
 const doors = JSON.parse(process.argv[2]);
 const nameOf = Object.fromEntries(
-  Object.entries(doors).map(([name, source]) => [source.replace(/\.ts$/, ""), name]),
+  Object.entries(doors).map((
+    [name, source],
+  ) => [source.replace(/\.ts$/, ""), name]),
 );
 
 const app = await Application.bootstrapWithPlugins({
@@ -37,6 +39,8 @@ const app = await Application.bootstrapWithPlugins({
   useCodeBlocks: true,
 });
 const project = await app.convert();
-if (!project) throw new Error("Cannot document the doors: TypeDoc could not read them");
+if (!project) {
+  throw new Error("Cannot document the doors: TypeDoc could not read them");
+}
 for (const door of project.children) door.name = nameOf[door.name];
 await app.generateOutputs(project);

@@ -7,9 +7,10 @@
  * @module
  */
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
+import { hero } from "./hero.ts";
 import { deadLinks } from "./links.ts";
 import { writePages } from "./pages.ts";
 
@@ -28,25 +29,40 @@ function run(command: string, args: readonly string[]): void {
 
 /** Doors by the names that programs import; the command line has none. */
 function doors(): Record<string, string> {
-  const { name, exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const { name, exports } = JSON.parse(
+    readFileSync(join(root, "package.json"), "utf8"),
+  );
   return Object.fromEntries(
-    Object.entries<string>(exports).map(([door, source]) => [`${name}${door.slice(1)}`, source.slice(2)]),
+    Object.entries<string>(exports).map((
+      [door, source],
+    ) => [`${name}${door.slice(1)}`, source.slice(2)]),
   );
 }
 
 if (!/^\/(?:[\w.-]+\/)*$/.test(base)) {
-  throw new Error(`Cannot build for SITE_BASE "${base}": it must begin and end with a slash`);
+  throw new Error(
+    `Cannot build for SITE_BASE "${base}": it must begin and end with a slash`,
+  );
 }
-run("npm", ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]);
+run("npm", [
+  "ci",
+  "--no-audit",
+  "--no-fund",
+  "--ignore-scripts",
+  "--loglevel=error",
+]);
 rmSync(pages, { recursive: true, force: true });
 mkdirSync(pages);
 const { documents, sources } = writePages(root, pages);
 cpSync(join(here, "index.md"), join(pages, "index.md"));
 cpSync(join(here, "public"), join(pages, "public"), { recursive: true });
+writeFileSync(join(pages, "public/hero.svg"), await hero());
 run("node", ["api.mjs", JSON.stringify(doors()), join(pages, "api")]);
 run("node", ["node_modules/vitepress/bin/vitepress.js", "build", "."]);
 
 const dead = deadLinks(out, base);
 for (const one of dead) console.error(one);
-console.log(`${out}: ${documents} documents, ${sources} sources, ${dead.length} dead links`);
+console.log(
+  `${out}: ${documents} documents, ${sources} sources, ${dead.length} dead links`,
+);
 if (dead.length > 0) process.exitCode = 1;

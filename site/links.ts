@@ -13,14 +13,22 @@ interface Page {
 }
 
 const unescaped = (text: string): string =>
-  text.replaceAll("&quot;", '"').replaceAll("&#39;", "'").replaceAll("&lt;", "<").replaceAll("&gt;", ">")
+  text.replaceAll("&quot;", '"').replaceAll("&#39;", "'").replaceAll(
+    "&lt;",
+    "<",
+  ).replaceAll("&gt;", ">")
     .replaceAll("&amp;", "&");
 
 function readPage(path: string): Page {
   const html = readFileSync(path, "utf8");
   const values = (name: string): string[] =>
-    [...html.matchAll(new RegExp(`\\s${name}="([^"]*)"`, "g"))].map(([, value]) => unescaped(value));
-  return { links: [...values("href"), ...values("src")], anchors: new Set(values("id")) };
+    [...html.matchAll(new RegExp(`\\s${name}="([^"]*)"`, "g"))].map((
+      [, value],
+    ) => unescaped(value));
+  return {
+    links: [...values("href"), ...values("src")],
+    anchors: new Set(values("id")),
+  };
 }
 
 /** The file that a static host answers with; undefined where there is none. */
@@ -38,17 +46,21 @@ export function deadLinks(folder: string, base = "/"): string[] {
     return page;
   };
   const problem = (from: string, link: string): string | undefined => {
-    const [address, anchor] = link.split("#").map(decodeURIComponent), [place] = address.split("?");
-    if (place.startsWith("/") && !place.startsWith(base)) return `is not under ${base}`;
+    const [address, anchor] = link.split("#").map(decodeURIComponent),
+      [place] = address.split("?");
+    if (place.startsWith("/") && !place.startsWith(base)) {
+      return `is not under ${base}`;
+    }
     const path = place.startsWith("/") ? join(folder, place.slice(base.length)) : join(dirname(from), place);
     const file = place === "" ? from : fileAt(place === base ? `${folder}/` : path);
     if (file === undefined) return "there is no such page";
-    if (!anchor || !file.endsWith(".html") || pageOf(file).anchors.has(anchor)) return undefined;
+    if (
+      !anchor || !file.endsWith(".html") || pageOf(file).anchors.has(anchor)
+    ) return undefined;
     return `${relative(folder, file)} has no anchor "${anchor}"`;
   };
-  const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) =>
-    name.endsWith(".html")
-  ).sort();
+  const files = readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".html")).sort();
   return files.flatMap((name) => {
     const from = join(folder, name);
     return [...new Set(pageOf(from).links)].filter((link) => !/^(?:[a-z][a-z+.-]*:|\/\/)/i.test(link))

@@ -33,21 +33,32 @@ export function documentsOf(root: string): string[] {
 
 const pictures = [".svg", ".png"];
 /** Highlighters' names of what an extension does not tell. */
-const languages: Readonly<Record<string, string>> = { cfg: "txt", mjs: "js", py: "python", yml: "yaml" };
+const languages: Readonly<Record<string, string>> = {
+  cfg: "txt",
+  mjs: "js",
+  py: "python",
+  yml: "yaml",
+};
 
 /** A picture of two forms, which a page's own switch chooses in place of the system's setting. */
 const twoForms =
   /<picture>\s*<source [^>]*srcset="([^"]+)">\s*<img alt="([^"]*)" src="([^"]+)">\s*<\/picture>/g;
 
 /** A document's text, with what is code left as it is and links replaced. Two forms of a picture are one of the page's. */
-function withLinks(markdown: string, replace: (target: string) => string): string {
+function withLinks(
+  markdown: string,
+  replace: (target: string) => string,
+): string {
   return markdown.split(/(^```[\s\S]*?^```$|`[^`\n]*`)/m).map((part, i) =>
     i % 2 === 1 ? part : part
       .replace(/\]\(([^)\s]+)\)/g, (_, target) => `](${replace(target)})`)
-      .replace(twoForms, (_, dark, alt, light) =>
-        `<img class="only-light" alt="${alt}" src="${
-          replace(light)
-        }"><img class="only-dark" alt="${alt}" src="${replace(dark)}">`)
+      .replace(
+        twoForms,
+        (_, dark, alt, light) =>
+          `<img class="only-light" alt="${alt}" src="${
+            replace(light)
+          }"><img class="only-dark" alt="${alt}" src="${replace(dark)}">`,
+      )
   ).join("");
 }
 
@@ -56,9 +67,11 @@ const placeOf = (path: string): string => `source/${path.replace(/\.html$/, "-ht
 
 /** A source as a page; a folder as a list of its files. */
 function sourcePage(root: string, path: string): string {
-  const whole = join(root, path), head = `---\nsearch: false\noutline: false\n---\n\n# ${path}\n\n`;
+  const whole = join(root, path),
+    head = `---\nsearch: false\noutline: false\n---\n\n# ${path}\n\n`;
   if (statSync(whole).isDirectory()) {
-    return head + readdirSync(whole).sort().map((name) => `- \`${name}\`\n`).join("");
+    return head +
+      readdirSync(whole).sort().map((name) => `- \`${name}\`\n`).join("");
   }
   const extension = extname(path).slice(1);
   const text = readFileSync(whole, "utf8").trimEnd();
@@ -85,7 +98,9 @@ export function writePages(
       if (/^(?:[a-z]+:|#|\/)/.test(target)) return target;
       const [file, anchor] = target.split("#");
       const path = normalize(join(dirname(document), file)).replace(/\/$/, "");
-      if (!existsSync(join(root, path))) throw new Error(`Cannot build ${document}: there is no ${path}`);
+      if (!existsSync(join(root, path))) {
+        throw new Error(`Cannot build ${document}: there is no ${path}`);
+      }
       if (documents.includes(path)) return target;
       if (pictures.includes(extname(path))) {
         mkdirSync(dirname(join(out, path)), { recursive: true });
@@ -96,8 +111,13 @@ export function writePages(
       const at = relative(dirname(document), placeOf(path));
       return `${at.startsWith(".") ? at : `./${at}`}.md${anchor ? `#${anchor}` : ""}`;
     };
-    write(document, withLinks(readFileSync(join(root, document), "utf8"), replace));
+    write(
+      document,
+      withLinks(readFileSync(join(root, document), "utf8"), replace),
+    );
   }
-  for (const path of sources) write(`${placeOf(path)}.md`, sourcePage(root, path));
+  for (const path of sources) {
+    write(`${placeOf(path)}.md`, sourcePage(root, path));
+  }
   return { documents: documents.length, sources: sources.size };
 }

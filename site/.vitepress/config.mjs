@@ -13,7 +13,10 @@ const pages = join(here, "../pages");
 
 /** An anchor as git hosts make it of a heading: links between documents hold on both. */
 const slugify = (heading) =>
-  heading.toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, "").trim().replace(/\s/g, "-");
+  heading.toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, "").trim().replace(
+    /\s/g,
+    "-",
+  );
 
 const page = (text, link) => ({ text, link });
 
@@ -21,13 +24,17 @@ const page = (text, link) => ({ text, link });
 const doors = [
   "",
   ...readdirSync(join(pages, "api/fourierft")).filter((name) =>
-    !/^(?:classes|functions|interfaces|type-aliases|variables|enumerations|index\.md)$/.test(name)
+    !/^(?:classes|functions|interfaces|type-aliases|variables|enumerations|index\.md)$/
+      .test(name)
   ),
 ];
 const api = {
   text: "API",
   items: doors.map((name) =>
-    page(`fourierft${name ? `/${name}` : ""}`, `/api/fourierft/${name ? `${name}/` : ""}`)
+    page(
+      `fourierft${name ? `/${name}` : ""}`,
+      `/api/fourierft/${name ? `${name}/` : ""}`,
+    )
   ),
 };
 
@@ -86,8 +93,18 @@ export default defineConfig({
   outDir: "../dist/site",
   cacheDir: "node_modules/.vitepress",
   lang: "en",
-  head: [["link", { rel: "icon", type: "image/svg+xml", href: `${process.env.SITE_BASE ?? "/"}logo.svg` }]],
-  markdown: { theme: { light: "github-light", dark: "github-dark" }, anchor: { slugify } },
+  head: [["link", {
+    rel: "icon",
+    type: "image/svg+xml",
+    href: `${process.env.SITE_BASE ?? "/"}logo.svg`,
+  }]],
+  markdown: {
+    theme: { light: "github-light", dark: "github-dark" },
+    anchor: { slugify },
+  },
+  // An index lists symbols by tables; what it only passes on would fill the outline.
+  transformPageData: ({ relativePath, frontmatter }) =>
+    /^api\/.*index\.md$/.test(relativePath) ? { frontmatter: { ...frontmatter, outline: 2 } } : undefined,
   themeConfig: {
     logo: "/logo.svg",
     nav: [
@@ -100,6 +117,8 @@ export default defineConfig({
     sidebar: { "/api/": [api], "/": [...guide, { ...api, collapsed: true }] },
     search: { provider: "local" },
     outline: [2, 3],
-    footer: { message: "MIT licence. FourierFT is from Gao et al. 2024, arXiv 2405.03003." },
+    footer: {
+      message: "MIT licence. FourierFT is from Gao et al. 2024, arXiv 2405.03003.",
+    },
   },
 });
