@@ -33,9 +33,6 @@ const app = await Application.bootstrapWithPlugins({
   hidePageHeader: true,
   indexFormat: "table",
   parametersFormat: "table",
-  interfacePropertiesFormat: "table",
-  propertyMembersFormat: "table",
-  typeDeclarationFormat: "table",
   useCodeBlocks: true,
 });
 const project = await app.convert();
