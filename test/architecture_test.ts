@@ -476,6 +476,7 @@ test("tree: the top level has the folders that the architecture names, and no mo
     "examples",
     "kernels",
     "playground",
+    "site",
     "src",
     "test",
   ]);

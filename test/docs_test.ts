@@ -4,11 +4,12 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { readReference, reference, withReference } from "../docs/kernels.ts";
 import { linearMethods, methodTables, readMethods, withMethods } from "../docs/methods.ts";
+import { picture, pictureOf, places } from "../docs/picture.ts";
 import { formats, kernels, type OfFormats } from "../kernels/mod.ts";
 import { methods } from "../src/adapters/methods/mod.ts";
 import { commands } from "../src/cli/commands.ts";
@@ -85,6 +86,19 @@ test("docs/command-line.md and docs/training.md name every command and every opt
     const named = [...section.matchAll(/(?<=^\|.*`)--[a-z-]+/gm)].map(([flag]) => flag);
     assert.deepEqual(named.filter((flag) => !given.includes(flag)), [], `that ${name} does not have`);
   }
+});
+
+test("docs/pictures are what `deno task docs:picture` makes, of sources that are there", () => {
+  for (const scheme of ["light", "dark"] as const) {
+    const path = join(root, pictureOf(scheme));
+    assert.ok(readFileSync(path, "utf8") === picture(scheme), "run `deno task docs:picture`");
+  }
+  const files = places.flatMap(({ files }) => {
+    const [first, ...beside] = files.split(", ");
+    return [first, ...beside.map((name) => join(dirname(first), name))];
+  }).filter((file) => file !== "");
+  assert.ok(files.includes("server/auth.ts"));
+  assert.deepEqual(files.filter((file) => !existsSync(join(root, "src", file))), []);
 });
 
 /** Examples that need packages of their own stand in a document as parts of their files. */

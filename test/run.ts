@@ -23,7 +23,7 @@ const longest = [
   ...["properties", "own_parameters", "mixes", "lengths", "models", "matrix_units", "fourier_limits"],
   ...["formats", "linear_golden", "serve_process", "join", "gguf_models", "engine_adapters", "arguments"],
   ...["spectral_kernels", "merging", "quantized_model", "hot_reload", "rope", "safetensors", "training"],
-  ...["transforms", "combination"],
+  ...["transforms", "combination", "examples"],
 ].map((name) => `./test/${name}_test.ts`);
 
 const args = process.argv.slice(2);

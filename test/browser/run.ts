@@ -1,6 +1,6 @@
 /**
- * Tests every kernel, the playground, the example page that trains, the page that benches, and the CPU device's thread, in
- * headless Chromium; each page is bundled from the sources.
+ * Tests every kernel, the playground, the example pages, the page that benches, and the CPU device's thread, in headless
+ * Chromium; each page is bundled from the sources.
  *
  * @module
  */
@@ -12,6 +12,7 @@ import { checkBenchPage } from "./bench.ts";
 import { bundle } from "./bundle.ts";
 import { chromiumFlags, findChromium } from "./chromium.ts";
 import type { PageReport } from "./page.ts";
+import { checkPicturePage } from "./pictures.ts";
 import { checkPlayground } from "./playground.ts";
 import { checkThread } from "./thread.ts";
 import { checkTrainingPage } from "./training.ts";
@@ -56,6 +57,10 @@ try {
   const trainingCode = bundle(join(here, "../../examples/browser/train.ts"));
   const pages = [
     ...await failuresOf("the playground", () => checkPlayground(browser)),
+    ...await failuresOf(
+      "index.html",
+      () => checkPicturePage(browser, bundle(join(here, "../../examples/browser/page.ts"))),
+    ),
     ...await failuresOf("train.html", () => checkTrainingPage(browser, trainingCode)),
     ...await failuresOf("bench/page", () => checkBenchPage(browser)),
     ...await failuresOf("the CPU device's thread", () => checkThread(browser)),
@@ -63,7 +68,7 @@ try {
   const kernels = await testKernels(browser, files);
   console.log(`Chromium, ${kernels.description}`);
   const failures = [...pages, ...kernels.failures];
-  const passed = kernels.passed + 4 - pages.length;
+  const passed = kernels.passed + 5 - pages.length;
   for (const failure of failures) console.error(`FAILED ${failure}`);
   console.log(`${passed} passed, ${failures.length} failed`);
   if (failures.length > 0 || kernels.passed === 0) process.exitCode = 1;

@@ -63,10 +63,10 @@ function manifest(own: Manifest, started: readonly string[]): Record<string, unk
   };
 }
 
-/** README, and what it links to. */
+/** README, what it links to, and the pictures there. */
 function documents(): string[] {
   const docs = readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" })
-    .filter((name) => /\.(?:md|png)$/.test(name));
+    .filter((name) => /\.(?:md|png|svg)$/.test(name));
   return ["README.md", "LICENSE", ...docs.map((name) => `docs/${name}`)];
 }
 

@@ -68,7 +68,10 @@ export async function open(own: GPUDevice, gpu: OpenGpu): Promise<void> {
 `;
 
 const own = "node_modules/fourierft";
-const documents = ["README.md", ...readdirSync(`${own}/docs`).map((name) => `docs/${name}`)];
+const documents = [
+  "README.md",
+  ...readdirSync(`${own}/docs`).filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`),
+];
 // Parts of examples with packages of their own are checked there.
 const documented = documents.flatMap((path) =>
   [...readFileSync(`${own}/${path}`, "utf8").matchAll(/^```(?:ts|js)\b(?!.* examples\/).*\n([\s\S]*?)^```/gm)]
