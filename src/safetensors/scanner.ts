@@ -49,8 +49,12 @@ export class HeaderScanner {
   /** The name of the text that is read, for messages. */
   subject: () => string = () => "safetensors header";
   #at = 0;
+  /** Whether every string of the text stands for itself: then a string ends at the next quote. */
+  readonly #isPlain: boolean;
 
-  constructor(readonly text: string) {}
+  constructor(readonly text: string) {
+    this.#isPlain = !special.test(text);
+  }
 
   /** Throws, saying where. */
   fail(why: string): never {
@@ -94,12 +98,11 @@ export class HeaderScanner {
   /** A string; escapes of half a surrogate pair are refused. */
   string(): string {
     this.#expect('"');
-    const end = this.text.indexOf('"', this.#at), plain = this.text.slice(this.#at, Math.max(end, this.#at));
-    if (end >= 0 && !special.test(plain)) {
-      this.#at = end + 1;
-      return plain;
-    }
-    return this.#escapedString();
+    const end = this.#isPlain ? this.text.indexOf('"', this.#at) : -1;
+    if (end < 0) return this.#escapedString();
+    const found = this.text.slice(this.#at, end);
+    this.#at = end + 1;
+    return found;
   }
 
   #escapedString(): string {
@@ -128,14 +131,19 @@ export class HeaderScanner {
   #integer(): number {
     this.#space();
     const start = this.#at;
-    let code = this.text.charCodeAt(start);
-    while (code >= zero && code <= nine) code = this.text.charCodeAt(++this.#at);
-    const digits = this.text.slice(start, this.#at);
-    if (digits === "") this.fail(`expected a non-negative integer, found ${this.#found()}`);
-    if (digits.length > 1 && digits[0] === "0") this.fail("an integer starts with a zero");
+    let code = this.text.charCodeAt(start), sum = 0;
+    for (; code >= zero && code <= nine; code = this.text.charCodeAt(++this.#at)) {
+      sum = 10 * sum + code - zero;
+    }
+    const count = this.#at - start;
+    if (count === 0) this.fail(`expected a non-negative integer, found ${this.#found()}`);
+    if (count > 1 && this.text.charCodeAt(start) === zero) this.fail("an integer starts with a zero");
     if (".eE".includes(this.text[this.#at] ?? " ")) {
       this.fail("expected an integer, found a fraction or exponent");
     }
+    // Fifteen digits are added up without rounding.
+    if (count <= 15) return sum;
+    const digits = this.text.slice(start, this.#at);
     const value = Number(digits);
     if (!Number.isSafeInteger(value)) {
       this.fail(`the integer ${digits.slice(0, 40)} is greater than 2^53 - 1`);
