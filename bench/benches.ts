@@ -12,6 +12,7 @@ import type { Bench } from "./measurement.ts";
 import { productsBench, quantizedBench } from "./products.ts";
 import { paperBench } from "./paper.ts";
 import { recipeBench } from "./recipe.ts";
+import { safetensorsBench } from "./safetensors.ts";
 import { sweepsBench } from "./sweeps.ts";
 import { trainingBench } from "./training_layer.ts";
 import { trainingStepBench } from "./training_step.ts";
@@ -32,4 +33,5 @@ export const benches: readonly Bench[] = [
   trainingStepBench,
   recipeBench,
   paperBench,
+  safetensorsBench,
 ];

@@ -85,13 +85,14 @@ export function parseHeader(header: Uint8Array, dataBytes: number): SafetensorsH
   const scanner = new HeaderScanner(text);
   const metadata = new Map<string, string>();
   const infos: TensorInfo[] = [];
+  const { subject } = scanner;
   scanner.object((name) => {
-    scanner.subject = name === metadataKey ? `safetensors ${metadataKey}` : `tensor ${quoted(name)}`;
+    scanner.subject = () => name === metadataKey ? `safetensors ${metadataKey}` : `tensor ${quoted(name)}`;
     if (name === metadataKey) {
       // The format's own reader takes null for none.
       if (!scanner.null()) scanner.object((key) => metadata.set(key, scanner.string()));
     } else infos.push(tensorInfo(scanner, name));
-    scanner.subject = "safetensors header";
+    scanner.subject = subject;
   });
   scanner.end();
   infos.sort((a, b) => a.begin - b.begin || a.end - b.end);

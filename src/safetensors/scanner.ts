@@ -17,22 +17,49 @@ const escapes: Readonly<Record<string, string>> = {
   t: "\t",
 };
 
-function isDigit(character: string | undefined): boolean {
-  return character !== undefined && character >= "0" && character <= "9";
+/** Character codes: comparing numbers is faster than comparing texts. */
+const quote = 0x22,
+  tab = 0x09,
+  lineFeed = 0x0a,
+  carriageReturn = 0x0d,
+  space = 0x20,
+  zero = 0x30,
+  nine = 0x39;
+
+/** A character that a string does not stand for as it is: an escape's first, or a control character. */
+// deno-lint-ignore no-control-regex
+const special = /[\\\x00-\x1f]/;
+
+/** Keys of an object, each once. Objects of tensors have three: a list is faster than a set. */
+class Keys {
+  readonly #few: string[] = [];
+  #many: Set<string> | undefined;
+
+  /** False for a key that is there already. */
+  add(key: string): boolean {
+    if (this.#many) return this.#many.size < this.#many.add(key).size;
+    if (this.#few.includes(key)) return false;
+    if (this.#few.push(key) > 8) this.#many = new Set(this.#few);
+    return true;
+  }
 }
 
 /** A cursor over a header's text; every method throws SafetensorsError where the text is not what it names. */
 export class HeaderScanner {
   /** The name of the text that is read, for messages. */
-  subject = "safetensors header";
+  subject: () => string = () => "safetensors header";
   #at = 0;
+  /** Whether every string of the text stands for itself: then a string ends at the next quote. */
+  readonly #isPlain: boolean;
 
-  constructor(readonly text: string) {}
+  constructor(readonly text: string) {
+    this.#isPlain = !special.test(text);
+  }
 
   /** Throws, saying where. */
   fail(why: string): never {
     throw new SafetensorsError(
-      `Cannot read ${this.subject}: ${why} (before character ${this.#at} of the header)`,
+      `Cannot read ${this.subject()}: ${why} (before character ${this.#at} of the header)`,
     );
   }
 
@@ -40,11 +67,10 @@ export class HeaderScanner {
   object(value: (key: string) => void): void {
     this.#expect("{");
     if (this.#skip("}")) return;
-    const seen = new Set<string>();
+    const keys = new Keys();
     do {
       const key = this.string();
-      if (seen.has(key)) this.fail(`the key ${quoted(key)} comes twice`);
-      seen.add(key);
+      if (!keys.add(key)) this.fail(`the key ${quoted(key)} comes twice`);
       this.#expect(":");
       value(key);
     } while (this.#skip(","));
@@ -72,14 +98,22 @@ export class HeaderScanner {
   /** A string; escapes of half a surrogate pair are refused. */
   string(): string {
     this.#expect('"');
+    const end = this.#isPlain ? this.text.indexOf('"', this.#at) : -1;
+    if (end < 0) return this.#escapedString();
+    const found = this.text.slice(this.#at, end);
+    this.#at = end + 1;
+    return found;
+  }
+
+  #escapedString(): string {
     const pieces: string[] = [];
     let start = this.#at;
     for (;;) {
       const code = this.text.charCodeAt(this.#at);
       if (Number.isNaN(code)) this.fail("a string does not end");
-      if (code < 0x20) this.fail("a string holds a control character that is not escaped");
+      if (code < space) this.fail("a string holds a control character that is not escaped");
       this.#at++;
-      if (code === 0x22) break;
+      if (code === quote) break;
       if (code !== 0x5c) continue;
       pieces.push(this.text.slice(start, this.#at - 1), this.#escape());
       start = this.#at;
@@ -97,13 +131,19 @@ export class HeaderScanner {
   #integer(): number {
     this.#space();
     const start = this.#at;
-    while (isDigit(this.text[this.#at])) this.#at++;
-    const digits = this.text.slice(start, this.#at);
-    if (digits === "") this.fail(`expected a non-negative integer, found ${this.#found()}`);
-    if (digits.length > 1 && digits[0] === "0") this.fail("an integer starts with a zero");
+    let code = this.text.charCodeAt(start), sum = 0;
+    for (; code >= zero && code <= nine; code = this.text.charCodeAt(++this.#at)) {
+      sum = 10 * sum + code - zero;
+    }
+    const count = this.#at - start;
+    if (count === 0) this.fail(`expected a non-negative integer, found ${this.#found()}`);
+    if (count > 1 && this.text.charCodeAt(start) === zero) this.fail("an integer starts with a zero");
     if (".eE".includes(this.text[this.#at] ?? " ")) {
       this.fail("expected an integer, found a fraction or exponent");
     }
+    // Fifteen digits are added up without rounding.
+    if (count <= 15) return sum;
+    const digits = this.text.slice(start, this.#at);
     const value = Number(digits);
     if (!Number.isSafeInteger(value)) {
       this.fail(`the integer ${digits.slice(0, 40)} is greater than 2^53 - 1`);
@@ -140,13 +180,16 @@ export class HeaderScanner {
 
   #skip(character: string): boolean {
     this.#space();
-    if (this.text[this.#at] !== character) return false;
+    if (this.text.charCodeAt(this.#at) !== character.charCodeAt(0)) return false;
     this.#at++;
     return true;
   }
 
   #space(): void {
-    while (this.#at < this.text.length && " \t\n\r".includes(this.text[this.#at])) this.#at++;
+    for (;; this.#at++) {
+      const code = this.text.charCodeAt(this.#at);
+      if (code !== space && code !== lineFeed && code !== tab && code !== carriageReturn) return;
+    }
   }
 
   #found(): string {
