@@ -19,7 +19,7 @@ import { clipFactor } from "./clip_factor.ts";
 import { copy } from "./copy.ts";
 import { crossEntropyHead } from "./cross_entropy_head.ts";
 import { crossEntropyLoss } from "./cross_entropy_loss.ts";
-import { embedding } from "./embedding.ts";
+import { embedding, embeddingPart } from "./embedding.ts";
 import { adjustLogits } from "./adjust_logits.ts";
 import { restoreLogits } from "./restore_logits.ts";
 import { maskLogits } from "./mask_logits.ts";
@@ -143,6 +143,7 @@ export {
   deltaRule,
   deltaRuleStep,
   embedding,
+  embeddingPart,
   exchange,
   fill,
   fourierDelta,
@@ -281,6 +282,7 @@ const ofWeights = [
   crossEntropyLoss,
   rowSquares,
   embedding,
+  embeddingPart,
 ];
 
 /** Every kernel of the library. */

@@ -75,8 +75,8 @@ test("the CPU device has room in its WebAssembly memory, and none is told withou
 
 test("loadModel refuses a weight over the device's largest buffer before a weight is read, with the numbers", async () => {
   await assert.rejects(
-    load(smallDevice(2 ** 40, 4 * 512 * 64 - 1), "methods/base"),
-    /^ConfigError: Cannot load the model: "model.embed_tokens.weight" takes 0\.13 MB, and one buffer of the device holds at most 0\.13 MB/,
+    load(smallDevice(2 ** 40, 4 * 2 * 96 * 64 - 1), "methods/base"),
+    /^ConfigError: Cannot load the model: "model.layers.0.mlp.gate_proj with model.layers.0.mlp.up_proj" takes 0\.05 MB, and one buffer of the device holds at most 0\.05 MB/,
   );
 });
 

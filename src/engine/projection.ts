@@ -13,7 +13,7 @@ import type { LinearShape, Phase } from "../adapters/method.ts";
 import type { Device } from "../device/device.ts";
 import type { ProjectionIo } from "../models/graph.ts";
 import type { Projection } from "../models/projection.ts";
-import { linearStep, rowsOf, type Weight } from "../models/weights.ts";
+import { linearStep, partsOf, rowsOf, type Weight } from "../models/weights.ts";
 import { type Plan, step } from "../plan.ts";
 import { canSlice, elements, slice, type Tensor } from "../tensor.ts";
 
@@ -113,13 +113,36 @@ function sideSteps(side: Side, { x, y, rows, accumulate }: ProjectionIo, adapter
 }
 
 /** All linears of a projection. */
-function wholeOf({ weight, bias, shape, linears, outs }: Projection): Side {
+function wholeOf(projection: Projection, scratch: ProjectionScratch): Side {
+  const { weight, bias, shape, linears, outs } = projection;
+  if (weight.parts) {
+    const product = (io: ProjectionIo): Plan => productByParts(projection, io, scratch);
+    return { linears, shape, outs, bias, column: 0, product };
+  }
   const sizes = ({ rows, accumulate }: ProjectionIo) => ({ rows, ...shape, accumulate });
   return {
     ...{ linears, shape, outs, bias, column: 0 },
     product: (io) => [linearStep({ weight }, io, sizes(io))],
     productAndBias: (io) => [linearStep({ weight, bias }, io, sizes(io))],
   };
+}
+
+/** The product by a weight whose rows are in parts: columns of y by each. */
+function productByParts(
+  { weight, shape: { in: inSize, out: stride } }: Projection,
+  { x, y, rows, accumulate }: ProjectionIo,
+  scratch: ProjectionScratch,
+): Plan {
+  return partsOf(weight).flatMap(({ at: column, part: weight }) => {
+    const { out } = weight.shape;
+    // The outputs of one row stand one after the other in y already.
+    const inPlace = rows === 1 && accumulate === 0 && canSlice(y, column);
+    const part = inPlace ? slice(y, column, [1, out]) : scratch.of("part", [y.shape[0], out]);
+    return [
+      linearStep({ weight }, { x, y: part }, { rows, in: inSize, out, accumulate: 0 }),
+      ...inPlace ? [] : [step(placeColumns, { x: part, y }, { rows, out, stride, column, accumulate })],
+    ];
+  });
 }
 
 /** Rows of a weight, not copied; undefined where a GPU cannot bind a tensor that begins there. */
@@ -169,7 +192,7 @@ function partSteps(
   const { outs, shape: { in: inSize, out: stride } } = projection;
   const only = outs.length === 1;
   return outs.flatMap((out, i) => {
-    const side = only ? wholeOf(projection) : partOf(projection, { i, scratch });
+    const side = only ? wholeOf(projection, scratch) : partOf(projection, { i, scratch });
     const { linears: { first }, column } = side;
     const before = acting(banks, "before", side.linears);
     const input = before.length > 0 ? scratch.of("input", x.shape) : x;
@@ -190,5 +213,5 @@ function partSteps(
 export function adaptedProjection(projection: Projection, io: ProjectionIo, adapters: StepAdapters): Plan {
   return acting(adapters.banks, "before", projection.linears).length > 0
     ? partSteps(projection, io, adapters)
-    : sideSteps(wholeOf(projection), io, adapters);
+    : sideSteps(wholeOf(projection, adapters.scratch), io, adapters);
 }

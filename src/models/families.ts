@@ -21,10 +21,10 @@ import { ConfigError } from "../errors.ts";
 /** See the module's documentation. */
 export const families: readonly Family[] = [
   anyFamily(llama),
+  anyFamily(gpt2),
   anyFamily(lfm2),
   anyFamily(qwen35Text),
   anyFamily(qwen35),
-  anyFamily(gpt2),
   anyFamily(bert),
   anyFamily(roberta),
   anyFamily(vit),

@@ -28,6 +28,7 @@ import { transposed } from "./transpose.ts";
 import {
   denseWeight,
   floatsOf,
+  inParts,
   type LinearWeights,
   quantizeWeight,
   tensorShapes,
@@ -181,7 +182,7 @@ export class Loader {
     const headName = head?.tied ? weightName(head.linear) : undefined;
     const isHead = headName !== undefined && !names.includes(name) && names.includes(headName);
     const host = await this.#matrix(isHead ? headName : name, { out, in: inSize });
-    const uploaded = this.#upload(host), floats = floatsOf(uploaded);
+    const uploaded = this.#uploadRows(host), floats = floatsOf(uploaded);
     if (floats) this.#named({ ...spec, kind: "tensor" }, floats);
     // The head is quantised of it, or compared with it; else it is in no memory of the host while the layers are loaded.
     const isNeeded = this.options.format !== undefined || (!isHead && headName && names.includes(headName));
@@ -253,9 +254,9 @@ export class Loader {
     const isOwn = tied?.host && stored === undefined && await this.#hasOwnHead(linear, tied.host);
     if (tied && stored === undefined && !isOwn) {
       if (!tied.host || format === undefined) return tied.uploaded;
-      return this.#upload(quantizeWeight(tied.host, { name: linear.path, format: headFormat }));
+      return this.#uploadRows(quantizeWeight(tied.host, { name: linear.path, format: headFormat }));
     }
-    return this.#upload(
+    return this.#uploadRows(
       await this.#weight(linear, { stored: stored && headFormat, format: format && headFormat }),
     );
   }
@@ -306,6 +307,11 @@ export class Loader {
 
   #upload(weight: Weight<HostTensor>): Weight {
     return withTensors(weight, (t) => this.#put(t));
+  }
+
+  /** A weight with a row for each token: of a large vocabulary no buffer of the device may hold it. */
+  #uploadRows(weight: Weight<HostTensor>): Weight {
+    return this.#upload(inParts(weight, this.device.maxTensorBytes));
   }
 
   #use(name: string): void {

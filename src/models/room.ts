@@ -77,6 +77,12 @@ function leafBytes(
   }
 }
 
+/** Bytes that one buffer has of a leaf at least: weights with a row for each token may be in parts. */
+function bufferBytes(spec: Spec, bytes: number): number {
+  if (spec.kind === "embedding") return bytes / spec.shape[0];
+  return spec.kind === "head" ? bytes / spec.linear.shape.out : bytes;
+}
+
 /** What a leaf is called. */
 function nameOf(spec: Spec): string {
   switch (spec.kind) {
@@ -101,7 +107,7 @@ const advice = ({ stored, format }: Formats): string =>
   stored || format ? "take a device with more memory" : "quantise it, or take a device with more memory";
 
 /**
- * Checks that each weight fits a tensor of the device, and all together its memory, where the device can tell.
+ * Checks that each weight but those of the vocabulary fits a tensor of the device, and all together its memory, where the device can tell.
  *
  * @throws ConfigError with the numbers.
  */
@@ -113,7 +119,7 @@ export async function checkRoom(
   let total = 0;
   for (const leaf of leavesOf(tree)) {
     const bytes = leafBytes(leaf, sizes, { ...formats, held });
-    if (bytes > maxTensorBytes) {
+    if (bufferBytes(leaf, bytes) > maxTensorBytes) {
       throw new ConfigError(
         `Cannot load the model: "${nameOf(leaf)}" takes ${sized(bytes)}, and one buffer of the device ` +
           `holds at most ${sized(maxTensorBytes)}; ${advice(formats)}`,

@@ -13,13 +13,71 @@ import { rowSquares } from "../../kernels/row_squares.ts";
 import type { LinearShape } from "../adapters/method.ts";
 import { ConfigError } from "../errors.ts";
 import { type Step, step } from "../plan.ts";
-import { type HostTensor, slice, type Tensor, tensor } from "../tensor.ts";
+import { bytesPerElement, type HostTensor, slice, type Tensor, tensor } from "../tensor.ts";
 
 /** A weight (out, in): its format, and the tensors of its format's buffers, each with `out` lines. */
 export interface Weight<T extends Tensor = Tensor> {
   readonly format: WeightFormat;
   readonly shape: LinearShape;
   readonly tensors: Readonly<Record<string, T>>;
+  /** Where one buffer does not hold it: its rows in parts, one after the other. Then it has no tensors of its own. */
+  readonly parts?: readonly Weight<T>[];
+}
+
+/** A part of a weight, and its first row. */
+export interface WeightPart<T extends Tensor = Tensor> {
+  readonly at: number;
+  readonly part: Weight<T>;
+}
+
+/** The parts of a weight, in order; of most it is all of it. */
+export function partsOf<T extends Tensor>(weight: Weight<T>): WeightPart<T>[] {
+  let at = 0;
+  return (weight.parts ?? [weight]).map((part) => {
+    const begin = at;
+    at += part.shape.out;
+    return { at: begin, part };
+  });
+}
+
+/**
+ * A weight of whose tensors steps are made.
+ *
+ * @throws RangeError for one in parts.
+ */
+function whole<T extends Tensor>(weight: Weight<T>): Weight<T> {
+  const { parts, shape } = weight;
+  if (!parts) return weight;
+  throw new RangeError(
+    `Cannot take a weight of (${shape.out}, ${shape.in}) as one: it is in ${parts.length} parts, since no buffer of the ` +
+      "device holds it",
+  );
+}
+
+/** The rows of a weight in parts of so many bytes at most; itself where it is no larger. */
+export function inParts(weight: Weight<HostTensor>, maxBytes: number): Weight<HostTensor> {
+  const { format, shape, tensors } = weight;
+  const rowBytes = Math.max(
+    ...Object.values(tensors).map(({ dtype, shape: [, columns] }) => columns * bytesPerElement[dtype]),
+  );
+  const most = Math.floor(maxBytes / rowBytes);
+  if (most >= shape.out || most < 1) return weight;
+  const even = Math.ceil(shape.out / Math.ceil(shape.out / most));
+  // A multiple of what a GPU binds from, where there is the room.
+  const rows = Math.min(most, even + (64 - even % 64) % 64);
+  const starts = Array.from({ length: Math.ceil(shape.out / rows) }, (_, i) => i * rows);
+  return {
+    ...{ format, shape, tensors: {} },
+    parts: starts.map((at) => {
+      const out = Math.min(rows, shape.out - at);
+      const part = withTensors(
+        weight,
+        ({ data, dtype, shape: [, columns] }) =>
+          tensor(data.subarray(at * columns, (at + out) * columns), [out, columns], { dtype }),
+      );
+      return { ...part, shape: { ...shape, out } };
+    }),
+  };
 }
 
 /** What a linear multiplies by, and adds. */
@@ -50,11 +108,12 @@ export function tensorShapes(
 
 /** A weight with other tensors in place of its own. */
 export function withTensors<T extends Tensor, U extends Tensor>(
-  { format, shape, tensors }: Weight<T>,
+  { format, shape, tensors, parts }: Weight<T>,
   make: (t: T) => U,
 ): Weight<U> {
   const made = Object.entries(tensors).map(([name, t]) => [name, make(t)]);
-  return { format, shape, tensors: Object.fromEntries(made) };
+  const whole = { format, shape, tensors: Object.fromEntries(made) };
+  return parts ? { ...whole, parts: parts.map((part) => withTensors(part, make)) } : whole;
 }
 
 /** A weight's numbers as float32, exactly: (out, in). */
@@ -67,7 +126,7 @@ export function widened({ format, shape, tensors }: Weight<HostTensor>): HostTen
 
 /** `out` rows of a weight from row `at` on, not copied. */
 export function rowsOf(weight: Weight, { at, out }: { readonly at: number; readonly out: number }): Weight {
-  const part = withTensors(weight, (t) => slice(t, at * t.shape[1], [out, t.shape[1]]));
+  const part = withTensors(whole(weight), (t) => slice(t, at * t.shape[1], [out, t.shape[1]]));
   return { ...part, shape: { ...weight.shape, out } };
 }
 
@@ -109,27 +168,30 @@ export function quantizeWeight(
   );
 }
 
-/** y = or += x W^T (+ b). */
+/** y = or += x W^T (+ b). Throws RangeError for a weight in parts. */
 export function linearStep(
-  { weight: { format, tensors }, bias }: LinearWeights,
+  { weight, bias }: LinearWeights,
   { x, y }: { readonly x: Tensor; readonly y: Tensor },
   sizes: { readonly rows: number; readonly in: number; readonly out: number; readonly accumulate: number },
 ): Step {
+  const { format, tensors } = whole(weight);
   return bias
     ? step(linearBias.of(format), { x, ...tensors, bias, y }, sizes)
     : step(linear.of(format), { x, ...tensors, y }, sizes);
 }
 
-/** dx = dy W, or += where `accumulate` is not 0: the gradient of x in y = x W^T. */
+/** dx = dy W, or += where `accumulate` is not 0: the gradient of x in y = x W^T. Throws RangeError for a weight in parts. */
 export function linearBackwardStep(
-  { format, tensors }: Weight,
+  weight: Weight,
   { dy, dx }: { readonly dy: Tensor; readonly dx: Tensor },
   sizes: { readonly rows: number; readonly in: number; readonly out: number; readonly accumulate: number },
 ): Step {
+  const { format, tensors } = whole(weight);
   return step(linearTransposed.of(format), { dy, ...tensors, dx }, sizes);
 }
 
-/** squares (out) = the sum of squares of each row of W. */
-export function rowSquaresStep({ format, tensors }: Weight, squares: Tensor, shape: LinearShape): Step {
+/** squares (out) = the sum of squares of each row of W. Throws RangeError for a weight in parts. */
+export function rowSquaresStep(weight: Weight, squares: Tensor, shape: LinearShape): Step {
+  const { format, tensors } = whole(weight);
   return step(rowSquares.of(format), { ...tensors, squares }, { rows: shape.out, dim: shape.in });
 }

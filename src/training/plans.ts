@@ -62,6 +62,15 @@ export interface TrainingPlans extends LossPlan {
   train(): Plan;
 }
 
+/** The head as one; throws RangeError where it is in parts. */
+function headOf(weight: Weight): Weight {
+  if (!weight.parts) return weight;
+  throw new RangeError(
+    `Cannot compute losses on this device: no buffer of it holds the model's head of (${weight.shape.out}, ` +
+      `${weight.shape.in}); take another device, as --device cpu`,
+  );
+}
+
 /** The steps from the last hidden state to losses: alone, and with that state's gradient. */
 function headSteps(
   { config: { hiddenSize: dim, vocabSize: vocab }, graph: { ending: { softcap = 0 } } }: Model,
@@ -71,7 +80,7 @@ function headSteps(
     readonly state: TrainingState;
   },
 ): { readonly evaluate: Step; train(dhidden: Tensor): Step } {
-  const { format, tensors } = weight;
+  const { format, tensors } = headOf(weight);
   const io = { hidden, targets, losses, ...tensors }, words = { rows, dim, vocab, scale: 1, softcap };
   return {
     evaluate: step(crossEntropyLoss.of(format), io, words),

@@ -1,8 +1,8 @@
-import { embedding } from "../../../kernels/embedding.ts";
+import { embedding, embeddingPart } from "../../../kernels/embedding.ts";
 import { type Plan, step } from "../../plan.ts";
 import type { Tensor } from "../../tensor.ts";
 import { type Graph, inputOf, type Io, type OwnSteps, type Value } from "../graph.ts";
-import { denseWeight, floatsOf, type Weight } from "../weights.ts";
+import { denseWeight, floatsOf, partsOf, type Weight } from "../weights.ts";
 
 /** Rows of a table (entries, width): of the rows' tokens, of their positions, or of their types. */
 export function embed(
@@ -11,14 +11,19 @@ export function embed(
   by: "tokens" | "positions" | "types" = "tokens",
 ): Value {
   const weight = "format" in table ? table : denseWeight(table), floats = floatsOf(weight);
-  const { format, tensors, shape: { out: vocab, in: dim } } = weight;
+  const { format, shape: { in: dim } } = weight;
   const y = graph.value(dim);
-  const bound = ({ rows, inputs, tensor }: Io) =>
-    step(embedding.of(format), { ids: inputOf(inputs, by), ...tensors, y: tensor(y) }, { rows, dim, vocab });
+  const bound = ({ rows, inputs, tensor }: Io): Plan =>
+    partsOf(weight).map(({ at: first, part: { tensors, shape: { out: vocab } } }) => {
+      const io = { ids: inputOf(inputs, by), ...tensors, y: tensor(y) }, words = { rows, dim, vocab };
+      return weight.parts
+        ? step(embeddingPart.of(format), io, { ...words, first })
+        : step(embedding.of(format), io, words);
+    });
   const steps = (io: Io & { readonly own: OwnSteps }): Plan => {
     const { rows, inputs, tensor } = io;
     return [
-      bound(io),
+      ...bound(io),
       ...floats ? io.own.embedding(floats, { ids: inputOf(inputs, by), y: tensor(y), rows, of: y.of }) : [],
     ];
   };
