@@ -149,7 +149,7 @@ test("inParts cuts rows at multiples of 64 where it can, and leaves what fits", 
     tensors: { weight: tensor(Float32Array.from({ length: out * inSize }, (_, i) => i), [out, inSize]) },
   });
   const cut = (out: number, rows: number) =>
-    partsOf(inParts(of(out, 3), 12 * rows)).map(({ at, part: { shape, tensors } }) => {
+    partsOf(inParts(of(out, 3), { maxTensorBytes: 12 * rows })).map(({ at, part: { shape, tensors } }) => {
       assert.equal(tensors.weight.data[0], 3 * at);
       assert.equal(tensors.weight.data.length, 3 * shape.out);
       return shape.out;
@@ -159,5 +159,5 @@ test("inParts cuts rows at multiples of 64 where it can, and leaves what fits", 
   assert.deepEqual(cut(10, 4), [4, 4, 2]);
   assert.deepEqual(cut(3, 1), [1, 1, 1]);
   // A row that no buffer holds is for the device to refuse.
-  assert.equal(inParts(of(3, 3), 11).parts, undefined);
+  assert.equal(inParts(of(3, 3), { maxTensorBytes: 11 }).parts, undefined);
 });

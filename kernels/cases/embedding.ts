@@ -1,4 +1,5 @@
-import { embedding, embeddingPart } from "../embedding.ts";
+import { embedding } from "../embedding.ts";
+import { embeddingPart } from "../embedding_part.ts";
 import { dense } from "../formats/dense.ts";
 import type { WeightFormat } from "../formats/format.ts";
 import { nans, normals } from "../kernel.ts";

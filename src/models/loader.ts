@@ -311,7 +311,7 @@ export class Loader {
 
   /** A weight with a row for each token: of a large vocabulary no buffer of the device may hold it. */
   #uploadRows(weight: Weight<HostTensor>): Weight {
-    return this.#upload(inParts(weight, this.device.maxTensorBytes));
+    return this.#upload(inParts(weight, this.device));
   }
 
   #use(name: string): void {

@@ -107,7 +107,8 @@ const advice = ({ stored, format }: Formats): string =>
   stored || format ? "take a device with more memory" : "quantise it, or take a device with more memory";
 
 /**
- * Checks that each weight but those of the vocabulary fits a tensor of the device, and all together its memory, where the device can tell.
+ * Checks that each weight fits a tensor of the device, where it is not in parts, and all together the device's memory, where
+ * the device can tell.
  *
  * @throws ConfigError with the numbers.
  */

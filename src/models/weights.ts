@@ -11,6 +11,7 @@ import { linearBias } from "../../kernels/linear_bias.ts";
 import { linearTransposed } from "../../kernels/linear_transposed.ts";
 import { rowSquares } from "../../kernels/row_squares.ts";
 import type { LinearShape } from "../adapters/method.ts";
+import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
 import { type Step, step } from "../plan.ts";
 import { bytesPerElement, type HostTensor, slice, type Tensor, tensor } from "../tensor.ts";
@@ -54,13 +55,18 @@ function whole<T extends Tensor>(weight: Weight<T>): Weight<T> {
   );
 }
 
-/** The rows of a weight in parts of so many bytes at most; itself where it is no larger. */
-export function inParts(weight: Weight<HostTensor>, maxBytes: number): Weight<HostTensor> {
+/** The rows of a weight in parts that buffers of a device hold; itself where one does. */
+export function inParts(
+  weight: Weight<HostTensor>,
+  { maxTensorBytes, heldType = (dtype) => dtype }: Pick<Device, "maxTensorBytes" | "heldType">,
+): Weight<HostTensor> {
   const { format, shape, tensors } = weight;
   const rowBytes = Math.max(
-    ...Object.values(tensors).map(({ dtype, shape: [, columns] }) => columns * bytesPerElement[dtype]),
+    ...Object.values(tensors).map(({ dtype, shape: [, columns] }) =>
+      columns * bytesPerElement[heldType(dtype)]
+    ),
   );
-  const most = Math.floor(maxBytes / rowBytes);
+  const most = Math.floor(maxTensorBytes / rowBytes);
   if (most >= shape.out || most < 1) return weight;
   const even = Math.ceil(shape.out / Math.ceil(shape.out / most));
   // A multiple of what a GPU binds from, where there is the room.

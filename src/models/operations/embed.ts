@@ -1,4 +1,5 @@
-import { embedding, embeddingPart } from "../../../kernels/embedding.ts";
+import { embedding } from "../../../kernels/embedding.ts";
+import { embeddingPart } from "../../../kernels/embedding_part.ts";
 import { type Plan, step } from "../../plan.ts";
 import type { Tensor } from "../../tensor.ts";
 import { type Graph, inputOf, type Io, type OwnSteps, type Value } from "../graph.ts";
