@@ -54,8 +54,6 @@ function fractionPlot(cells: readonly Measurement[], table: string, machine: str
     title: `${table}, ${machine}`,
     subtitle:
       "bytes that must be moved, as a part of a copy's rate; what computes much cannot come near 100 %",
-    xLabel: "",
-    yLabel: "",
   });
 }
 

@@ -7,8 +7,9 @@ import * as Plot from "@observablehq/plot";
 import { counted, type Figure, figureSize, shown, tableOf } from "./figure.ts";
 import type { Histogram } from "./histogram.ts";
 import { type LayerPlace, layerPlace, type ModuleNumber } from "./layers.ts";
-import { axis, margins, panel, plotMargins } from "./panel.ts";
-import { element, type SvgDocument, type SvgElement } from "./svg.ts";
+import { legend, legendWidth } from "./legend.ts";
+import { axis, panel, plotMargins } from "./panel.ts";
+import type { SvgDocument, SvgElement } from "./svg.ts";
 import { palette, seriesColour } from "./theme.ts";
 
 /** A figure's size and axes, for charts that take the whole of it. */
@@ -117,28 +118,8 @@ export interface ModulesFigureOptions {
   readonly range?: readonly [number, number];
 }
 
-/** Pixels of the names beside the lines. */
-const legendWidth = 150;
-
 /** A module's number at its layer. */
 type PlacedNumber = ModuleNumber & LayerPlace;
-
-/** Names of the lines, each after its colour. */
-function legend(document: SvgDocument, kinds: readonly string[]): SvgElement {
-  const row = (kind: string, i: number): SvgElement[] => {
-    const y = margins.top + 8 + 18 * i;
-    return [
-      element(document, "circle", { cx: 6, cy: y, r: 4, fill: seriesColour(i) }),
-      element(document, "text", { x: 16, y: y + 4, fill: palette.text, "font-size": 11.5 }, kind),
-    ];
-  };
-  return element(
-    document,
-    "g",
-    { transform: `translate(${figureSize.width - legendWidth},0)` },
-    kinds.flatMap(row),
-  );
-}
 
 /** A line for each kind of module over the layers. */
 function layersPanel(
@@ -149,11 +130,12 @@ function layersPanel(
   const kinds = [...new Set(numbers.map(({ kind }) => kind))];
   const colour = ({ kind }: PlacedNumber): string => seriesColour(kinds.indexOf(kind));
   const layers = numbers.map(({ layer }) => layer!);
+  const entries = kinds.map((name) => ({ name }));
   const ticks = Math.min(12, Math.max(...layers) - Math.min(...layers) + 1);
   return [
     panel(document, {
       ...whole,
-      width: figureSize.width - legendWidth,
+      width: figureSize.width - legendWidth(entries),
       x: {
         ...axis,
         label: "layer",
@@ -167,7 +149,7 @@ function layersPanel(
         Plot.dot(numbers, { x: "layer", y: "value", fill: colour, r: 3 }),
       ],
     }),
-    legend(document, kinds),
+    legend(document, entries),
   ];
 }
 

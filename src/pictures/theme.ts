@@ -34,6 +34,8 @@ export const palette = {
     "#1b7c83",
     "#cf222e",
     "#6e7781",
+    "#6b7a00",
+    "#d1578a",
   ],
 } as const;
 
@@ -53,6 +55,8 @@ const darkOf: ReadonlyMap<string, string> = new Map([
   ["#1b7c83", "#39c5cf"],
   ["#cf222e", "#f85149"],
   ["#6e7781", "#8b949e"],
+  ["#6b7a00", "#b3c400"],
+  ["#d1578a", "#ff9bce"],
 ]);
 
 /** The colour of a series by its number; after the last the first comes again. */
