@@ -95,7 +95,7 @@ export async function openModel(device: Device, options: OpenModelOptions): Prom
 export interface OpenEncoderOptions extends Omit<OpenModelOptions, "engine" | "registry"> {
   readonly registry?: Omit<
     RegistryOptions,
-    "linears" | "base" | "parameters" | "copyFault" | "pathOf" | "isOthers"
+    "linears" | "base" | "parameters" | "copyFault" | "pathOf" | "isOthers" | "labels"
   >;
   readonly encoder?: EncoderOptions;
   /** How embeddings are made; by default as the folder's modules.json says, else their mean. */
@@ -137,6 +137,7 @@ export async function openEncoder(device: Device, options: OpenEncoderOptions): 
       base: modelBase(device, model),
       parameters: model.parameters,
       copyFault: copyFaults(folder),
+      labels: true,
       pathOf: pathsOf({ model_type: config.modelType }),
       isOthers: (name) => others.has(name),
     });

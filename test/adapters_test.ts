@@ -429,7 +429,8 @@ test("AdapterRegistry refuses a module that the base model lacks, and one that d
   const { registry } = registryOf(new Map([["stranger", stranger], ["large", large]]));
   await assert.rejects(registry.acquire("stranger"), {
     name: "ConfigError",
-    message: 'Cannot use adapter module "vision.proj": the base model has no such linear layer',
+    message:
+      'Cannot use adapter "stranger": Cannot use adapter module "vision.proj": the base model has no such linear layer',
   });
   await assert.rejects(registry.acquire("large"), /Cannot place 13 frequencies in module ".*q_proj"/);
   // A refusal is not remembered as an answer.

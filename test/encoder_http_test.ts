@@ -12,6 +12,7 @@ import { cpuDevice, openEncoder } from "../mod.ts";
 import { openAdapterStore, openFolder } from "../src/runtime/mod.ts";
 import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
 import { createApp } from "../src/server/mod.ts";
+import { type FileContents, memoryAdapterStore } from "../src/testing/mod.ts";
 
 type App = ReturnType<typeof createApp>;
 
@@ -130,6 +131,43 @@ test("/classify gives labels and probabilities of the folder's classifier, and o
       use_activation: false,
     });
     near(pooled.data[0].data, rows[0]);
+  }
+});
+
+test("/classify names the labels of an adapter's own classifier by its labels.json", async () => {
+  const { ids, rows } = golden("roberta", "lora");
+  const folder = at("roberta/adapters/lora");
+  const files = ["adapter_config.json", "adapter_model.safetensors"].map((name) =>
+    [name, new Uint8Array(readFileSync(`${folder}/${name}`))] as const
+  );
+  const named = (id2label: Json): FileContents =>
+    new Map<string, Uint8Array | string>([...files, ["labels.json", JSON.stringify({ id2label })]]);
+  const { encoder, tokenizer, registry } = await openEncoder(cpuDevice(), {
+    folder: await openFolder(at("roberta/base")),
+    adapters: memoryAdapterStore(
+      new Map([
+        ["moods", named({ 0: "sad", 1: "so-so", 2: "glad" })],
+        ["few", named({ 0: "sad", 1: "glad" })],
+        ["wrong", named({ sad: 0 })],
+      ]),
+    ),
+  });
+  const served = { id: "org/base", createdUnixSeconds: 0, encoder, tokenizer: tokenizer! };
+  const app = createApp({ encoder: served, adapters: registry });
+  const { data } = await ask(app, "/classify", { model: "moods", input: ids });
+  data.forEach(({ label }: Json, i: number) => {
+    assert.equal(label, ["sad", "so-so", "glad"][rows[i].indexOf(Math.max(...rows[i]))]);
+  });
+  for (
+    const [model, message] of [["few", /it has 2 names, the classifier 3 labels/], [
+      "wrong",
+      /"id2label"/,
+    ]] as const
+  ) {
+    const { status, body: { error } } = await post(app, "/classify", { model, input: ids[0] });
+    assert.equal(status, 422);
+    assert.match(error.message, message);
+    assert.match(error.message, new RegExp(`adapter "${model}"`));
   }
 });
 

@@ -2,6 +2,7 @@
  * Adapters in a storage of objects, under every fault that a storage has.
  */
 import assert from "node:assert/strict";
+import { memoryFolder } from "../src/testing/mod.ts";
 import { test } from "node:test";
 import fc from "fast-check";
 import { AdapterRegistry, ConfigError, cpuDevice, NotFoundError, ObjectStore, StoreError } from "../mod.ts";
@@ -408,6 +409,21 @@ test("ObjectStore tells of a broken object by the name that was asked for, thoug
   const [one, same] = await Promise.allSettled(asked);
   assert.match(String((one as PromiseRejectedResult).reason), /adapter "one"/);
   assert.match(String((same as PromiseRejectedResult).reason), /adapter "same"/);
+});
+
+test("ObjectStore keeps an adapter's labels.json, where it has one", async () => {
+  const { store, publisher } = await setUp({ one: 1 });
+  assert.equal(await (await store.open("one"))!.folder.exists("labels.json"), false);
+  const plain = smallAdapter(2), text = '{"id2label": {"0": "sad"}}';
+  const labels = memoryFolder(new Map([["labels.json", text]]));
+  const isLabels = (name: string): boolean => name === "labels.json";
+  await publisher.publish("two", {
+    open: (name) => (isLabels(name) ? labels : plain).open(name),
+    readText: (name, options) => (isLabels(name) ? labels : plain).readText(name, options),
+    exists: (name) => (isLabels(name) ? labels : plain).exists(name),
+  });
+  const { folder } = (await store.open("two"))!;
+  assert.equal(await folder.readText("labels.json"), text);
 });
 
 test("ObjectStore.remove waits for no read that began before", async () => {

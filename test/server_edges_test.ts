@@ -60,7 +60,6 @@ const asking: Readonly<Record<Route | "both", Readonly<Record<string, readonly u
     kv_transfer_params: [{ a: 1 }],
     vllm_xargs: [{ a: 1 }],
     lora: [["a"]],
-    models: [["a"]],
   },
   "completions": {
     best_of: [2],
@@ -69,6 +68,7 @@ const asking: Readonly<Record<Route | "both", Readonly<Record<string, readonly u
     add_special_tokens: [false],
   },
   "chat/completions": {
+    models: [["a"]],
     functions: [[{}]],
     function_call: [{ name: "f" }],
     modalities: [["audio"], []],

@@ -968,3 +968,42 @@ test("createApp() serves the official client's helper for streamed chats", async
     for await (const _ of broken);
   }, /device is lost/i);
 });
+
+test("POST /v1/completions continues each prompt by each of several models, and says which", async () => {
+  const { app, engine } = setUp({
+    reply: ({ adapter }) => ids(adapter === undefined ? " base" : ` ${adapter}`),
+  });
+  const body = { ...completion, model: "org/demo", prompt: ["a", "b"], n: 2 };
+  const models = ["kjv", "org/demo", "org/demo:lora-kjv"];
+  const response = await post(app, "/v1/completions", { ...body, models });
+  const { choices, model, usage }: Json = await response.json();
+  assert.equal(model, "org/demo");
+  const names = ["kjv", "org/demo", "lora-kjv"];
+  assert.deepEqual(
+    choices.map((choice: Json) => [choice.index, choice.model]),
+    Array.from({ length: 12 }, (_, i) => [i, names[Math.floor(i / 4)]]),
+  );
+  assert.deepEqual(engine.requests.map(({ adapter }) => adapter), [
+    ...Array(4).fill("kjv"),
+    ...Array(4).fill(undefined),
+    ...Array(4).fill("lora-kjv"),
+  ]);
+  assert.equal(
+    usage.prompt_tokens,
+    2 * (await (await post(app, "/v1/completions", { ...body, prompt: "a" })).json()).usage.prompt_tokens,
+  );
+  const refusals: [Json, number, string][] = [
+    [{ models: ["kjv", "none"] }, 404, "models[1]"],
+    [{ model: "kjv", models: ["kjv"] }, 400, "models"],
+    [{ models: ["kjv"], adapters: [{ id: "kjv" }] }, 400, "models"],
+    [{ models: Array(129).fill("kjv") }, 400, "models"],
+    [{ models: Array(128).fill("kjv"), n: 9 }, 400, "models"],
+  ];
+  for (const [more, status, param] of refusals) {
+    const error = await refused(
+      await post(app, "/v1/completions", { ...body, prompt: "a", ...more }),
+      status,
+    );
+    assert.equal(error.param, param, JSON.stringify(more).slice(0, 80));
+  }
+});

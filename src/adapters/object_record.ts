@@ -7,6 +7,7 @@
  */
 import { ConfigError } from "../errors.ts";
 import { isJsonObject, type JsonObject, parseJsonObject } from "../json.ts";
+import { labelsName } from "./labels.ts";
 import { isAdapterName, quotedName } from "./names.ts";
 
 /** The version of the form that records have. */
@@ -32,6 +33,9 @@ export interface ObjectRecord {
 
 /** The files of an adapter: both have to be there. */
 export const recordFiles = ["adapter_config.json", "adapter_model.safetensors"] as const;
+
+/** Files that an adapter may have beside them. */
+export const optionalFiles = [labelsName] as const;
 
 const recordPrefix = "adapters";
 const recordSuffix = ".json";
@@ -108,7 +112,8 @@ export function parseRecord(name: string, stored: unknown): ObjectRecord {
   if (typeof peftType !== "string") return refuse("peft_type", "a text");
   if (!Number.isSafeInteger(created)) refuse("created", "whole Unix seconds");
   if (!isJsonObject(files)) return refuse("files", "an object");
-  const found = recordFiles.map((file) => {
+  const named = [...recordFiles, ...optionalFiles.filter((file) => Object.hasOwn(files, file))];
+  const found = named.map((file) => {
     const one = fileOf(files[file]) ?? refuse(`files.${file}`, "a SHA-256 in hex and a size in bytes");
     return [file, one] as const;
   });

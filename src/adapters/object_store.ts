@@ -16,6 +16,7 @@ import {
   type ObjectFile,
   objectKey,
   type ObjectRecord,
+  optionalFiles,
   parseRecord,
   recordBase,
   recordFiles,
@@ -129,7 +130,9 @@ export class ObjectStore implements AdapterStore {
     const id = normalName(name), key = this.#keyOf(id);
     const { method } = await loadAdapter(folder);
     const files = new Map<string, ObjectFile>();
-    for (const file of recordFiles) {
+    const optional = [];
+    for (const file of optionalFiles) if (await folder.exists(file)) optional.push(file);
+    for (const file of [...recordFiles, ...optional]) {
       const bytes = await wholeFile(folder, file);
       files.set(file, await this.#put(bytes));
     }

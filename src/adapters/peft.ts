@@ -17,6 +17,7 @@ import {
 import { type HostTensor, tensor } from "../tensor.ts";
 import { copiedWeight } from "./copies.ts";
 import type { AdapterFiles, AdapterModule, Method, ReadOptions } from "./method.ts";
+import { readLabels } from "./labels.ts";
 import { candidatesOf, checkedMethods, methodOf } from "./method_list.ts";
 import type { OwnChanges } from "./own_changes.ts";
 import {
@@ -40,6 +41,8 @@ export interface LoadedAdapter {
   readonly own?: OwnChanges;
   /** Copies of base weights, by those weights' names, until they are compared with the base. */
   readonly copies: ReadonlyMap<string, { readonly tensor: string; readonly data: HostTensor }>;
+  /** Names of its classifier's labels, in order, where `labels.json` beside its files has them. */
+  readonly labels?: readonly string[];
   /** Bytes of config and weights together. */
   readonly sizeBytes: number;
   /** SHA-256 of config and weights, hex. */
@@ -50,6 +53,8 @@ export interface LoadedAdapter {
 export interface LoadOptions extends ReadOptions {
   /** The methods that adapters may be of, with those of the caller's own; by default those of this package. */
   readonly methods?: readonly Method[];
+  /** Whether `labels.json` is read, too; default false: only classifiers have labels. */
+  readonly labels?: boolean;
   /** Bytes of adapter_model.safetensors at most; default 1 GiB. */
   readonly maxBytes?: number;
 }
@@ -229,7 +234,8 @@ function renamed(
  * @throws ConfigError that names the file, the field or tensor, and the rule it breaks.
  */
 export async function loadAdapter(folder: ReadableFolder, options: LoadOptions = {}): Promise<LoadedAdapter> {
-  const { methods = everyMethod, maxBytes = defaultMaxBytes, ...reading } = options;
+  const { methods = everyMethod, maxBytes = defaultMaxBytes, labels: wantsLabels = false, ...reading } =
+    options;
   const { config, bytes: configBytes } = await readConfig(folder);
   candidatesOf(checkedMethods(methods), config);
   const bytes = await readWeights(folder, maxBytes);
@@ -248,12 +254,14 @@ export async function loadAdapter(folder: ReadableFolder, options: LoadOptions =
   if (modules.size + replacements.size === 0) {
     throw new ConfigError(`Cannot use ${weightsName}: it holds no tensor`);
   }
+  const labels = wantsLabels ? await readLabels(folder) : undefined;
   return {
     method,
     config,
     modules,
     replacements,
     copies,
+    ...(labels ? { labels } : {}),
     sizeBytes: configBytes.length + bytes.length,
     digest: await sha256([configBytes, bytes]),
   };

@@ -75,6 +75,8 @@ export interface StructuredOutputs {
 
 /** A body of /v1/completions. */
 export interface CompletionRequest extends GenerationFields {
+  /** Beside the base's name: up to 128 models and adapters, each of which continues every prompt. */
+  readonly models?: readonly string[];
   /** Texts or token ids, one or several. */
   readonly prompt: string | readonly string[] | readonly number[] | readonly (readonly number[])[];
   readonly max_tokens?: number;
@@ -161,6 +163,8 @@ export type ChatFinishReason = FinishReason | "tool_calls";
 /** A choice of /v1/completions, or some more of one. */
 export interface CompletionChoice {
   readonly index: number;
+  /** Its model, where the request names several. */
+  readonly model?: string;
   readonly text: string;
   readonly logprobs: CompletionLogprobs | null;
   readonly finish_reason: FinishReason;

@@ -8,7 +8,7 @@
  */
 import type { AdapterRegistry, Lease } from "../adapters/registry.ts";
 import type { Device } from "../device/device.ts";
-import { NonFiniteError, OverloadedError } from "../errors.ts";
+import { ConfigError, NonFiniteError, OverloadedError } from "../errors.ts";
 import type { EncoderModel } from "../models/model.ts";
 import type { Pooling } from "../models/pooling_config.ts";
 import { type HostTensor, tensor } from "../tensor.ts";
@@ -138,6 +138,25 @@ export class Encoder implements EncodingService {
       ? undefined
       : (await this.setup.registry.load(adapter)).replacements.get(name);
     return own?.kind === "whole" ? own.data.shape[0] : this.labels.length;
+  }
+
+  /**
+   * The labels of an adapter's own classifier, where its `labels.json` names them; else undefined.
+   *
+   * @throws NotFoundError; ConfigError for a broken adapter, and for names that are more or fewer than its labels.
+   */
+  async labelsOf(adapter?: string): Promise<readonly string[] | undefined> {
+    if (adapter === undefined) return undefined;
+    const { labels, replacements } = await this.setup.registry.load(adapter);
+    const own = replacements.get(`${this.model.config.encoder.classifier.at(-1)!.path}.weight`);
+    if (!labels || own?.kind !== "whole") return undefined;
+    const [count] = own.data.shape;
+    if (labels.length === count) return labels;
+    throw new ConfigError(
+      `Cannot use labels.json of adapter ${
+        JSON.stringify(adapter)
+      }: it has ${labels.length} names, the classifier ${count} labels`,
+    );
   }
 
   /**

@@ -18,6 +18,8 @@ export interface EncodingService {
   readonly problem?: "regression" | "single_label_classification" | "multi_label_classification";
   /** How many labels an adapter's classifier has, or the folder's where it brings none; 0 where there is none. */
   labelCount(adapter?: string): Promise<number>;
+  /** The labels of an adapter's own classifier, where its files name them; else undefined. */
+  labelsOf?(adapter?: string): Promise<readonly string[] | undefined>;
   /** Encodes sequences, in order. */
   encode(
     requests: readonly EncodeRequest[],

@@ -19,6 +19,7 @@ function choice(part: Part, job: Job, { first }: { readonly first: boolean }): R
     : {};
   return {
     index,
+    ...(job.models ? { model: job.models[index] } : {}),
     text,
     logprobs: wantsLogprobs ? completionLogprobs([...promptTokens, ...tokens]) : null,
     finish_reason: finishReason,

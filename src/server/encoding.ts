@@ -191,12 +191,14 @@ async function classifierOf({ model: { encoder }, adapter, name }: Target) {
   if (count === 0) {
     throw refusal("model", `${quoted(name)} has no classifier, neither its folder nor the adapter`);
   }
-  // Labels and their kind are those of the folder, where a classifier has as many.
+  // Labels are the adapter's own; else they and their kind are those of the folder, where a classifier has as many.
+  const own = await encoder.labelsOf?.(adapter);
   const isFolders = count === encoder.labels.length;
   const problem = isFolders ? encoder.problem : undefined;
   return {
     count,
-    labelOf: (index: number): string => isFolders ? encoder.labels[index] : `LABEL_${index}`,
+    labelOf: (index: number): string =>
+      own?.[index] ?? (isFolders ? encoder.labels[index] : `LABEL_${index}`),
     activate: (logits: HostTensor, wanted: boolean): number[] =>
       wanted ? probabilities(logits, problem) : listOf(logits),
   };

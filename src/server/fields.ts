@@ -46,7 +46,6 @@ const unsupported: Neutral = {
   kv_transfer_params: [{}],
   vllm_xargs: [{}],
   lora: [[]],
-  models: [[]],
 };
 
 /** Fields of /v1/completions that are not supported. */
@@ -61,6 +60,7 @@ export const unsupportedInCompletions: Neutral = {
 /** Fields of /v1/chat/completions that are not supported. */
 export const unsupportedInChat: Neutral = {
   ...unsupported,
+  models: [[]],
   functions: [[]],
   function_call: ["none", "auto"],
   modalities: [["text"]],

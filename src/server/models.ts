@@ -188,6 +188,33 @@ async function resolveTerm(
 }
 
 /**
+ * The models that a request names by its `models`, each a base or an adapter; that of its `model`, where there are none.
+ *
+ * @throws as {@linkcode resolveModel}, for each of them; InvalidRequestError where `model` names an adapter, too.
+ */
+export async function resolveEach(
+  models: readonly string[],
+  target: Target,
+  deps: ModelDeps,
+): Promise<readonly Target[]> {
+  if (models.length === 0) return [target];
+  if (target.adapter !== undefined) {
+    throw new InvalidRequestError(
+      'Cannot use "models" with a model or adapters of its own: "model" names the base model then',
+      { param: "models", code: "invalid_value" },
+    );
+  }
+  return await Promise.all(models.map(async (name, at) => {
+    try {
+      return await resolveModel(name, deps);
+    } catch (error) {
+      if (!(error instanceof ModelNotFoundError)) throw error;
+      throw new ModelNotFoundError(error.message, { param: `models[${at}]` });
+    }
+  }));
+}
+
+/**
  * The base and adapters that a request names by its `model` and `adapters`. A list of adapters goes with the base's name.
  *
  * @throws as {@linkcode resolveModel}, for each of them; InvalidRequestError where `model` names an adapter, too.

@@ -14,7 +14,7 @@ import type { Exchange } from "./exchange.ts";
 import { InvalidRequestError } from "./errors.ts";
 import { checkBody, refusal, unsupportedInChat, unsupportedInCompletions } from "./fields.ts";
 import { messagesOf } from "./messages.ts";
-import { resolveTarget, type Target } from "./models.ts";
+import { resolveEach, resolveTarget, type Target } from "./models.ts";
 import { encodeText, promptsOf, roomFor } from "./prompts.ts";
 import { chatBody, type Common, completionBody } from "./schema.ts";
 import { constraintOf, structureOf } from "./structured.ts";
@@ -25,6 +25,8 @@ export interface Job {
   readonly model: ServedModel;
   /** The model's name in the answer: the id of the one adapter, or the base's. */
   readonly modelName: string;
+  /** The model of each request, where the body names several. */
+  readonly models?: readonly string[];
   /** The end of the answer's id; absent for a random end. */
   readonly requestId?: string;
   readonly prompts: readonly (readonly number[])[];
@@ -72,6 +74,8 @@ interface Wanted {
   /** What each answer must be. */
   readonly constraint?: Constraint;
   readonly tools?: ToolUse;
+  /** Whether each choice says its model. */
+  readonly isEach?: boolean;
   readonly serving: RequestServing;
 }
 
@@ -166,16 +170,21 @@ function checkStreaming({ stream, stream_options }: Common): void {
   });
 }
 
-function jobOf(body: Common, target: Target, wanted: Wanted): Job {
-  const { exchange } = wanted.serving;
-  const requests = requestsOf(body, target, wanted);
-  const modelName = typeof target.adapter === "string" ? target.adapter : target.model.id;
+/** The name in answers: an adapter's id, or the base's. */
+const nameOf = ({ adapter, model }: Target): string => typeof adapter === "string" ? adapter : model.id;
+
+/** The job of a body; of several targets, whose choices come one target after the other. */
+function jobOf(body: Common, targets: readonly Target[], wanted: Wanted): Job {
+  const { exchange } = wanted.serving, [target] = targets;
+  const each = targets.map((one) => requestsOf(body, one, wanted)), requests = each.flat();
+  const modelName = wanted.isEach ? target.model.id : nameOf(target);
   exchange.model = modelName;
   // Each sequence reads its prompt.
   exchange.prompt(requests.reduce((sum, { promptTokenIds }) => sum + promptTokenIds.length, 0));
   return {
     model: target.model,
     modelName,
+    models: wanted.isEach ? targets.flatMap((one, i) => each[i].map(() => nameOf(one))) : undefined,
     requestId: body.request_id,
     prompts: wanted.prompts,
     n: body.n,
@@ -194,12 +203,20 @@ function jobOf(body: Common, target: Target, wanted: Wanted): Job {
 }
 
 /** Refuses more sequences than one request may start, before any prompt is looked at. */
-function checkCount(prompt: unknown, n: number, most: number): void {
+function checkCount(
+  { prompt, n, models }: {
+    readonly prompt?: unknown;
+    readonly n: number;
+    readonly models: readonly string[];
+  },
+  most: number,
+): void {
   const prompts = Array.isArray(prompt) && typeof prompt[0] !== "number" ? prompt.length : 1;
-  if (prompts * n <= most) return;
+  if (prompts * n * Math.max(1, models.length) <= most) return;
+  const by = models.length > 1 ? ` by ${models.length} models` : "";
   throw new InvalidRequestError(
-    `Cannot run ${prompts} prompts ${n} times each: at most ${most} sequences are started at once`,
-    { param: "n", code: "invalid_value" },
+    `Cannot run ${prompts} prompts ${n} times each${by}: at most ${most} sequences are started at once`,
+    { param: models.length > 1 ? "models" : "n", code: "invalid_value" },
   );
 }
 
@@ -212,9 +229,10 @@ function checkCount(prompt: unknown, n: number, most: number): void {
 export const completionJob: JobMaker = async (body, { serving, hold, signal }) => {
   const checked = checkBody(body, { schema: completionBody, unsupported: unsupportedInCompletions });
   checkStreaming(checked);
-  checkCount(checked.prompt, checked.n, serving.limits.maxSequencesPerRequest);
+  checkCount(checked, serving.limits.maxSequencesPerRequest);
   const structure = structureOf(checked);
   const target = await resolveTarget(checked, serving);
+  const targets = await resolveEach(checked.models, target, serving);
   signal.throwIfAborted();
   const { max_tokens: maxTokens, logprobs, echo } = checked;
   const prompts = await promptsOf(checked.prompt, {
@@ -226,7 +244,8 @@ export const completionJob: JobMaker = async (body, { serving, hold, signal }) =
   });
   const constraint = await constraintOf(structure, target.model);
   signal.throwIfAborted();
-  return jobOf(checked, target, {
+  return jobOf(checked, targets, {
+    isEach: checked.models.length > 0,
     field: "prompt",
     prompts,
     constraint,
@@ -285,7 +304,7 @@ export const chatJob: JobMaker = async (body, { serving, hold, signal }) => {
   const logprobs = checked.logprobs ? checked.top_logprobs ?? 0 : undefined;
   const constraint = await constraintOf(structure, target.model);
   signal.throwIfAborted();
-  return jobOf(checked, target, {
+  return jobOf(checked, [target], {
     field: "messages",
     constraint,
     tools: use,

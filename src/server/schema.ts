@@ -12,6 +12,7 @@ import { toolFields } from "./tools.ts";
 const maxTopLogprobs = 20;
 const maxStopTokenIds = 128;
 const maxAdapters = 8;
+const maxModels = 128;
 const maxScale = 1000;
 
 const stopString = z.string()
@@ -134,6 +135,7 @@ const messagesField = later({
 /** A body of /v1/completions. */
 export const completionBody = z.strictObject({
   ...common,
+  models: shortList(z.string().min(1), maxModels).default([]),
   prompt: textsField.optional(),
   max_tokens: z.number().int().min(0).default(16),
   logprobs: z.number().int().min(0).max(maxTopLogprobs).optional(),
@@ -152,4 +154,7 @@ export const chatBody = z.strictObject({
 });
 
 /** The fields of both bodies. */
-export type Common = Omit<z.output<typeof completionBody>, "prompt" | "max_tokens" | "logprobs" | "echo">;
+export type Common = Omit<
+  z.output<typeof completionBody>,
+  "models" | "prompt" | "max_tokens" | "logprobs" | "echo"
+>;

@@ -5,6 +5,7 @@
  * @module
  */
 import { adapterPlan, type NewAdapter } from "../adapters/create.ts";
+import { labelsName } from "../adapters/labels.ts";
 import type { Method } from "../adapters/method.ts";
 import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
@@ -167,7 +168,7 @@ function withNames(files: Files, labels: readonly string[]): Files {
   if (labels.every((label, i) => label === "" || label === `LABEL_${i}`)) return files;
   const names = new TextEncoder().encode(`${JSON.stringify({ id2label: { ...labels } }, null, 2)}\n`);
   const [config, ...weights] = files;
-  return new Map([config, ["labels.json", names], ...weights]);
+  return new Map([config, [labelsName, names], ...weights]);
 }
 
 /** The run itself, once model and data are there. */
