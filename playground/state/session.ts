@@ -6,7 +6,7 @@
 import { type ReadonlySignal, signal } from "@preact/signals";
 import { type BrowserBackend, openBrowser } from "../backend/browser.ts";
 import type { AdapterInfo, Backend, NamedFile } from "../backend/backend.ts";
-import { openServer, wantsToken } from "../backend/server.ts";
+import { openServer, reached, wantsToken } from "../backend/server.ts";
 import type { Opening, OpenProgress } from "../worker/protocol.ts";
 import type { OfferedModel, PageConfig } from "./config.ts";
 
@@ -76,7 +76,7 @@ export class Session {
     if (server === undefined) return;
     await this.#open(undefined, async (signal) => {
       for (;;) {
-        const ready = await fetch(new URL("ready", server), { signal });
+        const ready = await reached(fetch(new URL("ready", server), { signal }));
         await ready.body?.cancel();
         if (ready.status !== 503) break;
         this.#progress.value = { text: "the server loads its model" };
@@ -94,13 +94,21 @@ export class Session {
 
   /** Opens a model in this browser. */
   async openBrowser(opening: Opening, offered?: OfferedModel): Promise<void> {
-    await this.#open(offered, (signal) =>
-      openBrowser(opening, {
+    await this.#open(offered, (signal) => {
+      if (!isSecureContext) {
+        throw new Error(
+          "Cannot run a model in this page: browsers allow what that takes to pages of https and of this machine alone",
+        );
+      }
+      // Two models at once may be more than a device holds.
+      if (this.#backend.value?.way === "browser") this.#close();
+      return openBrowser(opening, {
         signal,
         onProgress: (progress) => {
           if (!signal.aborted) this.#progress.value = progress;
         },
-      }));
+      });
+    });
   }
 
   /** Gives up the opening of a model. */
@@ -124,6 +132,11 @@ export class Session {
 
   clearFailure(): void {
     this.#failure.value = undefined;
+  }
+
+  #close(): void {
+    this.#backend.value?.close();
+    this.#backend.value = undefined;
   }
 
   async #add(add: (backend: Backend) => Promise<AdapterInfo>): Promise<AdapterInfo | undefined> {
@@ -157,8 +170,7 @@ export class Session {
       made = await open(opening.signal);
       const adapters = await made.adapters();
       opening.signal.throwIfAborted();
-      // The model before stays until the new one is there.
-      this.#backend.value?.close();
+      this.#close();
       this.offered = offered;
       this.#adapters.value = adapters;
       this.#backend.value = made;
