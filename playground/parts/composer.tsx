@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 /**
  * The prompt, and how it is answered.
  *

@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 /**
  * How far the opening of a model is.
  *

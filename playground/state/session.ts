@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 /**
  * What the whole page shares: the backend, its adapters, and how the opening of a model goes.
  *
@@ -74,7 +75,7 @@ export class Session {
   async openServer(token?: string): Promise<void> {
     const { server } = this.config;
     if (server === undefined) return;
-    await this.#open(undefined, async (signal) => {
+    await this.open(async (signal) => {
       for (;;) {
         const ready = await reached(fetch(new URL("ready", server), { signal }));
         await ready.body?.cancel();
@@ -86,7 +87,7 @@ export class Session {
       try {
         return await openServer({ baseUrl: server, ...(token ? { token } : {}) });
       } catch (error) {
-        if (wantsToken(error)) this.#needsToken.value = true;
+        if (wantsToken(error) && !signal.aborted) this.#needsToken.value = true;
         throw error;
       }
     });
@@ -94,7 +95,7 @@ export class Session {
 
   /** Opens a model in this browser. */
   async openBrowser(opening: Opening, offered?: OfferedModel): Promise<void> {
-    await this.#open(offered, (signal) => {
+    await this.open((signal) => {
       if (!isSecureContext) {
         throw new Error(
           "Cannot run a model in this page: browsers allow what that takes to pages of https and of this machine alone",
@@ -108,7 +109,7 @@ export class Session {
           if (!signal.aborted) this.#progress.value = progress;
         },
       });
-    });
+    }, offered);
   }
 
   /** Gives up the opening of a model. */
@@ -156,10 +157,12 @@ export class Session {
     }
   }
 
-  async #open(
-    offered: OfferedModel | undefined,
-    open: (signal: AbortSignal) => Promise<Backend>,
-  ): Promise<void> {
+  /**
+   * Takes the place of the backend by what `open` gives; what goes wrong is told.
+   *
+   * @param offered What the model was offered as, if it was.
+   */
+  async open(open: (signal: AbortSignal) => Promise<Backend>, offered?: OfferedModel): Promise<void> {
     this.stopOpening();
     const opening = this.#opening = new AbortController();
     this.#failure.value = undefined;
