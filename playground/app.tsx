@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 /**
  * The shell: who answers, the views' tabs, and what went wrong.
  *

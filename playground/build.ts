@@ -16,6 +16,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { relaxedWasmBytes, wasmBytes } from "../kernels/wasm_bytes.ts";
 
 const here = dirname(fileURLToPath(import.meta.url));
 /** The project's folder. */
@@ -35,6 +36,29 @@ const threads: Plugin = {
       ),
       loader: "ts",
     }));
+  },
+};
+
+/** The CPU device's WASM by the function that gives its bytes. */
+const wasmFiles = { wasmBytes: "kernels.wasm", relaxedWasmBytes: "kernels_relaxed.wasm" } as const;
+
+/**
+ * The CPU device's WASM stands beside the bundle: a page with a GPU does not load it. The library asks for bytes at once, and
+ * a worker may wait for a request.
+ */
+const wasm: Plugin = {
+  name: "wasm",
+  setup({ onLoad }) {
+    const functions = Object.entries(wasmFiles).map(([name, file]) => `
+      export function ${name}() {
+        const request = new XMLHttpRequest();
+        request.open("GET", new URL("./${file}", import.meta.url), false);
+        request.responseType = "arraybuffer";
+        request.send();
+        if (request.status !== 200) throw new Error("Cannot load ${file}: the server says " + request.status);
+        return new Uint8Array(request.response);
+      }`);
+    onLoad({ filter: /kernels\/wasm_bytes\.ts$/ }, () => ({ contents: functions.join("\n"), loader: "js" }));
   },
 };
 
@@ -70,9 +94,11 @@ async function writePage(folder: string): Promise<void> {
     jsx: "automatic",
     jsxImportSource: "preact",
     absWorkingDir: root,
-    plugins: [threads],
+    plugins: [threads, wasm],
     logLevel: "warning",
   });
+  writeFileSync(join(folder, "assets", wasmFiles.wasmBytes), wasmBytes());
+  writeFileSync(join(folder, "assets", wasmFiles.relaxedWasmBytes), relaxedWasmBytes());
   copyFileSync(join(here, "index.html"), join(folder, "index.html"));
   writeFileSync(join(folder, "playground.json"), `${JSON.stringify({ models: [] }, null, 2)}\n`);
 }

@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 /**
  * The page's own worker as its backend: the model runs in this browser.
  *

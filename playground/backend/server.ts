@@ -86,6 +86,30 @@ function dataOf({ shape, spectrum, delta, distribution, ...rest }: ModulePicture
   };
 }
 
+/** The outcome of a request; a server that cannot be reached is named. */
+export async function reached<Value>(asked: Promise<Value>): Promise<Value> {
+  try {
+    return await asked;
+  } catch (error) {
+    // `fetch` says no more than that it failed.
+    if (error instanceof TypeError) throw new Error(`Cannot reach the server: ${error.message}`);
+    throw error;
+  }
+}
+
+/** The items of a stream, in the same way. */
+async function* reachedItems<Value>(
+  items: AsyncGenerator<Value, void, void>,
+): AsyncGenerator<Value, void, void> {
+  try {
+    for (let next = await reached(items.next()); !next.done; next = await reached(items.next())) {
+      yield next.value;
+    }
+  } finally {
+    await items.return();
+  }
+}
+
 const counting = { include_usage: true, continuous_usage_stats: true } as const;
 
 /**
@@ -118,7 +142,8 @@ export async function openServer(options: ServerOptions): Promise<Backend> {
     async *generate(job, signal) {
       if ("prompt" in job.input) return yield* completion(job.input.prompt, job, signal);
       const request = { ...fieldsOf(job, base.id), messages: job.input.messages };
-      for await (const { choices: [choice], usage } of client.streamChat(request, { signal, ...counting })) {
+      const chunks = reachedItems(client.streamChat(request, { signal, ...counting }));
+      for await (const { choices: [choice], usage } of chunks) {
         if (!choice) continue;
         yield {
           text: choice.delta.content ?? "",

@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 /**
  * Adapters that the user brings: a folder to choose, a folder to drop, or a URL.
  *

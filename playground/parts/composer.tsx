@@ -1,9 +1,10 @@
+/// <reference lib="dom" />
 /**
  * The prompt, and how it is answered.
  *
  * @module
  */
-import { useId } from "preact/hooks";
+import { useEffect, useId, useRef } from "preact/hooks";
 import type { VNode } from "preact";
 import type { Settings } from "../state/comparison.ts";
 import type { ViewProps } from "../views/view.ts";
@@ -102,6 +103,11 @@ export function Composer({ session, comparison }: ViewProps): VNode {
   const running = comparison.isRunning.value;
   const prompts = session.offered?.prompts ?? [];
   const ask = (): void => void comparison.ask();
+  const field = useRef<HTMLTextAreaElement>(null);
+  // The button that opened the model has gone, and the focus with it.
+  useEffect(() => {
+    if (document.activeElement === document.body) field.current?.focus({ preventScroll: true });
+  }, [session.backend.value]);
   return (
     <form
       class="card composer"
@@ -130,6 +136,7 @@ export function Composer({ session, comparison }: ViewProps): VNode {
         </div>
       </div>
       <textarea
+        ref={field}
         class="prompt"
         rows={3}
         aria-label={mode === "chat" ? "Message" : "Prompt"}

@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 /**
  * The page as a place to drop folders on.
  *

@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 /**
  * What went wrong, until it is put away.
  *

@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 /**
  * A labelled number of a form.
  *

@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 /**
  * A field for a folder of the user's disk.
  *

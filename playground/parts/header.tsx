@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 /**
  * The top of the page: the model that answers, and where it computes.
  *

@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 /**
  * A column: its adapters with their sliders, and its text.
  *

@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 /**
  * The choice of a model and of the device that computes it.
  *

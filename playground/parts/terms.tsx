@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 /**
  * A column's adapters: which, and at which scale.
  *

@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 /**
  * `playground.json`, beside the page: where a server is, and which models the page offers.
  *

@@ -1,3 +1,5 @@
+/// <reference lib="dom" />
+/// <reference lib="dom.iterable" />
 /**
  * Files that a user drops or chooses, by the folders that they stand in.
  *

@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 /**
  * A column: its adapters, what it was asked and what it wrote.
  *

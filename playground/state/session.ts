@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 /**
  * What the whole page shares: the backend, its adapters, and how the opening of a model goes.
  *
@@ -6,7 +7,7 @@
 import { type ReadonlySignal, signal } from "@preact/signals";
 import { type BrowserBackend, openBrowser } from "../backend/browser.ts";
 import type { AdapterInfo, Backend, NamedFile } from "../backend/backend.ts";
-import { openServer, wantsToken } from "../backend/server.ts";
+import { openServer, reached, wantsToken } from "../backend/server.ts";
 import type { Opening, OpenProgress } from "../worker/protocol.ts";
 import type { OfferedModel, PageConfig } from "./config.ts";
 
@@ -74,9 +75,9 @@ export class Session {
   async openServer(token?: string): Promise<void> {
     const { server } = this.config;
     if (server === undefined) return;
-    await this.#open(undefined, async (signal) => {
+    await this.open(async (signal) => {
       for (;;) {
-        const ready = await fetch(new URL("ready", server), { signal });
+        const ready = await reached(fetch(new URL("ready", server), { signal }));
         await ready.body?.cancel();
         if (ready.status !== 503) break;
         this.#progress.value = { text: "the server loads its model" };
@@ -86,7 +87,7 @@ export class Session {
       try {
         return await openServer({ baseUrl: server, ...(token ? { token } : {}) });
       } catch (error) {
-        if (wantsToken(error)) this.#needsToken.value = true;
+        if (wantsToken(error) && !signal.aborted) this.#needsToken.value = true;
         throw error;
       }
     });
@@ -94,13 +95,21 @@ export class Session {
 
   /** Opens a model in this browser. */
   async openBrowser(opening: Opening, offered?: OfferedModel): Promise<void> {
-    await this.#open(offered, (signal) =>
-      openBrowser(opening, {
+    await this.open((signal) => {
+      if (!isSecureContext) {
+        throw new Error(
+          "Cannot run a model in this page: browsers allow what that takes to pages of https and of this machine alone",
+        );
+      }
+      // Two models at once may be more than a device holds.
+      if (this.#backend.value?.way === "browser") this.#close();
+      return openBrowser(opening, {
         signal,
         onProgress: (progress) => {
           if (!signal.aborted) this.#progress.value = progress;
         },
-      }));
+      });
+    }, offered);
   }
 
   /** Gives up the opening of a model. */
@@ -126,6 +135,11 @@ export class Session {
     this.#failure.value = undefined;
   }
 
+  #close(): void {
+    this.#backend.value?.close();
+    this.#backend.value = undefined;
+  }
+
   async #add(add: (backend: Backend) => Promise<AdapterInfo>): Promise<AdapterInfo | undefined> {
     const backend = this.#backend.value;
     if (!backend) return undefined;
@@ -143,10 +157,12 @@ export class Session {
     }
   }
 
-  async #open(
-    offered: OfferedModel | undefined,
-    open: (signal: AbortSignal) => Promise<Backend>,
-  ): Promise<void> {
+  /**
+   * Takes the place of the backend by what `open` gives; what goes wrong is told.
+   *
+   * @param offered What the model was offered as, if it was.
+   */
+  async open(open: (signal: AbortSignal) => Promise<Backend>, offered?: OfferedModel): Promise<void> {
     this.stopOpening();
     const opening = this.#opening = new AbortController();
     this.#failure.value = undefined;
@@ -157,8 +173,7 @@ export class Session {
       made = await open(opening.signal);
       const adapters = await made.adapters();
       opening.signal.throwIfAborted();
-      // The model before stays until the new one is there.
-      this.#backend.value?.close();
+      this.#close();
       this.offered = offered;
       this.#adapters.value = adapters;
       this.#backend.value = made;

@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 /**
  * One prompt, one to four columns: each the base model, an adapter, or a mix of adapters.
  *

@@ -1,6 +1,6 @@
 // A program of a user on Node: runs beside an installed package, with no TypeScript and no project around it.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { applyModule, cpuDevice, deltaOf, fourierft, fourierModule, openModel, tensor } from "fourierft";
@@ -159,4 +159,28 @@ test("fourierft/server: the demo model answers a request with an adapter", async
 
 test("fourierft: the command is installed", () => {
   assert.match(execFileSync("npx", ["--no-install", "fourierft", "--help"], { encoding: "utf8" }), /serve/);
+});
+
+test("fourierft serve: the package has the playground at /", async () => {
+  const args = ["node_modules/fourierft/src/cli/main.js", "serve", "--model", `${process.env.DEMO}/base`];
+  const server = spawn(process.execPath, [...args, "--device", "cpu", "--port", "0"], {
+    stdio: ["ignore", "inherit", "pipe"],
+  });
+  try {
+    let log = "";
+    const address = await new Promise((resolve, reject) => {
+      server.on("exit", (code) => reject(new Error(`serve ended with ${code}: ${log}`)));
+      server.stderr.on("data", (chunk) => {
+        log += chunk;
+        const found = /^listening on (\S+)$/m.exec(log);
+        if (found) resolve(found[1]);
+      });
+    });
+    const page = await fetch(`${address}/`);
+    assert.equal(page.headers.get("content-type"), "text/html; charset=utf-8");
+    const [, script] = /src="([^"]+)"/.exec(await page.text());
+    assert.equal((await fetch(`${address}/${script}`)).status, 200);
+  } finally {
+    server.kill();
+  }
 });
