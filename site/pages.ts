@@ -19,6 +19,7 @@ import { dirname, extname, join, normalize, relative } from "node:path";
 const others = [
   "CHANGELOG.md",
   "CONTRIBUTING.md",
+  "SECURITY.md",
   "bench/RESULTS.md",
   "examples/README.md",
   "examples/demo/README.md",

@@ -80,6 +80,7 @@ const guide = [
     items: [
       page("Architecture", "/docs/architecture"),
       page("Contributing", "/CONTRIBUTING"),
+      page("Security", "/SECURITY"),
       page("Changelog", "/CHANGELOG"),
     ],
   },
