@@ -6,7 +6,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { PassThrough } from "node:stream";
 import { test } from "node:test";
-import { fetchOf } from "../src/cli/chat/client.ts";
+import { fetchOf, openRemote } from "../src/cli/chat/client.ts";
 import { chatCommands, followCommand, helpLines, samplingOf } from "../src/cli/chat/commands.ts";
 import { converse, shownText } from "../src/cli/chat/converse.ts";
 import { historyFile, openHistory } from "../src/cli/chat/history.ts";
@@ -121,6 +121,15 @@ test("Session completes each line by itself where the model has no chat template
   const other = await setUp({}, withoutTemplate);
   other.session.system = "x";
   await assert.rejects(other.session.answer("The king", quiet), /Cannot follow a system message/);
+});
+
+test("openRemote refuses what is no address, and names a server that cannot be reached", async () => {
+  assert.throws(() => openRemote("localhost:8000", {}), /Cannot read --url "localhost:8000"/);
+  // Nobody listens on port 1.
+  await assert.rejects(
+    Session.open(openRemote("http://127.0.0.1:1", {}).client),
+    /^Error: Cannot reach http:\/\/127\.0\.0\.1:1: ./,
+  );
 });
 
 test("chatCommands: help lists every command, and a mistyped line is answered with the nearest", async () => {

@@ -106,6 +106,12 @@ test("inspect tells what an adapter holds, a line for each kind of module", asyn
   assert.match(stdout, /^modules +56$/m);
   assert.match(stdout, /^ +8 +model\.layers\.\*\.self_attn\.q_proj: n = 1000, seed 777, scaling 150$/m);
   assert.equal(stdout.match(/^ +8 +model\.layers/gm)?.length, 7);
+  const events = (await succeeds("inspect", adapter, "--json")).stdout.trimEnd().split("\n");
+  const [told, done] = events.map((line) => JSON.parse(line));
+  assert.deepEqual([told.event, told.peft_type, told.parameters, done], ["adapter", "FOURIERFT", 56000, {
+    event: "done",
+  }]);
+  assert.deepEqual([told.modules.length, told.modules[0].parameters], [56, 1000]);
   const lora = await succeeds("inspect", join(adapters, "lora-kjv"));
   assert.match(lora.stdout, /^peft_type +LORA$/m);
   assert.match(lora.stdout, /mlp\.down_proj: r = 8, scale 2$/m);

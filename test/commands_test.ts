@@ -48,7 +48,6 @@ const othersForMachines: Readonly<Record<string, string>> = {
   serve: "--log-format json",
   top: "GET /metrics",
   completions: "a script",
-  inspect: "the adapter's own files",
 };
 
 test("commands: every command tells events with --json, but those that machines read otherwise", () => {

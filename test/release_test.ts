@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { parse } from "yaml";
 import { root } from "./architecture.ts";
 import { repositoryFields } from "./pack/manifest.ts";
 import { checkPublishable } from "./pack/publish.ts";
@@ -76,4 +77,23 @@ test("repositoryFields links to the repository, and makes a package without one 
     publishConfig: { access: "public", provenance: true },
   });
   assert.throws(() => repositoryFields("https://github.com/a/b.git"), /Cannot use "repository"/);
+});
+
+test("workflows: they run tasks that there are, and a release waits for every suite", () => {
+  const { tasks } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
+  const folder = join(root, ".github/workflows");
+  const workflows = new Map(
+    readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), "utf8")] as const),
+  );
+  const ran = [...workflows.values()].flatMap((text) => [...text.matchAll(/deno task ([\w:]+)/g)]);
+  assert.ok(ran.length >= 2);
+  for (const [, task] of ran) assert.ok(Object.hasOwn(tasks, task), task);
+  const { jobs } = parse(workflows.get("release.yml")!),
+    { jobs: { test: suites } } = parse(workflows.get("ci.yml")!);
+  assert.equal(suites.steps.at(-1).run, ".ci/run");
+  assert.equal(jobs.test.uses, "./.github/workflows/ci.yml");
+  for (const name of ["npm", "jsr"]) {
+    assert.equal(jobs[name].needs, "test");
+    assert.equal(jobs[name].permissions["id-token"], "write");
+  }
 });

@@ -13,7 +13,7 @@ import { type CompletedCommand, type CompletedFlag, completionScripts, shells } 
 function valuesOf({ valueHint = "" }: ArgDef): Pick<CompletedFlag, "words" | "path"> {
   if (valueHint.includes("|")) return { words: valueHint.split("|") };
   // A hint such as `[ID=]DIR,...` or `DIR=WEIGHT...` begins with the path, or names it.
-  if (/\b(?:PATH|FILE)\b/.test(valueHint)) return { path: "file" };
+  if (/PATH|FILE/.test(valueHint)) return { path: "file" };
   return /DIR\b/.test(valueHint) ? { path: "folder" } : {};
 }
 

@@ -26,7 +26,7 @@ export const delta = defineCommand({
       type: "string",
       required: true,
       description: "Module path, e.g. model.layers.0.self_attn.q_proj",
-      valueHint: "PATH",
+      valueHint: "MODULE",
     },
     ...shapeArgs,
     out: { type: "string", required: true, description: "File to write", valueHint: "FILE" },

@@ -10,6 +10,7 @@ import { elements } from "../tensor.ts";
 import { defineCommand } from "./command.ts";
 import { openNamedFolder } from "./folder.ts";
 import { drawArgs, drawingOf, drawnRows, nameOf, writeDrawing } from "./inspect_draw.ts";
+import { emit, jsonArgs, tellsEvents } from "./log.ts";
 import { modelShapes, readOptions, shapeInModel } from "./shape.ts";
 
 /** Modules whose names differ only in the layer, told as one line; with their shapes, where a model says them. */
@@ -62,6 +63,7 @@ export const inspect = defineCommand({
       valueHint: "ADAPTER_DIR",
     },
     ...drawArgs,
+    ...jsonArgs,
   },
   examples: [
     {
@@ -87,6 +89,15 @@ export const inspect = defineCommand({
     const rows = drawing && await drawnRows(drawing);
     const parameters = [...modules.values()].reduce((sum, module) => sum + module.parameters, 0) +
       [...replacements.values()].reduce((sum, one) => sum + numbersIn(one), 0);
+    if (tellsEvents()) {
+      emit("adapter", {
+        ...{ peft_type: method.peftType, parameters, bytes: sizeBytes, sha256: digest },
+        modules: [...modules].map(([path, { parameters, summary }]) => ({ path, parameters, summary })),
+        replaced: [...replacements.keys()],
+      });
+      if (drawing && rows) await writeDrawing(drawing, rows);
+      return emit("done", { out: args.out });
+    }
     console.log(`peft_type   ${method.peftType}`);
     console.log(`parameters  ${parameters}`);
     console.log(`bytes       ${sizeBytes}`);

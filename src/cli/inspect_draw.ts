@@ -22,6 +22,8 @@ import { log } from "./open.ts";
 import { modelShapes, readOptions, shapeArgs, shapeOfModule } from "./shape.ts";
 import { parseCount } from "./values.ts";
 
+const pictures = ["spectrum", "delta", "distribution", "singular-values", "norms", "cosines"];
+
 /** Arguments that say what is drawn, and how. */
 export const drawArgs = {
   out: {
@@ -29,13 +31,13 @@ export const drawArgs = {
     description: "Draw: FILE.svg or FILE.png, else a folder for each picture as both",
     valueHint: "FILE_OR_DIR",
   },
-  module: { type: "string", description: "Module to draw; default: the first", valueHint: "PATH" },
+  module: { type: "string", description: "Module to draw; default: the first", valueHint: "MODULE" },
   ...shapeArgs,
   beside: { type: "string", description: "Another adapter to draw beside it", valueHint: "ADAPTER_DIR" },
   picture: {
     type: "string",
-    description: "The one picture: spectrum, delta, distribution, singular-values, norms or cosines",
-    valueHint: "NAME",
+    description: "The one picture that is drawn; default: all",
+    valueHint: pictures.join("|"),
   },
   reduce: {
     type: "string",
@@ -59,8 +61,6 @@ export interface Drawing extends Drawn {
   readonly theme: Theme;
   readonly width: number;
 }
-
-const pictures = ["spectrum", "delta", "distribution", "singular-values", "norms", "cosines"];
 
 /** Pictures of all modules together. */
 const ofAllModules = ["norms", "cosines"];

@@ -9,6 +9,7 @@ import { defineCommand } from "./command.ts";
 import { Snapshot } from "./prometheus.ts";
 import { topLines } from "./top_text.ts";
 import { parseCount, parseNumber } from "./values.ts";
+import { failureText } from "./words.ts";
 
 /** Clears the screen and begins at its top. */
 const cleared = "\x1b[H\x1b[2J";
@@ -37,10 +38,7 @@ async function look(url: URL, token: string | undefined): Promise<Snapshot> {
     if (!response.ok) throw new Error(`it answers with status ${response.status}`);
     return new Snapshot(text, performance.now());
   } catch (error) {
-    // "fetch failed" has its reason in the cause.
-    const { message, cause } = error as Error;
-    const why = cause instanceof Error && cause.message !== "" ? `${message}: ${cause.message}` : message;
-    throw new Error(`Cannot read ${url}: ${why}`, { cause: error });
+    throw new Error(`Cannot read ${url}: ${failureText(error as Error)}`, { cause: error });
   }
 }
 

@@ -25,3 +25,8 @@ export const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1);
 export function rateText(perSecond: number): string {
   return perSecond >= 100 ? perSecond.toFixed(0) : perSecond.toPrecision(3);
 }
+
+/** What went wrong with a request; "fetch failed" has its reason in the cause. */
+export function failureText({ message, cause }: Error): string {
+  return cause instanceof Error && cause.message !== "" ? `${message}: ${cause.message}` : message;
+}

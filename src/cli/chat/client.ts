@@ -13,6 +13,7 @@ import { isHubName, openNamedFolder } from "../folder.ts";
 import { log } from "../log.ts";
 import { type NamedDevice, openNamedDevice } from "../open.ts";
 import { openServed } from "../serve_open.ts";
+import { failureText } from "../words.ts";
 import type { QuantizeTo } from "../../models/quantization.ts";
 
 /** A client, and its end. */
@@ -23,12 +24,24 @@ export interface Opened {
   close(): void;
 }
 
+/** `fetch` whose failures name the server and the reason. */
+function reaching(url: string): typeof fetch {
+  return async (input, init) => {
+    try {
+      return await fetch(input, init);
+    } catch (error) {
+      if (init?.signal?.aborted) throw error;
+      throw new Error(`Cannot reach ${url}: ${failureText(error as Error)}`, { cause: error });
+    }
+  };
+}
+
 /** A client of a server elsewhere. */
 export function openRemote(url: string, { token, adapter }: { token?: string; adapter?: string }): Opened {
   if (!/^https?:\/\//.test(url) || !URL.canParse(url)) {
     throw new UsageError(`Cannot read --url ${JSON.stringify(url)}: it must be like http://127.0.0.1:8000`);
   }
-  return { client: createClient({ baseUrl: url, token }), adapter, close: () => {} };
+  return { client: createClient({ baseUrl: url, token, fetch: reaching(url) }), adapter, close: () => {} };
 }
 
 type App = ReturnType<typeof createApp>;
