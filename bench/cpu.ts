@@ -76,8 +76,8 @@ async function measureRow(row: string, entrants: readonly Entrant[]): Promise<Ma
 }
 
 /**
- * The cells of a row: the best of each entrant, since other work makes figures worse alone, and how it compares with ours at
- * equal threads.
+ * The cells of a row: the best of each entrant, and how it compares with ours at equal threads. Other work on the machine
+ * makes figures worse alone.
  */
 function cellsOf(row: string, results: ReadonlyMap<Entrant, readonly number[]>): Measurement[] {
   const note = "The best of each; `ours to` is how many times as good ours is.";
