@@ -75,12 +75,16 @@ async function measureRow(row: string, entrants: readonly Entrant[]): Promise<Ma
   return results;
 }
 
-/** The cells of a row: what each entrant does, and how its best compares with ours at equal threads. */
+/**
+ * The cells of a row: the best of each entrant, and how it compares with ours at equal threads. Other work on the machine
+ * makes figures worse alone.
+ */
 function cellsOf(row: string, results: ReadonlyMap<Entrant, readonly number[]>): Measurement[] {
-  const cell = { table: "cpu", row, unit: "", runs: rounds };
+  const note = "The best of each; `ours to` is how many times as good ours is.";
+  const cell = { table: "cpu", row, unit: "", runs: rounds, note };
   const figures = [...results].map(([{ name }, values]): Measurement => {
     const [minimum, slowest] = [Math.min(...values), Math.max(...values)];
-    return { ...cell, column: name, median: median(values), minimum, slowest };
+    return { ...cell, column: name, median: fastest(row, values), minimum, slowest };
   });
   const ratios = [...results].flatMap(([entrant, values]) => {
     const ours = [...results].find(([{ isPeer, threads }]) => !isPeer && threads === entrant.threads);

@@ -134,5 +134,15 @@ export const sparseLinear: Kernel<Buffers, Uniforms> = defineKernel({
     }],
   }),
   reference: added,
+  wasm: ({ rows, in: inSize, out0, out1, out2, linear, capacity }) => ({
+    function: "sparse_linear",
+    args: [
+      ...["x", "slots", "records", "tables", "values", "y", out0 + out1 + out2],
+      ...[rows, inSize, out0, out1, out2, linear, capacity],
+    ],
+    items: out0 + out1 + out2,
+    // Numbers are counted when it runs; SHiRA has 32 (in + out).
+    work: 32 * rows * (inSize + out0 + out1 + out2),
+  }),
   tolerance: 1e-5,
 });

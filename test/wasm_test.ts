@@ -10,15 +10,16 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { casesOf } from "../kernels/cases/mod.ts";
 import { formats } from "../kernels/formats/mod.ts";
-import { add, anyKernel, fourierLinear, kernels, linear } from "../kernels/mod.ts";
+import { mixedArrays, mixedBank } from "../kernels/cases/fourier_adapters.ts";
+import { add, anyKernel, fourierLinear, fourierLinears, kernels, linear } from "../kernels/mod.ts";
 import { relaxedWasmBytes, wasmBytes } from "../kernels/wasm_bytes.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import { WasmHeap } from "../src/device/wasm_heap.ts";
 import { hasRelaxedSimd, ownWasmBytes } from "../src/device/wasm_module.ts";
 import { step } from "../src/plan.ts";
-import { type HostTensor, slice, type Tensor, tensor } from "../src/tensor.ts";
+import { type HostTensor, slice, type Tensor, tensor, type TypedArray } from "../src/tensor.ts";
 import { root } from "./architecture.ts";
-import { randomSource } from "./kernel_contract.ts";
+import { distance, randomSource } from "./kernel_contract.ts";
 import { bytesModule, compile } from "./wasm/build.ts";
 
 /** The arrays of a CPU device's tensors. */
@@ -172,8 +173,47 @@ test("cpuDevice: programs share their scratch, since one runs at a time", async 
 });
 
 for (const [simd, bytes] of Object.entries({ plain: wasmBytes, relaxed: relaxedWasmBytes })) {
+  const skip = simd === "relaxed" && !hasRelaxedSimd() ? "no relaxed SIMD" : false;
+
+  test(
+    `fourier_linears: four rows of one adapter have the bits of each alone, ${simd}`,
+    { skip },
+    async () => {
+      const device = cpuDevice({ wasm: new WebAssembly.Module(bytes()) }),
+        slots = [0, 0, 0, 0, 0, 1, 1, 1, 1, 0, 1];
+      const rows = slots.length, size = { rows, in: 352, outs: [160, 96] as const, adapters: [50, 20] };
+      const arrays = { ...mixedArrays(size, randomSource(4)), slots: Uint32Array.from(slots) };
+      const words = { in: 352, out0: 160, out1: 96, out2: 0, ...mixedBank(size) };
+      const run = async (own: typeof arrays, rows: number): Promise<Float32Array> => {
+        const buffers = Object.fromEntries(
+          Object.entries(own).map(([name, data]) => [name, device.upload(tensor(data))]),
+        );
+        device.run(
+          await device.prepare([{
+            kernel: anyKernel(fourierLinears),
+            buffers,
+            uniforms: { ...words, rows },
+          }]),
+        );
+        return await device.read(buffers.y) as Float32Array;
+      };
+      const all = await run(arrays, rows), y = arrays.y.slice();
+      fourierLinears.reference({ ...arrays, y }, { ...words, rows });
+      assert.ok(distance(all, y) < 1e-6);
+      for (let r = 0; r < rows; r++) {
+        const part = (data: TypedArray, width: number) => data.slice(r * width, (r + 1) * width);
+        const own = {
+          ...arrays,
+          x: part(arrays.x, 352),
+          slots: part(arrays.slots, 1),
+          y: part(arrays.y, 256),
+        } as typeof arrays;
+        assert.deepEqual(await run(own, 1), part(all, 256), `row ${r}`);
+      }
+    },
+  );
+
   for (const format of formats) {
-    const skip = simd === "relaxed" && !hasRelaxedSimd() ? "no relaxed SIMD" : false;
     test(
       `a row's product by ${format.name} has equal bits among any number of rows, ${simd}`,
       { skip },

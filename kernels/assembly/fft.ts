@@ -1,8 +1,12 @@
+// deno-fmt-ignore-file: the formatter drops `@inline`.
 // Complex transforms with the sign +, float32, of sizes that 16 divides: Stockham passes over four points at a time.
 //
 // Real and imaginary parts lie apart: a pair is `size` real parts and then `size` imaginary ones. Passes go from one
 // pair to the other and back. The first has radix 4, so that all later ones find runs of four points or more that are
 // turned alike. kernels/fft/wasm.ts lays out the twiddles in the order they are read here, and must agree on the radices.
+//
+// `wide` transforms are of four rows side by side: an element is a vector, with a lane for each row. A row has the same bits
+// as alone.
 
 /** The radix of the pass that follows when `rest` of the size is left: 4 as long as it goes, then the smallest prime. */
 function nextRadix(rest: usize): usize {
@@ -13,9 +17,25 @@ function nextRadix(rest: usize): usize {
   return rest % p ? rest : p;
 }
 
+/** Bytes of so many elements. */
+@inline
+
+function bytesOf(count: usize, wide: bool): usize {
+  return wide ? count << 4 : count << 2;
+}
+
+/** Twiddles of the vector that lies so many bytes behind the first. */
+@inline
+
+function turn(from: usize, bytes: usize, wide: bool): v128 {
+  return wide ? v128.load32_splat(from + (bytes >> 2)) : v128.load(from + bytes);
+}
+
 /** Radix 4 without twiddles, the first pass. */
-function firstPass(size: usize, from: usize, to: usize): void {
-  const quarter = size, all = size << 2;
+@inline
+
+function firstPass(size: usize, from: usize, to: usize, wide: bool): void {
+  const all = bytesOf(size, wide), quarter = all >> 2;
   for (let i: usize = 0; i < quarter; i += 16) {
     const p = from + i, q = p + all;
     const ar = v128.load(p), ai = v128.load(q);
@@ -25,13 +45,25 @@ function firstPass(size: usize, from: usize, to: usize): void {
     const sr = f32x4.add(ar, cr), si = f32x4.add(ai, ci), tr = f32x4.sub(ar, cr), ti = f32x4.sub(ai, ci);
     const ur = f32x4.add(br, dr), ui = f32x4.add(bi, di), vr = f32x4.sub(di, bi), vi = f32x4.sub(br, dr);
     const o = to + (i << 2);
-    transposed(o, f32x4.add(sr, ur), f32x4.add(tr, vr), f32x4.sub(sr, ur), f32x4.sub(tr, vr));
-    transposed(o + all, f32x4.add(si, ui), f32x4.add(ti, vi), f32x4.sub(si, ui), f32x4.sub(ti, vi));
+    four(o, f32x4.add(sr, ur), f32x4.add(tr, vr), f32x4.sub(sr, ur), f32x4.sub(tr, vr), wide);
+    four(o + all, f32x4.add(si, ui), f32x4.add(ti, vi), f32x4.sub(si, ui), f32x4.sub(ti, vi), wide);
   }
 }
 
+/** Stores the first elements of a, b, c and d, then their second elements, and so on. */
+@inline
+
+function four(to: usize, a: v128, b: v128, c: v128, d: v128, wide: bool): void {
+  if (wide) {
+    v128.store(to, a);
+    v128.store(to, b, 16);
+    v128.store(to, c, 32);
+    v128.store(to, d, 48);
+  } else transposed(to, a, b, c, d);
+}
+
 /** Stores the first lanes of a, b, c and d, then their second lanes, and so on. */
-function transposed(to: usize, a: v128, b: v128, c: v128, d: v128): void {
+export function transposed(to: usize, a: v128, b: v128, c: v128, d: v128): void {
   const ab = i32x4.shuffle(a, b, 0, 4, 1, 5), cd = i32x4.shuffle(c, d, 0, 4, 1, 5);
   const ef = i32x4.shuffle(a, b, 2, 6, 3, 7), gh = i32x4.shuffle(c, d, 2, 6, 3, 7);
   v128.store(to, i64x2.shuffle(ab, cd, 0, 2));
@@ -48,12 +80,14 @@ function im(ar: v128, ai: v128, wr: v128, wi: v128): v128 {
   return f32x4.add(f32x4.mul(ar, wi), f32x4.mul(ai, wr));
 }
 
-function pass2(size: usize, done: usize, from: usize, to: usize, twiddles: usize): void {
-  const part = size << 1, all = size << 2, run = done << 2;
+@inline
+
+function pass2(size: usize, done: usize, from: usize, to: usize, twiddles: usize, wide: bool): void {
+  const all = bytesOf(size, wide), part = all >> 1, run = bytesOf(done, wide), turns = done << 2;
   for (let block: usize = 0; block < part; block += run) {
     for (let k: usize = 0; k < run; k += 16) {
-      const p = from + block + k, q = p + all, w = twiddles + k, o = to + 2 * block + k;
-      const wr = v128.load(w), wi = v128.load(w + run);
+      const p = from + block + k, q = p + all, o = to + 2 * block + k;
+      const wr = turn(twiddles, k, wide), wi = turn(twiddles + turns, k, wide);
       const xr = v128.load(p + part), xi = v128.load(q + part);
       const ar = v128.load(p), ai = v128.load(q), br = re(xr, xi, wr, wi), bi = im(xr, xi, wr, wi);
       v128.store(o, f32x4.add(ar, br));
@@ -64,20 +98,25 @@ function pass2(size: usize, done: usize, from: usize, to: usize, twiddles: usize
   }
 }
 
-function pass4(size: usize, done: usize, from: usize, to: usize, twiddles: usize): void {
-  const part = size, all = size << 2, run = done << 2;
+@inline
+
+function pass4(size: usize, done: usize, from: usize, to: usize, twiddles: usize, wide: bool): void {
+  const all = bytesOf(size, wide), part = all >> 2, run = bytesOf(done, wide), turns = done << 2;
   for (let block: usize = 0; block < part; block += run) {
     for (let k: usize = 0; k < run; k += 16) {
       const p = from + block + k, q = p + all, o = to + 4 * block + k;
-      let w = twiddles + k;
+      let w = twiddles;
       const ar = v128.load(p), ai = v128.load(q);
-      let xr = v128.load(p + part), xi = v128.load(q + part), wr = v128.load(w), wi = v128.load(w + run);
+      let xr = v128.load(p + part), xi = v128.load(q + part);
+      let wr = turn(w, k, wide), wi = turn(w + turns, k, wide);
       const br = re(xr, xi, wr, wi), bi = im(xr, xi, wr, wi);
-      w += 2 * run;
-      xr = v128.load(p + 2 * part), xi = v128.load(q + 2 * part), wr = v128.load(w), wi = v128.load(w + run);
+      w += 2 * turns;
+      xr = v128.load(p + 2 * part), xi = v128.load(q + 2 * part);
+      wr = turn(w, k, wide), wi = turn(w + turns, k, wide);
       const cr = re(xr, xi, wr, wi), ci = im(xr, xi, wr, wi);
-      w += 2 * run;
-      xr = v128.load(p + 3 * part), xi = v128.load(q + 3 * part), wr = v128.load(w), wi = v128.load(w + run);
+      w += 2 * turns;
+      xr = v128.load(p + 3 * part), xi = v128.load(q + 3 * part);
+      wr = turn(w, k, wide), wi = turn(w + turns, k, wide);
       const dr = re(xr, xi, wr, wi), di = im(xr, xi, wr, wi);
       const sr = f32x4.add(ar, cr), si = f32x4.add(ai, ci), tr = f32x4.sub(ar, cr), ti = f32x4.sub(ai, ci);
       const ur = f32x4.add(br, dr), ui = f32x4.add(bi, di), vr = f32x4.sub(di, bi), vi = f32x4.sub(br, dr);
@@ -98,6 +137,8 @@ function pass4(size: usize, done: usize, from: usize, to: usize, twiddles: usize
  * a sum of cosines times sums, plus and minus i times one of sines times differences. Behind the twiddles lie
  * cos, sin (2 pi j / p), j < p.
  */
+@inline
+
 function passOdd(
   p: usize,
   size: usize,
@@ -106,19 +147,22 @@ function passOdd(
   to: usize,
   twiddles: usize,
   work: usize,
+  wide: bool,
 ): void {
-  const part = size / p << 2, all = size << 2, run = done << 2, half = p >> 1;
-  const turns = twiddles + 2 * (p - 1) * run;
+  const part = bytesOf(size / p, wide), all = bytesOf(size, wide), run = bytesOf(done, wide), half = p >> 1;
+  const line = done << 2, turns = twiddles + 2 * (p - 1) * line;
   for (let block: usize = 0; block < part; block += run) {
     for (let k: usize = 0; k < run; k += 16) {
       const at = from + block + k, o = to + p * block + k;
       const ar = v128.load(at), ai = v128.load(at + all);
       let totalRe = ar, totalIm = ai;
       for (let t: usize = 1; t <= half; t++) {
-        const u = p - t, w = twiddles + 2 * (t - 1) * run + k, z = twiddles + 2 * (u - 1) * run + k;
+        const u = p - t, w = twiddles + 2 * (t - 1) * line, z = twiddles + 2 * (u - 1) * line;
         const x = at + t * part, y = at + u * part;
-        const xr = v128.load(x), xi = v128.load(x + all), wr = v128.load(w), wi = v128.load(w + run);
-        const yr = v128.load(y), yi = v128.load(y + all), zr = v128.load(z), zi = v128.load(z + run);
+        const xr = v128.load(x), xi = v128.load(x + all);
+        const wr = turn(w, k, wide), wi = turn(w + line, k, wide);
+        const yr = v128.load(y), yi = v128.load(y + all);
+        const zr = turn(z, k, wide), zi = turn(z + line, k, wide);
         const br = re(xr, xi, wr, wi), bi = im(xr, xi, wr, wi);
         const cr = re(yr, yi, zr, zi), ci = im(yr, yi, zr, zi);
         const sr = f32x4.add(br, cr), si = f32x4.add(bi, ci), to = work + ((t - 1) << 6);
@@ -156,14 +200,32 @@ function passOdd(
 
 /** Transforms the pair at `from`; returns the pair with the result. 2 KiB of `work` serve primes to 61. */
 export function transform(size: usize, from: usize, other: usize, twiddles: usize, work: usize): usize {
-  firstPass(size, from, other);
+  return passes(size, from, other, twiddles, work, false);
+}
+
+/** The same of four rows side by side. */
+export function transformFour(size: usize, from: usize, other: usize, twiddles: usize, work: usize): usize {
+  return passes(size, from, other, twiddles, work, true);
+}
+
+@inline
+
+function passes(
+  size: usize,
+  from: usize,
+  other: usize,
+  twiddles: usize,
+  work: usize,
+  wide: bool,
+): usize {
+  firstPass(size, from, other, wide);
   let source = other, target = from;
   for (let done: usize = 4; done < size;) {
     const radix = nextRadix(size / done);
-    if (radix == 4) pass4(size, done, source, target, twiddles);
-    else if (radix == 2) pass2(size, done, source, target, twiddles);
+    if (radix == 4) pass4(size, done, source, target, twiddles, wide);
+    else if (radix == 2) pass2(size, done, source, target, twiddles, wide);
     else {
-      passOdd(radix, size, done, source, target, twiddles, work);
+      passOdd(radix, size, done, source, target, twiddles, work, wide);
       twiddles += radix << 3;
     }
     twiddles += (2 * (radix - 1) * done) << 2;

@@ -1,5 +1,6 @@
 // y += x dW^T of a sparse spectrum, each row with its own adapter: a real transform, a gather, a real transform back.
 import { transform } from "./fft";
+import { fourRows } from "./fourier_four";
 import { multiplyAdd } from "./lanes";
 
 /** Lanes in the opposite order. */
@@ -113,7 +114,8 @@ function synthesise(
 
 /**
  * See the kernel's documentation; lengths are multiples of 32, an `out` of 0 is absent. Turns are the tables of
- * kernels/fft/wasm.ts. `scratch` holds five times the longest length in floats, and 640 more. An item is rows.
+ * kernels/fft/wasm.ts. `scratch` holds five times the longest
+ * length in floats, twenty times one of up to 1536, and 640 more. An item is rows.
  */
 export function fourier_linears(
   x: usize,
@@ -144,6 +146,32 @@ export function fourier_linears(
   for (let r = begin; r < end; r++) {
     const slot = <usize> load<u32>(slots + (r << 2));
     if (slot >= capacity) continue;
+    if (longer <= longestOfFour && r + 4 <= end && haveSlot(slots + (r << 2), slot)) {
+      const from = x + ((r * xStride) << 2), into = y + ((r * yStride) << 2);
+      const own = records + ((firstLinear * capacity + slot) << 4), apart = capacity << 4;
+      fourRows(
+        from,
+        xStride,
+        own,
+        apart,
+        tables,
+        values,
+        into,
+        yStride,
+        scratch,
+        longer,
+        inSize,
+        inTurns,
+        out0,
+        turns0,
+        out1,
+        turns1,
+        out2,
+        turns2,
+      );
+      r += 3;
+      continue;
+    }
     let analysed = false, to = y + ((r * yStride) << 2);
     for (let i: usize = 0; i < 3; i++) {
       const out = i == 0 ? out0 : i == 1 ? out1 : out2;
@@ -159,6 +187,15 @@ export function fourier_linears(
       synthesise(bins, apart, out >> 1, turns, pair, other, work, v128.load32_splat(record, 12), at);
     }
   }
+}
+
+/** Bytes of the longest row that is transformed beside three others: longer ones leave the first cache. */
+const longestOfFour: usize = 1536 << 2;
+
+/** Whether the three rows after one have its slot, too. */
+function haveSlot(slots: usize, slot: usize): bool {
+  return <usize> load<u32>(slots, 4) == slot && <usize> load<u32>(slots, 8) == slot &&
+    <usize> load<u32>(slots, 12) == slot;
 }
 
 /** Rows whose spectra meet the coefficients together. */

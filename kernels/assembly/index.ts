@@ -25,6 +25,7 @@ export { quantize_rows } from "./packed";
 export { quantized_linear } from "./quantized";
 export { randlora_down, randlora_up } from "./randlora";
 export { sample } from "./sample";
+export { sparse_linear } from "./sparse";
 export { svft_linear } from "./svft";
 export {
   add,

@@ -11,7 +11,7 @@ import { type Linears, startOf } from "./linears.ts";
 export function wasmLinears({ rows, in: inSize, outs, linear, capacity }: Linears): WasmCall | undefined {
   const lengths = [inSize, ...outs];
   if (!lengths.every(transformsInWasm)) return undefined;
-  const absent = Array<number>(3 - outs.length).fill(0);
+  const longest = Math.max(...lengths), absent = Array<number>(3 - outs.length).fill(0);
   const turns = outs.map((_, i) => `turns_out${i}`);
   return {
     function: "fourier_linears",
@@ -21,7 +21,8 @@ export function wasmLinears({ rows, in: inSize, outs, linear, capacity }: Linear
     ],
     items: rows,
     work: rows * lengths.reduce((work, length) => work + 4 * length * Math.log2(length), 0),
-    each: { work: 4 * (5 * Math.max(...lengths) + 640) },
+    // Rows of up to 1536 are transformed four at a time.
+    each: { work: 4 * (longest > 1536 ? 5 * longest + 640 : 20 * longest + 640) },
     tables: {
       turns_in: turnsTable(inSize),
       ...Object.fromEntries(outs.map((out, i) => [turns[i], turnsTable(out)])),
