@@ -22,12 +22,8 @@ export async function hero(): Promise<string> {
     ];
     const radius = (step / 2 - 0.4) * Math.sqrt(Math.abs(value) / largest);
     const colour = value > 0 ? "#7a63ee" : "#15aabf";
-    return `<circle cx="${x}" cy="${y}" r="${
-      radius.toFixed(2)
-    }" fill="${colour}"/>`;
+    return `<circle cx="${x}" cy="${y}" r="${radius.toFixed(2)}" fill="${colour}"/>`;
   });
   const side = size * step;
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${side} ${side}">${
-    dots.join("")
-  }</svg>\n`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${side} ${side}">${dots.join("")}</svg>\n`;
 }

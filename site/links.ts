@@ -33,9 +33,7 @@ function readPage(path: string): Page {
 
 /** The file that a static host answers with; undefined where there is none. */
 function fileAt(path: string): string | undefined {
-  const tried = path.endsWith("/")
-    ? [join(path, "index.html")]
-    : [path, `${path}.html`];
+  const tried = path.endsWith("/") ? [join(path, "index.html")] : [path, `${path}.html`];
   return tried.find((one) => existsSync(one) && statSync(one).isFile());
 }
 
@@ -53,12 +51,8 @@ export function deadLinks(folder: string, base = "/"): string[] {
     if (place.startsWith("/") && !place.startsWith(base)) {
       return `is not under ${base}`;
     }
-    const path = place.startsWith("/")
-      ? join(folder, place.slice(base.length))
-      : join(dirname(from), place);
-    const file = place === ""
-      ? from
-      : fileAt(place === base ? `${folder}/` : path);
+    const path = place.startsWith("/") ? join(folder, place.slice(base.length)) : join(dirname(from), place);
+    const file = place === "" ? from : fileAt(place === base ? `${folder}/` : path);
     if (file === undefined) return "there is no such page";
     if (
       !anchor || !file.endsWith(".html") || pageOf(file).anchors.has(anchor)
@@ -69,9 +63,7 @@ export function deadLinks(folder: string, base = "/"): string[] {
     .filter((name) => name.endsWith(".html")).sort();
   return files.flatMap((name) => {
     const from = join(folder, name);
-    return [...new Set(pageOf(from).links)].filter((link) =>
-      !/^(?:[a-z][a-z+.-]*:|\/\/)/i.test(link)
-    )
+    return [...new Set(pageOf(from).links)].filter((link) => !/^(?:[a-z][a-z+.-]*:|\/\/)/i.test(link))
       .flatMap((link) => {
         const found = problem(from, link);
         return found ? [`${name} links to ${link}: ${found}`] : [];

@@ -28,9 +28,7 @@ const others = [
 
 /** Paths of the documents from the repository's folder. */
 export function documentsOf(root: string): string[] {
-  const docs = readdirSync(join(root, "docs")).filter((name) =>
-    name.endsWith(".md")
-  ).sort();
+  const docs = readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md")).sort();
   return [...docs.map((name) => `docs/${name}`), ...others];
 }
 
@@ -66,8 +64,7 @@ function withLinks(
 }
 
 /** Where a source's page is. VitePress would take `index.html.md` for a folder's index. */
-const placeOf = (path: string): string =>
-  `source/${path.replace(/\.html$/, "-html")}`;
+const placeOf = (path: string): string => `source/${path.replace(/\.html$/, "-html")}`;
 
 /** A source as a page; a folder as a list of its files. */
 function sourcePage(root: string, path: string): string {
@@ -79,9 +76,7 @@ function sourcePage(root: string, path: string): string {
   }
   const extension = extname(path).slice(1);
   const text = readFileSync(whole, "utf8").trimEnd();
-  return `${head}\`\`\`\`\`${
-    languages[extension] ?? (extension || "sh")
-  }\n${text}\n\`\`\`\`\`\n`;
+  return `${head}\`\`\`\`\`${languages[extension] ?? (extension || "sh")}\n${text}\n\`\`\`\`\`\n`;
 }
 
 /**
@@ -115,9 +110,7 @@ export function writePages(
       }
       sources.add(path);
       const at = relative(dirname(document), placeOf(path));
-      return `${at.startsWith(".") ? at : `./${at}`}.md${
-        anchor ? `#${anchor}` : ""
-      }`;
+      return `${at.startsWith(".") ? at : `./${at}`}.md${anchor ? `#${anchor}` : ""}`;
     };
     write(
       document,
