@@ -88,8 +88,7 @@ const guide = [
 
 export default defineConfig({
   title: "fourierft",
-  description:
-    "PEFT adapters (FourierFT, LoRA and others) on WebGPU and CPU, one for each request",
+  description: "PEFT adapters (FourierFT, LoRA and others) on WebGPU and CPU, one for each request",
   base: process.env.SITE_BASE ?? "/",
   srcDir: "pages",
   outDir: "../dist/site",
@@ -106,9 +105,7 @@ export default defineConfig({
   },
   // An index lists symbols by tables; what it only passes on would fill the outline.
   transformPageData: ({ relativePath, frontmatter }) =>
-    /^api\/.*index\.md$/.test(relativePath)
-      ? { frontmatter: { ...frontmatter, outline: 2 } }
-      : undefined,
+    /^api\/.*index\.md$/.test(relativePath) ? { frontmatter: { ...frontmatter, outline: 2 } } : undefined,
   themeConfig: {
     logo: "/logo.svg",
     nav: [
@@ -122,8 +119,7 @@ export default defineConfig({
     search: { provider: "local" },
     outline: [2, 3],
     footer: {
-      message:
-        "MIT licence. FourierFT is from Gao et al. 2024, arXiv 2405.03003.",
+      message: "MIT licence. FourierFT is from Gao et al. 2024, arXiv 2405.03003.",
     },
   },
 });

@@ -5,7 +5,9 @@ import { test } from "node:test";
 import { build } from "esbuild";
 
 const cpu = String.raw`CPU \(WASM (relaxed )?SIMD, .+ threads? of its own\)`;
-const said = new RegExp(`^true 2x3 function,function,function,function,function\n0 model_not_found\n${cpu} true\n$`);
+const said = new RegExp(
+  `^true 2x3 function,function,function,function,function\n0 model_not_found\n${cpu} true\n$`,
+);
 const commands = JSON.parse(process.env.RUNTIMES);
 
 for (const [name, [command, ...args]] of Object.entries(commands)) {
