@@ -52,7 +52,7 @@ export function Spectrum({ session }: ViewProps): VNode {
   const modules = useSignal<readonly string[]>([]), module = useSignal<string | undefined>(undefined);
   const rows = useSignal<readonly (readonly Figure[])[]>([]),
     failure = useSignal<string | undefined>(undefined);
-  const busy = useSignal(false);
+  const busy = useSignal(false), note = useSignal<string | undefined>(undefined);
   const id = chosen.value !== undefined && adapters.includes(chosen.value) ? chosen.value : adapters[0];
   const other = beside.value !== id && adapters.includes(beside.value ?? "") ? beside.value : undefined;
   const ids = id === undefined ? [] : other === undefined ? [id] : [id, other];
@@ -88,7 +88,8 @@ export function Spectrum({ session }: ViewProps): VNode {
     await trying(signal, async () => {
       for await (const drawn of picturesOf(backend, { ids, module: path }, signal)) {
         if (signal.aborted) return;
-        rows.value = drawn;
+        rows.value = drawn.rows;
+        note.value = drawn.note;
       }
       session.say(`${rows.value.flat().length} pictures of ${ids.join(" beside ")} are drawn`);
     });
@@ -119,6 +120,7 @@ export function Spectrum({ session }: ViewProps): VNode {
         />
       </section>
       {failure.value !== undefined && <p class="failure" role="alert">{failure.value}</p>}
+      {note.value !== undefined && <p class="hint">{note.value}</p>}
       <section class="pictures" aria-label={`Pictures of ${title}`} aria-busy={busy.value}>
         {rows.value.length === 0 && busy.value && <p class="hint">Drawing…</p>}
         {grids.map((row) => (
