@@ -10,11 +10,13 @@
  */
 import assert from "node:assert/strict";
 import process from "node:process";
-import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { HumanMessage, ToolMessage } from "@langchain/core/messages";
-import { ChatOpenAI, OpenAI } from "@langchain/openai";
-import { generateText, Output, streamText, tool } from "ai";
-import * as z from "zod";
+
+// By variables: the project itself has none of these packages.
+const packages = ["@ai-sdk/openai-compatible", "@langchain/core/messages", "@langchain/openai", "ai", "zod"];
+const [{ createOpenAICompatible }, { HumanMessage, ToolMessage }, { ChatOpenAI, OpenAI }, sdk, z] =
+  await Promise
+    .all(packages.map((name) => import(name)));
+const { generateText, Output, streamText, tool } = sdk;
 
 const baseURL = process.argv[2];
 const schema = z.object({ colour: z.enum(["red", "blue"]), size: z.int().min(1).max(9) });
