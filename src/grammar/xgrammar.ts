@@ -56,7 +56,7 @@ interface Package {
 }
 
 /** Blanks in a row that JSON may have where it may have any: a model must not go on with them for ever. */
-const mostWhitespace = 32;
+const mostWhitespace = 20;
 
 const pageBytes = 2 ** 16;
 
