@@ -9,11 +9,13 @@ import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import { casesOf } from "../kernels/cases/mod.ts";
+import type { WeightFormat, WeightShape } from "../kernels/formats/format.ts";
 import { formats } from "../kernels/formats/mod.ts";
 import { mixedArrays, mixedBank } from "../kernels/cases/fourier_adapters.ts";
 import { add, anyKernel, fourierLinear, fourierLinears, kernels, linear } from "../kernels/mod.ts";
 import { relaxedWasmBytes, wasmBytes } from "../kernels/wasm_bytes.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
+import type { Device } from "../src/device/device.ts";
 import { WasmHeap } from "../src/device/wasm_heap.ts";
 import { hasRelaxedSimd, ownWasmBytes } from "../src/device/wasm_module.ts";
 import { step } from "../src/plan.ts";
@@ -172,6 +174,14 @@ test("cpuDevice: programs share their scratch, since one runs at a time", async 
   assert.equal(new Set(places).size, 1);
 });
 
+/** A weight on a device, with scales of float32 where there are any. */
+function uploaded(device: Device, format: WeightFormat, values: Float32Array, shape: WeightShape) {
+  const types = Object.fromEntries(Object.keys(format.buffers).map((name) => [name, "float32" as const]));
+  const packed = format.pack(values, shape, { ...types, words: "uint32" });
+  const tensors = Object.entries(packed).map(([name, data]) => [name, device.upload(tensor(data))] as const);
+  return { packed, tensors: Object.fromEntries(tensors) };
+}
+
 for (const [simd, bytes] of Object.entries({ plain: wasmBytes, relaxed: relaxedWasmBytes })) {
   const skip = simd === "relaxed" && !hasRelaxedSimd() ? "no relaxed SIMD" : false;
 
@@ -221,11 +231,7 @@ for (const [simd, bytes] of Object.entries({ plain: wasmBytes, relaxed: relaxedW
         const device = cpuDevice({ wasm: new WebAssembly.Module(bytes()) });
         const shape = { in: 83, out: 53 }, most = 28, random = randomSource(3);
         const values = Float32Array.from({ length: shape.in * shape.out }, () => random() - 0.5);
-        const types = Object.fromEntries(
-          Object.keys(format.buffers).map((name) => [name, "float32" as const]),
-        );
-        const packed = Object.entries(format.pack(values, shape, { ...types, words: "uint32" }));
-        const weight = Object.fromEntries(packed.map(([name, data]) => [name, device.upload(tensor(data))]));
+        const { tensors: weight } = uploaded(device, format, values, shape);
         const x = device.upload(tensor(Float32Array.from({ length: most * shape.in }, () => random() - 0.5)));
         const of = async (rows: number): Promise<Float32Array> => {
           const y = device.alloc([rows, shape.out], "float32");
@@ -238,6 +244,32 @@ for (const [simd, bytes] of Object.entries({ plain: wasmBytes, relaxed: relaxedW
         const all = await of(most);
         for (const rows of [1, 2, 3, 4, 5, 7, 13, 25, 27]) {
           assert.deepEqual(await of(rows), all.subarray(0, rows * shape.out), `${rows} rows`);
+        }
+      },
+    );
+
+    test(
+      `a product by ${format.name} of the largest numbers that blocks can have overflows nowhere, ${simd}`,
+      { skip },
+      async () => {
+        const device = cpuDevice({ wasm: new WebAssembly.Module(bytes()) });
+        const shape = { in: 256, out: 9 };
+        for (const sign of [1, -1]) {
+          const values = new Float32Array(shape.in * shape.out).fill(sign);
+          const { packed, tensors: weight } = uploaded(device, format, values, shape);
+          const numbers = format.rows(packed, shape).subarray(0, shape.in);
+          const expected = 3 * numbers.reduce((sum, value) => sum + value);
+          for (const rows of [1, 4]) {
+            const x = device.upload(tensor(new Float32Array(rows * shape.in).fill(3)));
+            const y = device.alloc([rows, shape.out], "float32"),
+              uniforms = { rows, ...shape, accumulate: 0 };
+            device.run(
+              await device.prepare([{ kernel: linear.of(format), buffers: { x, ...weight, y }, uniforms }]),
+            );
+            for (const value of await device.read(y)) {
+              assert.ok(Math.abs(value / expected - 1) < 1e-4, `${rows} rows: ${value} is not ${expected}`);
+            }
+          }
         }
       },
     );

@@ -1,240 +1,145 @@
 // deno-fmt-ignore-file: the formatter drops `@inline`.
-// Products of blocks of x with blocks of a weight (kernels/formats): with numbers widened to 16 bits, and of one row with
-// lines as they are stored. The sums are the same in the same order: see blocks.ts.
-import { multiplyAdd, sum } from "./lanes";
+// Lines of a weight whose numbers need more than a scale (kernels/formats): products of a packed row of x with four lines,
+// and their numbers as a group of a panel. The sums are the same in the same order.
+import { multiplyAdd } from "./lanes";
 import { blockBytes } from "./packed";
-
-/** NF4's numbers in units of 1 / 16383: four products of them by 16 bits fit 32 bits. */
-@inline
-function nf4Low(): v128 {
-  return i16x8(-16383, -11406, -8602, -6470, -4660, -3027, -1492, 0);
-}
-
-@inline
-function nf4High(): v128 {
-  return i16x8(1304, 2637, 4032, 5536, 7220, 9217, 11844, 16383);
-}
-
-/** The low bytes of all 16. */
-@inline
-export function nf4LowBytes(): v128 {
-  return i8x16.shuffle(nf4Low(), nf4High(), 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-}
-
-/** The high bytes of all 16. */
-@inline
-export function nf4HighBytes(): v128 {
-  return i8x16.shuffle(nf4Low(), nf4High(), 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-}
-
-/** Of sixteen numbers by their low and high bytes, the first eight. */
-@inline
-export function firstNumbers(low: v128, high: v128): v128 {
-  return i8x16.shuffle(low, high, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-}
-
-/** The last eight. */
-@inline
-export function lastNumbers(low: v128, high: v128): v128 {
-  return i8x16.shuffle(low, high, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-}
+import { placePairs, placeWide, scaled } from "./panels";
+import { dot4, highestBits, lowBits, lowBitsOfBytes, wholeSums } from "./quantized_lines";
 
 /** The high bits of 32 numbers of 6 bits, of 8 bytes: those of the even quads in place; of the odd ones, two bits higher. */
 @inline
-export function highBits(from: usize): v128 {
+function highBits(from: usize): v128 {
   const pair = v128.load64_zero(from), both = i32x4.shuffle(pair, pair, 0, 0, 1, 1);
   return i32x4.shuffle(both, i32x4.shr_u(both, 4), 0, 5, 2, 7);
 }
 
-/** Numbers of 6 bits of their low bits and of two high ones, which lowest in each byte are followed by others. */
+/** Bits 4 and 5 of each byte, of the lowest four; and the higher one alone: what 6 bits are more than they stand for. */
 @inline
-export function sixBits(low: v128, high: v128): v128 {
-  const bits = i32x4.shl(v128.and(high, i8x16.splat(3)), 4);
-  return i8x16.sub(v128.or(v128.and(low, i8x16.splat(15)), bits), i8x16.splat(32));
+function upperBits(mask: v128): v128 {
+  return i16x8.shl(v128.and(mask, i16x8.shr_u(mask, 2)), 4);
 }
 
-/** sum + the products of a block of x with one of the weight: its numbers, scales of both halves, and what elements are less. */
 @inline
-export function add(
-  sum: v128,
-  x: usize,
-  p: v128,
-  q: v128,
-  r: v128,
-  s: v128,
-  by: v128,
-  second: v128,
-  less: v128,
-): v128 {
-  const scale = v128.load32_splat(x, 64);
-  const head = i32x4.add(i32x4.dot_i16x8_s(v128.load(x), p), i32x4.dot_i16x8_s(v128.load(x, 32), r));
-  const tail = i32x4.add(i32x4.dot_i16x8_s(v128.load(x, 16), q), i32x4.dot_i16x8_s(v128.load(x, 48), s));
-  let made = multiplyAdd(sum, f32x4.convert_i32x4_s(head), f32x4.mul(scale, by));
-  made = multiplyAdd(made, f32x4.convert_i32x4_s(tail), f32x4.mul(scale, second));
-  // x's block has -8 times its sum.
-  const part = f32x4.mul(f32x4.mul(scale, less), f32x4.splat(0.125));
-  return multiplyAdd(made, f32x4.convert_i32x4_s(v128.load32_zero(x, 68)), part);
+function highestOf(upper: v128): v128 {
+  return v128.and(upper, i16x8.shl(upper, 1));
 }
 
-/** The same of 4 bits as they are stored. */
+/** Numbers of 6 bits of their four low bits, which others follow, and of two high ones, which others surround. */
 @inline
-function addFour(sum: v128, x: usize, words: usize, scale: f32, less: f32): v128 {
-  const v = v128.xor(v128.load(words), i8x16.splat(-120)), mask = i8x16.splat(15);
-  const low = v128.and(v, mask), high = v128.and(i16x8.shr_u(v, 4), mask), by = f32x4.splat(scale);
-  return add(
-    sum,
-    x,
-    i16x8.extend_low_i8x16_u(low),
-    i16x8.extend_high_i8x16_u(low),
-    i16x8.extend_low_i8x16_u(high),
-    i16x8.extend_high_i8x16_u(high),
-    by,
-    by,
-    f32x4.splat(less),
-  );
+function sixBits(low: v128, high: v128, mask: v128, upper: v128, most: v128): v128 {
+  return i8x16.sub(v128.or(v128.and(low, mask), v128.and(high, upper)), most);
 }
 
-/** The same of NF4's numbers. */
-@inline
-function addNf4(sum: v128, x: usize, words: usize, scale: f32): v128 {
-  const low = nf4LowBytes(), high = nf4HighBytes(), v = v128.load(words), mask = i8x16.splat(15);
-  const even = v128.and(v, mask), odd = v128.and(i16x8.shr_u(v, 4), mask);
-  const p = i8x16.swizzle(low, even), q = i8x16.swizzle(high, even);
-  const r = i8x16.swizzle(low, odd), s = i8x16.swizzle(high, odd), by = f32x4.splat(scale / 16383);
-  return add(
-    sum,
-    x,
-    firstNumbers(p, q),
-    lastNumbers(p, q),
-    firstNumbers(r, s),
-    lastNumbers(r, s),
-    by,
-    by,
-    f32x4.splat(0),
-  );
-}
-
-/** The same of block `i` of a line of 6 bits. */
-@inline
-function addSix(sum: v128, x: usize, words: usize, scales: usize, i: usize): v128 {
-  const block = words + (i >> 3) * 192, k = i & 7, v = v128.load(block + (k << 4));
-  const high = highBits(block + 128 + (k << 3));
-  const even = sixBits(v, high), odd = sixBits(i16x8.shr_u(v, 4), i32x4.shr_u(high, 2));
-  const at = scales + (i >> 3) * 20, part = at + (k << 1), scale = load<f32>(at);
-  return add(
-    sum,
-    x,
-    i16x8.extend_low_i8x16_s(even),
-    i16x8.extend_high_i8x16_s(even),
-    i16x8.extend_low_i8x16_s(odd),
-    i16x8.extend_high_i8x16_s(odd),
-    f32x4.splat(scale * <f32> load<i8>(part, 4)),
-    f32x4.splat(scale * <f32> load<i8>(part, 5)),
-    f32x4.splat(0),
-  );
-}
-
-export function put(y: usize, value: f32, bias: usize, accumulate: bool): void {
-  if (bias) value += load<f32>(bias);
-  if (accumulate) value += load<f32>(y);
-  store<f32>(y, value);
-}
-
-/** One packed row times two lines of q4z_32, so many bytes apart. */
-export function twoLinesQ4z(
-  x: usize,
-  words: usize,
-  wordsApart: usize,
-  scales: usize,
-  scalesApart: usize,
-  blocks: usize,
-  y: usize,
-  apart: usize,
-  bias: usize,
-  accumulate: bool,
-): void {
-  let a = f32x4.splat(0), b = a;
-  for (let i: usize = 0; i < blocks; i++, x += blockBytes) {
-    const at = words + (i << 4), from = scales + (i << 2);
-    const p = load<u32>(from), q = load<u32>(from + scalesApart);
-    const s = reinterpret<f32>(p & ~0x1fff), t = reinterpret<f32>(q & ~0x1fff);
-    a = addFour(a, x, at, s, s * <f32> (p & 0x1fff));
-    b = addFour(b, x, at + wordsApart, t, t * <f32> (q & 0x1fff));
+/** A packed row times four lines of 4 bits, `apart` bytes from one to the next, with what each element is less. */
+export function fourLinesQ4(x: usize, w0: usize, apart: usize, scales: usize, blocks: usize): v128 {
+  const w1 = w0 + apart, w2 = w1 + apart, w3 = w2 + apart, mask = lowBits(x), turned = highestBits(mask);
+  let sum = f32x4.splat(0);
+  for (let at: usize = 0; at < blocks << 4; at += 16, x += blockBytes, scales += 32) {
+    const p = v128.load(x), q = v128.load(x, 16), r = v128.load(x, 32), s = v128.load(x, 48);
+    const a = dot4(w0 + at, p, q, r, s, turned, mask), b = dot4(w1 + at, p, q, r, s, turned, mask);
+    const c = dot4(w2 + at, p, q, r, s, turned, mask), d = dot4(w3 + at, p, q, r, s, turned, mask);
+    const factors = v128.load64_zero(x, 64), scale = i32x4.shuffle(factors, factors, 0, 0, 0, 0);
+    const total = f32x4.convert_i32x4_s(i32x4.shuffle(factors, factors, 1, 1, 1, 1));
+    sum = scaled(sum, wholeSums(a, b, c, d), scale, v128.load(scales));
+    sum = multiplyAdd(sum, total, f32x4.mul(scale, v128.load(scales, 16)));
   }
-  put(y, sum(a), bias, accumulate);
-  put(y + apart, sum(b), bias ? bias + apart : 0, accumulate);
+  return sum;
 }
 
-/** One packed row times two lines of nf4_32, so many bytes apart. */
-export function twoLinesNf4(
-  x: usize,
-  words: usize,
-  wordsApart: usize,
-  scales: usize,
-  scalesApart: usize,
-  blocks: usize,
-  y: usize,
-  apart: usize,
-  bias: usize,
-  accumulate: bool,
-): void {
-  let a = f32x4.splat(0), b = a;
-  for (let i: usize = 0; i < blocks; i++, x += blockBytes) {
-    const at = words + (i << 4), from = scales + (i << 2);
-    a = addNf4(a, x, at, load<f32>(from));
-    b = addNf4(b, x, at + wordsApart, load<f32>(from + scalesApart));
+/** Where block `i` of a line of 6 bits has its low bits, and its high ones. */
+@inline
+function lowAt(line: usize, i: usize): usize {
+  return line + (i >> 3) * 192 + ((i & 7) << 4);
+}
+
+@inline
+function highAt(line: usize, i: usize): usize {
+  return line + (i >> 3) * 192 + 128 + ((i & 7) << 3);
+}
+
+/** The numbers of the even quads of a block of 6 bits, as bytes, and those of the odd quads. */
+@inline
+function evenSix(line: usize, i: usize, mask: v128, upper: v128, most: v128): v128 {
+  return sixBits(v128.load(lowAt(line, i)), i16x8.shl(highBits(highAt(line, i)), 4), mask, upper, most);
+}
+
+@inline
+function oddSix(line: usize, i: usize, mask: v128, upper: v128, most: v128): v128 {
+  return sixBits(i16x8.shr_u(v128.load(lowAt(line, i)), 4), i16x8.shl(highBits(highAt(line, i)), 2), mask, upper, most);
+}
+
+/** The same of 6 bits, whose halves have scales of their own. */
+export function fourLinesQ6(x: usize, w0: usize, apart: usize, scales: usize, blocks: usize): v128 {
+  const w1 = w0 + apart, w2 = w1 + apart, w3 = w2 + apart, mask = lowBitsOfBytes(x);
+  const upper = upperBits(mask), most = highestOf(upper);
+  let sum = f32x4.splat(0);
+  for (let i: usize = 0; i < blocks; i++, x += blockBytes, scales += 32) {
+    const a = evenSix(w0, i, mask, upper, most), b = evenSix(w1, i, mask, upper, most);
+    const c = evenSix(w2, i, mask, upper, most), d = evenSix(w3, i, mask, upper, most);
+    const e = oddSix(w0, i, mask, upper, most), f = oddSix(w1, i, mask, upper, most);
+    const g = oddSix(w2, i, mask, upper, most), h = oddSix(w3, i, mask, upper, most);
+    const scale = v128.load32_splat(x, 64);
+    let p = v128.load(x), q = v128.load(x, 16);
+    let sums = wholeSums(firstDot(p, q, a, e), firstDot(p, q, b, f), firstDot(p, q, c, g), firstDot(p, q, d, h));
+    sum = scaled(sum, sums, scale, v128.load(scales));
+    p = v128.load(x, 32), q = v128.load(x, 48);
+    sums = wholeSums(lastDot(p, q, a, e), lastDot(p, q, b, f), lastDot(p, q, c, g), lastDot(p, q, d, h));
+    sum = scaled(sum, sums, scale, v128.load(scales, 16));
   }
-  put(y, sum(a), bias, accumulate);
-  put(y + apart, sum(b), bias ? bias + apart : 0, accumulate);
+  return sum;
 }
 
-/** One packed row times two lines of q4_k, so many bytes apart. */
-export function twoLinesQ4k(
-  x: usize,
-  words: usize,
-  wordsApart: usize,
-  scales: usize,
-  scalesApart: usize,
-  blocks: usize,
-  y: usize,
-  apart: usize,
-  bias: usize,
-  accumulate: bool,
-): void {
-  let a = f32x4.splat(0), b = a;
-  for (let i: usize = 0; i < blocks; i++, x += blockBytes) {
-    const at = words + (i << 4), p = scales + (i >> 3) * 24, q = p + scalesApart, k = i & 7;
-    a = addFour(a, x, at, load<f32>(p) * <f32> load<u8>(p + k, 8), load<f32>(p, 4) * <f32> load<u8>(p + k, 16));
-    b = addFour(
-      b,
-      x,
-      at + wordsApart,
-      load<f32>(q) * <f32> load<u8>(q + k, 8),
-      load<f32>(q, 4) * <f32> load<u8>(q + k, 16),
+@inline
+function firstDot(p: v128, q: v128, even: v128, odd: v128): v128 {
+  return i32x4.add(
+    i32x4.dot_i16x8_s(p, i16x8.extend_low_i8x16_s(even)),
+    i32x4.dot_i16x8_s(q, i16x8.extend_low_i8x16_s(odd)),
+  );
+}
+
+@inline
+function lastDot(p: v128, q: v128, even: v128, odd: v128): v128 {
+  return i32x4.add(
+    i32x4.dot_i16x8_s(p, i16x8.extend_high_i8x16_s(even)),
+    i32x4.dot_i16x8_s(q, i16x8.extend_high_i8x16_s(odd)),
+  );
+}
+
+/** Numbers of four lines of 4 bits, as a group of a panel. */
+export function placeQ4(w0: usize, w1: usize, w2: usize, w3: usize, blocks: usize, to: usize, x: usize): void {
+  const mask = lowBits(x), turned = highestBits(mask);
+  for (let at: usize = 0; at < blocks << 4; at += 16, to += 256) {
+    const a = v128.xor(v128.load(w0 + at), turned), b = v128.xor(v128.load(w1 + at), turned);
+    const c = v128.xor(v128.load(w2 + at), turned), d = v128.xor(v128.load(w3 + at), turned);
+    for (let n: i32 = 0; n < 4; n++) {
+      const p = v128.and(i16x8.shr_u(a, n << 2), mask), q = v128.and(i16x8.shr_u(b, n << 2), mask);
+      const r = v128.and(i16x8.shr_u(c, n << 2), mask), s = v128.and(i16x8.shr_u(d, n << 2), mask);
+      placeWide(p, q, r, s, to + (<usize> n << 6));
+    }
+  }
+}
+
+/** The same of 6 bits. */
+export function placeQ6(w0: usize, w1: usize, w2: usize, w3: usize, blocks: usize, to: usize, x: usize): void {
+  const mask = lowBitsOfBytes(x), upper = upperBits(mask), most = highestOf(upper);
+  for (let i: usize = 0; i < blocks; i++, to += 256) {
+    const a = evenSix(w0, i, mask, upper, most), b = evenSix(w1, i, mask, upper, most);
+    const c = evenSix(w2, i, mask, upper, most), d = evenSix(w3, i, mask, upper, most);
+    const e = oddSix(w0, i, mask, upper, most), f = oddSix(w1, i, mask, upper, most);
+    const g = oddSix(w2, i, mask, upper, most), h = oddSix(w3, i, mask, upper, most);
+    placePairs(
+      i64x2.shuffle(a, e, 0, 2),
+      i64x2.shuffle(b, f, 0, 2),
+      i64x2.shuffle(c, g, 0, 2),
+      i64x2.shuffle(d, h, 0, 2),
+      to,
+    );
+    placePairs(
+      i64x2.shuffle(a, e, 1, 3),
+      i64x2.shuffle(b, f, 1, 3),
+      i64x2.shuffle(c, g, 1, 3),
+      i64x2.shuffle(d, h, 1, 3),
+      to + 128,
     );
   }
-  put(y, sum(a), bias, accumulate);
-  put(y + apart, sum(b), bias ? bias + apart : 0, accumulate);
-}
-
-/** One packed row times two lines of q6_k, so many bytes apart. */
-export function twoLinesQ6k(
-  x: usize,
-  words: usize,
-  wordsApart: usize,
-  scales: usize,
-  scalesApart: usize,
-  blocks: usize,
-  y: usize,
-  apart: usize,
-  bias: usize,
-  accumulate: bool,
-): void {
-  let a = f32x4.splat(0), b = a;
-  for (let i: usize = 0; i < blocks; i++, x += blockBytes) {
-    a = addSix(a, x, words, scales, i);
-    b = addSix(b, x, words + wordsApart, scales + scalesApart, i);
-  }
-  put(y, sum(a), bias, accumulate);
-  put(y + apart, sum(b), bias ? bias + apart : 0, accumulate);
 }

@@ -19,7 +19,7 @@ function quad(x: usize, at: usize, count: usize): v128 {
 }
 
 /**
- * Orders of a block's numbers (kernels/formats/packed_x.ts): as they stand; as 16 bytes of 4 bits have them, low halves
+ * Orders of a block's numbers (kernels/formats/packed_x.ts): as they stand; as 8 bytes of 4 bits have them, twice, low halves
  * first; and as the fourths of 8 words of 16 bits, lowest first.
  */
 const plainOrder: u32 = 0, halvesOrder: u32 = 1;
@@ -29,7 +29,8 @@ function placeQuad(v: v128, q: usize, order: u32, to: usize): void {
   if (order == plainOrder) {
     v128.store64_lane(to + (q << 3), i16x8.narrow_i32x4_s(v, v), 0);
   } else if (order == halvesOrder) {
-    v128.store64_lane(to + (((q >> 1) + ((q & 1) << 2)) << 3), i16x8.narrow_i32x4_s(v, v), 0);
+    const at = to + ((q >> 2) << 5) + ((q & 1) << 4) + (((q >> 1) & 1) << 3);
+    v128.store64_lane(at, i16x8.narrow_i32x4_s(v, v), 0);
   } else {
     const pairs = i32x4.shuffle(v, v, 0, 2, 1, 3), at = to + ((q & 1) << 4) + ((q >> 1) << 2);
     v128.store32_lane(at, i16x8.narrow_i32x4_s(pairs, pairs), 0);

@@ -3,7 +3,7 @@
 // stand side by side. So each lane of a sum is an output, and a block's scales are put to four outputs at once.
 //
 // A group has 256 bytes for each block: 16 pairs of neighbours, in the order of x's blocks, of its four outputs each.
-// Behind all numbers stand the scales, 16 bytes for each block.
+// Behind all numbers stand for each block its scales, or those of both halves, and what its elements are less: 16 bytes each.
 import { loadTail, multiplyAdd, storeTail } from "./lanes";
 import { blockBytes } from "./packed";
 
@@ -16,10 +16,10 @@ export function scalesOf(group: usize, blocks: usize): usize {
   return group + blocks * numberBytes;
 }
 
-/** Bytes of a group of so many blocks. */
+/** Bytes of a group of so many blocks, with so many bytes of scales for each. */
 @inline
-export function groupBytes(blocks: usize): usize {
-  return blocks * (numberBytes + 16);
+export function groupBytes(blocks: usize, scaleBytes: usize): usize {
+  return blocks * (numberBytes + scaleBytes);
 }
 
 /** Sixteen numbers of 8 bits of four outputs each, as eight pairs of 16 bits of all four. */
@@ -76,6 +76,12 @@ export function scaled(sum: v128, products: v128, scale: v128, scales: v128): v1
   return multiplyAdd(sum, f32x4.convert_i32x4_s(products), f32x4.mul(scale, scales));
 }
 
+/** sum + what a block's elements are less, times the sum of x's block, of which x has 8 times the negative. */
+@inline
+function lessened(sum: v128, x: usize, scale: v128, less: v128): v128 {
+  return multiplyAdd(sum, f32x4.convert_i32x4_s(v128.load32_splat(x, 4)), f32x4.mul(scale, less));
+}
+
 /**
  * Up to four packed rows of x times two groups, or one with `apart` 0; rows that are not there are computed and left.
  * `count` is how many outputs there are from the first group on.
@@ -92,14 +98,19 @@ function tile(
   accumulate: bool,
   rows: usize,
   count: usize,
+  halves: usize,
+  hasLess: bool,
 ): void {
   let x1 = rows > 1 ? x + packed : x, x2 = rows > 2 ? x1 + packed : x, x3 = rows > 3 ? x2 + packed : x;
   let scales = scalesOf(w, blocks);
   let a = f32x4.splat(0), b = a, c = a, d = a, e = a, f = a, g = a, h = a;
-  for (let n: usize = 0; n < blocks; n++) {
+  // Behind a half x's factors are as far as the other half is long.
+  const part = 64 / halves, half = 64 - part;
+  let ahead = half;
+  for (let n = blocks * halves; n > 0; n--, scales += 16) {
     let i = i32x4.splat(0), j = i, k = i, l = i, m = i, o = i, p = i, q = i;
     // Few loads: an engine may check the bounds of each.
-    for (const end = x + 64; x < end; x += 8, x1 += 8, x2 += 8, x3 += 8, w += 32) {
+    for (const end = x + part; x < end; x += 8, x1 += 8, x2 += 8, x3 += 8, w += 32) {
       const first = v128.load64_zero(x), second = v128.load64_zero(x1);
       const third = v128.load64_zero(x2), fourth = v128.load64_zero(x3);
       let u = v128.load(w), v = v128.load(w + apart), t = pair(first, 0);
@@ -114,12 +125,26 @@ function tile(
       p = dotAdd(p, t, u), q = dotAdd(q, t, v);
     }
     const u = v128.load(scales), v = v128.load(scales + apart);
-    let t = v128.load32_splat(x);
-    a = scaled(a, i, t, u), b = scaled(b, j, t, v), t = v128.load32_splat(x1);
-    c = scaled(c, k, t, u), d = scaled(d, l, t, v), t = v128.load32_splat(x2);
-    e = scaled(e, m, t, u), f = scaled(f, o, t, v), t = v128.load32_splat(x3);
+    let t = v128.load32_splat(x + ahead);
+    a = scaled(a, i, t, u), b = scaled(b, j, t, v), t = v128.load32_splat(x1 + ahead);
+    c = scaled(c, k, t, u), d = scaled(d, l, t, v), t = v128.load32_splat(x2 + ahead);
+    e = scaled(e, m, t, u), f = scaled(f, o, t, v), t = v128.load32_splat(x3 + ahead);
     g = scaled(g, p, t, u), h = scaled(h, q, t, v);
-    x += 8, x1 += 8, x2 += 8, x3 += 8, scales += 16;
+    if (ahead) {
+      ahead = 0;
+      continue;
+    }
+    ahead = half;
+    if (hasLess) {
+      scales += 16;
+      const u = v128.load(scales), v = v128.load(scales + apart);
+      let t = v128.load32_splat(x);
+      a = lessened(a, x, t, u), b = lessened(b, x, t, v), t = v128.load32_splat(x1);
+      c = lessened(c, x1, t, u), d = lessened(d, x1, t, v), t = v128.load32_splat(x2);
+      e = lessened(e, x2, t, u), f = lessened(f, x2, t, v), t = v128.load32_splat(x3);
+      g = lessened(g, x3, t, u), h = lessened(h, x3, t, v);
+    }
+    x += 8, x1 += 8, x2 += 8, x3 += 8;
   }
   const more = bias ? bias + 16 : 0, others = apart ? count - 4 : 0;
   put(y, a, bias, accumulate, count);
@@ -138,7 +163,10 @@ function tile(
   if (others) put(y + 16, h, more, accumulate, others);
 }
 
-/** All packed rows times the groups of a panel, which have `count` outputs. `yStride` is bytes. */
+/**
+ * All packed rows times the groups of a panel, which have `count` outputs. `halves` is 2 where halves of a block have scales of
+ * their own, else 1. `yStride` is bytes.
+ */
 export function panelRows(
   packed: usize,
   panel: usize,
@@ -149,14 +177,16 @@ export function panelRows(
   accumulate: bool,
   rows: usize,
   count: usize,
+  halves: usize,
+  hasLess: bool,
 ): void {
-  const width = blocks * blockBytes, group = groupBytes(blocks);
+  const width = blocks * blockBytes, group = groupBytes(blocks, (halves << 4) + (hasLess ? 16 : 0));
   for (let r: usize = 0; r < rows; r += 4) {
     const from = packed + r * width, to = y + r * yStride, held = rows - r;
     for (let o: usize = 0; o < count; o += 8) {
       const left = count - o, w = panel + (o >> 2) * group, at = o << 2;
       const apart = left > 4 ? group : 0, b = bias ? bias + at : 0;
-      tile(from, width, w, apart, blocks, to + at, yStride, b, accumulate, held, left);
+      tile(from, width, w, apart, blocks, to + at, yStride, b, accumulate, held, left, halves, hasLess);
     }
   }
 }

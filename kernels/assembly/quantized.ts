@@ -1,8 +1,8 @@
 // deno-fmt-ignore-file: the formatter drops `@inline`.
 // y = or += x W^T (+ bias) by a weight in blocks of 32 numbers of 8 or 4 bits (see kernels/formats/q32/blocks.ts).
 //
-// x is rounded to 16 bits (packed.ts), where the weight is off by 2^-8 of its own. Few rows meet the lines of the weight as they
-// are stored; many rows meet panels. Sums are the same in the same order: a row's result does not depend on its company.
+// x is rounded to 16 bits (packed.ts), where the weight is off by 2^-8 of its own. Few rows meet the lines of the weight as
+// they are stored; many rows meet panels. Sums are the same in the same order: a row's result does not depend on its company.
 import { put } from "./linear";
 import { blockBytes } from "./packed";
 import { groupBytes, panelRows, placePairs, placeWide, scalesOf } from "./panels";
@@ -102,7 +102,7 @@ function manyRows(
   begin: usize,
   end: usize,
 ): void {
-  const line = blocks * (<usize> bits << 2), scaleLine = blocks << 2, group = groupBytes(blocks);
+  const line = blocks * (<usize> bits << 2), scaleLine = blocks << 2, group = groupBytes(blocks, 16);
   for (let o = begin; o < end; o += groups << 2) {
     const count = min(end - o, groups << 2);
     for (let g: usize = 0; g < count; g += 4) {
@@ -110,7 +110,7 @@ function manyRows(
       widenGroup(w, s, blocks, bits, count - g, panel + (g >> 2) * group);
     }
     const at = o << 2;
-    panelRows(packed, panel, blocks, y + at, yStride, bias ? bias + at : 0, accumulate, rows, count);
+    panelRows(packed, panel, blocks, y + at, yStride, bias ? bias + at : 0, accumulate, rows, count, 1, false);
   }
 }
 

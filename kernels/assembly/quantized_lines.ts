@@ -19,7 +19,7 @@ function dot8(w: usize, a: v128, b: v128, c: v128, d: v128): v128 {
 
 /** The same with one of 4 bits: as 0 to 15, which is 8 more than they stand for. */
 @inline
-function dot4(w: usize, a: v128, b: v128, c: v128, d: v128, turned: v128, mask: v128): v128 {
+export function dot4(w: usize, a: v128, b: v128, c: v128, d: v128, turned: v128, mask: v128): v128 {
   const v = v128.xor(v128.load(w), turned);
   const low = i32x4.add(
     i32x4.dot_i16x8_s(a, v128.and(v, mask)),
@@ -34,7 +34,7 @@ function dot4(w: usize, a: v128, b: v128, c: v128, d: v128, turned: v128, mask: 
 
 /** The sums of four vectors' lanes, in one vector. */
 @inline
-function wholeSums(a: v128, b: v128, c: v128, d: v128): v128 {
+export function wholeSums(a: v128, b: v128, c: v128, d: v128): v128 {
   const ab = i32x4.add(i32x4.shuffle(a, b, 0, 4, 1, 5), i32x4.shuffle(a, b, 2, 6, 3, 7));
   const cd = i32x4.add(i32x4.shuffle(c, d, 0, 4, 1, 5), i32x4.shuffle(c, d, 2, 6, 3, 7));
   return i32x4.add(i64x2.shuffle(ab, cd, 0, 2), i64x2.shuffle(ab, cd, 1, 3));
@@ -59,6 +59,29 @@ function thirdOf(a: v128, b: v128, c: v128, d: v128): v128 {
 @inline
 function fourthOf(a: v128, b: v128, c: v128, d: v128): v128 {
   return i64x2.shuffle(i32x4.shuffle(a, b, 2, 6, 3, 7), i32x4.shuffle(c, d, 2, 6, 3, 7), 1, 3);
+}
+
+/**
+ * The lowest four bits of each 16, or of each 8. Made of what is no constant: engines make a constant anew at each use, which
+ * here takes as long as the products.
+ */
+@inline
+export function lowBits(x: usize): v128 {
+  const any = v128.load(x), one = i16x8.neg(i16x8.eq(any, any));
+  return i16x8.sub(i16x8.shl(one, 4), one);
+}
+
+@inline
+export function lowBitsOfBytes(x: usize): v128 {
+  const mask = lowBits(x);
+  return v128.or(mask, i16x8.shl(mask, 8));
+}
+
+/** The highest bit of each half of a byte, of the lowest four of each 16. */
+@inline
+export function highestBits(mask: v128): v128 {
+  const eight = v128.xor(mask, i16x8.shr_u(mask, 1)), eights = v128.or(eight, i16x8.shl(eight, 4));
+  return v128.or(eights, i16x8.shl(eights, 8));
 }
 
 /** The next up to four scales of a line. */
@@ -107,10 +130,7 @@ export function fourOutputs4(
 ): v128 {
   const w1 = w0 + stride, w2 = w1 + stride, w3 = w2 + stride;
   const s1 = s0 + scaleStride, s2 = s1 + scaleStride, s3 = s2 + scaleStride;
-  // Made of what is no constant: engines make a constant anew at each use, which here takes as long as the products.
-  const any = v128.load(x), one = i16x8.neg(i16x8.eq(any, any));
-  const mask = i16x8.sub(i16x8.shl(one, 4), one), eight = i16x8.shl(one, 3);
-  const eights = v128.or(eight, i16x8.shl(eight, 4)), turned = v128.or(eights, i16x8.shl(eights, 8));
+  const mask = lowBits(x), turned = highestBits(mask);
   let sum = f32x4.splat(0);
   for (let i: usize = 0; i < blocks; i += 4) {
     const by = i << 2, left = blocks - i, end = (min(blocks, i + 4)) << 4;

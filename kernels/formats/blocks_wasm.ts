@@ -4,8 +4,8 @@
  * @module
  */
 import type { WasmCall } from "../kernel.ts";
-import type { ProductSizes } from "./format.ts";
-import { xOrders } from "./packed_x.ts";
+import { outputsOf, type ProductSizes } from "./format.ts";
+import { groupsAtOnce, xOrders } from "./packed_x.ts";
 import { blocksOf } from "./q32/blocks.ts";
 
 /** What the function knows formats by. */
@@ -17,23 +17,25 @@ export function blocksWasm(
   { rows, in: inSize, out, accumulate }: ProductSizes,
   bias: "bias" | 0,
 ): WasmCall {
+  const groups = format === "nf4_32" ? 0 : groupsAtOnce(rows, inSize);
+  const own = 32 * (groups ? 9 * groups : format === "nf4_32" && rows > 3 ? 9 : 1);
+  const order = format.startsWith("q4") ? "fourths" : "halves";
   return {
     before: [{
       function: "quantize_rows",
-      args: ["x", inSize, "packed", inSize, xOrders.halves],
+      args: ["x", inSize, "packed", inSize, xOrders[order]],
       items: rows,
       work: 4 * rows * inSize,
     }],
     function: "blocks_linear",
     args: [
-      ...["packed", "words", "scales", bias, "y", out, "wide"],
+      ...["packed", "words", "scales", bias, "y", out, "wide", groups],
       ...[rows, inSize, out, kinds[format], accumulate],
     ],
-    // One row takes its outputs by two.
-    items: rows === 1 ? Math.ceil(out / 2) : out,
+    items: groups ? Math.ceil(out / 4) : outputsOf(out, false),
     work: rows * inSize * out,
     scratch: { packed: 72 * rows * blocksOf(inSize) },
-    each: { wide: 80 * blocksOf(inSize) },
+    each: { wide: 32 + own * blocksOf(inSize) },
     // It rounds x to 16 bits, and NF4's numbers to 15: 3e-5 of the result.
     tolerance: 1e-4,
   };

@@ -1,8 +1,22 @@
 /**
- * x as the WASM module's products by weights in blocks take it: `quantize_rows` of kernels/assembly/packed.ts.
+ * What calls of the WASM module for products by weights in blocks share: x as they take it (kernels/assembly/packed.ts),
+ * and panels of many rows (kernels/assembly/panels.ts).
  *
  * @module
  */
+import { blocksOf } from "./q32/blocks.ts";
 
 /** Orders of a block's numbers: those in which numbers of a weight are unpacked fastest. */
 export const xOrders = { plain: 0, halves: 1, fourths: 2 } as const;
+
+/** From how many rows on panels are faster, though they widen the weight first. */
+const fewestOfPanels = 4;
+
+/**
+ * Groups of four outputs that are widened at once: 128 KiB, so that they stay in the second cache. 0 for so few rows that
+ * they meet the weight as it is stored.
+ */
+export function groupsAtOnce(rows: number, inSize: number): number {
+  if (rows < fewestOfPanels) return 0;
+  return Math.max(2, Math.min(16, 2 * Math.floor(64 * 1024 / (272 * blocksOf(inSize)))));
+}

@@ -15,7 +15,7 @@ import {
   type WeightSteps,
   type WeightTypes,
 } from "./format.ts";
-import { xOrders } from "./packed_x.ts";
+import { groupsAtOnce, xOrders } from "./packed_x.ts";
 import { type Bits, type BlockBuffers, blockSize, blocksOf, dequantize, quantize } from "./q32/blocks.ts";
 import { multiplyRow } from "./q32/cpu.ts";
 import {
@@ -72,19 +72,12 @@ function steps(bits: Bits, inSize: number, types: Types): WeightSteps {
   };
 }
 
-/** From how many rows on panels are faster, though they widen the weight first. */
-const fewestOfPanels = 4;
-
-/** Groups of four outputs that are widened at once: 128 KiB, so that they stay in the second cache. */
-const groupsAtOnce = (inSize: number): number =>
-  Math.max(2, Math.min(16, 2 * Math.floor(64 * 1024 / (272 * blocksOf(inSize)))));
-
 function wasm(
   bits: Bits,
   { rows, in: inSize, out, accumulate }: ProductSizes,
   bias: "bias" | 0,
 ): WasmCall {
-  const groups = rows < fewestOfPanels ? 0 : groupsAtOnce(inSize);
+  const groups = groupsAtOnce(rows, inSize);
   return {
     before: [{
       function: "quantize_rows",
