@@ -125,9 +125,9 @@ for (const row of names.filter((name) => wanted.test(name))) {
   const { machine, versions } = machineOf(devices[0]);
   saveRun(recordingFile(machine.name, false), machine, {
     bench: "cpu",
-    command: `deno task bench:cpu --rounds ${rounds}${options.peers ? " --peers PYTHON" : ""}${
-      options.llama ? " --llama FOLDER" : ""
-    }`,
+    command: `deno task bench:cpu --rounds ${rounds}${
+      options.threads ? ` --threads ${options.threads}` : ""
+    }${options.peers ? " --peers PYTHON" : ""}${options.llama ? " --llama FOLDER" : ""}`,
     date: today(),
     versions: Object.assign({}, ...entrants.map(({ versions }) => versions), versions),
     clock: "wall time",
