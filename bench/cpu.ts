@@ -129,10 +129,14 @@ for (const row of names.filter((name) => wanted.test(name))) {
       options.threads ? ` --threads ${options.threads}` : ""
     }${options.peers ? " --peers PYTHON" : ""}${options.llama ? " --llama FOLDER" : ""}`,
     date: today(),
-    versions: Object.assign({}, ...entrants.map(({ versions }) => versions), versions),
+    // Columns have the threads.
+    versions: Object.assign({}, ...entrants.map(({ versions }) => versions), {
+      ...versions,
+      device: versions.device.replace(/, (one thread|\d+ threads) of its own/, ""),
+    }),
     clock: "wall time",
     quick: false,
-    note: `the machine's load was ${before} before and ${load()} at the end`,
+    note: `load ${before} to ${load()}`,
     measurements: recorded,
   });
 }
