@@ -125,14 +125,18 @@ for (const row of names.filter((name) => wanted.test(name))) {
   const { machine, versions } = machineOf(devices[0]);
   saveRun(recordingFile(machine.name, false), machine, {
     bench: "cpu",
-    command: `deno task bench:cpu --rounds ${rounds}${options.peers ? " --peers PYTHON" : ""}${
-      options.llama ? " --llama FOLDER" : ""
-    }`,
+    command: `deno task bench:cpu --rounds ${rounds}${
+      options.threads ? ` --threads ${options.threads}` : ""
+    }${options.peers ? " --peers PYTHON" : ""}${options.llama ? " --llama FOLDER" : ""}`,
     date: today(),
-    versions: Object.assign({}, ...entrants.map(({ versions }) => versions), versions),
+    // Columns have the threads.
+    versions: Object.assign({}, ...entrants.map(({ versions }) => versions), {
+      ...versions,
+      device: versions.device.replace(/, (one thread|\d+ threads) of its own/, ""),
+    }),
     clock: "wall time",
     quick: false,
-    note: `the machine's load was ${before} before and ${load()} at the end`,
+    note: `load ${before} to ${load()}`,
     measurements: recorded,
   });
 }

@@ -10,7 +10,6 @@ import sys
 import time
 import torch
 import peft
-import transformers
 from peft import FourierFTConfig, LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
@@ -118,7 +117,7 @@ measures = {
     "dW of 1024 x 1024, FourierFT n = 1000, ms": delta(1024),
     "dW of 4096 x 4096, FourierFT n = 1000, ms": delta(4096),
 }
-versions = {"torch": torch.__version__, "transformers": transformers.__version__, "PEFT": peft.__version__}
+versions = {"torch": torch.__version__, "PEFT": peft.__version__}
 print(json.dumps({"versions": versions, "names": list(measures)}), file=out, flush=True)
 for line in sys.stdin:
     print(json.dumps(measures[json.loads(line)]()), file=out, flush=True)

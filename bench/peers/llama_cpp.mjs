@@ -109,7 +109,7 @@ const { version } = JSON.parse(
 );
 console.log(
   JSON.stringify({
-    versions: { "node-llama-cpp": version, "llama.cpp": llama.llamaCppRelease.release },
+    versions: { "node-llama-cpp": version },
     names: Object.keys(measures),
   }),
 );
