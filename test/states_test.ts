@@ -19,6 +19,7 @@ import { openFolder } from "../src/runtime/mod.ts";
 import { parseConfig } from "../src/models/families.ts";
 import type { EngineOptions } from "../src/engine/batch_engine.ts";
 import { Runner } from "../src/engine/runner.ts";
+import { sizesOf } from "../src/engine/sizes.ts";
 import { lane } from "./lanes.ts";
 
 const device = cpuDevice();
@@ -100,6 +101,19 @@ test("sizes: states take at most half of the cache's bytes, by fewer sequences a
   const width = model.graph.operations.reduce((sum, { stateWidth = 0 }) => sum + stateWidth, 0);
   assert.equal(width, 3 * 48 + 4 * 4 * 8);
   assert.equal(engine.stats().maxSequences, Math.floor(50_000 / (4 * width)));
+  // The convolution's state, which is the largest.
+  const maxTensorBytes = 4 * 3 * 48 * 9;
+  const of = (maxSequences?: number) =>
+    sizesOf({ ...device, maxTensorBytes }, { ...model, config: { ...model.config, vocabSize: 1 } }, {
+      ...{ eosTokenIds: [], maxSequences },
+    });
+  assert.deepEqual([of().maxSequences, of(9).states], [9, 9]);
+  assert.throws(() => of(10), {
+    name: "RangeError",
+    message:
+      "Cannot open an engine with maxSequences 10: a layer's states take 576 bytes each, and a tensor of the " +
+      "device has 5184",
+  });
 });
 
 test("train refuses a Qwen3.5 by name, before any text is read", async () => {

@@ -64,6 +64,16 @@ export function fixedLengthOf({ graph }: Pick<Model, "graph">): number {
   return Math.min(...graph.operations.map(({ rope }) => fixedRopeLength(rope?.config ?? {})));
 }
 
+/** Throws where no tensor holds the states that one layer has of so many sequences. */
+function checkStates({ maxTensorBytes }: Device, widths: readonly number[], maxSequences: number): void {
+  const largest = bytes * Math.max(0, ...widths);
+  if (largest * maxSequences <= maxTensorBytes) return;
+  throw new RangeError(
+    `Cannot open an engine with maxSequences ${maxSequences}: a layer's states take ${largest} bytes each, and a tensor of ` +
+      `the device has ${maxTensorBytes}`,
+  );
+}
+
 /** Blocks of the cache: as many as its bytes and a tensor have room for, but those of one whole sequence at least. */
 function blocksOf(
   device: Device,
@@ -86,7 +96,7 @@ function blocksOf(
 /**
  * An engine's sizes by its options.
  *
- * @throws RangeError for an option that is no positive integer.
+ * @throws RangeError for an option that is no positive integer, and for more sequences than a tensor holds states of.
  */
 export function sizesOf(device: Device, model: Model, options: EngineOptions): Sizes {
   const { maxModelLen, config } = model;
@@ -97,6 +107,7 @@ export function sizesOf(device: Device, model: Model, options: EngineOptions): S
   for (const [field, value] of Object.entries(counts)) checkCount(field, value);
   const least = Math.ceil(maxModelLen / blockSize), together = maxSequences * least;
   const states = statesOf(model), stateBytes = maxSequences * bytes * sum(states);
+  checkStates(device, states, maxSequences);
   const blocks = blocksOf(device, model, {
     ...{ blockSize, least, most: together },
     cacheBytes: Math.max(0, cacheBytes - stateBytes),
