@@ -93,6 +93,7 @@ test("schedule keeps to a step's rows and outputs, and gives each sequence its o
             length: Math.max(request.promptTokenIds.length, begin + i + 1),
             adapters: undefined,
             own: undefined,
+            state: undefined,
           });
           if (count - i > share.outputs) continue;
           const made = begin + i + 1 - request.promptTokenIds.length;
