@@ -36,7 +36,17 @@ export interface ChartText {
 
 const { document } = parseHTML("<html></html>") as unknown as { readonly document: SvgDocument };
 
-const svgOf = (figure: Figure): string => `${cardOf([[figure]], { document, theme: "auto" }).outerHTML}\n`;
+const svgOf = (figure: Figure): string =>
+  `${shortened(cardOf([[figure]], { document, theme: "auto" }).outerHTML)}\n`;
+
+/** An SVG whose places and lengths have two decimals: a hundredth of a pixel, for a quarter fewer bytes. */
+function shortened(svg: string): string {
+  return svg.replaceAll(
+    / (?:transform|d|points|[xy][12]?|c[xy]|r|width|height)="[^"]*"/g,
+    (attribute) =>
+      attribute.replaceAll(/\d+\.\d{3,}/g, (number) => String(Number(Number(number).toFixed(2)))),
+  );
+}
 
 /** Letters of a card's line at most. */
 const mostLetters = 100;

@@ -84,12 +84,14 @@ function recolour(element: SvgElement): void {
   for (const child of Array.from(element.children)) recolour(child);
 }
 
-/** Rules that give a picture drawn in light colours its dark ones, where the viewer is dark. */
-function darkRules(): string {
-  const rules = [...darkOf].flatMap(([light, dark]) =>
-    coloured.map((name) => `.fourierft-card [${name}="${light}"]{${name}:${dark}}`)
-  );
-  return `@media (prefers-color-scheme:dark){${rules.join("")}}`;
+/** Rules that give what an element and its children paint in light colours the dark ones, each rule once. */
+function darkRules(element: SvgElement, rules = new Set<string>()): Set<string> {
+  for (const name of coloured) {
+    const light = element.getAttribute(name) ?? "", dark = darkOf.get(light);
+    if (dark) rules.add(`.fourierft-card [${name}="${light}"]{${name}:${dark}}`);
+  }
+  for (const child of Array.from(element.children)) darkRules(child, rules);
+  return rules;
 }
 
 /** Gives a card that is drawn in light colours its theme. */
@@ -100,6 +102,8 @@ export function applyTheme(card: SvgElement, { document, theme }: {
   if (theme === "dark") recolour(card);
   if (theme !== "auto") return;
   const style = document.createElementNS("http://www.w3.org/2000/svg", "style");
-  style.textContent = darkRules();
+  // Where the viewer is dark, and for colours that stand in the card alone: most cards have few.
+  const rules = [...darkRules(card)].join("");
+  style.textContent = `@media (prefers-color-scheme:dark){${rules}}`;
   card.prepend(style);
 }
