@@ -48,8 +48,13 @@ export function servePage(folder: string, port: number): Promise<Served> {
 }
 
 if (import.meta.main) {
+  const port = Number(process.argv[2] ?? 8001);
+  if (!Number.isInteger(port) || port < 0 || port > 65535) {
+    console.error(`Cannot serve on port "${process.argv[2]}". Usage: deno task playground [PORT]`);
+    process.exit(2);
+  }
   await buildPlayground(playgroundFolder);
   addDemo(playgroundFolder);
-  const { port } = await servePage(playgroundFolder, Number(process.argv[2] ?? 8001));
-  console.log(`playground: http://127.0.0.1:${port}/`);
+  const served = await servePage(playgroundFolder, port);
+  console.log(`playground: http://127.0.0.1:${served.port}/`);
 }

@@ -128,6 +128,9 @@ function inputOf({ mode, text, system }: Question, before: readonly Exchange[]):
   return { messages: [...messages, { role: "user", content: text }] };
 }
 
+/** A shorter time tells no rate: a short answer may come in one piece. */
+const leastSeconds = 0.05;
+
 /** An answer that grows: shown once a frame, however many pieces come. */
 class Writer {
   #exchange: Exchange;
@@ -170,7 +173,7 @@ class Writer {
     return {
       tokens,
       firstTokenMs: firstMs - this.#beganMs,
-      ...(tokens > 1 && seconds > 0 ? { tokensPerSecond: (tokens - 1) / seconds } : {}),
+      ...(tokens > 1 && seconds >= leastSeconds ? { tokensPerSecond: (tokens - 1) / seconds } : {}),
     };
   }
 }

@@ -46,14 +46,17 @@ function useWork(work: (signal: AbortSignal) => Promise<void>, dependencies: rea
 }
 
 /** See the module's documentation. */
-export function Spectrum({ session }: ViewProps): VNode {
+export function Spectrum({ session, comparison }: ViewProps): VNode {
   const backend = session.backend.value!, adapters = session.adapters.value.map(({ id }) => id);
+  // The adapter of a column, where there is one.
+  const compared = comparison.lanes.value.flatMap((lane) => lane.terms.value).map(({ id }) => id);
+  const first = compared.find((id) => adapters.includes(id)) ?? adapters[0];
   const chosen = useSignal<string | undefined>(undefined), beside = useSignal<string | undefined>(undefined);
   const modules = useSignal<readonly string[]>([]), module = useSignal<string | undefined>(undefined);
   const rows = useSignal<readonly (readonly Figure[])[]>([]),
     failure = useSignal<string | undefined>(undefined);
   const busy = useSignal(false), note = useSignal<string | undefined>(undefined);
-  const id = chosen.value !== undefined && adapters.includes(chosen.value) ? chosen.value : adapters[0];
+  const id = chosen.value !== undefined && adapters.includes(chosen.value) ? chosen.value : first;
   const other = beside.value !== id && adapters.includes(beside.value ?? "") ? beside.value : undefined;
   const ids = id === undefined ? [] : other === undefined ? [id] : [id, other];
   const key = ids.join("\n");
