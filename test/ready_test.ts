@@ -137,7 +137,7 @@ test("AdapterRegistry refuses a DoRA adapter without its base, and one whose row
   });
   await assert.rejects(
     new AdapterRegistry(device, store(folderOf(1)), { linears }).acquire("a"),
-    /^ConfigError: Cannot use module "model\.layers\.0\.q_proj" without its base model's weight: DoRA depends on it/,
+    /^ConfigError: Cannot use adapter "a": Cannot use module "model\.layers\.0\.q_proj" without its base model's weight: DoRA depends on it/,
   );
   // A row of zeros, and no update: its direction does not exist.
   const zeros = baseLinear(device, device.upload(tensor(new Float32Array(24), [6, 4])));
@@ -147,7 +147,7 @@ test("AdapterRegistry refuses a DoRA adapter without its base, and one whose row
   });
   await assert.rejects(
     broken.acquire("a"),
-    /^ConfigError: Cannot use module "model\.layers\.0\.q_proj" as DoRA: row 0 of W \+ scale B A has a norm of NaN/,
+    /^ConfigError: Cannot use adapter "a": Cannot use module "model\.layers\.0\.q_proj" as DoRA: row 0 of W \+ scale B A has a norm of NaN/,
   );
 });
 
