@@ -71,7 +71,7 @@ const rooms: Readonly<Record<string, Room>> = {
   open: { uses: ["engine", "models", "adapters", "folder", ...ground], types: ["device"] },
   // On buffers of the caller's GPU: it makes the device that it needs of a GPUDevice.
   adapter_on: { uses: ["adapters", "devices", "plan", ...ground] },
-  failover: { uses: ["device"], types: ["adapters", "engine"] },
+  failover: { uses: ["device", "adapters", "engine", "errors"] },
   // `training` for the files of an adapter, `adapters/methods` for the sums of factors.
   combine: { uses: ["training", "adapters", "adapters/methods", "tensor", "errors"], types: ["folder"] },
   merge: { uses: ["merge_own", "models", "adapters", "safetensors", "folder", ...ground], types: ["device"] },

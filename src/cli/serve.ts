@@ -91,7 +91,8 @@ async function open({ values: settings }: Configuration, modelName: string) {
   const adapters = stored && new ManagedStore(stored);
   const kind = settings.device ?? "auto";
   const threads = settings.threads?.toString();
-  const device = await openNamedDevice({ device: kind, threads }, { matrixUnits: settings["matrix-units"] });
+  const named = { device: kind, threads }, gpu = { matrixUnits: settings["matrix-units"] };
+  const device = await openNamedDevice(named, gpu);
   const opened = await openServed(device, {
     ...{ id, folder, adapters, pins: new Set<string>() },
     maxModelLen: settings["max-model-len"],
@@ -103,8 +104,9 @@ async function open({ values: settings }: Configuration, modelName: string) {
     maxWaiting: settings["max-waiting"],
     toolParser: settings["tool-parser"],
     maxAdapters: settings["max-adapters"],
-    // A GPU that was asked for is an error when it goes; one that was chosen is replaced by the CPU.
-    replacement: kind === "auto" && device.kind === "webgpu" ? { device: "cpu", threads } : undefined,
+    // The CPU replaces no GPU that was asked for.
+    replacements: [named, named, ...(kind === "auto" ? [{ device: "cpu", threads }] : [])],
+    gpu,
   });
   const admin = adapters && new AdapterAdmin(adapters, opened.deps.adapters);
   return { ...opened, id, device, admin };

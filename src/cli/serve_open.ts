@@ -10,6 +10,7 @@ import { withFallback } from "../failover.ts";
 import type { ReadableFolder } from "../folder.ts";
 import { readConfig } from "../models/families.ts";
 import type { QuantizeTo } from "../models/quantization.ts";
+import type { OpenGpuOptions } from "../runtime/gpu.ts";
 import { openGrammars } from "../runtime/mod.ts";
 import type { ServerDeps } from "../server/mod.ts";
 import { log, type NamedDevice, openNamedDevice, openNamedEncoder, openNamedModel } from "./open.ts";
@@ -39,21 +40,28 @@ export interface Opening {
   readonly quantize?: QuantizeTo;
   /** Names of adapters that stay on the device. */
   readonly pins: Set<string>;
-  /** The CPU that replaces a GPU when it goes; absent where it may not. */
-  readonly replacement?: NamedDevice;
+  /** What the model is opened on when its device is lost: each is tried once, in order; default none. */
+  readonly replacements?: readonly NamedDevice[];
+  readonly gpu?: OpenGpuOptions;
 }
 
 const nowUnixSeconds = (): number => Math.floor(Date.now() / 1000);
 
 async function openGenerator(
   device: Device,
-  { id, replacement, toolParser, ...options }: Opening,
+  { id, replacements = [], gpu, toolParser, ...options }: Opening,
 ): Promise<Opened> {
   const open = (on: Device) => openNamedModel(on, options);
   const opened = await open(device), { tokenizer, registry, model: { maxModelLen } } = opened;
-  const { engine, registry: adapters } = replacement
-    ? withFallback(opened, { reopen: () => openNamedDevice(replacement).then(open), log })
-    : opened;
+  let last = device;
+  const reopen = replacements.map((named) => async () => {
+    // A lost device may still hold memory that the next one needs.
+    last.destroy();
+    last = await openNamedDevice(named, gpu);
+    return await open(last);
+  });
+  const { maxWaiting } = options;
+  const { engine, registry: adapters } = withFallback(opened, { reopen, maxWaiting, log });
   const grammars = openGrammars(tokenizer, { vocabSize: engine.vocabSize });
   const model = { id, createdUnixSeconds: nowUnixSeconds(), engine, tokenizer, grammars, toolParser };
   return { deps: { model, adapters }, registry, maxModelLen };

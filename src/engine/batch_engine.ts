@@ -69,6 +69,13 @@ interface Flight {
   readonly scores?: Promise<Scores>;
 }
 
+/** The numbers of a sequence's draws, after those of the tokens that it resumes from: one each. */
+function drawsOf({ sampling, resumeTokenIds }: GenerateRequest): () => number {
+  const uniform = uniforms(sampling.seed ?? randomSeed());
+  resumeTokenIds?.forEach(uniform);
+  return uniform;
+}
+
 /** The adapters that sequences name, each once. */
 function adaptersOf(sequences: readonly Sequence[]): readonly string[] {
   const asked = sequences.flatMap(({ request: { adapter = [] } }) =>
@@ -201,9 +208,9 @@ export class BatchEngine implements Engine {
       request,
       passed: 0,
       ends: endsOf(request, this.#capacity),
-      uniform: uniforms(request.sampling.seed ?? randomSeed()),
+      uniform: drawsOf(request),
       mostNew: Math.min(request.maxTokens, this.maxModelLen - request.promptTokenIds.length),
-      tokens: [...request.promptTokenIds],
+      tokens: [...request.promptTokenIds, ...request.resumeTokenIds ?? []],
       counts: isPlain(request.sampling) ? undefined : new TokenCounts(request),
       cached: 0,
       blocks: [],
@@ -241,7 +248,12 @@ export class BatchEngine implements Engine {
       return;
     }
     sequence.run = run;
-    sequence.mask = run.first;
+    let mask = run.first;
+    for (const tokenId of sequence.request.resumeTokenIds ?? []) {
+      mask = await run.accept(tokenId);
+      if (sequence.finished) return;
+    }
+    sequence.mask = mask;
   }
 
   /** Asks what may come after a token; the sequence rests meanwhile. */
@@ -313,8 +325,20 @@ export class BatchEngine implements Engine {
     const running = { sequences: this.#running, total: this.#maxSequences, room };
     const lanes = this.#maxSequences - this.#running.length;
     for (const sequence of this.#waiting.admit(lanes, running)) {
+      if (!this.#tellAdmitted(sequence)) continue;
       sequence.salt = this.#paging.saltOf(sequence);
       this.#running.splice(placeOf(sequence, this.#running), 0, sequence);
+    }
+  }
+
+  /** Tells a sequence's asker that it holds its adapter; whether it may run. */
+  #tellAdmitted(sequence: Sequence): boolean {
+    try {
+      sequence.request.onAdmit?.(sequence.lease?.digest);
+      return true;
+    } catch (error) {
+      this.#fail(sequence, error);
+      return false;
     }
   }
 

@@ -69,6 +69,16 @@ export interface GenerateRequest {
   readonly constraint?: Constraint;
   /** Its owner, where several share the engine: those who wait then take turns by their weights. */
   readonly owner?: Owner;
+  /**
+   * New tokens that another engine made, fewer than the sequence may have. The sequence goes on after them and does not report
+   * them: equal seeds draw the tokens of an undisturbed sequence. It waits even where the queue is full.
+   */
+  readonly resumeTokenIds?: readonly number[];
+  /**
+   * Called when it leaves the queue, with a digest of its adapters' files and scales; without one for the base model. An error
+   * thrown here ends the sequence.
+   */
+  readonly onAdmit?: (adapterDigest?: string) => void;
   /** Called for each new token, whether or not anybody takes the token's event. An error thrown here ends the sequence. */
   readonly onToken?: () => void;
   /** Aborting ends the sequence; the iteration throws the signal's reason. */

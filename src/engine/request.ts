@@ -121,6 +121,17 @@ function checkEnds(request: GenerateRequest, capacity: Capacity): void {
   }
 }
 
+function checkResume(
+  { resumeTokenIds, promptTokenIds, maxTokens }: GenerateRequest,
+  { maxModelLen, vocabSize }: Capacity,
+): void {
+  if (!resumeTokenIds?.length) return;
+  checkIds("resumeTokenIds", resumeTokenIds, vocabSize);
+  const most = Math.min(maxTokens, maxModelLen - promptTokenIds.length);
+  if (resumeTokenIds.length < most) return;
+  throw new RangeError(`Cannot resume after ${resumeTokenIds.length} tokens: the sequence may have ${most}`);
+}
+
 function checkConstraint({ constraint }: GenerateRequest, { vocabSize, eosTokenIds }: Capacity): void {
   if (!constraint) return;
   if (constraint.vocabSize !== vocabSize) {
@@ -157,5 +168,6 @@ export function checkRequest(request: GenerateRequest, capacity: Capacity): void
   checkSampling(request, capacity);
   checkLogprobs(request);
   checkEnds(request, capacity);
+  checkResume(request, capacity);
   checkConstraint(request, capacity);
 }

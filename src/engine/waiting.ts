@@ -89,11 +89,11 @@ export class Waiting {
   /**
    * Queues a sequence, and looks its adapter up.
    *
-   * @throws OverloadedError when the queue is full.
+   * @throws OverloadedError when the queue is full; one that is resumed had its place before.
    */
   push(sequence: Sequence): void {
     const { length } = this.#queue;
-    if (length >= this.deps.most) {
+    if (length >= this.deps.most && !sequence.request.resumeTokenIds) {
       throw new OverloadedError(`Cannot queue another sequence: ${length} are waiting already`);
     }
     this.#queue.push(sequence);
