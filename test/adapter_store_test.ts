@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { AdapterRegistry, ConfigError, cpuDevice, NotFoundError } from "../mod.ts";
+import { AdapterRegistry, ConfigError, cpuDevice, NotFoundError, StoreError } from "../mod.ts";
 import { openAdapterStore, openSingleAdapter } from "../src/runtime/mod.ts";
 import { untilEqual } from "./until.ts";
 
@@ -153,6 +153,21 @@ test("openAdapterStore sees a file that is written in place, of the same size, w
     await utimes(file, time, time);
     assert.equal((await registry.load("one")).digest, old.digest);
     assert.equal((await registry.list())[0].digest, old.digest);
+  });
+});
+
+test("openAdapterStore fails where its folder has vanished, and finds what is there once it is back", async () => {
+  await withFolder(async (path) => {
+    const folder = join(path, "adapters"), away = join(path, "away");
+    await copyTo(join(folder, "one"));
+    const store = await openAdapterStore(folder);
+    assert.equal(await store.open("other"), undefined);
+    await rename(folder, away);
+    await assert.rejects(store.open("one"), StoreError);
+    await assert.rejects(store.list(), StoreError);
+    await rename(away, folder);
+    assert.notEqual(await store.open("one"), undefined);
+    assert.deepEqual(await store.list(), ["one"]);
   });
 });
 

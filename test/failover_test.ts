@@ -4,13 +4,15 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { AdapterRegistry, BatchEngine, cpuDevice, type Device, openModel } from "../mod.ts";
+import { AdapterRegistry, BatchEngine, cpuDevice, type Device, openModel, webgpuDevice } from "../mod.ts";
 import { DeviceError } from "../src/device/device.ts";
 import type { Constraint } from "../src/engine/constraint.ts";
 import type { Engine, GenerateEvent, GenerateRequest } from "../src/engine/generate.ts";
 import { OverloadedError } from "../src/errors.ts";
 import { type Served, withFallback } from "../src/failover.ts";
+import { openGpu } from "../src/runtime/gpu.ts";
 import { openFolder } from "../src/runtime/mod.ts";
+import { inEveryGpuCase } from "./devices.ts";
 
 const greedy = { temperature: 0, topP: 1, topK: 0 };
 const request: GenerateRequest = { promptTokenIds: [1], maxTokens: 2, sampling: greedy };
@@ -157,11 +159,11 @@ function losing(device: Device, steps: number): Device {
   });
 }
 
-function servedOn(device: Device): Served {
+function servedOn(device: Device, modelOn = model): Served {
   const store = { list: () => Promise.resolve([]), open: () => Promise.resolve(undefined) };
   const registry = new AdapterRegistry(device, store);
   const options = { eosTokenIds: [2], maxSequences: 6, maxStepTokens: 8 };
-  return { engine: new BatchEngine(device, model, { registry, options }), registry };
+  return { engine: new BatchEngine(device, modelOn, { registry, options }), registry };
 }
 
 /** Odd tokens after even ones. */
@@ -223,4 +225,23 @@ test("BatchEngine refuses to resume after as many tokens as a sequence may have,
     /Cannot resume after 2 tokens/,
   );
   await assert.rejects(tokens({ engine } as Served, { resumeTokenIds: [-1] }), /id -1 of resumeTokenIds/);
+});
+
+test("withFallback: a GPU that is destroyed under a batch loses no token", inEveryGpuCase, async () => {
+  const { device: gpu } = await openGpu({ features: [] });
+  const device = webgpuDevice(gpu);
+  const opened = await openModel(device, { folder, engine: { maxSequences: 1 } });
+  const reopen = [() => Promise.resolve(servedOn(base))];
+  const { engine } = withFallback(servedOn(device, opened.model), { reopen });
+  const some = batch.slice(0, 4).map((one) => ({ ...one, maxTokens: 12, ignoreEos: true }));
+  let made = 0;
+  const told = await Promise.all(some.map(async (one) => {
+    const onToken = () => {
+      if (++made === 10) gpu.destroy();
+    };
+    const events = await Array.fromAsync(engine.generate({ ...one, onToken }));
+    return events.flatMap((event) => event.kind === "token" ? event.tokenId : []);
+  }));
+  const undisturbed = await Promise.all(some.map((one) => tokens(servedOn(base), one)));
+  assert.deepEqual(told, undisturbed);
 });

@@ -3,7 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -88,6 +88,24 @@ test("openObjectStore serves from memory, from a folder, and by its URL", async 
     const again = await openObjectStore({ driver: "fs", base: path });
     assert.deepEqual([...await again.list()], ["One v1"]);
     assert.deepEqual(await readdir(join(path, "adapters")), ["~4fne~20v1.json"], "no temporary file stays");
+  });
+});
+
+test("openObjectStore: a folder that never was is empty, and one that has vanished fails until it is back", async () => {
+  await withFolder(async (path) => {
+    const base = join(path, "store"), away = join(path, "away");
+    const store = await openObjectStore({ driver: "fs", base }, { ttlSeconds: 1e-6, staleSeconds: 1e-6 });
+    assert.deepEqual(await store.list(), []);
+    assert.equal(await store.open("one"), undefined);
+    await store.publish("one", smallAdapter(1));
+    await rename(base, away);
+    await assert.rejects(store.open("one"), StoreError);
+    await assert.rejects(store.open("other"), StoreError);
+    await assert.rejects(store.list(), StoreError);
+    await assert.rejects(store.publish("two", smallAdapter(2)), StoreError);
+    await rename(away, base);
+    assert.deepEqual(await store.list(), ["one"]);
+    assert.equal(await store.open("other"), undefined);
   });
 });
 

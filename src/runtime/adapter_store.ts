@@ -8,7 +8,7 @@ import { lstat, readdir, realpath, stat } from "node:fs/promises";
 import { basename, join, resolve, sep } from "node:path";
 import { isAdapterName, nameFault, normalName } from "../adapters/names.ts";
 import type { AdapterStore, LeftOut, StoredAdapter } from "../adapters/store.ts";
-import { ConfigError } from "../errors.ts";
+import { ConfigError, StoreError } from "../errors.ts";
 import type { ReadableFolder } from "../folder.ts";
 import { openFolder } from "./file.ts";
 
@@ -84,7 +84,7 @@ class FolderStore implements AdapterStore {
 
   /** The same list for as long as the folder says that nothing was added to it or taken away. */
   async list(): Promise<readonly string[]> {
-    const folder = await stat(this.path);
+    const folder = await this.#folder();
     const look = this.#look, version = versionOf(folder);
     const isSame = look?.version === version && look.atMs - look.changedMs > oneTimeMs;
     if (!look || !isSame) return (await this.#lookAgain(folder)).names;
@@ -109,6 +109,15 @@ class FolderStore implements AdapterStore {
     // A look that began earlier saw less.
     if (this.#look && this.#look.atMs > atMs) return this.#look;
     return this.#look = { ...look, names: Object.freeze(names) };
+  }
+
+  /** The folder itself: one that has vanished is a store that fails, not one without adapters. */
+  async #folder(): Promise<Stats> {
+    const found = await stat(this.path).catch((cause) => {
+      throw new StoreError("Cannot look into the folder of adapters: it is not there", { cause });
+    });
+    if (found.isDirectory()) return found;
+    throw new StoreError("Cannot look into the folder of adapters: it is no folder");
   }
 
   leftOut(): readonly LeftOut[] {
@@ -148,6 +157,7 @@ class FolderStore implements AdapterStore {
       if (found.isSymbolicLink() && !await this.#mayFollow(path).catch(() => false)) return undefined;
       return await adapterAt(path, { contained: !this.followLinks });
     }
+    await this.#folder();
     return undefined;
   }
 }

@@ -8,7 +8,7 @@
  */
 import { randomUUID } from "node:crypto";
 import type { EventEmitter } from "node:events";
-import { mkdir, open, rename, rm } from "node:fs/promises";
+import { mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -59,6 +59,34 @@ export function storageOptions(
       };
   }
   throw refused("it must be a URL that begins with file:, s3:, redis:, rediss:, http:, https: or memory:");
+}
+
+/**
+ * unstorage's `fs` says of every key that it is not there when its folder is not. A folder that was there once has then vanished,
+ * e.g. with its disk: that is a failure. One that never was is an empty store, which the first write makes.
+ */
+function lastingFolder(driver: Driver, base: string): Driver {
+  let seen = false;
+  const look = async (): Promise<void> => {
+    const isThere = await stat(base).then((found) => found.isDirectory(), () => false);
+    if (seen && !isThere) throw new Error(`the folder "${base}" has vanished`);
+    seen = isThere;
+  };
+  const found = (value: unknown): boolean => value !== null && value !== undefined;
+  const looking =
+    <Given extends unknown[], T>(read: (...given: Given) => T) =>
+    async (...given: Given): Promise<Awaited<T>> => {
+      const value = await read(...given);
+      if (found(value) && !Array.isArray(value)) seen = true;
+      else await look();
+      return value;
+    };
+  return {
+    ...driver,
+    getItem: looking(driver.getItem),
+    getItemRaw: looking(driver.getItemRaw!),
+    getKeys: looking(driver.getKeys),
+  };
 }
 
 /** unstorage's `fs` writes in place; a file must appear whole under its name, also when the process is killed. */
@@ -132,7 +160,10 @@ async function driverOf({ driver: name, ...options }: StorageOptions): Promise<D
     }
   }
   const driver = (make as DriverOf)({ ...defaults[name], ...options });
-  if (name === "fs") return atomicFiles(driver, resolve(String(options.base)));
+  if (name === "fs") {
+    const base = resolve(String(options.base));
+    return atomicFiles(lastingFolder(driver, base), base);
+  }
   // What goes wrong is told by each call; a client without a listener prints every try to connect.
   if (name === "redis") (driver.getInstance!() as EventEmitter).on("error", () => {});
   // unstorage's own read of bytes that are not there is a TypeError.
