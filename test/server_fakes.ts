@@ -31,6 +31,8 @@ export interface Script {
   readonly failure?: { readonly at: number; readonly error: Error; readonly sequence?: number };
   /** After the reply, wait until the signal aborts. */
   readonly hangs?: boolean;
+  /** Sequences wait for their turn until their signals abort. */
+  readonly waits?: boolean;
 }
 
 /** The most likely tokens at a position, and the chosen one's probability: each is told by its id. */
@@ -58,6 +60,8 @@ export function fakeEngine(script: Script): FakeEngine {
       return script.failure?.at === at && (script.failure.sequence ?? sequence) === sequence;
     };
     const { logprobs, maxTokens, signal } = request;
+    if (script.waits) await untilAborted(signal!);
+    request.onAdmit?.();
     const tokens = script.reply(request);
     if (fails(0)) throw script.failure!.error;
     if (request.promptLogprobs) {

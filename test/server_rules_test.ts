@@ -390,6 +390,7 @@ test("limitsOf() takes each default, and refuses what is no number", () => {
     bodySeconds: 30,
     minBodyBytesPerSecond: 65536,
     requestSeconds: 600,
+    queueSeconds: Infinity,
     maxHeaderBytes: 65536,
     readerSeconds: 60,
   });

@@ -412,6 +412,20 @@ test("createApp() cuts a request at its deadline: 504, or a stream's last event"
   assert.deepEqual(engine.ends, ["DeadlineError", "DeadlineError"]);
 });
 
+test("createApp() answers 503 to a request that waits longer than it may, and to none that runs", async () => {
+  const limits = { queueSeconds: 0.01, requestSeconds: 0.1 };
+  const { app, engine } = setUp({ auth: undefined, limits }, { waits: true });
+  for (const more of [{}, { stream: true }, { n: 2 }]) {
+    const waited = await ask(app, "/v1/completions", undefined, { model: "m", prompt: "a", ...more });
+    assert.equal(waited.headers.get("retry-after"), "5");
+    assert.equal((await refused(waited, 503)).code, "queue_timeout");
+  }
+  assert.deepEqual(engine.ends, Array(4).fill("QueueTimeoutError"));
+  const running = setUp({ auth: undefined, limits }, { hangs: true });
+  const whole = await ask(running.app, "/v1/completions", undefined, { model: "m", prompt: "a" });
+  assert.equal((await refused(whole, 504)).code, "deadline_exceeded");
+});
+
 test("createApp() refuses addresses and headers above the limit", async () => {
   const { app } = setUp({ auth: undefined, limits: { maxHeaderBytes: 1000 } });
   const headers = { "x-long": "a".repeat(1000) };

@@ -40,6 +40,10 @@ const limitSettings = {
   "request-seconds": positive({
     description: "Seconds from a request to the end of its answer; default 600",
   }),
+  "queue-seconds": positive({
+    description:
+      "Seconds that a request may wait until a sequence of it runs; default: as the deadline allows",
+  }),
 };
 
 const limitNames: Readonly<Record<keyof ServerLimits, keyof typeof limitSettings>> = {
@@ -57,6 +61,7 @@ const limitNames: Readonly<Record<keyof ServerLimits, keyof typeof limitSettings
   minBodyBytesPerSecond: "min-body-rate",
   readerSeconds: "reader-seconds",
   requestSeconds: "request-seconds",
+  queueSeconds: "queue-seconds",
 };
 
 /** A store: its URL, or in a file a driver of unstorage with its options. Both may hold a password. */

@@ -88,12 +88,14 @@ export interface AnswerOptions {
   readonly onEnd: () => void;
   /** Time after which a reader that takes nothing is cut off. */
   readonly readerMs: number;
+  /** Time until a sequence must run. */
+  readonly queueSeconds: number;
 }
 
 /** Runs a job and answers the request; see {@linkcode startJob} for what is thrown before anything is answered. */
 export async function answer(c: ServerContext, job: Job, options: AnswerOptions): Promise<Response> {
-  const { shape, signal, onError, onEnd, readerMs } = options;
-  const run = await startJob(job, signal);
+  const { shape, signal, onError, onEnd, readerMs, queueSeconds } = options;
+  const run = await startJob(job, { signal, queueSeconds });
   if (job.stream) {
     return sseResponse(chunks(job, run.parts, shape), { onError, onCancel: run.cancel, onEnd, readerMs });
   }

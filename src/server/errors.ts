@@ -80,6 +80,11 @@ export class DeadlineError extends Error {
   override readonly name = "DeadlineError";
 }
 
+/** A request whose work did not begin in time. */
+export class QueueTimeoutError extends Error {
+  override readonly name = "QueueTimeoutError";
+}
+
 /** An address or headers longer than is accepted. */
 export class HeadersTooLargeError extends Error {
   override readonly name = "HeadersTooLargeError";
@@ -141,6 +146,7 @@ const rules: readonly Rule[] = [
   { of: DeviceError, status: 503, type: unavailable, code: "device_lost", retryAfterSeconds: 10 },
   { of: StoreError, status: 503, type: unavailable, code: "store_unavailable", retryAfterSeconds: 1 },
   { of: NotReadyError, status: 503, type: unavailable, code: "not_ready", retryAfterSeconds: 5 },
+  { of: QueueTimeoutError, status: 503, type: unavailable, code: "queue_timeout", retryAfterSeconds: 5 },
   { of: DeadlineError, status: 504, type: unavailable, code: "deadline_exceeded" },
 ];
 

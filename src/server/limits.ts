@@ -30,6 +30,8 @@ export interface ServerLimits {
   readonly minBodyBytesPerSecond: number;
   /** Seconds from a request's arrival to the end of its answer; then 504, or a stream's last event. Default 600. */
   readonly requestSeconds: number;
+  /** Seconds that a completion or a chat may wait until a sequence of it runs; then 503. Default: no other bound. */
+  readonly queueSeconds: number;
   /** Bytes of an address and headers together. Default 64 KiB. */
   readonly maxHeaderBytes: number;
   /** Seconds after which a reader that takes nothing of its answer is cut off. Default 60. */
@@ -50,6 +52,7 @@ export const defaultLimits: ServerLimits = {
   bodySeconds: 30,
   minBodyBytesPerSecond: 64 * 2 ** 10,
   requestSeconds: 600,
+  queueSeconds: Infinity,
   maxHeaderBytes: 64 * 2 ** 10,
   readerSeconds: 60,
 };

@@ -5,12 +5,12 @@
  */
 import type { ServerDeps } from "./deps.ts";
 import { shorten } from "./echo.ts";
-import { answerTo, DeadlineError, type ErrorAnswer, NotReadyError } from "./errors.ts";
+import { answerTo, DeadlineError, type ErrorAnswer, NotReadyError, QueueTimeoutError } from "./errors.ts";
 import type { ServerContext } from "./exchange.ts";
 
 /** Whether a failure says nothing of the server's health that its operator does not know. */
 function isExpected(error: unknown): boolean {
-  return error instanceof NotReadyError || error instanceof DeadlineError;
+  return [NotReadyError, DeadlineError, QueueTimeoutError].some((known) => error instanceof known);
 }
 
 /** The answer to an error; logged when the failure is the server's own and somebody still waits for an answer. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { generateText, type TextEvent, type TextOptions, type TextToken } from "../engine/text.ts";
-import { checkingInput } from "./errors.ts";
+import { checkingInput, QueueTimeoutError } from "./errors.ts";
 import { merge, started } from "./merge.ts";
 import type { Job } from "./openai.ts";
 import { type ToolCall, ToolParser } from "./tool_parser.ts";
@@ -71,7 +71,21 @@ function callFinder({ requests, tools }: Job): (part: Part) => Part {
   };
 }
 
-async function* parts(job: Job, stopped: AbortController): AsyncGenerator<Part, void, void> {
+/** Stops a job whose sequences all wait too long; to call once one of them runs, or none will. */
+function queueTimer(seconds: number, stopped: AbortController): () => void {
+  // Timers take no longer times; those are as good as none.
+  if (1000 * seconds >= 2 ** 31) return () => {};
+  const late = (): void =>
+    stopped.abort(new QueueTimeoutError(`Cannot run this request: it has waited for ${seconds} s`));
+  const timer = setTimeout(late, 1000 * seconds);
+  return () => clearTimeout(timer);
+}
+
+async function* parts(
+  job: Job,
+  stopped: AbortController,
+  onAdmit: () => void,
+): AsyncGenerator<Part, void, void> {
   // Each sequence has a signal of its own: Node warns of one that many listen to.
   const signals = job.requests.map(() => new AbortController());
   const stop = (): void => signals.forEach((one) => one.abort(stopped.signal.reason));
@@ -81,6 +95,7 @@ async function* parts(job: Job, stopped: AbortController): AsyncGenerator<Part, 
     generateText(job.model.engine, {
       ...request,
       signal: signals[i].signal,
+      onAdmit,
       onToken: () => job.exchange.made(),
     }, textOptions(job))
   );
@@ -97,6 +112,7 @@ async function* parts(job: Job, stopped: AbortController): AsyncGenerator<Part, 
     }
     for await (const { index, item } of merge(sequences)) yield take(index, item);
   } finally {
+    onAdmit();
     // When one sequence fails the others must not go on.
     stopped.abort();
   }
@@ -112,17 +128,21 @@ export interface Run {
 /**
  * Starts a job; resolves when its first part is there, so that what the engine refuses is thrown here.
  *
- * @param signal Aborting it ends every sequence; the parts then throw its reason.
- * @throws InvalidRequestError for what the engine refuses as the request's fault, and whatever else the engine throws.
+ * @param options.signal Aborting it ends every sequence; the parts then throw its reason.
+ * @param options.queueSeconds Time until one of its sequences must run.
+ * @throws QueueTimeoutError when none does; InvalidRequestError for what the engine refuses as the request's fault, and whatever else the engine throws.
  */
-export async function startJob(job: Job, signal: AbortSignal): Promise<Run> {
+export async function startJob(
+  job: Job,
+  { signal, queueSeconds }: { readonly signal: AbortSignal; readonly queueSeconds: number },
+): Promise<Run> {
   const stopped = new AbortController();
   const cancel = (): void => stopped.abort(signal.reason);
   if (signal.aborted) cancel();
   signal.addEventListener("abort", cancel, { once: true });
   // Every end aborts `stopped`; a signal that outlives the job must not keep it.
   stopped.signal.addEventListener("abort", () => signal.removeEventListener("abort", cancel), { once: true });
-  const running = parts(job, stopped);
+  const running = parts(job, stopped, queueTimer(queueSeconds, stopped));
   try {
     return { parts: await checkingInput(() => started(running)), cancel };
   } catch (error) {

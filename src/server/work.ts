@@ -34,6 +34,7 @@ export function generating(
         onError: (error) => report(c, error, serving).body,
         onEnd: end,
         readerMs: 1000 * limits.readerSeconds,
+        queueSeconds: limits.queueSeconds,
       });
     } catch (error) {
       end();
