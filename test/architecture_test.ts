@@ -59,7 +59,7 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   engine: { uses: ["models", "adapters", "plan", "breathe", "contest", ...ground], types: ["device"] },
   // `devices` for the look of a thread; the engine's package is a text that a runtime reads.
-  grammar: { uses: ["breathe", "errors"], types: ["engine", "models", "devices"] },
+  grammar: { uses: ["breathe", "errors", "json"], types: ["engine", "models", "devices"] },
   server: {
     // `device` for its error class: what went wrong becomes a status here.
     uses: ["engine", "grammar", "pictures", "breathe", "safetensors", "json", "device", ...ground],

@@ -91,6 +91,9 @@ test("schemaForEngine refuses by its place what the engine does not follow", () 
     [{ type: "integer", minimum: 3, maximum: 2 }, /no integer is within its bounds/],
     [deep, /it is deeper than 48 levels/],
     [many, /it has more than 4000 parts/],
+    [{ enum: Array.from({ length: 40_000 }, (_, i) => i) }, /it names more than 32768 values/],
+    [{ oneOf: Array.from({ length: 257 }, () => object({})) }, /more than 256 schemas of objects/],
+    [{ type: Array(9).fill("text"), enum: ["a"] }, /at #\/type: it must be of string/],
   ];
   for (const [schema, message] of cases) {
     assert.throws(
@@ -106,4 +109,23 @@ test("schemaForEngine takes options of a union that a constant of a required pro
   const { anyOf } = schemaForEngine({ oneOf: [shape("circle"), shape("square")] });
   assert.equal((anyOf as unknown[]).length, 2);
   assert.throws(() => schemaForEngine({ oneOf: [shape("circle"), shape("circle")] }), GrammarError);
+});
+
+test("schemaForEngine takes unions whose schemas share no value, of any length", () => {
+  const values = (from: number, count: number) => ({
+    enum: Array.from({ length: count }, (_, i) => from + i),
+  });
+  const many = Array.from({ length: 1000 }, (_, i) => values(i * 30, 30));
+  const { anyOf } = schemaForEngine({ oneOf: [...many, { type: "string" }, object({})] });
+  assert.equal((anyOf as unknown[]).length, 1002);
+  const refused = [
+    [...many, values(29_999, 1)],
+    [...many, { type: "integer" }],
+    [{ enum: [{}] }, object({})],
+    [{ type: "string" }, { type: "string", maxLength: 3 }],
+    [{ type: "string" }, {}],
+  ];
+  for (const oneOf of refused) {
+    assert.throws(() => schemaForEngine({ oneOf }), /its schemas must be told apart/);
+  }
 });

@@ -7,9 +7,14 @@
  * @module
  */
 import { GrammarError } from "../errors.ts";
+import { isJsonObject } from "../json.ts";
+import { areDisjoint, typeOf } from "./disjoint.ts";
 
-/** Levels of a schema, and its parts in all. */
-const mostDepth = 48, mostParts = 4000;
+/** Levels of a schema, its parts in all, and the values that its lists name in all. */
+const mostDepth = 48, mostParts = 4000, mostValues = 32_768;
+
+/** Schemas of objects that a `oneOf` may have: each is compared with every other. */
+const mostObjects = 256;
 
 /** Integers beyond these are no exact numbers in JavaScript. */
 const [least, most] = [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER];
@@ -43,9 +48,6 @@ const keywords: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-const isFields = (value: unknown): value is Fields =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
 function refuse(path: string, rule: string): never {
   throw new GrammarError(`Cannot follow the JSON schema at ${path}: ${rule}`);
 }
@@ -53,6 +55,7 @@ function refuse(path: string, rule: string): never {
 /** A schema's parts as they are written; its fields are the caller's own. */
 class Writer {
   #parts = 0;
+  #values = 0;
 
   /** @param targets What references may name. */
   constructor(private readonly targets: ReadonlySet<string>) {}
@@ -61,7 +64,9 @@ class Writer {
     if (++this.#parts > mostParts) refuse(path, `it has more than ${mostParts} parts`);
     if (depth > mostDepth) refuse(path, `it is deeper than ${mostDepth} levels`);
     if (schema === true) return {};
-    if (!isFields(schema)) refuse(path, schema === false ? "false allows no value" : "it must be an object");
+    if (!isJsonObject(schema)) {
+      refuse(path, schema === false ? "false allows no value" : "it must be an object");
+    }
     const fields = Object.fromEntries(
       Object.entries(schema).filter(([name]) =>
         !annotations.has(name) && !(depth === 0 && definitions.includes(name as "$defs"))
@@ -81,7 +86,11 @@ class Writer {
       if (name === "$ref") return this.#ref(fields.$ref, path);
       return this.#options(name, fields[name], path, depth);
     }
-    if ("enum" in fields || "const" in fields) return valuesOf(fields, path);
+    if ("enum" in fields || "const" in fields) {
+      if (Array.isArray(fields.enum)) this.#values += fields.enum.length;
+      if (this.#values > mostValues) refuse(path, `it names more than ${mostValues} values`);
+      return valuesOf(fields, path);
+    }
     return this.#typed(fields, path, depth);
   }
 
@@ -144,7 +153,7 @@ class Writer {
   #object(own: Fields, path: string, depth: number): Fields {
     const { properties = {}, required = [], additionalProperties, unevaluatedProperties = false } = own;
     if (unevaluatedProperties !== false) refuse(`${path}/unevaluatedProperties`, "only false is supported");
-    if (!isFields(properties)) refuse(`${path}/properties`, "it must be an object of schemas");
+    if (!isJsonObject(properties)) refuse(`${path}/properties`, "it must be an object of schemas");
     if (!Array.isArray(required) || !required.every((name) => typeof name === "string")) {
       refuse(`${path}/required`, "it must be a list of names");
     }
@@ -169,9 +178,6 @@ class Writer {
   }
 }
 
-const typeOf = (value: unknown): string =>
-  value === null ? "null" : Array.isArray(value) ? "array" : typeof value;
-
 /** Whether a value is of a type, as JSON schemas have them. */
 const isOf = (value: unknown, type: unknown): boolean =>
   type === "integer" ? Number.isInteger(value) : typeOf(value) === type;
@@ -182,7 +188,7 @@ function valuesOf(fields: Fields, path: string): Fields {
   if (other !== undefined) refuse(path, `"${other}" is not supported beside "enum" or "const"`);
   if (listed !== undefined && !Array.isArray(listed)) refuse(`${path}/enum`, "it must be a list");
   if (listed !== undefined && "const" in fields) refuse(path, '"enum" is not supported beside "const"');
-  const types = type === undefined ? undefined : Array.isArray(type) ? type : [type];
+  const types = type === undefined ? undefined : typesOf({ type }, path);
   const all: readonly unknown[] = (listed as unknown[] | undefined) ?? [constant];
   const values = all.filter((value) => types === undefined || types.some((one) => isOf(value, one)));
   if (values.length === 0) refuse(path, "no value is of its type");
@@ -253,43 +259,12 @@ function integerOf(own: Fields, path: string): Fields {
   return { minimum: from, maximum: to };
 }
 
-/** The types that a written option's values have; undefined where they are not known. */
-function kindsOf(option: Fields): ReadonlySet<string> | undefined {
-  if (Array.isArray(option.enum)) return new Set(option.enum.map(typeOf));
-  if (typeof option.type !== "string") return undefined;
-  return new Set([option.type === "integer" ? "number" : option.type]);
-}
-
-/** Values of a property by which objects of several options are told apart. */
-function tagsOf({ properties, required }: Fields, name: string): readonly unknown[] | undefined {
-  if (!isFields(properties) || !(required as string[]).includes(name)) return undefined;
-  const property = properties[name];
-  return isFields(property) && Array.isArray(property.enum) ? property.enum : undefined;
-}
-
-function areDisjoint(a: Fields, b: Fields): boolean {
-  const apart = (one: readonly unknown[], other: readonly unknown[]): boolean => {
-    const texts = new Set(one.map((value) => JSON.stringify(value)));
-    return !other.some((value) => texts.has(JSON.stringify(value)));
-  };
-  const [kinds, others] = [kindsOf(a), kindsOf(b)];
-  if (!kinds || !others) return false;
-  if (![...kinds].some((kind) => others.has(kind))) return true;
-  if (Array.isArray(a.enum) && Array.isArray(b.enum)) return apart(a.enum, b.enum);
-  return isFields(a.properties) && Object.keys(a.properties).some((name) => {
-    const [tags, rest] = [tagsOf(a, name), tagsOf(b, name)];
-    return tags !== undefined && rest !== undefined && apart(tags, rest);
-  });
-}
-
 /** Refuses options of which a value may be two at once: the engine takes any. */
 function checkDisjoint(options: readonly Fields[], path: string): void {
-  for (const [i, one] of options.entries()) {
-    for (const other of options.slice(0, i)) {
-      if (areDisjoint(one, other)) continue;
-      refuse(path, "its schemas must be told apart by their types or by a constant of a required property");
-    }
-  }
+  const objects = options.filter(({ type }) => type === "object").length;
+  if (objects > mostObjects) refuse(path, `it has more than ${mostObjects} schemas of objects`);
+  if (areDisjoint(options)) return;
+  refuse(path, "its schemas must be told apart by their types or by a constant of a required property");
 }
 
 /**
@@ -300,8 +275,8 @@ function checkDisjoint(options: readonly Fields[], path: string): void {
  */
 export function schemaForEngine(schema: unknown): Fields {
   const named = definitions.map((name): [string, Fields] => {
-    const defs = isFields(schema) ? schema[name] ?? {} : {};
-    if (!isFields(defs)) refuse(`#/${name}`, "it must be an object of schemas");
+    const defs = isJsonObject(schema) ? schema[name] ?? {} : {};
+    if (!isJsonObject(defs)) refuse(`#/${name}`, "it must be an object of schemas");
     return [name, defs];
   });
   const targets = named.flatMap(([name, defs]) => Object.keys(defs).map((key) => `#/${name}/${key}`));
