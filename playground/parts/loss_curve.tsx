@@ -8,7 +8,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { VNode } from "preact";
 import type { LossCurve, LossPoint } from "../worker/protocol.ts";
 
-const height = 240, edge = { left: 44, right: 12, top: 10, bottom: 34 };
+const height = 240, edge = { left: 44, right: 12, top: 24, bottom: 34 };
 
 /** Rows of the table at most. */
 const mostRows = 50;
@@ -59,7 +59,8 @@ function Drawing({ curve, steps, width }: {
 }): VNode {
   const all = [...curve.training, ...curve.heldOut];
   const [low, high] = all.length > 0 ? rangeOf(all) : [0, 1];
-  const x = (step: number): number => edge.left + (width - edge.left - edge.right) * step / Math.max(1, steps);
+  const x = (step: number): number =>
+    edge.left + (width - edge.left - edge.right) * step / Math.max(1, steps);
   const y = (loss: number): number =>
     edge.top + (height - edge.top - edge.bottom) * (high - loss) / (high - low);
   const line = (points: readonly LossPoint[]): string =>
@@ -77,7 +78,7 @@ function Drawing({ curve, steps, width }: {
         <text key={step} x={x(step)} y={height - edge.bottom + 16} text-anchor="middle">{step}</text>
       ))}
       <text x={width - edge.right} y={height - 4} text-anchor="end">step</text>
-      <text x={4} y={height - 4}>loss</text>
+      <text x={edge.left - 6} y={12} text-anchor="end">loss</text>
       <polyline class="of-training" points={line(curve.training)} />
       <polyline class="of-held-out" points={line(curve.heldOut)} />
       {curve.heldOut.map(([step, loss]) => (

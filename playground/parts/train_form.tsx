@@ -7,8 +7,8 @@
 import { useId } from "preact/hooks";
 import type { VNode } from "preact";
 import { methodChoices } from "../state/methods.ts";
-import { formatOfForm, type TrainForm as Form } from "../state/training.ts";
-import { type TextFormat, textEndings } from "../state/training_text.ts";
+import { formatOfForm, type TrainForm as Form, usualContextLength } from "../state/training.ts";
+import { textEndings, type TextFormat } from "../state/training_text.ts";
 import type { ViewProps } from "../views/view.ts";
 import { NumberField } from "./field.tsx";
 import { bytesText } from "./format.ts";
@@ -124,7 +124,7 @@ function MethodFields({ form, set }: {
         <input
           type="text"
           list={listId}
-          placeholder="those that PEFT adapts"
+          placeholder="PEFT's own"
           value={form.targetModules}
           onInput={({ currentTarget }) => set({ targetModules: currentTarget.value })}
         />
@@ -141,10 +141,16 @@ function RunFields({ form, longest, set }: {
   readonly longest: number;
   readonly set: (changed: Partial<Form>) => void;
 }): VNode {
-  const count = (label: string, name: "steps" | "batchSize" | "contextLength", max: number, usual: number) => (
+  const usualLength = usualContextLength(longest);
+  const count = (
+    label: string,
+    name: "steps" | "batchSize" | "contextLength",
+    max: number,
+    usual: number,
+  ) => (
     <NumberField
       label={label}
-      {...{ min: 1, max, step: 1, value: form[name] }}
+      {...{ min: 1, max, step: 1, value: form[name] ?? usual }}
       onValue={(value = usual) => set({ [name]: Math.round(value) })}
     />
   );
@@ -152,10 +158,10 @@ function RunFields({ form, longest, set }: {
     <>
       {count("Steps", "steps", 1e6, 100)}
       {count("Sequences a step", "batchSize", 1024, 4)}
-      {count("Tokens a sequence", "contextLength", longest, 128)}
+      {count("Tokens a sequence", "contextLength", longest, usualLength)}
       <NumberField
         label="Learning rate"
-        {...{ min: 0, max: 10, step: 0.001, value: form.lr }}
+        {...{ min: 0, max: 10, step: 1e-5, value: form.lr }}
         placeholder="the method's"
         onValue={(lr) => set({ lr })}
       />

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { useEffect, useRef } from "preact/hooks";
 import type { VNode } from "preact";
 import type { KeptRun, TrainProgress } from "../worker/protocol.ts";
 import { takeFiles } from "../state/take_files.ts";
@@ -58,10 +59,11 @@ function AdapterButtons(props: ViewProps & { readonly kept: KeptRun }): VNode {
     session.clearFailure();
     work().catch((error) => session.fail(error));
   };
-  const download = (name: string) => trying(async () => {
-    const found = (await training.files()).find(({ file }) => file.name === name);
-    if (found) save(found.file);
-  });
+  const download = (name: string) =>
+    trying(async () => {
+      const found = (await training.files()).find(({ file }) => file.name === name);
+      if (found) save(found.file);
+    });
   return (
     <>
       <button
@@ -107,10 +109,18 @@ function Kept(props: ViewProps & { readonly kept: KeptRun }): VNode {
 export function TrainRun(props: ViewProps): VNode | null {
   const { training } = props, { curve } = training;
   const progress = training.progress.value, kept = training.kept.value, status = training.status.value;
+  const place = useRef<HTMLElement>(null), isGoing = progress !== undefined, wasGoing = useRef(isGoing);
+  // The button that began or ended the run may stand far below, or has gone.
+  useEffect(() => {
+    if (isGoing !== wasGoing.current && (isGoing || document.activeElement === document.body)) {
+      place.current?.focus();
+    }
+    wasGoing.current = isGoing;
+  }, [isGoing]);
   if (!progress && !kept) return null;
   const steps = progress ? training.steps : kept!.job.settings.steps;
   return (
-    <section class="card run" aria-label="The run" aria-busy={progress !== undefined}>
+    <section ref={place} tabIndex={-1} class="card run" aria-label="The run" aria-busy={isGoing}>
       {progress
         ? (
           <>

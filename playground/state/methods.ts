@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { NewAdapter } from "fourierft";
+import type { TrainJob } from "../worker/protocol.ts";
 
 /** A method of the form. */
 export interface MethodChoice {
@@ -11,7 +11,7 @@ export interface MethodChoice {
   /** What decides how many numbers are learnt; absent where nothing does. */
   readonly size?: { readonly label: string; readonly usual: number };
   /** The adapter that is asked for. */
-  readonly adapter: (size: number, targetModules: readonly string[] | undefined) => NewAdapter;
+  readonly adapter: (size: number, targetModules: readonly string[] | undefined) => TrainJob["adapter"];
 }
 
 const frequencies = "Coefficients a linear", rank = "Rank";

@@ -29,7 +29,8 @@ export interface TrainForm {
   readonly targetModules: string;
   readonly steps: number;
   readonly batchSize: number;
-  readonly contextLength: number;
+  /** Absent: 128 tokens, or the model's. */
+  readonly contextLength?: number;
   /** Absent: the method's own. */
   readonly lr?: number;
   /** In percent. */
@@ -43,17 +44,20 @@ const usualForm: TrainForm = {
   targetModules: "",
   steps: 100,
   batchSize: 4,
-  contextLength: 128,
   heldOut: 10,
 };
+
+/** Tokens of a sequence unless told; `longest` is the model's. */
+export const usualContextLength = (longest: number | null): number => Math.min(128, longest ?? Infinity);
 
 /** The format of the form's text. */
 export const formatOfForm = ({ format, file, text }: TrainForm): TextFormat =>
   format ?? (file ? formatOfFile(file) : formatOfText(text));
 
 /** What the form asks for. */
-function jobOf(form: TrainForm): TrainJob {
-  const { method, size = method.size?.usual ?? 0, steps, batchSize, contextLength, lr } = form;
+function jobOf(form: TrainForm, longest: number | null): TrainJob {
+  const { method, size = method.size?.usual ?? 0, steps, batchSize, lr } = form;
+  const { contextLength = usualContextLength(longest) } = form;
   const names = form.targetModules.split(",").map((name) => name.trim()).filter((name) => name !== "");
   if (form.name.trim() === "") throw new Error("Cannot train without a name: give the adapter one");
   return {
@@ -140,7 +144,7 @@ export class Training {
     const form = this.#form.value;
     await this.#train(() => {
       const data = form.file ?? new Blob([form.text]);
-      return { begin: { job: jobOf(form), data } };
+      return { begin: { job: jobOf(form, this.session.backend.value?.model.maxModelLen ?? null), data } };
     });
   }
 
@@ -164,8 +168,11 @@ export class Training {
     this.#worker = undefined;
     if (this.#kept.value?.job.id === job.id) this.#kept.value = undefined;
     await this.#tried(async () => {
-      await this.#caller().call("forgetRun", job.id);
-      await this.#lookAgain();
+      try {
+        await this.#caller().call("forgetRun", job.id);
+      } finally {
+        await this.#lookAgain();
+      }
       this.session.say("The run was discarded");
     });
   }
@@ -215,6 +222,7 @@ export class Training {
     this.#job = input.begin?.job ?? this.#kept.value?.job;
     this.#status.value = "training";
     this.#progress.value = { kind: "opening", text: "starting" };
+    this.session.say("Training begins");
     const worker = this.#caller();
     try {
       await worker.call("train", input, { onEvent: (event) => this.#progress.value = event });

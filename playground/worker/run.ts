@@ -1,6 +1,6 @@
 /// <reference lib="dom" />
 /**
- * A run of training from its first step, or from the checkpoint that the page keeps. What trains is loaded with this file.
+ * A run of training from its first step, or from the checkpoint that the page keeps.
  *
  * @module
  */

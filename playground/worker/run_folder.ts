@@ -104,16 +104,23 @@ async function checkpointNames(folder: PrivateFolder): Promise<string[]> {
   return names.sort();
 }
 
-/** The files of a checkpoint that was written whole. */
+/** The files of a checkpoint; undefined for one that was not written whole, or that another tab has just replaced. */
 async function filesOf(folder: PrivateFolder, name: string): Promise<Files | undefined> {
-  const inside = await folder.getDirectoryHandle(name);
-  if (!await readFile(inside, marker)) return undefined;
-  const files = new Map<string, Uint8Array>();
-  for await (const file of inside.keys()) {
-    const found = file === marker ? undefined : await readFile(inside, file);
-    if (found) files.set(file, new Uint8Array(await found.arrayBuffer()));
+  try {
+    const inside = await folder.getDirectoryHandle(name), names: string[] = [];
+    for await (const file of inside.keys()) names.push(file);
+    if (!names.includes(marker)) return undefined;
+    const files = new Map<string, Uint8Array>();
+    for (const file of names) {
+      if (file === marker) continue;
+      const found = await (await inside.getFileHandle(file)).getFile();
+      files.set(file, new Uint8Array(await found.arrayBuffer()));
+    }
+    return files;
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
   }
-  return files;
 }
 
 /** Checkpoints in a folder of private files, each complete or not there. */
