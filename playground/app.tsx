@@ -41,8 +41,8 @@ export function App(props: ViewProps): VNode {
   }, []);
   const { Component } = shown.value;
   return (
-    <DropTarget session={session} comparison={props.comparison}>
-      <Header session={session} comparison={props.comparison}>
+    <DropTarget {...props}>
+      <Header {...props}>
         <Tabs />
       </Header>
       <main id="main" tabIndex={-1}>

@@ -11,6 +11,8 @@ import { Caller, type WorkerPort } from "./caller.ts";
 /** A backend that also takes adapters by their URLs. */
 export interface BrowserBackend extends Backend {
   readonly way: "browser";
+  /** What the model was opened of, and where it computes. */
+  readonly opening: Opening;
   /** Serves the adapter of a folder behind a URL by a name. */
   addAdapterOf(name: string, url: string): Promise<AdapterInfo>;
 }
@@ -42,6 +44,11 @@ async function* pieces(caller: Caller, job: Job, signal: AbortSignal): AsyncGene
   }
 }
 
+/** Starts a worker that has no model yet. */
+export function startWorker(): Caller {
+  return new Caller(new Worker(new URL("./worker.js", import.meta.url), { type: "module" }) as WorkerPort);
+}
+
 /** How a model is opened in the page. */
 export interface OpenBrowserOptions {
   readonly onProgress: (progress: OpenProgress) => void;
@@ -57,12 +64,12 @@ export async function openBrowser(
   opening: Opening,
   { onProgress, signal }: OpenBrowserOptions,
 ): Promise<BrowserBackend> {
-  const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
-  const caller = new Caller(worker as WorkerPort);
+  const caller = startWorker();
   try {
     const model = await caller.call("open", opening, { onEvent: onProgress, signal });
     return {
       way: "browser",
+      opening,
       model,
       adapters: () => caller.call("adapters", undefined),
       generate: (job, signal) => pieces(caller, job, signal),

@@ -32,7 +32,7 @@ function Modes({ comparison }: Pick<ViewProps, "comparison">): VNode {
   );
 }
 
-function SamplingFields({ session, comparison }: ViewProps): VNode {
+function SamplingFields({ session, comparison }: Pick<ViewProps, "session" | "comparison">): VNode {
   const { value: settings } = comparison.settings;
   const longest = session.backend.value?.model.maxModelLen ?? 8192;
   const stopId = useId(), systemId = useId();
@@ -98,7 +98,7 @@ function SamplingFields({ session, comparison }: ViewProps): VNode {
 }
 
 /** See the module's documentation. */
-export function Composer({ session, comparison }: ViewProps): VNode {
+export function Composer({ session, comparison }: Pick<ViewProps, "session" | "comparison">): VNode {
   const { mode } = comparison.settings.value;
   const running = comparison.isRunning.value;
   const prompts = session.offered?.prompts ?? [];

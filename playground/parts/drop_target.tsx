@@ -44,7 +44,7 @@ export function DropTarget(
       {children}
       {depth.value > 0 && (
         <div class="drop-hint" aria-hidden="true">
-          <p>Drop a PEFT adapter's folder, a model's folder, or a GGUF file</p>
+          <p>Drop a PEFT adapter's folder, a model's folder, a GGUF file, or a text to learn</p>
         </div>
       )}
     </div>

@@ -4,14 +4,19 @@
  *
  * @module
  */
+import { useEffect, useRef } from "preact/hooks";
 import type { VNode } from "preact";
 import type { Session } from "../state/session.ts";
 
 /** See the module's documentation. */
 export function Failure({ session }: { readonly session: Session }): VNode {
-  const { value } = session.failure;
+  const { value } = session.failure, place = useRef<HTMLDivElement>(null);
+  // What failed may stand far below.
+  useEffect(() => {
+    if (value !== undefined) place.current?.scrollIntoView({ block: "nearest" });
+  }, [value]);
   return (
-    <div role="alert" class={value === undefined ? "" : "failure"}>
+    <div ref={place} role="alert" class={value === undefined ? "" : "failure"}>
       {value !== undefined && (
         <>
           <p>{value}</p>

@@ -76,7 +76,7 @@ function Answer({ exchange, isChat }: { readonly exchange: Exchange; readonly is
 }
 
 /** See the module's documentation. */
-export function LaneCard({ lane, place, session, comparison }: ViewProps & {
+export function LaneCard({ lane, place, session, comparison }: Pick<ViewProps, "session" | "comparison"> & {
   readonly lane: Lane;
   /** From 0, of its hue. */
   readonly place: number;

@@ -1,5 +1,6 @@
+/// <reference lib="dom" />
 /**
- * What becomes of files that a user gives: an adapter beside the open model, or a model of its own.
+ * What becomes of files that a user gives: an adapter beside the open model, a model of its own, or a text to learn.
  *
  * @module
  */
@@ -7,23 +8,36 @@ import type { NamedFile } from "../backend/backend.ts";
 import { adapterName, grouped, isAdapter, isModel } from "./files.ts";
 import { type Comparison, mostLanes } from "./comparison.ts";
 import type { Session } from "./session.ts";
+import type { Training } from "./training.ts";
+import { isTrainingText } from "./training_text.ts";
 
 /**
- * Serves the adapters among these files, each in a column of its own where there is room; or opens the model.
+ * Serves the adapters among these files, each in a column of its own where there is room; or opens the model, or gives the
+ * text to the view that trains.
  *
  * @throws Error for files that are neither.
  */
 export async function takeFiles(
   files: readonly NamedFile[],
-  { session, comparison }: { readonly session: Session; readonly comparison: Comparison },
+  { session, comparison, training }: {
+    readonly session: Session;
+    readonly comparison: Comparison;
+    readonly training: Training;
+  },
 ): Promise<void> {
   const groups = grouped(files);
   const adapters = groups.filter(isAdapter);
   if (adapters.length === 0) {
-    const model = groups.find(isModel);
+    const model = groups.find(isModel), text = files.find(isTrainingText);
+    if (!model && text) {
+      training.takeFile(text.file);
+      location.hash = "train";
+      return;
+    }
     if (!model) {
       throw new Error(
-        "Cannot use these files: a PEFT adapter's folder has adapter_config.json, a model's has config.json or a .gguf file",
+        "Cannot use these files: a PEFT adapter's folder has adapter_config.json, a model's has config.json or a " +
+          ".gguf file, and a text to learn is .txt, .md, .jsonl, .ndjson or .json",
       );
     }
     return await session.openBrowser({ source: { kind: "files", files: model.files }, device: "auto" });

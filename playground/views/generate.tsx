@@ -13,7 +13,8 @@ import { mostLanes } from "../state/comparison.ts";
 import type { ViewProps } from "./view.ts";
 
 /** See the module's documentation. */
-export function Generate({ session, comparison }: ViewProps): VNode {
+export function Generate(props: ViewProps): VNode {
+  const { session, comparison } = props;
   const lanes = comparison.lanes.value;
   useEffect(() => {
     const hear = (event: KeyboardEvent): void => {
@@ -38,7 +39,7 @@ export function Generate({ session, comparison }: ViewProps): VNode {
         >
           Add a column
         </button>
-        <AddAdapter session={session} comparison={comparison} />
+        <AddAdapter {...props} />
       </div>
     </>
   );

@@ -6,11 +6,13 @@
 import type { VNode } from "preact";
 import type { Session } from "../state/session.ts";
 import type { Comparison } from "../state/comparison.ts";
+import type { Training } from "../state/training.ts";
 
 /** What every view is given; it lives as long as the page. */
 export interface ViewProps {
   readonly session: Session;
   readonly comparison: Comparison;
+  readonly training: Training;
 }
 
 /** See the module's documentation. */

@@ -16,7 +16,7 @@ import {
 import type { AdapterInfo, Job } from "../backend/backend.ts";
 import { counted, type CountedDevice } from "./counted.ts";
 import { folderOfFiles, openSource } from "./folders.ts";
-import type { AdapterSource, MethodName, Methods, Opening } from "./protocol.ts";
+import type { AdapterSource, MethodName, Methods, Opening, TrainingMethod } from "./protocol.ts";
 import { PageStore } from "./store.ts";
 
 /** What a method is given beside its input. */
@@ -59,8 +59,8 @@ async function promptOf({ tokenizer }: Opened, { input }: Job, signal: AbortSign
   return await tokenizer.encodeAsync(text, { signal, addSpecialTokens: false });
 }
 
-/** The methods of a worker that has no model yet. */
-export function handlers(): Handlers {
+/** The methods of a worker that has no model yet; those of training are `trainingHandlers`. */
+export function handlers(): Omit<Handlers, TrainingMethod> {
   let opened: Opened | undefined;
   const model = (): Opened => {
     if (!opened) throw new Error("Cannot do this yet: no model is open");

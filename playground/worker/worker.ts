@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { handlers } from "./engine.ts";
+import { type Handlers, handlers } from "./engine.ts";
+import { trainingHandlers } from "./training.ts";
 import type { Answer, Request } from "./protocol.ts";
 
 /** What is used of a worker's global scope. */
@@ -14,7 +15,8 @@ interface Scope {
 
 const scope = globalThis as unknown as Scope;
 const calls = new Map<number, AbortController>();
-const methods = handlers() as Readonly<
+const all: Handlers = { ...handlers(), ...trainingHandlers() };
+const methods = all as Readonly<
   Record<
     string,
     (input: unknown, call: { tell(event: unknown): void; signal: AbortSignal }) => Promise<unknown>

@@ -22,6 +22,7 @@ import { openModel } from "../../src/open.ts";
 import { openAdapterStore, openFolder, serveApp } from "../../src/runtime/mod.ts";
 import { createApp, type ServerDeps } from "../../src/server/mod.ts";
 import { until } from "../until.ts";
+import { checkTraining } from "./playground_training.ts";
 
 /** Nothing waits longer: a machine may be busy. */
 const timeout = 60_000;
@@ -188,6 +189,18 @@ async function checkPictures(page: Page): Promise<void> {
   assert.equal(titles.length, 7);
 }
 
+async function checkTrainingView(browser: Browser, built: string): Promise<void> {
+  const server = await servePage(built, 0);
+  const { page, faults } = await openPage(browser, `http://127.0.0.1:${server.port}/`);
+  try {
+    await checkTraining(page, built);
+    assert.deepEqual(faults, []);
+  } finally {
+    await page.close();
+    await server.close();
+  }
+}
+
 async function checkServers(browser: Browser, built: string): Promise<void> {
   const demo = join(root, "examples/demo"), device = cpuDevice();
   const managed = new ManagedStore(await openAdapterStore(join(demo, "adapters")));
@@ -306,6 +319,7 @@ export async function checkPlayground(browser: Browser): Promise<void> {
     addDemo(built);
     addTiny(built);
     await checkInPage(browser, built, broken);
+    await checkTrainingView(browser, built);
     await checkServers(browser, built);
   } finally {
     rmSync(scratch, { recursive: true });

@@ -15,7 +15,6 @@ import type { PageReport } from "./page.ts";
 import { checkPicturePage } from "./pictures.ts";
 import { checkPlayground } from "./playground.ts";
 import { checkThread } from "./thread.ts";
-import { checkTrainingPage } from "./training.ts";
 
 const here = import.meta.dirname!;
 
@@ -54,21 +53,19 @@ const files = {
 };
 const browser = await chromium.launch({ ...findChromium(), args: chromiumFlags });
 try {
-  const trainingCode = bundle(join(here, "../../examples/browser/train.ts"));
   const pages = [
     ...await failuresOf("the playground", () => checkPlayground(browser)),
     ...await failuresOf(
       "index.html",
       () => checkPicturePage(browser, bundle(join(here, "../../examples/browser/page.ts"))),
     ),
-    ...await failuresOf("train.html", () => checkTrainingPage(browser, trainingCode)),
     ...await failuresOf("bench/page", () => checkBenchPage(browser)),
     ...await failuresOf("the CPU device's thread", () => checkThread(browser)),
   ];
   const kernels = await testKernels(browser, files);
   console.log(`Chromium, ${kernels.description}`);
   const failures = [...pages, ...kernels.failures];
-  const passed = kernels.passed + 5 - pages.length;
+  const passed = kernels.passed + 4 - pages.length;
   for (const failure of failures) console.error(`FAILED ${failure}`);
   console.log(`${passed} passed, ${failures.length} failed`);
   if (failures.length > 0 || kernels.passed === 0) process.exitCode = 1;
