@@ -171,6 +171,26 @@ test("openAdapterStore fails where its folder has vanished, and finds what is th
   });
 });
 
+test("openAdapterStore sees what comes and goes though the wall's clock jumps", async () => {
+  const now = Date.now;
+  try {
+    await withFolder(async (folder) => {
+      await copyTo(join(folder, "one"));
+      const store = await openAdapterStore(folder);
+      assert.deepEqual(await store.list(), ["one"]);
+      for (const jumpMs of [1e10, -1e10, 0]) {
+        Date.now = () => now() + jumpMs;
+        await copyTo(join(folder, "two"));
+        assert.deepEqual([...await store.list()].sort(), ["one", "two"], `${jumpMs}`);
+        await rm(join(folder, "two"), { recursive: true });
+        assert.deepEqual(await store.list(), ["one"], `${jumpMs}`);
+      }
+    });
+  } finally {
+    Date.now = now;
+  }
+});
+
 test("openAdapterStore sees names that come, go and change at once, and a folder that is put in place of the other", async () => {
   await withFolder(async (folder) => {
     const root = join(folder, "adapters");

@@ -30,8 +30,15 @@ function bytesInUse(): number {
   return heapUsed + external;
 }
 
-/** Replaces adapters so many times, while others generate. */
-export async function soak(swaps: number): Promise<Soaked> {
+/**
+ * Replaces adapters so many times, while others generate.
+ *
+ * @param onSwap Told after each replacement how many there were, and how many texts were compared.
+ */
+export async function soak(
+  swaps: number,
+  onSwap: (swaps: number, texts: number) => void = () => {},
+): Promise<Soaked> {
   let result: Soaked | undefined;
   await withTinyModel(async (folder) => {
     const folders = await Promise.all(contents.map((one) => openFolder(trainingFixture(one))));
@@ -72,6 +79,7 @@ export async function soak(swaps: number): Promise<Soaked> {
           // Each version meets traffic.
           while (texts === before) await textOf(`name-${i % names}`).then(() => texts++);
           if (i === Math.floor(swaps / 4)) quarterBytes = bytesInUse();
+          onSwap(i + 1, texts);
         }
       } finally {
         over = true;
@@ -87,8 +95,13 @@ export async function soak(swaps: number): Promise<Soaked> {
 }
 
 if (import.meta.main) {
-  const { quarterBytes, endBytes, ...rest } = await soak(Number(process.argv[2] ?? 10_000));
+  const swaps = Number(process.argv[2] ?? 10_000), beganMs = performance.now();
   const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+  const { quarterBytes, endBytes, ...rest } = await soak(swaps, (done, texts) => {
+    if (done % Math.ceil(swaps / 20) !== 0) return;
+    const seconds = Math.round((performance.now() - beganMs) / 1000);
+    console.error(`${done} of ${swaps} swaps, ${texts} texts, ${mib(bytesInUse())}, ${seconds} s`);
+  });
   console.log({ ...rest, atAQuarter: mib(quarterBytes), atTheEnd: mib(endBytes) });
   assert.ok(endBytes < 1.1 * quarterBytes + 2 ** 22, "memory grew");
   process.exit(0);

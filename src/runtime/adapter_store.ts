@@ -73,8 +73,9 @@ interface Look {
   readonly spelled: ReadonlyMap<string, string>;
   /** Of the folder when it was read. */
   readonly version: string;
-  readonly changedMs: number;
-  readonly atMs: number;
+  /** When it began, and when a look first saw that version: by a clock that never jumps, as the wall's does. */
+  readonly beganMs: number;
+  readonly seenMs: number;
 }
 
 class FolderStore implements AdapterStore {
@@ -86,15 +87,16 @@ class FolderStore implements AdapterStore {
   async list(): Promise<readonly string[]> {
     const folder = await this.#folder();
     const look = this.#look, version = versionOf(folder);
-    const isSame = look?.version === version && look.atMs - look.changedMs > oneTimeMs;
+    const isSame = look?.version === version && look.beganMs - look.seenMs > oneTimeMs;
     if (!look || !isSame) return (await this.#lookAgain(folder)).names;
     // Links may lead elsewhere though the folder is the same: that shows a little later.
-    if (Math.abs(Date.now() - look.atMs) > trustedMs) this.#lookAgain(folder).catch(() => {});
+    if (performance.now() - look.beganMs > trustedMs) this.#lookAgain(folder).catch(() => {});
     return look.names;
   }
 
   async #lookAgain(folder: Stats): Promise<Look> {
-    const atMs = Date.now(), changedMs = Math.max(folder.mtimeMs, folder.ctimeMs);
+    const beganMs = performance.now(), version = versionOf(folder), known = this.#look;
+    const seenMs = known?.version === version ? known.seenMs : beganMs;
     const names: string[] = [], leftOut: LeftOut[] = [];
     for (const entry of await readdir(this.path, { withFileTypes: true })) {
       const { name } = entry;
@@ -105,9 +107,9 @@ class FolderStore implements AdapterStore {
     const spelled = names.filter((name) => name !== normalName(name)).map((name) =>
       [normalName(name), name] as const
     );
-    const look = { leftOut, spelled: new Map(spelled), version: versionOf(folder), changedMs, atMs };
+    const look = { leftOut, spelled: new Map(spelled), version, beganMs, seenMs };
     // A look that began earlier saw less.
-    if (this.#look && this.#look.atMs > atMs) return this.#look;
+    if (this.#look && this.#look.beganMs > beganMs) return this.#look;
     return this.#look = { ...look, names: Object.freeze(names) };
   }
 
