@@ -4,15 +4,25 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { AdapterRegistry, BatchEngine, cpuDevice, type Device, openModel, webgpuDevice } from "../mod.ts";
+import {
+  AdapterRegistry,
+  BatchEngine,
+  cpuDevice,
+  type Device,
+  ObjectStore,
+  openModel,
+  webgpuDevice,
+} from "../mod.ts";
 import { DeviceError } from "../src/device/device.ts";
 import type { Constraint } from "../src/engine/constraint.ts";
 import type { Engine, GenerateEvent, GenerateRequest } from "../src/engine/generate.ts";
 import { OverloadedError } from "../src/errors.ts";
 import { type Served, withFallback } from "../src/failover.ts";
+import type { ReadableFolder } from "../src/folder.ts";
 import { openGpu } from "../src/runtime/gpu.ts";
 import { openFolder } from "../src/runtime/mod.ts";
 import { inEveryGpuCase, onGpu } from "./devices.ts";
+import { HandStorage, smallAdapter } from "./hand_storage.ts";
 
 const greedy = { temperature: 0, topP: 1, topK: 0 };
 const request: GenerateRequest = { promptTokenIds: [1], maxTokens: 2, sampling: greedy };
@@ -130,8 +140,16 @@ test("withFallback: while the model opens, who leaves leaves at once, and only s
 });
 
 const base = cpuDevice();
-const folder = await openFolder(fileURLToPath(new URL("fixtures/tiny/llama", import.meta.url)));
-const { model } = await openModel(base, { folder, engine: { maxSequences: 1 } });
+const files = await openFolder(fileURLToPath(new URL("fixtures/tiny/llama", import.meta.url)));
+/** The tiny model, with an end token. */
+const folder: ReadableFolder = {
+  ...files,
+  readText: async (name, options) => {
+    const text = await files.readText(name, options);
+    return name === "config.json" ? JSON.stringify({ ...JSON.parse(text), eos_token_id: 2 }) : text;
+  },
+};
+const { model: { config: { vocabSize } } } = await openModel(base, { folder });
 
 /** The device, which is lost once it has run so many steps; later calls fail, too. */
 function losing(device: Device, steps: number): Device {
@@ -159,19 +177,21 @@ function losing(device: Device, steps: number): Device {
   });
 }
 
-function servedOn(device: Device, modelOn = model): Served {
-  const store = { list: () => Promise.resolve([]), open: () => Promise.resolve(undefined) };
-  const registry = new AdapterRegistry(device, store);
-  const options = { eosTokenIds: [2], maxSequences: 6, maxStepTokens: 8 };
-  return { engine: new BatchEngine(device, modelOn, { registry, options }), registry };
+const store = new ObjectStore(new HandStorage());
+const projections = [0, 1].map((layer) => `model.layers.${layer}.self_attn.q_proj`);
+for (const seed of [1, 2]) await store.publish(`adapter-${seed}`, smallAdapter(seed, projections));
+
+async function servedOn(device: Device): Promise<Served> {
+  const engine = { maxSequences: 6, maxStepTokens: 8, merging: "never" } as const;
+  return await openModel(device, { folder, adapters: store, engine });
 }
 
 /** Odd tokens after even ones. */
 const alternating: Constraint = {
-  vocabSize: model.config.vocabSize,
+  vocabSize,
   start: () => {
     const after = (odd: boolean) =>
-      new Uint32Array(Math.ceil(model.config.vocabSize / 32)).fill(odd ? 0xaaaaaaaa : 0x55555555);
+      new Uint32Array(Math.ceil(vocabSize / 32)).fill(odd ? 0xaaaaaaaa : 0x55555555);
     let odd = false;
     const accept = (tokenId: number) => {
       assert.equal(tokenId % 2, odd ? 1 : 0);
@@ -194,6 +214,7 @@ const batch: readonly GenerateRequest[] = Array.from({ length: 9 }, (_, i) => ({
   ][i % 4],
   ...(i % 3 === 1 ? { logprobs: 2, promptLogprobs: true } : {}),
   ...(i % 3 === 2 ? { minTokens: 4 } : {}),
+  ...(i % 5 > 0 ? { adapter: `adapter-${1 + i % 2}` } : {}),
   ...(i === 8 ? { constraint: alternating } : {}),
 }));
 
@@ -205,21 +226,21 @@ async function eventsOf({ engine }: Served): Promise<string[]> {
 }
 
 test("withFallback: a batch tells the same whenever its devices are lost, greedy, drawn, penalized, scored, by a rule", async () => {
-  const undisturbed = await eventsOf(servedOn(base));
+  const undisturbed = await eventsOf(await servedOn(base));
   for (let steps = 0; steps < 20; steps++) {
     let opened = 0;
     const reopen = [losing(base, steps % 7), losing(base, 3), base].map((device) => () => {
       opened++;
-      return Promise.resolve(servedOn(device));
+      return servedOn(device);
     });
-    const events = await eventsOf(withFallback(servedOn(losing(base, steps)), { reopen }));
+    const events = await eventsOf(withFallback(await servedOn(losing(base, steps)), { reopen }));
     assert.deepEqual(events, undisturbed, `lost after ${steps} steps`);
     assert.equal(opened, 3, `lost after ${steps} steps`);
   }
 });
 
 test("BatchEngine refuses to resume after as many tokens as a sequence may have, and after ids that are none", async () => {
-  const { engine } = servedOn(base);
+  const { engine } = await servedOn(base);
   await assert.rejects(
     tokens({ engine } as Served, { resumeTokenIds: [1, 2] }),
     /Cannot resume after 2 tokens/,
@@ -231,10 +252,8 @@ const onOneGpu = { skip: onGpu.skip || inEveryGpuCase.skip };
 
 test("withFallback: a GPU that is destroyed under a batch loses no token", onOneGpu, async () => {
   const { device: gpu } = await openGpu({ features: [], prefer: "dawn" });
-  const device = webgpuDevice(gpu);
-  const opened = await openModel(device, { folder, engine: { maxSequences: 1 } });
-  const reopen = [() => Promise.resolve(servedOn(base))];
-  const { engine } = withFallback(servedOn(device, opened.model), { reopen });
+  const reopen = [() => servedOn(base)];
+  const { engine } = withFallback(await servedOn(webgpuDevice(gpu)), { reopen });
   const some = batch.slice(0, 4).map((one) => ({ ...one, maxTokens: 12, ignoreEos: true }));
   let made = 0;
   const told = await Promise.all(some.map(async (one) => {
@@ -244,6 +263,6 @@ test("withFallback: a GPU that is destroyed under a batch loses no token", onOne
     const events = await Array.fromAsync(engine.generate({ ...one, onToken }));
     return events.flatMap((event) => event.kind === "token" ? event.tokenId : []);
   }));
-  const undisturbed = await Promise.all(some.map((one) => tokens(servedOn(base), one)));
+  const undisturbed = await Promise.all(some.map(async (one) => await tokens(await servedOn(base), one)));
   assert.deepEqual(told, undisturbed);
 });

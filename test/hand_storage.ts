@@ -14,9 +14,9 @@ export const linears = ["a", "b"].map((path) => ({ path, shape: { out: 6, in: 4 
 
 const config = JSON.stringify({ peft_type: "FOURIERFT", n_frequency: 5, random_loc_seed: 3, scaling: 9 });
 
-/** The folder of an adapter whose numbers come of a seed. */
-export function smallAdapter(seed: number) {
-  const weights = writeSafetensors(linears.map(({ path }, i) =>
+/** The folder of an adapter whose numbers come of a seed, of linears by their paths. */
+export function smallAdapter(seed: number, paths = linears.map(({ path }) => path)) {
+  const weights = writeSafetensors(paths.map((path, i) =>
     fromTensor(
       `base_model.model.${path}.fourierft_spectrum`,
       tensor(normals(5, randomSource(100 * seed + i + 1))),
