@@ -251,7 +251,7 @@ test("BatchEngine refuses to resume after as many tokens as a sequence may have,
 const onOneGpu = { skip: onGpu.skip || inEveryGpuCase.skip };
 
 test("withFallback: a GPU that is destroyed under a batch loses no token", onOneGpu, async () => {
-  const { device: gpu } = await openGpu({ features: [], prefer: "dawn" });
+  const { device: gpu, destroy } = await openGpu({ features: [], prefer: "dawn" });
   const reopen = [() => servedOn(base)];
   const { engine } = withFallback(await servedOn(webgpuDevice(gpu)), { reopen });
   const some = batch.slice(0, 4).map((one) => ({ ...one, maxTokens: 12, ignoreEos: true }));
@@ -264,5 +264,6 @@ test("withFallback: a GPU that is destroyed under a batch loses no token", onOne
     return events.flatMap((event) => event.kind === "token" ? event.tokenId : []);
   }));
   const undisturbed = await Promise.all(some.map(async (one) => await tokens(await servedOn(base), one)));
+  destroy();
   assert.deepEqual(told, undisturbed);
 });
