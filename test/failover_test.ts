@@ -4,15 +4,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import {
-  AdapterRegistry,
-  BatchEngine,
-  cpuDevice,
-  type Device,
-  ObjectStore,
-  openModel,
-  webgpuDevice,
-} from "../mod.ts";
+import { cpuDevice, type Device, ObjectStore, openModel, webgpuDevice } from "../mod.ts";
 import { DeviceError } from "../src/device/device.ts";
 import type { Constraint } from "../src/engine/constraint.ts";
 import type { Engine, GenerateEvent, GenerateRequest } from "../src/engine/generate.ts";
