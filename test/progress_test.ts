@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import { test } from "node:test";
-import { emit, log, setJsonEvents, tell } from "../src/cli/log.ts";
+import { emit, log, print, setJsonEvents, tell } from "../src/cli/log.ts";
 import { drawnProgress, progress, toldProgress } from "../src/cli/progress.ts";
 import { clockText, counted, rateText } from "../src/cli/words.ts";
 
@@ -90,6 +90,22 @@ test("toldProgress tells nothing of short work, and a line every ten seconds of 
     told,
     "model.safetensors 10/100 MB, 1m30s left, 1 MB/s\nmodel.safetensors 20/100 MB, 1m20s left, 1 MB/s\n",
   );
+});
+
+test("log and print show no control characters on a terminal; a pipe gets a command's result as it is", () => {
+  const steering = "a\x1b[2Jb\tc\n", shown = "a\ufffd[2Jb\tc\n";
+  assert.equal(written("stderr", () => log(steering)), `${shown}\n`);
+  const isTTY = Object.getOwnPropertyDescriptor(process.stdout, "isTTY");
+  const printedOn = (terminal: boolean): string => {
+    Object.defineProperty(process.stdout, "isTTY", { value: terminal, configurable: true });
+    return written("stdout", () => print(steering));
+  };
+  try {
+    assert.deepEqual([printedOn(true), printedOn(false)], [shown, steering]);
+  } finally {
+    if (isTTY) Object.defineProperty(process.stdout, "isTTY", isTTY);
+    else Reflect.deleteProperty(process.stdout, "isTTY");
+  }
 });
 
 test("progress, emit and tell write events with --json alone, a line of JSON each", () => {

@@ -21,7 +21,7 @@ import {
   parseNumber,
   parseQuantize,
 } from "./open.ts";
-import { tellsEvents } from "./log.ts";
+import { print, tellsEvents } from "./log.ts";
 import { traceTable } from "./trace.ts";
 import { counted } from "./words.ts";
 
@@ -103,10 +103,10 @@ export const generate = defineCommand({
         emitText(event);
         continue;
       }
-      process.stdout.write(before + event.text);
+      print(before + event.text);
       before = "";
     }
-    if (!tellsEvents()) process.stdout.write("\n");
+    if (!tellsEvents()) print("\n");
     if (args.trace) log(traceTable(await engine.trace(), device.description));
     device.destroy();
     process.exit(0);

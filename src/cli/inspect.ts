@@ -10,7 +10,7 @@ import { elements } from "../tensor.ts";
 import { defineCommand } from "./command.ts";
 import { openNamedFolder } from "./folder.ts";
 import { drawArgs, drawingOf, drawnRows, nameOf, writeDrawing } from "./inspect_draw.ts";
-import { emit, jsonArgs, tellsEvents } from "./log.ts";
+import { emit, jsonArgs, print, tellsEvents } from "./log.ts";
 import { modelShapes, readOptions, shapeInModel } from "./shape.ts";
 
 /** Modules whose names differ only in the layer, told as one line; with their shapes, where a model says them. */
@@ -98,15 +98,15 @@ export const inspect = defineCommand({
       if (drawing && rows) await writeDrawing(drawing, rows);
       return emit("done", { out: args.out });
     }
-    console.log(`peft_type   ${method.peftType}`);
-    console.log(`parameters  ${parameters}`);
-    console.log(`bytes       ${sizeBytes}`);
-    console.log(`sha256      ${digest}`);
-    console.log(`modules     ${modules.size}`);
-    for (const [line, count] of groups) console.log(`  ${String(count).padStart(4)}  ${line}`);
-    if (replacements.size > 0) console.log(`replaced    ${replacements.size}`);
+    print(`peft_type   ${method.peftType}\n`);
+    print(`parameters  ${parameters}\n`);
+    print(`bytes       ${sizeBytes}\n`);
+    print(`sha256      ${digest}\n`);
+    print(`modules     ${modules.size}\n`);
+    for (const [line, count] of groups) print(`  ${String(count).padStart(4)}  ${line}\n`);
+    if (replacements.size > 0) print(`replaced    ${replacements.size}\n`);
     for (const [line, count] of replaced(replacements)) {
-      console.log(`  ${String(count).padStart(4)}  ${line}`);
+      print(`  ${String(count).padStart(4)}  ${line}\n`);
     }
     if (drawing && rows) await writeDrawing(drawing, rows);
   },

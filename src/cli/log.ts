@@ -5,6 +5,7 @@
  * @module
  */
 import process from "node:process";
+import { shownText } from "./words.ts";
 
 /** How lines are written. */
 export type LogFormat = "text" | "json";
@@ -57,8 +58,16 @@ function jsonLine(message: string, fields: Readonly<Record<string, unknown>>): s
  */
 export function log(line: string, fields: Readonly<Record<string, unknown>> = {}): void {
   bar?.clear();
-  process.stderr.write(`${format === "json" ? jsonLine(line, fields) : line}\n`);
+  process.stderr.write(`${format === "json" ? jsonLine(line, fields) : shownText(line)}\n`);
   bar?.draw();
+}
+
+/**
+ * Writes a piece of a command's result on standard output. A terminal gets no control characters, which names in files and
+ * texts of models may have; a pipe gets the text as it is.
+ */
+export function print(text: string): void {
+  process.stdout.write(process.stdout.isTTY === true ? shownText(text) : text);
 }
 
 /** Writes an event on standard output; nothing unless `--json` is given. */

@@ -5,7 +5,7 @@
  */
 import process from "node:process";
 import { canDraw, emit, log, setLiveBar, tellsEvents } from "./log.ts";
-import { clockText, rateText } from "./words.ts";
+import { clockText, rateText, shownText } from "./words.ts";
 
 /** Shows how far a piece of work is. */
 export interface Progress {
@@ -86,7 +86,7 @@ export function drawnProgress(options: ProgressOptions, terminal: Terminal = pro
       const now = nowOf(options), began = lines === undefined;
       lines ??= new Lines(done, options);
       const text = lines.text({ done, total, facts });
-      line = barLine(total > 0 ? done / total : 1, text, terminal.columns || 80);
+      line = barLine(total > 0 ? done / total : 1, shownText(text), terminal.columns || 80);
       if (began) setLiveBar({ clear: () => void terminal.write("\r\x1b[K"), draw });
       if (!began && done < total && now - lastMs < drawEveryMs) return;
       lastMs = now;

@@ -9,7 +9,7 @@ import { defineCommand } from "./command.ts";
 import { Snapshot } from "./prometheus.ts";
 import { topLines } from "./top_text.ts";
 import { parseCount, parseNumber } from "./values.ts";
-import { failureText } from "./words.ts";
+import { failureText, shownText } from "./words.ts";
 
 /** Clears the screen and begins at its top. */
 const cleared = "\x1b[H\x1b[2J";
@@ -48,7 +48,7 @@ const pause = (seconds: number): Promise<void> =>
 function show(url: URL, lines: readonly string[]): void {
   const live = process.stdout.isTTY === true;
   const head = `${url.host}  ${new Date().toISOString().slice(11, 19)} UTC`;
-  process.stdout.write(`${live ? cleared : ""}${[head, ...lines].join("\n")}\n${live ? "" : "\n"}`);
+  process.stdout.write(`${live ? cleared : ""}${[head, ...lines].map(shownText).join("\n")}\n${live ? "" : "\n"}`);
 }
 
 /** See the module's documentation. */

@@ -4,6 +4,13 @@
  * @module
  */
 
+/** Control characters but tab and line feed: a text must not steer a terminal. */
+// deno-lint-ignore no-control-regex
+const controls = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g;
+
+/** A text that is safe to show on a terminal. */
+export const shownText = (text: string): string => text.replace(controls, "\ufffd");
+
 /** A count and its noun: `1 step`, `2 steps`. */
 export function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;

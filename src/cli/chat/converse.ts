@@ -5,18 +5,11 @@
  */
 import { ApiError } from "../../client/mod.ts";
 import { emit, log } from "../log.ts";
-import { counted, rateText } from "../words.ts";
+import { counted, rateText, shownText } from "../words.ts";
 import { ChatError, followCommand, voiceText } from "./commands.ts";
 import type { History } from "./history.ts";
 import { type Lines, openLines, type Streams } from "./lines.ts";
 import type { Answer, Session } from "./session.ts";
-
-/** Control characters but tab and line feed: a text must not steer a terminal. */
-// deno-lint-ignore no-control-regex
-const controls = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g;
-
-/** A text that is safe to show on a terminal. */
-export const shownText = (text: string): string => text.replace(controls, "\ufffd");
 
 /** How a conversation is held. */
 export interface ConverseOptions {
