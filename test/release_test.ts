@@ -85,9 +85,13 @@ test("workflows: they run tasks that there are, and a release waits for every su
   const workflows = new Map(
     readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), "utf8")] as const),
   );
-  const ran = [...workflows.values()].flatMap((text) => [...text.matchAll(/deno task ([\w:]+)/g)]);
+  const ran = [...workflows.values()].flatMap((text) => [...text.matchAll(/deno(?:@\S+)? task ([\w:]+)/g)]);
   assert.ok(ran.length >= 2);
   for (const [, task] of ran) assert.ok(Object.hasOwn(tasks, task), task);
+  // A tag of another repository can be moved; a commit cannot.
+  for (const [, used] of [...workflows.values()].flatMap((text) => [...text.matchAll(/uses: (\S+)/g)])) {
+    assert.match(used, /^\.\/|^[\w-]+\/[\w-]+@[0-9a-f]{40}$/);
+  }
   const { jobs } = parse(workflows.get("release.yml")!),
     { jobs: { test: suites } } = parse(workflows.get("ci.yml")!);
   assert.equal(suites.steps.at(-1).run, ".ci/run");
