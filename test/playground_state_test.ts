@@ -5,13 +5,16 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { ReadableFolder } from "../mod.ts";
 import type { AdapterInfo, Backend, Job, Piece } from "../playground/backend/backend.ts";
 import { Caller } from "../playground/backend/caller.ts";
 import { Comparison } from "../playground/state/comparison.ts";
-import { adapterName, grouped, isAdapter, isModel } from "../playground/state/files.ts";
+import { adapterName, droppedFiles, grouped, isAdapter, isModel } from "../playground/state/files.ts";
 import { Lane, type Question } from "../playground/state/lane.ts";
 import { Session } from "../playground/state/session.ts";
+import { openSource } from "../playground/worker/folders.ts";
 import type { Answer, Request } from "../playground/worker/protocol.ts";
+import { PageStore } from "../playground/worker/store.ts";
 import { turn } from "./until.ts";
 
 // Frames, which a page has: here each is a turn.
@@ -160,6 +163,42 @@ test("Lane: a chat goes on, and its last question is asked again with what was s
   assert.deepEqual(lane.exchanges.value, []);
 });
 
+test("Lane: a chat remembers no question that failed, and what was stopped by the next one stops to be written", async () => {
+  const { backend, asked } = fakeBackend(), lane = new Lane([]);
+  const say = (text: string): Promise<void> => lane.ask(backend, { ...question, mode: "chat", text });
+  const failed = say("Who?");
+  await turn();
+  asked[0].give("Da");
+  asked[0].fail("Cannot reach the server");
+  await failed;
+  const silent = say("When?");
+  await turn();
+  const stopped = say("Where?");
+  await silent;
+  await turn();
+  asked[2].give("Zion");
+  await turn();
+  await turn();
+  const ended = say("Why?");
+  await stopped;
+  await turn();
+  asked[3].give("So", "stop");
+  await ended;
+  assert.deepEqual(lane.exchanges.value.map(({ status }) => status), [
+    "failed",
+    "stopped",
+    "stopped",
+    "done",
+  ]);
+  assert.deepEqual(asked[3].job.input, {
+    messages: [
+      { role: "user", content: "Where?" },
+      { role: "assistant", content: "Zion" },
+      { role: "user", content: "Why?" },
+    ],
+  });
+});
+
 /** A session whose server is this backend. */
 async function sessionOf(backend: Backend): Promise<Session> {
   const session = new Session({ models: [] });
@@ -271,4 +310,46 @@ test("files: those of each folder are a group, and a folder's name becomes an ad
     "a-b-c",
     "dropped-adapter",
   ]);
+});
+
+/** A drop of folders without files, as a browser shows them: at most a hundred entries at a time. */
+function dropOf(folders: number): DataTransfer {
+  const folder = (fullPath: string, inner: FileSystemEntry[]) => ({
+    fullPath,
+    isFile: false,
+    createReader: () => ({
+      readEntries: (take: (entries: FileSystemEntry[]) => void) => take(inner.splice(0, 100)),
+    }),
+  } as unknown as FileSystemEntry);
+  const inner = Array.from({ length: folders }, (_, i) => folder(`/all/${i}`, []));
+  const entry = folder("/all", inner);
+  const items = [{ kind: "file", webkitGetAsEntry: () => entry, getAsFile: () => null }];
+  return { items } as unknown as DataTransfer;
+}
+
+test("files: more than are looked at are refused, folders among them, and none is left out in silence", async () => {
+  assert.deepEqual(await droppedFiles(dropOf(4999)), []);
+  await assert.rejects(droppedFiles(dropOf(5000)), /more than 5000 files and folders/);
+  await assert.rejects(droppedFiles(dropOf(6000)), /more than 5000 files and folders/);
+  const file = new File([], "x"), files = Array.from({ length: 5001 }, (_, i) => ({ path: `a/${i}`, file }));
+  assert.throws(() => grouped(files), /Cannot take these files: there are more than 5000/);
+  assert.equal(grouped(files.slice(1)).length, 1);
+});
+
+test("PageStore: an adapter that is taken back leaves the newer one of its name", async () => {
+  const store = new PageStore(), folder = () => ({}) as ReadableFolder;
+  const [old, broken, newer] = [folder(), folder(), folder()];
+  store.add("a", old);
+  const takeBack = store.add("a", broken);
+  takeBack();
+  assert.equal((await store.open("a"))?.folder, old);
+  const late = store.add("a", broken);
+  store.add("a", newer);
+  late();
+  assert.equal((await store.open("a"))?.folder, newer);
+});
+
+test("openSource names a URL whose name cannot be decoded", async () => {
+  const source = { kind: "url", url: "https://example.com/models/%zz/" } as const;
+  await assert.rejects(openSource(source, () => {}), /Cannot open "https:\/\/example\.com\/models\/%zz\/"/);
 });

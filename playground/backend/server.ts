@@ -124,9 +124,8 @@ export async function openServer(options: ServerOptions): Promise<Backend> {
   if (!base) throw new Error("Cannot generate: this server has adapters alone, and no base model");
   async function* completion(prompt: string, job: Job, signal: AbortSignal): AsyncGenerator<Piece> {
     const request = { ...fieldsOf(job, base!.id), prompt };
-    for await (
-      const { choices: [choice], usage } of client.streamCompletion(request, { signal, ...counting })
-    ) {
+    const chunks = reachedItems(client.streamCompletion(request, { signal, ...counting }));
+    for await (const { choices: [choice], usage } of chunks) {
       if (!choice) continue;
       yield {
         text: choice.text,

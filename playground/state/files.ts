@@ -14,11 +14,14 @@ export interface FileGroup {
   readonly files: readonly NamedFile[];
 }
 
-/** Files that are looked at: more are no model's, and no adapter's. */
-const mostFiles = 5000;
+/** Files and folders that are looked at: more are no model's, and no adapter's. */
+const mostEntries = 5000;
 
 /** Folders within folders that are looked into. */
 const mostDepth = 4;
+
+const tooMany = (): Error =>
+  new Error(`Cannot take these files: there are more than ${mostEntries} files and folders`);
 
 function entriesOf(folder: FileSystemDirectoryEntry): Promise<FileSystemEntry[]> {
   const reader = folder.createReader(), found: FileSystemEntry[] = [];
@@ -27,23 +30,28 @@ function entriesOf(folder: FileSystemDirectoryEntry): Promise<FileSystemEntry[]>
     const more = (): void =>
       reader.readEntries((entries) => {
         found.push(...entries);
-        if (entries.length === 0 || found.length > mostFiles) resolve(found);
+        if (entries.length === 0) resolve(found);
+        else if (found.length > mostEntries) reject(tooMany());
         else more();
       }, reject);
     more();
   });
 }
 
-async function walk(entry: FileSystemEntry, depth: number, found: NamedFile[]): Promise<void> {
-  if (found.length > mostFiles) {
-    throw new Error(`Cannot take this folder: it has more than ${mostFiles} files`);
-  }
+/** What a walk has met so far. */
+interface Walk {
+  readonly files: NamedFile[];
+  entries: number;
+}
+
+async function walk(entry: FileSystemEntry, depth: number, found: Walk): Promise<void> {
+  if (++found.entries > mostEntries) throw tooMany();
   const path = entry.fullPath.replace(/^\//, "");
   if (entry.isFile) {
     const file = await new Promise<File>((resolve, reject) =>
       (entry as FileSystemFileEntry).file(resolve, reject)
     );
-    found.push({ path, file });
+    found.files.push({ path, file });
   } else if (depth < mostDepth) {
     for (const inner of await entriesOf(entry as FileSystemDirectoryEntry)) {
       await walk(inner, depth + 1, found);
@@ -55,21 +63,26 @@ async function walk(entry: FileSystemEntry, depth: number, found: NamedFile[]): 
 export async function droppedFiles(transfer: DataTransfer): Promise<readonly NamedFile[]> {
   const items = [...transfer.items].filter(({ kind }) => kind === "file");
   const taken = items.map((item) => ({ entry: item.webkitGetAsEntry(), file: item.getAsFile() }));
-  const found: NamedFile[] = [];
+  const found: Walk = { files: [], entries: 0 };
   for (const { entry, file } of taken) {
     if (entry) await walk(entry, 0, found);
-    else if (file) found.push({ path: file.name, file });
+    else if (file) found.files.push({ path: file.name, file });
   }
-  return found;
+  return found.files;
 }
 
 /** The files of an `<input type="file">`. */
 export function chosenFiles(files: Iterable<File>): readonly NamedFile[] {
-  return [...files].slice(0, mostFiles).map((file) => ({ path: file.webkitRelativePath || file.name, file }));
+  return [...files].map((file) => ({ path: file.webkitRelativePath || file.name, file }));
 }
 
-/** Files by the folder that they stand in. */
+/**
+ * Files by the folder that they stand in.
+ *
+ * @throws Error for more files than are looked at.
+ */
 export function grouped(files: readonly NamedFile[]): readonly FileGroup[] {
+  if (files.length > mostEntries) throw tooMany();
   const groups = new Map<string, NamedFile[]>();
   for (const { path, file } of files) {
     const at = path.lastIndexOf("/"), folder = path.slice(0, Math.max(0, at));

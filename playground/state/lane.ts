@@ -83,10 +83,10 @@ export class Lane {
     this.#exchanges.value = [];
   }
 
-  /** Asks; of a chat the answer is added to what was said before. */
+  /** Asks; of a chat the answer is added to what was said before. An answer that is still written ends. */
   async ask(backend: Backend, question: Question): Promise<void> {
-    const before = question.mode === "chat" && this.#asked?.mode === "chat" ? this.#exchanges.value : [];
-    await this.#write(backend, question, before);
+    const isChat = question.mode === "chat" && this.#asked?.mode === "chat";
+    await this.#write(backend, question, isChat ? this.#exchanges.value.map(settled) : []);
   }
 
   /** Asks the last question again, with the adapters that it has now. */
@@ -119,10 +119,17 @@ export class Lane {
   }
 }
 
+const settled = (exchange: Exchange): Exchange =>
+  exchange.status === "waiting" || exchange.status === "writing"
+    ? { ...exchange, status: "stopped" }
+    : exchange;
+
+/** A question that got no word is no part of what was said, as in `fourierft chat`. */
 function inputOf({ mode, text, system }: Question, before: readonly Exchange[]): Job["input"] {
   if (mode === "completion") return { prompt: text };
   const messages: Message[] = system === "" ? [] : [{ role: "system", content: system }];
-  for (const { question, answer } of before) {
+  for (const { question, answer, status } of before) {
+    if (answer === "" || status === "failed") continue;
     messages.push({ role: "user", content: question }, { role: "assistant", content: answer });
   }
   return { messages: [...messages, { role: "user", content: text }] };

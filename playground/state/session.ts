@@ -79,6 +79,7 @@ export class Session {
       for (;;) {
         const ready = await reached(fetch(new URL("ready", server), { signal }));
         await ready.body?.cancel();
+        signal.throwIfAborted();
         if (ready.status !== 503) break;
         this.#progress.value = { text: "the server loads its model" };
         await new Promise((resolve) => setTimeout(resolve, againMs));

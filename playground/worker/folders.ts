@@ -84,7 +84,11 @@ function reporter(tell: (progress: OpenProgress) => void) {
 /** The end of a URL's path, without slashes. */
 function lastName(url: string): string {
   const parts = new URL(url).pathname.split("/").filter(Boolean);
-  return decodeURIComponent(parts[parts.length - 1] ?? new URL(url).hostname);
+  try {
+    return decodeURIComponent(parts[parts.length - 1] ?? new URL(url).hostname);
+  } catch {
+    throw new ConfigError(`Cannot open ${quoted(url)}: its last name has a "%" that encodes no text`);
+  }
 }
 
 async function ofUrl(

@@ -18,15 +18,17 @@ export class PageStore implements AdapterStore {
     return Promise.resolve(this.#adapters.get(id));
   }
 
-  /** Returns what takes it back. */
+  /** Returns what takes it back, unless a newer folder has the name by then. */
   add(id: string, folder: ReadableFolder): () => void {
     const before = this.#adapters.get(id);
-    this.#adapters.set(id, {
+    const added: StoredAdapter = {
       folder,
       version: String(++this.#added),
       modifiedUnixSeconds: Math.floor(Date.now() / 1000),
-    });
+    };
+    this.#adapters.set(id, added);
     return () => {
+      if (this.#adapters.get(id) !== added) return;
       if (before) this.#adapters.set(id, before);
       else this.#adapters.delete(id);
     };

@@ -48,7 +48,9 @@ const pause = (seconds: number): Promise<void> =>
 function show(url: URL, lines: readonly string[]): void {
   const live = process.stdout.isTTY === true;
   const head = `${url.host}  ${new Date().toISOString().slice(11, 19)} UTC`;
-  process.stdout.write(`${live ? cleared : ""}${[head, ...lines].map(shownText).join("\n")}\n${live ? "" : "\n"}`);
+  process.stdout.write(
+    `${live ? cleared : ""}${[head, ...lines].map(shownText).join("\n")}\n${live ? "" : "\n"}`,
+  );
 }
 
 /** See the module's documentation. */
