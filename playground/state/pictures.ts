@@ -45,7 +45,8 @@ export async function* picturesOf(
   yield { rows };
   const { numbers, leftOut } = await backend.norms(ids[0], ids[1], signal);
   const what = ids.length > 1 ? "cosines" : "norms";
-  const note = leftOut > 0 ? `No ${what} of ${leftOut} modules: each dW would have to be built` : undefined;
+  const why = ids.length > 1 ? "a dW would have to be built, or is zero" : "each dW would have to be built";
+  const note = leftOut > 0 ? `No ${what} of ${leftOut} modules: ${why}` : undefined;
   if (numbers.length === 0) return yield { rows, note };
   const all = ids.length > 1 ? cosinesFigure(numbers, [ids[0], ids[1]]) : normsFigure(numbers);
   signal.throwIfAborted();

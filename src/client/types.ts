@@ -359,6 +359,6 @@ export interface ModuleNorms {
   readonly object: "list";
   /** By the modules' paths. */
   readonly data: readonly { readonly id: string; readonly value: number }[];
-  /** Modules without a number here: their dW would have to be built. */
+  /** Modules without a number here: their dW would have to be built, or is zero where a cosine is asked for. */
   readonly left_out: number;
 }
