@@ -249,6 +249,28 @@ test("Grammars keeps so many, drops the least recently used, and refuses more th
   await compiled("d", threads[0].messages.length + 2);
 });
 
+test("Grammars drops a grammar that left, and that a text began all the same, when the text ends", async () => {
+  const { hand, threads, until } = byHand({ maxKept: 1 });
+  const asked = async (messages: number, answer: FromGrammars) => {
+    await until(() => threads[0]?.messages.length === messages);
+    threads[0].answer(answer);
+  };
+  const compiling = hand.compile({ kind: "regex", pattern: "a" });
+  await asked(2, { kind: "compiled" });
+  const left = await compiling;
+  const other = hand.compile({ kind: "regex", pattern: "b" });
+  await asked(4, { kind: "compiled" });
+  await other;
+  const starting = left.start();
+  await asked(5, { kind: "compiled" });
+  await asked(6, { kind: "mask", mask });
+  const run = await starting;
+  assert.deepEqual(kinds(threads[0].messages.slice(2)), ["drop", "compile", "compile", "next"]);
+  run.end();
+  assert.deepEqual(kinds(threads[0].messages.slice(6)), ["close", "drop"]);
+  assert.equal((threads[0].messages[7] as { grammar?: number }).grammar, 0);
+});
+
 const demo = new URL("../examples/demo/base", import.meta.url);
 
 test("the server gives answers of the form that a request asks for, beside others that ask for none", async () => {
@@ -332,13 +354,14 @@ test("the server names the field whose rule it cannot follow", async () => {
       /beside "response_format"/,
     ],
     [{ guided_json: "{" }, "guided_json", /JSON schema/],
+    [{ guided_json: `{"enum": [${"{},".repeat(20_000)}{}]}` }, "guided_json", /more than 16384 containers/],
     [{ guided_choice: [] }, "guided_choice", /1 to 1024 texts/],
     [{ guided_grammar: "root ::= x" }, "guided_grammar", /not defined/],
   ];
   for (const [body, param, message] of cases) {
     const [named, code, told] = await refused(body);
     assert.equal(named, param);
-    assert.ok(code === "invalid_value" || code === "unknown_field", code);
+    assert.ok(["invalid_value", "unknown_field", "too_complex"].includes(code), code);
     assert.match(told, message);
   }
   const without = createApp({ model, adapters: fakeAdapters() });

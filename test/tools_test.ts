@@ -278,6 +278,7 @@ test("chat refuses tools by name that it cannot follow", async () => {
     ...more,
     function: { ...tools[0].function, ...own },
   });
+  const deep = `{"a": ${"[".repeat(70)}${"]".repeat(70)}}`;
   const cases: [Json, string, RegExp][] = [
     [{ tools: {} }, "tools", /at most 128/],
     [{ tools: [tool({ type: "code" })] }, "tools[0].type", /"function"/],
@@ -302,6 +303,11 @@ test("chat refuses tools by name that it cannot follow", async () => {
       { messages: [{ role: "assistant", tool_calls: [{ function: { name: "f", arguments: "[" } }] }] },
       "messages[0].tool_calls[0].function.arguments",
       /JSON object/,
+    ],
+    [
+      { messages: [{ role: "assistant", tool_calls: [{ function: { name: "f", arguments: deep } }] }] },
+      "messages[0].tool_calls[0].function.arguments",
+      /more than 64 levels/,
     ],
     [
       { messages: [{ role: "assistant", function_call: {} }] },

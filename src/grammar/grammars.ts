@@ -109,7 +109,7 @@ export class Grammars implements OpenGrammars {
       if (this.#entries.get(key) === entry) this.#entries.delete(key);
       throw error;
     } finally {
-      entry.users--;
+      this.#left(entry);
     }
     return { vocabSize: this.options.vocabSize, start: (signal) => this.#begin(entry, signal) };
   }
@@ -130,15 +130,23 @@ export class Grammars implements OpenGrammars {
     this.#entries.delete(key);
     this.#entries.set(key, entry);
     for (const [old, one] of this.#entries) {
-      const { users, number, line } = one;
       if (this.#entries.size <= maxKept) break;
-      if (users > 0 || old === key) continue;
+      if (one.users > 0 || old === key) continue;
       this.#entries.delete(old);
-      line?.tell({ kind: "drop", grammar: number });
-      // A constraint of it may begin all the same.
-      one.line = undefined;
+      this.#drop(one);
     }
     return entry;
+  }
+
+  /** A constraint of it may begin all the same, and then it is compiled anew. */
+  #drop(entry: Entry): void {
+    entry.line?.tell({ kind: "drop", grammar: entry.number });
+    entry.line = undefined;
+  }
+
+  /** Nobody will ask for it again once its last user is gone, where it is not kept. */
+  #left(entry: Entry): void {
+    if (--entry.users === 0 && this.#entries.get(entry.key) !== entry) this.#drop(entry);
   }
 
   /** Does work on a thread, and once more on the next where the thread ends by other work. */
@@ -196,7 +204,10 @@ export class Grammars implements OpenGrammars {
 
   async #begin(entry: Entry, signal?: AbortSignal): Promise<ConstrainedRun> {
     signal?.throwIfAborted();
-    const run = new Run(entry, (one) => this.#again((line) => this.#next(one, line)));
+    const run = new Run(entry, {
+      next: (one) => this.#again((line) => this.#next(one, line)),
+      left: () => this.#left(entry),
+    });
     try {
       const first = await run.mask();
       signal?.throwIfAborted();
@@ -233,12 +244,19 @@ class Run {
   #told = 0;
   #ended = false;
 
-  constructor(readonly entry: Entry, private readonly next: (run: Run) => Promise<Uint32Array>) {
+  constructor(
+    readonly entry: Entry,
+    private readonly deps: {
+      readonly next: (run: Run) => Promise<Uint32Array>;
+      /** The run uses its grammar no more. */
+      readonly left: () => void;
+    },
+  ) {
     entry.users++;
   }
 
   mask(): Promise<Uint32Array> {
-    return this.next(this);
+    return this.deps.next(this);
   }
 
   accept(token: number): Promise<Uint32Array> {
@@ -259,7 +277,7 @@ class Run {
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.entry.users--;
     this.#line?.tell({ kind: "close", run: this.number });
+    this.deps.left();
   }
 }

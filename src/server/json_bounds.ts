@@ -37,43 +37,57 @@ function stringEnd(bytes: Uint8Array, at: number): number {
   return i;
 }
 
-function refuse(name: keyof JsonBounds, bounds: JsonBounds): never {
+function refuse(name: keyof JsonBounds, bounds: JsonBounds, param?: string): never {
+  const what = param === undefined ? "the request's body" : `"${param}" of the request`;
   throw new InvalidRequestError(
-    `Cannot read the request's body as JSON: it has more than ${bounds[name]} ${
-      name === "depth" ? "levels" : name
-    }`,
-    { code: "too_complex" },
+    `Cannot read ${what} as JSON: it has more than ${bounds[name]} ${name === "depth" ? "levels" : name}`,
+    { param, code: "too_complex" },
   );
 }
 
 /**
  * Counts the parts of a JSON text; whether it is JSON at all is for JSON.parse to say.
  *
+ * @param param The field whose text it is; absent for a whole body.
  * @throws InvalidRequestError when there are too many.
  */
-export function checkBounds(bytes: Uint8Array, bounds: JsonBounds): void {
+export function checkBounds(bytes: Uint8Array, bounds: JsonBounds, param?: string): void {
   let depth = 0, containers = 0, keys = 0, strings = 0, commas = 0;
   for (let i = 0; i < bytes.length; i++) {
     switch (bytes[i]) {
       case quote:
-        if (++strings > bounds.strings) refuse("strings", bounds);
+        if (++strings > bounds.strings) refuse("strings", bounds, param);
         i = stringEnd(bytes, i + 1);
         break;
       case comma:
-        if (++commas > bounds.commas) refuse("commas", bounds);
+        if (++commas > bounds.commas) refuse("commas", bounds, param);
         break;
       case colon:
-        if (++keys > bounds.keys) refuse("keys", bounds);
+        if (++keys > bounds.keys) refuse("keys", bounds, param);
         break;
       case 0x5b: // [
       case 0x7b: // {
-        if (++containers > bounds.containers) refuse("containers", bounds);
-        if (++depth > bounds.depth) refuse("depth", bounds);
+        if (++containers > bounds.containers) refuse("containers", bounds, param);
+        if (++depth > bounds.depth) refuse("depth", bounds, param);
         break;
       case 0x5d: // ]
       case 0x7d: // }
         depth--;
     }
+  }
+}
+
+/**
+ * The value of a JSON text that stands in a field of a body; undefined where it is no JSON.
+ *
+ * @throws InvalidRequestError that names the field, for a text of more parts than a body may have.
+ */
+export function valueOfText(text: string, param: string): { readonly value: unknown } | undefined {
+  checkBounds(new TextEncoder().encode(text), requestBounds(0), param);
+  try {
+    return { value: JSON.parse(text) };
+  } catch {
+    return undefined;
   }
 }
 

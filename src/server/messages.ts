@@ -7,6 +7,7 @@ import { isJsonObject, type JsonObject } from "../json.ts";
 import type { ChatMessage } from "../models/tokenizer_types.ts";
 import { quoted, shorten } from "./echo.ts";
 import { refusal } from "./fields.ts";
+import { valueOfText } from "./json_bounds.ts";
 
 const roles: ReadonlySet<unknown> = new Set(["system", "developer", "user", "assistant", "tool"]);
 
@@ -34,8 +35,8 @@ function contentOf({ role, content }: JsonObject, path: string): string {
 const mostCalls = 128;
 
 /** A call of a history. Templates write its arguments as JSON themselves: they are given the value, as vLLM gives it. */
-function callOf(value: unknown, path: string): JsonObject {
-  const { id, type = "function", function: own, ...rest } = isJsonObject(value) ? value : {};
+function callOf(call: unknown, path: string): JsonObject {
+  const { id, type = "function", function: own, ...rest } = isJsonObject(call) ? call : {};
   // A stream's deltas have an index.
   const other = Object.keys(rest).find((name) => name !== "index");
   if (other !== undefined) {
@@ -45,16 +46,10 @@ function callOf(value: unknown, path: string): JsonObject {
   if (id !== undefined && typeof id !== "string") throw refusal(`${path}.id`, "it must be a text");
   const { name, arguments: given = "{}" } = own, at = `${path}.function`;
   if (typeof name !== "string" || name === "") throw refusal(`${at}.name`, "it must be a text");
-  const fault = refusal(`${at}.arguments`, "it must be the text of a JSON object");
-  if (typeof given !== "string") throw fault;
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(given === "" ? "{}" : given);
-  } catch {
-    throw fault;
-  }
-  if (!isJsonObject(parsed)) throw fault;
-  return { ...(id === undefined ? {} : { id }), type, function: { name, arguments: parsed } };
+  const field = `${at}.arguments`, text = given === "" ? "{}" : given;
+  const value = typeof text === "string" ? valueOfText(text, field)?.value : undefined;
+  if (!isJsonObject(value)) throw refusal(field, "it must be the text of a JSON object");
+  return { ...(id === undefined ? {} : { id }), type, function: { name, arguments: value } };
 }
 
 function callsOf(value: unknown, { role }: JsonObject, path: string): readonly JsonObject[] {

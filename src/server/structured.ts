@@ -13,6 +13,7 @@ import type { ServedModel } from "./deps.ts";
 import { shorten } from "./echo.ts";
 import { InvalidRequestError } from "./errors.ts";
 import { refusal } from "./fields.ts";
+import { valueOfText } from "./json_bounds.ts";
 
 const mostChoices = 1024;
 
@@ -63,14 +64,9 @@ function grammarRefusal(param: string, error: GrammarError): InvalidRequestError
 
 /** The rule of a JSON schema, which may be given as its text. */
 function jsonBy(value: unknown, param: string): Structure {
-  let schema = value;
-  if (typeof value === "string") {
-    try {
-      schema = JSON.parse(value);
-    } catch {
-      throw refusal(param, "it must be a JSON schema, or the text of one");
-    }
-  }
+  const read = typeof value === "string" ? valueOfText(value, param) : { value };
+  if (!read) throw refusal(param, "it must be a JSON schema, or the text of one");
+  const schema = read.value;
   return { spec: { kind: "json_schema", schema: namingField(param, () => schemaForEngine(schema)) }, param };
 }
 
