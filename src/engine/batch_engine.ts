@@ -98,8 +98,10 @@ export class BatchEngine implements Engine {
   readonly #capacity: Capacity;
   /** While sequences run. */
   #looping: Promise<void> | undefined;
-  /** Tells a loop that waits for masks alone that something may go on. */
-  #stir: () => void = () => {};
+  /** Whether something may go on that could not when the loop last looked. */
+  #isStirred = false;
+  /** Wakes a loop that waits for masks alone. */
+  #wakeLoop: () => void = () => {};
 
   constructor(
     private readonly device: Device,
@@ -271,10 +273,17 @@ export class BatchEngine implements Engine {
     this.#looping ??= this.#loop();
   }
 
+  /** Tells the loop that something may go on. */
+  #stir(): void {
+    this.#isStirred = true;
+    this.#wakeLoop();
+  }
+
   async #loop(): Promise<void> {
     let flight: Flight | undefined;
     for (;;) {
       await breathe();
+      this.#isStirred = false;
       this.#removeFinished();
       this.#admit();
       if (this.#running.length === 0 && !flight) {
@@ -305,8 +314,9 @@ export class BatchEngine implements Engine {
   /** Resolves when a sequence may go on, ends, or comes; at once where one that runs waits for no mask. */
   #stirred(): Promise<void> {
     const waits = ({ run, mask, finished }: Sequence): boolean => !finished && run !== undefined && !mask;
-    if (!this.#running.every(waits)) return Promise.resolve();
-    return new Promise((resolve) => this.#stir = resolve);
+    // Something may have come since the loop looked: its wake-up found nobody who waited.
+    if (this.#isStirred || !this.#running.every(waits)) return Promise.resolve();
+    return new Promise((resolve) => this.#wakeLoop = resolve);
   }
 
   #removeFinished(): void {
