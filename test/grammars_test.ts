@@ -66,6 +66,13 @@ test("grammars take what their rule allows, and nothing else", async () => {
     [json({ type: "integer", minimum: 3 }), "2", false],
     [json({ type: "integer", maximum: -5 }), "-4", false],
     [json({ oneOf: [{ type: "string" }, { type: "null" }] }), "null", true],
+    [json({ format: "date-time" }), '"2024-02-29T10:00:00Z"', true],
+    [json({ format: "date-time" }), '"2024-02-28T22:60:32Z"', false],
+    [json({ format: "ipv4" }), '"0.10.255.1"', true],
+    [json({ type: "array", minItems: 2 }), '[1, "a"]', true],
+    [json({ type: "array", minItems: 2 }), "[1]", false],
+    [json({ type: "object", minProperties: 1 }), '{"a": 1}', true],
+    [json({ type: "object", minProperties: 1 }), "{}", false],
     [{ kind: "regex", pattern: "[0-9]{3}-[a-z]+" }, "123-abc", true],
     [{ kind: "regex", pattern: "[0-9]{3}-[a-z]+" }, "12-abc", false],
     [{ kind: "choice", choices: ["yes", "no"] }, "no", true],
@@ -332,7 +339,7 @@ test("the server names the field whose rule it cannot follow", async () => {
       /beside "response_format"/,
     ],
     [{ guided_json: "{" }, "guided_json", /JSON schema/],
-    [{ guided_choice: [] }, "guided_choice", /1 to 1024 texts/],
+    [{ guided_choice: [] }, "guided_choice", /1 to 1024 texts that are not empty/],
     [{ guided_grammar: "root ::= x" }, "guided_grammar", /not defined/],
   ];
   for (const [body, param, message] of cases) {
