@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { cpuDevice, GrammarError, openModel, OverloadedError } from "../mod.ts";
@@ -10,6 +12,7 @@ import { schemaForEngine } from "../src/grammar/json_schema.ts";
 import type { FromGrammars, ToGrammars } from "../src/grammar/messages.ts";
 import type { GrammarSpec } from "../src/grammar/spec.ts";
 import { vocabularyOf } from "../src/grammar/vocabulary.ts";
+import { EngineFault, XGrammar } from "../src/grammar/xgrammar.ts";
 import { openTokenizer } from "../src/models/tokenizer.ts";
 import { createApp } from "../src/server/mod.ts";
 import { demoTokenizer } from "./demo_model.ts";
@@ -107,6 +110,15 @@ test("grammars that cannot be read are refused, and others go on as they were", 
   assert.deepEqual(allowed(fresh.first), before);
   await run.accept(before[0]);
   for (const one of [run, fresh]) one.end();
+});
+
+test("XGrammar says that a grammar is too large where no memory is left", async () => {
+  const engine = createRequire(import.meta.url).resolve("@mlc-ai/web-xgrammar");
+  const small = new XGrammar(readFileSync(engine, "utf8"), 2 ** 24 + 2 ** 22);
+  await assert.rejects(
+    small.read({ kind: "regex", pattern: "((((a{1,1000}){1,1000}){1,1000}){1,1000})" }),
+    (error) => error instanceof EngineFault && error.message === "it is too large, or nested too deep",
+  );
 });
 
 test("vocabularyOf spells the bytes of each token, amid a text, and of special tokens nothing", async () => {
