@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { cpuDevice, GrammarError, openModel, OverloadedError } from "../mod.ts";
@@ -10,6 +12,7 @@ import { schemaForEngine } from "../src/grammar/json_schema.ts";
 import type { FromGrammars, ToGrammars } from "../src/grammar/messages.ts";
 import type { GrammarSpec } from "../src/grammar/spec.ts";
 import { vocabularyOf } from "../src/grammar/vocabulary.ts";
+import { EngineFault, XGrammar } from "../src/grammar/xgrammar.ts";
 import { openTokenizer } from "../src/models/tokenizer.ts";
 import { createApp } from "../src/server/mod.ts";
 import { demoTokenizer } from "./demo_model.ts";
@@ -66,6 +69,13 @@ test("grammars take what their rule allows, and nothing else", async () => {
     [json({ type: "integer", minimum: 3 }), "2", false],
     [json({ type: "integer", maximum: -5 }), "-4", false],
     [json({ oneOf: [{ type: "string" }, { type: "null" }] }), "null", true],
+    [json({ format: "date-time" }), '"2024-02-29T10:00:00Z"', true],
+    [json({ format: "date-time" }), '"2024-02-28T22:60:32Z"', false],
+    [json({ format: "ipv4" }), '"0.10.255.1"', true],
+    [json({ type: "array", minItems: 2 }), '[1, "a"]', true],
+    [json({ type: "array", minItems: 2 }), "[1]", false],
+    [json({ type: "object", minProperties: 1 }), '{"a": 1}', true],
+    [json({ type: "object", minProperties: 1 }), "{}", false],
     [{ kind: "regex", pattern: "[0-9]{3}-[a-z]+" }, "123-abc", true],
     [{ kind: "regex", pattern: "[0-9]{3}-[a-z]+" }, "12-abc", false],
     [{ kind: "choice", choices: ["yes", "no"] }, "no", true],
@@ -100,6 +110,15 @@ test("grammars that cannot be read are refused, and others go on as they were", 
   assert.deepEqual(allowed(fresh.first), before);
   await run.accept(before[0]);
   for (const one of [run, fresh]) one.end();
+});
+
+test("XGrammar says that a grammar is too large where no memory is left", async () => {
+  const engine = createRequire(import.meta.url).resolve("@mlc-ai/web-xgrammar");
+  const small = new XGrammar(readFileSync(engine, "utf8"), 2 ** 24 + 2 ** 22);
+  await assert.rejects(
+    small.read({ kind: "regex", pattern: "((((a{1,1000}){1,1000}){1,1000}){1,1000})" }),
+    (error) => error instanceof EngineFault && error.message === "it is too large, or nested too deep",
+  );
 });
 
 test("vocabularyOf spells the bytes of each token, amid a text, and of special tokens nothing", async () => {
@@ -355,7 +374,7 @@ test("the server names the field whose rule it cannot follow", async () => {
     ],
     [{ guided_json: "{" }, "guided_json", /JSON schema/],
     [{ guided_json: `{"enum": [${"{},".repeat(20_000)}{}]}` }, "guided_json", /more than 16384 containers/],
-    [{ guided_choice: [] }, "guided_choice", /1 to 1024 texts/],
+    [{ guided_choice: [] }, "guided_choice", /1 to 1024 texts that are not empty/],
     [{ guided_grammar: "root ::= x" }, "guided_grammar", /not defined/],
   ];
   for (const [body, param, message] of cases) {

@@ -43,6 +43,13 @@ test("schemaForEngine makes a schema narrower where the engine would allow too m
     }],
     [{ type: "string", enum: ["a", 1] }, { enum: ["a"] }],
     [{ const: 4 }, { enum: [4] }],
+    [{ type: "array", minItems: 2 }, { type: "array", minItems: 2, items: {} }],
+    [{ type: "object", maxProperties: 2 }, {
+      type: "object",
+      maxProperties: 2,
+      additionalProperties: {},
+    }],
+    [{ format: "uuid" }, { type: "string", format: "uuid" }],
     [{ oneOf: [{ type: "string" }, { type: "integer" }] }, {
       anyOf: [{ type: "string" }, { type: "integer" }],
     }],
@@ -76,6 +83,7 @@ test("schemaForEngine refuses by its place what the engine does not follow", () 
     [{ type: "string", format: "regex" }, /at #\/format: it must be one of date/],
     [{ type: "float" }, /at #\/type: it must be of string/],
     [{ type: "string", enum: [1] }, /no value is of its type/],
+    [{ enum: [{ a: [Infinity] }] }, /a number is too large/],
     [{ allOf: [{}, {}] }, /at #\/allOf: more than one schema/],
     [{ type: "integer", anyOf: [{ minimum: 5 }] }, /"anyOf" is not supported beside "type"/],
     [{ oneOf: [{ type: "integer" }, { type: "number" }] }, /at #\/oneOf: its schemas must be told apart/],
@@ -127,5 +135,22 @@ test("schemaForEngine takes unions whose schemas share no value, of any length",
   ];
   for (const oneOf of refused) {
     assert.throws(() => schemaForEngine({ oneOf }), /its schemas must be told apart/);
+  }
+});
+
+test("schemaForEngine has expressions for formats, of values that their standards allow", () => {
+  const cases: [string, string[], string[]][] = [
+    ["date", ["2024-02-29", "2000-02-29", "2023-12-31", "0001-09-30"], [
+      ...["2023-02-29", "1900-02-29", "2024-02-30", "2023-04-31", "2023-13-01", "2023-00-10", "2023-01-00"],
+    ]],
+    ["time", ["23:59:59Z", "00:00:00.25+01:30"], ["22:60:32Z", "24:00:00Z", "10:00:60Z", "10:00:00"]],
+    ["date-time", ["2024-02-29T10:00:00Z"], ["2024-02-30T10:00:00Z", "2024-02-28T22:60:32Z", "2024-02-28"]],
+    ["ipv4", ["0.0.0.0", "255.249.199.99"], ["000.1.1.1", "01.1.1.1", "256.1.1.1", "1.1.1", "1.1.1.1.1"]],
+  ];
+  for (const [format, valid, invalid] of cases) {
+    const { pattern } = schemaForEngine({ type: "string", format });
+    const expression = new RegExp(pattern as string);
+    for (const text of valid) assert.match(text, expression);
+    for (const text of invalid) assert.doesNotMatch(text, expression);
   }
 });

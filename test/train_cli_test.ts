@@ -56,6 +56,7 @@ test("train stopped by Ctrl-C keeps a checkpoint, and --resume ends at the bytes
     send(child, "SIGINT");
     const { code, stderr } = await end;
     assert.equal(code, 0, stderr);
+    assert.match(stderr, /\nstopping when the running step has ended\n/);
     const stopped = Number(/stopped after step (\d+); go on with --resume\n$/.exec(stderr)?.[1]);
     assert.ok(stopped >= 30 && stopped < 200, stderr);
     const kept = (await readdir(out)).filter((name) => name.startsWith("checkpoint"));

@@ -108,7 +108,12 @@ function storeOf(checkpoints: CheckpointFolder, path: string): CheckpointStore {
 }
 
 function abortOnSignals(stop: AbortController): void {
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
+  const onSignal = (): void => {
+    // A step may take half a minute: silence would look like a signal that is ignored.
+    if (!stop.signal.aborted) log("stopping when the running step has ended");
+    stop.abort();
+  };
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, onSignal);
 }
 
 /** The device that arguments name. */

@@ -9,6 +9,7 @@
 import { GrammarError } from "../errors.ts";
 import { isJsonObject } from "../json.ts";
 import { areDisjoint, typeOf } from "./disjoint.ts";
+import { formatForEngine, formatNames } from "./formats.ts";
 
 /** Levels of a schema, its parts in all, and the values that its lists name in all. */
 const mostDepth = 48, mostParts = 4000, mostValues = 32_768;
@@ -28,11 +29,6 @@ const annotations: ReadonlySet<string> = new Set([
 ]);
 
 const definitions = ["$defs", "definitions"] as const;
-
-/** Formats that the engine knows. */
-const formats: ReadonlySet<unknown> = new Set([
-  ...["date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"],
-]);
 
 /** The keywords of each type. */
 const keywords: Readonly<Record<string, readonly string[]>> = {
@@ -134,15 +130,18 @@ class Writer {
   }
 
   #array(own: Fields, path: string, depth: number): Fields {
-    const { items, prefixItems, uniqueItems = false, unevaluatedItems = false } = own;
+    const { prefixItems, uniqueItems = false, unevaluatedItems = false } = own;
     if (uniqueItems !== false) refuse(`${path}/uniqueItems`, "it is not supported");
     if (unevaluatedItems !== false) refuse(`${path}/unevaluatedItems`, "only false is supported");
     if (prefixItems !== undefined && !Array.isArray(prefixItems)) {
       refuse(`${path}/prefixItems`, "it must be a list of schemas");
     }
     const sub = (schema: unknown, at: string): Fields => this.write(schema, `${path}/${at}`, depth + 1);
+    const counts = countsOf(own, path, ["minItems", "maxItems"]);
+    // Beside counts the engine would allow no item that no schema describes.
+    const { items = Object.keys(counts).length > 0 && prefixItems === undefined ? true : undefined } = own;
     return {
-      ...countsOf(own, path, ["minItems", "maxItems"]),
+      ...counts,
       ...(prefixItems === undefined
         ? {}
         : { prefixItems: (prefixItems as unknown[]).map((one, i) => sub(one, `prefixItems/${i}`)) }),
@@ -151,7 +150,7 @@ class Writer {
   }
 
   #object(own: Fields, path: string, depth: number): Fields {
-    const { properties = {}, required = [], additionalProperties, unevaluatedProperties = false } = own;
+    const { properties = {}, required = [], unevaluatedProperties = false } = own;
     if (unevaluatedProperties !== false) refuse(`${path}/unevaluatedProperties`, "only false is supported");
     if (!isJsonObject(properties)) refuse(`${path}/properties`, "it must be an object of schemas");
     if (!Array.isArray(required) || !required.every((name) => typeof name === "string")) {
@@ -162,17 +161,20 @@ class Writer {
     const names = new Set(possible.map(([name]) => name));
     const missing = (required as string[]).find((name) => !names.has(name));
     if (missing !== undefined) refuse(`${path}/required`, `"${missing}" is not among the properties`);
+    const counts = countsOf(own, path, ["minProperties", "maxProperties"]);
     const written = possible.map(([name, schema]): [string, Fields] => [
       name,
       this.write(schema, `${path}/properties/${name}`, depth + 1),
     ]);
+    // Beside counts the engine would allow no property that no schema describes.
+    const { additionalProperties = Object.keys(counts).length > 0 ? true : undefined } = own;
     // Beside named properties the engine would take one of these names again, as a property of any value.
     const others = additionalProperties === undefined || additionalProperties === false || names.size > 0
       ? {}
       : { additionalProperties: this.write(additionalProperties, `${path}/additionalProperties`, depth + 1) };
     return {
       ...(names.size > 0 ? { properties: Object.fromEntries(written), required } : {}),
-      ...countsOf(own, path, ["minProperties", "maxProperties"]),
+      ...counts,
       ...(additionalProperties === false || names.size > 0 ? { additionalProperties: false } : others),
     };
   }
@@ -181,6 +183,12 @@ class Writer {
 /** Whether a value is of a type, as JSON schemas have them. */
 const isOf = (value: unknown, type: unknown): boolean =>
   type === "integer" ? Number.isInteger(value) : typeOf(value) === type;
+
+/** Whether a value has no number that JSON cannot write: 1e999 is read as Infinity, and would be written as null. */
+const isWritable = (value: unknown): boolean =>
+  typeof value === "object" && value !== null
+    ? Object.values(value).every(isWritable)
+    : typeof value !== "number" || Number.isFinite(value);
 
 function valuesOf(fields: Fields, path: string): Fields {
   const { type, enum: listed, const: constant, ...rest } = fields;
@@ -192,6 +200,7 @@ function valuesOf(fields: Fields, path: string): Fields {
   const all: readonly unknown[] = (listed as unknown[] | undefined) ?? [constant];
   const values = all.filter((value) => types === undefined || types.some((one) => isOf(value, one)));
   if (values.length === 0) refuse(path, "no value is of its type");
+  if (!values.every(isWritable)) refuse(path, "a number is too large");
   return { enum: values };
 }
 
@@ -229,8 +238,8 @@ function countsOf(own: Fields, path: string, names: readonly [string, string]): 
 function stringOf(own: Fields, path: string): Fields {
   const { pattern, format } = own, lengths = countsOf(own, path, ["minLength", "maxLength"]);
   if (pattern !== undefined && typeof pattern !== "string") refuse(`${path}/pattern`, "it must be a text");
-  if (format !== undefined && !formats.has(format)) {
-    refuse(`${path}/format`, `it must be one of ${[...formats].join(", ")}`);
+  if (format !== undefined && !formatNames.includes(format as string)) {
+    refuse(`${path}/format`, `it must be one of ${formatNames.join(", ")}`);
   }
   const given = [pattern !== undefined, format !== undefined, Object.keys(lengths).length > 0];
   if (given.filter(Boolean).length > 1) {
@@ -239,7 +248,7 @@ function stringOf(own: Fields, path: string): Fields {
   return {
     ...lengths,
     ...(pattern === undefined ? {} : { pattern }),
-    ...(format === undefined ? {} : { format }),
+    ...(format === undefined ? {} : formatForEngine(format as string)),
   };
 }
 

@@ -105,7 +105,9 @@ async function inOneLine(engine: Package, format: unknown): Promise<unknown> {
 
 /** The last thing that the engine told, without the place in its own source. */
 function reasonOf(told: readonly string[]): string {
-  const fatal = told.findLast((line) => /\[FATAL\]/.test(line)) ?? told.at(-1);
+  const last = told.at(-1);
+  // The runtime's word for an abort without a reason, as when no memory is left.
+  const fatal = told.findLast((line) => /\[FATAL\]/.test(line)) ?? (last === "Aborted()" ? undefined : last);
   return fatal?.replace(/^.*\[FATAL\] [^ ]*: */s, "").replace(/^Check failed: \(.*?\) is false: /s, "")
     .trim() ||
     "it is too large, or nested too deep";

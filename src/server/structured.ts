@@ -78,7 +78,7 @@ function textBy(value: unknown, param: string, kind: "regex" | "grammar"): Struc
 function choiceBy(value: unknown, param: string): Structure {
   const isList = Array.isArray(value) && value.length > 0 && value.length <= mostChoices;
   if (!isList || !value.every((one) => typeof one === "string" && one !== "")) {
-    throw refusal(param, `it must be a list of 1 to ${mostChoices} texts`);
+    throw refusal(param, `it must be a list of 1 to ${mostChoices} texts that are not empty`);
   }
   return { spec: { kind: "choice", choices: [...new Set(value as string[])] }, param };
 }
