@@ -75,6 +75,7 @@ test("formats are listed once, and kernels has each kernel that reads a weight i
     "cross_entropy_loss",
     "row_squares",
     "embedding",
+    "embedding_part",
   ]);
   assert.deepEqual(
     kernelsOf(q4_32).map(({ name }) => name.replace(/_q4_32$/, "")),
