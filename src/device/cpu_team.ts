@@ -9,7 +9,7 @@
  *
  * @module
  */
-import { waitBriefly } from "./patience.ts";
+import { sleepOn, waitBriefly } from "./patience.ts";
 import { encodeStep, Functions, mostChunks, mostNumbers, OwnStep, type TeamStep } from "./team_steps.ts";
 
 /** Threads of a team at most, the leader included. */
@@ -130,7 +130,7 @@ export class Team {
     for (let thread = 1; thread < threads; thread++) {
       const at = seenAt + line * thread;
       for (let seen; (seen = Atomics.load(control, at)) !== this.#era;) {
-        if (!waitBriefly(control, at, seen)) Atomics.wait(control, at, seen);
+        if (!waitBriefly(control, at, seen)) sleepOn(control, at, seen);
       }
     }
     this.#number = 1;
@@ -154,7 +154,7 @@ function awaitCount(control: Int32Array, count: number): void {
     if (finished === count) return;
     if (waitBriefly(control, counters.finished, finished)) continue;
     Atomics.store(control, counters.leaderSleeps, 1);
-    Atomics.wait(control, counters.finished, finished);
+    sleepOn(control, counters.finished, finished);
     Atomics.store(control, counters.leaderSleeps, 0);
   }
 }
@@ -195,7 +195,7 @@ export function serveTeam({ module, memory, control, thread }: HelperSetup, read
     if (left === 0) {
       if (!waitBriefly(control, counters.ticket, ticket)) {
         Atomics.add(control, counters.sleepers, 1);
-        Atomics.wait(control, counters.ticket, ticket);
+        sleepOn(control, counters.ticket, ticket);
         Atomics.sub(control, counters.sleepers, 1);
       }
       continue;

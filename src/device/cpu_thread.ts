@@ -18,7 +18,7 @@ import {
   type TimedCall,
 } from "./cpu_commands.ts";
 import { Team } from "./cpu_team.ts";
-import { waitBriefly } from "./patience.ts";
+import { sleepOn, waitBriefly } from "./patience.ts";
 
 interface ReadyCall {
   readonly kernel: string;
@@ -107,7 +107,7 @@ function nextSubmitted(ring: Int32Array, done: number): number {
     if (submitted !== done) return submitted;
     if (waitBriefly(ring, counters.submitted, done)) continue;
     // It also ends by the notice of a command that was seen before its notice came: then nothing is new.
-    Atomics.wait(ring, counters.submitted, done);
+    sleepOn(ring, counters.submitted, done);
   }
 }
 

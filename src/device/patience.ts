@@ -25,3 +25,14 @@ export function waitBriefly(numbers: Int32Array, index: number, value: number): 
   } while (performance.now() - begin < patienceMs);
   return false;
 }
+
+/**
+ * Milliseconds that a thread sleeps at most. A runtime that ends a thread at the moment that it falls asleep may leave it
+ * asleep, and wait for its end for ever: a thread that wakes now and then ends.
+ */
+const sleepMs = 1000;
+
+/** Sleeps until a notice comes for a number; also ends where the number is no longer `value`, and after a second. */
+export function sleepOn(numbers: Int32Array, index: number, value: number): void {
+  Atomics.wait(numbers, index, value, sleepMs);
+}
