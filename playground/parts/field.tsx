@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { useSignal } from "@preact/signals";
 import { useId } from "preact/hooks";
 import type { VNode } from "preact";
 
@@ -19,6 +20,8 @@ export function NumberField({ label, value, min, max, step, onValue, placeholder
   readonly onValue: (value: number | undefined) => void;
 }): VNode {
   const id = useId();
+  // What is being typed: a page that is drawn anew meanwhile does not take it away.
+  const typed = useSignal<string | undefined>(undefined);
   return (
     <div class="field">
       <label for={id}>{label}</label>
@@ -27,8 +30,11 @@ export function NumberField({ label, value, min, max, step, onValue, placeholder
         type="number"
         inputMode="decimal"
         {...{ min, max, step, placeholder }}
-        value={value ?? ""}
+        value={typed.value ?? value ?? ""}
+        onInput={({ currentTarget }) => typed.value = currentTarget.value}
+        onBlur={() => typed.value = undefined}
         onChange={({ currentTarget: input }) => {
+          typed.value = undefined;
           if (input.value === "") return onValue(undefined);
           const asked = Math.min(max, Math.max(min, input.valueAsNumber));
           input.value = String(asked);
