@@ -76,7 +76,7 @@ export function scaled(sum: v128, products: v128, scale: v128, scales: v128): v1
   return multiplyAdd(sum, f32x4.convert_i32x4_s(products), f32x4.mul(scale, scales));
 }
 
-/** sum + what a block's elements are less, times the sum of x's block, of which x has 8 times the negative. */
+/** Adds the offset of a block's elements times the sum of x's block. Packed x holds -8 times that sum. */
 @inline
 function lessened(sum: v128, x: usize, scale: v128, less: v128): v128 {
   return multiplyAdd(sum, f32x4.convert_i32x4_s(v128.load32_splat(x, 4)), f32x4.mul(scale, less));

@@ -101,6 +101,6 @@ export interface Backend {
    * @throws Error that says why an adapter cannot be taken, or what is wrong with its files.
    */
   addAdapter(name: string, files: readonly NamedFile[], token?: string): Promise<AdapterInfo>;
-  /** Frees what it holds. */
+  /** Frees the model and its adapters. */
   close(): void;
 }

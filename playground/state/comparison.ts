@@ -101,7 +101,7 @@ export class Comparison {
     this.#lanes.value = this.#lanes.value.filter((one) => one !== lane);
   }
 
-  /** Changes a column's adapters; what it was asked last is asked again, at once or when a slider has come to rest. */
+  /** Changes a column's adapters. The last question is asked again, at once or when a slider has come to rest. */
   setTerms(lane: Lane, terms: readonly Term[], when: "now" | "at rest" = "now"): void {
     lane.setTerms(terms);
     this.#forget(lane);

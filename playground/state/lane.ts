@@ -1,6 +1,6 @@
 /// <reference lib="dom" />
 /**
- * A column: its adapters, what it was asked and what it wrote.
+ * A column: its adapters, the questions and the answers.
  *
  * @module
  */

@@ -27,7 +27,7 @@ export interface OwnLinear extends LinearShape {
   readonly weight?: Tensor;
 }
 
-/** A module on the GPU: its number in the bank, its linear, and what it adds to each row. */
+/** A module on the GPU: its number in the bank, its linear, and its addition to each row. */
 export interface Resident {
   readonly linear: number;
   readonly shape: LinearShape;

@@ -5,7 +5,7 @@
  */
 import type { ArgsDef, CommandDef } from "citty";
 
-/** A command line that works, and what it does. */
+/** A command line that works, and its effect. */
 export interface Example {
   readonly does: string;
   /** The words after `fourierft`, as a shell reads them. */

@@ -89,7 +89,7 @@ export const perplexity = defineCommand({
         process.exit(0);
       }
       const documents = counted(data.documents, "document");
-      log(`${documents}, ${counted(data.tokens, "token")}, of which ${targetCount} are predicted`);
+      log(`${documents}, ${counted(data.tokens, "token")}; ${targetCount} are predicted`);
       console.log(`loss        ${loss.toFixed(4)}`);
       console.log(`perplexity  ${perplexity.toFixed(3)}`);
     } finally {

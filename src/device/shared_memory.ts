@@ -21,7 +21,7 @@ const memoryImport = 2;
 /** Limits of a memory import: with a maximum, and shared. */
 const sharedWithMaximum = 3;
 
-/** A memory, and what it may grow to. */
+/** A memory, and the size that it may grow to. */
 export interface SharedMemory {
   readonly memory: WebAssembly.Memory;
   readonly mostBytes: number;

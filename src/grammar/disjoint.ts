@@ -1,6 +1,6 @@
 /**
- * Whether a value can follow two schemas of a union at once. The work grows with the schemas' text, but for objects: each is
- * compared with every other.
+ * Whether a value can follow two schemas of a union at once. The work grows with the schemas' text. Schemas of objects are
+ * compared in pairs, so that their number is bounded.
  *
  * @module
  */
