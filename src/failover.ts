@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { orAborted } from "./adapters/abandon.ts";
+import { orAborted } from "./abandon.ts";
 import type { AdapterService } from "./adapters/service.ts";
 import { DeviceError } from "./device/device.ts";
 import type { Engine, GenerateEvent, GenerateRequest } from "./engine/generate.ts";

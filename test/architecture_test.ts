@@ -33,6 +33,7 @@ const rooms: Readonly<Record<string, Room>> = {
   // For tests and benches alone: nothing of the library may use them.
   "kernels/cases": { uses: ["kernels"] },
   errors: { uses: [] },
+  abandon: { uses: [] },
   breathe: { uses: [] },
   contest: { uses: [] },
   folder: { uses: ["errors"], types: ["safetensors"] },
@@ -47,7 +48,7 @@ const rooms: Readonly<Record<string, Room>> = {
   gguf: { uses: ["errors"], types: ["safetensors"] },
   "adapters/methods": { uses: ["adapters", "plan", "breathe", ...ground] },
   adapters: {
-    uses: ["adapters/methods", "safetensors", "folder", "json", "plan", "breathe", ...ground],
+    uses: ["adapters/methods", "safetensors", "folder", "json", "plan", "abandon", "breathe", ...ground],
     types: ["device"],
   },
   // Chat templates: a language of its own, which knows nothing of models.
@@ -59,7 +60,7 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   engine: { uses: ["models", "adapters", "plan", "breathe", "contest", ...ground], types: ["device"] },
   // `devices` for the look of a thread; the engine's package is a text that a runtime reads.
-  grammar: { uses: ["breathe", "errors", "json"], types: ["engine", "models", "devices"] },
+  grammar: { uses: ["abandon", "breathe", "errors", "json"], types: ["engine", "models", "devices"] },
   server: {
     // `device` for its error class: what went wrong becomes a status here.
     uses: ["engine", "grammar", "pictures", "breathe", "safetensors", "json", "device", ...ground],
@@ -71,7 +72,7 @@ const rooms: Readonly<Record<string, Room>> = {
   open: { uses: ["engine", "models", "adapters", "folder", ...ground], types: ["device"] },
   // On buffers of the caller's GPU: it makes the device that it needs of a GPUDevice.
   adapter_on: { uses: ["adapters", "devices", "plan", ...ground] },
-  failover: { uses: ["device", "adapters", "engine", "errors"] },
+  failover: { uses: ["abandon", "device", "engine", "errors"], types: ["adapters"] },
   // `training` for the files of an adapter, `adapters/methods` for the sums of factors.
   combine: { uses: ["training", "adapters", "adapters/methods", "tensor", "errors"], types: ["folder"] },
   merge: { uses: ["merge_own", "models", "adapters", "safetensors", "folder", ...ground], types: ["device"] },

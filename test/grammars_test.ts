@@ -268,6 +268,28 @@ test("Grammars keeps so many, drops the least recently used, and refuses more th
   await compiled("d", threads[0].messages.length + 2);
 });
 
+test("Grammars begins no work that nobody waits for any more, and takes its rule again", async () => {
+  const { hand, threads, until } = byHand({ maxInUse: 2 });
+  const first = hand.compile({ kind: "regex", pattern: "a" });
+  await until(() => threads[0]?.messages.length === 2);
+  const leaving = new AbortController();
+  const left = assert.rejects(hand.compile({ kind: "regex", pattern: "b" }, leaving.signal), /gone/);
+  leaving.abort(new Error("gone"));
+  await left;
+  const other = hand.compile({ kind: "regex", pattern: "c" });
+  threads[0].answer({ kind: "compiled" });
+  await first;
+  await until(() => threads[0].messages.length === 3);
+  const patterns = () => threads[0].messages.map((one) => one.kind === "compile" && one.spec);
+  assert.deepEqual(patterns().slice(1), [{ kind: "regex", pattern: "a" }, { kind: "regex", pattern: "c" }]);
+  threads[0].answer({ kind: "compiled" });
+  await other;
+  const again = hand.compile({ kind: "regex", pattern: "b" });
+  await until(() => threads[0].messages.length === 4);
+  threads[0].answer({ kind: "compiled" });
+  assert.equal((await again).vocabSize, 1);
+});
+
 test("Grammars drops a grammar that left, and that a text began all the same, when the text ends", async () => {
   const { hand, threads, until } = byHand({ maxKept: 1 });
   const asked = async (messages: number, answer: FromGrammars) => {

@@ -9,7 +9,7 @@ import { breathe } from "../breathe.ts";
 import type { Device } from "../device/device.ts";
 import { ConfigError, NotFoundError, OverloadedError } from "../errors.ts";
 import type { HostTensor } from "../tensor.ts";
-import { orAborted } from "./abandon.ts";
+import { orAborted } from "../abandon.ts";
 import type { LinearModule } from "./alone.ts";
 import { type AdaptedLinear, applyModule, deltaOf } from "./apply.ts";
 import type { Bank, Linear } from "./bank.ts";

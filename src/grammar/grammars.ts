@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { orAborted } from "../abandon.ts";
 import type { ModuleWorker } from "../device/worker.ts";
 import type { ConstrainedRun, Constraint } from "../engine/constraint.ts";
 import { GrammarError, OverloadedError } from "../errors.ts";
@@ -46,9 +47,10 @@ export interface GrammarService {
   /**
    * A constraint of a rule. Equal rules share their work.
    *
-   * @throws GrammarError for a rule that cannot be followed; OverloadedError where too many are in use.
+   * @param signal Who aborts waits no more; work that nobody waits for is not begun.
+   * @throws GrammarError for a rule that cannot be followed; OverloadedError where too many are in use; the signal's reason.
    */
-  compile(spec: GrammarSpec): Promise<Constraint>;
+  compile(spec: GrammarSpec, signal?: AbortSignal): Promise<Constraint>;
 }
 
 /** Grammars with a thread of their own. */
@@ -94,7 +96,8 @@ export class Grammars implements OpenGrammars {
     };
   }
 
-  async compile(spec: GrammarSpec): Promise<Constraint> {
+  async compile(spec: GrammarSpec, signal?: AbortSignal): Promise<Constraint> {
+    signal?.throwIfAborted();
     const key = JSON.stringify(spec), { maxCharacters } = this.#limits;
     if (key.length > maxCharacters) {
       throw new GrammarError(
@@ -104,9 +107,10 @@ export class Grammars implements OpenGrammars {
     const entry = this.#entryOf(key, spec);
     entry.users++;
     try {
-      await this.#again(async (line) => await this.#compiled(entry, line));
+      await orAborted(this.#again(async (line) => await this.#compiled(entry, line)), signal);
     } catch (error) {
-      if (this.#entries.get(key) === entry) this.#entries.delete(key);
+      // The rule of one who left may be right.
+      if (!signal?.aborted && this.#entries.get(key) === entry) this.#entries.delete(key);
       throw error;
     } finally {
       this.#left(entry);
@@ -193,6 +197,10 @@ export class Grammars implements OpenGrammars {
       entry.line = line;
       const { number: grammar, spec } = entry;
       const compile = async (): Promise<void> => {
+        if (entry.users === 0) {
+          entry.line = undefined;
+          throw new GrammarError("Cannot follow the grammar: whoever asked for it has left");
+        }
         unlessFault(await line.ask({ kind: "compile", grammar, spec }, this.#limits.compileMs), line);
       };
       // One at a time: between them the thread works for texts.

@@ -242,8 +242,7 @@ export const completionJob: JobMaker = async (body, { serving, hold, signal }) =
     hold,
     signal,
   });
-  const constraint = await constraintOf(structure, target.model);
-  signal.throwIfAborted();
+  const constraint = await constraintOf(structure, target.model, signal);
   return jobOf(checked, targets, {
     isEach: checked.models.length > 0,
     field: "prompt",
@@ -302,8 +301,7 @@ export const chatJob: JobMaker = async (body, { serving, hold, signal }) => {
     signal,
   });
   const logprobs = checked.logprobs ? checked.top_logprobs ?? 0 : undefined;
-  const constraint = await constraintOf(structure, target.model);
-  signal.throwIfAborted();
+  const constraint = await constraintOf(structure, target.model, signal);
   return jobOf(checked, [target], {
     field: "messages",
     constraint,

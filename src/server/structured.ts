@@ -157,11 +157,12 @@ export function structureOf(body: Fields): Structure | undefined {
 /**
  * The constraint of a rule.
  *
- * @throws InvalidRequestError that names the field, where the rule cannot be followed; OverloadedError.
+ * @throws InvalidRequestError that names the field, where the rule cannot be followed; OverloadedError; the signal's reason.
  */
 export async function constraintOf(
   structure: Structure | undefined,
   { grammars }: ServedModel,
+  signal: AbortSignal,
 ): Promise<Constraint | undefined> {
   if (!structure) return undefined;
   const { spec, param } = structure;
@@ -172,7 +173,7 @@ export async function constraintOf(
     );
   }
   try {
-    return await grammars.compile(spec);
+    return await grammars.compile(spec, signal);
   } catch (error) {
     throw error instanceof GrammarError ? grammarRefusal(param, error) : error;
   }

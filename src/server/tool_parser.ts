@@ -129,6 +129,8 @@ export class ToolParser {
   /** Text that may be, or begin, a call; `#inside` the call's own. */
   #held = "";
   #inside = false;
+  /** Characters of a call that were looked at for its end: a text that does not end its call is read once. */
+  #searched = 0;
   /** Whether any text has come that is not blank. */
   #begun = false;
   #calls = 0;
@@ -172,12 +174,14 @@ export class ToolParser {
   #step(parsed: { text: string; calls: ToolCall[] }): boolean {
     const { mark, end, mayBeBare, isSpecial } = this.format;
     if (this.#inside) {
-      const at = end === undefined ? -1 : this.#held.indexOf(end);
+      if (end === undefined) return false;
+      const at = this.#held.indexOf(end, Math.max(0, this.#searched - end.length + 1));
+      this.#searched = at < 0 ? this.#held.length : 0;
       if (at < 0) return false;
       const body = this.#held.slice(0, at), calls = callsOf(body, this.format);
       if (calls) parsed.calls.push(...calls);
       else parsed.text += mark + body + end;
-      this.#held = this.#held.slice(at + end!.length);
+      this.#held = this.#held.slice(at + end.length);
       this.#inside = false;
       return true;
     }
