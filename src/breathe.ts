@@ -21,3 +21,16 @@ export function breathe(): Promise<void> {
     port2.postMessage(null);
   });
 }
+
+/** Milliseconds that work goes on before others have their turn. */
+const sliceMs = 15;
+
+/** Calls a piece of work at a time; others have their turn between pieces. */
+export async function inSlices(work: Iterable<unknown>): Promise<void> {
+  let began = performance.now();
+  for (const _ of work) {
+    if (performance.now() - began < sliceMs) continue;
+    await breathe();
+    began = performance.now();
+  }
+}

@@ -15,6 +15,7 @@ import { openGpu } from "../src/runtime/gpu.ts";
 import { openFolder } from "../src/runtime/mod.ts";
 import { inEveryGpuCase, onGpu } from "./devices.ts";
 import { HandStorage, smallAdapter } from "./hand_storage.ts";
+import { turn } from "./until.ts";
 
 const greedy = { temperature: 0, topP: 1, topK: 0 };
 const request: GenerateRequest = { promptTokenIds: [1], maxTokens: 2, sampling: greedy };
@@ -122,7 +123,7 @@ test("withFallback: while the model opens, who leaves leaves at once, and only s
   await begun.next();
   const next = begun.next();
   // The loss is noticed in the turn that `next` begins.
-  await new Promise((resolve) => setTimeout(resolve));
+  await turn();
   await assert.rejects(tokens(model), OverloadedError);
   leaves.abort(new Error("left"));
   await assert.rejects(next, { message: "left" });

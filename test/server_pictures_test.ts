@@ -57,7 +57,7 @@ test("GET /v1/adapters/{id}/norms tells norms, and cosines beside another adapte
   const [a, b] = await Promise.all(
     ["fourierft-kjv", "fourierft-jargon"].map((id) => registry.module(id, module)),
   );
-  assert.equal(beside.data.find(({ id }) => id === module)!.value, cosineOf(ownProducts(a, b)!));
+  assert.equal(beside.data.find(({ id }) => id === module)!.value, cosineOf((await ownProducts(a, b))!));
 });
 
 test("routes of pictures refuse what they cannot tell", async () => {

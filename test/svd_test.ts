@@ -6,7 +6,8 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { normals } from "../kernels/kernel.ts";
 import { breathe } from "../src/breathe.ts";
-import { inSlices, svd } from "../src/adapters/svd.ts";
+import { svd } from "../src/adapters/svd.ts";
+import { inSlices } from "../src/breathe.ts";
 import { uniforms } from "../src/engine/random.ts";
 
 interface Shape {

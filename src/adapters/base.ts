@@ -6,12 +6,12 @@
 import { linear } from "../../kernels/linear.ts";
 import { linearTransposed } from "../../kernels/linear_transposed.ts";
 import { rowSquares } from "../../kernels/row_squares.ts";
-import { breathe } from "../breathe.ts";
+import { breathe, inSlices } from "../breathe.ts";
 import type { Device } from "../device/device.ts";
 import { type Step, step } from "../plan.ts";
 import { type Tensor, tensor } from "../tensor.ts";
 import type { BaseLinear, LinearShape, SingularFactors } from "./method.ts";
-import { inSlices, svd, turn } from "./svd.ts";
+import { svd, turn } from "./svd.ts";
 import { inWorkspace } from "./workspace.ts";
 
 /** A product of linears that share an input, and the step that makes the squares of its weight's rows. */

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { breathe } from "../breathe.ts";
+import { inSlices } from "../breathe.ts";
 import { type Bidiagonal, bidiagonal } from "./svd/bidiagonal.ts";
 import { diagonalised } from "./svd/diagonalise.ts";
 
@@ -21,19 +21,6 @@ export interface Svd {
   readonly u: Float64Array;
   /** (n, in): rows of V^T. */
   readonly v: Float64Array;
-}
-
-/** Work goes on for so long before others have their turn. */
-const sliceMs = 15;
-
-/** Calls a piece of work at a time; others have their turn between pieces. */
-export async function inSlices(work: Iterable<unknown>): Promise<void> {
-  let began = performance.now();
-  for (const _ of work) {
-    if (performance.now() - began < sliceMs) continue;
-    await breathe();
-    began = performance.now();
-  }
 }
 
 /** Writes a matrix (rows, columns) with its axes changed. */

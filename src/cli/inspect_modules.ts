@@ -10,7 +10,7 @@ import { cpuDevice } from "../device/cpu.ts";
 import type { Reduction } from "../pictures/cells.ts";
 import type { Figure } from "../pictures/figure.ts";
 import type { ModuleNumber } from "../pictures/layers.ts";
-import { cosineOf, deltaNorm, deltaProducts, ownProducts } from "../pictures/products.ts";
+import { cosineOf, deltaNorm, deltaProducts, haveProducts } from "../pictures/products.ts";
 import { baseOfModule } from "./base.ts";
 import { loadFigures } from "./draw.ts";
 import { log } from "./open.ts";
@@ -89,7 +89,7 @@ const mostElements = 2 ** 26;
 function takesLong({ adapters }: Drawn, known: ReadonlyMap<string, LinearShape>): boolean {
   const built = [...known].filter(([path, shape]) => {
     const [a, b] = adapters.map(({ method, modules }) => ({ method, module: modules.get(path)!, shape }));
-    return ownProducts(a, b) === undefined;
+    return !haveProducts(a, b);
   });
   return built.reduce((sum, [, shape]) => sum + shape.out * shape.in, 0) > mostElements;
 }

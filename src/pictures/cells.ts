@@ -4,6 +4,7 @@
  * @module
  */
 import type { LinearShape } from "../adapters/method.ts";
+import { inSlices } from "../breathe.ts";
 
 /** How a block becomes a number: the mean of its elements, or the square root of the mean of their squares. */
 export type Reduction = "mean" | "rms";
@@ -22,22 +23,30 @@ export interface DeltaCells {
   readonly values: Float32Array;
 }
 
-/** @param mostCells Cells at most. */
-export function deltaCells(
+/**
+ * Other work has its turn between rows.
+ *
+ * @param mostCells Cells at most.
+ */
+export async function deltaCells(
   delta: Float32Array,
   { out, in: inSize }: LinearShape,
   { mostCells, reduction }: { readonly mostCells: number; readonly reduction: Reduction },
-): DeltaCells {
+): Promise<DeltaCells> {
   let block = 1;
   while (Math.ceil(out / block) * Math.ceil(inSize / block) > mostCells) block++;
   if (block === 1) return { rows: out, columns: inSize, block, values: delta };
   const rows = Math.ceil(out / block), columns = Math.ceil(inSize / block);
   const sums = new Float64Array(rows * columns);
   const part = reduction === "mean" ? (value: number) => value : (value: number) => value * value;
-  for (let p = 0; p < out; p++) {
-    const at = Math.floor(p / block) * columns, row = p * inSize;
-    for (let q = 0; q < inSize; q++) sums[at + Math.floor(q / block)] += part(delta[row + q]);
+  function* adding(): Iterable<void> {
+    for (let p = 0; p < out; p++) {
+      const at = Math.floor(p / block) * columns, row = p * inSize;
+      for (let q = 0; q < inSize; q++) sums[at + Math.floor(q / block)] += part(delta[row + q]);
+      yield;
+    }
   }
+  await inSlices(adding());
   const values = Float32Array.from(sums, (sum, cell) => {
     const height = Math.min(block, out - Math.floor(cell / columns) * block);
     const width = Math.min(block, inSize - (cell % columns) * block);

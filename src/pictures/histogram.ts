@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { inSlices } from "../breathe.ts";
 
 /** Counts of numbers in bins of one width about zero. */
 export interface Histogram {
@@ -17,22 +18,37 @@ export interface Histogram {
   readonly most: number;
 }
 
-/** Of finite numbers, in an odd number of bins: the middle bin has zero in its middle. */
-export function histogram(values: Float32Array, bins = 41): Histogram {
+/** Numbers that are counted before other work may have its turn. */
+const pieceSize = 2 ** 16;
+
+function* piecesOf(values: Float32Array, take: (piece: Float32Array) => void): Iterable<void> {
+  for (let at = 0; at < values.length; at += pieceSize) yield take(values.subarray(at, at + pieceSize));
+}
+
+/**
+ * Of finite numbers, in an odd number of bins: the middle bin has zero in its middle. Other work has its turn meanwhile.
+ *
+ * @throws RangeError for an even number of bins.
+ */
+export async function histogram(values: Float32Array, bins = 41): Promise<Histogram> {
   if (bins % 2 !== 1) throw new RangeError(`Cannot count in ${bins} bins: the rule is an odd number`);
   let most = 0, sum = 0;
-  for (const value of values) {
-    most = Math.max(most, Math.abs(value));
-    sum += value;
-  }
+  await inSlices(piecesOf(values, (piece) => {
+    for (const value of piece) {
+      most = Math.max(most, Math.abs(value));
+      sum += value;
+    }
+  }));
   const mean = values.length > 0 ? sum / values.length : 0;
   const reach = most || 1, width = 2 * reach / bins;
   const counts = new Uint32Array(bins);
   let squares = 0;
-  for (const value of values) {
-    counts[Math.min(bins - 1, Math.max(0, Math.floor((value + reach) / width)))]++;
-    squares += (value - mean) ** 2;
-  }
+  await inSlices(piecesOf(values, (piece) => {
+    for (const value of piece) {
+      counts[Math.min(bins - 1, Math.max(0, Math.floor((value + reach) / width)))]++;
+      squares += (value - mean) ** 2;
+    }
+  }));
   return {
     edges: Float64Array.from({ length: bins + 1 }, (_, i) => -reach + i * width),
     counts,

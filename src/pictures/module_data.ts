@@ -56,8 +56,8 @@ export async function moduleData(
   return {
     shape,
     points: spectrum && greatestPoints(spectrumPoints(spectrum, shape), mostPoints),
-    cells: deltaCells(delta, shape, { mostCells, reduction }),
-    distribution: histogram(spectrum?.c ?? delta),
+    cells: await deltaCells(delta, shape, { mostCells, reduction }),
+    distribution: await histogram(spectrum?.c ?? delta),
     singularValues: factors && await singularValues(factors),
   };
 }

@@ -7,6 +7,7 @@
 import { isSum, type LinearModule } from "../adapters/alone.ts";
 import { type AdaptedLinear, deltaOf } from "../adapters/apply.ts";
 import type { Factors, LinearShape } from "../adapters/method.ts";
+import { inSlices } from "../breathe.ts";
 import type { Device } from "../device/device.ts";
 import { mirrorBin, type ModuleSpectrum } from "./spectrum.ts";
 
@@ -46,17 +47,21 @@ function spectralProduct(a: ModuleSpectrum, b: ModuleSpectrum, shape: LinearShap
   return a.scale * b.scale * out * inSize * sum;
 }
 
-/** <sBA, s'B'A'>: the sum of the elements of B^T B' times those of A A'^T. */
-function factorProduct(a: Factors, b: Factors): number {
+/** <sBA, s'B'A'>: the sum of the elements of B^T B' times those of A A'^T. Other work has its turn meanwhile. */
+async function factorProduct(a: Factors, b: Factors): Promise<number> {
   let sum = 0;
-  for (let i = 0; i < a.rank; i++) {
-    for (let j = 0; j < b.rank; j++) {
-      let left = 0, right = 0;
-      for (let o = 0; o < a.out; o++) left += a.b[o * a.rank + i] * b.b[o * b.rank + j];
-      for (let q = 0; q < a.in; q++) right += a.a[i * a.in + q] * b.a[j * b.in + q];
-      sum += left * right;
+  function* adding(): Iterable<void> {
+    for (let i = 0; i < a.rank; i++) {
+      for (let j = 0; j < b.rank; j++) {
+        let left = 0, right = 0;
+        for (let o = 0; o < a.out; o++) left += a.b[o * a.rank + i] * b.b[o * b.rank + j];
+        for (let q = 0; q < a.in; q++) right += a.a[i * a.in + q] * b.a[j * b.in + q];
+        sum += left * right;
+        yield;
+      }
     }
   }
+  await inSlices(adding());
   return a.scale * b.scale * sum;
 }
 
@@ -77,10 +82,18 @@ export function factorsOf({ method, module, shape }: LinearModule): Factors | un
   return isSum(method) ? module.factors?.(shape) : undefined;
 }
 
-function products<T>(a: T, b: T, product: (one: T, other: T) => number): DeltaProducts {
-  const aa = product(a, a);
-  return a === b ? { aa, ab: aa, bb: aa } : { aa, ab: product(a, b), bb: product(b, b) };
+async function products<T>(
+  a: T,
+  b: T,
+  product: (one: T, other: T) => number | Promise<number>,
+): Promise<DeltaProducts> {
+  const aa = await product(a, a);
+  return a === b ? { aa, ab: aa, bb: aa } : { aa, ab: await product(a, b), bb: await product(b, b) };
 }
+
+/** Whether the methods of two modules say their products without dW. */
+export const haveProducts = (a: LinearModule, b: LinearModule = a): boolean =>
+  [frequenciesOf, factorsOf].some((part) => part(a) !== undefined && part(b) !== undefined);
 
 /**
  * The products of two modules of one linear whose methods say them without dW; undefined where dW must be built. `b` is by
@@ -88,7 +101,10 @@ function products<T>(a: T, b: T, product: (one: T, other: T) => number): DeltaPr
  *
  * @throws RangeError where the shapes differ.
  */
-export function ownProducts(a: LinearModule, b: LinearModule = a): DeltaProducts | undefined {
+export async function ownProducts(
+  a: LinearModule,
+  b: LinearModule = a,
+): Promise<DeltaProducts | undefined> {
   if (a.shape.out !== b.shape.out || a.shape.in !== b.shape.in) {
     throw new RangeError(
       `Cannot compare modules of shapes (${a.shape.out}, ${a.shape.in}) and (${b.shape.out}, ${b.shape.in})`,
@@ -96,10 +112,10 @@ export function ownProducts(a: LinearModule, b: LinearModule = a): DeltaProducts
   }
   const spectrum = frequenciesOf(a), other = a === b ? spectrum : frequenciesOf(b);
   if (spectrum && other) {
-    return products(spectrum, other, (left, right) => spectralProduct(left, right, a.shape));
+    return await products(spectrum, other, (left, right) => spectralProduct(left, right, a.shape));
   }
   const factors = factorsOf(a), others = a === b ? factors : factorsOf(b);
-  return factors && others ? products(factors, others, factorProduct) : undefined;
+  return factors && others ? await products(factors, others, factorProduct) : undefined;
 }
 
 /**
@@ -112,10 +128,14 @@ export async function deltaProducts(
   a: AdaptedLinear,
   b: AdaptedLinear = a,
 ): Promise<DeltaProducts> {
-  const known = ownProducts(a, b);
+  const known = await ownProducts(a, b);
   if (known) return known;
   const one = Float32Array.from((await deltaOf(device, a)).data);
-  return products<ArrayLike<number>>(one, a === b ? one : (await deltaOf(device, b)).data, denseProduct);
+  return await products<ArrayLike<number>>(
+    one,
+    a === b ? one : (await deltaOf(device, b)).data,
+    denseProduct,
+  );
 }
 
 /** The Frobenius norm of dW. */

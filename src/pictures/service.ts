@@ -30,7 +30,8 @@ export async function adapterModuleData(
   options?: ModuleDataOptions,
 ): Promise<ModuleData> {
   const linear = await moduleIn(service)(id, path);
-  return await moduleData(linear, Float32Array.from((await service.delta(id, path)).data), options);
+  const { data } = await service.delta(id, path);
+  return await moduleData(linear, data instanceof Float32Array ? data : new Float32Array(data), options);
 }
 
 /** A norm of each module, or a cosine of each that two adapters share. */
@@ -64,7 +65,7 @@ export async function adapterModuleNumbers(
   const numbers: ModuleNumber[] = [];
   for (const path of shared) {
     const one = await module(id, path);
-    const products = ownProducts(one, beside === undefined ? one : await module(beside, path));
+    const products = await ownProducts(one, beside === undefined ? one : await module(beside, path));
     const value = products &&
       (beside === undefined ? Math.sqrt(Math.max(0, products.aa)) : cosineOf(products));
     if (value !== undefined) numbers.push({ path, value });

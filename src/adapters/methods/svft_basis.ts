@@ -9,7 +9,8 @@
 import { ConfigError } from "../../errors.ts";
 import { tensor } from "../../tensor.ts";
 import type { BaseLinear, LinearShape, ReadyIo, SingularFactors } from "../method.ts";
-import { inSlices, svd } from "../svd.ts";
+import { inSlices } from "../../breathe.ts";
+import { svd } from "../svd.ts";
 import type { FileFactors } from "./svft_file.ts";
 
 /** Vectors as kernels take them. */

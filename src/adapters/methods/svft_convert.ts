@@ -5,7 +5,8 @@
  */
 import { ConfigError } from "../../errors.ts";
 import { type HostTensor, tensor } from "../../tensor.ts";
-import { inSlices, type Svd, turn } from "../svd.ts";
+import { inSlices } from "../../breathe.ts";
+import { type Svd, turn } from "../svd.ts";
 import { checkNumbers } from "./svft_basis.ts";
 import type { Setting } from "./svft_file.ts";
 import { band, bandCount, type Places } from "./svft_places.ts";
