@@ -2,7 +2,7 @@
  * A server under streams: time to the first token, time between tokens, and tokens a second through HTTP on loopback.
  *
  *     deno task bench:serving [--device webgpu] [--streams 1,16,64,256] [--tokens 128] [--requests 4] [--clients 4]
- *     [--model DIR]
+ *     [--model DIR] [--adapters DIR]
  *
  * Every number of streams has a server of its own, of the demo model unless told. Each stream asks so many requests, one after
  * another, of different prompts; the adapters take turns. Clients are so many processes of their own. A first round, which is not counted, lets the device prepare its
