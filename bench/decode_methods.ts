@@ -87,8 +87,9 @@ export const decodeMethodsBench: Bench = {
     "what an adapter of each method adds to a decode step (GPU: Llama-3.2-1B's shape; CPU: the demo model's)",
   peers: ["decode_methods.py"],
   async *measure(context: BenchContext) {
-    const { device, quick, log, rows = "" } = context, wanted = new RegExp(rows);
-    const size: Size = quick ? sizes.quick : sizes[device.kind];
+    const { device, quick, log, rows = "", rounds } = context, wanted = new RegExp(rows);
+    const usual: Size = quick ? sizes.quick : sizes[device.kind];
+    const size = { ...usual, rounds: rounds ?? usual.rounds };
     const opened = await open(context, size);
     for (const method of methodAdapters.filter(({ row }) => wanted.test(row))) {
       try {

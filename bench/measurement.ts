@@ -36,6 +36,8 @@ export interface BenchContext {
   readonly quick: boolean;
   /** A regular expression for the rows to measure; all where left out. */
   readonly rows?: string;
+  /** Turns of what is measured in turn; the bench's own number where left out. */
+  readonly rounds?: number;
   /** For what is left out, and why. */
   readonly log: (line: string) => void;
 }

@@ -3,8 +3,10 @@
  *
  *     deno run -A bench/run.ts [NAME ...] [--quick] [--device auto|webgpu|cpu] [--matrix-units] [--software]
  *         [--python PATH] [--out FILE] [--rows TEXT]
+ *         [--rounds N]
  *
- * `--rows` is a regular expression: of benches that take long, the rows whose names match are measured alone.
+ * `--rows` is a regular expression: of benches that take long, the rows whose names match are measured alone. `--rounds`
+ * is how often such benches take their turns.
  *
  * Measurements are printed and kept in `bench/results/MACHINE.json` (a quick run's in `dist/bench/`); `deno task
  * bench:report` makes RESULTS.md's tables and plots of it. With a Python, peers are measured in the same call.
@@ -33,6 +35,7 @@ const { values: options, positionals } = parseArgs({
     python: { type: "string" },
     out: { type: "string" },
     rows: { type: "string" },
+    rounds: { type: "string" },
   },
 });
 
@@ -81,7 +84,7 @@ async function runBench({ name, measure }: Bench, opened: OpenBenchDevice): Prom
   const command = `deno task bench:${name}${quick ? " --quick" : ""}${
     device.kind === "cpu" ? " --device cpu" : options["matrix-units"] ? " --matrix-units" : ""
   }`;
-  const measurements = measure({ device, quick, log: console.log, rows: options.rows });
+  const measurements = measure({ device, quick, log: console.log, rows: options.rows, rounds });
   await keep(measurements, opened, { bench: name, command, versions, clock: clockOf(device) });
 }
 
@@ -101,7 +104,15 @@ async function orFail(what: string, work: () => Promise<void>): Promise<void> {
   }
 }
 
+/** The number of `--rounds`; undefined where a bench has its own. */
+function roundsOf(text: string | undefined): number | undefined {
+  if (text === undefined || /^[1-9]\d{0,3}$/.test(text)) return text === undefined ? undefined : Number(text);
+  console.error(`Cannot take --rounds "${text}": it must be a whole number from 1 to 9999`);
+  process.exit(2);
+}
+
 const selected = chosen();
+const rounds = roundsOf(options.rounds);
 if (options.software) runOnSoftware();
 const kind = (["auto", "webgpu", "cpu"] as const).find((known) => known === options.device);
 if (!kind) throw new RangeError(`Cannot bench on device "${options.device}": it must be auto, webgpu or cpu`);
