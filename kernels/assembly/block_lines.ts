@@ -1,10 +1,10 @@
 // deno-fmt-ignore-file: the formatter drops `@inline`.
 // Lines of a weight whose numbers need more than a scale (kernels/formats): products of a packed row of x with four lines,
 // and their numbers as a group of a panel. The sums are the same in the same order.
-import { multiplyAdd } from "./lanes";
+import { multiplyAdd, wholeSums } from "./lanes";
 import { blockBytes } from "./packed";
 import { placePairs, placeWide, scaled } from "./panels";
-import { dot4, highestBits, lowBits, lowBitsOfBytes, wholeSums } from "./quantized_lines";
+import { dot4, highestBits, lowBits, lowBitsOfBytes } from "./quantized_lines";
 
 /** The high bits of 32 numbers of 6 bits, of 8 bytes: those of the even quads in place; of the odd ones, two bits higher. */
 @inline
@@ -108,13 +108,13 @@ function lastDot(p: v128, q: v128, even: v128, odd: v128): v128 {
 /** Numbers of four lines of 4 bits, as a group of a panel. */
 export function placeQ4(w0: usize, w1: usize, w2: usize, w3: usize, blocks: usize, to: usize, x: usize): void {
   const mask = lowBits(x), turned = highestBits(mask);
-  for (let at: usize = 0; at < blocks << 4; at += 16, to += 256) {
+  for (let at: usize = 0; at < blocks << 4; at += 16, to += 512) {
     const a = v128.xor(v128.load(w0 + at), turned), b = v128.xor(v128.load(w1 + at), turned);
     const c = v128.xor(v128.load(w2 + at), turned), d = v128.xor(v128.load(w3 + at), turned);
     for (let n: i32 = 0; n < 4; n++) {
       const p = v128.and(i16x8.shr_u(a, n << 2), mask), q = v128.and(i16x8.shr_u(b, n << 2), mask);
       const r = v128.and(i16x8.shr_u(c, n << 2), mask), s = v128.and(i16x8.shr_u(d, n << 2), mask);
-      placeWide(p, q, r, s, to + (<usize> n << 6));
+      placeWide(p, q, r, s, to + (<usize> n << 7));
     }
   }
 }
@@ -122,7 +122,7 @@ export function placeQ4(w0: usize, w1: usize, w2: usize, w3: usize, blocks: usiz
 /** The same of 6 bits. */
 export function placeQ6(w0: usize, w1: usize, w2: usize, w3: usize, blocks: usize, to: usize, x: usize): void {
   const mask = lowBitsOfBytes(x), upper = upperBits(mask), most = highestOf(upper);
-  for (let i: usize = 0; i < blocks; i++, to += 256) {
+  for (let i: usize = 0; i < blocks; i++, to += 512) {
     const a = evenSix(w0, i, mask, upper, most), b = evenSix(w1, i, mask, upper, most);
     const c = evenSix(w2, i, mask, upper, most), d = evenSix(w3, i, mask, upper, most);
     const e = oddSix(w0, i, mask, upper, most), f = oddSix(w1, i, mask, upper, most);
@@ -139,7 +139,7 @@ export function placeQ6(w0: usize, w1: usize, w2: usize, w3: usize, blocks: usiz
       i64x2.shuffle(b, f, 1, 3),
       i64x2.shuffle(c, g, 1, 3),
       i64x2.shuffle(d, h, 1, 3),
-      to + 128,
+      to + 256,
     );
   }
 }

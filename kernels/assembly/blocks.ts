@@ -8,7 +8,7 @@ import { groupScales, halvesOf, hasLess, lineBytes, nf4, q6k, scaleBytes } from 
 import { put } from "./linear";
 import { fourLinesNf4, fourWideLines, nf4Table, widenNf4 } from "./nf4";
 import { blockBytes } from "./packed";
-import { groupBytes, panelRows, scalesOf } from "./panels";
+import { groupAt, panelRows, scalesAt } from "./panels";
 
 /** Up to four lines of a weight as a group of a panel. */
 function widenGroup(
@@ -18,6 +18,7 @@ function widenGroup(
   inSize: usize,
   count: usize,
   group: usize,
+  scalesTo: usize,
   x: usize,
 ): void {
   const blocks = (inSize + 31) >> 5, line = lineBytes(kind, inSize, false);
@@ -26,7 +27,7 @@ function widenGroup(
     w3 = count > 3 ? w2 + line : words;
   if (kind == q6k) placeQ6(words, w1, w2, w3, blocks, group, x);
   else placeQ4(words, w1, w2, w3, blocks, group, x);
-  groupScales(kind, scales, lineBytes(kind, inSize, true), blocks, count, scalesOf(group, blocks));
+  groupScales(kind, scales, lineBytes(kind, inSize, true), blocks, count, scalesTo);
 }
 
 /** Four lines, `apart` bytes from one to the next, times a packed row; those of NF4 are widened at `wide`, or it is 0. */
@@ -63,13 +64,14 @@ function manyRows(
   begin: usize,
   end: usize,
 ): void {
-  const blocks = (inSize + 31) >> 5, group = groupBytes(blocks, scaleBytes(kind));
+  const blocks = (inSize + 31) >> 5, bytes = scaleBytes(kind);
   const wordsLine = lineBytes(kind, inSize, false), scalesLine = lineBytes(kind, inSize, true);
   for (let o = begin; o < end; o += groups << 2) {
     const count = min(end - o, groups << 2), at = o << 2, b = bias ? bias + at : 0;
     for (let g: usize = 0; g < count; g += 4) {
       const w = words + (o + g) * wordsLine, s = scales + (o + g) * scalesLine;
-      widenGroup(kind, w, s, inSize, count - g, panel + (g >> 2) * group, packed);
+      const at = groupAt(panel, g >> 2, blocks, bytes), scalesTo = scalesAt(panel, g >> 2, blocks, bytes);
+      widenGroup(kind, w, s, inSize, count - g, at, scalesTo, packed);
     }
     const halves = halvesOf(kind), less = hasLess(kind);
     panelRows(packed, panel, blocks, y + at, yStride, b, accumulate, rows, count, halves, less);
@@ -77,9 +79,9 @@ function manyRows(
 }
 
 /**
- * Rows of x times a weight (outSize, inSize) of a format. `packed` has the rows from `quantize_rows`; `bias` is 0 for
- * none. Of many rows `wide` holds `groups` groups of a panel, of 288 bytes for each 32 elements. Of few, and of any rows of
- * NF4, `groups` is 0, and `wide` holds 32 bytes, 32 for each 32 elements, and of four rows of NF4 or more 256 of these.
+ * Rows of x times a weight (outSize, inSize) of a format. `bias` is 0 for none. Of many rows `packed` has the rows from
+ * `quantize_fours`, and `wide` holds an even number of `groups` of a panel, of 288 bytes for each 32 elements. Of few, and of any
+ * rows of NF4, `packed` has the rows from `quantize_rows`, `groups` is 0, and `wide` holds 32 bytes, 32 for each 32 elements, and of four rows of NF4 or more 256 of these.
  * Items are those of `quantized_linear`.
  */
 export function blocks_linear(

@@ -21,7 +21,7 @@ export { kron_linear } from "./kron";
 export { linear } from "./linear";
 export { lora_linear } from "./lora";
 export { lora_gradients, lora_product, lora_rows } from "./lora_training";
-export { quantize_rows } from "./packed";
+export { quantize_fours, quantize_rows } from "./packed";
 export { quantized_linear } from "./quantized";
 export { randlora_down, randlora_up } from "./randlora";
 export { sample } from "./sample";

@@ -5,7 +5,7 @@
 // they are stored; many rows meet panels. Sums are the same in the same order: a row's result does not depend on its company.
 import { put } from "./linear";
 import { blockBytes } from "./packed";
-import { groupBytes, panelRows, placePairs, placeWide, scalesOf } from "./panels";
+import { groupAt, panelRows, placePairs, placeWide, scalesAt } from "./panels";
 import { fourOutputs4, fourOutputs8 } from "./quantized_lines";
 
 /** Sixteen numbers of 8 bits times a scale, as floats. */
@@ -56,11 +56,12 @@ function widenGroup(
   bits: u32,
   count: usize,
   group: usize,
+  groupScales: usize,
 ): void {
   const line = blocks * (<usize> bits << 2), scaleLine = blocks << 2;
   const w1 = count > 1 ? words + line : words, w2 = count > 2 ? w1 + line : words, w3 = count > 3 ? w2 + line : words;
   for (let i: usize = 0; i < blocks; i++) {
-    const at = i * (<usize> bits << 2), to = group + (i << 8);
+    const at = i * (<usize> bits << 2), to = group + (i << 9);
     const a = v128.load(words + at), b = v128.load(w1 + at), c = v128.load(w2 + at), d = v128.load(w3 + at);
     if (bits == 8) {
       placePairs(a, b, c, d, to);
@@ -69,18 +70,18 @@ function widenGroup(
         v128.load(w1 + at, 16),
         v128.load(w2 + at, 16),
         v128.load(w3 + at, 16),
-        to + 128,
+        to + 256,
       );
     } else {
       placeWide(fourth(a, 12), fourth(b, 12), fourth(c, 12), fourth(d, 12), to);
-      placeWide(fourth(a, 8), fourth(b, 8), fourth(c, 8), fourth(d, 8), to + 64);
-      placeWide(fourth(a, 4), fourth(b, 4), fourth(c, 4), fourth(d, 4), to + 128);
-      placeWide(fourth(a, 0), fourth(b, 0), fourth(c, 0), fourth(d, 0), to + 192);
+      placeWide(fourth(a, 8), fourth(b, 8), fourth(c, 8), fourth(d, 8), to + 128);
+      placeWide(fourth(a, 4), fourth(b, 4), fourth(c, 4), fourth(d, 4), to + 256);
+      placeWide(fourth(a, 0), fourth(b, 0), fourth(c, 0), fourth(d, 0), to + 384);
     }
   }
   const s1 = count > 1 ? scales + scaleLine : scales;
   const s2 = count > 2 ? s1 + scaleLine : scales, s3 = count > 3 ? s2 + scaleLine : scales;
-  for (let i: usize = 0, to = scalesOf(group, blocks); i < scaleLine; i += 4, to += 16) {
+  for (let i: usize = 0, to = groupScales; i < scaleLine; i += 4, to += 16) {
     v128.store(to, four(scales + i, s1 + i, s2 + i, s3 + i));
   }
 }
@@ -102,12 +103,13 @@ function manyRows(
   begin: usize,
   end: usize,
 ): void {
-  const line = blocks * (<usize> bits << 2), scaleLine = blocks << 2, group = groupBytes(blocks, 16);
+  const line = blocks * (<usize> bits << 2), scaleLine = blocks << 2;
   for (let o = begin; o < end; o += groups << 2) {
     const count = min(end - o, groups << 2);
     for (let g: usize = 0; g < count; g += 4) {
       const w = words + (o + g) * line, s = scales + (o + g) * scaleLine;
-      widenGroup(w, s, blocks, bits, count - g, panel + (g >> 2) * group);
+      const at = groupAt(panel, g >> 2, blocks, 16), scalesTo = scalesAt(panel, g >> 2, blocks, 16);
+      widenGroup(w, s, blocks, bits, count - g, at, scalesTo);
     }
     const at = o << 2;
     panelRows(packed, panel, blocks, y + at, yStride, bias ? bias + at : 0, accumulate, rows, count, 1, false);
@@ -115,9 +117,9 @@ function manyRows(
 }
 
 /**
- * Rows of x times a weight (outSize, inSize) of 8 or 4 bits. `packed` has the rows from `quantize_rows`; `bias` is 0
- * for none. Of many rows `panel` holds `groups` groups, of 272 bytes for each 32 elements, and an item is four outputs.
- * Of few `groups` is 0, and items are those of `linear`.
+ * Rows of x times a weight (outSize, inSize) of 8 or 4 bits. `bias` is 0 for none. Of many rows `packed` has the rows
+ * from `quantize_fours`, `panel` holds an even number of `groups`, of 272 bytes for each 32 elements, and an item is four outputs.
+ * Of few `packed` has them from `quantize_rows`, `groups` is 0, and items are those of `linear`.
  */
 export function quantized_linear(
   packed: usize,

@@ -2,7 +2,7 @@
 // Products of a packed row of x with four lines of a weight of 8 or 4 bits, as they are stored.
 //
 // A block's product is one integer, put to its scales and added to the sum of the blocks before: as in panels.ts.
-import { loadTail } from "./lanes";
+import { loadTail, wholeSums } from "./lanes";
 import { blockBytes } from "./packed";
 import { scaled } from "./panels";
 
@@ -30,14 +30,6 @@ export function dot4(w: usize, a: v128, b: v128, c: v128, d: v128, turned: v128,
     i32x4.dot_i16x8_s(d, i16x8.shr_u(v, 12)),
   );
   return i32x4.add(low, high);
-}
-
-/** The sums of four vectors' lanes, in one vector. */
-@inline
-export function wholeSums(a: v128, b: v128, c: v128, d: v128): v128 {
-  const ab = i32x4.add(i32x4.shuffle(a, b, 0, 4, 1, 5), i32x4.shuffle(a, b, 2, 6, 3, 7));
-  const cd = i32x4.add(i32x4.shuffle(c, d, 0, 4, 1, 5), i32x4.shuffle(c, d, 2, 6, 3, 7));
-  return i32x4.add(i64x2.shuffle(ab, cd, 0, 2), i64x2.shuffle(ab, cd, 1, 3));
 }
 
 /** The first lanes of four vectors, in one vector; then the second, third and fourth ones. */

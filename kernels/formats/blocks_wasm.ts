@@ -5,7 +5,7 @@
  */
 import type { WasmCall } from "../kernel.ts";
 import { outputsOf, type ProductSizes } from "./format.ts";
-import { groupsAtOnce, xOrders } from "./packed_x.ts";
+import { groupsAtOnce, roundedX } from "./packed_x.ts";
 import { blocksOf } from "./q32/blocks.ts";
 
 /** What the function knows formats by. */
@@ -19,14 +19,9 @@ export function blocksWasm(
 ): WasmCall {
   const groups = format === "nf4_32" ? 0 : groupsAtOnce(rows, inSize);
   const own = 32 * (groups ? 9 * groups : format === "nf4_32" && rows > 3 ? 9 : 1);
-  const order = format.startsWith("q4") ? "fourths" : "halves";
+  const x = roundedX({ rows, in: inSize }, format.startsWith("q4") ? "fourths" : "halves", groups > 0);
   return {
-    before: [{
-      function: "quantize_rows",
-      args: ["x", inSize, "packed", inSize, xOrders[order]],
-      items: rows,
-      work: 4 * rows * inSize,
-    }],
+    before: [x.step],
     function: "blocks_linear",
     args: [
       ...["packed", "words", "scales", bias, "y", out, "wide", groups],
@@ -34,7 +29,7 @@ export function blocksWasm(
     ],
     items: groups ? Math.ceil(out / 4) : outputsOf(out, false),
     work: rows * inSize * out,
-    scratch: { packed: 72 * rows * blocksOf(inSize) },
+    scratch: { packed: x.bytes },
     each: { wide: 32 + own * blocksOf(inSize) },
     // It rounds x to 16 bits, and NF4's numbers to 15: 3e-5 of the result.
     tolerance: 1e-4,

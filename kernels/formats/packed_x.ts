@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { WasmStep } from "../kernel.ts";
 import { blocksOf } from "./q32/blocks.ts";
 
 /** Orders of a block's numbers: those in which numbers of a weight are unpacked fastest. */
@@ -19,4 +20,19 @@ const fewestOfPanels = 4;
 export function groupsAtOnce(rows: number, inSize: number): number {
   if (rows < fewestOfPanels) return 0;
   return Math.max(2, Math.min(16, 2 * Math.floor(64 * 1024 / (272 * blocksOf(inSize)))));
+}
+
+/** How a call rounds x to its scratch `packed`, and the bytes of that; for panels four rows stand side by side. */
+export function roundedX(
+  { rows, in: inSize }: { readonly rows: number; readonly in: number },
+  order: keyof typeof xOrders,
+  isForPanels: boolean,
+): { readonly step: WasmStep; readonly bytes: number } {
+  const line = 72 * blocksOf(inSize), work = 4 * rows * inSize, from = ["x", inSize, "packed"];
+  if (!isForPanels) {
+    const args = [...from, inSize, xOrders[order]];
+    return { step: { function: "quantize_rows", args, items: rows, work }, bytes: rows * line };
+  }
+  const items = Math.ceil(rows / 4), args = [...from, rows, inSize, xOrders[order]];
+  return { step: { function: "quantize_fours", args, items, work }, bytes: 4 * items * line };
 }

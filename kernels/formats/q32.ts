@@ -15,7 +15,7 @@ import {
   type WeightSteps,
   type WeightTypes,
 } from "./format.ts";
-import { groupsAtOnce, xOrders } from "./packed_x.ts";
+import { groupsAtOnce, roundedX } from "./packed_x.ts";
 import { type Bits, type BlockBuffers, blockSize, blocksOf, dequantize, quantize } from "./q32/blocks.ts";
 import { multiplyRow } from "./q32/cpu.ts";
 import {
@@ -78,13 +78,9 @@ function wasm(
   bias: "bias" | 0,
 ): WasmCall {
   const groups = groupsAtOnce(rows, inSize);
+  const x = roundedX({ rows, in: inSize }, bits === 8 ? "plain" : "fourths", groups > 0);
   return {
-    before: [{
-      function: "quantize_rows",
-      args: ["x", inSize, "packed", inSize, bits === 8 ? xOrders.plain : xOrders.fourths],
-      items: rows,
-      work: 16 * rows * inSize,
-    }],
+    before: [x.step],
     function: "quantized_linear",
     args: [
       ...["packed", "words", "scales", bias, "y", out, groups ? "panel" : 0, groups],
@@ -92,7 +88,7 @@ function wasm(
     ],
     items: groups ? Math.ceil(out / 4) : outputsOf(out, false),
     work: rows * inSize * out,
-    scratch: { packed: 72 * rows * blocksOf(inSize) },
+    scratch: { packed: x.bytes },
     each: groups ? { panel: 272 * groups * blocksOf(inSize) } : {},
     // It rounds x to 16 bits: 2e-5 of the result.
     tolerance: 1e-4,
