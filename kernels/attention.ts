@@ -6,6 +6,9 @@ import { softcapped } from "./softcap.ts";
 type Buffers = "q" | "keys" | "values" | "blockTable" | "first" | "lastKey" | "y";
 type Uniforms = keyof typeof uniforms;
 
+/** Rows that the WASM module takes together, where there are as many: they read each key and value once. */
+const rowsTogether = 4;
+
 /** Causal softmax attention over a paged cache that many sequences share, with grouped heads. */
 export const attention: Kernel<Buffers, Uniforms> = defineKernel({
   name: "attention",
@@ -103,17 +106,21 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
     const { rows, heads, kvHeads, headDim, qStride, cacheRows, blockSize, tableSize } = uniforms;
     const { window, scale, softcap } = uniforms;
     const mostBlocks = Math.min(tableSize, Math.ceil(cacheRows / blockSize));
+    const isOfRows = rows >= rowsTogether;
     return {
-      function: "attention",
+      function: isOfRows ? "attention_rows" : "attention",
       args: [
         ...["q", qStride, "keys", "values", "blockTable", "first", "lastKey", "y", heads * headDim],
         ...["scores", "runs", heads, kvHeads, headDim, cacheRows, blockSize, tableSize],
-        ...[window, scale, softcap],
+        ...[window, scale, softcap, ...isOfRows ? [rows] : []],
       ],
-      items: rows * heads,
+      items: isOfRows ? Math.ceil(rows / rowsTogether) * heads : rows * heads,
       // How many keys a row has is known when it runs.
       work: 2 * rows * heads * headDim * Math.min(cacheRows, 128),
-      each: { scores: 4 * (cacheRows + 3), runs: 8 * (mostBlocks + 1) },
+      each: {
+        scores: 4 * (isOfRows ? rowsTogether * (cacheRows + 1) : cacheRows + 3),
+        runs: 8 * (mostBlocks + 1),
+      },
     };
   },
   tolerance: 1e-5,

@@ -38,7 +38,7 @@ export function score(
 }
 
 /** scores = softcap tanh(scores / softcap), with whatever stands up to the next multiple of four. */
-function cap(scores: usize, count: usize, softcap: f32): void {
+export function cap(scores: usize, count: usize, softcap: f32): void {
   const end = ((count + 3) & ~3) << 2, factor = f32x4.splat(-2 / softcap), one = f32x4.splat(1);
   for (let i: usize = 0; i < end; i += 16) {
     const score = v128.load(scores + i), e = exp(f32x4.mul(f32x4.abs(score), factor));
@@ -110,7 +110,7 @@ export function weigh(
  * Writes the runs of neighbouring cache rows that keys `[start, end)` of a sequence have: (first row, rows), u32 each.
  * Returns their number.
  */
-function runsOf(blocks: usize, blockSize: u32, start: u32, end: u32, runs: usize): usize {
+export function runsOf(blocks: usize, blockSize: u32, start: u32, end: u32, runs: usize): usize {
   let count: usize = 0, next: u32 = 0;
   for (let key = start; key < end;) {
     const offset = key % blockSize, size = min(blockSize - offset, end - key);

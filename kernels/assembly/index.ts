@@ -8,6 +8,7 @@
 export const relaxed: bool = ASC_FEATURE_RELAXED_SIMD;
 
 export { attention } from "./attention";
+export { attention_rows } from "./attention_rows";
 export { blocks_linear } from "./blocks";
 export {
   causal_attention,

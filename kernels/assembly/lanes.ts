@@ -32,27 +32,41 @@ export function multiplyAdd(a: v128, b: v128, c: v128): v128 {
   return f32x4.add(a, f32x4.mul(b, c));
 }
 
+/** Nothing, which no compiler knows: a memory has fewer than 2^31 pages. */
+const nothing: i32 = memory.size() >> 31;
+
+/** A number in each lane, kept in a global: engines make a vector that they know to be constant anew at each use. */
+function kept(number: f32): v128 {
+  return i32x4.splat(reinterpret<i32>(number) + nothing);
+}
+
+const lowestPower = kept(-87.3), highestPower = kept(88.3), inverseOfLog2 = kept(1.4426950408889634);
+/** 1.5 * 2^23: a float that is added to it loses its fraction, and its integer is in the lowest bits. */
+const rounder = kept(12582912);
+/** ln 2 in two parts: the first has so few bits that its multiples are exact. */
+const highOfLog2 = kept(0.693359375), lowOfLog2 = kept(2.1219444005469057e-4);
+/** Terms of the series of e^r. */
+const seventh = kept(1.0 / 5040.0), sixth = kept(1.0 / 720.0), fifth = kept(1.0 / 120.0), fourth = kept(1.0 / 24.0);
+const third = kept(1.0 / 6.0), second = kept(0.5), one = kept(1);
+
 /**
  * e^x of each lane within 2e-7 of its value; 0 below -87.3, where float32 has no normal numbers, and as for 88.3 above
  * that. x = n ln 2 + r with |r| <= 0.347, where eight terms of the series leave 6e-9.
  */
 export function exp(x: v128): v128 {
-  const lowest = f32x4.splat(-87.3);
-  const bounded = f32x4.min(f32x4.max(x, lowest), f32x4.splat(88.3));
-  const n = f32x4.nearest(f32x4.mul(bounded, f32x4.splat(1.4426950408889634)));
-  // ln 2 in two parts, of which the first has so few bits that n times it is exact.
-  const high = f32x4.sub(bounded, f32x4.mul(n, f32x4.splat(0.693359375)));
-  const r = f32x4.add(high, f32x4.mul(n, f32x4.splat(2.1219444005469057e-4)));
-  let p = f32x4.splat(1.0 / 5040.0);
-  p = multiplyAdd(f32x4.splat(1.0 / 720.0), p, r);
-  p = multiplyAdd(f32x4.splat(1.0 / 120.0), p, r);
-  p = multiplyAdd(f32x4.splat(1.0 / 24.0), p, r);
-  p = multiplyAdd(f32x4.splat(1.0 / 6.0), p, r);
-  p = multiplyAdd(f32x4.splat(0.5), p, r);
-  p = multiplyAdd(f32x4.splat(1.0), p, r);
-  p = multiplyAdd(f32x4.splat(1.0), p, r);
-  const power = i32x4.shl(i32x4.add(i32x4.trunc_sat_f32x4_s(n), i32x4.splat(127)), 23);
-  return v128.andnot(f32x4.mul(p, power), f32x4.lt(x, lowest));
+  const bounded = f32x4.min(f32x4.max(x, lowestPower), highestPower);
+  const shifted = f32x4.add(f32x4.mul(bounded, inverseOfLog2), rounder), n = f32x4.sub(shifted, rounder);
+  const r = f32x4.add(f32x4.sub(bounded, f32x4.mul(n, highOfLog2)), f32x4.mul(n, lowOfLog2));
+  let p = multiplyAdd(sixth, seventh, r);
+  p = multiplyAdd(fifth, p, r);
+  p = multiplyAdd(fourth, p, r);
+  p = multiplyAdd(third, p, r);
+  p = multiplyAdd(second, p, r);
+  p = multiplyAdd(one, p, r);
+  p = multiplyAdd(one, p, r);
+  // The bits of 2^n are those of 1, and n more in the exponent.
+  const power = i32x4.add(i32x4.shl(shifted, 23), one);
+  return v128.andnot(f32x4.mul(p, power), f32x4.lt(x, lowestPower));
 }
 
 /**
