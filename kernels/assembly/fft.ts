@@ -8,8 +8,17 @@
 // `wide` transforms are of four rows side by side: an element is a vector, with a lane for each row. A row has the same bits
 // as alone.
 
-/** The radix of the pass that follows when `rest` of the size is left: 4 as long as it goes, then the smallest prime. */
+import { half, kept, multiplyAdd, multiplySubtract } from "./lanes";
+
+/** The sine of an eighth of a turn. */
+const diagonal = kept(0.7071067811865476);
+
+/**
+ * The radix of the pass that follows when `rest` of the size is left: 8 where that spares a pass of 2 or of 4, else 4 as long as
+ * it goes, then the smallest prime.
+ */
 function nextRadix(rest: usize): usize {
+  if (!(rest & 7) && (rest & 31) != 16) return 8;
   if (!(rest & 3)) return 4;
   if (!(rest & 1)) return 2;
   let p: usize = 3;
@@ -72,12 +81,16 @@ export function transposed(to: usize, a: v128, b: v128, c: v128, d: v128): void 
   v128.store(to, i64x2.shuffle(ef, gh, 1, 3), 48);
 }
 
+@inline
+
 function re(ar: v128, ai: v128, wr: v128, wi: v128): v128 {
-  return f32x4.sub(f32x4.mul(ar, wr), f32x4.mul(ai, wi));
+  return multiplySubtract(f32x4.mul(ar, wr), ai, wi);
 }
 
+@inline
+
 function im(ar: v128, ai: v128, wr: v128, wi: v128): v128 {
-  return f32x4.add(f32x4.mul(ar, wi), f32x4.mul(ai, wr));
+  return multiplyAdd(f32x4.mul(ar, wi), ai, wr);
 }
 
 @inline
@@ -128,6 +141,103 @@ function pass4(size: usize, done: usize, from: usize, to: usize, twiddles: usize
       v128.store(o + 2 * run + all, f32x4.sub(si, ui));
       v128.store(o + 3 * run, f32x4.sub(tr, vr));
       v128.store(o + 3 * run + all, f32x4.sub(ti, vi));
+    }
+  }
+}
+
+@inline
+
+function pass8(size: usize, done: usize, from: usize, to: usize, twiddles: usize, wide: bool): void {
+  const all = bytesOf(size, wide), part = all >> 3, run = bytesOf(done, wide), next = done << 3, by = diagonal;
+  for (let block: usize = 0; block < part; block += run) {
+    for (let k: usize = 0; k < run; k += 16) {
+      // Inputs 0, 2, 4 and 6, then 1, 3, 5 and 7: two of radix 4.
+      let p = from + block + k, w = twiddles + next;
+      const ar = v128.load(p), ai = v128.load(p + all);
+      p += 2 * part;
+      let xr = v128.load(p), xi = v128.load(p + all), wr = turn(w, k, wide), wi = turn(w + (next >> 1), k, wide);
+      const br = re(xr, xi, wr, wi), bi = im(xr, xi, wr, wi);
+      p += 2 * part, w += 2 * next;
+      xr = v128.load(p), xi = v128.load(p + all), wr = turn(w, k, wide), wi = turn(w + (next >> 1), k, wide);
+      const cr = re(xr, xi, wr, wi), ci = im(xr, xi, wr, wi);
+      p += 2 * part, w += 2 * next;
+      xr = v128.load(p), xi = v128.load(p + all), wr = turn(w, k, wide), wi = turn(w + (next >> 1), k, wide);
+      const dr = re(xr, xi, wr, wi), di = im(xr, xi, wr, wi);
+      let sr = f32x4.add(ar, cr), si = f32x4.add(ai, ci), tr = f32x4.sub(ar, cr), ti = f32x4.sub(ai, ci);
+      let ur = f32x4.add(br, dr), ui = f32x4.add(bi, di), vr = f32x4.sub(di, bi), vi = f32x4.sub(br, dr);
+      const er = f32x4.add(sr, ur), ei = f32x4.add(si, ui), fr = f32x4.add(tr, vr), fi = f32x4.add(ti, vi);
+      const gr = f32x4.sub(sr, ur), gi = f32x4.sub(si, ui), hr = f32x4.sub(tr, vr), hi = f32x4.sub(ti, vi);
+      p = from + block + k + part, w = twiddles;
+      xr = v128.load(p), xi = v128.load(p + all), wr = turn(w, k, wide), wi = turn(w + (next >> 1), k, wide);
+      const ir = re(xr, xi, wr, wi), ii = im(xr, xi, wr, wi);
+      p += 2 * part, w += 2 * next;
+      xr = v128.load(p), xi = v128.load(p + all), wr = turn(w, k, wide), wi = turn(w + (next >> 1), k, wide);
+      const jr = re(xr, xi, wr, wi), ji = im(xr, xi, wr, wi);
+      p += 2 * part, w += 2 * next;
+      xr = v128.load(p), xi = v128.load(p + all), wr = turn(w, k, wide), wi = turn(w + (next >> 1), k, wide);
+      const kr = re(xr, xi, wr, wi), ki = im(xr, xi, wr, wi);
+      p += 2 * part, w += 2 * next;
+      xr = v128.load(p), xi = v128.load(p + all), wr = turn(w, k, wide), wi = turn(w + (next >> 1), k, wide);
+      const lr = re(xr, xi, wr, wi), li = im(xr, xi, wr, wi);
+      sr = f32x4.add(ir, kr), si = f32x4.add(ii, ki), tr = f32x4.sub(ir, kr), ti = f32x4.sub(ii, ki);
+      ur = f32x4.add(jr, lr), ui = f32x4.add(ji, li), vr = f32x4.sub(li, ji), vi = f32x4.sub(jr, lr);
+      let o = to + 8 * block + k;
+      const last = o + 4 * run;
+      let qr = f32x4.add(sr, ur), qi = f32x4.add(si, ui);
+      both(o, last, all, er, ei, qr, qi);
+      // The others are turned by 1 + i and -1 + i, of length 1, and by i.
+      xr = f32x4.add(tr, vr), xi = f32x4.add(ti, vi), o += run;
+      qr = f32x4.sub(xr, xi), qi = f32x4.add(xr, xi);
+      v128.store(o, multiplyAdd(fr, by, qr));
+      v128.store(o + all, multiplyAdd(fi, by, qi));
+      v128.store(last + run, multiplySubtract(fr, by, qr));
+      v128.store(last + run + all, multiplySubtract(fi, by, qi));
+      qr = f32x4.sub(ui, si), qi = f32x4.sub(sr, ur), o += run;
+      both(o, last + 2 * run, all, gr, gi, qr, qi);
+      xr = f32x4.sub(tr, vr), xi = f32x4.sub(ti, vi), o += run;
+      qr = f32x4.add(xr, xi), qi = f32x4.sub(xr, xi);
+      v128.store(o, multiplySubtract(hr, by, qr));
+      v128.store(o + all, multiplyAdd(hi, by, qi));
+      v128.store(last + 3 * run, multiplyAdd(hr, by, qr));
+      v128.store(last + 3 * run + all, multiplySubtract(hi, by, qi));
+    }
+  }
+}
+
+/** Stores a sum and a difference, whose imaginary parts lie `all` bytes behind. */
+@inline
+
+function both(sum: usize, difference: usize, all: usize, ar: v128, ai: v128, br: v128, bi: v128): void {
+  v128.store(sum, f32x4.add(ar, br));
+  v128.store(sum + all, f32x4.add(ai, bi));
+  v128.store(difference, f32x4.sub(ar, br));
+  v128.store(difference + all, f32x4.sub(ai, bi));
+}
+
+@inline
+
+function pass3(size: usize, done: usize, from: usize, to: usize, twiddles: usize, wide: bool): void {
+  const all = bytesOf(size, wide), part = bytesOf(size / 3, wide), run = bytesOf(done, wide), turns = done << 2;
+  const sin = v128.load32_splat(twiddles + 4 * turns, 12), halfOf = half;
+  for (let block: usize = 0; block < part; block += run) {
+    for (let k: usize = 0; k < run; k += 16) {
+      const p = from + block + k, q = p + all, o = to + 3 * block + k;
+      let w = twiddles;
+      const ar = v128.load(p), ai = v128.load(q);
+      let xr = v128.load(p + part), xi = v128.load(q + part);
+      let wr = turn(w, k, wide), wi = turn(w + turns, k, wide);
+      const br = re(xr, xi, wr, wi), bi = im(xr, xi, wr, wi);
+      w += 2 * turns;
+      xr = v128.load(p + 2 * part), xi = v128.load(q + 2 * part);
+      wr = turn(w, k, wide), wi = turn(w + turns, k, wide);
+      const cr = re(xr, xi, wr, wi), ci = im(xr, xi, wr, wi);
+      const sr = f32x4.add(br, cr), si = f32x4.add(bi, ci);
+      // The cosines are -1/2, the sines opposite.
+      const tr = multiplySubtract(ar, halfOf, sr), ti = multiplySubtract(ai, halfOf, si);
+      const ur = f32x4.mul(sin, f32x4.sub(ci, bi)), ui = f32x4.mul(sin, f32x4.sub(br, cr));
+      v128.store(o, f32x4.add(ar, sr));
+      v128.store(o + all, f32x4.add(ai, si));
+      both(o + run, o + 2 * run, all, tr, ti, ur, ui);
     }
   }
 }
@@ -222,9 +332,13 @@ function passes(
   let source = other, target = from;
   for (let done: usize = 4; done < size;) {
     const radix = nextRadix(size / done);
-    if (radix == 4) pass4(size, done, source, target, twiddles, wide);
+    if (radix == 8) pass8(size, done, source, target, twiddles, wide);
+    else if (radix == 4) pass4(size, done, source, target, twiddles, wide);
     else if (radix == 2) pass2(size, done, source, target, twiddles, wide);
-    else {
+    else if (radix == 3) {
+      pass3(size, done, source, target, twiddles, wide);
+      twiddles += radix << 3;
+    } else {
       passOdd(radix, size, done, source, target, twiddles, work, wide);
       twiddles += radix << 3;
     }

@@ -1,7 +1,8 @@
+// deno-fmt-ignore-file: the formatter drops `@inline`.
 // y += x dW^T of a sparse spectrum, each row with its own adapter: a real transform, a gather, a real transform back.
 import { transform } from "./fft";
 import { fourRows } from "./fourier_four";
-import { multiplyAdd } from "./lanes";
+import { half, multiplyAdd, multiplySubtract } from "./lanes";
 
 /** Lanes in the opposite order. */
 function reversed(v: v128): v128 {
@@ -29,31 +30,36 @@ function analyse(
     v128.store(pair + all + i, i32x4.shuffle(a, b, 1, 3, 5, 7));
   }
   const z = transform(h, pair, other, turns + 2 * all, work);
-  const half = f32x4.splat(0.5);
-  const firstRe = load<f32>(z), firstIm = load<f32>(z + all);
+  const firstRe = load<f32>(z), firstIm = load<f32>(z + all), by = half;
   store<f32>(spectrum, firstRe + firstIm);
   store<f32>(spectrum, 0, 4);
   store<f32>(spectrum + (h << 3), firstRe - firstIm);
   store<f32>(spectrum + (h << 3), 0, 4);
-  // Bins 1 to h - 1 in fours; the last four begin earlier, so that they end there.
-  for (let from: usize = 1; from < h; from += 4) {
-    const k = min(from, h - 4), p = z + (k << 2), q = z + ((h - k - 3) << 2), t = turns + (k << 2);
-    const ar = v128.load(p),
-      ai = v128.load(p + all),
-      br = reversed(v128.load(q)),
-      bi = reversed(v128.load(q + all));
+  // Bins 1 to h / 2 in fours, and with them those from h - 1 down.
+  for (let k: usize = 1; k < h >> 1; k += 4) {
+    const p = z + (k << 2), q = z + ((h - k - 3) << 2), t = turns + (k << 2);
+    const ar = v128.load(p), ai = v128.load(p + all);
+    const br = reversed(v128.load(q)), bi = reversed(v128.load(q + all));
     const cos = v128.load(t), sin = v128.load(t + all);
     const sumRe = f32x4.add(ar, br), sumIm = f32x4.sub(ai, bi);
     const difRe = f32x4.sub(ar, br), difIm = f32x4.add(ai, bi);
-    const re = f32x4.mul(half, f32x4.add(sumRe, f32x4.add(f32x4.mul(cos, difIm), f32x4.mul(sin, difRe))));
-    const im = f32x4.mul(half, f32x4.add(sumIm, f32x4.sub(f32x4.mul(sin, difIm), f32x4.mul(cos, difRe))));
-    const to = spectrum + (k << 3), mirror = spectrum + ((2 * h - k - 3) << 3);
-    v128.store(to, i32x4.shuffle(re, im, 0, 4, 1, 5));
-    v128.store(to, i32x4.shuffle(re, im, 2, 6, 3, 7), 16);
-    const conjugate = f32x4.neg(im);
-    v128.store(mirror, i32x4.shuffle(re, conjugate, 3, 7, 2, 6));
-    v128.store(mirror, i32x4.shuffle(re, conjugate, 1, 5, 0, 4), 16);
+    const turnedRe = multiplyAdd(f32x4.mul(cos, difIm), sin, difRe);
+    const turnedIm = multiplySubtract(f32x4.mul(sin, difIm), cos, difRe);
+    const low = spectrum + (k << 3), high = spectrum + ((2 * h - k - 3) << 3), apart = (h - 2 * k - 3) << 3;
+    const farRe = reversed(f32x4.mul(by, f32x4.sub(sumRe, turnedRe)));
+    putBins(low + apart, high - apart, farRe, reversed(f32x4.mul(by, f32x4.sub(turnedIm, sumIm))));
+    putBins(low, high, f32x4.mul(by, f32x4.add(sumRe, turnedRe)), f32x4.mul(by, f32x4.add(sumIm, turnedIm)));
   }
+}
+
+/** Stores four bins, and their mirrors in the opposite order. */
+@inline
+function putBins(to: usize, mirror: usize, re: v128, im: v128): void {
+  v128.store(to, i32x4.shuffle(re, im, 0, 4, 1, 5));
+  v128.store(to, i32x4.shuffle(re, im, 2, 6, 3, 7), 16);
+  const conjugate = f32x4.neg(im);
+  v128.store(mirror, i32x4.shuffle(re, conjugate, 3, 7, 2, 6));
+  v128.store(mirror, i32x4.shuffle(re, conjugate, 1, 5, 0, 4), 16);
 }
 
 /**
@@ -68,7 +74,7 @@ function gather(spectrum: usize, table: usize, values: usize, h: usize, bins: us
     let sum = f32x4.splat(0);
     for (; e < end; e += 4) {
       const bin = v128.load64_zero(spectrum + (<usize> load<u32>(sources + e) << 3));
-      sum = f32x4.add(sum, f32x4.mul(bin, v128.load32_splat(values + e)));
+      sum = multiplyAdd(sum, bin, v128.load32_splat(values + e));
     }
     v128.store32_lane(bins + (k << 2), sum, 0);
     v128.store32_lane(bins + apart + (k << 2), sum, 1);
@@ -87,17 +93,20 @@ function synthesise(
   scale: v128,
   y: usize,
 ): void {
-  const all = h << 2, half = f32x4.splat(0.5);
-  for (let from: usize = 1; from < h; from += 4) {
-    const k = min(from, h - 4), p = bins + (k << 2), q = bins + ((h - k - 3) << 2), t = turns + (k << 2);
-    const ar = v128.load(p), ai = v128.load(p + apart);
-    const cr = reversed(v128.load(q)), ci = f32x4.neg(reversed(v128.load(q + apart)));
+  const all = h << 2, by = half;
+  for (let k: usize = 1; k < h >> 1; k += 4) {
+    const near = k << 2, far = (h - k - 3) << 2, t = turns + near;
+    const ar = v128.load(bins + near), ai = v128.load(bins + near + apart);
+    const br = reversed(v128.load(bins + far)), bi = reversed(v128.load(bins + far + apart));
     const cos = v128.load(t), sin = v128.load(t + all);
-    const dr = f32x4.sub(ar, cr), di = f32x4.sub(ai, ci);
-    const tr = f32x4.add(f32x4.mul(cos, di), f32x4.mul(sin, dr));
-    const ti = f32x4.sub(f32x4.mul(cos, dr), f32x4.mul(sin, di));
-    v128.store(pair + (k << 2), f32x4.mul(half, f32x4.sub(f32x4.add(ar, cr), tr)));
-    v128.store(pair + all + (k << 2), f32x4.mul(half, f32x4.add(f32x4.add(ai, ci), ti)));
+    const sumRe = f32x4.add(ar, br), difRe = f32x4.sub(ar, br);
+    const sumIm = f32x4.add(ai, bi), difIm = f32x4.sub(ai, bi);
+    const turnedRe = multiplyAdd(f32x4.mul(cos, sumIm), sin, difRe);
+    const turnedIm = multiplySubtract(f32x4.mul(cos, difRe), sin, sumIm);
+    v128.store(pair + far, reversed(f32x4.mul(by, f32x4.add(sumRe, turnedRe))));
+    v128.store(pair + all + far, reversed(f32x4.mul(by, f32x4.sub(turnedIm, difIm))));
+    v128.store(pair + near, f32x4.mul(by, f32x4.sub(sumRe, turnedRe)));
+    v128.store(pair + all + near, f32x4.mul(by, f32x4.add(difIm, turnedIm)));
   }
   const first = load<f32>(bins), last = load<f32>(bins + all);
   store<f32>(pair, first + last);
@@ -105,10 +114,8 @@ function synthesise(
   const z = transform(h, pair, other, turns + 2 * all, work);
   for (let i: usize = 0; i < all; i += 16) {
     const re = v128.load(z + i), im = v128.load(z + all + i), to = y + 2 * i;
-    const low = f32x4.mul(scale, i32x4.shuffle(re, im, 0, 4, 1, 5));
-    const high = f32x4.mul(scale, i32x4.shuffle(re, im, 2, 6, 3, 7));
-    v128.store(to, f32x4.add(v128.load(to), low));
-    v128.store(to, f32x4.add(v128.load(to, 16), high), 16);
+    v128.store(to, multiplyAdd(v128.load(to), scale, i32x4.shuffle(re, im, 0, 4, 1, 5)));
+    v128.store(to, multiplyAdd(v128.load(to, 16), scale, i32x4.shuffle(re, im, 2, 6, 3, 7)), 16);
   }
 }
 

@@ -32,11 +32,17 @@ export function multiplyAdd(a: v128, b: v128, c: v128): v128 {
   return f32x4.add(a, f32x4.mul(b, c));
 }
 
+/** a - b c: rounded as `multiplyAdd`. */
+export function multiplySubtract(a: v128, b: v128, c: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_nmadd(b, c, a);
+  return f32x4.sub(a, f32x4.mul(b, c));
+}
+
 /** Nothing, which no compiler knows: a memory has fewer than 2^31 pages. */
 const nothing: i32 = memory.size() >> 31;
 
-/** A number in each lane, kept in a global: engines make a vector that they know to be constant anew at each use. */
-function kept(number: f32): v128 {
+/** A number in each lane, in a global: engines make a vector that they know to be constant anew at each use. */
+export function kept(number: f32): v128 {
   return i32x4.splat(reinterpret<i32>(number) + nothing);
 }
 
@@ -47,7 +53,8 @@ const rounder = kept(12582912);
 const highOfLog2 = kept(0.693359375), lowOfLog2 = kept(2.1219444005469057e-4);
 /** Terms of the series of e^r. */
 const seventh = kept(1.0 / 5040.0), sixth = kept(1.0 / 720.0), fifth = kept(1.0 / 120.0), fourth = kept(1.0 / 24.0);
-const third = kept(1.0 / 6.0), second = kept(0.5), one = kept(1);
+const third = kept(1.0 / 6.0), one = kept(1);
+export const half = kept(0.5);
 
 /**
  * e^x of each lane within 2e-7 of its value; 0 below -87.3, where float32 has no normal numbers, and as for 88.3 above
@@ -61,7 +68,7 @@ export function exp(x: v128): v128 {
   p = multiplyAdd(fifth, p, r);
   p = multiplyAdd(fourth, p, r);
   p = multiplyAdd(third, p, r);
-  p = multiplyAdd(second, p, r);
+  p = multiplyAdd(half, p, r);
   p = multiplyAdd(one, p, r);
   p = multiplyAdd(one, p, r);
   // The bits of 2^n are those of 1, and n more in the exponent.

@@ -12,7 +12,7 @@ const largestPrime = 61;
 function radices(size: number): number[] {
   const found: number[] = [];
   for (let rest = size / 4; rest > 1; rest /= found.at(-1)!) {
-    let p = rest % 4 === 0 ? 4 : 2;
+    let p = rest % 8 === 0 && rest % 32 !== 16 ? 8 : rest % 4 === 0 ? 4 : 2;
     while (rest % p !== 0) p++;
     found.push(p);
   }
