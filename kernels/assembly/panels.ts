@@ -150,9 +150,17 @@ function tile(
 }
 
 /** Stores a row's outputs of a pair of groups, the first `count` of them. */
+@inline
 function putPair(y: usize, a: v128, b: v128, bias: usize, accumulate: bool, count: usize): void {
-  put(y, a, bias, accumulate, count);
-  if (count > 4) put(y + 16, b, bias ? bias + 16 : 0, accumulate, count - 4);
+  if (count < 8) {
+    put(y, a, bias, accumulate, count);
+    if (count > 4) put(y + 16, b, bias ? bias + 16 : 0, accumulate, count - 4);
+    return;
+  }
+  if (bias) a = f32x4.add(a, v128.load(bias)), b = f32x4.add(b, v128.load(bias, 16));
+  if (accumulate) a = f32x4.add(a, v128.load(y)), b = f32x4.add(b, v128.load(y, 16));
+  v128.store(y, a);
+  v128.store(y, b, 16);
 }
 
 /**
