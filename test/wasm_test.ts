@@ -12,7 +12,7 @@ import { casesOf } from "../kernels/cases/mod.ts";
 import type { WeightFormat, WeightShape } from "../kernels/formats/format.ts";
 import { formats } from "../kernels/formats/mod.ts";
 import { mixedArrays, mixedBank } from "../kernels/cases/fourier_adapters.ts";
-import { add, anyKernel, fourierLinear, fourierLinears, kernels, linear } from "../kernels/mod.ts";
+import { add, anyKernel, attention, fourierLinear, fourierLinears, kernels, linear } from "../kernels/mod.ts";
 import { relaxedWasmBytes, wasmBytes } from "../kernels/wasm_bytes.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
@@ -191,9 +191,9 @@ for (const [simd, bytes] of Object.entries({ plain: wasmBytes, relaxed: relaxedW
     async () => {
       const device = cpuDevice({ wasm: new WebAssembly.Module(bytes()) }),
         slots = [0, 0, 0, 0, 0, 1, 1, 1, 1, 0, 1];
-      const rows = slots.length, size = { rows, in: 352, outs: [160, 96] as const, adapters: [50, 20] };
+      const rows = slots.length, size = { rows, in: 352, outs: [256, 96] as const, adapters: [50, 20] };
       const arrays = { ...mixedArrays(size, randomSource(4)), slots: Uint32Array.from(slots) };
-      const words = { in: 352, out0: 160, out1: 96, out2: 0, ...mixedBank(size) };
+      const words = { in: 352, out0: 256, out1: 96, out2: 0, ...mixedBank(size) };
       const run = async (own: typeof arrays, rows: number): Promise<Float32Array> => {
         const buffers = Object.fromEntries(
           Object.entries(own).map(([name, data]) => [name, device.upload(tensor(data))]),
@@ -216,12 +216,46 @@ for (const [simd, bytes] of Object.entries({ plain: wasmBytes, relaxed: relaxedW
           ...arrays,
           x: part(arrays.x, 352),
           slots: part(arrays.slots, 1),
-          y: part(arrays.y, 256),
+          y: part(arrays.y, 352),
         } as typeof arrays;
-        assert.deepEqual(await run(own, 1), part(all, 256), `row ${r}`);
+        assert.deepEqual(await run(own, 1), part(all, 352), `row ${r}`);
       }
     },
   );
+
+  for (const more of [{}, { headDim: 20 }, { window: 9 }, { softcap: 3 }]) {
+    const name = Object.entries(more).map((field) => `, ${field.join(" ")}`).join("");
+    test(`attention: rows have the bits of each alone${name}, ${simd}`, { skip }, async () => {
+      const device = cpuDevice({ wasm: new WebAssembly.Module(bytes()) }), random = randomSource(6);
+      const words = { heads: 4, kvHeads: 2, headDim: 32, window: 0, softcap: 0, scale: 0.3, ...more };
+      const width = words.heads * words.headDim, cacheRows = 64, lanes = words.kvHeads * words.headDim;
+      const numbers = (count: number) => Float32Array.from({ length: count }, () => 4 * random() - 2);
+      // Two sequences that share blocks: eight rows of a prompt, three rows of another, and a row each.
+      const first = Uint32Array.from([0, 0, 0, 0, 0, 0, 0, 0, 5, 5, 5, 0, 5]);
+      const lastKey = Uint32Array.from([5, 6, 7, 8, 9, 10, 11, 12, 0, 1, 2, 30, 17]), rows = first.length;
+      const q = numbers(rows * width);
+      const same = {
+        keys: device.upload(tensor(numbers(cacheRows * lanes))),
+        values: device.upload(tensor(numbers(cacheRows * lanes))),
+        blockTable: device.upload(tensor(Uint32Array.from([3, 0, 1, 7, 2, 6, 5, 4, 0, 1]))),
+      };
+      const run = async (begin: number, rows: number): Promise<Float32Array> => {
+        const part = <A extends TypedArray>(data: A, width: number) =>
+          device.upload(tensor(data.slice(begin * width, (begin + rows) * width) as A));
+        const y = device.alloc([rows, width], "float32");
+        const buffers = { ...same, q: part(q, width), first: part(first, 1), lastKey: part(lastKey, 1), y };
+        const sizes = { rows, qStride: width, cacheRows, blockSize: 8, tableSize: 10 };
+        device.run(
+          await device.prepare([{ kernel: anyKernel(attention), buffers, uniforms: { ...words, ...sizes } }]),
+        );
+        return await device.read(y) as Float32Array;
+      };
+      const all = await run(0, rows);
+      for (let r = 0; r < rows; r++) {
+        assert.deepEqual(await run(r, 1), all.subarray(r * width, (r + 1) * width), `row ${r}`);
+      }
+    });
+  }
 
   for (const format of formats) {
     test(

@@ -20,6 +20,7 @@ export { cross_entropy } from "./cross_entropy";
 export { fourier_delta, fourier_gradient, fourier_linears, fourier_sums } from "./fourier";
 export { kron_linear } from "./kron";
 export { linear } from "./linear";
+export { linear_rows, place_rows } from "./linear_rows";
 export { lora_linear } from "./lora";
 export { lora_gradients, lora_product, lora_rows } from "./lora_training";
 export { quantize_fours, quantize_rows } from "./packed";

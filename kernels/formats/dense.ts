@@ -4,12 +4,13 @@
  * @module
  */
 import { loader, narrow, storageType } from "../half.ts";
-import type { DType } from "../kernel.ts";
+import type { DType, WasmCall } from "../kernel.ts";
 import {
   checkCount,
   checkSizes,
   type LineText,
   outputsOf,
+  type ProductSizes,
   type QuadText,
   type TextSize,
   type WeightArrays,
@@ -98,6 +99,40 @@ function floatsOf({ weight }: WeightArrays<"weight">): Float32Array {
   return weight as Float32Array;
 }
 
+/** From how many rows on it is faster to put the lines of x and of the weight side by side first. */
+const fewestPlaced = 24;
+
+/** Lines of the weight that are side by side at once: they stay in the second cache. */
+const panelBytes = 96 * 1024;
+
+function directWasm({ rows, in: inSize, out, accumulate }: ProductSizes, bias: "bias" | 0): WasmCall {
+  return {
+    function: "linear",
+    args: ["x", inSize, "weight", inSize, bias, "y", out, rows, inSize, out, accumulate],
+    items: outputsOf(out, rows > 2 && rows !== 4),
+    work: rows * inSize * out,
+  };
+}
+
+function placedWasm({ rows, in: inSize, out, accumulate }: ProductSizes, bias: "bias" | 0): WasmCall {
+  const bytesOfThree = 12 * 4 * Math.ceil(inSize / 4), threesOfX = Math.ceil(rows / 3);
+  const threes = Math.max(1, Math.min(16, Math.floor(panelBytes / bytesOfThree)));
+  return {
+    before: [{
+      function: "place_rows",
+      args: ["x", inSize, "placed", rows, inSize],
+      items: threesOfX,
+      work: rows * inSize,
+    }],
+    function: "linear_rows",
+    args: ["placed", "weight", bias, "y", out, "panel", threes, rows, inSize, out, accumulate],
+    items: Math.ceil(out / 3),
+    work: rows * inSize * out,
+    scratch: { placed: threesOfX * bytesOfThree },
+    each: { panel: threes * bytesOfThree },
+  };
+}
+
 /** See the module's documentation. */
 export const dense: WeightFormat<"weight"> = {
   name: "dense",
@@ -122,10 +157,5 @@ export const dense: WeightFormat<"weight"> = {
   },
   floats: floatsOf,
   wasmWeight: { args: ["weight", 0], bits: 32 },
-  wasm: ({ rows, in: inSize, out, accumulate }, bias) => ({
-    function: "linear",
-    args: ["x", inSize, "weight", inSize, bias, "y", out, rows, inSize, out, accumulate],
-    items: outputsOf(out, rows > 2 && rows !== 4),
-    work: rows * inSize * out,
-  }),
+  wasm: (sizes, bias) => sizes.rows < fewestPlaced ? directWasm(sizes, bias) : placedWasm(sizes, bias),
 };

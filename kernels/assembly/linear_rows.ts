@@ -1,0 +1,133 @@
+// deno-fmt-ignore-file: the formatter drops `@inline`.
+// y = or += x W^T (+ bias), float32, of many rows: both sides stand three lines side by side, four elements of each in turn, so
+// that a tile of nine sums reads two streams. Engines check the bounds of each load, and look fewer of them up so.
+//
+// Sums are added up as in tiles.ts: a row's result does not depend on how many rows there are.
+import { loadTail, multiplyAdd, storeTail, sums } from "./lanes";
+
+/** Bytes of three lines of so many elements, whose ends are filled up with zeros to a multiple of four. */
+@inline
+function bytesOfThree(count: usize): usize {
+  return 12 * ((count + 3) & ~3);
+}
+
+/** Puts three lines side by side. */
+function place(a: usize, b: usize, c: usize, count: usize, to: usize): void {
+  const end = (count & ~3) << 2, rest = count & 3;
+  for (let i: usize = 0; i < end; i += 16, to += 48) {
+    v128.store(to, v128.load(a + i));
+    v128.store(to, v128.load(b + i), 16);
+    v128.store(to, v128.load(c + i), 32);
+  }
+  if (!rest) return;
+  v128.store(to, loadTail(a + end, rest));
+  v128.store(to, loadTail(b + end, rest), 16);
+  v128.store(to, loadTail(c + end, rest), 32);
+}
+
+/** Puts three lines side by side, from `index` of `all` on, `line` bytes apart; the last stands for those that are not there. */
+@inline
+function placeThree(from: usize, line: usize, index: usize, all: usize, count: usize, to: usize): void {
+  const last = from + (all - 1) * line, a = from + index * line, b = min(a + line, last);
+  place(a, b, min(b + line, last), count, to);
+}
+
+/** Rows of x (rows, inSize) three side by side. An item is three rows. */
+export function place_rows(
+  x: usize,
+  xStride: usize,
+  placed: usize,
+  rows: usize,
+  inSize: usize,
+  begin: usize,
+  end: usize,
+): void {
+  const bytes = bytesOfThree(inSize);
+  for (let n = begin; n < end; n++) placeThree(x, xStride << 2, 3 * n, rows, inSize, placed + n * bytes);
+}
+
+/** Three neighbours. */
+@inline
+function loadThree(from: usize): v128 {
+  return v128.load32_lane(from, v128.load64_zero(from), 2, 8);
+}
+
+/** Stores up to three neighbouring outputs. */
+@inline
+function put(y: usize, products: v128, bias: usize, accumulate: bool, outputs: usize): void {
+  if (outputs == 3) {
+    if (bias) products = f32x4.add(products, loadThree(bias));
+    if (accumulate) products = f32x4.add(products, loadThree(y));
+    v128.store64_lane(y, products, 0);
+    v128.store32_lane(y, products, 2, 8);
+    return;
+  }
+  if (bias) products = f32x4.add(products, loadTail(bias, outputs));
+  if (accumulate) products = f32x4.add(products, loadTail(y, outputs));
+  storeTail(y, products, outputs);
+}
+
+/** Three rows times three lines: `rows` and `outputs` of them are stored. */
+function tile(
+  x: usize,
+  w: usize,
+  bytes: usize,
+  y: usize,
+  yStride: usize,
+  bias: usize,
+  accumulate: bool,
+  rows: usize,
+  outputs: usize,
+): void {
+  let a = f32x4.splat(0), b = a, c = a, d = a, e = a, f = a, g = a, h = a, i = a;
+  for (const end = x + bytes; x < end; x += 48, w += 48) {
+    const u = v128.load(x), v = v128.load(x, 16), t = v128.load(x, 32), p = v128.load(w);
+    a = multiplyAdd(a, u, p);
+    b = multiplyAdd(b, v, p);
+    c = multiplyAdd(c, t, p);
+    const q = v128.load(w, 16);
+    d = multiplyAdd(d, u, q);
+    e = multiplyAdd(e, v, q);
+    f = multiplyAdd(f, t, q);
+    const r = v128.load(w, 32);
+    g = multiplyAdd(g, u, r);
+    h = multiplyAdd(h, v, r);
+    i = multiplyAdd(i, t, r);
+  }
+  put(y, sums(a, d, g, g), bias, accumulate, outputs);
+  if (rows > 1) put(y + yStride, sums(b, e, h, h), bias, accumulate, outputs);
+  if (rows > 2) put(y + 2 * yStride, sums(c, f, i, i), bias, accumulate, outputs);
+}
+
+/**
+ * `placed` has the rows from `place_rows`; `bias` is 0 for none. `panel` holds `threes` times three lines. An item is three
+ * outputs.
+ */
+export function linear_rows(
+  placed: usize,
+  weight: usize,
+  bias: usize,
+  y: usize,
+  yStride: usize,
+  panel: usize,
+  threes: usize,
+  rows: usize,
+  inSize: usize,
+  outSize: usize,
+  accumulate: bool,
+  begin: usize,
+  end: usize,
+): void {
+  const bytes = bytesOfThree(inSize), line = inSize << 2;
+  yStride <<= 2;
+  for (let n = begin; n < end; n += threes) {
+    const held = min(threes, end - n);
+    for (let i: usize = 0; i < held; i++) placeThree(weight, line, 3 * (n + i), outSize, inSize, panel + i * bytes);
+    for (let r: usize = 0, x = placed; r < rows; r += 3, x += bytes) {
+      for (let i: usize = 0; i < held; i++) {
+        const o = 3 * (n + i), at = o << 2, b = bias ? bias + at : 0;
+        tile(x, panel + i * bytes, bytes, y + r * yStride + at, yStride, b, accumulate, rows - r, min(outSize - o, <usize> 3));
+      }
+    }
+  }
+}
