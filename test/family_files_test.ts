@@ -17,13 +17,17 @@ import { memoryFolder } from "./model_folders.ts";
 /** Model types that files differ for: names of norms, fused linears, ties. */
 const folders = [
   "qwen3",
-  "phi3",
-  "smollm3",
-  "granite",
-  "olmo2",
   "gemma2",
-  "gemma3",
-  "variants/gemma",
+  ...[
+    "qwen3-windows",
+    "phi3-partial",
+    "smollm3-windows",
+    "granite-biases",
+    "olmo2-biases",
+    "gemma3-old",
+    "gemma",
+  ]
+    .map((name) => `variants/${name}`),
   "variants/lfm2-old",
   "variants/qwen3_5-nested",
 ];
@@ -47,7 +51,7 @@ const data = { content: "The king and the cat. I don't know; 42! A spectrum, nev
 
 for (const folder of folders) {
   const lossOf = async (base: ReadableFolder, more: object = {}): Promise<number> =>
-    (await perplexity(device, { folder: base, data, contextLength: 32, ...more })).loss;
+    (await perplexity(device, { folder: base, data, contextLength: 16, ...more })).loss;
 
   test(`${folder}: a merged model has the losses of the model with its adapter, and is another than the base`, async () => {
     const base = await at(`${folder}/base`), plain = await lossOf(base);

@@ -5,6 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { widen } from "../kernels/half.ts";
 import type { ReadableFolder } from "../src/folder.ts";
 import { families } from "../src/models/families.ts";
 import type { Architecture } from "../src/models/gguf/architecture.ts";
@@ -25,6 +26,9 @@ export function weightsOf(path: string): Record<string, HostTensor> {
   const file = parseSafetensors(new Uint8Array(readFileSync(fixture(`${path}/model.safetensors`))));
   return Object.fromEntries([...file.tensors.keys()].map((name) => [name, toTensor(file.read(name))]));
 }
+
+/** A weight's numbers, those of 16 bits widened. */
+export const numbersOf = ({ data, dtype }: HostTensor): Float32Array => widen(data, dtype);
 
 const uint = (value: number): Entry => ({ kind: "uint32", value });
 const float = (value: number): Entry => ({ kind: "float32", value });
@@ -212,7 +216,7 @@ export function decoderParts(path: string, architecture: DecoderArchitecture = "
       ...Object.entries(weightsOf(path)).map(([name, t]) => {
         const turned = heads[name.split(".").at(-2)!];
         const kept = offset && name.endsWith("norm.weight")
-          ? tensor(Float32Array.from(t.data, (value) => value + offset), t.shape)
+          ? tensor(Float32Array.from(numbersOf(t), (value) => value + offset), t.shape)
           : t;
         return stored(
           storedName(name, architecture),

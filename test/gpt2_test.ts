@@ -143,8 +143,8 @@ test("openModel refuses a GPT-2's weight that is stored (out, in), by its name",
   const name = "transformer.h.1.attn.c_attn.weight";
   const { data } = weights[name];
   await assert.rejects(
-    logitsOf(withWeights({ ...weights, [name]: tensor(data, [144, 48]) })),
-    /c_attn\.weight" of shape \[144,48\]: config\.json makes it \[48,144\]/,
+    logitsOf(withWeights({ ...weights, [name]: tensor(data, [72, 24]) })),
+    /c_attn\.weight" of shape \[72,24\]: config\.json makes it \[24,72\]/,
   );
 });
 
@@ -207,7 +207,7 @@ const refused: readonly (readonly [Record<string, unknown>, RegExp])[] = [
     /"activation_function" = "quick_gelu": supported are gelu, gelu_new/,
   ],
   [{ activation_function: null }, /"activation_function" = null/],
-  [{ n_head: 5 }, /"n_embd" = 48: it must be a multiple of n_head = 5/],
+  [{ n_head: 5 }, /"n_embd" = 24: it must be a multiple of n_head = 5/],
   [{ n_inner: 0 }, /"n_inner" = 0/],
   [{ n_layer: -1 }, /"n_layer" = -1/],
   [{ n_positions: "128" }, /"n_positions" = "128"/],

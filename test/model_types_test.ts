@@ -63,7 +63,7 @@ test("parseLlamaConfig gives each layer the rotary settings that transformers gi
     rope_scaling: { type: "linear", factor: 3 },
   });
   assert.deepEqual([ropeTheta, ropeScaling], [77, { type: "linear", factor: 3 }]);
-  assert.deepEqual(localRope, { headDim: 16, ropeTheta: 5, ropeScaling: { type: "default" } });
+  assert.deepEqual(localRope, { headDim: 8, ropeTheta: 5, ropeScaling: { type: "default" } });
   const bare = parse("gemma3", { rope_parameters: null });
   assert.deepEqual([bare.ropeTheta, bare.localRope!.ropeTheta], [1e6, 1e4]);
   assert.equal(parse("smollm3", { rope_parameters: null }).ropeTheta, 2e6);
@@ -72,15 +72,15 @@ test("parseLlamaConfig gives each layer the rotary settings that transformers gi
 test("parseLlamaConfig reads Phi-3's rotary settings: a part of a head, old names, and its own original length", () => {
   const lists = { short_factor: [1, 2], long_factor: [3, 4] };
   const of = (type: string, more: Fields = {}) =>
-    parse("phi3", { rope_parameters: { type, partial_rotary_factor: 0.25, ...lists, ...more } });
+    parse("phi3", { rope_parameters: { type, partial_rotary_factor: 0.5, ...lists, ...more } });
   for (const type of ["longrope", "su", "yarn"]) {
     const { rotaryDim, ropeScaling, rerunBeyond } = of(type);
     assert.deepEqual([rotaryDim, ropeScaling.type, rerunBeyond], [4, "longrope", 128]);
   }
   const { original_max_position_embeddings: _, ...rest } = fieldsOf("phi3");
-  const rope_parameters = { rope_type: "longrope", partial_rotary_factor: 0.25, ...lists };
+  const rope_parameters = { rope_type: "longrope", partial_rotary_factor: 0.5, ...lists };
   assert.equal(parseLlamaConfig({ ...rest, rope_parameters }).rerunBeyond, 4096);
-  assert.equal(parse("phi3", { partial_rotary_factor: 0.5, rope_parameters: {} }).rotaryDim, 8);
+  assert.equal(parse("phi3", { partial_rotary_factor: 0.75, rope_parameters: {} }).rotaryDim, 6);
   assert.equal(parse("phi3").rerunBeyond, undefined);
 });
 

@@ -59,7 +59,7 @@ const families: Record<string, Family> = {
 
 const otherBases = {
   gpt2: "families/gpt2/base",
-  llama: "methods/base",
+  llama: "families/variants/llama-gelu/base",
   tied: "tiny/llama-bias-tied",
   gemma2: "families/gemma2/base",
 };

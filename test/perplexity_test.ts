@@ -133,7 +133,7 @@ const words = "w5 w9 w2 w30 w7 w3 w20 w11 w5 w2 w9 w4";
 const bases = {
   gpt2: ["families/gpt2/base", content],
   tied: ["tiny/llama-bias-tied", words],
-  llama: ["methods/base", content],
+  llama: ["families/variants/llama-gelu/base", content],
 } as const;
 
 for (const [base, [at, text]] of Object.entries(bases)) {

@@ -21,7 +21,7 @@ import { lane } from "./lanes.ts";
 const fixture = (path: string): string => fileURLToPath(new URL(`fixtures/${path}`, import.meta.url));
 
 /** A model whose embedding and head are tied, and one with a head of its own. */
-const folders = ["families/qwen3/base", "methods/base"];
+const folders = ["families/variants/gemma2-capped/base", "methods/base"];
 
 /** A device whose buffers are so small that a vocabulary is in about five parts; it refuses what is larger. */
 function smallDevice(device: Device, maxTensorBytes: number): Device {
@@ -104,7 +104,7 @@ test("engines answer by models in parts, adapters with them, as by those in one 
   const answers = await Promise.all([device, small].map(async (one) => {
     const { engine } = await openModel(one, {
       folder: await openFolder(fixture(folders[0])),
-      adapters: await openAdapterStore(fixture("families/qwen3/adapters")),
+      adapters: await openAdapterStore(fixture("families/variants/gemma2-capped/adapters")),
       maxModelLen: 32,
       engine: { maxSequences: 2 },
     });
@@ -123,7 +123,9 @@ test("engines answer by models in parts, adapters with them, as by those in one 
 
 test("a GPU whose buffers are small gives the logits of a CPU in one piece", async () => {
   const gpu = await testGpu(), path = folders[0], small = smallDevice(gpu, await partBytes(path));
-  const adapter = await loadAdapter(await openFolder(fixture("families/qwen3/adapters/lora")));
+  const adapter = await loadAdapter(
+    await openFolder(fixture("families/variants/gemma2-capped/adapters/lora")),
+  );
   const cpu = cpuDevice(), options = { outputs: 2, adapter };
   const found = await logitsOf(small, await load(small, path), options);
   const expected = await logitsOf(cpu, await load(cpu, path), options);
@@ -138,7 +140,7 @@ test("perplexity refuses a model whose head no buffer holds, with the head's siz
   const folder = await openFolder(fixture(folders[0]));
   await assert.rejects(
     perplexity(small, { folder, data: { content: "The king and the cat." }, contextLength: 8 }),
-    /^RangeError: Cannot compute losses on this device: no buffer of it holds the model's head of \(384, 48\)/,
+    /^RangeError: Cannot compute losses on this device: no buffer of it holds the model's head of \(384, 16\)/,
   );
 });
 
