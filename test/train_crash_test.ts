@@ -19,8 +19,8 @@ import {
   wordsOf,
 } from "./train_process.ts";
 
-/** On Bun as many as show that its files behave as Deno's do. */
-const kills = "Bun" in globalThis ? 10 : 50;
+/** Kills at least, each at a moment that is drawn anew, and those of them that leave a checkpoint half written. */
+const kills = 12, killsWithin = 4;
 
 const stepOf = (name: string): number => Number(/^checkpoint-(\d+)/.exec(name)?.[1] ?? 0);
 
@@ -78,20 +78,21 @@ async function killAt(
   return { ...await end, whole };
 }
 
-test(`train killed ${kills} times while it writes checkpoints always goes on from a whole one, to the same bytes`, async () => {
+test(`train killed ${kills} times and more while it writes checkpoints always goes on from a whole one, to the same bytes`, async () => {
   const seed = Date.now() % 2 ** 31;
   console.log(`seed ${seed}`);
   const random = uniforms(seed);
   const draw = (count: number): number => Math.floor(count * random());
   await withTinyModel(async (folder) => {
     const targets = ["--target-modules", everyLinear];
-    const args = [...await tinyRun(folder, wordsOf(400)), ...targets, "--steps", "600", "--lr", "0.02"];
+    const args = [...await tinyRun(folder, wordsOf(400)), ...targets, "--steps", "200", "--lr", "0.02"];
     const whole = ended(start([...args, "--out", join(folder, "whole")]));
     const out = join(folder, "out");
     await mkdir(out);
     let newest = 0;
-    let interrupted = 0;
-    for (let kill = 0; kill < kills; kill++) {
+    let interrupted = 0, kill = 0;
+    // Whether a kill comes within a checkpoint is luck: there are more kills until enough did.
+    for (; kill < kills || interrupted < killsWithin; kill++) {
       const resume = newest > 0 ? ["--resume"] : [];
       const child = start([...args, "--out", out, "--checkpoint-every", "1", ...resume]);
       // A checkpoint gives four signs and more: the folder beside, its new name, and an old one's two.
@@ -113,8 +114,7 @@ test(`train killed ${kills} times while it writes checkpoints always goes on fro
       );
       newest = found;
     }
-    assert.ok(interrupted > 0, "no process was killed within a checkpoint");
-    console.log(`${interrupted} of ${kills} kills within a checkpoint; the last at step ${newest}`);
+    console.log(`${interrupted} of ${kill} kills within a checkpoint; the last at step ${newest}`);
     const last = await ended(start([...args, "--out", out, "--resume"]));
     assert.equal(last.code, 0, last.stderr);
     const { code, stderr } = await whole;
