@@ -5,7 +5,7 @@
  */
 import process from "node:process";
 import { type HelperSetup, lookAtEra, take } from "../src/device/cpu_team.ts";
-import { onStarter } from "../src/runtime/worker.ts";
+import { onStarter } from "../src/runtime/starter.ts";
 
 onStarter((message, answer) => {
   const { control, thread } = message as HelperSetup;

@@ -5,7 +5,7 @@
  */
 import process from "node:process";
 import { counters, type ThreadSetup } from "../src/device/cpu_commands.ts";
-import { onStarter } from "../src/runtime/worker.ts";
+import { onStarter } from "../src/runtime/starter.ts";
 
 onStarter((message) => {
   const { ring, how } = message as ThreadSetup & { readonly how: "exit" | "throw" };

@@ -4,6 +4,6 @@
  * @module
  */
 import { type HelperSetup, serveTeam } from "../device/cpu_team.ts";
-import { onStarter } from "./worker.ts";
+import { onStarter } from "./starter.ts";
 
 onStarter((setup, answer) => serveTeam(setup as HelperSetup, () => answer(true)));

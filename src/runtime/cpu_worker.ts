@@ -5,6 +5,6 @@
  */
 import type { ThreadSetup } from "../device/cpu_commands.ts";
 import { serveCommands } from "../device/cpu_thread.ts";
-import { onStarter } from "./worker.ts";
+import { onStarter } from "./starter.ts";
 
 onStarter((setup, answer) => serveCommands(setup as ThreadSetup, answer));

@@ -5,7 +5,7 @@
  */
 import type { ToGrammars } from "../grammar/messages.ts";
 import { serveGrammars } from "../grammar/thread.ts";
-import { onStarter } from "./worker.ts";
+import { onStarter } from "./starter.ts";
 
 let serve: ((message: ToGrammars) => void) | undefined;
 

@@ -6,13 +6,10 @@
 import { type ModuleWorker, WorkerEnd } from "../device/worker.ts";
 import { importOptional } from "./runtime.ts";
 
-/** What is used of a worker and of a port of `node:worker_threads`. */
-interface NodePort {
+/** What is used of a worker of `node:worker_threads`. */
+interface NodeWorker {
   postMessage(message: unknown): void;
   on(event: string, hear: (value: unknown) => void): void;
-}
-
-interface NodeWorker extends NodePort {
   ref(): void;
   unref(): void;
   terminate(): Promise<number>;
@@ -20,7 +17,6 @@ interface NodeWorker extends NodePort {
 
 interface WorkerThreads {
   readonly Worker: new (url: URL) => NodeWorker;
-  readonly parentPort: NodePort | null;
 }
 
 const threads = (): Promise<WorkerThreads> => importOptional("node:worker_threads");
@@ -54,13 +50,4 @@ export async function startWorker(url: URL): Promise<ModuleWorker> {
       worker.terminate();
     },
   };
-}
-
-/** Inside such a module: hears messages of the thread that started it, and gives the way to answer. */
-export async function onStarter(
-  hear: (message: unknown, answer: (message: unknown) => void) => void,
-): Promise<void> {
-  const port = (await threads()).parentPort;
-  if (!port) throw new Error("Cannot listen to a starter: this module does not run in a worker");
-  port.on("message", (message) => hear(message, (answer) => port.postMessage(answer)));
 }
