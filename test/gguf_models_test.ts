@@ -28,12 +28,12 @@ import {
   weightsOf,
 } from "./gguf_folders.ts";
 import { type Files, memoryFolder, weightsFile } from "./model_folders.ts";
-import { testDevices } from "./devices.ts";
+import { devicesForLongTests } from "./devices.ts";
 
 const fixture = (path: string): string => fileURLToPath(new URL(`fixtures/${path}`, import.meta.url));
 const base = "methods/base";
 const greedy = { temperature: 0, topP: 1, topK: 0 };
-const devices = await testDevices();
+const devices = await devicesForLongTests();
 
 const sha256 = ({ data }: HostTensor): string =>
   createHash("sha256").update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)).digest("hex");

@@ -11,7 +11,7 @@ import { quantizeFolder } from "../src/quantize.ts";
 import { openAdapterStore, openFolder } from "../src/runtime/mod.ts";
 import { fromTensor, parseSafetensors, type TensorView, writeSafetensors } from "../src/safetensors/mod.ts";
 import { type HostTensor, tensor } from "../src/tensor.ts";
-import { everything, testDevices } from "./devices.ts";
+import { devicesForLongTests, everything } from "./devices.ts";
 import { fixtureJson, weightsOf } from "./gguf_folders.ts";
 import { fixtureBytes, memoryFolder, weightsFile } from "./model_folders.ts";
 import { awqWriter, bnb4Writer, bnb8Writer, gptqWriter, type PackedWriter } from "./packed_writers.ts";
@@ -185,7 +185,7 @@ for (const [name, [config, writer, first, last, notice]] of Object.entries(cases
 }
 
 // A software GPU compiles these texts for half a minute: the contract of kernels has their numbers.
-for (const device of everything ? await testDevices() : []) {
+for (const device of everything ? await devicesForLongTests() : []) {
   for (const name of ["AWQ", "NF4"]) {
     test(`${name} on ${device.kind}: an adapter answers as on the numbers as floats`, async () => {
       const [config, writer] = cases[name], { packed, floats } = folders(config, writer);

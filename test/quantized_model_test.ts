@@ -20,12 +20,12 @@ import { bytesSource, fromTensor, parseSafetensors, writeSafetensors } from "../
 import { type HostTensor, tensor } from "../src/tensor.ts";
 import { noTarget, type TrainingBatch } from "../src/training/batch.ts";
 import { Trainer } from "../src/training/trainer.ts";
-import { testDevices } from "./devices.ts";
+import { devicesForLongTests } from "./devices.ts";
 import { distance } from "./kernel_contract.ts";
 import { lane } from "./lanes.ts";
 
 const fixture = (path: string): string => fileURLToPath(new URL(`fixtures/${path}/`, import.meta.url));
-const devices = await testDevices();
+const devices = await devicesForLongTests();
 const both: readonly QuantizeTo[] = ["int8", "int4"];
 
 /** A folder in memory, which can be read as soon as it is written. */

@@ -33,6 +33,7 @@ const named = docs || passed.some((arg) => !arg.startsWith("-"));
 
 /** Whether a file's tests open a GPU by devices.ts on every runtime: what else they test, Deno's other tests have run. */
 const opensGpu = (text: string): boolean =>
+  (process.env.FOURIERFT_TEST_ALL === "1" || !/\binEveryGpuCase\b/.test(text)) &&
   /import \{[^}]*\b(testGpu\w*|testDevices|everyDevice)\b[^}]*\} from "\.\/devices\.ts"/.test(text);
 
 /** The files of tests; for Naga, those that open a GPU. */
@@ -77,14 +78,22 @@ function run([command, ...commandArgs]: string[], show: "at once" | "when it end
   });
 }
 
-/** Runs every file, and says at the end which failed. */
+/** Runs every file, and says at the end which took longest, and which failed. */
 async function runAll(files: readonly string[]): Promise<boolean> {
-  const waiting = [...files], failed: string[] = [];
+  const waiting = [...files],
+    failed: string[] = [],
+    took: { readonly file: string; readonly ms: number }[] = [];
   await Promise.all(Array.from({ length: atOnce }, async () => {
     for (let file = waiting.shift(); file; file = waiting.shift()) {
+      const begin = performance.now();
       if (!await run(testCommand([file]), "when it ends")) failed.push(file);
+      took.push({ file, ms: performance.now() - begin });
     }
   }));
+  console.log("The slowest, in seconds by the clock:");
+  for (const { file, ms } of took.sort((a, b) => b.ms - a.ms).slice(0, 10)) {
+    console.log(`${(ms / 1000).toFixed(1).padStart(7)}  ${file}`);
+  }
   console.log(failed.length === 0 ? `All ${files.length} files passed` : `Failed: ${failed.join(" ")}`);
   return failed.length === 0;
 }

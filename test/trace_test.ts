@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { openModel } from "../mod.ts";
 import { openFolder } from "../src/runtime/mod.ts";
 import { traceTable } from "../src/cli/trace.ts";
+import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
 import { webgpuDevice } from "../src/device/webgpu.ts";
 import { Runner } from "../src/engine/runner.ts";
@@ -84,8 +85,7 @@ test("Runner.trace goes by the host's clock where a GPU has no timestamps", asyn
 });
 
 test("BatchEngine.trace waits for what is generated, and shows its last step", async () => {
-  const [cpu] = await testDevices();
-  const { engine } = await tiny(cpu);
+  const { engine } = await tiny(cpuDevice());
   const sampling = { temperature: 0, topP: 1, topK: 0 };
   const tokens = Array.fromAsync(engine.generate({ promptTokenIds: [1, 2, 3], maxTokens: 3, sampling }));
   await tokens;

@@ -14,7 +14,7 @@ import { openFolder } from "../src/runtime/file.ts";
 import { parseSafetensors, toFloat32 } from "../src/safetensors/mod.ts";
 import { train } from "../src/train.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
-import { everything, testDevices } from "./devices.ts";
+import { devicesForLongTests, everything } from "./devices.ts";
 import { distance } from "./kernel_contract.ts";
 import {
   ended,
@@ -91,7 +91,7 @@ async function promptLogits(
 }
 
 /** On a GPU the trainer and the engine have tests of their own, by PEFT's numbers and transformers'. */
-const devices = everything ? await testDevices() : [cpuDevice()];
+const devices = everything ? await devicesForLongTests() : [cpuDevice()];
 
 for (const device of devices) {
   test(`adapters trained here, on ${device.kind}: PEFT computes the logits that the engine does`, async () => {
