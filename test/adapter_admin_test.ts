@@ -82,6 +82,22 @@ test("AdapterAdmin changes nothing when an adapter cannot be loaded", async () =
   assert.equal((await registry.load("king")).digest, digest);
 });
 
+test("The log names a refused adapter by the name that it was sent or stored by", async () => {
+  const lines: string[] = [], managed = new ManagedStore(store());
+  const registry = new AdapterRegistry(device, managed, { log: (line) => lines.push(line) });
+  const admin = new AdapterAdmin(managed, registry);
+  const files = new Map([["adapter_config.json", '{"peft_type":"LORA"}'], [
+    "adapter_model.safetensors",
+    "x",
+  ]].map(([name, text]) => [name, new TextEncoder().encode(text)]));
+  await assert.rejects(admin.send("king", files), ConfigError);
+  await assert.rejects(admin.load("queen", "broken"), ConfigError);
+  assert.deepEqual(lines.map((line) => line.split(":")[0]), [
+    'adapter "king" is not taken',
+    'adapter "broken" is not taken',
+  ]);
+});
+
 test("AdapterAdmin changes nothing when an adapter has no room on the device even alone", async () => {
   const { managed, registry } = setUp();
   const tooLarge = new AdapterAdmin(managed, {

@@ -90,14 +90,15 @@ export class Catalog {
   #note(id: string, { look, stored }: { look: number; stored?: StoredAdapter }): Entry | undefined {
     const known = this.#seen.get(id)?.entry;
     const entry = stored && (known?.version === stored.version ? known : this.#entryOf(id, stored));
-    // Any name may be asked for; that it is missing is remembered of those that the store itself names.
-    if (entry || this.#names.has(id)) this.#seen.set(id, { look, entry });
+    // Any name may be asked for; that it is missing is remembered of those that the store itself names. Nobody asks again
+    // by a name that an adapter was tried by.
+    if ((entry && stored?.triedAs === undefined) || this.#names.has(id)) this.#seen.set(id, { look, entry });
     else this.#seen.delete(id);
     return entry;
   }
 
   #entryOf(id: string, stored: StoredAdapter): Entry {
-    const { version, modifiedUnixSeconds, folder, described } = stored;
+    const { version, modifiedUnixSeconds, folder, described, triedAs } = stored;
     const { load, check } = this.options;
     return new Entry(version, modifiedUnixSeconds, {
       read: async () => {
@@ -110,7 +111,9 @@ export class Catalog {
         if (now.version !== version) return await now.adapter();
         if (read.status === "fulfilled") return read.value;
         // Its header was right, so that lists had it: who asks is told, and so is the log.
-        this.#tell(id, (read.reason as Error).message);
+        const { message } = read.reason as Error;
+        if (triedAs === undefined) this.#tell(id, message);
+        else this.options.log?.(`adapter ${quotedName(triedAs)} is not taken: ${message}`);
         throw read.reason;
       },
       describe: async () => {

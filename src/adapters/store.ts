@@ -12,6 +12,8 @@ export interface StoredAdapter {
   readonly modifiedUnixSeconds: number;
   /** What a list says of the adapter, where the store knows that without its files. */
   readonly described?: { readonly peftType: string; readonly sizeBytes: number };
+  /** What messages call an adapter that is tried by a name of no other use, before it is served. */
+  readonly triedAs?: string;
 }
 
 /** Something in a store that is no adapter, and why. */
