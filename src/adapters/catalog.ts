@@ -10,7 +10,7 @@ import { Entry } from "./entry.ts";
 import { nameFault, normalName, quotedName } from "./names.ts";
 import { loadAdapter, type LoadedAdapter, type LoadOptions } from "./peft.ts";
 import type { PageOptions } from "./service.ts";
-import type { AdapterStore, StoredAdapter } from "./store.ts";
+import type { AdapterStore, OpenStoredOptions, StoredAdapter } from "./store.ts";
 
 /** Adapters looked at together: new ones that are waited for, and known ones. */
 const atOnce = 32, againAtOnce = 8;
@@ -76,10 +76,10 @@ export class Catalog {
    *
    * @throws NotFoundError when there is none of that name, or no adapter may have it.
    */
-  async entry(name: string): Promise<Entry> {
+  async entry(name: string, options?: OpenStoredOptions): Promise<Entry> {
     const id = normalName(name);
     const look = ++this.#looks;
-    const stored = nameFault(id) === undefined ? await this.store.open(id) : undefined;
+    const stored = nameFault(id) === undefined ? await this.store.open(id, options) : undefined;
     const seen = this.#seen.get(id);
     // Looks may end in another order than they began: the later one saw more.
     const entry = seen && seen.look > look ? seen.entry : this.#note(id, { look, stored });
@@ -107,7 +107,7 @@ export class Catalog {
         this.loaded.count++;
         this.loaded.seconds += (performance.now() - beganMs) / 1000;
         // What was read while files were replaced may be neither the old adapter nor the new one.
-        const now = await this.entry(id);
+        const now = await this.entry(id, { anew: true });
         if (now.version !== version) return await now.adapter();
         if (read.status === "fulfilled") return read.value;
         // Its header was right, so that lists had it: who asks is told, and so is the log.
@@ -120,7 +120,7 @@ export class Catalog {
         if (described) return factsOf(described, load);
         const [read] = await Promise.allSettled([describeAdapter(folder, load)]);
         if (read.status === "fulfilled") return read.value;
-        const now = await this.entry(id);
+        const now = await this.entry(id, { anew: true });
         if (now.version !== version) return await now.facts();
         throw read.reason;
       },

@@ -5,7 +5,7 @@
  */
 import { NotFoundError } from "../errors.ts";
 import { isAdapterName, nameFault, normalName, quotedName } from "./names.ts";
-import type { AdapterStore, LeftOut, StoredAdapter } from "./store.ts";
+import type { AdapterStore, LeftOut, OpenStoredOptions, StoredAdapter } from "./store.ts";
 import { type SentFiles, Uploads } from "./uploads.ts";
 
 /** How a managed store is set up. */
@@ -47,17 +47,17 @@ export class ManagedStore implements AdapterStore {
     return this.store.leftOut?.() ?? [];
   }
 
-  async open(id: string): Promise<StoredAdapter | undefined> {
+  async open(id: string, options?: OpenStoredOptions): Promise<StoredAdapter | undefined> {
     const name = normalName(id);
     if (this.#removed.has(name)) return undefined;
     const tried = this.#tried.get(name);
-    if (!tried) return await this.#stored(this.#keys.get(name) ?? name);
-    const stored = await this.#stored(tried.key);
+    if (!tried) return await this.#stored(this.#keys.get(name) ?? name, options);
+    const stored = await this.#stored(tried.key, options);
     return stored && { ...stored, triedAs: tried.triedAs };
   }
 
-  async #stored(key: string): Promise<StoredAdapter | undefined> {
-    return this.#uploads.get(key) ?? await this.store.open(key);
+  async #stored(key: string, options?: OpenStoredOptions): Promise<StoredAdapter | undefined> {
+    return this.#uploads.get(key) ?? await this.store.open(key, options);
   }
 
   /** The key that a name stands for; undefined where it is the store's own name, or none. */
@@ -89,7 +89,8 @@ export class ManagedStore implements AdapterStore {
       if (isAdapterName(text)) continue;
       throw new RangeError(`Cannot serve an adapter by the ${what} ${quotedName(text)}: ${nameFault(text)}`);
     }
-    if (!await this.#stored(source)) {
+    // Whoever loads an adapter means the files of now.
+    if (!await this.#stored(source, { anew: true })) {
       throw new NotFoundError(`Cannot find ${quotedName(source)} among the stored adapters`);
     }
     const tried = crypto.randomUUID();

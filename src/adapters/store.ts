@@ -22,6 +22,12 @@ export interface LeftOut {
   readonly reason: string;
 }
 
+/** How an adapter is looked up. */
+export interface OpenStoredOptions {
+  /** Whether a store that remembers its looks must look again, now. */
+  readonly anew?: boolean;
+}
+
 /** Where adapters are found by name: a folder of folders, a bucket, a map. */
 export interface AdapterStore {
   /** Names of everything that may be an adapter. */
@@ -29,5 +35,5 @@ export interface AdapterStore {
   /** What the last list left out; a registry tells it once. */
   leftOut?(): readonly LeftOut[];
   /** The adapter of that name; undefined when there is none. */
-  open(id: string): Promise<StoredAdapter | undefined>;
+  open(id: string, options?: OpenStoredOptions): Promise<StoredAdapter | undefined>;
 }

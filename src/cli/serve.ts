@@ -85,7 +85,7 @@ async function open({ values: settings }: Configuration, modelName: string) {
   const id = settings.name ?? (await isHubName(modelName) ? modelName : basename(resolve(modelName)));
   const folder = await openNamedFolder(modelName);
   const stored = await openNamedAdapters({
-    ...{ folder: folderOfAdapters, followLinks, single },
+    ...{ folder: folderOfAdapters, followLinks, single, ttlSeconds: settings["store-ttl-seconds"] },
     store: store === undefined ? undefined : { storage: store, options: { ...storeLimitsOf(settings), log } },
   });
   const adapters = stored && new ManagedStore(stored);

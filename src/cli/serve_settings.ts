@@ -76,7 +76,7 @@ const store: Setting<string | { readonly driver: string; readonly [option: strin
 /** Limits of a store: the option of each. */
 const storeSettings = {
   "store-ttl-seconds": positive({
-    description: "Seconds after which the store is asked again what a name stands for; default 5",
+    description: "Seconds after which a name is looked at again; default 5 in a store, 1 in a folder",
   }),
   "store-stale-seconds": positive({
     description: "Seconds for which known adapters are served while the store fails; default 3600",
