@@ -133,14 +133,15 @@ export function isReady({ ready, requests }: Serving): boolean {
  *
  * @throws NotReadyError, OverloadedError; QuotaError of the tenant.
  */
-export function beginWork(
+export async function beginWork(
   { ready, requests, limits, exchange }: RequestServing,
   client: AbortSignal,
-): OpenRequest {
+): Promise<OpenRequest> {
   if (ready?.() === false) throw new NotReadyError("Cannot take new work: the server is not ready");
   const { signal, end } = requests.begin(client, limits.maxRequests, limits.requestSeconds);
   try {
-    exchange.begin();
+    // Whoever leaves meanwhile is noticed by the work, which looks at the signal.
+    await exchange.begin();
   } catch (error) {
     end();
     throw error;
