@@ -200,6 +200,7 @@ export { lnTuning } from "./src/adapters/methods/ln_tuning.ts";
 export { trainableTokens } from "./src/adapters/methods/trainable_tokens.ts";
 export type { BaseOf } from "./src/adapters/ready.ts";
 export { AdapterAdmin } from "./src/adapters/admin.ts";
+export type { AdapterChange } from "./src/adapters/change.ts";
 export { RecentStore, type RecentStoreOptions } from "./src/adapters/recent_store.ts";
 export { ManagedStore, type ManagedStoreOptions } from "./src/adapters/managed_store.ts";
 export type { SentFiles } from "./src/adapters/uploads.ts";

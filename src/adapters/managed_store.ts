@@ -56,6 +56,12 @@ export class ManagedStore implements AdapterStore {
     return stored && { ...stored, triedAs: tried.triedAs };
   }
 
+  /** @param key A name of the store beneath. */
+  changed(key: string): void {
+    this.store.changed?.(normalName(key));
+    this.#last = undefined;
+  }
+
   async #stored(key: string, options?: OpenStoredOptions): Promise<StoredAdapter | undefined> {
     return this.#uploads.get(key) ?? await this.store.open(key, options);
   }
@@ -90,7 +96,8 @@ export class ManagedStore implements AdapterStore {
       throw new RangeError(`Cannot serve an adapter by the ${what} ${quotedName(text)}: ${nameFault(text)}`);
     }
     // Whoever loads an adapter means the files of now.
-    if (!await this.#stored(source, { anew: true })) {
+    this.changed(source);
+    if (!await this.#stored(source)) {
       throw new NotFoundError(`Cannot find ${quotedName(source)} among the stored adapters`);
     }
     const tried = crypto.randomUUID();

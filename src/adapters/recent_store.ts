@@ -64,6 +64,13 @@ export class RecentStore implements AdapterStore {
     }
   }
 
+  changed(id: string): void {
+    this.#found.delete(id);
+    // A look that began before saw less.
+    this.#looks.delete(id);
+    this.store.changed?.(id);
+  }
+
   #note(id: string, stored: StoredAdapter | undefined, atMs: number): void {
     this.#found.delete(id);
     if (stored) this.#found.set(id, { stored, atMs });

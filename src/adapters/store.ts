@@ -36,4 +36,6 @@ export interface AdapterStore {
   leftOut?(): readonly LeftOut[];
   /** The adapter of that name; undefined when there is none. */
   open(id: string, options?: OpenStoredOptions): Promise<StoredAdapter | undefined>;
+  /** Told that a name stands for something else now: what the store remembers of the name is old. */
+  changed?(id: string): void;
 }

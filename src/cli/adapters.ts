@@ -96,5 +96,6 @@ export async function openNamedAdapters(
     list: async () => [...byName.keys(), ...(await many?.list() ?? []).filter((id) => !byName.has(id))],
     leftOut: () => many?.leftOut?.() ?? [],
     open: async (id, options) => await (byName.get(id) ?? many)?.open(id, options),
+    changed: (id) => (byName.get(id) ?? many)?.changed?.(id),
   };
 }

@@ -100,6 +100,14 @@ export const serveSettings = {
   }),
   store,
   ...storeSettings,
+  redis: text({
+    description: "Redis by which servers share tenants' quotas and tell each other of changed adapters",
+    hint: "URL",
+    secret: true,
+  }),
+  "redis-timeout-seconds": positive({
+    description: "Seconds that a request may wait for Redis; default 0.2",
+  }),
   name: text({ description: "The model's id; default: the folder's name", hint: "ID" }),
   port: count({ description: "TCP port, by default 8000; 0 picks a free one" }, { least: 0, most: 65535 }),
   host: text({ description: "Address to bind, by default 127.0.0.1", hint: "ADDR" }),

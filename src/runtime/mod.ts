@@ -27,5 +27,6 @@ export type { GrammarSpec, TagFormat } from "../grammar/spec.ts";
 export { openObjectStore, type StorageOptions } from "./object_storage.ts";
 export { openCpuDevice } from "./open_cpu.ts";
 export { openDevice, type OpenDeviceOptions } from "./open_device.ts";
+export { openPeers, type Peers, type PeersOptions } from "./redis/mod.ts";
 export { createFolder } from "./output.ts";
 export { type FetchHandler, serveApp, type Served, type ServeOptions } from "./serve.ts";

@@ -18,6 +18,7 @@ import type { Exchange, ExchangeObserver, RequestRecord, ServerContext } from ".
 import { limitsOf, type ServerLimits } from "./limits.ts";
 import { type OpenRequest, OpenRequests } from "./open_requests.ts";
 import type { Page } from "./page.ts";
+import type { PeerStats } from "./peers.ts";
 import { ServerMetrics } from "./server_metrics.ts";
 import { checkToolParser } from "./tools.ts";
 import { Turns } from "./turns.ts";
@@ -69,6 +70,8 @@ export interface ServerDeps {
   readonly middleware?: readonly MiddlewareHandler[];
   /** The files of a page at `/`, for whoever may reach the server; absent: there is none. */
   readonly page?: Page;
+  /** What is known of servers that share quotas with this one, for the metrics. */
+  readonly peers?: () => PeerStats;
   /** Give one to stop the server in peace: its `drain` ends what is open. */
   readonly requests?: OpenRequests;
 }
@@ -99,6 +102,7 @@ export function servingOf(deps: ServerDeps): Serving {
     adapters: () => adapters.stats?.(),
     open: () => requests.size,
     memory: () => budget.used,
+    peers: deps.peers,
   });
   return {
     ...deps,
