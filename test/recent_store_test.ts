@@ -83,6 +83,22 @@ test("RecentStore keeps what the last begun look saw, whichever ends last", asyn
   assert.equal(await versionOf(recent.open("x")), "new");
 });
 
+test("RecentStore looks again at a name that is told to have changed", async () => {
+  const { looks, recent } = opened();
+  const first = recent.open("x");
+  recent.changed("x");
+  // The look that began before saw less.
+  const second = recent.open("x");
+  looks[0](stored("1"));
+  looks[1](stored("2"));
+  assert.deepEqual([await versionOf(first), await versionOf(second)], ["1", "2"]);
+  assert.equal(await versionOf(recent.open("x")), "2");
+  recent.changed("x");
+  const third = recent.open("x");
+  looks[2](stored("3"));
+  assert.equal(await versionOf(third), "3");
+});
+
 test("RecentStore keeps no failure, and what has left is missing", async () => {
   let answer: () => Promise<StoredAdapter | undefined> = () => Promise.reject(new Error("away"));
   const clock = { ms: 0 };

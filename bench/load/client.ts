@@ -1,6 +1,6 @@
 /**
- * Clients of a server under load, in a process of their own: some streams at once, each with its requests one after
- * another, until the time is over. `bench/load/run.ts` starts it with one argument, a {@linkcode ClientLoad} as JSON, and
+ * Clients of a server under load, in a process of their own. Some streams run at once, each with its requests one
+ * after another, until the time is over. `bench/load/run.ts` starts it with one argument, a {@linkcode ClientLoad} as JSON, and
  * reads the outcome.
  *
  * @module

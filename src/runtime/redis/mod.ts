@@ -35,8 +35,8 @@ export interface Peers {
 }
 
 /**
- * Opens a server's link to others. It needs the package `ioredis`. A Redis that is away is no fault: the log says so, quotas
- * are each server's part, and changed adapters are seen when stores are next looked at.
+ * Opens a server's link to others. It needs the package `ioredis`. A Redis that is away is no fault, and the log says so. Then
+ * quotas are each server's part, and changed adapters are seen when stores are next looked at.
  *
  * @param url `redis://[user:password@]host:port/database` or `rediss://...`.
  * @throws ConfigError for another text, and where the package is missing.
