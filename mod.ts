@@ -180,6 +180,7 @@ export {
   type Holding,
   type Lease,
   type LeftOut,
+  type OpenStoredOptions,
   type RegistryOptions,
   type StoredAdapter,
 } from "./src/adapters/registry.ts";
@@ -199,6 +200,8 @@ export { lnTuning } from "./src/adapters/methods/ln_tuning.ts";
 export { trainableTokens } from "./src/adapters/methods/trainable_tokens.ts";
 export type { BaseOf } from "./src/adapters/ready.ts";
 export { AdapterAdmin } from "./src/adapters/admin.ts";
+export type { AdapterChange } from "./src/adapters/change.ts";
+export { RecentStore, type RecentStoreOptions } from "./src/adapters/recent_store.ts";
 export { ManagedStore, type ManagedStoreOptions } from "./src/adapters/managed_store.ts";
 export type { SentFiles } from "./src/adapters/uploads.ts";
 export { type ObjectStorage, ObjectStore, type ObjectStoreOptions } from "./src/adapters/object_store.ts";

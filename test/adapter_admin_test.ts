@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import {
   AdapterAdmin,
+  type AdapterChange,
   AdapterRegistry,
   ConfigError,
   cpuDevice,
@@ -80,6 +81,47 @@ test("AdapterAdmin changes nothing when an adapter cannot be loaded", async () =
     await assert.rejects(admin.load(name, "fourierft-kjv"), RangeError, name);
   }
   assert.equal((await registry.load("king")).digest, digest);
+});
+
+test("The log names a refused adapter by the name that it was sent or stored by", async () => {
+  const lines: string[] = [], managed = new ManagedStore(store());
+  const registry = new AdapterRegistry(device, managed, { log: (line) => lines.push(line) });
+  const admin = new AdapterAdmin(managed, registry);
+  const files = new Map([["adapter_config.json", '{"peft_type":"LORA"}'], [
+    "adapter_model.safetensors",
+    "x",
+  ]].map(([name, text]) => [name, new TextEncoder().encode(text)]));
+  await assert.rejects(admin.send("king", files), ConfigError);
+  await assert.rejects(admin.load("queen", "broken"), ConfigError);
+  assert.deepEqual(lines.map((line) => line.split(":")[0]), [
+    'adapter "king" is not taken',
+    'adapter "broken" is not taken',
+  ]);
+});
+
+test("AdapterAdmin tells of what it changed, and follows what others tell without telling of it", async () => {
+  const told: AdapterChange[] = [], managed = new ManagedStore(store());
+  const registry = new AdapterRegistry(device, managed);
+  const admin = new AdapterAdmin(managed, registry, { tell: (change) => told.push(change) });
+  const other = setUp();
+  await admin.load("king", "fourierft-kjv");
+  await assert.rejects(admin.load("king", "broken"), ConfigError);
+  await admin.unload("fourierft-kjv");
+  await assert.rejects(admin.unload("fourierft-kjv"), NotFoundError);
+  assert.deepEqual(told, [
+    { kind: "loaded", name: "king", source: "fourierft-kjv" },
+    { kind: "unloaded", name: "fourierft-kjv" },
+  ]);
+  for (const change of told) await other.admin.follow(change);
+  const { digest } = await other.registry.card("king");
+  assert.equal(digest, (await registry.card("king")).digest);
+  await assert.rejects(other.registry.card("fourierft-kjv"), NotFoundError);
+  // Nothing is there to unload any more, and what is broken changes nothing.
+  await other.admin.follow(told[1]);
+  await assert.rejects(other.admin.follow({ kind: "loaded", name: "king", source: "broken" }), ConfigError);
+  assert.equal((await other.registry.card("king")).digest, digest);
+  await admin.follow({ kind: "loaded", name: "queen", source: "lora-kjv" });
+  assert.equal(told.length, 2);
 });
 
 test("AdapterAdmin changes nothing when an adapter has no room on the device even alone", async () => {

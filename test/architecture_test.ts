@@ -107,8 +107,9 @@ const rooms: Readonly<Record<string, Room>> = {
   // `adapters` for the rule of what a name may be; of the rest what a disk must offer.
   runtime: {
     uses: ["devices", "device", "adapters", "folder", "grammar", "errors"],
-    types: ["safetensors", "models"],
-    packages: ["@huggingface/hub", "unstorage", "aws4fetch"],
+    // `server` for the counts that servers share.
+    types: ["safetensors", "models", "server"],
+    packages: ["@huggingface/hub", "unstorage", "aws4fetch", "ioredis"],
   },
   // The playground stands on the package's doors, as any user's page does.
   "playground/worker": { uses: [], types: ["playground/backend"], packages: ["fourierft"] },

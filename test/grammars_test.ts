@@ -387,6 +387,8 @@ test("the server names the field whose rule it cannot follow", async () => {
     [{ response_format: { type: "json_schema" } }, "response_format.json_schema", /must be an object/],
     [{ response_format: { type: "xml" } }, "response_format.type", /text, json_object or json_schema/],
     [{ response_format: { type: "text", schema: {} } }, "response_format.schema", /no such field/],
+    [{ structured_outputs: {} }, "structured_outputs", /json, json_object, regex, choice or grammar/],
+    [{ structured_outputs: { json: null, json_object: false } }, "structured_outputs", /choice or grammar/],
     [{ structured_outputs: { regex: "(a" } }, "structured_outputs.regex", /parenthesis/],
     [{ structured_outputs: { regex: "a", choice: ["b"] } }, "structured_outputs.choice", /one form/],
     [

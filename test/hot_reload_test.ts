@@ -41,6 +41,8 @@ async function withServer(folder: string, body: (server: Server) => Promise<void
   const child = start([
     ...["serve", "--model", join(folder, "base"), "--adapters", join(folder, "adapters")],
     ...["--device", "cpu", "--port", "0"],
+    // Folders are looked at again at every request.
+    ...["--store-ttl-seconds", "0.000001"],
   ]);
   const end = ended(child);
   try {

@@ -50,6 +50,26 @@ test("ObjectStore serves what was published, replaced and removed, once the reco
   assert.deepEqual((await registry.list()).map(({ id }) => id), ["Zwei v2"]);
 });
 
+test("ObjectStore looks again at a name that is told to have changed, and serves what it knew where that fails", async () => {
+  const { storage, store, registry, publisher } = await setUp({ one: 1 });
+  const [first, second] = [await digestOf(1), await digestOf(2)];
+  assert.equal((await registry.load("one")).digest, first);
+  await assert.rejects(registry.load("new"), NotFoundError);
+  assert.deepEqual((await registry.list()).map(({ id }) => id), ["one"]);
+  await publisher.publish("one", smallAdapter(2));
+  await publisher.publish("new", smallAdapter(1));
+  store.changed("one");
+  store.changed("new");
+  assert.equal((await registry.load("one")).digest, second);
+  assert.equal((await registry.load("new")).digest, first);
+  assert.deepEqual((await registry.list()).map(({ id }) => id), ["new", "one"]);
+  storage.before = () => {
+    throw new Error("away");
+  };
+  store.changed("one");
+  assert.equal((await registry.load("one")).digest, second);
+});
+
 test("ObjectStore has one object for equal files, and reads an object once for all names and versions", async () => {
   const { storage, registry, clock, publisher } = await setUp({ one: 1, same: 1, two: 2 });
   assert.equal(storage.objects.length, 3, "one config, two weights");

@@ -108,7 +108,7 @@ test("POST /v1/completions and chat refuse each field that is not supported, whe
 test("POST /v1/completions and chat take the values that are the defaults of OpenAI's and vLLM's own servers", async () => {
   const defaults: Readonly<Record<Route | "both", readonly Record<string, unknown>[]>> = {
     both: [
-      { structured_outputs: {}, kv_transfer_params: {}, vllm_xargs: {}, logit_bias: {} },
+      { structured_outputs: null, kv_transfer_params: {}, vllm_xargs: {}, logit_bias: {} },
       {
         safety_identifier: "a",
         prompt_cache_key: "a",

@@ -336,7 +336,7 @@ test("POST /v1/chat/completions refuses messages by the first fault, its path an
   const user = { role: "user", content: "a" };
   const refused: [unknown, string, RegExp][] = [
     ["a", "messages", /list/],
-    [[], "messages", />=1/],
+    [[], "messages", /at least 1 message/],
     [[user, 3], "messages[1]", /object/],
     [[user, []], "messages[1]", /object/],
     [[{ ...user, content: null }], "messages[0].content", /text/],

@@ -159,7 +159,7 @@ test("messagesOf() takes what histories repeat, and refuses each field by its pa
   }
   assert.equal(messagesOf([user, user], 2).length, 2);
   assert.throws(() => messagesOf([user, user, user], 2), /at most 2 messages, it has 3/);
-  assert.throws(() => messagesOf([], 2), />=1 messages/);
+  assert.throws(() => messagesOf([], 2), /at least 1 message/);
   assert.throws(() => messagesOf({}, 2), /must be a list/);
 });
 

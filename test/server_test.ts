@@ -537,7 +537,7 @@ const refusals: [string, unknown, string | null, RegExp][] = [
   ["/v1/completions", { ...completion, messages: user }, "messages", /no such field/],
   ["/v1/completions", '{"model":"org/demo","prompt":"a","__proto__":{}}', "__proto__", /no such field/],
   ["/v1/chat/completions", { model: "org/demo" }, "messages", /"messages"/],
-  ["/v1/chat/completions", { ...chatting, messages: [] }, "messages", />=1/],
+  ["/v1/chat/completions", { ...chatting, messages: [] }, "messages", /at least 1 message/],
   [
     "/v1/chat/completions",
     { ...chatting, messages: [{ role: "x", content: "" }] },

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { BrokenAdapterError, NameTakenError, NotFoundError, OverloadedError } from "../errors.ts";
+import { BrokenAdapterError, NameTakenError, NotFoundError, OverloadedError, StoreError } from "../errors.ts";
+import type { AdapterChange } from "./change.ts";
 import type { ManagedStore } from "./managed_store.ts";
 import { normalName, quotedName } from "./names.ts";
 import type { AdapterCard, AdapterService } from "./service.ts";
@@ -13,8 +14,15 @@ import type { SentFiles } from "./uploads.ts";
 export class AdapterAdmin {
   #last: Promise<unknown> = Promise.resolve();
 
-  /** @param adapters Serves the adapters of `store`. */
-  constructor(private readonly store: ManagedStore, private readonly adapters: AdapterService) {}
+  /**
+   * @param adapters Serves the adapters of `store`.
+   * @param options.tell Takes each change that other servers have to make, too, once it is made here.
+   */
+  constructor(
+    private readonly store: ManagedStore,
+    private readonly adapters: AdapterService,
+    private readonly options: { readonly tell?: (change: AdapterChange) => void } = {},
+  ) {}
 
   /** Whether an adapter is served by that name. */
   async has(name: string): Promise<boolean> {
@@ -47,7 +55,27 @@ export class AdapterAdmin {
       if (!replace && await this.has(name)) {
         throw new NameTakenError(`Cannot load adapter ${quotedName(name)}: it is served already`);
       }
-      return await this.#change(name, () => this.store.add(name, key, (tried) => this.#check(key, tried)));
+      const card = await this.#load(name, key);
+      this.options.tell?.({ kind: "loaded", name: normalName(name), source: normalName(key) });
+      return card;
+    });
+  }
+
+  async #load(name: string, key: string): Promise<AdapterCard> {
+    return await this.#change(name, () => this.store.add(name, key, (tried) => this.#check(key, tried)));
+  }
+
+  /**
+   * Makes a change that another server told of.
+   *
+   * @throws as {@linkcode load}; nothing where there is nothing to unload.
+   */
+  async follow(change: AdapterChange): Promise<void> {
+    await this.#inTurn(async () => {
+      const { kind, name } = change;
+      if (kind === "published") this.store.changed(name);
+      else if (kind === "loaded") await this.#load(name, change.source);
+      else await this.#unloadAnyway(name);
     });
   }
 
@@ -105,11 +133,27 @@ export class AdapterAdmin {
   async unload(name: string): Promise<void> {
     await this.#inTurn(async () => {
       if (!await this.has(name)) throw new NotFoundError(`Cannot find adapter "${normalName(name)}"`);
-      await this.adapters.pin?.(name, false);
-      await this.adapters.unload?.(name);
+      await this.#unload(name);
+      this.options.tell?.({ kind: "unloaded", name: normalName(name) });
+    });
+  }
+
+  /** A server that never had the adapter, or whose store is away, must not serve it later. */
+  async #unloadAnyway(name: string): Promise<void> {
+    try {
+      await this.#unload(name);
+    } catch (error) {
+      if (!(error instanceof NotFoundError || error instanceof StoreError)) throw error;
       this.store.remove(name);
       this.store.forget();
-    });
+    }
+  }
+
+  async #unload(name: string): Promise<void> {
+    await this.adapters.pin?.(name, false);
+    await this.adapters.unload?.(name);
+    this.store.remove(name);
+    this.store.forget();
   }
 
   /**

@@ -10,7 +10,7 @@ import { Entry } from "./entry.ts";
 import { nameFault, normalName, quotedName } from "./names.ts";
 import { loadAdapter, type LoadedAdapter, type LoadOptions } from "./peft.ts";
 import type { PageOptions } from "./service.ts";
-import type { AdapterStore, StoredAdapter } from "./store.ts";
+import type { AdapterStore, OpenStoredOptions, StoredAdapter } from "./store.ts";
 
 /** Adapters looked at together: new ones that are waited for, and known ones. */
 const atOnce = 32, againAtOnce = 8;
@@ -76,10 +76,10 @@ export class Catalog {
    *
    * @throws NotFoundError when there is none of that name, or no adapter may have it.
    */
-  async entry(name: string): Promise<Entry> {
+  async entry(name: string, options?: OpenStoredOptions): Promise<Entry> {
     const id = normalName(name);
     const look = ++this.#looks;
-    const stored = nameFault(id) === undefined ? await this.store.open(id) : undefined;
+    const stored = nameFault(id) === undefined ? await this.store.open(id, options) : undefined;
     const seen = this.#seen.get(id);
     // Looks may end in another order than they began: the later one saw more.
     const entry = seen && seen.look > look ? seen.entry : this.#note(id, { look, stored });
@@ -90,14 +90,15 @@ export class Catalog {
   #note(id: string, { look, stored }: { look: number; stored?: StoredAdapter }): Entry | undefined {
     const known = this.#seen.get(id)?.entry;
     const entry = stored && (known?.version === stored.version ? known : this.#entryOf(id, stored));
-    // Any name may be asked for; that it is missing is remembered of those that the store itself names.
-    if (entry || this.#names.has(id)) this.#seen.set(id, { look, entry });
+    // Any name may be asked for; that it is missing is remembered of those that the store itself names. Nobody asks again
+    // by a name that an adapter was tried by.
+    if ((entry && stored?.triedAs === undefined) || this.#names.has(id)) this.#seen.set(id, { look, entry });
     else this.#seen.delete(id);
     return entry;
   }
 
   #entryOf(id: string, stored: StoredAdapter): Entry {
-    const { version, modifiedUnixSeconds, folder, described } = stored;
+    const { version, modifiedUnixSeconds, folder, described, triedAs } = stored;
     const { load, check } = this.options;
     return new Entry(version, modifiedUnixSeconds, {
       read: async () => {
@@ -106,18 +107,20 @@ export class Catalog {
         this.loaded.count++;
         this.loaded.seconds += (performance.now() - beganMs) / 1000;
         // What was read while files were replaced may be neither the old adapter nor the new one.
-        const now = await this.entry(id);
+        const now = await this.entry(id, { anew: true });
         if (now.version !== version) return await now.adapter();
         if (read.status === "fulfilled") return read.value;
         // Its header was right, so that lists had it: who asks is told, and so is the log.
-        this.#tell(id, (read.reason as Error).message);
+        const { message } = read.reason as Error;
+        if (triedAs === undefined) this.#tell(id, message);
+        else this.options.log?.(`adapter ${quotedName(triedAs)} is not taken: ${message}`);
         throw read.reason;
       },
       describe: async () => {
         if (described) return factsOf(described, load);
         const [read] = await Promise.allSettled([describeAdapter(folder, load)]);
         if (read.status === "fulfilled") return read.value;
-        const now = await this.entry(id);
+        const now = await this.entry(id, { anew: true });
         if (now.version !== version) return await now.facts();
         throw read.reason;
       },

@@ -5,7 +5,7 @@
  */
 import { NotFoundError } from "../errors.ts";
 import { isAdapterName, nameFault, normalName, quotedName } from "./names.ts";
-import type { AdapterStore, LeftOut, StoredAdapter } from "./store.ts";
+import type { AdapterStore, LeftOut, OpenStoredOptions, StoredAdapter } from "./store.ts";
 import { type SentFiles, Uploads } from "./uploads.ts";
 
 /** How a managed store is set up. */
@@ -19,8 +19,8 @@ export class ManagedStore implements AdapterStore {
   /** Keys of the store beneath, by the name that is asked for. */
   readonly #keys = new Map<string, string>();
   readonly #removed = new Set<string>();
-  /** Keys by names that are in no list, for as long as they are tried. */
-  readonly #tried = new Map<string, string>();
+  /** Keys by names that are in no list, for as long as they are tried, and what messages call them. */
+  readonly #tried = new Map<string, { readonly key: string; readonly triedAs: string }>();
   #last: { readonly found: readonly string[]; readonly names: readonly string[] } | undefined;
 
   readonly #uploads: Uploads;
@@ -47,14 +47,23 @@ export class ManagedStore implements AdapterStore {
     return this.store.leftOut?.() ?? [];
   }
 
-  async open(id: string): Promise<StoredAdapter | undefined> {
+  async open(id: string, options?: OpenStoredOptions): Promise<StoredAdapter | undefined> {
     const name = normalName(id);
     if (this.#removed.has(name)) return undefined;
-    return await this.#stored(this.#tried.get(name) ?? this.#keys.get(name) ?? name);
+    const tried = this.#tried.get(name);
+    if (!tried) return await this.#stored(this.#keys.get(name) ?? name, options);
+    const stored = await this.#stored(tried.key, options);
+    return stored && { ...stored, triedAs: tried.triedAs };
   }
 
-  async #stored(key: string): Promise<StoredAdapter | undefined> {
-    return this.#uploads.get(key) ?? await this.store.open(key);
+  /** @param key A name of the store beneath. */
+  changed(key: string): void {
+    this.store.changed?.(normalName(key));
+    this.#last = undefined;
+  }
+
+  async #stored(key: string, options?: OpenStoredOptions): Promise<StoredAdapter | undefined> {
+    return this.#uploads.get(key) ?? await this.store.open(key, options);
   }
 
   /** The key that a name stands for; undefined where it is the store's own name, or none. */
@@ -70,16 +79,29 @@ export class ManagedStore implements AdapterStore {
    * `check` throws. Nothing has changed then.
    */
   async add(name: string, key: string, check: (tried: string) => Promise<void>): Promise<() => void> {
+    return await this.#add(name, key, { triedAs: normalName(key), check });
+  }
+
+  async #add(
+    name: string,
+    key: string,
+    { triedAs, check }: {
+      readonly triedAs: string;
+      readonly check: (tried: string) => Promise<void>;
+    },
+  ): Promise<() => void> {
     const id = normalName(name), source = normalName(key);
     for (const [what, text] of [["name", id], ["key", source]]) {
       if (isAdapterName(text)) continue;
       throw new RangeError(`Cannot serve an adapter by the ${what} ${quotedName(text)}: ${nameFault(text)}`);
     }
+    // Whoever loads an adapter means the files of now.
+    this.changed(source);
     if (!await this.#stored(source)) {
       throw new NotFoundError(`Cannot find ${quotedName(source)} among the stored adapters`);
     }
     const tried = crypto.randomUUID();
-    this.#tried.set(tried, source);
+    this.#tried.set(tried, { key: source, triedAs });
     try {
       await check(tried);
     } finally {
@@ -101,7 +123,7 @@ export class ManagedStore implements AdapterStore {
     files: SentFiles,
     check: (tried: string) => Promise<void>,
   ): Promise<() => void> {
-    return await this.add(name, this.#uploads.add(name, files), check);
+    return await this.#add(name, this.#uploads.add(name, files), { triedAs: normalName(name), check });
   }
 
   /** Frees what was sent and has no name any more. */

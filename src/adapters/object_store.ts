@@ -103,6 +103,17 @@ export class ObjectStore implements AdapterStore {
     return this.#list?.leftOut ?? [];
   }
 
+  changed(id: string): void {
+    const name = normalName(id), key = recordKey(name);
+    if (key === undefined) return;
+    this.#records.expire(name);
+    this.#objects.forget(key);
+    const known = this.#list;
+    if (known) this.#list = { ...known, atMs: Math.min(known.atMs, this.#now() - this.#ttlMs) };
+    this.#looking = undefined;
+    this.#lists.forgetKeys(recordBase);
+  }
+
   async open(id: string): Promise<StoredAdapter | undefined> {
     if (nameFault(id) !== undefined || recordKey(id) === undefined) return undefined;
     const record = await this.#records.get(id);

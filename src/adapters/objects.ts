@@ -87,6 +87,11 @@ export class Objects {
     return value as string[];
   }
 
+  /** Who asks for a key from now on reads it anew. */
+  forget(key: string): void {
+    this.#reads.delete(key);
+  }
+
   /** Who asks for keys from now on reads them anew. */
   forgetKeys(base: string): void {
     this.#reads.delete(`${base}:*`);

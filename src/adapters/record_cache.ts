@@ -72,6 +72,17 @@ export class RecordCache {
     this.#note(name, record, this.times.now());
   }
 
+  /** What is known of a name is old: it is looked at again, and is the answer where that fails. */
+  expire(name: string): void {
+    const seen = this.#seen.get(name);
+    if (seen) {
+      this.#seen.set(name, { ...seen, atMs: Math.min(seen.atMs, this.times.now() - this.times.ttlMs) });
+    }
+    this.#missing.delete(name);
+    // A look that began before saw less.
+    this.#looks.delete(name);
+  }
+
   async #look(name: string): Promise<ObjectRecord | undefined> {
     const known = this.#looks.get(name);
     if (known) return await known;

@@ -34,7 +34,7 @@ import type { AdapterStore } from "./store.ts";
 export type { AdapterTerm } from "./combination.ts";
 export type { Found, FoundAdapter } from "./found.ts";
 export type { FullBank, Holding, Lease } from "./residents.ts";
-export type { AdapterStore, LeftOut, StoredAdapter } from "./store.ts";
+export type { AdapterStore, LeftOut, OpenStoredOptions, StoredAdapter } from "./store.ts";
 
 /** How a registry is set up. */
 export interface RegistryOptions extends LoadOptions {

@@ -4,6 +4,7 @@
  * @module
  */
 import { isAdapterName, nameFault, normalName } from "../adapters/names.ts";
+import { RecentStore } from "../adapters/recent_store.ts";
 import type { AdapterStore } from "../adapters/store.ts";
 import type { ObjectStoreOptions } from "../adapters/object_store.ts";
 import { ConfigError } from "../errors.ts";
@@ -41,7 +42,7 @@ async function openAs(text: string): Promise<Named> {
     id: name,
     store: {
       list: () => Promise.resolve([name]),
-      open: (asked) => asked === name ? store.open(own) : Promise.resolve(undefined),
+      open: (asked, options) => asked === name ? store.open(own, options) : Promise.resolve(undefined),
     },
   };
 }
@@ -52,19 +53,25 @@ interface NamedStore {
   readonly options: ObjectStoreOptions;
 }
 
+/** Where the adapters of a server are from. */
+interface From {
+  readonly folder?: string;
+  readonly followLinks?: boolean;
+  readonly store?: NamedStore;
+  /** Seconds after which folders are looked at again, 1 by default; a store of objects has its own. */
+  readonly ttlSeconds?: number;
+}
+
 /** The adapters of a folder, or of a store of objects. */
 async function openMany(
-  { folder, followLinks, store }: {
-    readonly folder?: string;
-    readonly followLinks?: boolean;
-    readonly store?: NamedStore;
-  },
+  { folder, followLinks, store, ttlSeconds }: Required<Pick<From, "ttlSeconds">> & From,
 ): Promise<AdapterStore | undefined> {
   if (folder !== undefined && store) {
     throw new UsageError("Cannot use --adapters together with --store: adapters come from one of the two");
   }
   if (store) return await openObjectStore(store.storage, store.options);
-  return folder === undefined ? undefined : await openAdapterStore(folder, { followLinks });
+  if (folder === undefined) return undefined;
+  return new RecentStore(await openAdapterStore(folder, { followLinks }), { ttlSeconds });
 }
 
 /**
@@ -73,26 +80,22 @@ async function openMany(
  * @throws ConfigError where one cannot be opened, or two single ones have one name; UsageError for a folder and a store.
  */
 export async function openNamedAdapters(
-  { single = [], ...from }: {
-    readonly folder?: string;
-    readonly followLinks?: boolean;
-    readonly store?: NamedStore;
-    readonly single?: readonly string[];
-  },
+  { single = [], ttlSeconds = 1, ...from }: From & { readonly single?: readonly string[] },
 ): Promise<AdapterStore | undefined> {
-  const many = await openMany(from);
+  const many = await openMany({ ...from, ttlSeconds });
   const byName = new Map<string, AdapterStore>();
   for (const text of single) {
     const { id, store } = await openAs(text);
     if (byName.has(id)) {
       throw new ConfigError(`Cannot serve two adapters of the name "${id}": ID=DIR gives another`);
     }
-    byName.set(id, store);
+    byName.set(id, new RecentStore(store, { ttlSeconds }));
   }
   if (byName.size === 0) return many;
   return {
     list: async () => [...byName.keys(), ...(await many?.list() ?? []).filter((id) => !byName.has(id))],
     leftOut: () => many?.leftOut?.() ?? [],
-    open: async (id) => await (byName.get(id) ?? many)?.open(id),
+    open: async (id, options) => await (byName.get(id) ?? many)?.open(id, options),
+    changed: (id) => (byName.get(id) ?? many)?.changed?.(id),
   };
 }

@@ -4,13 +4,25 @@
  * @module
  */
 import { basename, resolve } from "node:path";
-import { quotedName } from "../adapters/names.ts";
+import { normalName, quotedName } from "../adapters/names.ts";
 import { NotFoundError } from "../errors.ts";
+import { openPeers } from "../runtime/redis/mod.ts";
 import { openObjectStore } from "../runtime/object_storage.ts";
 import { UsageError } from "./arguments.ts";
 import { defineCommand } from "./command.ts";
 import { openNamedFolder } from "./folder.ts";
 import { jsonArgs, log, tell } from "./log.ts";
+
+/** Tells servers of a name that stands for something else now; a Redis that is away is told in the log. */
+async function tellServers(redis: string | undefined, name: string): Promise<void> {
+  if (redis === undefined) return;
+  const peers = await openPeers(redis, { timeoutSeconds: 5, joins: false });
+  peers.tell({ kind: "published", name: normalName(name) });
+  if (!await peers.told()) {
+    log(`Redis does not answer: servers see ${quotedName(name)} when they next look into the store`);
+  }
+  await peers.close();
+}
 
 /** See the module's documentation. */
 export const publish = defineCommand({
@@ -25,6 +37,11 @@ export const publish = defineCommand({
     },
     name: { type: "string", description: "The adapter's name; default: the folder's name", valueHint: "ID" },
     remove: { type: "string", description: "Name that is to stand for nothing any more", valueHint: "ID" },
+    redis: {
+      type: "string",
+      description: "Redis by which servers are told at once: redis: URL",
+      valueHint: "URL",
+    },
     ...jsonArgs,
   },
   examples: [
@@ -37,7 +54,7 @@ export const publish = defineCommand({
       line: "publish --store file:/srv/adapters --remove tone",
     },
   ],
-  async run({ args: { adapter, store: url, name, remove } }) {
+  async run({ args: { adapter, store: url, name, remove, redis } }) {
     if ((adapter === undefined) === (remove === undefined)) {
       throw new UsageError("Cannot run publish: it needs --adapter DIR or --remove ID, one of the two");
     }
@@ -46,11 +63,13 @@ export const publish = defineCommand({
       if (!await store.remove(remove)) {
         throw new NotFoundError(`Cannot take ${quotedName(remove)} out of the store: there is no such name`);
       }
+      await tellServers(redis, remove);
       tell("done", `${quotedName(remove)} is taken out of the store`, { removed: remove });
       return;
     }
     const id = name ?? basename(resolve(adapter!));
     await store.publish(id, await openNamedFolder(adapter!));
+    await tellServers(redis, id);
     tell("done", `${quotedName(id)} is published`, { published: id });
   },
 });

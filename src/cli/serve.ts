@@ -9,6 +9,7 @@ import { AdapterAdmin } from "../adapters/admin.ts";
 import { ManagedStore } from "../adapters/managed_store.ts";
 import { normalName, quotedName } from "../adapters/names.ts";
 import type { AdapterRegistry } from "../adapters/registry.ts";
+import { openPeers, type Peers } from "../runtime/redis/mod.ts";
 import { serveApp } from "../runtime/serve.ts";
 import { loadingApp } from "../server/loading.ts";
 import { createApp, OpenRequests, Tenants } from "../server/mod.ts";
@@ -23,7 +24,14 @@ import { openNamedDevice } from "./open.ts";
 import { readPage } from "./page.ts";
 import { watchConfig } from "./reload.ts";
 import { openServed } from "./serve_open.ts";
-import { accessOf, authOf, limitsOf, serveSettings, storeLimitsOf } from "./serve_settings.ts";
+import {
+  accessOf,
+  authOf,
+  limitsOf,
+  type ServeSettings,
+  serveSettings,
+  storeLimitsOf,
+} from "./serve_settings.ts";
 import { argsOf, describeSettings, environmentOf, flagsOf, settle, type Settled } from "./settings.ts";
 import { untilStopped } from "./shutdown.ts";
 import { telemetry } from "./telemetry.ts";
@@ -80,12 +88,18 @@ function logSettings({ file, ...settled }: Configuration): void {
   log(`settings: ${told.join(" ")}`, { settings, tenants });
 }
 
-async function open({ values: settings }: Configuration, modelName: string) {
+async function peersOf(
+  { redis, "redis-timeout-seconds": timeoutSeconds }: ServeSettings,
+): Promise<Peers | undefined> {
+  return redis === undefined ? undefined : await openPeers(redis, { log, timeoutSeconds });
+}
+
+async function open({ values: settings }: Configuration, modelName: string, peers: Peers | undefined) {
   const { adapters: folderOfAdapters, "follow-links": followLinks, adapter: single, store } = settings;
   const id = settings.name ?? (await isHubName(modelName) ? modelName : basename(resolve(modelName)));
   const folder = await openNamedFolder(modelName);
   const stored = await openNamedAdapters({
-    ...{ folder: folderOfAdapters, followLinks, single },
+    ...{ folder: folderOfAdapters, followLinks, single, ttlSeconds: settings["store-ttl-seconds"] },
     store: store === undefined ? undefined : { storage: store, options: { ...storeLimitsOf(settings), log } },
   });
   const adapters = stored && new ManagedStore(stored);
@@ -108,7 +122,7 @@ async function open({ values: settings }: Configuration, modelName: string) {
     replacements: [named, named, ...(kind === "auto" ? [{ device: "cpu", threads }] : [])],
     gpu,
   });
-  const admin = adapters && new AdapterAdmin(adapters, opened.deps.adapters);
+  const admin = adapters && new AdapterAdmin(adapters, opened.deps.adapters, { tell: peers?.tell });
   return { ...opened, id, device, admin };
 }
 
@@ -146,7 +160,8 @@ export const serve = defineCommand({
     if (settings.model === undefined) throw new UsageError("Cannot run serve without --model DIR");
     setLogFormat(settings["log-format"] ?? "text");
     logSettings(configuration);
-    const tenants = file?.tenants && new Tenants(file.tenants);
+    const peers = await peersOf(settings);
+    const tenants = file?.tenants && new Tenants(file.tenants, { counts: peers?.counts });
     // Watched from here on: a token that is taken away while the model loads must not be served.
     const unwatch = file && watchConfig({ path: file.path, first: file, tenants });
     const { port = 8000, host = "127.0.0.1" } = settings;
@@ -157,18 +172,19 @@ export const serve = defineCommand({
       hostname: host,
       headerSeconds: settings["header-seconds"] ?? 30,
     });
-    const opened = await open(configuration, settings.model);
+    const opened = await open(configuration, settings.model, peers);
     const requests = new OpenRequests();
     app = createApp({
       ...opened.deps,
-      ...{ admin: opened.admin, requests, log, page },
+      ...{ admin: opened.admin, requests, log, page, peers: peers?.stats },
       limits: limitsOf(settings),
       access: accessOf(settings),
       auth: authOf(settings, tenants),
       middleware: settings.otel ? [await telemetry()] : [],
       onRequest: settings["access-log"] ? logRequest : undefined,
     });
-    const { id, registry, maxModelLen, device } = opened;
+    const { id, registry, maxModelLen, device, admin } = opened;
+    if (admin) await peers?.listen((change) => admin.follow(change));
     const shown = await shownAdapters(registry, { hasStore: settings.store !== undefined });
     log(`model: ${id}, ${maxModelLen} tokens; adapters: ${shown}`);
     if ((await registry.names()).includes(normalName(id))) {
@@ -181,6 +197,7 @@ export const serve = defineCommand({
     const drainSeconds = settings["drain-seconds"] ?? 30;
     const code = await untilStopped({ server, requests, drainSeconds, log });
     unwatch?.();
+    await peers?.close();
     device.destroy();
     process.exit(code);
   },

@@ -76,7 +76,7 @@ const store: Setting<string | { readonly driver: string; readonly [option: strin
 /** Limits of a store: the option of each. */
 const storeSettings = {
   "store-ttl-seconds": positive({
-    description: "Seconds after which the store is asked again what a name stands for; default 5",
+    description: "Seconds after which a name is looked at again; default 5 in a store, 1 in a folder",
   }),
   "store-stale-seconds": positive({
     description: "Seconds for which known adapters are served while the store fails; default 3600",
@@ -100,6 +100,14 @@ export const serveSettings = {
   }),
   store,
   ...storeSettings,
+  redis: text({
+    description: "Redis by which servers share tenants' quotas and tell each other of changed adapters",
+    hint: "URL",
+    secret: true,
+  }),
+  "redis-timeout-seconds": positive({
+    description: "Seconds that a request may wait for Redis; default 0.2",
+  }),
   name: text({ description: "The model's id; default: the folder's name", hint: "ID" }),
   port: count({ description: "TCP port, by default 8000; 0 picks a free one" }, { least: 0, most: 65535 }),
   host: text({ description: "Address to bind, by default 127.0.0.1", hint: "ADDR" }),

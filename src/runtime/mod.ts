@@ -27,5 +27,8 @@ export type { GrammarSpec, TagFormat } from "../grammar/spec.ts";
 export { openObjectStore, type StorageOptions } from "./object_storage.ts";
 export { openCpuDevice } from "./open_cpu.ts";
 export { openDevice, type OpenDeviceOptions } from "./open_device.ts";
+export { openPeers, type Peers, type PeersOptions } from "./redis/mod.ts";
+export type { PeerStats } from "../server/peers.ts";
+export type { QuotaLimits, SharedAnswer, SharedCounts, SharedLimits } from "../server/quota.ts";
 export { createFolder } from "./output.ts";
 export { type FetchHandler, serveApp, type Served, type ServeOptions } from "./serve.ts";

@@ -107,7 +107,7 @@ export async function working(
   serving: RequestServing,
   work: (task: Task) => Promise<Response>,
 ): Promise<Response> {
-  const { signal, end } = beginWork(serving, c.req.raw.signal);
+  const { signal, end } = await beginWork(serving, c.req.raw.signal);
   const hold = serving.budget.hold();
   const onEnd = (): void => {
     hold.free();

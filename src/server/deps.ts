@@ -18,6 +18,7 @@ import type { Exchange, ExchangeObserver, RequestRecord, ServerContext } from ".
 import { limitsOf, type ServerLimits } from "./limits.ts";
 import { type OpenRequest, OpenRequests } from "./open_requests.ts";
 import type { Page } from "./page.ts";
+import type { PeerStats } from "./peers.ts";
 import { ServerMetrics } from "./server_metrics.ts";
 import { checkToolParser } from "./tools.ts";
 import { Turns } from "./turns.ts";
@@ -69,6 +70,8 @@ export interface ServerDeps {
   readonly middleware?: readonly MiddlewareHandler[];
   /** The files of a page at `/`, for whoever may reach the server; absent: there is none. */
   readonly page?: Page;
+  /** What is known of servers that share quotas with this one, for the metrics. */
+  readonly peers?: () => PeerStats;
   /** Give one to stop the server in peace: its `drain` ends what is open. */
   readonly requests?: OpenRequests;
 }
@@ -99,6 +102,7 @@ export function servingOf(deps: ServerDeps): Serving {
     adapters: () => adapters.stats?.(),
     open: () => requests.size,
     memory: () => budget.used,
+    peers: deps.peers,
   });
   return {
     ...deps,
@@ -133,14 +137,15 @@ export function isReady({ ready, requests }: Serving): boolean {
  *
  * @throws NotReadyError, OverloadedError; QuotaError of the tenant.
  */
-export function beginWork(
+export async function beginWork(
   { ready, requests, limits, exchange }: RequestServing,
   client: AbortSignal,
-): OpenRequest {
+): Promise<OpenRequest> {
   if (ready?.() === false) throw new NotReadyError("Cannot take new work: the server is not ready");
   const { signal, end } = requests.begin(client, limits.maxRequests, limits.requestSeconds);
   try {
-    exchange.begin();
+    // Whoever leaves meanwhile is noticed by the work, which looks at the signal.
+    await exchange.begin();
   } catch (error) {
     end();
     throw error;

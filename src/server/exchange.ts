@@ -70,8 +70,8 @@ export class Exchange {
    *
    * @throws QuotaError when its tenant has used up the quota.
    */
-  begin(): void {
-    this.#admission = this.tenant?.quota.admit();
+  async begin(): Promise<void> {
+    this.#admission = await this.tenant?.quota.ask();
     this.#working = true;
   }
 

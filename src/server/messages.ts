@@ -108,7 +108,7 @@ function messageOf(value: unknown, path: string): ChatMessage {
  */
 export function messagesOf(value: unknown, most: number): readonly ChatMessage[] {
   if (!Array.isArray(value)) throw refusal("messages", 'it must be a list; "messages" cannot be left out');
-  if (value.length === 0) throw refusal("messages", "it must have >=1 messages");
+  if (value.length === 0) throw refusal("messages", "it must have at least 1 message");
   if (value.length > most) {
     throw refusal("messages", `it must have at most ${most} messages, it has ${value.length}`);
   }

@@ -12,6 +12,8 @@ export { defaultLimits, type ServerLimits } from "./limits.ts";
 export { type OpenRequest, OpenRequests } from "./open_requests.ts";
 export type { Page, PageFile } from "./page.ts";
 export { type Admission, type Clock, Quota, type QuotaLimits } from "./quota.ts";
+export type { PeerStats } from "./peers.ts";
+export type { SharedAnswer, SharedCounts, SharedLimits } from "./quota.ts";
 export { type Tenant, type TenantOptions, Tenants } from "./tenants.ts";
 
 export type { AdapterAdmin } from "../adapters/admin.ts";

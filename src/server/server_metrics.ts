@@ -7,6 +7,7 @@ import type { AdapterStats } from "../adapters/service.ts";
 import type { EngineStats } from "../engine/generate.ts";
 import type { CacheCounts } from "../engine/paging.ts";
 import type { ExchangeObserver, RequestRecord } from "./exchange.ts";
+import type { PeerStats } from "./peers.ts";
 import { collected, Counter, Histogram, type Metric, prometheusText, summary } from "./metrics.ts";
 
 /** What the metrics ask of a server when they are read. */
@@ -19,6 +20,8 @@ export interface MetricSources {
   readonly open: () => number;
   /** Bytes of bodies and tensors. */
   readonly memory: () => number;
+  /** Absent where no quotas are shared. */
+  readonly peers?: () => PeerStats;
 }
 
 /** Bounds in seconds, of requests and of waits for a first token. */
@@ -117,6 +120,27 @@ function adapterMetrics({ adapters }: MetricSources): Metric[] {
   ];
 }
 
+function peerMetrics({ peers }: MetricSources): Metric[] {
+  if (!peers) return [];
+  const metric = (name: string, help: string, value: (stats: PeerStats) => number): Metric =>
+    collected({ name, help, ...(name.endsWith("_total") ? { type: "counter" as const } : {}) }, () => {
+      return [{ value: value(peers()) }];
+    });
+  return [
+    metric("fourierft:redis_up", "1 where Redis answered the last call.", ({ isUp }) => Number(isUp)),
+    metric(
+      "fourierft:quota_servers",
+      "Servers that share quotas, as was last known.",
+      (stats) => stats.servers,
+    ),
+    metric(
+      "fourierft:quota_alone_total",
+      "Requests that were let in or refused by this server's part of a quota, without Redis.",
+      ({ alone }) => alone,
+    ),
+  ];
+}
+
 /** Methods that have series of their own: whoever asks may name any. */
 const methods: ReadonlySet<string> = new Set(["GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"]);
 
@@ -194,6 +218,7 @@ export class ServerMetrics implements ExchangeObserver {
       this.#tenantRequests,
       this.#tenantTokens,
       ...adapterMetrics(sources),
+      ...peerMetrics(sources),
     ];
   }
 

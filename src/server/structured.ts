@@ -122,13 +122,16 @@ function outputsBy(value: unknown): readonly Structure[] {
   if (json_object !== null && typeof json_object !== "boolean") {
     throw refusal(`${param}.json_object`, "it must be true or false");
   }
-  return [
+  const rules = [
     ...(json === null ? [] : [jsonBy(json, `${param}.json`)]),
     ...(json_object === true ? [{ spec: anyObject, param: `${param}.json_object` }] : []),
     ...(regex === null ? [] : [textBy(regex, `${param}.regex`, "regex")]),
     ...(choice === null ? [] : [choiceBy(choice, `${param}.choice`)]),
     ...(grammar === null ? [] : [textBy(grammar, `${param}.grammar`, "grammar")]),
   ];
+  // Whoever sends the field wants a form: free text would be another answer than was asked for.
+  if (rules.length === 0) throw refusal(param, "it must have json, json_object, regex, choice or grammar");
+  return rules;
 }
 
 /**

@@ -5,7 +5,7 @@
  */
 import { sha256 as digestOf } from "@noble/hashes/sha2.js";
 import { quoted } from "./echo.ts";
-import { Quota } from "./quota.ts";
+import { Quota, type SharedCounts } from "./quota.ts";
 
 /** A tenant, as an operator describes it. Every bound is absent where there is none. */
 export interface TenantOptions {
@@ -176,8 +176,14 @@ export class Tenants {
   #known: readonly Known<Tenant>[] = [];
   #reserved: readonly Uint8Array[] = [];
 
-  /** @throws RangeError that names the tenant and the rule. */
-  constructor(tenants: readonly TenantOptions[]) {
+  /**
+   * @param options.counts Counts of the tenants' use that several servers share; by default each server counts alone.
+   * @throws RangeError that names the tenant and the rule.
+   */
+  constructor(
+    tenants: readonly TenantOptions[],
+    private readonly options: { readonly counts?: SharedCounts } = {},
+  ) {
     this.#replace(tenants);
   }
 
@@ -205,7 +211,8 @@ export class Tenants {
   #replace(tenants: readonly TenantOptions[]): void {
     checkTenants(tenants);
     const byId = new Map(tenants.map(({ id, weight = 1, adapterPrefixes }): [string, Tenant] => {
-      const quota = this.#byId.get(id)?.quota ?? new Quota();
+      const { counts } = this.options;
+      const quota = this.#byId.get(id)?.quota ?? new Quota(undefined, counts && { counts, tenant: id });
       return [id, {
         id,
         weight,

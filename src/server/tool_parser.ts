@@ -146,6 +146,8 @@ export class ToolParser {
   /** Takes some more text. */
   push(text: string): Parsed {
     this.#held += text;
+    // What the text begins with tells. Blanks are looked at once, as they come.
+    if (!this.#begun && this.#mayBeginBare && !/\S/.test(text)) return { text: "", calls: [] };
     const parsed: { text: string; calls: ToolCall[] } = { text: "", calls: [] };
     while (this.#step(parsed));
     return this.#counted(parsed);
@@ -165,6 +167,15 @@ export class ToolParser {
 
   #isBare = false;
 
+  /** Whether the text is a call from its beginning on. */
+  get #beginsBare(): boolean {
+    return this.isForced && this.format.isSpecial === true;
+  }
+
+  get #mayBeginBare(): boolean {
+    return this.#beginsBare || this.format.mayBeBare === true;
+  }
+
   #counted(parsed: Parsed): Parsed {
     this.#calls += parsed.calls.length;
     return parsed;
@@ -172,7 +183,7 @@ export class ToolParser {
 
   /** Moves on by one mark; false where more text is needed. */
   #step(parsed: { text: string; calls: ToolCall[] }): boolean {
-    const { mark, end, mayBeBare, isSpecial } = this.format;
+    const { mark, end, mayBeBare } = this.format;
     if (this.#inside) {
       if (end === undefined) return false;
       const at = this.#held.indexOf(end, Math.max(0, this.#searched - end.length + 1));
@@ -185,12 +196,9 @@ export class ToolParser {
       this.#inside = false;
       return true;
     }
-    const beginsBare = this.isForced && isSpecial;
     if (!this.#begun) {
-      // What the text begins with tells.
-      if (!/\S/.test(this.#held) && (beginsBare || mayBeBare)) return false;
       this.#begun = true;
-      this.#isBare = beginsBare || (mayBeBare === true && this.#held.trimStart().startsWith("{"));
+      this.#isBare = this.#beginsBare || (mayBeBare === true && this.#held.trimStart().startsWith("{"));
       if (this.#isBare) {
         this.#inside = true;
         return true;

@@ -49,7 +49,7 @@ export async function sendAdapter(
   if (!/^multipart\/form-data\s*;/i.test(type)) {
     throw refused(`the content type must be multipart/form-data, it is ${quoted(type)}`);
   }
-  const { signal, end } = beginWork(serving, c.req.raw.signal);
+  const { signal, end } = await beginWork(serving, c.req.raw.signal);
   const hold = serving.budget.hold();
   try {
     const { limits, limits: { maxTensorBytes: maxBytes } } = serving;

@@ -23,7 +23,7 @@ export function generating(
   const bounds = requestBounds(serving.model?.engine.maxModelLen ?? 0);
   return async (c) => {
     const own = forRequest(c, serving);
-    const { signal, end } = beginWork(own, c.req.raw.signal);
+    const { signal, end } = await beginWork(own, c.req.raw.signal);
     const hold = serving.budget.hold();
     try {
       const body = await readJson(c.req.raw, { maxBytes: limits.maxBodyBytes, bounds, hold, signal, limits });
@@ -57,7 +57,7 @@ export function withJson(serving: Serving, work: JsonWork): Handler {
   const { limits } = serving, bounds = requestBounds(0);
   return async (c) => {
     const own = forRequest(c, serving);
-    const { signal, end } = beginWork(own, c.req.raw.signal);
+    const { signal, end } = await beginWork(own, c.req.raw.signal);
     const hold = serving.budget.hold();
     try {
       const read = { maxBytes: limits.maxBodyBytes, bounds, hold, signal, limits };
@@ -86,7 +86,7 @@ export function encoding(serving: Serving, route: EncodingRoute): Handler {
   const bounds = requestBounds(limits.maxBodyBytes / 2);
   return async (c) => {
     const own = forRequest(c, serving);
-    const { signal, end } = beginWork(own, c.req.raw.signal);
+    const { signal, end } = await beginWork(own, c.req.raw.signal);
     const hold = serving.budget.hold();
     try {
       const body = await readJson(c.req.raw, { maxBytes: limits.maxBodyBytes, bounds, hold, signal, limits });

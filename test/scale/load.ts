@@ -22,22 +22,34 @@ export interface Outcome {
 /** Tries of one request at most, and the wait between two. */
 const mostTries = 200, betweenMs = 200;
 
-/** The text, or undefined for a 503. Everything else is an error that ends the test. */
-async function ask(address: string, { model, prompt, text }: Case): Promise<boolean> {
+/** The text that a server gives, or undefined for a status of `refusals`: a 404 by default. Others are errors. */
+export async function completion(
+  address: string,
+  { model, prompt }: Case,
+  token: string,
+  refusals: readonly number[] = [404],
+): Promise<string | undefined> {
   const response = await fetch(`${address}/v1/completions`, {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
     body: JSON.stringify({ model, prompt, temperature: 0, max_tokens: 12 }),
   });
   const body = await response.text();
-  if (response.status === 503) return false;
+  if (refusals.includes(response.status)) return undefined;
   if (response.status !== 200) throw new Error(`status ${response.status} for ${model}: ${body}`);
   const answer = JSON.parse(body) as { model: string; choices: { text: string }[] };
-  if (answer.choices[0].text === text && answer.model === model) return true;
+  if (answer.model !== model) throw new Error(`An answer of ${answer.model} in place of ${model}`);
+  return answer.choices[0].text;
+}
+
+/** Whether the right answer came; not so for a 503. Everything else is an error that ends the test. */
+async function ask(address: string, one: Case, token: string): Promise<boolean> {
+  const found = await completion(address, one, token, [503]);
+  if (found === undefined) return false;
+  if (found === one.text) return true;
+  const { model, prompt, text } = one;
   throw new Error(
-    `Wrong answer of ${model} to "${prompt}": ${JSON.stringify(answer.choices[0].text)}, not ${
-      JSON.stringify(text)
-    }`,
+    `Wrong answer of ${model} to "${prompt}": ${JSON.stringify(found)}, not ${JSON.stringify(text)}`,
   );
 }
 
@@ -51,7 +63,8 @@ async function ask(address: string, { model, prompt, text }: Case): Promise<bool
 export async function load(
   address: string,
   cases: () => readonly Case[],
-  { count, atOnce, onAnswer }: {
+  { token, count, atOnce, onAnswer }: {
+    readonly token: string;
     readonly count: number;
     readonly atOnce: number;
     readonly onAnswer: (answers: number) => void;
@@ -62,7 +75,7 @@ export async function load(
     while (next < count) {
       const at = next++;
       const known = cases(), one = known[at % 3 === 0 ? 0 : (at * 7) % known.length];
-      for (let tries = 1; !await ask(address, one); tries++) {
+      for (let tries = 1; !await ask(address, one, token); tries++) {
         refusals++;
         if (tries === mostTries) throw new Error(`${one.model} is refused after ${tries} tries`);
         await delay(betweenMs);

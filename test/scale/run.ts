@@ -1,6 +1,6 @@
 /**
- * Three servers behind HAProxy, with adapters in an S3 server and then in Redis; a server and the store are killed under
- * load: `deno task test:scale`.
+ * Three servers behind HAProxy that share a Redis, with adapters in an S3 server and then in Redis. A server, the store and
+ * the shared Redis are killed under load. Then quotas and changes by the shared Redis: `deno task test:scale`.
  *
  * Programs: Debian's haproxy and redis-server, npm's s3rver. Without them the test fails, and names what is missing.
  *
@@ -10,12 +10,14 @@ import { execFileSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { cpuDevice, generateText, openModel } from "../../mod.ts";
 import { openFolder, openObjectStore } from "../../src/runtime/mod.ts";
 import { trainingFixture, withTinyModel } from "../train_process.ts";
 import { type Case, load } from "./load.ts";
+import { loadToken, sharedRedis, writeTenants } from "./shared.ts";
 import { freePort, MissingProgramError, needProgram, Program } from "./processes.ts";
 
 const adapters = 24, servers = 3, count = 900, atOnce = 12;
@@ -63,7 +65,16 @@ async function publishAll(url: string): Promise<void> {
   }
 }
 
-async function startServers(model: string, store: string): Promise<Program[]> {
+/** Servers of one store, which share a Redis. */
+async function startServers(
+  { model, store, redis, config, ttlSeconds }: {
+    readonly model: string;
+    readonly store: string;
+    readonly redis: string;
+    readonly config: string;
+    readonly ttlSeconds: number;
+  },
+): Promise<Program[]> {
   const group: Program[] = [];
   for (let i = 0; i < servers; i++) {
     const port = await freePort();
@@ -79,8 +90,8 @@ async function startServers(model: string, store: string): Promise<Program[]> {
           "serve",
         ],
         ...["--model", model, "--port", String(port), "--device", "cpu", "--threads", "1"],
-        ...["--store-ttl-seconds", "1", "--store-timeout-seconds", "2"],
-      ], { FOURIERFT_STORE: store, ...keys }),
+        ...["--store-ttl-seconds", String(ttlSeconds), "--store-timeout-seconds", "2", "--config", config],
+      ], { FOURIERFT_STORE: store, FOURIERFT_REDIS: redis, ...keys }),
     );
   }
   for (const server of group) await server.start();
@@ -111,18 +122,23 @@ async function step(reached: () => boolean, mostSeconds: number): Promise<void> 
 /** One store: load, a server killed, the store killed and back, the server back. */
 async function phase(
   name: string,
-  { model, store, url, cases }: {
+  { model, config, store, url, redis, redisUrl, cases }: {
     readonly model: string;
+    readonly config: string;
     readonly store: Program;
     readonly url: string;
+    /** What the servers share; it may be the store. */
+    readonly redis: Program;
+    readonly redisUrl: string;
     readonly cases: readonly Case[];
   },
 ): Promise<void> {
-  const running: Program[] = [store];
+  const killed = new Set([store, redis]);
+  const running: Program[] = [...killed];
   try {
-    await store.start();
+    for (const program of killed) await program.start();
     await publishAll(url);
-    const group = await startServers(model, url);
+    const group = await startServers({ model, config, store: url, redis: redisUrl, ttlSeconds: 1 });
     running.push(...group);
     const proxy = await startProxy(group);
     running.push(proxy);
@@ -133,18 +149,21 @@ async function phase(
       await group[0].kill();
       console.log(`${name}: a server is killed after ${answers} answers`);
       await step(() => answers >= count / 3, 30);
-      await store.kill();
+      for (const program of killed) await program.kill();
       isLate = true;
-      console.log(`${name}: the store is killed after ${answers} answers`);
+      console.log(`${name}: the store and the shared Redis are killed after ${answers} answers`);
       await step(() => answers >= count / 2, 8);
-      await store.start();
-      console.log(`${name}: the store is back after ${answers} answers`);
+      for (const program of killed) await program.start();
+      console.log(`${name}: both are back after ${answers} answers`);
       await group[0].start();
       console.log(`${name}: the server is back after ${answers} answers`);
     };
     const address = `http://127.0.0.1:${proxy.port}`;
     const [outcome] = await Promise.all([
-      load(address, () => isLate ? cases : known, { count, atOnce, onAnswer: (done) => answers = done }),
+      load(address, () => isLate ? cases : known, {
+        ...{ token: loadToken, count, atOnce },
+        onAnswer: (done) => answers = done,
+      }),
       events(),
     ]);
     if (outcome.refusals === 0) {
@@ -154,6 +173,39 @@ async function phase(
   } finally {
     for (const program of running) await program.kill();
   }
+}
+
+/** Three servers of a store that they do not look at again: they know what the shared Redis tells them. */
+async function sharing(
+  { model, config, cases, redis, redisUrl }: {
+    readonly model: string;
+    readonly config: string;
+    readonly cases: readonly Case[];
+    readonly redis: Program;
+    readonly redisUrl: string;
+  },
+  folder: string,
+): Promise<void> {
+  const store = pathToFileURL(folder).href, running = [redis];
+  try {
+    await redis.start();
+    await publishAll(store);
+    const group = await startServers({ model, config, store, redis: redisUrl, ttlSeconds: 3600 });
+    running.push(...group);
+    const of = (content: string): readonly Case[] =>
+      cases.filter(({ model }) => model === nameOf(early.indexOf(content)));
+    const at = of(early[0]).findIndex(({ text }, i) => text !== of(early[1])[i].text);
+    const [before, after] = early.map((content) => of(content)[at]);
+    await sharedRedis(group, { redis, redisUrl, store, before, after, content: early[1] });
+  } finally {
+    for (const program of running) await program.kill();
+  }
+}
+
+/** A Redis that loses nothing when it is killed. */
+function redisOn(port: number, data: string): Program {
+  const durable = ["--dir", data, "--appendonly", "yes", "--appendfsync", "always", "--save", ""];
+  return new Program(port, ["redis-server", "--port", String(port), "--bind", "127.0.0.1", ...durable]);
 }
 
 /** Installs the S3 server into a folder. It is started by its own file: npx would be killed in its place. */
@@ -178,8 +230,8 @@ async function main(): Promise<void> {
   try {
     const s3rver = installed(data);
     await withTinyModel(async (folder) => {
-      const model = join(folder, "base"), cases = await goldens(model);
-      const s3 = await freePort();
+      const model = join(folder, "base"), cases = await goldens(model), config = await writeTenants(data);
+      const s3 = await freePort(), port = await freePort();
       const bucket = [
         "-d",
         join(data, "s3"),
@@ -190,28 +242,23 @@ async function main(): Promise<void> {
         "--configure-bucket",
         "adapters",
       ];
+      const redis = redisOn(port, data), redisUrl = `redis://127.0.0.1:${port}/1`;
       await phase("S3", {
-        ...{ model, cases, url: `s3://adapters?endpoint=http://127.0.0.1:${s3}` },
+        ...{ model, config, cases, redis, redisUrl },
+        url: `s3://adapters?endpoint=http://127.0.0.1:${s3}`,
         store: new Program(s3, ["node", s3rver, ...bucket]),
       });
-      const redis = await freePort();
-      const durable = ["--dir", data, "--appendonly", "yes", "--appendfsync", "always", "--save", ""];
       await phase("Redis", {
-        ...{ model, cases, url: `redis://127.0.0.1:${redis}` },
-        store: new Program(redis, [
-          "redis-server",
-          "--port",
-          String(redis),
-          "--bind",
-          "127.0.0.1",
-          ...durable,
-        ]),
+        ...{ model, config, cases, redis, redisUrl },
+        url: `redis://127.0.0.1:${port}/0`,
+        store: redis,
       });
+      await sharing({ model, config, cases, redis, redisUrl }, join(data, "store"));
     });
   } finally {
     await rm(data, { recursive: true, force: true });
   }
-  console.log("2 passed, 0 failed");
+  console.log("3 passed, 0 failed");
 }
 
 try {
