@@ -3,10 +3,11 @@
  *
  *     deno run -A bench/run.ts [NAME ...] [--quick] [--device auto|webgpu|cpu] [--matrix-units] [--software]
  *         [--python PATH] [--out FILE] [--rows TEXT]
- *         [--rounds N]
+ *         [--rounds N] [--note TEXT]
  *
  * `--rows` is a regular expression: of benches that take long, the rows whose names match are measured alone. `--rounds`
- * is how often such benches take their turns.
+ * is how often such benches take their turns. `--note` is kept with what is measured, and stands under its tables.
+ * `bench/take.ts` takes in what another machine's `--out` has.
  *
  * Measurements are printed and kept in `bench/results/MACHINE.json` (a quick run's in `dist/bench/`); `deno task
  * bench:report` makes RESULTS.md's tables and plots of it. With a Python, peers are measured in the same call.
@@ -36,6 +37,7 @@ const { values: options, positionals } = parseArgs({
     out: { type: "string" },
     rows: { type: "string" },
     rounds: { type: "string" },
+    note: { type: "string" },
   },
 });
 
@@ -75,7 +77,7 @@ async function keep(
   for await (const measurement of measurements) {
     print(measurement);
     kept.push(measurement);
-    saveRun(file, machine, { ...run, date: today(), quick, measurements: kept });
+    saveRun(file, machine, { ...run, date: today(), quick, note: options.note, measurements: kept });
   }
 }
 
@@ -90,7 +92,9 @@ async function runBench({ name, measure }: Bench, opened: OpenBenchDevice): Prom
 
 async function runPeer(file: string, bench: string, opened: OpenBenchDevice): Promise<void> {
   const { device, quick } = opened;
-  const { measurements, ...run } = measurePeer(options.python!, file, { quick, cpu: device.kind === "cpu" });
+  const { measurements, ...run } = measurePeer(options.python!, file, {
+    ...{ quick, cpu: device.kind === "cpu", rows: options.rows },
+  });
   await keep(measurements, opened, { bench, ...run });
 }
 

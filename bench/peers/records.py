@@ -18,10 +18,11 @@ os.dup2(2, 1)
 
 
 def arguments():
-    """--quick: small sizes, few runs. --cpu: on the CPU, even where there is a GPU."""
+    """--quick: small sizes, few runs. --cpu: on the CPU, even where there is a GPU. --rows: a regular expression."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--cpu", action="store_true")
+    parser.add_argument("--rows", default="")
     args = parser.parse_args()
     args.cuda = torch.cuda.is_available() and not args.cpu
     args.device = "cuda" if args.cuda else "cpu"
