@@ -226,7 +226,7 @@ def run(data, task, method, setting, seed):
 
 
 def main():
-    begin(args, "transformers", "peft")
+    begin(args, "transformers", "peft", clock="wall time")
     with open(f"{own}/peft.json", encoding="utf-8") as file:
         tables = json.load(file)
     for task, table in tables.items():
