@@ -16,7 +16,10 @@ import type { ModelConfig } from "./models/family.ts";
 import { layersLinears, loadModel, type Model, releaseModel } from "./models/model.ts";
 import { fixedRopeLength } from "./models/rope.ts";
 import { openTokenizer } from "./models/tokenizer.ts";
+import type { LoadedAdapter } from "./adapters/peft.ts";
 import { defaultMaxModelLen } from "./open.ts";
+import { savedParameters } from "./train/saved_parameters.ts";
+import { ownParameters } from "./training/own_parameters.ts";
 import { adapterToContinue, asSaved, checkResumable, newAdapter, rateOf, restore } from "./train/shared.ts";
 import { adapterFiles, checkpointToFiles, type Files } from "./training/checkpoint.ts";
 import { fileOf } from "./training/content.ts";
@@ -107,14 +110,25 @@ async function openBase(
   }).finally(() => source.close());
 }
 
+/** An adapter, and what it trains beside linears. */
+type WithOwn = Adapter & Pick<LoadedAdapter, "replacements">;
+
 async function adapterFor(
+  device: Device,
   model: Model,
-  adapter: TrainRunOptions["adapter"],
-  { seed, folder, methods }: { readonly seed: number } & Pick<TrainOptions, "folder" | "methods">,
-): Promise<Adapter> {
+  { adapter, seed, folder, methods }:
+    & { readonly seed: number }
+    & Pick<TrainOptions, "adapter" | "folder" | "methods">,
+): Promise<WithOwn> {
   const { config, linears } = model;
-  if (!("init" in adapter)) return newAdapter(adapter, { config, linears: layersLinears(model), seed });
-  return linearsAlone(await adapterToContinue(adapter.init, { config, linears, folder, methods }), "train");
+  if (!("init" in adapter)) {
+    const made = newAdapter(adapter, { config, linears: layersLinears(model), seed });
+    const saved = await savedParameters(device, model, adapter);
+    return { ...made, config: { ...made.config, ...saved.config }, replacements: saved.replacements };
+  }
+  const found = await adapterToContinue(adapter.init, { config, linears, folder, methods });
+  linearsAlone({ modules: found.modules }, "train");
+  return found;
 }
 
 /** What must be the same for a resumption to be the same run. */
@@ -158,12 +172,9 @@ async function trainOn(
   },
 ): Promise<TrainOutcome> {
   const { checkpoints, onEvent = () => {} } = options;
-  const made = await adapterFor(model, options.adapter, {
-    seed: settings.seed,
-    folder: options.folder,
-    methods: options.methods,
-  });
+  const made = await adapterFor(device, model, { ...options, seed: settings.seed });
   const { method, config } = made, modules = await asSaved(made, options);
+  const own = await ownParameters(device, model, made);
   const { lr = rateOf(made), schedule, steps, warmupSteps } = settings;
   const { weightDecay, maxNorm, layersPerSegment } = settings;
   const rows = set.batch(0).tokens.length;
@@ -174,6 +185,7 @@ async function trainOn(
     weightDecay,
     maxNorm,
     layersPerSegment,
+    own,
   });
   try {
     const run = identityOf(settings, { config, lr, set });

@@ -19,6 +19,7 @@ import { clipFactorCases } from "./clip_factor.ts";
 import { crossEntropyHeadCases } from "./cross_entropy_head.ts";
 import { crossEntropyLossCases } from "./cross_entropy_loss.ts";
 import { deltaRuleCases, deltaRuleStepCases } from "./delta_rule.ts";
+import { embeddingGradientCases } from "./embedding_gradient.ts";
 import { embeddingCases, embeddingPartCases } from "./embedding.ts";
 import { adjustLogitsCases } from "./adjust_logits.ts";
 import { restoreLogitsCases } from "./restore_logits.ts";
@@ -110,6 +111,7 @@ const ofWeights: readonly ((format: WeightFormat) => KernelCases)[] = [
   crossEntropyLossCases,
   rowSquaresCases,
   embeddingCases,
+  embeddingGradientCases,
   embeddingPartCases,
 ];
 

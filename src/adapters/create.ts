@@ -117,8 +117,20 @@ export interface OwnAdapter {
   readonly options?: Readonly<Record<string, OptionValue | undefined>>;
 }
 
+/** What a new adapter of a language model trains beside its linears. */
+export interface SavedOptions {
+  /**
+   * Norms, embeddings and the head that are trained whole, by PEFT's rule: any module whose path ends so, as `lm_head`,
+   * `embed_tokens` and `norm`. An embedding and a head that are tied are two from then on, each as it is trained.
+   */
+  readonly modulesToSave?: readonly string[];
+  /** Ids of tokens whose rows of the embedding are trained, and so of a head that is tied to it; PEFT has them for LoRA alone. */
+  readonly trainableTokenIndices?: readonly number[];
+}
+
 /** A new adapter as a caller describes one: by PEFT's names, or by its method. */
 export type NewAdapter =
+  & SavedOptions
   & {
     /**
      * Linears by PEFT's rule: a whole path, or the end of one from a dot on. By default those that PEFT adapts in a model
@@ -146,6 +158,26 @@ export interface AdapterPlan {
   readonly options: Readonly<Record<string, OptionValue>>;
   /** Names of linears as PEFT takes them: a whole path, or the end of one from a dot on; by default every linear's last. */
   readonly targetModules?: readonly string[];
+  /** What is trained beside the linears. */
+  readonly saved?: SavedOptions;
+}
+
+/** Throws RangeError that names the option and its rule. */
+function checkSaved({ modulesToSave = [], trainableTokenIndices = [] }: SavedOptions, method: Method): void {
+  if (!modulesToSave.every((name) => typeof name === "string" && name !== "")) {
+    throw new RangeError("Cannot use modulesToSave: it must be names of modules");
+  }
+  const isId = (id: number): boolean => Number.isSafeInteger(id) && id >= 0 && id < 2 ** 32;
+  if (
+    !trainableTokenIndices.every(isId) || new Set(trainableTokenIndices).size < trainableTokenIndices.length
+  ) {
+    throw new RangeError("Cannot use trainableTokenIndices: it must be ids of tokens, each once");
+  }
+  if (trainableTokenIndices.length > 0 && method.peftType !== "LORA") {
+    throw new RangeError(
+      `Cannot use trainableTokenIndices with ${method.name}: PEFT trains tokens beside LORA alone`,
+    );
+  }
 }
 
 const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
@@ -175,13 +207,17 @@ function namedMethod({ peftType, ...given }: Readonly<Record<string, unknown>>):
  *
  * @throws RangeError for a method that cannot be trained from its start, and for an option, by its name and rule.
  */
-export function adapterPlan({ targetModules, ...asked }: NewAdapter): AdapterPlan {
+export function adapterPlan(
+  { targetModules, modulesToSave, trainableTokenIndices, ...asked }: NewAdapter,
+): AdapterPlan {
   const { method, options = {} } = "method" in asked ? asked : namedMethod({ ...asked });
   if (!method.training) {
     throw new RangeError(`Cannot train a new adapter of ${method.name}: the method makes none`);
   }
   const trainable = method as TrainableMethod;
-  return { method: trainable, options: optionsOf(trainable, options), targetModules };
+  const saved = { modulesToSave, trainableTokenIndices };
+  checkSaved(saved, trainable);
+  return { method: trainable, options: optionsOf(trainable, options), targetModules, saved };
 }
 
 /** The last names of linears, e.g. `q_proj`, each once. */
@@ -194,7 +230,7 @@ const isNamed = (name: string) => ({ path }: Linear): boolean => path === name |
 /** New modules of one adapter, for each of some linears, by path. */
 export function newModules(
   linears: readonly Linear[],
-  { method: { training }, options, targetModules }: Required<AdapterPlan>,
+  { method: { training }, options, targetModules }: Required<Omit<AdapterPlan, "saved">>,
   random: () => number,
 ): Map<string, AdapterModule> {
   const made: unknown[] = [], shapes = linears.map(({ shape }) => shape);

@@ -20,6 +20,7 @@ import {
   type Purpose,
 } from "./objective.ts";
 import { Optimizer, type OptimizerOptions, type TrainerNumbers } from "./optimizer.ts";
+import type { OwnParameters } from "./own_parameters.ts";
 import { sumOfLosses } from "./plans.ts";
 
 export type { OptimizerOptions, TrainerNumbers } from "./optimizer.ts";
@@ -39,6 +40,8 @@ export interface TrainerOptions extends ToTrain, OptimizerOptions {
   readonly rows: number;
   /** Layers whose activations are kept at once; default: all while they fit in 2 GiB, else sqrt(layers). */
   readonly layersPerSegment?: number;
+  /** Norms, embeddings and a head that are trained beside the modules. */
+  readonly own?: OwnParameters;
 }
 
 /** How a trainer of any objective is set up. */
@@ -125,7 +128,7 @@ export class Trainer<B extends LearntBatch = TrainingBatch> {
     return await Trainer.openFor(device, model, {
       ...rest,
       adapter: options,
-      objective: (io) => nextTokenObjective(device, model, { ...io, rows, layersPerSegment }),
+      objective: (io) => nextTokenObjective(device, model, { ...io, rows, layersPerSegment, own: rest.own }),
     });
   }
 
