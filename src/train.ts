@@ -8,19 +8,17 @@
  * @module
  */
 import { type Adapter, adapterPlan } from "./adapters/create.ts";
-import { linearsAlone } from "./adapters/copies.ts";
 import type { Device } from "./device/device.ts";
 import { ConfigError } from "./errors.ts";
 import { openWeights, readGeneratorConfig } from "./models/families.ts";
 import type { ModelConfig } from "./models/family.ts";
-import { layersLinears, loadModel, type Model, releaseModel } from "./models/model.ts";
+import { loadModel, type Model, releaseModel } from "./models/model.ts";
 import { fixedRopeLength } from "./models/rope.ts";
 import { openTokenizer } from "./models/tokenizer.ts";
-import type { LoadedAdapter } from "./adapters/peft.ts";
 import { defaultMaxModelLen } from "./open.ts";
-import { savedParameters } from "./train/saved_parameters.ts";
+import { adapterToTrain } from "./train/lm_adapter.ts";
 import { ownParameters } from "./training/own_parameters.ts";
-import { adapterToContinue, asSaved, checkResumable, newAdapter, rateOf, restore } from "./train/shared.ts";
+import { asSaved, checkResumable, rateOf, restore } from "./train/shared.ts";
 import { adapterFiles, checkpointToFiles, type Files } from "./training/checkpoint.ts";
 import { fileOf } from "./training/content.ts";
 import { type DataCounts, readTrainingSet, type TrainingSet } from "./training/data.ts";
@@ -110,27 +108,6 @@ async function openBase(
   }).finally(() => source.close());
 }
 
-/** An adapter, and what it trains beside linears. */
-type WithOwn = Adapter & Pick<LoadedAdapter, "replacements">;
-
-async function adapterFor(
-  device: Device,
-  model: Model,
-  { adapter, seed, folder, methods }:
-    & { readonly seed: number }
-    & Pick<TrainOptions, "adapter" | "folder" | "methods">,
-): Promise<WithOwn> {
-  const { config, linears } = model;
-  if (!("init" in adapter)) {
-    const made = newAdapter(adapter, { config, linears: layersLinears(model), seed });
-    const saved = await savedParameters(device, model, adapter);
-    return { ...made, config: { ...made.config, ...saved.config }, replacements: saved.replacements };
-  }
-  const found = await adapterToContinue(adapter.init, { config, linears, folder, methods });
-  linearsAlone({ modules: found.modules }, "train");
-  return found;
-}
-
 /** What must be the same for a resumption to be the same run. */
 function identityOf(settings: Settings, { config, lr, set }: {
   readonly config: Adapter["config"];
@@ -172,7 +149,7 @@ async function trainOn(
   },
 ): Promise<TrainOutcome> {
   const { checkpoints, onEvent = () => {} } = options;
-  const made = await adapterFor(device, model, { ...options, seed: settings.seed });
+  const made = await adapterToTrain(device, model, { ...options, seed: settings.seed });
   const { method, config } = made, modules = await asSaved(made, options);
   const own = await ownParameters(device, model, made);
   const { lr = rateOf(made), schedule, steps, warmupSteps } = settings;

@@ -111,7 +111,6 @@ const ofWeights: readonly ((format: WeightFormat) => KernelCases)[] = [
   crossEntropyLossCases,
   rowSquaresCases,
   embeddingCases,
-  embeddingGradientCases,
   embeddingPartCases,
 ];
 
@@ -159,6 +158,7 @@ const ofOthers: readonly KernelCases[] = [
   ownOutputsCases,
   packedAttentionCases,
   packedAttentionBackwardCases,
+  embeddingGradientCases,
   scatterRowsCases,
   softmaxCrossEntropyCases,
   placeColumnsCases,

@@ -9,7 +9,10 @@ import type { AdapterModule, Method } from "./method.ts";
 import { candidatesOf, methodOf } from "./method_list.ts";
 import { methods as everyMethod } from "./methods/mod.ts";
 import { camelCase, optionsOf, type TrainableMethod, trainableMethods } from "./options.ts";
+import { checkSaved, type SavedOptions } from "./saved_options.ts";
 import type { OptionValue } from "./training.ts";
+
+export type { SavedOptions } from "./saved_options.ts";
 
 /** A method, its modules by path, and the fields of their adapter_config.json. */
 export interface Adapter {
@@ -117,17 +120,6 @@ export interface OwnAdapter {
   readonly options?: Readonly<Record<string, OptionValue | undefined>>;
 }
 
-/** What a new adapter of a language model trains beside its linears. */
-export interface SavedOptions {
-  /**
-   * Norms, embeddings and the head that are trained whole, by PEFT's rule: any module whose path ends so, as `lm_head`,
-   * `embed_tokens` and `norm`. An embedding and a head that are tied are two from then on, each as it is trained.
-   */
-  readonly modulesToSave?: readonly string[];
-  /** Ids of tokens whose rows of the embedding are trained, and so of a head that is tied to it; PEFT has them for LoRA alone. */
-  readonly trainableTokenIndices?: readonly number[];
-}
-
 /** A new adapter as a caller describes one: by PEFT's names, or by its method. */
 export type NewAdapter =
   & SavedOptions
@@ -160,24 +152,6 @@ export interface AdapterPlan {
   readonly targetModules?: readonly string[];
   /** What is trained beside the linears. */
   readonly saved?: SavedOptions;
-}
-
-/** Throws RangeError that names the option and its rule. */
-function checkSaved({ modulesToSave = [], trainableTokenIndices = [] }: SavedOptions, method: Method): void {
-  if (!modulesToSave.every((name) => typeof name === "string" && name !== "")) {
-    throw new RangeError("Cannot use modulesToSave: it must be names of modules");
-  }
-  const isId = (id: number): boolean => Number.isSafeInteger(id) && id >= 0 && id < 2 ** 32;
-  if (
-    !trainableTokenIndices.every(isId) || new Set(trainableTokenIndices).size < trainableTokenIndices.length
-  ) {
-    throw new RangeError("Cannot use trainableTokenIndices: it must be ids of tokens, each once");
-  }
-  if (trainableTokenIndices.length > 0 && method.peftType !== "LORA") {
-    throw new RangeError(
-      `Cannot use trainableTokenIndices with ${method.name}: PEFT trains tokens beside LORA alone`,
-    );
-  }
 }
 
 const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

@@ -6,7 +6,7 @@
  */
 import type { Parameter } from "../adapters/parameters.ts";
 import type { Replacement } from "../adapters/replacements.ts";
-import type { SavedOptions } from "../adapters/create.ts";
+import type { SavedOptions } from "../adapters/saved_options.ts";
 import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
 import type { Model } from "../models/model.ts";
@@ -83,6 +83,12 @@ export async function savedParameters(
     const [name, rows] = await tokenRows(device, model, trainableTokenIndices);
     if (replacements.has(name)) {
       throw new RangeError(`Cannot train "${name}" by modulesToSave and by trainableTokenIndices: take one`);
+    }
+    const head = model.parameters[model.parameters.length - 1];
+    if (head.tiedTo === name && replacements.has(head.name)) {
+      throw new RangeError(
+        `Cannot train tokens of "${name}" and the whole "${head.name}", which is tied to it: PEFT loads no such adapter`,
+      );
     }
     replacements.set(name, rows);
   }
