@@ -17,7 +17,7 @@ import { fixedRopeLength } from "./models/rope.ts";
 import { openTokenizer } from "./models/tokenizer.ts";
 import { defaultMaxModelLen } from "./open.ts";
 import { adapterToTrain } from "./train/lm_adapter.ts";
-import { ownParameters } from "./training/own_parameters.ts";
+import { ownParameters } from "./train/own_parameters.ts";
 import { asSaved, checkResumable, rateOf, restore } from "./train/shared.ts";
 import { adapterFiles, checkpointToFiles, type Files } from "./training/checkpoint.ts";
 import { fileOf } from "./training/content.ts";
@@ -162,7 +162,7 @@ async function trainOn(
     weightDecay,
     maxNorm,
     layersPerSegment,
-    own,
+    ownParameters: own,
   });
   try {
     const run = identityOf(settings, { config, lr, set });

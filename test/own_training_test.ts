@@ -16,7 +16,6 @@ import { openFolder } from "../src/runtime/file.ts";
 import {
   fromTensor,
   parseSafetensors,
-  type Tensor,
   toFloat32,
   toTensor,
   writeSafetensors,
@@ -27,7 +26,7 @@ import { train } from "../src/train.ts";
 import { savedParameters } from "../src/train/saved_parameters.ts";
 import { noTarget } from "../src/training/batch.ts";
 import { adapterFiles } from "../src/training/checkpoint.ts";
-import { ownParameters } from "../src/training/own_parameters.ts";
+import { ownParameters } from "../src/train/own_parameters.ts";
 import { Trainer } from "../src/training/trainer.ts";
 import { onGpu, testGpu } from "./devices.ts";
 import { adapterBytes, methodFixture } from "./method_fixtures.ts";
@@ -125,7 +124,7 @@ async function isPeft(device: Device, name: string, golden: Golden): Promise<voi
   const model = await modelOf(device, await baseFolder(golden.tied)), folder = await adapterOf(golden);
   const adapter = await loadAdapter(folder), own = await ownParameters(device, model, adapter);
   const trainer = await Trainer.open(device, model, {
-    ...{ ...adapter, own, rows: tokens.length, maxNorm: 0, layersPerSegment: 1 },
+    ...{ ...adapter, ownParameters: own, rows: tokens.length, maxNorm: 0, layersPerSegment: 1 },
   });
   const { loss, tensors } = await trainer.gradients(batch);
   assert.ok(Math.abs(loss - golden.losses[0]) < 2e-5, `${name}: loss ${loss}`);
@@ -151,7 +150,7 @@ async function isPeft(device: Device, name: string, golden: Golden): Promise<voi
   trainer.release();
   const again = await loadAdapter(memoryFolder(files));
   const other = await Trainer.open(device, model, {
-    ...{ ...again, own: await ownParameters(device, model, again), rows: tokens.length },
+    ...{ ...again, ownParameters: await ownParameters(device, model, again), rows: tokens.length },
   });
   assert.equal((await other.evaluate([batch])).loss, last, name);
   other.release();
@@ -191,7 +190,7 @@ test("own parameters of other families: gradients are differences of losses", as
       }));
       const trainer = await Trainer.open(device, model, {
         ...{ method: lora, modules: new Map(), rows: tokens.length },
-        own: await ownParameters(device, model, { config, replacements: own }),
+        ownParameters: await ownParameters(device, model, { config, replacements: own }),
       });
       const { loss, tensors } = await trainer.gradients(batch);
       trainer.release();

@@ -11,7 +11,7 @@ import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
 import type { Model } from "../models/model.ts";
 import { tensor } from "../tensor.ts";
-import { baseNumbers } from "../training/own_parameters.ts";
+import { baseNumbers } from "./own_parameters.ts";
 
 const prefix = "base_model.model.";
 

@@ -41,7 +41,7 @@ export interface TrainerOptions extends ToTrain, OptimizerOptions {
   /** Layers whose activations are kept at once; default: all while they fit in 2 GiB, else sqrt(layers). */
   readonly layersPerSegment?: number;
   /** Norms, embeddings and a head that are trained beside the modules. */
-  readonly own?: OwnParameters;
+  readonly ownParameters?: OwnParameters;
 }
 
 /** How a trainer of any objective is set up. */
@@ -124,11 +124,12 @@ export class Trainer<B extends LearntBatch = TrainingBatch> {
    * @throws RangeError for modules that do not fit the model; TypeError for methods that cannot be trained.
    */
   static async open(device: Device, model: Model, options: TrainerOptions): Promise<Trainer> {
-    const { rows, layersPerSegment = defaultSegment(model, rows), ...rest } = options;
+    const { rows, layersPerSegment = defaultSegment(model, rows), ownParameters: own, ...rest } = options;
     return await Trainer.openFor(device, model, {
       ...rest,
       adapter: options,
-      objective: (io) => nextTokenObjective(device, model, { ...io, rows, layersPerSegment, own: rest.own }),
+      own,
+      objective: (io) => nextTokenObjective(device, model, { ...io, rows, layersPerSegment, own }),
     });
   }
 
