@@ -171,6 +171,35 @@ test(
   },
 );
 
+test("own parameters are written in the file's order, those of methods without linears, too", async () => {
+  const device = cpuDevice(), model = await modelOf(device, await baseFolder());
+  for (const name of ["trainable-tokens", "ln-tuning", "lora-tokens"]) {
+    const folder = await methodFixture(name), tensors = tensorsOf(adapterBytes(name));
+    const config = JSON.parse(await folder.readText("adapter_config.json"));
+    for (const field of ["token_indices", "trainable_token_indices"]) config[field]?.reverse();
+    const adapter = await loadAdapter(
+      memoryFolder(
+        new Map<string, string | Uint8Array>([
+          ["adapter_config.json", JSON.stringify(config)],
+          ["adapter_model.safetensors", bytesOf(tensors)],
+        ]),
+      ),
+    );
+    const own = (await ownParameters(device, model, adapter))!, written = own.tensors(own.values);
+    for (const [key, { data }] of written) assert.deepEqual(data, tensors.get(key)!.data, `${name}, ${key}`);
+    assert.equal(written.size, [...tensors.keys()].filter((key) => !key.includes("lora_")).length, name);
+    const trainer = await Trainer.open(device, model, {
+      ...adapter,
+      ownParameters: own,
+      rows: tokens.length,
+    });
+    const before = (await trainer.submit([batch], 0.01)).loss;
+    assert.ok((await trainer.evaluate([batch])).loss < before, name);
+    trainer.release();
+  }
+  device.destroy();
+});
+
 test("own parameters of other families: gradients are differences of losses", async () => {
   const device = cpuDevice();
   const cases = [

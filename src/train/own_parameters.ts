@@ -59,12 +59,11 @@ function parameterOf({ linears, parameters }: Model, name: string, replacement: 
 
 /** The file's row of each of the rows that are in ascending order. */
 function fileOrder({ ids, tensor }: { ids: Uint32Array; tensor: string }, config: OwnAdapterParts["config"]) {
-  const field = config.trainable_token_indices;
+  const field = config[tensor.includes(".token_adapter.") ? "trainable_token_indices" : "token_indices"];
   const listed = Array.isArray(field)
     ? field
-    : Object.entries(field ?? {}).find(([key]) => tensor.includes(`${key}.`))?.[1];
-  const order = (listed as readonly number[] | undefined) ?? [...ids];
-  return order.map((id) => ids.indexOf(id));
+    : Object.entries(field as object).find(([key]) => tensor.includes(`${key}.`))![1];
+  return (listed as readonly number[]).map((id) => ids.indexOf(id));
 }
 
 /** Rows in the order of the file. */
