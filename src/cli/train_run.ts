@@ -42,8 +42,8 @@ interface RunOptions<Start, E extends object> {
 }
 
 /**
- * A bar with loss and speed on a terminal; in a pipe the first and the last step, and between them a line every ten
- * seconds; each step as an event with `--json`.
+ * A bar with loss and speed on a terminal, and each step as an event with `--json`. A pipe has the first and the last step,
+ * and between them a line every ten seconds.
  */
 export function reporter<Start, E extends object>(
   steps: number,
