@@ -97,6 +97,7 @@ async function* measure(
 export const paperBench: Bench = {
   name: "paper",
   doc: "the paper's tables in small, beside PEFT's figures",
+  clock: "wall time",
   peers: ["paper.py"],
   measure,
 };

@@ -81,13 +81,13 @@ async function keep(
   }
 }
 
-async function runBench({ name, measure }: Bench, opened: OpenBenchDevice): Promise<void> {
+async function runBench({ name, measure, clock }: Bench, opened: OpenBenchDevice): Promise<void> {
   const { device, quick, versions } = opened;
   const command = `deno task bench:${name}${quick ? " --quick" : ""}${
     device.kind === "cpu" ? " --device cpu" : options["matrix-units"] ? " --matrix-units" : ""
   }`;
   const measurements = measure({ device, quick, log: console.log, rows: options.rows, rounds });
-  await keep(measurements, opened, { bench: name, command, versions, clock: clockOf(device) });
+  await keep(measurements, opened, { bench: name, command, versions, clock: clock ?? clockOf(device) });
 }
 
 async function runPeer(file: string, bench: string, opened: OpenBenchDevice): Promise<void> {
