@@ -100,6 +100,7 @@ export type {
   LoraOptions,
   NewAdapter,
   OwnAdapter,
+  SavedOptions,
   SvftOptions,
   VbLoraOptions,
   VeraOptions,

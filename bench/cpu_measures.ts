@@ -45,10 +45,10 @@ const sampling = { temperature: 0, topP: 1, topK: 0 };
 const mostMs = 3000;
 
 /** Tokens of a prompt, each another. */
-const numbered = (count: number): number[] => Array.from({ length: count }, (_, i) => i + 1);
+export const numbered = (count: number): number[] => Array.from({ length: count }, (_, i) => i + 1);
 
 /** Tokens a second after the first new one. */
-async function decode(engine: BatchEngine, { prompt, adapter, maxTokens }: Request): Promise<number> {
+export async function decode(engine: BatchEngine, { prompt, adapter, maxTokens }: Request): Promise<number> {
   let begin = 0, counted = -1;
   for await (const { kind } of engine.generate({ promptTokenIds: prompt, adapter, maxTokens, sampling })) {
     if (kind !== "token") continue;

@@ -50,6 +50,8 @@ export interface Bench {
   readonly gpuOnly?: boolean;
   /** Files in `peers/` that measure the same in other software. */
   readonly peers?: readonly string[];
+  /** The clock of its times, where that is not the device's. */
+  readonly clock?: string;
   /** What it needs and does not find; undefined where everything is there. */
   readonly missing?: () => string | undefined;
   readonly measure: (context: BenchContext) => AsyncIterable<Measurement>;

@@ -25,11 +25,12 @@ export function parsePeer(output: string): Omit<PeerRun, "command"> {
 export function measurePeer(
   python: string,
   file: string,
-  { quick, cpu }: { readonly quick: boolean; readonly cpu: boolean },
+  { quick, cpu, rows }: { readonly quick: boolean; readonly cpu: boolean; readonly rows?: string },
 ): PeerRun {
   const args = [...(quick ? ["--quick"] : []), ...(cpu ? ["--cpu"] : [])];
+  const chosen = rows === undefined ? [] : ["--rows", rows];
   const script = join(import.meta.dirname!, "peers", file);
-  const output = execFileSync(python, [script, ...args], {
+  const output = execFileSync(python, [script, ...args, ...chosen], {
     encoding: "utf8",
     stdio: ["ignore", "pipe", "inherit"],
     cwd: join(import.meta.dirname!, ".."),

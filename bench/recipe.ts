@@ -226,7 +226,8 @@ export const recipeBench: Bench = {
   missing: missingText,
   async *measure(context: BenchContext) {
     const { device, quick } = context;
-    const sizes = sizesOf[quick ? "quick" : device.kind], rows = quick ? quickRows : recipeRows;
+    const sizes = sizesOf[quick ? "quick" : device.kind], wanted = new RegExp(context.rows ?? "");
+    const rows = (quick ? quickRows : recipeRows).filter(({ row }) => wanted.test(row));
     const folder = await openFolder(base);
     const config = await readConfig(folder);
     const data = await readRecipeData(folder, config, sizes);

@@ -4,8 +4,9 @@
  *
  * @module
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import process from "node:process";
 import type { ModelConfig } from "../src/models/family.ts";
 import { openTokenizer } from "../src/models/tokenizer.ts";
 import type { ReadableFolder } from "../src/folder.ts";
@@ -35,6 +36,25 @@ const root = join(import.meta.dirname!, "..");
 const textFolder = join(root, "dist", "kjv");
 /** Where peers find the batches and the runs. */
 const peerFolder = join(root, "dist", "bench");
+
+/**
+ * Writes `NAME.u32`, batches for a peer: the tokens of a batch's rows, then their targets; the target 0xffffffff is none.
+ */
+export function writeBatches(name: string, { training, heldOut }: RecipeData): void {
+  const batches = [...training, ...heldOut].flatMap(({ tokens, targets }) => [tokens, targets]);
+  const bytes = batches.map((words) => new Uint8Array(words.buffer, words.byteOffset, words.byteLength));
+  const path = join(peerFolder, `${name}.u32`), mine = `${path}.${process.pid}`;
+  mkdirSync(peerFolder, { recursive: true });
+  // Renamed when whole: another process may write or read the same batches.
+  writeFileSync(mine, Buffer.concat(bytes));
+  renameSync(mine, path);
+}
+
+/** Writes `NAME.json` beside a peer's batches. */
+export function writePlan(name: string, plan: object): void {
+  mkdirSync(peerFolder, { recursive: true });
+  writeFileSync(join(peerFolder, `${name}.json`), JSON.stringify(plan, null, 1));
+}
 
 const texts = ["kjv.txt", "kjv_held_out.txt"] as const;
 
@@ -75,30 +95,16 @@ export interface PeerRun {
   readonly lr: number;
 }
 
-/**
- * Writes `recipe.json`, sizes and runs, and `recipe.u32`, the batches: those to train on, then those held out. A batch is
- * the tokens of its rows, then their targets; the target 0xffffffff is none.
- */
+/** Writes `recipe.json`, sizes and runs, and `recipe.u32`, the batches: those to train on, then those held out. */
 export function writeForPeers(
-  { training, heldOut }: RecipeData,
-  { sizes, maxNorm, runs }: {
+  data: RecipeData,
+  { sizes: { batchSize, contextLength }, maxNorm, runs }: {
     readonly sizes: RecipeSizes;
     readonly maxNorm: number;
     readonly runs: readonly PeerRun[];
   },
 ): void {
-  const batches = [...training, ...heldOut].flatMap(({ tokens, targets }) => [tokens, targets]);
-  const bytes = batches.map((words) => new Uint8Array(words.buffer, words.byteOffset, words.byteLength));
-  mkdirSync(peerFolder, { recursive: true });
-  writeFileSync(join(peerFolder, "recipe.u32"), Buffer.concat(bytes));
-  const { batchSize, contextLength } = sizes;
-  const plan = {
-    batchSize,
-    contextLength,
-    steps: training.length,
-    heldOutBatches: heldOut.length,
-    maxNorm,
-    runs,
-  };
-  writeFileSync(join(peerFolder, "recipe.json"), JSON.stringify(plan, null, 1));
+  writeBatches("recipe", data);
+  const steps = data.training.length, heldOutBatches = data.heldOut.length;
+  writePlan("recipe", { batchSize, contextLength, steps, heldOutBatches, maxNorm, runs });
 }

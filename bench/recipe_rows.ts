@@ -100,6 +100,7 @@ export const recipeRows: readonly RecipeRow[] = [
   at(0.0001, fourierft(1000)),
   ...[5000, 100, 3000, 300].map(fourierft),
   svft(2),
+  ...[0, 2].map((offDiag) => at(0.1, svft(offDiag))),
   ...[2592, 300].map(waveft),
   ...[2, 4, 16].map(lora),
   doraOf(8),

@@ -3,10 +3,11 @@
  *
  *     deno run -A bench/run.ts [NAME ...] [--quick] [--device auto|webgpu|cpu] [--matrix-units] [--software]
  *         [--python PATH] [--out FILE] [--rows TEXT]
- *         [--rounds N]
+ *         [--rounds N] [--note TEXT]
  *
  * `--rows` is a regular expression: of benches that take long, the rows whose names match are measured alone. `--rounds`
- * is how often such benches take their turns.
+ * is how often such benches take their turns. `--note` is kept with what is measured, and stands under its tables.
+ * `bench/take.ts` takes in what another machine's `--out` has.
  *
  * Measurements are printed and kept in `bench/results/MACHINE.json` (a quick run's in `dist/bench/`); `deno task
  * bench:report` makes RESULTS.md's tables and plots of it. With a Python, peers are measured in the same call.
@@ -36,6 +37,7 @@ const { values: options, positionals } = parseArgs({
     out: { type: "string" },
     rows: { type: "string" },
     rounds: { type: "string" },
+    note: { type: "string" },
   },
 });
 
@@ -75,22 +77,24 @@ async function keep(
   for await (const measurement of measurements) {
     print(measurement);
     kept.push(measurement);
-    saveRun(file, machine, { ...run, date: today(), quick, measurements: kept });
+    saveRun(file, machine, { ...run, date: today(), quick, note: options.note, measurements: kept });
   }
 }
 
-async function runBench({ name, measure }: Bench, opened: OpenBenchDevice): Promise<void> {
+async function runBench({ name, measure, clock }: Bench, opened: OpenBenchDevice): Promise<void> {
   const { device, quick, versions } = opened;
   const command = `deno task bench:${name}${quick ? " --quick" : ""}${
     device.kind === "cpu" ? " --device cpu" : options["matrix-units"] ? " --matrix-units" : ""
   }`;
   const measurements = measure({ device, quick, log: console.log, rows: options.rows, rounds });
-  await keep(measurements, opened, { bench: name, command, versions, clock: clockOf(device) });
+  await keep(measurements, opened, { bench: name, command, versions, clock: clock ?? clockOf(device) });
 }
 
 async function runPeer(file: string, bench: string, opened: OpenBenchDevice): Promise<void> {
   const { device, quick } = opened;
-  const { measurements, ...run } = measurePeer(options.python!, file, { quick, cpu: device.kind === "cpu" });
+  const { measurements, ...run } = measurePeer(options.python!, file, {
+    ...{ quick, cpu: device.kind === "cpu", rows: options.rows },
+  });
   await keep(measurements, opened, { bench, ...run });
 }
 

@@ -20,6 +20,7 @@ import { copy } from "./copy.ts";
 import { crossEntropyHead } from "./cross_entropy_head.ts";
 import { crossEntropyLoss } from "./cross_entropy_loss.ts";
 import { embedding } from "./embedding.ts";
+import { embeddingGradient } from "./embedding_gradient.ts";
 import { embeddingPart } from "./embedding_part.ts";
 import { adjustLogits } from "./adjust_logits.ts";
 import { restoreLogits } from "./restore_logits.ts";
@@ -144,6 +145,7 @@ export {
   deltaRule,
   deltaRuleStep,
   embedding,
+  embeddingGradient,
   embeddingPart,
   exchange,
   fill,
@@ -382,6 +384,7 @@ export const kernels: readonly Kernel[] = [
   causalAttention,
   causalAttentionBackward,
   packedAttentionBackward,
+  embeddingGradient,
   scatterRows,
   softmaxCrossEntropy,
   squaredError,

@@ -46,22 +46,27 @@ fn main(${workgroupBuiltins}) {
   }
   let total = numbers[0];
   let right = targets[row];
+  let learnt = right < uniforms.classes;
   for (var i = local; i < uniforms.classes; i += 64) {
-    dlogits[begin + i] = exp(logits[begin + i] - top) / total - select(0.0, 1.0, i == right);
+    let slope = exp(logits[begin + i] - top) / total - select(0.0, 1.0, i == right);
+    dlogits[begin + i] = select(0.0, slope, learnt);
   }
-  if (local == 0) { losses[row] = log(total) + top - logits[begin + right]; }
+  if (local == 0) {
+    losses[row] = 0;
+    if (learnt) { losses[row] = log(total) + top - logits[begin + right]; }
+  }
 }
 `;
 
-/** The loss of classifiers, and its gradient: classes are few, so that both are made of logits. */
+/** The loss of classifiers and of heads that are trained, and its gradient: both are made of logits. */
 export const softmaxCrossEntropy: Kernel<Buffers, Uniforms> = defineKernel({
   name: "softmax_cross_entropy",
   doc:
     "losses[r] = log sum over c of exp(logits[r, c]) - logits[r, targets[r]], and the gradient of their sum: " +
-    "dlogits[r, c] = softmax of logits[r, :] at c, less 1 where c is targets[r]",
+    "dlogits[r, c] = softmax of logits[r, :] at c, less 1 where c is targets[r]; both are 0 for a target of `classes` or more",
   buffers: {
     logits: { access: "read", dtypes: ["float32"], doc: "(rows, classes), row-major" },
-    targets: { access: "read", dtypes: ["uint32"], doc: "(rows): the class, below `classes`" },
+    targets: { access: "read", dtypes: ["uint32"], doc: "(rows): the class; `classes` or more: none" },
     losses: { access: "read_write", dtypes: ["float32"], doc: "(rows), natural logarithms" },
     dlogits: { access: "read_write", dtypes: ["float32"], doc: "(rows, classes), row-major" },
   },
@@ -84,6 +89,11 @@ export const softmaxCrossEntropy: Kernel<Buffers, Uniforms> = defineKernel({
       let top = -Infinity, total = 0;
       for (const logit of own) top = Math.max(top, logit);
       for (const logit of own) total += Math.exp(logit - top);
+      if (targets[r] >= classes) {
+        losses[r] = 0;
+        dlogits.fill(0, r * classes, (r + 1) * classes);
+        continue;
+      }
       losses[r] = Math.log(total) + top - own[targets[r]];
       for (let c = 0; c < classes; c++) {
         dlogits[r * classes + c] = Math.exp(own[c] - top) / total - Number(c === targets[r]);

@@ -8,16 +8,17 @@
  * @module
  */
 import { type Adapter, adapterPlan } from "./adapters/create.ts";
-import { linearsAlone } from "./adapters/copies.ts";
 import type { Device } from "./device/device.ts";
 import { ConfigError } from "./errors.ts";
 import { openWeights, readGeneratorConfig } from "./models/families.ts";
 import type { ModelConfig } from "./models/family.ts";
-import { layersLinears, loadModel, type Model, releaseModel } from "./models/model.ts";
+import { loadModel, type Model, releaseModel } from "./models/model.ts";
 import { fixedRopeLength } from "./models/rope.ts";
 import { openTokenizer } from "./models/tokenizer.ts";
 import { defaultMaxModelLen } from "./open.ts";
-import { adapterToContinue, asSaved, checkResumable, newAdapter, rateOf, restore } from "./train/shared.ts";
+import { adapterToTrain } from "./train/lm_adapter.ts";
+import { ownParameters } from "./train/own_parameters.ts";
+import { asSaved, checkResumable, rateOf, restore } from "./train/shared.ts";
 import { adapterFiles, checkpointToFiles, type Files } from "./training/checkpoint.ts";
 import { fileOf } from "./training/content.ts";
 import { type DataCounts, readTrainingSet, type TrainingSet } from "./training/data.ts";
@@ -107,16 +108,6 @@ async function openBase(
   }).finally(() => source.close());
 }
 
-async function adapterFor(
-  model: Model,
-  adapter: TrainRunOptions["adapter"],
-  { seed, folder, methods }: { readonly seed: number } & Pick<TrainOptions, "folder" | "methods">,
-): Promise<Adapter> {
-  const { config, linears } = model;
-  if (!("init" in adapter)) return newAdapter(adapter, { config, linears: layersLinears(model), seed });
-  return linearsAlone(await adapterToContinue(adapter.init, { config, linears, folder, methods }), "train");
-}
-
 /** What must be the same for a resumption to be the same run. */
 function identityOf(settings: Settings, { config, lr, set }: {
   readonly config: Adapter["config"];
@@ -158,12 +149,9 @@ async function trainOn(
   },
 ): Promise<TrainOutcome> {
   const { checkpoints, onEvent = () => {} } = options;
-  const made = await adapterFor(model, options.adapter, {
-    seed: settings.seed,
-    folder: options.folder,
-    methods: options.methods,
-  });
+  const made = await adapterToTrain(device, model, { ...options, seed: settings.seed });
   const { method, config } = made, modules = await asSaved(made, options);
+  const own = await ownParameters(device, model, made);
   const { lr = rateOf(made), schedule, steps, warmupSteps } = settings;
   const { weightDecay, maxNorm, layersPerSegment } = settings;
   const rows = set.batch(0).tokens.length;
@@ -174,6 +162,7 @@ async function trainOn(
     weightDecay,
     maxNorm,
     layersPerSegment,
+    ownParameters: own,
   });
   try {
     const run = identityOf(settings, { config, lr, set });

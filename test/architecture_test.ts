@@ -87,8 +87,8 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   train: {
     // `open` for what it reads of a model's config, `engine` for its random numbers and the rows of encoders.
-    uses: ["training", "open", "engine", "models", "adapters", "errors"],
-    types: ["device", "folder", "tensor"],
+    uses: ["training", "open", "engine", "models", "adapters", ...ground],
+    types: ["device", "folder"],
   },
   // Numbers of pictures without packages; figures, which draw them, are loaded when they are shown.
   pictures: {

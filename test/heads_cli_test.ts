@@ -121,6 +121,14 @@ test("textExamples reads CSV by its first line, and refuses rows without a text 
       { text: 'a "b", c', textPair: "d", label: 1.5, place: "line 2" },
     ]);
     assert.deepEqual((await read("label,text\n-3,a\nx1,b\n")).map(({ label }) => label), [-3, "x1"]);
+    await assert.rejects(
+      read("words,class\nb,2\n"),
+      /data.csv: .* must name the columns text and label, it names words, class$/,
+    );
+    await assert.rejects(
+      textExamples(join(folder, "no.csv")),
+      /Cannot open file ".*no.csv": there is no such/,
+    );
     await assert.rejects(read("text,label\na,1\n,2\n"), /data.csv: Cannot read "text" of line 3: .*empty/);
     await assert.rejects(read("text,label\na,\n"), /"label" of line 2/);
     await assert.rejects(read("text\na\n"), /"label" of line 2: .*absent/);

@@ -3,6 +3,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { emit, log, print, setJsonEvents, tell } from "../src/cli/log.ts";
 import { drawnProgress, progress, toldProgress } from "../src/cli/progress.ts";
+import { reporter } from "../src/cli/train_run.ts";
 import { clockText, counted, rateText } from "../src/cli/words.ts";
 
 /** What a body writes on a stream of the process. */
@@ -90,6 +91,19 @@ test("toldProgress tells nothing of short work, and a line every ten seconds of 
     told,
     "model.safetensors 10/100 MB, 1m30s left, 1 MB/s\nmodel.safetensors 20/100 MB, 1m20s left, 1 MB/s\n",
   );
+});
+
+test("training in a pipe tells of its first and last step, and of one every ten seconds between them", () => {
+  let now = 0;
+  const told = written("stderr", () => {
+    const { onEvent } = reporter<object, object>(25, {
+      ...{ unit: "tokens", started: () => [], evaluated: () => [""], now: () => now },
+    });
+    for (let step = 1; step <= 25; step++, now += 1000) {
+      onEvent({ kind: "step", step, loss: 1, lr: 1, tokensPerSecond: 1, gradientNorm: 1 });
+    }
+  });
+  assert.deepEqual([...told.matchAll(/step (\d+)\/25/g)].map(([, step]) => Number(step)), [1, 11, 21, 25]);
 });
 
 test("log and print show no control characters on a terminal; a pipe gets a command's result as it is", () => {

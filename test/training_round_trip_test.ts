@@ -154,13 +154,13 @@ test("train --init goes on with an adapter that PEFT made, from PEFT's loss, and
       const [init, out] = [byPeft(method), join(folder, method)];
       const run = [...await tinyRun(folder, golden.text), "--steps", "8", "--init", init, "--out", out];
       const sizes = ["--batch-size", "1", "--context-length", String(contextLength)];
-      const { code, stderr } = await ended(
-        start([...run, ...sizes, "--lr", method === "c3a" ? "0.1" : "0.01"]),
+      const { code, stdout, stderr } = await ended(
+        start([...run, ...sizes, "--lr", method === "c3a" ? "0.1" : "0.01", "--json"]),
       );
       assert.equal(code, 0, stderr);
-      const losses = [...stderr.matchAll(/^step \d+\/8: loss ([\d.]+)/gm)].map(([, loss]) => Number(loss));
+      const events = stdout.trim().split("\n").map((line) => JSON.parse(line));
+      const losses = events.filter(({ event }) => event === "step").map(({ loss }) => loss as number);
       assert.equal(losses.length, 8);
-      // Four digits are printed.
       assert.ok(
         Math.abs(losses[0] - golden.losses[method]) < 1e-4,
         `${losses}, PEFT ${golden.losses[method]}`,

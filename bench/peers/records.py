@@ -18,25 +18,26 @@ os.dup2(2, 1)
 
 
 def arguments():
-    """--quick: small sizes, few runs. --cpu: on the CPU, even where there is a GPU."""
+    """--quick: small sizes, few runs. --cpu: on the CPU, even where there is a GPU. --rows: a regular expression."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--cpu", action="store_true")
+    parser.add_argument("--rows", default="")
     args = parser.parse_args()
     args.cuda = torch.cuda.is_available() and not args.cpu
     args.device = "cuda" if args.cuda else "cpu"
     return args
 
 
-def begin(args, *packages):
-    """Prints the first line. Float32 is float32: no TF32."""
+def begin(args, *packages, clock=None):
+    """Prints the first line. Float32 is float32: no TF32. The clock is CUDA events on a GPU where none is named."""
     torch.backends.cuda.matmul.allow_tf32 = False
     versions = {"torch": torch.__version__, **{name: importlib.metadata.version(name) for name in packages}}
     if args.cuda:
         versions["GPU"] = torch.cuda.get_device_name()
     else:
         versions["threads"] = str(torch.get_num_threads())
-    print(json.dumps({"versions": versions, "clock": "CUDA events" if args.cuda else "wall time"}), file=_out, flush=True)
+    print(json.dumps({"versions": versions, "clock": clock or ("CUDA events" if args.cuda else "wall time")}), file=_out, flush=True)
 
 
 def record(table, row, column, unit, median, **rest):

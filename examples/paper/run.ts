@@ -48,6 +48,10 @@ function stepClock() {
 const weightsBytes = (files: ReadonlyMap<string, Uint8Array>): number =>
   files.get("adapter_model.safetensors")!.length;
 
+/** Optimizer steps of a run on texts: the table's own, or its epochs without what fills no batch. */
+export const textSteps = (task: Task & { kind: "lm" }, documents: number): number =>
+  task.steps ?? task.epochs * Math.floor(documents / task.batch);
+
 const schedule = (steps: number) => ({ steps, warmupSteps: Math.round(0.05 * steps), checkpointEvery: 0 });
 
 async function headRun({ device, models, data, task, name, method, setting, seed }: Setup): Promise<Row> {
@@ -81,7 +85,7 @@ async function textRun({ device, models, data, task, name, method, setting, seed
   const { format, training, documents, test } = textData(data, name as "kjv" | "d2t"), clock = stepClock();
   const adapter = adapterOf(method, setting, task);
   if (adapter === "head") throw new Error("a language model has no head");
-  const { steps = task.epochs * Math.floor(documents / task.batch), packing, contextLength, lossOn } = task;
+  const { packing, contextLength, lossOn } = task, steps = textSteps(task, documents);
   let parameters = 0;
   const { files, evaluation } = await train(device, {
     folder: await openFolder(join(models, task.model)),

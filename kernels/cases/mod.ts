@@ -19,6 +19,7 @@ import { clipFactorCases } from "./clip_factor.ts";
 import { crossEntropyHeadCases } from "./cross_entropy_head.ts";
 import { crossEntropyLossCases } from "./cross_entropy_loss.ts";
 import { deltaRuleCases, deltaRuleStepCases } from "./delta_rule.ts";
+import { embeddingGradientCases } from "./embedding_gradient.ts";
 import { embeddingCases, embeddingPartCases } from "./embedding.ts";
 import { adjustLogitsCases } from "./adjust_logits.ts";
 import { restoreLogitsCases } from "./restore_logits.ts";
@@ -157,6 +158,7 @@ const ofOthers: readonly KernelCases[] = [
   ownOutputsCases,
   packedAttentionCases,
   packedAttentionBackwardCases,
+  embeddingGradientCases,
   scatterRowsCases,
   softmaxCrossEntropyCases,
   placeColumnsCases,

@@ -8,7 +8,11 @@ function sized(rows: number, classes: number, scale = 1): CaseOf<typeof softmaxC
     uniforms: { rows, classes },
     make: (random) => ({
       logits: normals(rows * classes, random, scale),
-      targets: Uint32Array.from({ length: rows }, () => Math.floor(random() * classes)),
+      // The last of several rows has no target.
+      targets: Uint32Array.from(
+        { length: rows },
+        (_, row) => row > 5 ? 0xffffffff : Math.floor(random() * classes),
+      ),
       losses: nans(rows),
       dlogits: nans(rows * classes),
     }),

@@ -9,7 +9,10 @@ import type { AdapterModule, Method } from "./method.ts";
 import { candidatesOf, methodOf } from "./method_list.ts";
 import { methods as everyMethod } from "./methods/mod.ts";
 import { camelCase, optionsOf, type TrainableMethod, trainableMethods } from "./options.ts";
+import { checkSaved, type SavedOptions } from "./saved_options.ts";
 import type { OptionValue } from "./training.ts";
+
+export type { SavedOptions } from "./saved_options.ts";
 
 /** A method, its modules by path, and the fields of their adapter_config.json. */
 export interface Adapter {
@@ -119,6 +122,7 @@ export interface OwnAdapter {
 
 /** A new adapter as a caller describes one: by PEFT's names, or by its method. */
 export type NewAdapter =
+  & SavedOptions
   & {
     /**
      * Linears by PEFT's rule: a whole path, or the end of one from a dot on. By default those that PEFT adapts in a model
@@ -146,6 +150,8 @@ export interface AdapterPlan {
   readonly options: Readonly<Record<string, OptionValue>>;
   /** Names of linears as PEFT takes them: a whole path, or the end of one from a dot on; by default every linear's last. */
   readonly targetModules?: readonly string[];
+  /** What is trained beside the linears. */
+  readonly saved?: SavedOptions;
 }
 
 const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
@@ -175,13 +181,17 @@ function namedMethod({ peftType, ...given }: Readonly<Record<string, unknown>>):
  *
  * @throws RangeError for a method that cannot be trained from its start, and for an option, by its name and rule.
  */
-export function adapterPlan({ targetModules, ...asked }: NewAdapter): AdapterPlan {
+export function adapterPlan(
+  { targetModules, modulesToSave, trainableTokenIndices, ...asked }: NewAdapter,
+): AdapterPlan {
   const { method, options = {} } = "method" in asked ? asked : namedMethod({ ...asked });
   if (!method.training) {
     throw new RangeError(`Cannot train a new adapter of ${method.name}: the method makes none`);
   }
   const trainable = method as TrainableMethod;
-  return { method: trainable, options: optionsOf(trainable, options), targetModules };
+  const saved = { modulesToSave, trainableTokenIndices };
+  checkSaved(saved, trainable);
+  return { method: trainable, options: optionsOf(trainable, options), targetModules, saved };
 }
 
 /** The last names of linears, e.g. `q_proj`, each once. */
@@ -194,7 +204,7 @@ const isNamed = (name: string) => ({ path }: Linear): boolean => path === name |
 /** New modules of one adapter, for each of some linears, by path. */
 export function newModules(
   linears: readonly Linear[],
-  { method: { training }, options, targetModules }: Required<AdapterPlan>,
+  { method: { training }, options, targetModules }: Required<Omit<AdapterPlan, "saved">>,
   random: () => number,
 ): Map<string, AdapterModule> {
   const made: unknown[] = [], shapes = linears.map(({ shape }) => shape);

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { stat } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { maxScale } from "../adapters/combination.ts";
 import { withoutCopies } from "../adapters/copies.ts";
@@ -17,11 +18,13 @@ import { jsonArgs, tell } from "./open.ts";
 import { readOptions, shapeArgs } from "./shape.ts";
 import { counted } from "./words.ts";
 
-/** A folder, and its weight: the number after the last `=`, or 1. */
-function weightedFolder(text: string): { readonly folder: string; readonly weight: number } {
-  const [, folder, number] = /^(.+)=([^=]+)$/s.exec(text) ?? [], weight = Number(number);
-  if (folder === undefined || number.trim() === "" || !Number.isFinite(weight)) {
-    return { folder: text, weight: 1 };
+/** A folder, and its weight: the number after the last `=`, or 1. A folder may have `=` in its own name. */
+async function weightedFolder(text: string): Promise<{ readonly folder: string; readonly weight: number }> {
+  const [, folder, number] = /^(.+)=([^=]*)$/s.exec(text) ?? [], weight = Number(number);
+  if (folder === undefined) return { folder: text, weight: 1 };
+  if (number.trim() === "" || !Number.isFinite(weight)) {
+    if (await stat(text).then(() => true, () => false)) return { folder: text, weight: 1 };
+    throw new UsageError(`Cannot read --adapter "${text}": its weight must be a number, it is "${number}"`);
   }
   if (Math.abs(weight) <= maxScale) return { folder, weight };
   throw new UsageError(
@@ -59,7 +62,7 @@ export const combine = defineCommand({
     },
   ],
   async run({ args, rawArgs }) {
-    const given = everyAdapter(rawArgs).map(weightedFolder);
+    const given = await Promise.all(everyAdapter(rawArgs).map(weightedFolder));
     const options = await readOptions(args.model);
     const fault = args.model === undefined ? undefined : copyFaults(await openNamedFolder(args.model));
     const adapters: WeightedAdapter[] = [];

@@ -11,8 +11,10 @@ import { writeNamedFile } from "../runtime/output.ts";
 import { defineCommand } from "./command.ts";
 import { openNamedFolder } from "./folder.ts";
 import { baseOfModule } from "./base.ts";
+import { nearestPaths } from "./nearest.ts";
 import { deviceArgs, jsonArgs, openNamedDevice, tell } from "./open.ts";
 import { readOptions, shapeArgs, shapeOfModule } from "./shape.ts";
+import { counted } from "./words.ts";
 
 /** See the module's documentation. */
 export const delta = defineCommand({
@@ -48,7 +50,9 @@ export const delta = defineCommand({
     const module = modules.get(args.module);
     if (!module) {
       throw new NotFoundError(
-        `Cannot find module "${args.module}" in the adapter: it has ${[...modules.keys()].join(", ")}`,
+        `Cannot find module "${args.module}" in the adapter: of its ${
+          counted(modules.size, "module")
+        } the nearest are ${nearestPaths(args.module, [...modules.keys()]).join(", ")}`,
       );
     }
     const shape = await shapeOfModule({ path: args.module, module }, args);

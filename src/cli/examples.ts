@@ -29,6 +29,14 @@ function examplesOfCsv(text: string): TextExample[] {
     if (!(error instanceof CsvError)) throw error;
     throw new SyntaxError(`Cannot read the CSV: ${error.message}`, { cause: error });
   }
+  const columns = Object.keys(rows[0]?.record ?? {});
+  if (rows.length > 0 && !columns.includes("text")) {
+    throw new SyntaxError(
+      `Cannot read the CSV: its first line must name the columns text and label, it names ${
+        columns.join(", ")
+      }`,
+    );
+  }
   return rows.map(({ record, info: { lines } }) => {
     const { label, text_pair: pair, ...rest } = record;
     const fields = { ...rest, ...pair === undefined ? {} : { text_pair: pair } };
@@ -45,12 +53,15 @@ export async function textExamples(path: string): Promise<TextExample[]> {
   if (ending !== ".jsonl" && ending !== ".csv") {
     throw new ConfigError(`Cannot read examples of "${path}": it must be JSON lines (.jsonl) or CSV (.csv)`);
   }
+  const file = await openFile(path);
   try {
-    if (ending === ".csv") return examplesOfCsv(await readFile(path, "utf8"));
-    return await examplesOfJsonLines(streamOf(await openFile(path)));
+    if (ending === ".jsonl") return await examplesOfJsonLines(streamOf(file));
+    return examplesOfCsv(new TextDecoder().decode(await file.read(0, file.sizeBytes)));
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     throw new SyntaxError(`${path}: ${error.message}`, { cause: error });
+  } finally {
+    await file.close?.();
   }
 }
 
@@ -106,7 +117,8 @@ export function decodeImage(bytes: Uint8Array, name: string): Pick<ImageExample,
     checkPngSize(bytes);
     return rgbOfPng(bytes);
   } catch (error) {
-    throw new ConfigError(`Cannot read image "${name}": ${(error as Error).message}`, { cause: error });
+    const why = error instanceof ConfigError ? error.message : "its data is broken, or cut off";
+    throw new ConfigError(`Cannot read image "${name}": ${why}`, { cause: error });
   }
 }
 
@@ -115,7 +127,8 @@ const isImage = (name: string): boolean => /\.(png|jpe?g)$/i.test(name);
 /** Names in a folder, sorted, without those that begin with a dot. */
 async function namesIn(path: string): Promise<string[]> {
   const names = await readdir(path).catch((error) => {
-    throw new ConfigError(`Cannot read the folder of images "${path}": ${error.message}`, { cause: error });
+    const why = error.code === "ENOENT" ? "there is no such folder" : `the system says ${error.code}`;
+    throw new ConfigError(`Cannot read the folder of images "${path}": ${why}`, { cause: error });
   });
   return names.filter((name) => !name.startsWith(".")).sort();
 }

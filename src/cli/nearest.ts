@@ -35,3 +35,11 @@ export function nearest(name: string, known: readonly string[]): string | undefi
   const beginning = distances.find(({ one }) => wanted.length >= 2 && plain(one).startsWith(wanted));
   return beginning?.one;
 }
+
+/** The few modules that a mistyped path most likely means, the likeliest first: those that end with the path, then by spelling. */
+export function nearestPaths(path: string, known: readonly string[], count = 3): string[] {
+  const wanted = path.slice(-maxLength);
+  const distanceOf = (one: string): number => one.endsWith(wanted) ? 0 : editDistance(wanted, one);
+  return known.map((one) => ({ one, distance: distanceOf(one) }))
+    .toSorted((a, b) => a.distance - b.distance).slice(0, count).map(({ one }) => one);
+}

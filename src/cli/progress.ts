@@ -28,7 +28,7 @@ export interface ProgressOptions {
 }
 
 /** Milliseconds between two lines of a pipe. */
-const lineEveryMs = 10_000;
+export const lineEveryMs = 10_000;
 
 const nowOf = ({ now }: ProgressOptions): number => now?.() ?? performance.now();
 

@@ -101,7 +101,8 @@ export const taskNames = ["lm", "classify", "regress", "images"] as const;
 export type TaskName = typeof taskNames[number];
 
 /** Arguments of heads alone, and of the language model alone. */
-const headFlags = ["labels", "head", "head-lr", "shuffle"], lmFlags = ["packing", "loss-on"];
+const headFlags = ["labels", "head", "head-lr", "shuffle"],
+  lmFlags = ["packing", "loss-on", "modules-to-save", "trainable-token-indices"];
 
 /** See the module's documentation. */
 export const trainArgs = {
@@ -126,6 +127,8 @@ export const trainArgs = {
   ),
   init: text("Adapter folder to go on training, in place of a new adapter", undefined, "DIR"),
   "target-modules": text("Names of the linears to adapt; default: PEFT's"),
+  "modules-to-save": text("Norms, embeddings and head to train whole, as lm_head,embed_tokens,norm"),
+  "trainable-token-indices": text("LoRA, DoRA: ids of tokens whose rows of the embedding are trained"),
   ...methodArgs(),
   steps: text("Optimizer steps", trainDefaults.steps),
   "batch-size": text("Sequences of a micro-batch", trainDefaults.batchSize),
@@ -185,7 +188,7 @@ export function unreadArgs(a: TrainArgs, given: (name: string) => boolean): stri
     ...(lm ? headFlags : lmFlags),
     ...(a.method === "head" ? ["lr", "target-modules"] : []),
     ...Object.keys(methodArgs()).filter((flag) => !read.has(flag)),
-    ...(init ? ["method", "target-modules"] : []),
+    ...(init ? ["method", "target-modules", "modules-to-save", "trainable-token-indices"] : []),
     ...(typeof a["eval-data"] === "string" ? ["held-out"] : []),
   ].filter(given);
   return unread.map((name) => {
@@ -250,6 +253,20 @@ export async function headAdapterOf(a: TrainArgs): Promise<TrainEncoderOptions["
   return "head";
 }
 
+/** What a language model's adapter trains beside linears. */
+function savedOf({ "modules-to-save": modules, "trainable-token-indices": ids }: TrainArgs) {
+  return {
+    ...typeof modules === "string" ? { modulesToSave: namesOf(modules) } : {},
+    ...typeof ids === "string"
+      ? {
+        trainableTokenIndices: namesOf(ids).map((id) =>
+          parseCount("trainable-token-indices", id, { least: 0 })
+        ),
+      }
+      : {},
+  };
+}
+
 /** The adapter that the arguments ask for. */
 export async function adapterOf(a: TrainArgs): Promise<TrainOptions["adapter"]> {
   if (typeof a.init === "string") return { init: await openNamedFolder(a.init) };
@@ -264,6 +281,7 @@ export async function adapterOf(a: TrainArgs): Promise<TrainOptions["adapter"]> 
     method,
     options: optionsOf(method, a),
     targetModules: typeof a["target-modules"] === "string" ? namesOf(a["target-modules"]) : undefined,
+    ...a.task === "lm" ? savedOf(a) : {},
   };
 }
 

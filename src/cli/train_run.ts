@@ -11,7 +11,7 @@ import type { CheckpointStore, Files } from "../training/checkpoint.ts";
 import type { RunEvent } from "../training/run.ts";
 import { canDraw, tellsEvents } from "./log.ts";
 import { emit, log, type NamedDevice, openNamedDevice, progress } from "./open.ts";
-import { drawnProgress } from "./progress.ts";
+import { drawnProgress, lineEveryMs } from "./progress.ts";
 import type { TrainArgs } from "./train_args.ts";
 
 /** What a run reports: weights, its start, then steps and evaluations. */
@@ -41,24 +41,31 @@ interface RunOptions<Start, E extends object> {
   onEvent(event: Event<Start, E>): void;
 }
 
-/** A bar with loss and speed on a terminal, a line now and then in a pipe, each step as an event with `--json`. */
+/**
+ * A bar with loss and speed on a terminal, and each step as an event with `--json`. A pipe has the first and the last step,
+ * and between them a line every ten seconds.
+ */
 export function reporter<Start, E extends object>(
   steps: number,
-  { unit, started, evaluated }: {
+  { unit, started, evaluated, now = () => performance.now() }: {
     /** What a second has some of. */
     readonly unit: string;
     started(start: Start): readonly string[];
     evaluated(evaluation: E): readonly string[];
+    /** Milliseconds; by default the process's clock. */
+    now?(): number;
   },
 ): Reporter<Start, E> {
   const weights = progress({ unit: "weights" });
   const bar = canDraw() ? drawnProgress({ unit: "steps" }) : undefined;
-  const every = Math.max(1, Math.floor(steps / 20));
+  let toldMs = -Infinity;
+  const isDue = (step: number): boolean => step === steps || now() - toldMs >= lineEveryMs;
   function onStep({ step, loss: of, lr, tokensPerSecond: perSecond }: RunEvent<E> & { kind: "step" }): void {
     const loss = of.toFixed(4), speed = `${perSecond.toFixed(0)} ${unit}/s`;
     emit("step", { step, steps, loss: of, lr, [`${unit}_per_second`]: perSecond });
     if (bar) bar.update(step, steps, `loss ${loss}, ${speed}`);
-    else if (!tellsEvents() && (step % every === 0 || step === 1)) {
+    else if (!tellsEvents() && isDue(step)) {
+      toldMs = now();
       log(`step ${step}/${steps}: loss ${loss}, lr ${lr.toPrecision(3)}, ${speed}`);
     }
   }

@@ -322,7 +322,10 @@ export class Loader {
   /** Whether the source has a tensor of that name and shape. */
   #check(name: string, shape: readonly number[]): void {
     if (!this.source.names.includes(name)) {
-      throw new ConfigError(`Cannot find weight "${name}" in the model's folder`);
+      const { names } = this.source, one = names.find((name) => /\.\d+\./.test(name)) ?? names[0];
+      throw new ConfigError(
+        `Cannot find weight "${name}" in the model's folder: it has ${names.length} weights, as "${one}"`,
+      );
     }
     const { shape: found } = this.source.info(name);
     if (found.length !== shape.length || found.some((size, i) => size !== shape[i])) {

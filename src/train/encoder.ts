@@ -254,7 +254,11 @@ export async function trainEncoder(
   options: TrainEncoderOptions,
 ): Promise<TrainEncoderOutcome> {
   const settings = encoderSettings(options), { adapter: asked } = options;
-  if (asked !== "head" && !("init" in asked)) adapterPlan(asked);
+  if (asked !== "head" && !("init" in asked)) {
+    const { saved = {} } = adapterPlan(asked);
+    const [name] = Object.entries(saved).find(([, value]) => value !== undefined) ?? [];
+    if (name) throw new RangeError(`Cannot use ${name} with an encoder: its head alone is trained beside`);
+  }
   checkResumable(options);
   const config = await encoderConfig(options.folder, options.task);
   const { set, labels } = await readHeadSet(config, options, settings);

@@ -75,7 +75,8 @@ export class Tape {
   }
 }
 
-function kernelBackward({ forward, also = {} }: TrainStep, tape: Tape): readonly Step[] {
+/** The backward of a step by its kernel's own rule. */
+export function kernelBackward({ forward, also = {} }: TrainStep, tape: Tape): readonly Step[] {
   const { kernel, buffers, uniforms } = forward;
   const rule = kernel.backward?.(uniforms);
   if (!rule) {

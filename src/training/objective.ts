@@ -8,7 +8,7 @@ import type { Model } from "../models/model.ts";
 import type { Plan } from "../plan.ts";
 import type { HostTensor, Tensor } from "../tensor.ts";
 import type { TrainingBatch } from "./batch.ts";
-import { feed, trainingPlans, type TrainingSetup } from "./plans.ts";
+import { trainingPlans, type TrainingSetup } from "./plans.ts";
 import type { TrainedSetup } from "./working.ts";
 
 /** What every batch says. */
@@ -59,13 +59,13 @@ export interface ObjectiveIo extends TrainedSetup {
 export function nextTokenObjective(
   device: Device,
   model: Model,
-  { rows, ...setup }: Pick<TrainingSetup, "rows" | "layersPerSegment"> & TrainedSetup,
+  { rows, ...setup }: Omit<TrainingSetup, "device" | "model">,
 ): Objective<TrainingBatch> {
   const plans = trainingPlans({ device, model, rows, ...setup }), { state } = plans;
   return {
     sizes: [rows],
     rowsOf: () => rows,
-    feed: (batch) => feed(device, state, batch),
+    feed: (batch) => plans.feed(batch),
     losses: state.losses,
     lossCount: () => rows,
     evaluate: () => plans.evaluate,

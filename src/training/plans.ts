@@ -13,8 +13,11 @@ import type { Projection } from "../models/projection.ts";
 import type { Weight } from "../models/weights.ts";
 import { wholeSteps, type WholeTensors } from "../models/whole_plan.ts";
 import { type Plan, type Step, step } from "../plan.ts";
-import type { Tensor, TypedArray } from "../tensor.ts";
+import { type Tensor, tensor, type TypedArray } from "../tensor.ts";
 import type { TrainingBatch } from "./batch.ts";
+import { type OwnHead, ownHead } from "./own_head.ts";
+import { headRows, type OwnParameters } from "./own_parameters.ts";
+import { ownForward, type PlacedOwn } from "./own_steps.ts";
 import { type Goal, reversiblePlans } from "./reversible.ts";
 import { type TrainedSetup, Working } from "./working.ts";
 
@@ -46,6 +49,9 @@ export interface LossSetup extends WholeSetup {
 export interface TrainingSetup extends WholeSetup, TrainedSetup {
   /** Layers whose activations are kept at once; all of them: nothing is computed twice. */
   readonly layersPerSegment: number;
+  /** Parameters that are trained beside the linears; the first is at `ownAt` of the numbers. */
+  readonly own?: OwnParameters;
+  readonly ownAt?: number;
 }
 
 /** A plan that only gives losses. */
@@ -58,6 +64,8 @@ export interface LossPlan {
 
 /** Plans of one batch. */
 export interface TrainingPlans extends LossPlan {
+  /** Writes a batch to the tensors that the plans read. */
+  feed(batch: TrainingBatch): void;
   /** Also adds to the gradients, of the sum of the losses. */
   train(): Plan;
 }
@@ -142,25 +150,70 @@ export function lossPlan(
   return { state, evaluate: [...steps, head.evaluate], release: () => working.release() };
 }
 
-/** Builds the plans, and allocates what they work in. */
-export function trainingPlans({ rows, model, ...setup }: TrainingSetup): TrainingPlans {
-  const working = new Working(setup.device, rows), state = stateIn(working, rows);
+/** The losses as the goal of a forward, by the model's head or one that is trained. */
+function goalOf(model: Model, state: TrainingState, own: OwnHead | undefined): Goal {
   const { graph: { ending: { hidden } }, head: { weight } } = model;
-  const goal: Goal = {
-    evaluate: ({ tensor }) => [headSteps(model, { hidden: tensor(hidden), state, weight }).evaluate],
+  return {
+    evaluate({ tensor }) {
+      const io = { hidden: tensor(hidden), ...state };
+      return own ? own.evaluate(io) : [headSteps(model, { ...io, state, weight }).evaluate];
+    },
     train({ tensor }, tape) {
-      const read = tensor(hidden);
-      return [headSteps(model, { hidden: read, state, weight }).train(tape.target(read).gradient)];
+      const io = { hidden: tensor(hidden), ...state }, { gradient } = tape.target(io.hidden);
+      return own ? own.train(io, gradient) : [headSteps(model, { ...io, state, weight }).train(gradient)];
     },
   };
-  const plans = reversiblePlans({ ...setup, model, working, inputs: state, goal });
+}
+
+/** Own parameters with what their steps work in. */
+function placedOwn(
+  working: Working,
+  { device, rows, own, ownAt = 0, params, gradients }: TrainingSetup,
+): { readonly placed: PlacedOwn; readonly uploads: readonly Tensor[] } | undefined {
+  if (!own) return undefined;
+  const ones = device.upload(tensor(new Float32Array(rows).fill(1)));
+  return {
+    uploads: [ones],
+    placed: {
+      ...{ own, ownAt, params, gradients, ones },
+      places: working.alloc([rows], "uint32"),
+      scratch: (name, shape) => working.scratch(name, shape),
+      alloc: (shape, dtype) => working.alloc(shape, dtype),
+    },
+  };
+}
+
+/** Builds the plans, and allocates what they work in. */
+export function trainingPlans(setup: TrainingSetup): TrainingPlans {
+  const { rows, model, device, own: parameters, ownAt: _, ...rest } = setup;
+  const working = new Working(device, rows), state = stateIn(working, rows);
+  const own = placedOwn(working, setup);
+  const head = own && ownHead(device, model, own.placed, rows);
+  const plans = reversiblePlans({
+    ...{ ...rest, device, model, working, inputs: state },
+    goal: goalOf(model, state, head),
+    own: own && ownForward(own.placed),
+  });
+  const ids = parameters && headRows(parameters.parts)?.ids;
   return {
     state,
     evaluate: plans.evaluate(rows),
     train: () => plans.train(rows),
+    feed(batch) {
+      feed(device, state, batch);
+      if (ids) device.write(own!.placed.places, placesOf(batch.tokens, ids));
+    },
     release() {
       plans.release();
+      head?.release();
+      own?.uploads.forEach((t) => device.release(t));
       working.release();
     },
   };
+}
+
+/** The place of each token among ascending ids, from 1 on; 0 for others. */
+function placesOf(tokens: Uint32Array, ids: Uint32Array): Uint32Array {
+  const places = new Map([...ids].map((id, place) => [id, place + 1]));
+  return tokens.map((token) => places.get(token) ?? 0);
 }

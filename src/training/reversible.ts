@@ -12,8 +12,9 @@ import type { LoadedModel } from "../models/model.ts";
 import { wholeSteps, type WholeTensors } from "../models/whole_plan.ts";
 import type { Plan, Step } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";
-import { placeActivations, segmentsOf } from "./activations.ts";
-import { backward, Tape } from "./backward.ts";
+import { placeActivations, type Segment, segmentsOf } from "./activations.ts";
+import { backward, Tape, type TrainStep } from "./backward.ts";
+import type { OwnForward } from "./own_steps.ts";
 import type { TrainedSetup, Working } from "./working.ts";
 
 /** Where a forward's last values are, for a batch of so many rows. */
@@ -39,6 +40,21 @@ export interface ReversibleSetup extends TrainedSetup {
   readonly goal: Goal;
   /** Layers whose activations are kept at once; all of them: nothing is computed twice. */
   readonly layersPerSegment: number;
+  /** Norms and embeddings that are trained. */
+  readonly own?: OwnForward;
+}
+
+/**
+ * The steps before the layers, for a backward that ends in an embedding. A step that reads nothing which they make looks up a
+ * table that stays as it is.
+ */
+function reversed(before: readonly TrainStep[]): TrainStep[] {
+  const made = new Set<Tensor>();
+  return before.map((one) => {
+    const { y, ...reads } = one.forward.buffers, isFirst = !Object.values(reads).some((t) => made.has(t));
+    made.add(y);
+    return isFirst && !one.backward ? { ...one, backward: () => [] } : one;
+  });
 }
 
 /** Plans of batches. */
@@ -53,7 +69,8 @@ export interface ReversiblePlans {
 
 /** Builds the plans, and allocates what they work in. */
 export function reversiblePlans(
-  { device, model: { config, graph }, working, inputs, goal, layersPerSegment, ...trained }: ReversibleSetup,
+  { device, model: { config, graph }, working, inputs, goal, layersPerSegment, own, ...trained }:
+    ReversibleSetup,
 ): ReversiblePlans {
   const parts = segmentsOf(graph, Math.min(layersPerSegment, config.layers));
   const tensors = placeActivations(parts, (width) => working.activation(width));
@@ -62,10 +79,14 @@ export function reversiblePlans(
   function forwardOf(rows: number) {
     const tensor = (value: Value): Tensor => tensors.get(value)!;
     const options = working.options({ rows, inputs, tensor }, trained);
-    const before = wholeSteps(parts.before, options);
-    const segments = parts.segments.map((operations) => wholeSteps(operations, options));
-    const forward = [before, ...segments].flatMap((steps) => steps.map(({ forward }) => forward));
-    return { forward, segments, io: { rows, tensor } };
+    const stepsOf = (operations: Segment): TrainStep[] => {
+      const steps = wholeSteps(operations, options);
+      return own ? own.steps(steps) : steps;
+    };
+    const before = stepsOf(parts.before), segments = parts.segments.map(stepsOf);
+    own?.check();
+    const all = [before, ...segments].flatMap((steps) => steps.map(({ forward }) => forward));
+    return { forward: [...own?.before ?? [], ...all], before, segments, io: { rows, tensor } };
   }
 
   return {
@@ -74,11 +95,14 @@ export function reversiblePlans(
       return [...forward, ...goal.evaluate(io)];
     },
     train(rows) {
-      const { forward, segments, io } = forwardOf(rows);
+      const { forward, before, segments, io } = forwardOf(rows);
       const steps: Step[] = [...forward, ...goal.train(io, tape)];
       for (let s = segments.length - 1; s >= 0; s--) {
         const again = s === segments.length - 1 ? [] : segments[s].map(({ forward }) => forward);
         steps.push(...again, ...backward(segments[s], tape));
+      }
+      if (own) {
+        steps.push(...before.map(({ forward }) => forward), ...backward(reversed(before), tape));
       }
       tape.clear();
       return steps;

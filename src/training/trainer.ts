@@ -20,6 +20,7 @@ import {
   type Purpose,
 } from "./objective.ts";
 import { Optimizer, type OptimizerOptions, type TrainerNumbers } from "./optimizer.ts";
+import type { OwnParameters } from "./own_parameters.ts";
 import { sumOfLosses } from "./plans.ts";
 
 export type { OptimizerOptions, TrainerNumbers } from "./optimizer.ts";
@@ -39,6 +40,8 @@ export interface TrainerOptions extends ToTrain, OptimizerOptions {
   readonly rows: number;
   /** Layers whose activations are kept at once; default: all while they fit in 2 GiB, else sqrt(layers). */
   readonly layersPerSegment?: number;
+  /** Norms, embeddings and a head that are trained beside the modules. */
+  readonly ownParameters?: OwnParameters;
 }
 
 /** How a trainer of any objective is set up. */
@@ -121,11 +124,12 @@ export class Trainer<B extends LearntBatch = TrainingBatch> {
    * @throws RangeError for modules that do not fit the model; TypeError for methods that cannot be trained.
    */
   static async open(device: Device, model: Model, options: TrainerOptions): Promise<Trainer> {
-    const { rows, layersPerSegment = defaultSegment(model, rows), ...rest } = options;
+    const { rows, layersPerSegment = defaultSegment(model, rows), ownParameters: own, ...rest } = options;
     return await Trainer.openFor(device, model, {
       ...rest,
       adapter: options,
-      objective: (io) => nextTokenObjective(device, model, { ...io, rows, layersPerSegment }),
+      own,
+      objective: (io) => nextTokenObjective(device, model, { ...io, rows, layersPerSegment, own }),
     });
   }
 

@@ -40,7 +40,7 @@ export class Working {
   }
 
   /** The same tensor for each name and number of elements: what linears that are trained work in. */
-  #scratch(name: string, shape: readonly number[]): Tensor {
+  scratch(name: string, shape: readonly number[]): Tensor {
     const key = `${name} ${elements(shape)}`, known = this.#scratches.get(key);
     const made = known ?? this.alloc(shape, "float32");
     this.#scratches.set(key, made);
@@ -63,7 +63,7 @@ export class Working {
   ) {
     // Batches of fewer rows have the scratch of the largest.
     const scratch = (name: string, [first, ...rest]: readonly number[]): Tensor =>
-      this.#scratch(name, [first === rows ? this.maxRows : first, ...rest]);
+      this.scratch(name, [first === rows ? this.maxRows : first, ...rest]);
     return {
       rows,
       inputs,
