@@ -99,11 +99,13 @@ function fixedSplitter(pattern: RegExp, behavior: Behavior): PreTokenizer {
   return splitter(finderOf(pattern), { behavior });
 }
 
-const byteLevelWords = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`;
+/** GPT-2's words. `\\p{space}`, since JavaScript's `\\s` is another set of characters than Oniguruma's. */
+const byteLevelWords =
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{space}\p{L}\p{N}]+|\p{space}+(?!\P{space})|\p{space}+/gv;
 
 function byteLevel(fields: Fields): PreTokenizer {
   const addsSpace = flag(fields, "add_prefix_space");
-  const find = flag(fields, "use_regex", true) ? finderOf(expression(byteLevelWords)) : undefined;
+  const find = flag(fields, "use_regex", true) ? finderOf(byteLevelWords) : undefined;
   return {
     drops: false,
     *words({ text, first }) {
