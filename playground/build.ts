@@ -14,7 +14,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, type Plugin } from "rolldown";
 import { relaxedWasmBytes, wasmBytes } from "../kernels/wasm_bytes.ts";
@@ -63,13 +63,14 @@ const wasm: Plugin = {
 };
 
 /** Builds the page into a folder; what is there already is replaced when the new page is whole. */
-export async function buildPlayground(folder: string): Promise<void> {
+export async function buildPlayground(folder: string): Promise<BuiltScripts> {
   mkdirSync(dirname(folder), { recursive: true });
   const fresh = mkdtempSync(`${folder}-`);
   try {
-    await writePage(fresh);
+    const scripts = await writePage(fresh);
     rmSync(folder, { recursive: true, force: true });
     renameSync(fresh, folder);
+    return scripts;
   } finally {
     rmSync(fresh, { recursive: true, force: true });
   }
@@ -83,9 +84,20 @@ const entries = {
   cpu_helper: join(root, "src/device/cpu_helper.ts"),
 } as const;
 
-/** Writes scripts; what they load late are files of their own. */
-async function writeScripts(dir: string, input: Readonly<Record<string, string>>): Promise<void> {
-  await build({
+/** A script of the built page. */
+export interface BuiltScript {
+  /** Scripts that come with it. */
+  readonly imports: readonly string[];
+  /** The module that it was made for, in the project's folder; absent of what several share. */
+  readonly source?: string;
+}
+
+/** The built page's scripts, by their paths in its folder. */
+export type BuiltScripts = ReadonlyMap<string, BuiltScript>;
+
+/** Writes a script; what it loads late are files of their own. */
+async function writeScript(dir: string, input: Readonly<Record<string, string>>): Promise<BuiltScripts> {
+  const { output } = await build({
     cwd: root,
     input,
     platform: "browser",
@@ -101,12 +113,22 @@ async function writeScripts(dir: string, input: Readonly<Record<string, string>>
       minify: true,
     },
   });
+  const placed = (name: string): string => `assets/${name}`;
+  return new Map(
+    output.filter((file) => file.type === "chunk").map((chunk) => {
+      const source = chunk.facadeModuleId === null ? {} : { source: relative(root, chunk.facadeModuleId) };
+      return [placed(chunk.fileName), { imports: chunk.imports.map(placed), ...source }];
+    }),
+  );
 }
 
-async function writePage(folder: string): Promise<void> {
+async function writePage(folder: string): Promise<BuiltScripts> {
+  const scripts = new Map<string, BuiltScript>();
   // Apart: what two of them shared would be in files of its own, and the worker's modules in many.
   for (const [name, path] of Object.entries(entries)) {
-    await writeScripts(join(folder, "assets"), { [name]: path });
+    for (const [file, script] of await writeScript(join(folder, "assets"), { [name]: path })) {
+      scripts.set(file, script);
+    }
   }
   const { code: style } = await transform(readFileSync(join(here, "style.css"), "utf8"), {
     ...{ loader: "css", minify: true, target: "es2023" },
@@ -116,6 +138,7 @@ async function writePage(folder: string): Promise<void> {
   writeFileSync(join(folder, "assets", wasmFiles.relaxedWasmBytes), relaxedWasmBytes());
   copyFileSync(join(here, "index.html"), join(folder, "index.html"));
   writeFileSync(join(folder, "playground.json"), `${JSON.stringify({ models: [] }, null, 2)}\n`);
+  return scripts;
 }
 
 if (import.meta.main) await buildPlayground(playgroundFolder);
