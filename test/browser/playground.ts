@@ -117,6 +117,7 @@ async function checkInPage(browser: Browser, built: string, broken: string): Pro
   const { page, faults } = await openPage(browser, `http://127.0.0.1:${server.port}/`);
   try {
     await openModelOn(page, "cpu");
+    await page.locator(".where", { hasText: "CPU (WASM" }).waitFor();
     await page.focus("textarea.prompt");
     await setSampling(page, 24);
     await page.click("button:has-text('Generate')");
