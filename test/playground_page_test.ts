@@ -128,7 +128,7 @@ test("playground: the built page is small, and loads nothing from elsewhere", as
       [
         "the page with the demo on the CPU",
         [...files, ...scriptsOf("page", "demo", "cpu"), "assets/kernels_relaxed.wasm"],
-        225_000,
+        230_000,
       ],
       ["what draws", scriptsOf("drawing"), 110_000],
     ];
