@@ -161,6 +161,8 @@ export { lora } from "./src/adapters/methods/lora.ts";
 export { loraXs } from "./src/adapters/methods/lora_xs.ts";
 export { miss } from "./src/adapters/methods/miss.ts";
 export { missBat } from "./src/adapters/methods/miss_bat.ts";
+export { lazyMethods } from "./src/adapters/methods/lazy.ts";
+export type { LazyMethod, ListedMethod } from "./src/adapters/method_list.ts";
 export { methods } from "./src/adapters/methods/mod.ts";
 export { oft } from "./src/adapters/methods/oft.ts";
 export { randlora } from "./src/adapters/methods/randlora.ts";

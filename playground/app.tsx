@@ -5,14 +5,15 @@
  * @module
  */
 import { signal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import type { VNode } from "preact";
 import { DropTarget } from "./parts/drop_target.tsx";
 import { Header } from "./parts/header.tsx";
 import { ModelPanel } from "./parts/model_panel.tsx";
 import { Failure } from "./parts/failure.tsx";
 import { views } from "./views/mod.ts";
-import type { ViewProps } from "./views/view.ts";
+import { messageOf } from "./state/session.ts";
+import type { View, ViewProps } from "./views/view.ts";
 
 const viewOf = (hash: string) => views.find(({ id }) => `#${id}` === hash) ?? views[0];
 
@@ -31,6 +32,25 @@ function Tabs(): VNode | null {
   );
 }
 
+/** The view whose tab is chosen, once its module is there. */
+function ShownView(props: ViewProps): VNode {
+  const { session } = props, view = shown.value;
+  const [loaded, setLoaded] = useState<
+    { readonly of: View; readonly Component: (props: ViewProps) => VNode }
+  >();
+  useEffect(() => {
+    let isLeft = false;
+    view.load().then(
+      (Component) => isLeft || setLoaded({ of: view, Component }),
+      (error) => isLeft || session.fail(`Cannot show the view ${view.title}: ${messageOf(error)}`),
+    );
+    return () => void (isLeft = true);
+  }, [view]);
+  if (loaded?.of !== view) return <p class="hint">Loading…</p>;
+  const { Component } = loaded;
+  return <Component {...props} />;
+}
+
 /** See the module's documentation. */
 export function App(props: ViewProps): VNode {
   const { session } = props;
@@ -39,7 +59,6 @@ export function App(props: ViewProps): VNode {
     addEventListener("hashchange", change);
     return () => removeEventListener("hashchange", change);
   }, []);
-  const { Component } = shown.value;
   return (
     <DropTarget {...props}>
       <Header {...props}>
@@ -48,7 +67,7 @@ export function App(props: ViewProps): VNode {
       <main id="main" tabIndex={-1}>
         <Failure session={session} />
         <ModelPanel session={session} />
-        {session.backend.value && <Component {...props} />}
+        {session.backend.value && <ShownView {...props} />}
       </main>
       <div class="visually-hidden" role="status">{session.notice.value}</div>
     </DropTarget>

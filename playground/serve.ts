@@ -8,7 +8,7 @@
 import { serveStatic } from "@hono/node-server/serve-static";
 import { Hono } from "hono";
 import { serveApp, type Served } from "fourierft/node";
-import { cpSync, readdirSync, writeFileSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { buildPlayground, playgroundFolder, root } from "./build.ts";
@@ -18,6 +18,13 @@ const isolating = {
   "cross-origin-opener-policy": "same-origin",
   "cross-origin-embedder-policy": "require-corp",
 };
+
+/** What a list says of an adapter, so that a page need not ask for its files. */
+function describedIn(folder: string): { readonly peftType: string; readonly sizeBytes: number } {
+  const files = ["adapter_config.json", "adapter_model.safetensors"].map((name) => join(folder, name));
+  const { peft_type: peftType } = JSON.parse(readFileSync(files[0], "utf8"));
+  return { peftType, sizeBytes: files.reduce((sum, file) => sum + statSync(file).size, 0) };
+}
 
 /** Copies the demo model into a built page, and names it there. */
 export function addDemo(folder: string): void {
@@ -29,7 +36,11 @@ export function addDemo(folder: string): void {
   const model = {
     name: "Demo",
     url: "demo/base/",
-    adapters: adapters.map((id) => ({ id, url: `demo/adapters/${id}/` })),
+    adapters: adapters.map((id) => ({
+      id,
+      url: `demo/adapters/${id}/`,
+      ...describedIn(join(demo, "adapters", id)),
+    })),
     columns: ["fourierft-kjv", "fourierft-jargon"],
     prompts: ["The king", "A hacker is", "In the beginning", "My fellow citizens"],
   };

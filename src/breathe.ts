@@ -25,12 +25,17 @@ export function breathe(): Promise<void> {
 /** Milliseconds that work goes on before others have their turn. */
 const sliceMs = 15;
 
-/** Calls a piece of work at a time; others have their turn between pieces. */
-export async function inSlices(work: Iterable<unknown>): Promise<void> {
+/**
+ * Calls a piece of work at a time; others have their turn between pieces.
+ *
+ * @throws the signal's reason, once others had their turn.
+ */
+export async function inSlices(work: Iterable<unknown>, signal?: AbortSignal): Promise<void> {
   let began = performance.now();
   for (const _ of work) {
     if (performance.now() - began < sliceMs) continue;
     await breathe();
+    signal?.throwIfAborted();
     began = performance.now();
   }
 }

@@ -30,6 +30,8 @@ export interface OpenModelOptions {
   readonly maxModelLen?: number;
   /** Quantises the linears' weights on their way to the device; not for a folder whose weights are quantised already. */
   readonly quantize?: QuantizeTo;
+  /** When the engine of chat templates is loaded: `now` (default), or `later` by the tokenizer's `prepareChat`. */
+  readonly chat?: "now" | "later";
   readonly engine?: Omit<EngineOptions, "eosTokenIds">;
   readonly registry?: Omit<RegistryOptions, "linears" | "base" | "parameters" | "copyFault">;
   /** Called after each weight. */
@@ -66,7 +68,7 @@ export async function openModel(device: Device, options: OpenModelOptions): Prom
   const { folder } = options;
   const config = await readGeneratorConfig(folder, "generate with");
   const maxModelLen = lengthOf(config, options.maxModelLen);
-  const tokenizer = await openTokenizer(folder);
+  const tokenizer = await openTokenizer(folder, { chat: options.chat });
   const source = await openWeights(folder, config);
   const model = await loadModel(device, {
     config,
@@ -92,7 +94,7 @@ export async function openModel(device: Device, options: OpenModelOptions): Prom
 }
 
 /** How an encoder is opened. */
-export interface OpenEncoderOptions extends Omit<OpenModelOptions, "engine" | "registry"> {
+export interface OpenEncoderOptions extends Omit<OpenModelOptions, "engine" | "registry" | "chat"> {
   readonly registry?: Omit<
     RegistryOptions,
     "linears" | "base" | "parameters" | "copyFault" | "pathOf" | "isOthers" | "labels"

@@ -8,8 +8,10 @@ import {
   ConfigError,
   cpuDevice,
   deltaOf,
+  lazyMethods,
   loadAdapter,
   type LoadedAdapter,
+  methods,
   MissingFileError,
   NotFoundError,
   OverloadedError,
@@ -18,6 +20,7 @@ import {
   tensor,
 } from "../mod.ts";
 import { frequencies } from "../kernels/mod.ts";
+import { hasBanksApart } from "../src/adapters/method_list.ts";
 import { bytesSource, SafetensorsError, type TensorView, writeSafetensors } from "../src/safetensors/mod.ts";
 import { distance } from "./kernel_contract.ts";
 import { naiveProduct } from "./naive.ts";
@@ -493,4 +496,23 @@ test("AdapterRegistry without a base applies single modules where the shape is g
   await assert.rejects(registry.acquire("a"), /no base model is loaded/);
   const based = new AdapterRegistry(cpuDevice(), store, { linears: base });
   await assert.rejects(based.delta("a", q, { out: 5, in: 2 }), /Cannot use shape 5x2 .* is 4x3/);
+});
+
+test("lazyMethods say what the methods themselves do, in their order", async () => {
+  assert.equal(lazyMethods.length, methods.length);
+  for (const [i, lazy] of lazyMethods.entries()) {
+    const method = await lazy.load();
+    assert.equal(method, methods[i]);
+    assert.deepEqual([lazy.name, lazy.peftType], [method.name, method.peftType]);
+    assert.equal(hasBanksApart(lazy), hasBanksApart(method), method.name);
+  }
+});
+
+test("an adapter whose method cannot be loaded now is no broken adapter", async () => {
+  const offline = { ...lazyMethods[0], load: () => Promise.reject(new TypeError("offline")) };
+  const folder = folderOf({ [configName]: JSON.stringify({ peft_type: offline.peftType }) });
+  await assert.rejects(
+    loadAdapter(folder, { methods: [offline] }),
+    /^StoreError: Cannot load what adapters of FourierFT need: offline$/,
+  );
 });

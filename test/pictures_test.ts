@@ -141,13 +141,13 @@ test("cells of dW are elements, or the mean or root mean square of blocks, also 
 });
 
 test("histogram counts every number once, and tells mean and deviation", async () => {
-  const found = await histogram(Float32Array.of(-2, -1, 0, 0, 0.1, 2), 5);
+  const found = await histogram(Float32Array.of(-2, -1, 0, 0, 0.1, 2), { bins: 5 });
   assert.deepEqual([...found.counts], [1, 1, 3, 0, 1]);
   assert.deepEqual([found.total, found.most], [6, 2]);
   near(found.mean, -0.9 / 6, 1e-6);
   near(found.deviation ** 2, 9.01 / 6 - 0.15 ** 2, 1e-6);
-  assert.deepEqual([...(await histogram(new Float32Array(3), 3)).counts], [0, 3, 0]);
-  await assert.rejects(histogram(new Float32Array(1), 4), /the rule is an odd number/);
+  assert.deepEqual([...(await histogram(new Float32Array(3), { bins: 3 })).counts], [0, 3, 0]);
+  await assert.rejects(histogram(new Float32Array(1), { bins: 4 }), /the rule is an odd number/);
 });
 
 test("greatestOf has the greatest magnitudes first, of few as of many", () => {

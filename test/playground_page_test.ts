@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { test } from "node:test";
-import { buildPlayground } from "../playground/build.ts";
+import { buildPlayground, type BuiltScripts } from "../playground/build.ts";
 import { readPage } from "../src/cli/page.ts";
 import { loadingApp } from "../src/server/loading.ts";
 import { createApp, type Page } from "../src/server/mod.ts";
@@ -82,37 +82,64 @@ test("playground: the page is there while the model loads, and waits", async () 
   assert.equal((await app.request("/v1/models")).status, 503);
 });
 
-/** Bytes of a file, packed. */
-const packedBytes = (path: string): number => gzipSync(readFileSync(path), { level: 9 }).length;
+/** Scripts that come with some: themselves, and what they import by name. */
+function withImports(names: Iterable<string>, built: BuiltScripts, found = new Set<string>()): Set<string> {
+  for (const name of names) {
+    if (found.has(name)) continue;
+    found.add(name);
+    withImports(built.get(name)?.imports ?? [], built, found);
+  }
+  return found;
+}
+
+/** What the page of a server loads, and one that computes by itself, with the demo's model and adapters. */
+const parts = {
+  page: ["playground/page.tsx"],
+  server: ["playground/backend/server.ts"],
+  demo: ["playground/worker/worker.ts", "src/models/llama/forward.ts", "src/adapters/methods/fourierft.ts"],
+  webgpu: ["src/device/webgpu.ts"],
+  cpu: ["src/device/open_cpu.ts", "src/device/cpu_worker.ts"],
+  drawing: ["src/pictures/mod.ts"],
+} as const;
 
 test("playground: the built page is small, and loads nothing from elsewhere", async () => {
   const folder = mkdtempSync(join(tmpdir(), "fourierft-playground-"));
   try {
-    await buildPlayground(folder);
-    const assets = readdirSync(join(folder, "assets"));
-    assert.ok(assets.includes("page.js") && assets.includes("worker.js") && assets.includes("cpu_worker.js"));
-    // What an entry loads before anything is asked for: itself, and what it imports by name.
-    const loaded = (name: string, seen = new Set<string>()): ReadonlySet<string> => {
-      if (seen.has(name)) return seen;
-      seen.add(name);
-      const code = readFileSync(join(folder, "assets", name), "utf8");
-      for (const [, next] of code.matchAll(/(?:from|import)\s*"\.\/([\w-]+\.js)"/g)) loaded(next, seen);
-      return seen;
+    const built = await buildPlayground(folder);
+    const scriptsOf = (...names: readonly (keyof typeof parts)[]): Set<string> => {
+      const sources: readonly string[] = names.flatMap((name) => parts[name]);
+      return withImports(
+        [...built].filter(([, { source }]) => sources.includes(source!)).map(([name]) => name),
+        built,
+      );
     };
-    const sum = (names: Iterable<string>): number =>
-      [...names].reduce((bytes, name) => bytes + packedBytes(join(folder, name)), 0);
-    const scripts = (entry: string) => [...loaded(entry)].map((name) => `assets/${name}`);
-    const page = sum(["index.html", "assets/style.css", ...scripts("page.js")]);
-    // A page of a server loads no more. One that computes by itself has the whole library in its worker.
-    assert.ok(page < 40_000, `the page has ${page} bytes, packed`);
-    const worker = sum(scripts("worker.js"));
-    assert.ok(worker < 350_000, `the worker has ${worker} bytes, packed`);
-    // The library that draws is loaded when the view Spectrum is opened.
-    const script = readFileSync(join(folder, "assets/page.js"), "utf8");
-    const pictures = new Set([...script.matchAll(/import\("\.\/(mod-\w+\.js)"\)/g)].map(([, name]) => name));
-    assert.equal(pictures.size, 1, `${[...pictures]}`);
-    const drawing = sum([...pictures].map((name) => `assets/${name}`));
-    assert.ok(drawing < 110_000, `what draws has ${drawing} bytes, packed`);
+    const bytes = (names: Iterable<string>): number =>
+      [...names].reduce(
+        (sum, name) => sum + gzipSync(readFileSync(join(folder, name)), { level: 9 }).length,
+        0,
+      );
+    for (const source of Object.values(parts).flat()) {
+      assert.ok([...built.values()].some((script) => script.source === source), `${source} has a script`);
+    }
+    const files = ["index.html", "assets/style.css"];
+    const most: readonly (readonly [string, Iterable<string>, number])[] = [
+      ["the page of a server", [...files, ...scriptsOf("page", "server")], 40_000],
+      ["the page with the demo on WebGPU", [...files, ...scriptsOf("page", "demo", "webgpu")], 195_000],
+      [
+        "the page with the demo on the CPU",
+        [...files, ...scriptsOf("page", "demo", "cpu"), "assets/kernels_relaxed.wasm"],
+        230_000,
+      ],
+      ["what draws", scriptsOf("drawing"), 110_000],
+    ];
+    for (const [name, loaded, limit] of most) {
+      const size = bytes(loaded);
+      assert.ok(size < limit, `${name} has ${size} bytes, packed; the rule is below ${limit}`);
+    }
+    const loadedFirst = scriptsOf("page");
+    for (const part of ["server", "drawing"] as const) {
+      assert.ok([...scriptsOf(part)].some((name) => !loadedFirst.has(name)), `${part} comes late`);
+    }
     const html = readFileSync(join(folder, "index.html"), "utf8");
     assert.deepEqual([...html.matchAll(/(?:src|href)="(?!data:)([^"]*)"/g)].map(([, url]) => url), [
       "assets/style.css",

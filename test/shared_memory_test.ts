@@ -49,6 +49,18 @@ test("importingShared keeps sections around the imports, and sizes of more than 
   assert.ok(new WebAssembly.Instance(module, { env: { memory: enough } }));
 });
 
+test("importingShared takes modules of any size", () => {
+  const own = ownWasmBytes(), size = 2 ** 22;
+  // A custom section without a name: its size in four bytes, then a name of no letters, and zeros.
+  const section = Uint8Array.of(0, ...[0, 7, 14, 21].map((bit, i) => size >> bit & 127 | (i < 3 ? 128 : 0)));
+  const large = new Uint8Array(own.length + section.length + size);
+  large.set(own);
+  large.set(section, own.length);
+  assert.ok(WebAssembly.validate(large));
+  const module = new WebAssembly.Module(importingShared(large));
+  assert.deepEqual(WebAssembly.Module.exports(module), WebAssembly.Module.exports(sharedModule()!));
+});
+
 test("importingShared refuses modules that do not import one memory alone", () => {
   const refused = /Cannot share the memory of a WASM module/;
   assert.throws(() => importingShared(Uint8Array.from(header)), refused);

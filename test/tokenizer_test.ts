@@ -3,6 +3,8 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import fc from "fast-check";
 import { ConfigError } from "../src/errors.ts";
+import { expression, loadExpressions } from "../src/models/tokenizer/patterns.ts";
+import { byteLevelWords } from "../src/models/tokenizer/pre_tokenizers.ts";
 import { openTokenizer } from "../src/models/tokenizer.ts";
 import { demoFolder, demoTokenizer, goldenCases } from "./demo_model.ts";
 
@@ -24,6 +26,24 @@ test("openTokenizer() encodes every golden prompt as transformers does", () => {
       prompt,
     );
   }
+});
+
+test("the words of a byte-level pre-tokenizer are those of GPT-2's regular expression", async () => {
+  const source = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`;
+  await loadExpressions({ pre_tokenizer: { pattern: { Regex: source } } });
+  assert.equal(byteLevelWords.source, expression(source).source);
+});
+
+test("openTokenizer() writes chats later where it is told so, once prepareChat() is awaited", async () => {
+  const later = await openTokenizer(demoFolder(), { chat: "later" });
+  const messages = [{ role: "user", content: "Who are you?" }];
+  assert.throws(
+    () => later.chatPrompt(messages),
+    /^TypeError: Cannot write a chat prompt yet:.*prepareChat\(\)/,
+  );
+  assert.equal(later.toolTemplate, tokenizer.toolTemplate);
+  await later.prepareChat!();
+  assert.equal(later.chatPrompt(messages), tokenizer.chatPrompt(messages));
 });
 
 test("openTokenizer() decodes every golden answer as transformers does", () => {

@@ -5,11 +5,21 @@
  * @module
  */
 
+/** An adapter of an offered model. What a list says of it is read from its files where it is not said here. */
+export interface OfferedAdapter {
+  readonly id: string;
+  readonly url: string;
+  /** `peft_type` of adapter_config.json. */
+  readonly peftType?: string;
+  /** Bytes of its two files together. */
+  readonly sizeBytes?: number;
+}
+
 /** A model that the page offers; addresses are relative to the page. */
 export interface OfferedModel {
   readonly name: string;
   readonly url: string;
-  readonly adapters?: readonly { readonly id: string; readonly url: string }[];
+  readonly adapters?: readonly OfferedAdapter[];
   /** Adapters of the first columns, beside the base. */
   readonly columns?: readonly string[];
   /** Prompts to begin with. */

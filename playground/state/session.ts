@@ -7,7 +7,6 @@
 import { type ReadonlySignal, signal } from "@preact/signals";
 import { type BrowserBackend, openBrowser } from "../backend/browser.ts";
 import type { AdapterInfo, Backend, NamedFile } from "../backend/backend.ts";
-import { openServer, reached, wantsToken } from "../backend/server.ts";
 import type { Opening, OpenProgress } from "../worker/protocol.ts";
 import type { OfferedModel, PageConfig } from "./config.ts";
 
@@ -76,6 +75,8 @@ export class Session {
     const { server } = this.config;
     if (server === undefined) return;
     await this.open(async (signal) => {
+      // A page that computes by itself has no use for it.
+      const { openServer, reached, wantsToken } = await import("../backend/server.ts");
       for (;;) {
         const ready = await reached(fetch(new URL("ready", server), { signal }));
         await ready.body?.cancel();

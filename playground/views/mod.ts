@@ -4,13 +4,11 @@
  * @module
  */
 import { Generate } from "./generate.tsx";
-import { Spectrum } from "./spectrum.tsx";
-import { Train } from "./train.tsx";
 import type { View } from "./view.ts";
 
-/** See the module's documentation. */
+/** See the module's documentation. The first is part of the page; others are loaded when they are shown. */
 export const views: readonly View[] = [
-  { id: "generate", title: "Generate", Component: Generate },
-  { id: "spectrum", title: "Spectrum", Component: Spectrum },
-  { id: "train", title: "Train", Component: Train },
+  { id: "generate", title: "Generate", load: () => Promise.resolve(Generate) },
+  { id: "spectrum", title: "Spectrum", load: async () => (await import("./spectrum.tsx")).Spectrum },
+  { id: "train", title: "Train", load: async () => (await import("./train.tsx")).Train },
 ];

@@ -20,5 +20,6 @@ export interface View {
   /** In the page's address, after `#`. */
   readonly id: string;
   readonly title: string;
-  readonly Component: (props: ViewProps) => VNode;
+  /** Loads the view's component. */
+  load(): Promise<(props: ViewProps) => VNode>;
 }

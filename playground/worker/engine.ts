@@ -5,8 +5,6 @@
  */
 import {
   type AdapterCard,
-  adapterModuleData,
-  adapterModuleNumbers,
   generateText,
   openDevice,
   type OpenModel,
@@ -55,6 +53,7 @@ function folderOf(source: AdapterSource) {
 
 async function promptOf({ tokenizer }: Opened, { input }: Job, signal: AbortSignal): Promise<number[]> {
   if ("prompt" in input) return await tokenizer.encodeAsync(input.prompt, { signal });
+  await tokenizer.prepareChat?.();
   const text = tokenizer.chatPrompt(input.messages.map((message) => ({ ...message })));
   return await tokenizer.encodeAsync(text, { signal, addSpecialTokens: false });
 }
@@ -73,13 +72,15 @@ export function handlers(): Omit<Handlers, TrainingMethod> {
     signal.throwIfAborted();
     const { name, folder } = await openSource(source, tell);
     const store = new PageStore();
-    for (const { id, url } of source.kind === "url" ? source.adapters ?? [] : []) {
-      store.add(id, openUrlFolder(url));
+    for (const { id, url, peftType, sizeBytes } of source.kind === "url" ? source.adapters ?? [] : []) {
+      const isKnown = peftType !== undefined && sizeBytes !== undefined;
+      store.add(id, openUrlFolder(url), isKnown ? { peftType, sizeBytes } : undefined);
     }
     const made = await openModel(device.device, {
       folder,
       adapters: store,
       quantize,
+      chat: "later",
       engine: { maxSequences, cacheBytes },
       onWeight: (done, total) => tell({ text: `weight ${done} of ${total}`, part: done / total }),
     });
@@ -92,7 +93,7 @@ export function handlers(): Omit<Handlers, TrainingMethod> {
     const { temperature, topP, topK, repetitionPenalty, seed } = job.sampling;
     const request = {
       promptTokenIds: await promptOf(model(), job, signal),
-      adapter: job.terms,
+      adapter: job.terms.length > 0 ? job.terms : undefined,
       maxTokens: job.maxTokens,
       sampling: { temperature, topP, topK, repetitionPenalty, seed },
       signal,
@@ -122,10 +123,14 @@ export function handlers(): Omit<Handlers, TrainingMethod> {
       }
     },
     modules: async (id) => await model().registry.modules(id),
-    picture: async ({ id, module: path }) =>
-      await adapterModuleData(model().registry, { id, path }, { mostCells }),
-    norms: async ({ id, beside }, { signal }) =>
-      await adapterModuleNumbers(model().registry, id, { beside, signal }),
+    async picture({ id, module: path }, { signal }) {
+      const { adapterModuleData } = await import("./pictures.ts");
+      return await adapterModuleData(model().registry, { id, path }, { mostCells, signal });
+    },
+    async norms({ id, beside }, { signal }) {
+      const { adapterModuleNumbers } = await import("./pictures.ts");
+      return await adapterModuleNumbers(model().registry, id, { beside, signal });
+    },
     memory: () => {
       const { counted, engine } = model();
       const { usedBlocks, blocks } = engine.cache;

@@ -3,14 +3,7 @@
  *
  * @module
  */
-import {
-  ConfigError,
-  MissingFileError,
-  openGguf,
-  openUrlFolder,
-  type ReadableFolder,
-  readTextBy,
-} from "fourierft";
+import { ConfigError, MissingFileError, openUrlFolder, type ReadableFolder, readTextBy } from "fourierft";
 import type { NamedFile } from "../backend/backend.ts";
 import type { ModelSource, OpenProgress } from "./protocol.ts";
 
@@ -25,6 +18,10 @@ const hubAddress = "https://huggingface.co";
 const isGguf = (name: string): boolean => /\.gguf$/i.test(name);
 
 const quoted = (text: string): string => JSON.stringify(text);
+
+async function openGguf(folder: ReadableFolder, name: string): Promise<ReadableFolder> {
+  return await (await import("./gguf.ts")).openGguf(folder, name);
+}
 
 /** Files of one folder by their names; files of folders in it are left out. */
 export function folderOfFiles(files: readonly NamedFile[]): ReadableFolder {

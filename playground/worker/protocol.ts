@@ -6,6 +6,14 @@
 import type { AdapterNumbers, DataFormat, Files, ModuleData, NewAdapter, TrainSettings } from "fourierft";
 import type { AdapterInfo, Job, MemoryShare, ModelInfo, NamedFile, Piece } from "../backend/backend.ts";
 
+/** An adapter behind a URL; what a list says of it is read from its files where it is not known. */
+export interface KnownAdapter {
+  readonly id: string;
+  readonly url: string;
+  readonly peftType?: string;
+  readonly sizeBytes?: number;
+}
+
 /** Where a model's files are. */
 export type ModelSource =
   /** A folder behind a URL, or a GGUF file; with the adapters that are known there. */
@@ -13,7 +21,7 @@ export type ModelSource =
     readonly kind: "url";
     readonly url: string;
     readonly name?: string;
-    readonly adapters?: readonly { readonly id: string; readonly url: string }[];
+    readonly adapters?: readonly KnownAdapter[];
   }
   /** `org/name`, or `org/name@revision`, of the Hugging Face hub. */
   | { readonly kind: "hub"; readonly name: string }

@@ -18,13 +18,18 @@ export class PageStore implements AdapterStore {
     return Promise.resolve(this.#adapters.get(id));
   }
 
-  /** Returns what takes it back, unless a newer folder has the name by then. */
-  add(id: string, folder: ReadableFolder): () => void {
+  /**
+   * Returns what takes it back, unless a newer folder has the name by then.
+   *
+   * @param described What a list says of the adapter; read from its files unless told.
+   */
+  add(id: string, folder: ReadableFolder, described?: StoredAdapter["described"]): () => void {
     const before = this.#adapters.get(id);
     const added: StoredAdapter = {
       folder,
       version: String(++this.#added),
       modifiedUnixSeconds: Math.floor(Date.now() / 1000),
+      ...(described ? { described } : {}),
     };
     this.#adapters.set(id, added);
     return () => {

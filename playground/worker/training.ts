@@ -7,7 +7,6 @@
 import type { Files } from "fourierft";
 import type { Handlers } from "./engine.ts";
 import type { KeptRun, LossCurve, TrainingMethod } from "./protocol.ts";
-import { runIn } from "./run.ts";
 import { checkpointsIn, clear, curveFile, readRecord, type RunRecord } from "./run_folder.ts";
 
 /** The name of the folder, and of the lock on it. */
@@ -54,6 +53,7 @@ export function trainingHandlers(): Pick<Handlers, TrainingMethod> {
       if (running) throw new Error("Cannot train yet: a run is going on");
       const own = running = new AbortController();
       try {
+        const { runIn } = await import("./run.ts");
         return await alone(async () => await runIn(await openFolder(), input, { tell, signal: own.signal }));
       } finally {
         running = undefined;

@@ -10,6 +10,7 @@ import type { Tensor } from "../tensor.ts";
 import type { Arena } from "./arena.ts";
 import { BankMemory } from "./bank_memory.ts";
 import type { AdapterModule, BankTensors, LinearShape, Method, Packed, Phase } from "./method.ts";
+import type { ListedMethod } from "./method_list.ts";
 import type { SharedTable, SharedTables } from "./shared_tables.ts";
 
 /** A linear layer that adapters may adapt. */
@@ -75,6 +76,7 @@ export function phasesOf(method: Method): Phase[] {
 export class Bank {
   /** Its own among the banks of a device. */
   readonly name: string;
+  #method: Method | undefined;
   #made: BankMemory | undefined;
   readonly #residents = new Map<number, Resident>();
   readonly #freeSlots: number[];
@@ -88,7 +90,7 @@ export class Bank {
 
   constructor(
     private readonly device: Device,
-    readonly method: Method,
+    method: ListedMethod,
     private readonly options: {
       readonly linears: readonly Linear[];
       readonly capacity: number;
@@ -97,9 +99,22 @@ export class Bank {
     },
   ) {
     const { linears, capacity, number = 0 } = options;
+    if (!("load" in method)) this.#method = method;
     this.name = number === 0 ? method.name : `${method.name} ${number}`;
     this.#freeSlots = Array.from({ length: capacity }, (_, i) => capacity - 1 - i);
     this.#numbers = new Map(linears.map(({ path }, i) => [path, i]));
+  }
+
+  /** The method of its adapters; of one that is loaded later, from the first adapter on. */
+  get method(): Method {
+    if (this.#method) return this.#method;
+    throw new TypeError(`Cannot tell the method of bank "${this.name}": it had no adapter yet`);
+  }
+
+  /** The bank itself, for adapters of its method, which is loaded. */
+  of(method: Method): this {
+    this.#method ??= method;
+    return this;
   }
 
   /** The bank's tensors, made when they are first needed. */

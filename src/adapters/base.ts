@@ -11,7 +11,6 @@ import type { Device } from "../device/device.ts";
 import { type Step, step } from "../plan.ts";
 import { type Tensor, tensor } from "../tensor.ts";
 import type { BaseLinear, LinearShape, SingularFactors } from "./method.ts";
-import { svd, turn } from "./svd.ts";
 import { inWorkspace } from "./workspace.ts";
 
 /** A product of linears that share an input, and the step that makes the squares of its weight's rows. */
@@ -69,6 +68,7 @@ async function readWeight(
 }
 
 async function singularOf(weight: Float32Array, shape: LinearShape): Promise<SingularFactors> {
+  const { svd, turn } = await import("./svd.ts");
   const { s, u, v } = await svd(weight, shape), n = s.length;
   const factors = new Float32Array(v.length + u.length);
   factors.set(v);

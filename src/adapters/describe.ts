@@ -6,10 +6,15 @@
 import { ConfigError } from "../errors.ts";
 import type { ReadableFolder } from "../folder.ts";
 import { openSafetensors } from "../safetensors/mod.ts";
-import type { Method } from "./method.ts";
 import { copiedWeight } from "./copies.ts";
-import { candidatesOf, checkedMethods, methodOf } from "./method_list.ts";
-import { methods as everyMethod } from "./methods/mod.ts";
+import {
+  candidatesOf,
+  checkedMethods,
+  type ListedMethod,
+  loadedCandidates,
+  methodOf,
+} from "./method_list.ts";
+import { lazyMethods } from "./methods/lazy.ts";
 import {
   defaultMaxBytes,
   type LoadOptions,
@@ -22,7 +27,7 @@ import type { StoredAdapter } from "./store.ts";
 
 /** What is known of an adapter; its digest once it was read whole. */
 export interface AdapterFacts {
-  readonly method: Method;
+  readonly method: ListedMethod;
   /** Bytes of config and weights together. */
   readonly sizeBytes: number;
   readonly digest?: string;
@@ -37,7 +42,7 @@ export interface AdapterFacts {
  */
 export function factsOf(
   { peftType, sizeBytes }: NonNullable<StoredAdapter["described"]>,
-  { methods = everyMethod }: Pick<LoadOptions, "methods"> = {},
+  { methods = lazyMethods }: Pick<LoadOptions, "methods"> = {},
 ): AdapterFacts {
   const [method] = candidatesOf(checkedMethods(methods), { peft_type: peftType });
   return { method, sizeBytes };
@@ -50,16 +55,16 @@ export function factsOf(
  */
 export async function describeAdapter(
   folder: ReadableFolder,
-  { maxBytes = defaultMaxBytes, methods = everyMethod }: LoadOptions = {},
+  { maxBytes = defaultMaxBytes, methods = lazyMethods }: LoadOptions = {},
 ): Promise<AdapterFacts> {
   const { config, bytes } = await readConfig(folder);
-  candidatesOf(checkedMethods(methods), config);
+  const candidates = await loadedCandidates(methods, config);
   const weights = await openWeights(folder, maxBytes);
   try {
     const { tensors } = await openSafetensors(weights, { maxHeaderBytes });
     if (tensors.size === 0) throw new ConfigError(`Cannot use ${weightsName}: it holds no tensor`);
     const own = [...tensors.keys()].filter((name) => copiedWeight(name) === undefined);
-    const method = methodOf(methods, config, own);
+    const method = methodOf(candidates, config, own);
     method.checkConfig(config);
     return { method, sizeBytes: bytes.length + weights.sizeBytes };
   } finally {

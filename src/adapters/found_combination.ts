@@ -101,7 +101,7 @@ export class FoundCombination implements Found {
     const known: KnownTerm[] = [];
     for (const { id, scale, entry } of this.terms) {
       const { method, digest, hasOwn } = entry.known ?? {};
-      if (!method || digest === undefined || hasOwn === undefined) return undefined;
+      if (!method || "load" in method || digest === undefined || hasOwn === undefined) return undefined;
       known.push({ id, scale, method, digest, hasOwn });
     }
     return known;

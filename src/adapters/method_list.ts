@@ -3,15 +3,47 @@
  *
  * @module
  */
-import { ConfigError } from "../errors.ts";
+import { ConfigError, StoreError } from "../errors.ts";
 import type { Method } from "./method.ts";
+
+/** A method of a list that is loaded with the first adapter that may be of it. */
+export interface LazyMethod extends Pick<Method, "name" | "peftType"> {
+  /** Whether each adapter of a row takes a bank of its own: the method has `takesScale` and no `sum`. */
+  readonly hasBanksApart?: boolean;
+  load(): Promise<Method>;
+}
+
+/** A method of a list, loaded or not. */
+export type ListedMethod = Method | LazyMethod;
+
+/**
+ * The method itself.
+ *
+ * @throws StoreError where its code cannot be had now: nothing is wrong with the adapter.
+ */
+async function loadedMethod(method: ListedMethod): Promise<Method> {
+  if (!("load" in method)) return method;
+  try {
+    return await method.load();
+  } catch (error) {
+    throw new StoreError(`Cannot load what adapters of ${method.name} need: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+/** Whether each adapter of a row takes a bank of its own. */
+export function hasBanksApart(method: ListedMethod): boolean {
+  if ("load" in method) return method.hasBanksApart ?? false;
+  return method.takesScale === true && !method.sum;
+}
 
 /**
  * A list of methods, checked.
  *
  * @throws RangeError for two methods of one name.
  */
-export function checkedMethods(methods: readonly Method[]): readonly Method[] {
+export function checkedMethods(methods: readonly ListedMethod[]): readonly ListedMethod[] {
   const names = methods.map(({ name }) => name.toLowerCase());
   const twice = names.find((name, i) => names.indexOf(name) < i);
   if (twice === undefined) return methods;
@@ -23,16 +55,28 @@ export function checkedMethods(methods: readonly Method[]): readonly Method[] {
  *
  * @throws ConfigError when there is none.
  */
-export function candidatesOf(
-  methods: readonly Method[],
+export function candidatesOf<M extends ListedMethod>(
+  methods: readonly M[],
   { peft_type: type }: Readonly<Record<string, unknown>>,
-): readonly Method[] {
+): readonly M[] {
   const candidates = methods.filter(({ peftType }) => peftType === type);
   if (candidates.length > 0) return candidates;
   const known = [...new Set(methods.map(({ peftType }) => peftType))].join(", ");
   throw new ConfigError(
     `Cannot read adapter_config.json field "peft_type" = ${JSON.stringify(type)}: supported are ${known}`,
   );
+}
+
+/**
+ * The methods of a config's `peft_type`, loaded.
+ *
+ * @throws as {@linkcode checkedMethods} and {@linkcode candidatesOf}
+ */
+export async function loadedCandidates(
+  methods: readonly ListedMethod[],
+  config: Readonly<Record<string, unknown>>,
+): Promise<readonly Method[]> {
+  return await Promise.all(candidatesOf(checkedMethods(methods), config).map(loadedMethod));
 }
 
 /**

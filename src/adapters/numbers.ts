@@ -44,3 +44,10 @@ export function finiteFloats(name: string, { data, dtype }: HostTensor): Float32
   }
   return wide;
 }
+
+/** The greatest size of any number; NaN where one is NaN. */
+export function greatestSize(values: Float32Array): number {
+  let most = 0;
+  for (let i = 0; i < values.length; i++) most = Math.max(most, Math.abs(values[i]));
+  return most;
+}

@@ -18,7 +18,7 @@ import { type HostTensor, tensor } from "../tensor.ts";
 import { copiedWeight } from "./copies.ts";
 import type { AdapterFiles, AdapterModule, Method, ReadOptions } from "./method.ts";
 import { readLabels } from "./labels.ts";
-import { candidatesOf, checkedMethods, methodOf } from "./method_list.ts";
+import { type ListedMethod, loadedCandidates, methodOf } from "./method_list.ts";
 import type { OwnChanges } from "./own_changes.ts";
 import {
   addReplacement,
@@ -27,7 +27,7 @@ import {
   replacedParameter,
   type Replacements,
 } from "./replacements.ts";
-import { methods as everyMethod } from "./methods/mod.ts";
+import { lazyMethods } from "./methods/lazy.ts";
 
 /** An adapter read from its folder, on the host. */
 export interface LoadedAdapter {
@@ -52,7 +52,7 @@ export interface LoadedAdapter {
 /** Which adapters are read, and caps on what is read before anything is believed. */
 export interface LoadOptions extends ReadOptions {
   /** The methods that adapters may be of, with those of the caller's own; by default those of this package. */
-  readonly methods?: readonly Method[];
+  readonly methods?: readonly ListedMethod[];
   /** Whether `labels.json` is read, too; default false: only classifiers have labels. */
   readonly labels?: boolean;
   /** Bytes of adapter_model.safetensors at most; default 1 GiB. */
@@ -234,14 +234,14 @@ function renamed(
  * @throws ConfigError that names the file, the field or tensor, and the rule it breaks.
  */
 export async function loadAdapter(folder: ReadableFolder, options: LoadOptions = {}): Promise<LoadedAdapter> {
-  const { methods = everyMethod, maxBytes = defaultMaxBytes, labels: wantsLabels = false, ...reading } =
+  const { methods = lazyMethods, maxBytes = defaultMaxBytes, labels: wantsLabels = false, ...reading } =
     options;
   const { config, bytes: configBytes } = await readConfig(folder);
-  candidatesOf(checkedMethods(methods), config);
+  const candidates = await loadedCandidates(methods, config);
   const bytes = await readWeights(folder, maxBytes);
   const file = parseWeights(bytes);
   const own = [...file.tensors.keys()].filter((name) => copiedWeight(name) === undefined);
-  const method = methodOf(methods, config, own);
+  const method = methodOf(candidates, config, own);
   const { tensors, copies } = readTensors(file, method, config);
   const { modules, replacements } = renamed(
     readAll(method, { config, tensors, options: byModelPaths(reading) }),

@@ -11,15 +11,14 @@ import { ConfigError, NotFoundError, OverloadedError } from "../errors.ts";
 import type { HostTensor } from "../tensor.ts";
 import { orAborted } from "../abandon.ts";
 import type { LinearModule } from "./alone.ts";
-import { type AdaptedLinear, applyModule, deltaOf } from "./apply.ts";
+import type { AdaptedLinear } from "./apply.ts";
 import type { Bank, Linear } from "./bank.ts";
 import { Catalog, type Listed } from "./catalog.ts";
 import { type CopyFault, withoutCopies } from "./copies.ts";
 import { type AdapterTerm, checkedTerms, maxTerms } from "./combination.ts";
 import { type Found, FoundAdapter } from "./found.ts";
-import { FoundCombination } from "./found_combination.ts";
 import type { AdapterModule, LinearShape } from "./method.ts";
-import { methods as everyMethod } from "./methods/mod.ts";
+import { lazyMethods } from "./methods/lazy.ts";
 import { naming } from "./naming.ts";
 import { normalName } from "./names.ts";
 import type { OwnBank } from "./own_bank.ts";
@@ -99,7 +98,7 @@ export class AdapterRegistry implements AdapterService {
     this.#isOthers = isOthers;
     this.#pins = pins;
     this.#capacity = capacity;
-    const { methods = everyMethod } = load;
+    const { methods = lazyMethods } = load;
     this.#ownBase = { parameters, read: readOnce(async (t) => widen(await device.read(t), t.dtype)) };
     this.#linears = new Map(linears.map(({ path, shape }) => [path, shape]));
     const holds = { linears, parameters, capacity, tableBytes, mostTerms: maxTerms };
@@ -167,11 +166,13 @@ export class AdapterRegistry implements AdapterService {
     module: string,
     { x, y, shape }: { readonly x: HostTensor; readonly y?: HostTensor; readonly shape?: LinearShape },
   ): Promise<HostTensor> {
-    const found = await this.#module(id, { path: module, shape });
+    const found = await this.#module(id, { path: module, shape }),
+      { applyModule } = await import("./apply.ts");
     return await applyModule(this.device, found, { x, y });
   }
 
   async delta(id: string, module: string, shape?: LinearShape): Promise<HostTensor> {
+    const { deltaOf } = await import("./apply.ts");
     return await deltaOf(this.device, await this.#module(id, { path: module, shape }));
   }
 
@@ -198,6 +199,7 @@ export class AdapterRegistry implements AdapterService {
     const found = await Promise.all(terms.map(async ({ id, scale }) => {
       return { id, scale, entry: await this.#catalog.entry(id) };
     }));
+    const { FoundCombination } = await import("./found_combination.ts");
     return new FoundCombination(found, {
       residents: this.#residents,
       sums: this.#sums,

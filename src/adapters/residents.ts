@@ -6,10 +6,9 @@
 import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
 import { Bank, type Linear, type Placed } from "./bank.ts";
-import type { Method } from "./method.ts";
 import { OwnBank } from "./own_bank.ts";
 import type { Parameter } from "./parameters.ts";
-import { checkedMethods } from "./method_list.ts";
+import { checkedMethods, hasBanksApart, type ListedMethod } from "./method_list.ts";
 import type { LoadedAdapter } from "./peft.ts";
 import type { AdapterStats, ResidentAdapter } from "./service.ts";
 
@@ -53,7 +52,8 @@ interface Resident extends Placed {
 export class Residents {
   /** Least recently used first. */
   readonly #residents = new Map<string, Resident>();
-  readonly #banks: ReadonlyMap<Method, readonly Bank[]>;
+  /** By the names of their methods, which are loaded with their first adapters. */
+  readonly #banks: ReadonlyMap<string, readonly Bank[]>;
   /** Own parameters of adapters of any method; absent where no base model has parameters. */
   readonly own: OwnBank | undefined;
   #releases = 0;
@@ -64,7 +64,7 @@ export class Residents {
   constructor(
     device: Device,
     { methods, linears, parameters, capacity, tableBytes, mostTerms }: {
-      readonly methods: readonly Method[];
+      readonly methods: readonly ListedMethod[];
       readonly linears: readonly Linear[];
       readonly parameters: readonly Parameter[];
       readonly capacity: number;
@@ -78,9 +78,9 @@ export class Residents {
       : new OwnBank(device, parameters, { capacity, tableBytes });
     this.#banks = new Map(
       linears.length === 0 ? [] : checkedMethods(methods).map((method) => {
-        const count = method.takesScale && !method.sum ? mostTerms : 1;
+        const count = hasBanksApart(method) ? mostTerms : 1;
         const bank = (number: number): Bank => new Bank(device, method, { linears, capacity, number });
-        return [method, Array.from({ length: count }, (_, number) => bank(number))];
+        return [method.name, Array.from({ length: count }, (_, number) => bank(number))];
       }),
     );
   }
@@ -134,8 +134,8 @@ export class Residents {
    * @throws ConfigError where there are no banks.
    */
   bankOf(id: string, { method, bankNumber = 0 }: Pick<Placeable, "method" | "bankNumber">): Bank {
-    const bank = this.#banks.get(method)?.[bankNumber];
-    if (bank) return bank;
+    const bank = this.#banks.get(method.name)?.[bankNumber];
+    if (bank) return bank.of(method);
     throw new ConfigError(`Cannot put adapter "${id}" on the device: no base model is loaded`);
   }
 

@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { kernels } from "../../kernels/mod.ts";
 import { viewOf } from "../tensor.ts";
 import { timedCalls } from "./cpu_calls.ts";
 import {
@@ -19,6 +18,7 @@ import {
 } from "./cpu_commands.ts";
 import { Team } from "./cpu_team.ts";
 import { sleepOn, waitBriefly } from "./patience.ts";
+import { isAtHand, loadScriptKernels, scriptKernel } from "./script_kernels.ts";
 
 interface ReadyCall {
   readonly kernel: string;
@@ -38,14 +38,15 @@ export class CommandRunner {
     this.#team = module && new Team({ module, memory }, control);
   }
 
-  /** Runs one command, and gives what it has to say of it. */
-  execute([operation, a, b, c]: readonly [number, number, number, number]): readonly TimedCall[] | undefined {
+  /** Runs one command, and gives what it has to say of it; a promise where the kernels in TypeScript are loaded first. */
+  execute(
+    [operation, a, b, c]: readonly [number, number, number, number],
+  ): readonly TimedCall[] | undefined | Promise<undefined> {
     this.#kernel = undefined;
     if (operation === op.run) { for (const { run } of this.#calls(a)) run(); }
     else if (operation === op.copy) this.#bytes(Math.max(a, b) + c).copyWithin(b, a, a + c);
     else if (operation === op.define) {
-      const program = decodeProgram(this.#bytes(b + c).slice(b, b + c));
-      this.#programs.set(a, program.map((call) => this.#ready(call)));
+      return this.#define(a, decodeProgram(this.#bytes(b + c).slice(b, b + c)));
     } else if (operation === op.forget) this.#programs.delete(a);
     else if (operation === op.trace) return timedCalls(this.#calls(a));
     return undefined;
@@ -62,6 +63,14 @@ export class CommandRunner {
     return calls;
   }
 
+  #define(number: number, program: readonly SentCall[]): undefined | Promise<undefined> {
+    const define = (): undefined => void this.#programs.set(number, program.map((call) => this.#ready(call)));
+    const missing = program.find((call) => !("steps" in call) && !isAtHand(call.kernel));
+    if (!missing) return define();
+    this.#kernel = missing.kernel;
+    return loadScriptKernels().then(define);
+  }
+
   #ready(call: SentCall): ReadyCall {
     const { kernel: name } = call;
     this.#kernel = name;
@@ -70,7 +79,7 @@ export class CommandRunner {
       const run = steps.length === 1 ? steps[0] : () => steps.forEach((step) => step());
       return { kernel: name, run: this.#named(name, run) };
     }
-    const kernel = kernels.find((listed) => listed.name === name)!;
+    const kernel = scriptKernel(name)!;
     const run = kernel.cpu ?? kernel.reference;
     // A shared memory that grows does not take views of it away.
     const arrays = Object.fromEntries(
@@ -113,14 +122,24 @@ function nextSubmitted(ring: Int32Array, done: number): number {
 
 /** Takes commands for as long as the thread lives. */
 export function serveCommands(setup: ThreadSetup, post: (message: ThreadMessage) => void): void {
-  const runner = new CommandRunner(setup), { ring } = setup;
+  const runner = new CommandRunner(setup);
   post({ ready: true });
+  void takeCommands(runner, setup, post);
+}
+
+/** Blocks the thread, but for the while in which kernels are loaded. */
+async function takeCommands(
+  runner: CommandRunner,
+  { ring }: ThreadSetup,
+  post: (message: ThreadMessage) => void,
+): Promise<never> {
   for (let done = 0, submitted = 0;;) {
     if (done === submitted) submitted = nextSubmitted(ring, done);
     const command = takeCommand(ring, done);
     let trace: readonly TimedCall[] | undefined;
     try {
-      trace = runner.execute(command);
+      const made = runner.execute(command);
+      trace = made instanceof Promise ? await made : made;
     } catch (error) {
       const { name, message } = error instanceof Error ? error : new Error(String(error));
       Atomics.add(ring, counters.failed, 1);

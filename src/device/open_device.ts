@@ -5,10 +5,8 @@
  */
 import type { CpuDeviceOptions } from "./cpu.ts";
 import type { Device } from "./device.ts";
-import { openCpuDevice } from "./open_cpu.ts";
 import { type OpenGpu, openGpu, type OpenGpuOptions } from "./open_gpu.ts";
 import type { TuningOptions } from "./tuner.ts";
-import { webgpuDevice } from "./webgpu.ts";
 
 /** What to open. */
 export interface OpenDeviceOptions<G = OpenGpuOptions> {
@@ -57,6 +55,7 @@ export async function chooseDevice<G>(
       const why = `the only WebGPU adapter, ${gpu.description}, computes on the CPU and is slower`;
       return chosen(await openers.cpu(cpu), why);
     }
+    const { webgpuDevice } = await import("./webgpu.ts");
     const device = webgpuDevice(gpu.device, {
       description: `WebGPU (${gpu.description})`,
       matrixUnits: gpu.matrixUnits,
@@ -79,7 +78,7 @@ export async function chooseDevice<G>(
  */
 export function openDevice(options: OpenDeviceOptions = {}): Promise<Device> {
   return chooseDevice(options, {
-    cpu: openCpuDevice,
+    cpu: async (options) => (await import("./open_cpu.ts")).openCpuDevice(options),
     gpu: openGpu,
     tuning: (_, log) => ({ onTuned: (tuned) => log(tunedLine(tuned)) }),
   });

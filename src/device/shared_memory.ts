@@ -90,13 +90,13 @@ export function importingShared(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
         ...leb(Math.max(least, fewestPages)),
         ...leb(mostPages),
       ];
-      return Uint8Array.of(
-        ...bytes.subarray(0, begin),
-        importSection,
-        ...leb(section.length),
-        ...section,
-        ...bytes.subarray(body + size),
-      );
+      const own = [importSection, ...leb(section.length), ...section], after = bytes.subarray(body + size);
+      // As arguments of a call, a module's bytes would be more than a page's thread has room for.
+      const made = new Uint8Array(begin + own.length + after.length);
+      made.set(bytes.subarray(0, begin));
+      made.set(own, begin);
+      made.set(after, begin + own.length);
+      return made;
     }
     read.at = body + size;
   }

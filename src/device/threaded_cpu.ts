@@ -7,7 +7,6 @@
  * @module
  */
 import { type Kernel, portableLimits } from "../../kernels/kernel.ts";
-import { kernels } from "../../kernels/mod.ts";
 import type { Plan, Step } from "../plan.ts";
 import { type DType, elements, type HostTensor, newArray, tensor, type TypedArray } from "../tensor.ts";
 import { CommandQueue, type Thread } from "./command_queue.ts";
@@ -24,17 +23,16 @@ import { encodeProgram, newRing, op, type SentCall, type ThreadSetup } from "./c
 import { newControl } from "./cpu_team.ts";
 import { type TeamSize, usualWorkOfChunk } from "./team_steps.ts";
 import type { Device, Program, Range, Trace } from "./device.ts";
+import { isAtHand, loadScriptKernels, scriptKernel } from "./script_kernels.ts";
 import { sharedMemory } from "./shared_memory.ts";
 import { Wasm } from "./wasm.ts";
 
 /** Bytes that are copied through room of the shared memory; more take their turn on the calling thread, which copies once. */
 const mostStagedBytes = 2 ** 20;
 
-const known: ReadonlyMap<string, Kernel> = new Map(kernels.map((kernel) => [kernel.name, kernel]));
-
 /** Whether the other thread has the same functions under the kernel's name. */
 function isKnown(kernel: Kernel): boolean {
-  const listed = known.get(kernel.name);
+  const listed = scriptKernel(kernel.name);
   return listed !== undefined && listed.cpu === kernel.cpu && listed.reference === kernel.reference;
 }
 
@@ -131,10 +129,13 @@ class ThreadedCpu implements Device {
     this.queue.push([op.copy, at, offset, from.data.byteLength]);
   };
 
-  // deno-lint-ignore require-await -- what it throws is to reject
   readonly prepare = async (plan: Plan): Promise<Program> => {
     this.queue.checkAlive();
     const calls = plan.map((step) => readyCall(step, this.wasm));
+    if (calls.some((call) => !("steps" in call) && !isAtHand(call.kernel))) {
+      await loadScriptKernels();
+      this.queue.checkAlive();
+    }
     const sent = calls.map((call, i) => sentCall(plan[i], call, this.wasm));
     const number = this.#define(sent);
     let released = false;

@@ -1,37 +1,15 @@
 /**
- * Chat templates: where a model's files keep one, and what it is given.
+ * Chats written by a model's template, and what the template is given.
  *
  * @module
  */
 import { ConfigError } from "../errors.ts";
 import { type Rendered, type Stretch, Template } from "../jinja/template.ts";
-import type { ChatMessage, ChatOptions, Tokenizer } from "./tokenizer_types.ts";
+import type { ChatTemplate } from "./template_files.ts";
+import type { ChatMessage, ChatOptions, ChatWriter, Tokenizer } from "./tokenizer_types.ts";
 
 /** What a template sees besides the messages, e.g. `bos_token`. */
 export type TemplateVariables = Readonly<Record<string, string>>;
-
-/** A model's template, or templates by name: `tool_use` is for chats with tools, `default` for all others. */
-export type ChatTemplate = string | { readonly default?: string; readonly tool_use?: string };
-
-/**
- * The template of a `chat_template` field: a text, or a list of named texts. Of these `default` is meant, and `tool_use`
- * where tools are given, as in transformers.
- *
- * @throws ConfigError when the field is something else, or no entry is named `default`.
- */
-export function templateOf(field: unknown, file: string): ChatTemplate | undefined {
-  if (field === undefined || field === null || typeof field === "string") return field ?? undefined;
-  const named = new Map<unknown, string>();
-  for (const entry of Array.isArray(field) ? field as readonly unknown[] : []) {
-    const { name, template } = Object(entry) as { name?: unknown; template?: unknown };
-    if (typeof template === "string") named.set(name, template);
-  }
-  const standard = named.get("default");
-  if (standard !== undefined) return { default: standard, tool_use: named.get("tool_use") };
-  throw new ConfigError(
-    `Cannot read "chat_template" of ${file}: it must be a text, or a list with an entry named "default"`,
-  );
-}
 
 /** Names that a chat always has, and that `variables` may not set. */
 const fixed = ["messages", "tools", "documents", "add_generation_prompt"];
@@ -76,7 +54,7 @@ export function chatWriter(
   template: ChatTemplate | undefined,
   variables: TemplateVariables,
   { now }: { now?: () => Date } = {},
-): Required<Pick<Tokenizer, "chatPrompt" | "chatGenerations">> & Pick<Tokenizer, "toolTemplate"> {
+): Pick<ChatWriter, "chatPrompt" | "chatGenerations"> {
   const parsed = new Map<string, Template>();
   const write = (source: string, messages: readonly ChatMessage[], options: ChatOptions): Rendered => {
     checkVariables(options.variables ?? {});
@@ -100,7 +78,6 @@ export function chatWriter(
     }
   };
   return {
-    toolTemplate: typeof template === "string" ? template : template?.tool_use ?? template?.default,
     chatPrompt: (messages, options = {}) => write(sourceOf(template, options), messages, options).text,
     chatGenerations(messages, options = {}) {
       const source = sourceOf(template, options);

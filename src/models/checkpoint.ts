@@ -18,8 +18,6 @@ import {
 import { type HostTensor, tensor } from "../tensor.ts";
 import { fail, parseConfigText } from "./config_fields.ts";
 import type { Architecture } from "./gguf/architecture.ts";
-import { openGgufCheckpoint } from "./gguf/checkpoint.ts";
-import { unpackedCheckpoint } from "./packed/checkpoint.ts";
 import { parsePacking } from "./packed/mod.ts";
 import { storedBytes, type StoredTensors } from "./packed/packing.ts";
 import type { Weight } from "./weights.ts";
@@ -222,6 +220,7 @@ export async function openCheckpoint(
     const tensors = storedTensors(byModelName(await shardsOf(folder, opened), names));
     const plain = checkpointOf(tensors, () => closeAll(opened)), packing = await packingOf(folder);
     if (!packing) return plain;
+    const { unpackedCheckpoint } = await import("./packed/checkpoint.ts");
     return await unpackedCheckpoint(plain, { tensors, packing, isTransposed: names?.isTransposed });
   } catch (error) {
     await closeAll(opened);
@@ -238,6 +237,7 @@ async function isGguf(folder: ReadableFolder): Promise<boolean> {
 async function openGguf(folder: ReadableFolder, names?: FileNames): Promise<Checkpoint> {
   const source = await folder.open(ggufName);
   try {
+    const { openGgufCheckpoint } = await import("./gguf/checkpoint.ts");
     return await openGgufCheckpoint(source, names);
   } catch (error) {
     await source.close?.();

@@ -88,8 +88,8 @@ export interface Family<C extends ModelConfig = ModelConfig, W extends SpecTree 
   parse(fields: Fields): C;
   /** The weights of a config's model. */
   weights(config: C): W;
-  /** Records the forward. */
-  forward(graph: Graph, config: C, weights: Loaded<W>): void;
+  /** Loads the function that records the forward: operations and kernels come with the first model of the family. */
+  forward(): Promise<(graph: Graph, config: C, weights: Loaded<W>) => void>;
   /**
    * The model's name of a module that an adapter names; undefined for one that nothing reads. By default names are the
    * model's.

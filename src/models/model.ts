@@ -103,7 +103,7 @@ async function loadAny(
   { config, source, maxModelLen = config.maxPositions, quantize, onWeight = () => {}, log = () => {} }:
     LoadModelOptions,
 ): Promise<LoadedModel> {
-  const family = familyOf(config);
+  const family = familyOf(config), forward = await family.forward();
   const tree = family.weights(config);
   const formats = { stored: config.quantization?.format, format: formatTo(config, quantize) };
   const bytes = source.bytes?.bind(source), dtype = (name: string) => source.info(name).dtype;
@@ -121,7 +121,7 @@ async function loadAny(
   const notice = source.notice?.();
   if (notice !== undefined) log(notice);
   const graph = new Graph();
-  family.forward(graph, config, loaded);
+  forward(graph, config, loaded);
   return {
     config,
     maxModelLen,

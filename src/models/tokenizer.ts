@@ -4,19 +4,20 @@
  * @module
  */
 import { ConfigError } from "../errors.ts";
-import type { ReadableFolder } from "../folder.ts";
 import { type JsonObject, parseJsonObject } from "../json.ts";
-import { foreignKindOfText } from "../safetensors/mod.ts";
-import { type ChatTemplate, chatWriter, templateOf } from "./chat_template.ts";
-import { namedTemplates } from "./checkpoint.ts";
 import { specialTokens } from "./special_tokens.ts";
 import { Encoder } from "./tokenizer/encoder.ts";
+import { type ChatTemplate, readTemplate, type TextFolder, toolTemplateOf } from "./template_files.ts";
+import { loadExpressions } from "./tokenizer/patterns.ts";
 import { finish, finishInTurns } from "./tokenizer/steps.ts";
-import type { PairTokenizer } from "./tokenizer_types.ts";
+import type { ChatWriter, PairTokenizer } from "./tokenizer_types.ts";
 
-/** What reading a tokenizer needs of a folder. */
-export interface TextFolder extends Pick<ReadableFolder, "readText" | "exists"> {
-  folder?(name: string): Promise<Pick<ReadableFolder, "readText" | "exists"> | undefined>;
+export type { TextFolder } from "./template_files.ts";
+
+/** How a tokenizer is opened. */
+export interface OpenTokenizerOptions {
+  /** When the engine of chat templates is loaded: `now` (default), or `later` by `prepareChat`, where few will chat. */
+  readonly chat?: "now" | "later";
 }
 
 type Fields = JsonObject;
@@ -43,33 +44,30 @@ function eosOf(fields: Fields, file: string): readonly number[] {
   return ids;
 }
 
-/** Every text is a template, so a pointer would be written out as a prompt; the start of its text is looked for. */
-async function readJinja(folder: Pick<ReadableFolder, "readText">, name: string): Promise<string> {
-  const text = await folder.readText(name);
-  if (!text.startsWith("version https://git-lfs.github.com/spec/")) return text;
-  throw new ConfigError(`Cannot read ${name} as a template: ${foreignKindOfText(text)}`);
-}
-
-/** Templates in files of their own; a file beside others outranks chat_template.jinja by its name, as in transformers. */
-async function readJinjaFiles(folder: TextFolder): Promise<ChatTemplate | undefined> {
-  const named = await folder.folder?.(namedTemplates.folder);
-  const read = async (name: string) => await named?.exists(name) ? await readJinja(named!, name) : undefined;
-  const alone = await folder.exists("chat_template.jinja")
-    ? await readJinja(folder, "chat_template.jinja")
-    : undefined;
-  const templates = { default: await read("default.jinja") ?? alone, tool_use: await read("tool_use.jinja") };
-  return templates.tool_use === undefined ? templates.default : templates;
-}
-
-async function readTemplate(folder: TextFolder, config: Fields): Promise<ChatTemplate | undefined> {
-  const inFiles = await readJinjaFiles(folder);
-  if (inFiles !== undefined) return inFiles;
-  const template = templateOf(config.chat_template, "tokenizer_config.json");
-  if (template !== undefined) return template;
-  return templateOf(
-    (await readOptional(folder, "chat_template.json")).chat_template,
-    "chat_template.json",
-  );
+/** Writes chats by a template, whose engine is loaded now or later. */
+async function chatsBy(
+  template: ChatTemplate | undefined,
+  variables: Readonly<Record<string, string>>,
+  { chat = "now" }: OpenTokenizerOptions,
+): Promise<ChatWriter> {
+  let writer: Pick<ChatWriter, "chatPrompt" | "chatGenerations"> | undefined;
+  const prepareChat = async (): Promise<void> => {
+    const { chatWriter } = await import("./chat_template.ts");
+    writer ??= chatWriter(template, variables);
+  };
+  if (chat === "now") await prepareChat();
+  const loaded = (): Pick<ChatWriter, "chatPrompt" | "chatGenerations"> => {
+    if (writer) return writer;
+    throw new TypeError(
+      'Cannot write a chat prompt yet: the tokenizer was opened with chat "later", await its prepareChat() first',
+    );
+  };
+  return {
+    prepareChat,
+    toolTemplate: toolTemplateOf(template),
+    chatPrompt: (messages, options) => loaded().chatPrompt(messages, options),
+    chatGenerations: (messages, options) => loaded().chatGenerations(messages, options),
+  };
 }
 
 /**
@@ -84,7 +82,10 @@ async function readTemplate(folder: TextFolder, config: Fields): Promise<ChatTem
  *
  * @throws ConfigError that names the file and the rule it breaks.
  */
-export async function openTokenizer(folder: TextFolder): Promise<PairTokenizer> {
+export async function openTokenizer(
+  folder: TextFolder,
+  options: OpenTokenizerOptions = {},
+): Promise<PairTokenizer> {
   if (!await folder.exists("tokenizer.json")) {
     throw new ConfigError("Cannot find tokenizer.json in the model's folder");
   }
@@ -96,6 +97,7 @@ export async function openTokenizer(folder: TextFolder): Promise<PairTokenizer> 
     map: await readOptional(folder, "special_tokens_map.json"),
     added: await readOptional(folder, "added_tokens.json"),
   });
+  await loadExpressions(tokenizer);
   const encoder = new Encoder(tokenizer, {
     added: special.tokens,
     splitSpecialTokens: config.split_special_tokens === true,
@@ -122,6 +124,6 @@ export async function openTokenizer(folder: TextFolder): Promise<PairTokenizer> 
     decodeBytes: (ids, { skipSpecialTokens = true } = {}) => encoder.decodeBytes(ids, skipSpecialTokens),
     decodesEachAlone: encoder.decodesEachAlone,
     eosTokenIds: [...eos],
-    ...chatWriter(await readTemplate(folder, config), special.variables),
+    ...await chatsBy(await readTemplate(folder, config), special.variables, options),
   };
 }

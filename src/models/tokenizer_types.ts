@@ -82,6 +82,8 @@ export interface Tokenizer {
    * supported, and when it takes too many steps.
    */
   chatPrompt(messages: readonly ChatMessage[], options?: ChatOptions): string;
+  /** Loads what chats need; to be awaited before the first where the tokenizer was opened with `chat: "later"`. */
+  prepareChat?(): Promise<void>;
   /** The text of the template that writes chats with tools; absent where the model has none. */
   readonly toolTemplate?: string;
   /**
@@ -95,3 +97,8 @@ export interface Tokenizer {
     options?: ChatOptions,
   ): readonly { readonly start: number; readonly end: number }[] | undefined;
 }
+
+/** What a tokenizer has for chats. */
+export type ChatWriter =
+  & Required<Pick<Tokenizer, "prepareChat" | "chatPrompt" | "chatGenerations">>
+  & Pick<Tokenizer, "toolTemplate">;

@@ -27,11 +27,16 @@ export interface DeltaCells {
  * Other work has its turn between rows.
  *
  * @param mostCells Cells at most.
+ * @throws the signal's reason.
  */
 export async function deltaCells(
   delta: Float32Array,
   { out, in: inSize }: LinearShape,
-  { mostCells, reduction }: { readonly mostCells: number; readonly reduction: Reduction },
+  { mostCells, reduction, signal }: {
+    readonly mostCells: number;
+    readonly reduction: Reduction;
+    readonly signal?: AbortSignal;
+  },
 ): Promise<DeltaCells> {
   let block = 1;
   while (Math.ceil(out / block) * Math.ceil(inSize / block) > mostCells) block++;
@@ -46,7 +51,7 @@ export async function deltaCells(
       yield;
     }
   }
-  await inSlices(adding());
+  await inSlices(adding(), signal);
   const values = Float32Array.from(sums, (sum, cell) => {
     const height = Math.min(block, out - Math.floor(cell / columns) * block);
     const width = Math.min(block, inSize - (cell % columns) * block);

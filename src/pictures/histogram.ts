@@ -28,27 +28,36 @@ function* piecesOf(values: Float32Array, take: (piece: Float32Array) => void): I
 /**
  * Of finite numbers, in an odd number of bins: the middle bin has zero in its middle. Other work has its turn meanwhile.
  *
- * @throws RangeError for an even number of bins.
+ * @throws RangeError for an even number of bins; the signal's reason.
  */
-export async function histogram(values: Float32Array, bins = 41): Promise<Histogram> {
+export async function histogram(
+  values: Float32Array,
+  { bins = 41, signal }: { readonly bins?: number; readonly signal?: AbortSignal } = {},
+): Promise<Histogram> {
   if (bins % 2 !== 1) throw new RangeError(`Cannot count in ${bins} bins: the rule is an odd number`);
   let most = 0, sum = 0;
-  await inSlices(piecesOf(values, (piece) => {
-    for (const value of piece) {
-      most = Math.max(most, Math.abs(value));
-      sum += value;
-    }
-  }));
+  await inSlices(
+    piecesOf(values, (piece) => {
+      for (const value of piece) {
+        most = Math.max(most, Math.abs(value));
+        sum += value;
+      }
+    }),
+    signal,
+  );
   const mean = values.length > 0 ? sum / values.length : 0;
   const reach = most || 1, width = 2 * reach / bins;
   const counts = new Uint32Array(bins);
   let squares = 0;
-  await inSlices(piecesOf(values, (piece) => {
-    for (const value of piece) {
-      counts[Math.min(bins - 1, Math.max(0, Math.floor((value + reach) / width)))]++;
-      squares += (value - mean) ** 2;
-    }
-  }));
+  await inSlices(
+    piecesOf(values, (piece) => {
+      for (const value of piece) {
+        counts[Math.min(bins - 1, Math.max(0, Math.floor((value + reach) / width)))]++;
+        squares += (value - mean) ** 2;
+      }
+    }),
+    signal,
+  );
   return {
     edges: Float64Array.from({ length: bins + 1 }, (_, i) => -reach + i * width),
     counts,

@@ -29,6 +29,7 @@ export interface ModuleDataOptions {
   readonly reduction?: Reduction;
   /** Cells of the heat map at most; by default 2^18, about as many as its pixels on a screen. */
   readonly mostCells?: number;
+  readonly signal?: AbortSignal;
 }
 
 /** Points of a spectrum at most: more would cover each other. */
@@ -39,12 +40,12 @@ const mostPoints = 5000;
  *
  * @param linear The module, made ready where its method needs the base's weight.
  * @param delta Its dW (out, in), as `deltaOf` or an adapter service makes it.
- * @throws RangeError where dW is not of the linear's shape.
+ * @throws RangeError where dW is not of the linear's shape; the signal's reason.
  */
 export async function moduleData(
   linear: LinearModule,
   delta: Float32Array,
-  { reduction = "rms", mostCells = 2 ** 18 }: ModuleDataOptions = {},
+  { reduction = "rms", mostCells = 2 ** 18, signal }: ModuleDataOptions = {},
 ): Promise<ModuleData> {
   const { module, shape } = linear;
   if (delta.length !== shape.out * shape.in) {
@@ -56,8 +57,8 @@ export async function moduleData(
   return {
     shape,
     points: spectrum && greatestPoints(spectrumPoints(spectrum, shape), mostPoints),
-    cells: await deltaCells(delta, shape, { mostCells, reduction }),
-    distribution: await histogram(spectrum?.c ?? delta),
-    singularValues: factors && await singularValues(factors),
+    cells: await deltaCells(delta, shape, { mostCells, reduction, signal }),
+    distribution: await histogram(spectrum?.c ?? delta, { signal }),
+    singularValues: factors && await singularValues(factors, signal),
   };
 }

@@ -48,7 +48,7 @@ function spectralProduct(a: ModuleSpectrum, b: ModuleSpectrum, shape: LinearShap
 }
 
 /** <sBA, s'B'A'>: the sum of the elements of B^T B' times those of A A'^T. Other work has its turn meanwhile. */
-async function factorProduct(a: Factors, b: Factors): Promise<number> {
+async function factorProduct(a: Factors, b: Factors, signal?: AbortSignal): Promise<number> {
   let sum = 0;
   function* adding(): Iterable<void> {
     for (let i = 0; i < a.rank; i++) {
@@ -61,7 +61,7 @@ async function factorProduct(a: Factors, b: Factors): Promise<number> {
       }
     }
   }
-  await inSlices(adding());
+  await inSlices(adding(), signal);
   return a.scale * b.scale * sum;
 }
 
@@ -99,11 +99,12 @@ export const haveProducts = (a: LinearModule, b: LinearModule = a): boolean =>
  * The products of two modules of one linear whose methods say them without dW; undefined where dW must be built. `b` is by
  * default `a`.
  *
- * @throws RangeError where the shapes differ.
+ * @throws RangeError where the shapes differ; the signal's reason.
  */
 export async function ownProducts(
   a: LinearModule,
   b: LinearModule = a,
+  { signal }: { readonly signal?: AbortSignal } = {},
 ): Promise<DeltaProducts | undefined> {
   if (a.shape.out !== b.shape.out || a.shape.in !== b.shape.in) {
     throw new RangeError(
@@ -115,7 +116,8 @@ export async function ownProducts(
     return await products(spectrum, other, (left, right) => spectralProduct(left, right, a.shape));
   }
   const factors = factorsOf(a), others = a === b ? factors : factorsOf(b);
-  return factors && others ? await products(factors, others, factorProduct) : undefined;
+  if (!factors || !others) return undefined;
+  return await products(factors, others, (one, other) => factorProduct(one, other, signal));
 }
 
 /**

@@ -22,7 +22,7 @@ function moduleIn(service: PictureService): NonNullable<AdapterService["module"]
 /**
  * The numbers of the pictures of an adapter's module.
  *
- * @throws as the service's `module` and `delta`; NotFoundError where the service does not tell modules.
+ * @throws as the service's `module` and `delta`; NotFoundError where the service does not tell modules; the signal's reason.
  */
 export async function adapterModuleData(
   service: PictureService,
@@ -30,7 +30,9 @@ export async function adapterModuleData(
   options?: ModuleDataOptions,
 ): Promise<ModuleData> {
   const linear = await moduleIn(service)(id, path);
+  options?.signal?.throwIfAborted();
   const { data } = await service.delta(id, path);
+  options?.signal?.throwIfAborted();
   return await moduleData(linear, data instanceof Float32Array ? data : new Float32Array(data), options);
 }
 
@@ -65,7 +67,9 @@ export async function adapterModuleNumbers(
   const numbers: ModuleNumber[] = [];
   for (const path of shared) {
     const one = await module(id, path);
-    const products = await ownProducts(one, beside === undefined ? one : await module(beside, path));
+    const products = await ownProducts(one, beside === undefined ? one : await module(beside, path), {
+      signal,
+    });
     const value = products &&
       (beside === undefined ? Math.sqrt(Math.max(0, products.aa)) : cosineOf(products));
     if (value !== undefined) numbers.push({ path, value });

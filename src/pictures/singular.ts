@@ -7,8 +7,15 @@ import type { Factors } from "../adapters/method.ts";
 import { svd } from "../adapters/svd.ts";
 import { inSlices } from "../breathe.ts";
 
-/** The singular values of scale B A, descending: min(rank, out, in) of them. dW has no others but zeros. */
-export async function singularValues({ a, b, rank, in: inSize, out, scale }: Factors): Promise<Float64Array> {
+/**
+ * The singular values of scale B A, descending: min(rank, out, in) of them. dW has no others but zeros.
+ *
+ * @throws the signal's reason, between the parts of the work.
+ */
+export async function singularValues(
+  { a, b, rank, in: inSize, out, scale }: Factors,
+  signal?: AbortSignal,
+): Promise<Float64Array> {
   // A = U S V^T with orthonormal rows of V^T: B A has the singular values of B U S.
   const inner = await svd(a, { out: rank, in: inSize });
   const n = Math.min(rank, inSize), left = new Float64Array(out * n);
@@ -22,6 +29,6 @@ export async function singularValues({ a, b, rank, in: inSize, out, scale }: Fac
       yield;
     }
   }
-  await inSlices(multiplying());
+  await inSlices(multiplying(), signal);
   return (await svd(left, { out, in: n })).s;
 }

@@ -80,7 +80,8 @@ export async function modulePicture(
   return await inTurn(c, serving, async (task) => {
     const shape = serving.adapters.linear?.(path);
     if (shape) holdResult(shape.out, shape.in, task);
-    return jsonOf(path, await adapterModuleData(serving.adapters, { id, path }, { mostCells }));
+    const options = { mostCells, signal: task.signal };
+    return jsonOf(path, await adapterModuleData(serving.adapters, { id, path }, options));
   });
 }
 

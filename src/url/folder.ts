@@ -6,7 +6,7 @@
 import { ConfigError } from "../errors.ts";
 import { isPlainName, MissingFileError, type ReadableFolder, readTextBy } from "../folder.ts";
 import type { ByteSource } from "../safetensors/mod.ts";
-import { isKept, keptFile, type UrlCache } from "./cache.ts";
+import type { UrlCache } from "./cache.ts";
 import { answerOf, lengthOf, partsOf, refused, type RemoteFile } from "./remote.ts";
 
 /** How far a file has come. */
@@ -125,14 +125,15 @@ export function openUrlFolder(url: string | URL, options: OpenUrlFolderOptions =
   };
   const open: ReadableFolder["open"] = async (name) => {
     const file = fileOf(name);
-    return await (cache ? keptFile(cache, file) : openByRanges(file));
+    if (!cache) return await openByRanges(file);
+    return await (await import("./cache.ts")).keptFile(cache, file);
   };
   return {
     open,
     readText: (name, options) => readTextBy(open, name, options),
     async exists(name) {
       const file = fileOf(name);
-      if (cache && await isKept(cache, file)) return true;
+      if (cache && await (await import("./cache.ts")).isKept(cache, file)) return true;
       try {
         // One byte: servers are met that do not know HEAD.
         await (await answerOf(file, { range: "bytes=0-0" })).body?.cancel();

@@ -22,6 +22,7 @@ import { openModel } from "../../src/open.ts";
 import { openAdapterStore, openFolder, serveApp } from "../../src/runtime/mod.ts";
 import { createApp, type ServerDeps } from "../../src/server/mod.ts";
 import { until } from "../until.ts";
+import { checkSources } from "./playground_sources.ts";
 import { checkTraining } from "./playground_training.ts";
 
 /** Nothing waits longer: a machine may be busy. */
@@ -98,11 +99,25 @@ async function drop(page: Page, folder: string): Promise<void> {
   await session.detach();
 }
 
+/** The demo model itself on WebGPU: few tokens of the base alone, for a software GPU compiles each kernel for seconds. */
+async function checkDemoOnGpu(page: Page): Promise<void> {
+  await page.click("button:has-text('Model…')");
+  await page.getByLabel("Demo").check();
+  await openModelOn(page, "webgpu");
+  await page.waitForSelector(lane(2));
+  for (const place of [2, 1]) await page.locator(lane(place)).getByLabel(/^Remove/).click();
+  await setSampling(page, 4);
+  await page.fill("textarea.prompt", "The king");
+  await page.click("button:has-text('Generate')");
+  await written(page, 0, ": English writer");
+}
+
 async function checkInPage(browser: Browser, built: string, broken: string): Promise<void> {
   const server = await servePage(built, 0);
   const { page, faults } = await openPage(browser, `http://127.0.0.1:${server.port}/`);
   try {
     await openModelOn(page, "cpu");
+    await page.locator(".where", { hasText: "CPU (WASM" }).waitFor();
     await page.focus("textarea.prompt");
     await setSampling(page, 24);
     await page.click("button:has-text('Generate')");
@@ -119,6 +134,7 @@ async function checkInPage(browser: Browser, built: string, broken: string): Pro
 
     await checkPictures(page);
     await page.click("nav a:has-text('Generate')");
+    await page.waitForSelector(lane(2));
 
     await drop(page, join(root, "examples/demo/adapters/lora-kjv"));
     await page.waitForSelector(lane(3));
@@ -143,6 +159,7 @@ async function checkInPage(browser: Browser, built: string, broken: string): Pro
       await tinyTexts(built),
       "texts of the tiny model on WebGPU, and on the CPU outside of a browser",
     );
+    await checkDemoOnGpu(page);
     assert.deepEqual(faults, []);
   } finally {
     await page.close();
@@ -189,11 +206,16 @@ async function checkPictures(page: Page): Promise<void> {
   assert.equal(titles.length, 7);
 }
 
-async function checkTrainingView(browser: Browser, built: string): Promise<void> {
+/** Tests in a page of its own. */
+async function checkApart(
+  browser: Browser,
+  built: string,
+  check: (page: Page, built: string) => Promise<void>,
+): Promise<void> {
   const server = await servePage(built, 0);
   const { page, faults } = await openPage(browser, `http://127.0.0.1:${server.port}/`);
   try {
-    await checkTraining(page, built);
+    await check(page, built);
     assert.deepEqual(faults, []);
   } finally {
     await page.close();
@@ -319,7 +341,8 @@ export async function checkPlayground(browser: Browser): Promise<void> {
     addDemo(built);
     addTiny(built);
     await checkInPage(browser, built, broken);
-    await checkTrainingView(browser, built);
+    await checkApart(browser, built, checkTraining);
+    await checkApart(browser, built, checkSources);
     await checkServers(browser, built);
   } finally {
     rmSync(scratch, { recursive: true });

@@ -6,8 +6,7 @@
 import { CombinationError } from "../../errors.ts";
 import { type HostTensor, tensor } from "../../tensor.ts";
 import type { AdapterModule, Summand } from "../method.ts";
-import { checkReach } from "../numbers.ts";
-import { greatest } from "./folded.ts";
+import { checkReach, greatestSize } from "../numbers.ts";
 
 /** What stands before a module's path in PEFT's names. */
 export const prefix = "base_model.model.";
@@ -66,6 +65,6 @@ export function weightedSum(
     for (let i = 0; i < values.length; i++) sums[i] += factor * values[i];
   }
   const values = Float32Array.from(sums);
-  checkReach(greatest(values), `the sum of modules "${path}"`);
+  checkReach(greatestSize(values), `the sum of modules "${path}"`);
   return tensor(values, shape);
 }

@@ -95,13 +95,6 @@ export function matrixProduct(
   return result;
 }
 
-/** The greatest size of any number; NaN where one is NaN. */
-export function greatest(values: Float32Array): number {
-  let most = 0;
-  for (let i = 0; i < values.length; i++) most = Math.max(most, Math.abs(values[i]));
-  return most;
-}
-
 /** Numbers in rows of `width`, each row and each column times its factor, in float64 and rounded once. */
 export function scaled(
   values: Float32Array,

@@ -11,9 +11,9 @@ import { type HostTensor, tensor } from "../../tensor.ts";
 import { refuseUnknown } from "../fields.ts";
 import type { AdapterModule, CombinedFiles, LinearShape, Method, ReadyIo, Summand } from "../method.ts";
 import { takingScales } from "../scaled.ts";
-import { checkReach } from "../numbers.ts";
+import { checkReach, greatestSize } from "../numbers.ts";
 import { piecesByPath, prefix } from "./combined.ts";
-import { greatest, mostNumbers } from "./folded.ts";
+import { mostNumbers } from "./folded.ts";
 import { forColumns, kroneckerModule, kroneckerStep, type Matrix, whole } from "./kronecker.ts";
 import { checkFactors, stackedFactors } from "./low_rank.ts";
 import { type ModuleTensors, tensorsByModule } from "./module_tensors.ts";
@@ -49,7 +49,7 @@ async function changeOf({ a, b, rank, out, in: inSize }: Factors, io: ReadyIo): 
       }
     }
   });
-  checkReach(greatest(values), `module "${io.path}": an element of its dW`);
+  checkReach(greatestSize(values), `module "${io.path}": an element of its dW`);
   return { out, in: inSize, values };
 }
 
@@ -83,7 +83,7 @@ function hiraModule(factors: Factors, change?: Matrix): HiraModule {
       },
     }),
   };
-  return change ? takingScales(module, () => greatest(change.values)) : module;
+  return change ? takingScales(module, () => greatestSize(change.values)) : module;
 }
 
 /** W * (B A) is linear in B A: factors stand side by side. PEFT's layers have one rank, so zeros fill up the others. */
@@ -100,7 +100,7 @@ function combined(adapters: readonly Summand[]): CombinedFiles {
     const wholeA = new Float32Array(r * inSize), wholeB = new Float32Array(out * r);
     wholeA.set(a);
     for (let o = 0; o < out; o++) wholeB.set(b.subarray(o * rank, (o + 1) * rank), o * r);
-    checkReach(greatest(wholeB), `the sum of modules "${path}"`);
+    checkReach(greatestSize(wholeB), `the sum of modules "${path}"`);
     tensors.set(`${prefix}${path}.hira_A`, tensor(wholeA, [r, inSize]));
     tensors.set(`${prefix}${path}.hira_B`, tensor(wholeB, [out, r]));
   }

@@ -8,10 +8,10 @@ import { CombinationError, ConfigError } from "../../errors.ts";
 import { numberField, patternField, refuseUnknown } from "../fields.ts";
 import { type HostTensor, tensor } from "../../tensor.ts";
 import type { AdapterFiles, AdapterModule, CombinedFiles, Method, Summand } from "../method.ts";
-import { checkReach, checkScale } from "../numbers.ts";
+import { checkReach, checkScale, greatestSize } from "../numbers.ts";
 import { takingScales } from "../scaled.ts";
 import { piecesByPath, prefix } from "./combined.ts";
-import { greatest, matrixProduct, mostNumbers } from "./folded.ts";
+import { matrixProduct, mostNumbers } from "./folded.ts";
 import { deltaRows, type Kronecker, kroneckerModule, kroneckerStep, type Matrix } from "./kronecker.ts";
 import { settingOf } from "./patterns.ts";
 import { type ModuleTensors, tensorsByModule } from "./module_tensors.ts";
@@ -84,7 +84,7 @@ function moduleOf(tensors: ModuleTensors, { config }: AdapterFiles): LokrModule 
   const scale = alpha.value / rank;
   checkScale(scale, alpha);
   const left = factorOf(tensors, "lokr_w1"), right = factorOf(tensors, "lokr_w2");
-  const reach = greatest(left.values) * greatest(right.values) * Math.max(1, Math.abs(scale));
+  const reach = greatestSize(left.values) * greatestSize(right.values) * Math.max(1, Math.abs(scale));
   checkReach(reach, `module "${path}": an element of its dW`);
   const out = left.out * right.out, inSize = left.in * right.in, kronecker = { left, right, scale };
   return takingScales({
@@ -130,7 +130,7 @@ function combined(adapters: readonly Summand[]): CombinedFiles {
       deltaRows(kronecker, { first: 0, count: out, factor: weight }, (at, value) => sums[at] += value);
     }
     const w2 = Float32Array.from(sums);
-    checkReach(greatest(w2), `the sum of modules "${path}"`);
+    checkReach(greatestSize(w2), `the sum of modules "${path}"`);
     tensors.set(`${prefix}${path}.lokr_w1`, tensor(Float32Array.of(1), [1, 1]));
     tensors.set(`${prefix}${path}.lokr_w2`, tensor(w2, [out, inSize]));
     r = Math.max(r, Math.ceil(Math.max(out, inSize) / 2));

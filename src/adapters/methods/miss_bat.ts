@@ -12,9 +12,9 @@ import type { HostTensor } from "../../tensor.ts";
 import { refuseUnknown } from "../fields.ts";
 import type { AdapterModule, CombinedFiles, Method, ReadyIo, Summand } from "../method.ts";
 import { takingScales } from "../scaled.ts";
-import { checkReach } from "../numbers.ts";
+import { checkReach, greatestSize } from "../numbers.ts";
 import { checkSame, piecesByPath, prefix, weightedSum } from "./combined.ts";
-import { greatest, mostNumbers } from "./folded.ts";
+import { mostNumbers } from "./folded.ts";
 import { forColumns, kroneckerModule, kroneckerStep, type Matrix, whole } from "./kronecker.ts";
 import { tensorsByModule } from "./module_tensors.ts";
 
@@ -52,7 +52,7 @@ async function changeOf({ values: blocks, count, size }: Blocks, io: ReadyIo): P
       }
     }
   });
-  checkReach(greatest(values), `module "${io.path}": an element of its dW`);
+  checkReach(greatestSize(values), `module "${io.path}": an element of its dW`);
   return { out: count * size, in: inSize, values };
 }
 
@@ -90,7 +90,7 @@ function batModule(blocks: Blocks, change?: Matrix): BatModule {
       },
     }),
   };
-  return change ? takingScales(module, () => greatest(change.values)) : module;
+  return change ? takingScales(module, () => greatestSize(change.values)) : module;
 }
 
 /** W_ij M_i + M_i is linear in M_i: blocks of one size add up. */

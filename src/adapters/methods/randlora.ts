@@ -17,9 +17,8 @@ import { type HostTensor, tensor } from "../../tensor.ts";
 import { flagField, integerField, numberField, refuseUnknown } from "../fields.ts";
 import type { AdapterFiles, AdapterModule, CombinedFiles, Method, Summand } from "../method.ts";
 import { takingScales } from "../scaled.ts";
-import { checkReach, checkScale } from "../numbers.ts";
+import { checkReach, checkScale, greatestSize } from "../numbers.ts";
 import { piecesByPath, prefix } from "./combined.ts";
-import { greatest } from "./folded.ts";
 import { joined } from "./low_rank.ts";
 import { type Bases, basesOf } from "./randlora_bases.ts";
 import { type ModuleTensors, tensorsByModule } from "./module_tensors.ts";
@@ -69,7 +68,7 @@ function moduleOf(
   }
   const alpha = numberField(config, "randlora_alpha", 640), scale = alpha / rank;
   checkScale(scale, { field: "randlora_alpha", value: alpha });
-  const most = [lambda, gamma, a, b].map(greatest).reduce((product, one) => product * one, n * rank);
+  const most = [lambda, gamma, a, b].map(greatestSize).reduce((product, one) => product * one, n * rank);
   const reach = most * Math.max(1, Math.abs(scale));
   checkReach(reach, `module "${path}": an element of its dW`);
   return takingScales({

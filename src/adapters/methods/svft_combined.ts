@@ -6,9 +6,8 @@
 import { CombinationError } from "../../errors.ts";
 import { type HostTensor, tensor } from "../../tensor.ts";
 import type { CombinedFiles, Summand } from "../method.ts";
-import { checkReach } from "../numbers.ts";
+import { checkReach, greatestSize } from "../numbers.ts";
 import { type Piece, piecesByPath } from "./combined.ts";
-import { greatest } from "./folded.ts";
 import { signsOf } from "./svft_basis.ts";
 import type { FileFactors, SvftFile } from "./svft_file.ts";
 import type { SvftModule } from "./svft_module.ts";
@@ -80,7 +79,7 @@ function tensorsOf(
   const { sums, check } = united(path, pieces, n);
   const { rows, columns } = isBand ? band(n, offDiag) : placesOf(sums, n), count = rows.length;
   const s = Float32Array.from(rows, (row, e) => 2 * (sums.get(row * n + columns[e]) ?? 0));
-  checkReach(greatest(s), `the sum of modules "${path}"`);
+  checkReach(greatestSize(s), `the sum of modules "${path}"`);
   const tensors = new Map<string, HostTensor>([["s", tensor(s, [count])], [
     "gate",
     tensor(new Float32Array(1)),

@@ -5,7 +5,6 @@
  */
 import type { Family } from "../family.ts";
 import { type BertConfig, type BertKind, parseBertConfig } from "./config.ts";
-import { bertForward } from "./forward.ts";
 import { type BertWeights, bertWeights } from "./weights.ts";
 
 const parts = ["embeddings", "encoder", "pooler"];
@@ -37,7 +36,7 @@ function familyOf(kind: BertKind): Family<BertConfig, BertWeights> {
     },
     parse: (fields) => parseBertConfig(fields, kind),
     weights: bertWeights,
-    forward: bertForward,
+    forward: async () => (await import("./forward.ts")).bertForward,
     targets: (_, peftType) => ownTargets.get(peftType) ?? ["query", "value"],
     unread: { names: unread[modelType] },
   };

@@ -5,7 +5,6 @@
  */
 import type { Family } from "../family.ts";
 import { type Gpt2Config, parseGpt2Config } from "./config.ts";
-import { gpt2Forward } from "./forward.ts";
 import { gpt2Gguf } from "./gguf.ts";
 import { type Gpt2Weights, gpt2Weights } from "./weights.ts";
 
@@ -28,6 +27,6 @@ export const gpt2: Family<Gpt2Config, Gpt2Weights> = {
   },
   parse: parseGpt2Config,
   weights: gpt2Weights,
-  forward: gpt2Forward,
+  forward: async () => (await import("./forward.ts")).gpt2Forward,
   targets: (_, peftType) => ownTargets.get(peftType) ?? ["c_attn"],
 };

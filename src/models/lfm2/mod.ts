@@ -5,7 +5,6 @@
  */
 import type { Family } from "../family.ts";
 import { type Lfm2Config, parseLfm2Config } from "./config.ts";
-import { lfm2Forward } from "./forward.ts";
 import { type Lfm2Weights, lfm2Weights } from "./weights.ts";
 
 /** See the module's documentation. */
@@ -19,5 +18,5 @@ export const lfm2: Family<Lfm2Config, Lfm2Weights> = {
   },
   parse: parseLfm2Config,
   weights: lfm2Weights,
-  forward: lfm2Forward,
+  forward: async () => (await import("./forward.ts")).lfm2Forward,
 };

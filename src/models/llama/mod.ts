@@ -7,7 +7,6 @@ import { widen } from "../../../kernels/half.ts";
 import type { Family, UnreadTensors } from "../family.ts";
 import { plainFrequencies, ropeFrequencies } from "../rope.ts";
 import { globalRope, type LlamaConfig, modelTypes, parseLlamaConfig } from "./config.ts";
-import { llamaForward } from "./forward.ts";
 import { llamaGguf } from "./gguf.ts";
 import { typeRules } from "./types.ts";
 import { type LlamaWeights, llamaWeights } from "./weights.ts";
@@ -39,7 +38,7 @@ export const llama: Family<LlamaConfig, LlamaWeights> = {
   },
   parse: parseLlamaConfig,
   weights: llamaWeights,
-  forward: llamaForward,
+  forward: async () => (await import("./forward.ts")).llamaForward,
   unread,
   targets({ modelType }, peftType) {
     if (!typeRules[modelType].hasPeftTargets) return undefined;

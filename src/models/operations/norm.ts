@@ -1,13 +1,13 @@
-import { layerNorm as layerNormKernel } from "../../../kernels/layer_norm.ts";
 import { rmsNorm as rmsNormKernel } from "../../../kernels/rms_norm.ts";
 import { type Plan, step } from "../../plan.ts";
 import type { Tensor } from "../../tensor.ts";
 import type { Io, OwnIo, OwnSteps, Value } from "../graph.ts";
 
 /** Both kinds of plans. */
-type OwnedIo = Io & { readonly own: OwnSteps };
+export type OwnedIo = Io & { readonly own: OwnSteps };
 
-const ownIo = ({ rows, tensor }: Io, y: Value): OwnIo => ({ y: tensor(y), rows, of: y.of });
+/** What own parameters of a value's rows are given. */
+export const ownIo = ({ rows, tensor }: Io, y: Value): OwnIo => ({ y: tensor(y), rows, of: y.of });
 
 /** x / sqrt(mean of x^2 + eps) times a weight (width), row by row. */
 export function rmsNorm(x: Value, weight: Tensor, eps: number): Value {
@@ -40,31 +40,6 @@ export function headNorm(x: Value, weight: Tensor, eps: number): Value {
     makes: [y],
     step: (io) => [bound(io)],
     whole: (io) => [{ forward: bound(io) }],
-  });
-  return y;
-}
-
-/** (x - mean) / sqrt(variance + eps) times a weight (width), and a bias (width), row by row. */
-export function layerNorm(
-  x: Value,
-  { weight, bias }: { readonly weight: Tensor; readonly bias: Tensor },
-  eps: number,
-): Value {
-  const y = x.graph.value(x.width, x.of);
-  const bound = ({ rows, tensor }: Io) =>
-    step(layerNormKernel, { x: tensor(x), weight, bias, y: tensor(y) }, { rows, dim: x.width, eps });
-  const steps = (io: OwnedIo): Plan => [
-    bound(io),
-    ...io.own.norm(weight, { ...ownIo(io, y), x: io.tensor(x), eps, centred: true }),
-    ...io.own.bias(bias, ownIo(io, y)),
-  ];
-  x.graph.record({
-    name: "layer_norm",
-    reads: [x],
-    makes: [y],
-    parameters: [{ tensor: weight, kind: "norm" }, { tensor: bias, kind: "bias" }],
-    step: steps,
-    whole: (io) => steps(io).map((forward) => ({ forward })),
   });
   return y;
 }

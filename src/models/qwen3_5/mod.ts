@@ -5,7 +5,6 @@
  */
 import type { Family } from "../family.ts";
 import { parseQwen35Config, type Qwen35Config, type Qwen35Type } from "./config.ts";
-import { qwen35Forward } from "./forward.ts";
 import { decoderAt, type Qwen35Weights, qwen35Weights } from "./weights.ts";
 
 /** The decoder's names in files and adapters, whichever of the two models they were saved from. */
@@ -25,7 +24,7 @@ function familyOf(type: Qwen35Type, parts: readonly string[]): Family<Qwen35Conf
     },
     parse: parseQwen35Config,
     weights: qwen35Weights,
-    forward: qwen35Forward,
+    forward: async () => (await import("./forward.ts")).qwen35Forward,
     adaptedPath: (path) => named(path, type),
     // The encoder of images, and layers that draft further tokens: as in transformers, a text needs neither.
     unread: { names: /^(model\.visual|mtp)\./ },

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { toRegExp } from "oniguruma-to-es";
+import type { toRegExp } from "oniguruma-to-es";
 import { type Fields, object, refuse } from "./fields.ts";
 
 /** Finds a pattern's next match from a place on. */
@@ -12,14 +12,23 @@ export type Finder = (
   from: number,
 ) => { readonly start: number; readonly end: number } | undefined;
 
+let translate: typeof toRegExp | undefined;
+
+/** Loads what translates regular expressions where fields have one: to be awaited before anything is made of them. */
+export async function loadExpressions({ normalizer, pre_tokenizer, decoder }: Fields): Promise<void> {
+  if (translate || !/"Regex":/.test(JSON.stringify([normalizer, pre_tokenizer, decoder]))) return;
+  translate = (await import("oniguruma-to-es")).toRegExp;
+}
+
 /**
  * A regular expression as JavaScript's, with flag g.
  *
  * @throws ConfigError when it uses what JavaScript cannot follow.
  */
 export function expression(source: string): RegExp {
+  if (!translate) throw new Error("Cannot translate a regular expression: loadExpressions() comes first");
   try {
-    return toRegExp(source, {
+    return translate(source, {
       accuracy: "strict",
       global: true,
       // A tokenizer's own engine allows what Ruby's `(?<name>)` rules would not; captures are never read.

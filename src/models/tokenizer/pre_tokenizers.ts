@@ -6,7 +6,7 @@
 import { asByteCharacters } from "./characters.ts";
 import { byType, character, count, type Fields, flag, objects, refuse, text as textField } from "./fields.ts";
 import type { Piece } from "./normalizers.ts";
-import { expression, type Finder, finderOf, patternFinder, plainFinder, stretches } from "./patterns.ts";
+import { type Finder, finderOf, patternFinder, plainFinder, stretches } from "./patterns.ts";
 import { stepSize } from "./steps.ts";
 
 /** Words of a text in order; undefined where the work may pause. */
@@ -99,11 +99,13 @@ function fixedSplitter(pattern: RegExp, behavior: Behavior): PreTokenizer {
   return splitter(finderOf(pattern), { behavior });
 }
 
-const byteLevelWords = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`;
+/** GPT-2's words. `\\p{space}`, since JavaScript's `\\s` is another set of characters than Oniguruma's. */
+export const byteLevelWords =
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{space}\p{L}\p{N}]+|\p{space}+(?!\P{space})|\p{space}+/gu;
 
 function byteLevel(fields: Fields): PreTokenizer {
   const addsSpace = flag(fields, "add_prefix_space");
-  const find = flag(fields, "use_regex", true) ? finderOf(expression(byteLevelWords)) : undefined;
+  const find = flag(fields, "use_regex", true) ? finderOf(byteLevelWords) : undefined;
   return {
     drops: false,
     *words({ text, first }) {

@@ -5,7 +5,6 @@
  */
 import type { Family } from "../family.ts";
 import { parseVitConfig, type VitConfig } from "./config.ts";
-import { vitForward } from "./forward.ts";
 import { type VitWeights, vitWeights } from "./weights.ts";
 
 const prefix = "vit.", parts = ["embeddings", "encoder", "layers", "layernorm", "pooler"];
@@ -43,7 +42,7 @@ export const vit: Family<VitConfig, VitWeights> = {
   },
   parse: parseVitConfig,
   weights: vitWeights,
-  forward: vitForward,
+  forward: async () => (await import("./forward.ts")).vitForward,
   savedPath,
   // PEFT has no mapping: these are the linears that FourierFT's authors adapt.
   targets: () => ["q_proj", "v_proj"],
