@@ -111,6 +111,7 @@ export type {
   AfterStep,
   BankTensors,
   BaseLinear,
+  BeforeAllStep,
   BeforeStep,
   BesideStep,
   CombinedFiles,

@@ -76,6 +76,7 @@ import { rope } from "./rope.ts";
 import { ropeBackward } from "./rope_backward.ts";
 import { ropeCache } from "./rope_cache.ts";
 import { rotateBlocks } from "./rotate_blocks.ts";
+import { rotateInputs } from "./rotate_inputs.ts";
 import { rotatePairs } from "./rotate_pairs.ts";
 import { rowSquares } from "./row_squares.ts";
 import { sample } from "./sample.ts";
@@ -206,6 +207,7 @@ export {
   ropeBackward,
   ropeCache,
   rotateBlocks,
+  rotateInputs,
   rotatePairs,
   rowSquares,
   sample,
@@ -327,6 +329,7 @@ export const kernels: readonly Kernel[] = [
   scaleOutputs,
   rotatePairs,
   rotateBlocks,
+  rotateInputs,
   reflect,
   reflectOutputs,
   attention,
