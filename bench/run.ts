@@ -3,10 +3,10 @@
  *
  *     deno run -A bench/run.ts [NAME ...] [--quick] [--device auto|webgpu|cpu] [--matrix-units] [--software]
  *         [--python PATH] [--out FILE] [--rows TEXT]
- *         [--rounds N]
+ *         [--rounds N] [--trace]
  *
  * `--rows` is a regular expression: of benches that take long, the rows whose names match are measured alone. `--rounds`
- * is how often such benches take their turns.
+ * is how often such benches take their turns. `--trace` shows the launches of decode-methods, too.
  *
  * Measurements are printed and kept in `bench/results/MACHINE.json` (a quick run's in `dist/bench/`); `deno task
  * bench:report` makes RESULTS.md's tables and plots of it. With a Python, peers are measured in the same call.
@@ -36,6 +36,7 @@ const { values: options, positionals } = parseArgs({
     out: { type: "string" },
     rows: { type: "string" },
     rounds: { type: "string" },
+    trace: { type: "boolean", default: false },
   },
 });
 
@@ -84,7 +85,8 @@ async function runBench({ name, measure }: Bench, opened: OpenBenchDevice): Prom
   const command = `deno task bench:${name}${quick ? " --quick" : ""}${
     device.kind === "cpu" ? " --device cpu" : options["matrix-units"] ? " --matrix-units" : ""
   }`;
-  const measurements = measure({ device, quick, log: console.log, rows: options.rows, rounds });
+  const { rows, trace } = options;
+  const measurements = measure({ device, quick, log: console.log, rows, rounds, trace });
   await keep(measurements, opened, { bench: name, command, versions, clock: clockOf(device) });
 }
 
