@@ -50,6 +50,7 @@ export type {
   RowProduct,
   Table,
   TextSize,
+  Together,
   UniformType,
   WasmCall,
   WasmStep,

@@ -9,6 +9,8 @@ import { type Arrays, defineKernel, type Kernel } from "./kernel.ts";
 import { product } from "./linear/cpu.ts";
 import { floatOf, recordWords } from "./record.ts";
 
+type Uniforms = keyof typeof uniforms;
+
 /** How workgroups share a row's update. */
 interface Split {
   /** Rows of the second factor that one workgroup takes at a time. */
@@ -170,7 +172,7 @@ function forEachUpdate(
 }
 
 /** The update by a Kronecker product of up to three linears that share x, each row with its own adapter. */
-export const kronLinear: Kernel<BankBuffer, keyof Words> = defineKernel({
+export const kronLinear: Kernel<BankBuffer, Uniforms> = defineKernel({
   name: "kron_linear",
   doc:
     "y[r] += scale kron(W1, W2) x[r] for each of the linears `linear`, `linear + 1` and `linear + 2` whose out is not 0, in " +

@@ -257,7 +257,7 @@ export {
 } from "./fourier_table.ts";
 export { type Draw, frequencies } from "./frequencies.ts";
 export * from "./kernel.ts";
-export type { Consume, Parts, PartsBank, Produce, ReadSource, ReadUnit, Relay } from "./parts.ts";
+export type { Consume, Parts, PartsBank, Produce, ReadSource, ReadUnit, Relay, Together } from "./parts.ts";
 export * from "./formats/format.ts";
 export { dense, formats, nf4_32, q4_32, q4_k, q4z_32, q6_k, q8_32 };
 export type { BlockBuffers } from "./formats/q32/blocks.ts";

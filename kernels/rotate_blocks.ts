@@ -3,6 +3,7 @@ import { held } from "./parts.ts";
 import { rotateRow, rotationLaunch, type Sizes, sizes } from "./rotate/text.ts";
 
 type Buffers = "slots" | "records" | "values" | "x";
+type Uniforms = keyof typeof sizes;
 
 function rotated({ x, ...bank }: Arrays<Buffers>, words: Sizes): void {
   for (let row = 0; row < words.rows; row++) {
@@ -11,7 +12,7 @@ function rotated({ x, ...bank }: Arrays<Buffers>, words: Sizes): void {
 }
 
 /** A matrix for each block of x, of each row's own adapter: what OFT and BOFT do before the product. */
-export const rotateBlocks: Kernel<Buffers, keyof Sizes> = defineKernel({
+export const rotateBlocks: Kernel<Buffers, Uniforms> = defineKernel({
   name: "rotate_blocks",
   doc:
     "each block of x[r] = itself times its matrix of adapter slots[r]; block b has matrix b mod the number of them; rows " +

@@ -10,6 +10,8 @@ import { produceBeside, type RowUpdate, updateLaunch } from "./beside_update.ts"
 import { type Arrays, defineKernel, type Kernel } from "./kernel.ts";
 import { floatOf, recordWords } from "./record.ts";
 
+type Uniforms = keyof typeof uniforms;
+
 /** Threads that share an output's sum: of one row, many outputs alone would not fill a GPU. */
 const lanesOf = (rows: number): number => rows === 1 ? 8 : 1;
 
@@ -81,7 +83,7 @@ function added({ x, slots, records, tables, values, y }: Arrays<BankBuffer>, wor
 }
 
 /** The sparse update of up to three linears that share x, each row with its own adapter. */
-export const sparseLinear: Kernel<BankBuffer, keyof Words> = defineKernel({
+export const sparseLinear: Kernel<BankBuffer, Uniforms> = defineKernel({
   name: "sparse_linear",
   doc:
     "y[r] += scale dW x[r] for each of the linears `linear`, `linear + 1` and `linear + 2` whose out is not 0, in its columns " +
