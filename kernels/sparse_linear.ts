@@ -9,58 +9,53 @@ import {
 import { produceBeside, type RowUpdate, updateLaunch } from "./beside_update.ts";
 import { type Arrays, defineKernel, type Kernel } from "./kernel.ts";
 import { floatOf, recordWords } from "./record.ts";
+import { rowsLaunch } from "./sparse/rows.ts";
 
 type Uniforms = keyof typeof uniforms;
 
-/** Threads that share an output's sum: of one row, many outputs alone would not fill a GPU. */
-const lanesOf = (rows: number): number => rows === 1 ? 8 : 1;
+/** Threads that share the sum of an output, and outputs of a workgroup. */
+const lanes = 8;
+const outputs = 32;
 
 /** Numbers of an output that a thread reads at a time: it would wait for each. */
-const atOnce = 4;
+const atOnce = Array.from({ length: 4 }, (_, i) => i);
 
-/** A workgroup for 256 outputs of a row, or for fewer that several threads have. */
-function textOf(lanes: number): string {
-  const size = 256 / lanes, each = Array.from({ length: atOnce }, (_, i) => i);
-  return /* wgsl */ `
-  ${findRow("index", `${size}u`)}
-  let lane = local / ${size};
-  let output = piece * ${size} + local % ${size};
+const text = /* wgsl */ `
+  ${findRow("index", `${outputs}u`)}
+  let output = piece * ${outputs} + local / ${lanes};
   var sum = 0.0;
   if (output < out) {
     let columns = record.x + out + 1;
     let end = tables[record.x + output + 1];
-    var e = tables[record.x + output] + lane;
-    for (; e + ${(atOnce - 1) * lanes} < end; e += ${atOnce * lanes}) {
+    var e = tables[record.x + output] + local % ${lanes};
+    for (; e + ${(atOnce.length - 1) * lanes} < end; e += ${atOnce.length * lanes}) {
       ${
-    each.map((i) =>
-      `let at${i} = tables[columns + e + ${i * lanes}]; let value${i} = values[record.y + e + ${i * lanes}];`
-    ).join("\n      ")
-  }
-      ${each.map((i) => `let x${i} = x_at(row * uniforms.in + at${i});`).join(" ")}
-      ${each.map((i) => `sum += value${i} * x${i};`).join(" ")}
+  atOnce.map((i) =>
+    `let at${i} = tables[columns + e + ${i * lanes}]; let value${i} = values[record.y + e + ${i * lanes}];`
+  ).join("\n      ")
+}
+      ${atOnce.map((i) => `let x${i} = x_at(row * uniforms.in + at${i});`).join(" ")}
+      ${atOnce.map((i) => `sum += value${i} * x${i};`).join(" ")}
     }
     for (; e < end; e += ${lanes}) {
       sum += values[record.y + e] * x_at(row * uniforms.in + tables[columns + e]);
     }
   }
-  ${
-    lanes === 1 ? "" : `sums[local] = sum;
+  sums[local] = sum;
   workgroupBarrier();
-  for (var other = 1u; lane == 0 && other < ${lanes}; other++) { sum += sums[local + other * ${size}]; }`
+  if (local % ${lanes} == 0 && output < out) {
+    for (var lane = 1u; lane < ${lanes}; lane++) { sum += sums[local + lane]; }
+    add_y(y_at + output, bitcast<f32>(record.w) * sum, true);
   }
-  if (lane == 0 && output < out) { add_y(y_at + output, bitcast<f32>(record.w) * sum, true); }
 `;
-}
 
-function update(words: Words): RowUpdate {
-  const lanes = lanesOf(words.rows);
-  return {
-    uniforms,
-    declarations: lanes === 1 ? "" : "var<workgroup> sums: array<f32, 256>;",
-    text: textOf(lanes),
-    groups: piecesOf(words, 256 / lanes),
-  };
-}
+/** The update of one row. */
+const update = (words: Words): RowUpdate => ({
+  uniforms,
+  declarations: "var<workgroup> sums: array<f32, 256>;",
+  text,
+  groups: piecesOf(words, outputs),
+});
 
 function added({ x, slots, records, tables, values, y }: Arrays<BankBuffer>, words: Words): void {
   const { rows, in: inSize, out0, out1, out2, linear, capacity } = words;
@@ -96,7 +91,8 @@ export const sparseLinear: Kernel<BankBuffer, Uniforms> = defineKernel({
     values: "at a record's offset: the numbers (count), by output",
   }),
   uniforms,
-  launch: ({ uniforms: words }, limits) => updateLaunch(update(words), limits),
+  launch: ({ uniforms: words }, limits) =>
+    words.rows === 1 ? updateLaunch(update(words), limits) : rowsLaunch(uniforms, words, limits),
   produce: produceBeside("sparse_linear", update),
   reference: added,
   wasm: ({ rows, in: inSize, out0, out1, out2, linear, capacity }) => ({
