@@ -6,131 +6,19 @@ import {
 } from "./bank_rows.ts";
 import { produceBeside, type RowUpdate, updateLaunch } from "./beside_update.ts";
 import { type Arrays, defineKernel, type Kernel } from "./kernel.ts";
+import { declarationsOf, groupsOf, splitOf, updateText } from "./kron/wgsl.ts";
 import { product } from "./linear/cpu.ts";
 import { floatOf, recordWords } from "./record.ts";
 
 type Uniforms = keyof typeof uniforms;
 
-/** How workgroups share a row's update. */
-interface Split {
-  /** Rows of the second factor that one workgroup takes at a time. */
-  readonly tile: number;
-  /** Workgroups of a linear at most. What factors it has is known when it runs: a whole matrix has a row for each output. */
-  readonly most: number;
-}
-
-const splitOf = (rows: number): Split =>
-  rows === 1 ? { tile: 2, most: 256 } : { tile: 8, most: Math.max(16, Math.ceil(256 / rows)) };
-
-const groupsOf = (out: number, { tile, most }: Split): number => Math.min(most, Math.ceil(out / tile));
-
-/** A dot product, whose loads are under way together, sixteen or four at a time: a thread alone would wait for each. */
-function dotText(
-  { sum, at, step, end, load, factor }: Readonly<Record<"sum" | "at" | "step" | "end", string>> & {
-    readonly load: (i: string) => string;
-    readonly factor: (i: string) => string;
-  },
-): string {
-  const some = (count: number): string => {
-    const each = Array.from({ length: count }, (_, i) => `${at} + ${i} * ${step}`);
-    return `for (; ${each.at(-1)} < ${end}; ${at} += ${count} * ${step}) {
-        ${each.map((i, k) => `let w${k} = ${load(i)}; let f${k} = ${factor(i)};`).join("\n        ")}
-        ${each.map((_, k) => `${sum} += w${k} * f${k};`).join(" ")}
-      }`;
-  };
-  return [16, 4, 1].map(some).join("\n      ");
-}
-
-/**
- * A workgroup takes a tile of rows of the second factor. Their dot products with pieces of x are made as many at a time as it has
- * threads, by 'lanes' threads each where there are more. Every output has one thread.
- */
-function textOf(split: Split): string {
-  const { tile } = split, pieces = 256 / tile;
-  return /* wgsl */ `
-  let shares = vec3u(groups_of(uniforms.out0), groups_of(uniforms.out1), groups_of(uniforms.out2));
-  let row = index / (shares.x + shares.y + shares.z);
-  if (row >= uniforms.rows) { return; }
-  let slot = slots[row];
-  if (slot >= uniforms.capacity) { return; }
-  var part = index % (shares.x + shares.y + shares.z);
-  var linear = uniforms.linear;
-  var out = uniforms.out0;
-  var y_at = row * (uniforms.out0 + uniforms.out1 + uniforms.out2);
-  if (part >= shares.x) {
-    part -= shares.x;
-    linear += 1;
-    y_at += out;
-    out = uniforms.out1;
-    if (part >= shares.y) {
-      part -= shares.y;
-      linear += 1;
-      y_at += out;
-      out = uniforms.out2;
-    }
-  }
-  let record = records[linear * uniforms.capacity + slot];
-  if (record.z == 0) { return; }
-  let left_out = tables[record.x];
-  let left_in = tables[record.x + 1];
-  let right_out = out / left_out;
-  let right_in = uniforms.in / left_in;
-  let right = record.y + left_out * left_in;
-  for (var first = part * ${tile}; first < right_out; first += groups_of(out) * ${tile}) {
-  for (var begin = 0u; begin < left_in; begin += ${pieces}) {
-    let size = min(${pieces}u, left_in - begin);
-    let lanes = 256u >> (32 - countLeadingZeros(${tile} * size - 1));
-    let lane = local % lanes;
-    let mine = local / lanes;
-    var dot_part = 0.0;
-    if (mine < ${tile} * size && first + mine % ${tile} < right_out) {
-      let w = right + (first + mine % ${tile}) * right_in;
-      let piece = row * uniforms.in + (begin + mine / ${tile}) * right_in;
-      var q = lane;
-      ${
-    dotText({
-      ...{ sum: "dot_part", at: "q", step: "lanes", end: "right_in" },
-      load: (i) => `values[w + ${i}]`,
-      factor: (i) => `x_at(piece + ${i})`,
-    })
-  }
-    }
-    workgroupBarrier();
-    sums[local] = dot_part;
-    workgroupBarrier();
-    for (var half = lanes / 2; half > 0; half >>= 1) {
-      if (lane < half) { sums[local] += sums[local + half]; }
-      workgroupBarrier();
-    }
-    for (var o = local; o < ${tile} * left_out; o += 256) {
-      let p = o % ${tile};
-      if (first + p >= right_out) { continue; }
-      let w = record.y + (o / ${tile}) * left_in + begin;
-      var sum = 0.0;
-      var j = 0u;
-      ${
-    dotText({
-      ...{ sum: "sum", at: "j", step: "1", end: "size" },
-      load: (i) => `values[w + ${i}]`,
-      factor: (i) => `sums[((${i}) * ${tile} + p) * lanes]`,
-    })
-  }
-      add_y(y_at + (o / ${tile}) * right_out + first + p, bitcast<f32>(record.w) * sum, begin == 0);
-    }
-  }
-  }
-`;
-}
-
 function update({ rows, out0, out1, out2 }: Words): RowUpdate {
-  const split = splitOf(rows), { tile, most } = split;
+  const split = splitOf(rows), groups = [out0, out1, out2].map((out) => groupsOf(out, split));
   return {
     uniforms,
-    declarations: `
-fn groups_of(out: u32) -> u32 { return min(${most}u, (out + ${tile - 1}) / ${tile}); }
-var<workgroup> sums: array<f32, 256>;`,
-    text: textOf(split),
-    groups: rows * [out0, out1, out2].reduce((sum, out) => sum + groupsOf(out, split), 0),
+    declarations: declarationsOf(rows),
+    text: updateText(rows),
+    groups: rows * groups.reduce((sum, count) => sum + count, 0),
   };
 }
 
