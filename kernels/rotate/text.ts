@@ -178,15 +178,15 @@ export function rotateRow(
     return;
   }
   const first = records[record + 1] + skipped, matrices = floatOf(records[record + 3]);
+  const sums = new Float64Array(size);
   for (let block = 0; block * size < inSize; block++) {
     const from = row * inSize + block * size, matrix = first + (block % matrices) * size * size;
-    const sums = new Float64Array(size);
-    for (let j = 0; j < size; j++) {
+    for (let column = 0; column < size; column++) sums[column] = 0;
+    for (let j = 0, at = matrix; j < size; j++) {
       const factor = x[from + j];
-      for (let column = 0; column < size; column++) {
-        sums[column] += factor * values[matrix + j * size + column];
-      }
+      for (let column = 0; column < size; column++, at++) sums[column] += factor * values[at];
     }
-    to.set(sums, begin + block * size);
+    const at = begin + block * size;
+    for (let column = 0; column < size; column++) to[at + column] = sums[column];
   }
 }
