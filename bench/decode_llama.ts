@@ -121,7 +121,7 @@ async function* timeCase(
   }
   if (!traced) return;
   yield* javaScript(opened, { row, adapters, tokens });
-  yield* traceCells(opened.meter.base, usual, row);
+  yield* traceCells(opened.meter.base, usual, { table: "decode-llama-trace", of: row });
 }
 
 /** The most important figures come first: a call may be cut off. */

@@ -10,6 +10,8 @@ import { weightsOf } from "../src/models/families.ts";
 import { loadModel } from "../src/models/model.ts";
 import { layerLinears } from "../src/models/spec.ts";
 import { stepTimes } from "./decode_llama.ts";
+import { traceCells } from "./decode_trace.ts";
+import { HostMeter } from "./host_meter.ts";
 import { type Bench, type BenchContext, type Measurement, median } from "./measurement.ts";
 import { type MethodAdapter, methodAdapterName, methodAdapters, randomMethods } from "./method_adapters.ts";
 import { demo, llama1b, randomWeights, tiny } from "./random_model.ts";
@@ -22,7 +24,8 @@ const sizes = {
 };
 type Size = typeof sizes.webgpu;
 
-async function open({ device, log }: BenchContext, { config, batch, distinct }: Size) {
+async function open({ device: base, log }: BenchContext, { config, batch, distinct }: Size) {
+  const meter = new HostMeter(base), { device } = meter;
   const source = randomWeights(config, device.kind === "cpu" ? "float32" : "float16");
   const model = await loadModel(device, { config, source, maxModelLen: 256 });
   // The seven of each layer: a head's adapters would be most of the work.
@@ -35,14 +38,19 @@ async function open({ device, log }: BenchContext, { config, batch, distinct }: 
   });
   // Each row by its own step, never by a merged weight: that is what is measured.
   const options = { eosTokenIds: [], maxSequences: batch, merging: "never" } as const;
-  return { registry, engine: new BatchEngine(device, model, { registry, options }) };
+  return { meter, registry, engine: new BatchEngine(device, model, { registry, options }) };
 }
 type Opened = Awaited<ReturnType<typeof open>>;
 
 /** Steps with and without adapters, in turn: a slow moment of the machine hits both. */
 async function* timeBatch(
-  { engine }: Opened,
-  { method, count, size }: { readonly method: MethodAdapter; readonly count: number; readonly size: Size },
+  { engine, meter }: Opened,
+  { method, count, size, trace }: {
+    readonly method: MethodAdapter;
+    readonly count: number;
+    readonly size: Size;
+    readonly trace?: boolean;
+  },
 ): AsyncGenerator<Measurement> {
   const { distinct, rounds, name } = size;
   // A step of one row is short: more of them keep the GPU at its clock.
@@ -78,6 +86,13 @@ async function* timeBatch(
     minimum: Math.min(...added),
     slowest: Math.max(...added),
   };
+  if (!trace) return;
+  meter.forget();
+  await stepTimes({ engine }, { adapters: adapted, tokens });
+  yield* traceCells(meter.base, meter.usual, {
+    table: "decode-methods-trace",
+    of: `${method.row}, batch ${count}`,
+  });
 }
 
 /** See the module's documentation. */
@@ -87,7 +102,7 @@ export const decodeMethodsBench: Bench = {
     "what an adapter of each method adds to a decode step (GPU: Llama-3.2-1B's shape; CPU: the demo model's)",
   peers: ["decode_methods.py"],
   async *measure(context: BenchContext) {
-    const { device, quick, log, rows = "", rounds } = context, wanted = new RegExp(rows);
+    const { device, quick, log, rows = "", rounds, trace } = context, wanted = new RegExp(rows);
     const usual: Size = quick ? sizes.quick : sizes[device.kind];
     const size = { ...usual, rounds: rounds ?? usual.rounds };
     const opened = await open(context, size);
@@ -96,7 +111,7 @@ export const decodeMethodsBench: Bench = {
         for (let i = 0; i < size.distinct; i++) {
           (await opened.registry.acquire(methodAdapterName(method, i))).release();
         }
-        for (const count of [1, size.batch]) yield* timeBatch(opened, { method, count, size });
+        for (const count of [1, size.batch]) yield* timeBatch(opened, { method, count, size, trace });
       } catch (error) {
         log(`left out: ${method.row}: ${(error as Error).message}`);
       }

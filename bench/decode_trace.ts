@@ -10,7 +10,6 @@ import type { Step } from "../src/plan.ts";
 import type { MeteredProgram } from "./host_meter.ts";
 import { type Measurement, median } from "./measurement.ts";
 
-const table = "decode-llama-trace";
 const rounds = 7;
 
 /** Words that differ between layers, or are the same for all of a step's launches, or do not change the work. */
@@ -52,11 +51,11 @@ function sums(names: readonly string[], timed: readonly (readonly number[])[]): 
   return [...found].toSorted(([, a], [, b]) => b.us - a.us);
 }
 
-/** The cells of a program's trace; `of` says which step it is. */
+/** The cells of a program's trace in a table; `of` says which step it is. */
 export async function* traceCells(
   device: Device,
   metered: MeteredProgram,
-  of: string,
+  { table, of }: { readonly table: string; readonly of: string },
 ): AsyncGenerator<Measurement> {
   const traces: Trace[] = [];
   for (let round = 0; round < rounds; round++) traces.push(await device.trace(metered.program));

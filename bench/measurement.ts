@@ -38,6 +38,8 @@ export interface BenchContext {
   readonly rows?: string;
   /** Turns of what is measured in turn; the bench's own number where left out. */
   readonly rounds?: number;
+  /** Whether the launches of what is measured are shown, too, where a bench can. */
+  readonly trace?: boolean;
   /** For what is left out, and why. */
   readonly log: (line: string) => void;
 }

@@ -3,11 +3,11 @@
  *
  *     deno run -A bench/run.ts [NAME ...] [--quick] [--device auto|webgpu|cpu] [--matrix-units] [--software]
  *         [--python PATH] [--out FILE] [--rows TEXT]
- *         [--rounds N] [--note TEXT]
+ *         [--rounds N] [--note TEXT] [--trace]
  *
  * `--rows` is a regular expression: of benches that take long, the rows whose names match are measured alone. `--rounds`
- * is how often such benches take their turns. `--note` is kept with what is measured, and stands under its tables.
- * `bench/take.ts` takes in what another machine's `--out` has.
+ * is how often such benches take their turns. `--trace` shows the launches of decode-methods, too. `--note` is kept with
+ * what is measured, and stands under its tables. `bench/take.ts` takes in what another machine's `--out` has.
  *
  * Measurements are printed and kept in `bench/results/MACHINE.json` (a quick run's in `dist/bench/`); `deno task
  * bench:report` makes RESULTS.md's tables and plots of it. With a Python, peers are measured in the same call.
@@ -38,6 +38,7 @@ const { values: options, positionals } = parseArgs({
     rows: { type: "string" },
     rounds: { type: "string" },
     note: { type: "string" },
+    trace: { type: "boolean", default: false },
   },
 });
 
@@ -86,7 +87,8 @@ async function runBench({ name, measure, clock }: Bench, opened: OpenBenchDevice
   const command = `deno task bench:${name}${quick ? " --quick" : ""}${
     device.kind === "cpu" ? " --device cpu" : options["matrix-units"] ? " --matrix-units" : ""
   }`;
-  const measurements = measure({ device, quick, log: console.log, rows: options.rows, rounds });
+  const { rows, trace } = options;
+  const measurements = measure({ device, quick, log: console.log, rows, rounds, trace });
   await keep(measurements, opened, { bench: name, command, versions, clock: clock ?? clockOf(device) });
 }
 

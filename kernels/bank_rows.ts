@@ -67,13 +67,13 @@ export const bankBindings = /* wgsl */ `
  * @param size Outputs of a piece.
  */
 export const findRow = (index: string, size: string): string => /* wgsl */ `
-  let index = ${index};
+  let place = ${index};
   let first = (uniforms.out0 + ${size} - 1) / ${size};
   let second = first + (uniforms.out1 + ${size} - 1) / ${size};
   let all = second + (uniforms.out2 + ${size} - 1) / ${size};
-  let row = index / all;
+  let row = place / all;
   if (row >= uniforms.rows) { return; }
-  var piece = index % all;
+  var piece = place % all;
   var number = 0u;
   var out = uniforms.out0;
   var y_at = row * (uniforms.out0 + uniforms.out1 + uniforms.out2);

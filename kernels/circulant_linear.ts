@@ -8,7 +8,6 @@
  * @module
  */
 import {
-  bankBindings,
   type BankBuffer,
   bankBuffers,
   bankUniforms as uniforms,
@@ -16,43 +15,35 @@ import {
   findRow,
   piecesOf,
 } from "./bank_rows.ts";
+import { produceBeside, type RowUpdate, updateLaunch } from "./beside_update.ts";
 import { cpuCirculant, referenceCirculant } from "./circulant/linears.ts";
-import { blockFunctions, eachElement, eachSlot, threads } from "./circulant/wgsl.ts";
-import {
-  defineKernel,
-  grid,
-  type Kernel,
-  uniformStruct,
-  workgroupBuiltins,
-  workgroupIndex,
-} from "./kernel.ts";
+import { blockFunctions, eachElement, eachSlot, workPairs } from "./circulant/wgsl.ts";
+import { defineKernel, type Kernel } from "./kernel.ts";
 
 type Uniforms = keyof BankWords;
 
 /** Outputs of a workgroup, at least, where it takes every pair it has room for. */
 const leastOutputs = 1024;
 
-const wgsl = /* wgsl */ `
-${uniformStruct(uniforms)}
-${bankBindings}
-override share: u32;
+const declarations = /* wgsl */ `
 ${blockFunctions}
 fn input(blocks: Blocks, row: u32, n: u32, place: u32) -> f32 {
   if (n >= uniforms.in / blocks.size) { return 0; }
-  return x[row * uniforms.in + block_start(blocks, n) + place * blocks.stride];
+  return x_at(row * uniforms.in + block_start(blocks, n) + place * blocks.stride);
 }
 fn spectrum(at: u32) -> vec2f { return vec2f(values[at], values[at + 1]); }
 /** The product of two bins; bin 0 is two real ones. */
 fn times(a: vec2f, b: vec2f, bin: u32) -> vec2f { return select(mul(a, b), a * b, bin == 0); }
 
-@compute @workgroup_size(${threads})
-fn main(${workgroupBuiltins}) {
-  ${findRow(workgroupIndex, `(${leastOutputs}u / share)`)}
+`;
+
+const textOf = (share: number): string => /* wgsl */ `
+  ${findRow("index", `${leastOutputs / share}u`)}
   let blocks = blocks_at(record.x);
   let columns = uniforms.in / blocks.size;
   let rows = out / blocks.size;
   // Pairs of output blocks: with a share, fewer than those of inputs.
-  let mine = max(1, blocks.pairs / share);
+  let mine = max(1, blocks.pairs / ${share});
   let begin = 2 * piece * mine;
   if (begin >= rows) { return; }
   ${[0, 1].map((i) => `var even${i}: vec2f; var odd${i}: vec2f;`).join("\n")}
@@ -111,10 +102,9 @@ fn main(${workgroupBuiltins}) {
     let m = begin + 2 * pair;
     if (pair < mine && m < rows) {
       let z = scale * work[pair * blocks.line + place];
-      y[y_at + block_start(blocks, m) + place * blocks.stride] += z.x;
-      if (m + 1 < rows) { y[y_at + block_start(blocks, m + 1) + place * blocks.stride] += z.y; }
+      add_y(y_at + block_start(blocks, m) + place * blocks.stride, z.x, true);
+      if (m + 1 < rows) { add_y(y_at + block_start(blocks, m + 1) + place * blocks.stride, z.y, true); }
     }`)
-}
 }
 `;
 
@@ -127,6 +117,11 @@ function shareOf({ rows, out0, out1, out2 }: BankWords): number {
   let share = 1;
   while (share < 4 && groups * share < manyGroups) share *= 2;
   return share;
+}
+
+function update(words: BankWords): RowUpdate {
+  const share = shareOf(words), groups = piecesOf(words, leastOutputs / share);
+  return { uniforms, declarations, text: textOf(share), groups, workPairs };
 }
 
 /** See the module's documentation. */
@@ -142,24 +137,8 @@ export const circulantLinear: Kernel<BankBuffer, Uniforms> = defineKernel({
     values: "at a record's offset: numbers of `circulantSpectra`",
   }),
   uniforms,
-  launch({ uniforms: words }, limits) {
-    const share = shareOf(words);
-    return {
-      dispatches: [{
-        wgsl,
-        bindings: [
-          { name: "x", access: "read" },
-          { name: "slots", access: "read" },
-          { name: "records", access: "read" },
-          { name: "tables", access: "read" },
-          { name: "values", access: "read" },
-          { name: "y", access: "read_write" },
-        ],
-        constants: { share },
-        grid: grid(piecesOf(words, leastOutputs / share), limits),
-      }],
-    };
-  },
+  launch: ({ uniforms: words }, limits) => updateLaunch(update(words), limits),
+  produce: produceBeside("circulant_linear", update),
   reference: referenceCirculant,
   cpu: cpuCirculant,
   tolerance: 1e-6,

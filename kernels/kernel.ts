@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { Consume, Produce, Relay } from "./parts.ts";
+import type { Consume, Produce, Relay, Together } from "./parts.ts";
 
 /** Element types a kernel's buffers may hold. `float16` and `bfloat16` are carried as raw 16-bit patterns. */
 export type DType = "float32" | "float16" | "bfloat16" | "uint32" | "int32";
@@ -182,6 +182,8 @@ export interface Kernel<B extends string = string, U extends string = string> {
   wasm?(uniforms: Readonly<Record<U, number>>): WasmCall | undefined;
   /** How a GPU joins a call with the one before it. */
   readonly produce?: Produce<B, U>;
+  /** How a GPU joins calls that follow each other, and whose tensors do. */
+  readonly together?: Together<B, U>;
   /** How a GPU joins a call with those whose result it reads. */
   readonly consume?: Consume<B, U>;
   /** How a GPU joins a call with those whose result it changes element by element, and with the reader. */

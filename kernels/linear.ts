@@ -1,7 +1,9 @@
+import { dense } from "./formats/dense.ts";
 import type { WeightFormat } from "./formats/format.ts";
 import { type OfFormats, ofFormats } from "./formats/of.ts";
 import { anyKernel, defineKernel, type Kernel } from "./kernel.ts";
 import { linearLaunch, linearWays } from "./linear/launch.ts";
+import { productsTogether } from "./linear/together.ts";
 import { multiply } from "./linear/weight_cpu.ts";
 import { uniforms } from "./linear/wgsl.ts";
 import { linearTransposed } from "./linear_transposed.ts";
@@ -31,6 +33,7 @@ function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> 
         }
       }
     },
+    ...(format === dense ? { together: productsTogether } : {}),
     cpu: ({ x, y, ...weight }, sizes) => multiply(format, { x, y, ...weight }, sizes),
     wasm: format.wasm && ((sizes) => format.wasm!(sizes, 0)),
     backward: ({ rows, in: inSize, out, accumulate }) => ({

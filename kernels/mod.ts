@@ -77,6 +77,7 @@ import { rope } from "./rope.ts";
 import { ropeBackward } from "./rope_backward.ts";
 import { ropeCache } from "./rope_cache.ts";
 import { rotateBlocks } from "./rotate_blocks.ts";
+import { rotateInputs } from "./rotate_inputs.ts";
 import { rotatePairs } from "./rotate_pairs.ts";
 import { rowSquares } from "./row_squares.ts";
 import { sample } from "./sample.ts";
@@ -208,6 +209,7 @@ export {
   ropeBackward,
   ropeCache,
   rotateBlocks,
+  rotateInputs,
   rotatePairs,
   rowSquares,
   sample,
@@ -257,7 +259,7 @@ export {
 } from "./fourier_table.ts";
 export { type Draw, frequencies } from "./frequencies.ts";
 export * from "./kernel.ts";
-export type { Consume, Parts, PartsBank, Produce, ReadSource, ReadUnit, Relay } from "./parts.ts";
+export type { Consume, Parts, PartsBank, Produce, ReadSource, ReadUnit, Relay, Together } from "./parts.ts";
 export * from "./formats/format.ts";
 export { dense, formats, nf4_32, q4_32, q4_k, q4z_32, q6_k, q8_32 };
 export type { BlockBuffers } from "./formats/q32/blocks.ts";
@@ -329,6 +331,7 @@ export const kernels: readonly Kernel[] = [
   scaleOutputs,
   rotatePairs,
   rotateBlocks,
+  rotateInputs,
   reflect,
   reflectOutputs,
   attention,

@@ -102,6 +102,14 @@ export interface Produce<B extends string = string, U extends string = string> {
   parts(before: Call, own: Call<B, U>, limits: Limits): Parts | undefined;
 }
 
+/** How calls of a kernel that follow each other are one launch. */
+export interface Together<B extends string = string, U extends string = string> {
+  /** Buffers in which each call's elements begin where those of the call before end. Calls share all others. */
+  readonly follow: readonly string[];
+  /** The launch, whose bindings reach from the first call's elements to the last call's; undefined where calls stay apart. */
+  launch(calls: readonly Call<B, U>[], limits: Limits): Launch | undefined;
+}
+
 /** How a call reads one of its buffers in parts. */
 export interface Consume<B extends string = string, U extends string = string> {
   readonly buffer: string;

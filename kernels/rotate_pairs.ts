@@ -7,6 +7,7 @@ import {
   workgroupBuiltins,
   workgroupIndex,
 } from "./kernel.ts";
+import { turnedProductParts } from "./rotate/beside.ts";
 import { adaptedOutputs, placeOf, type SideBySide, sideBySide } from "./side_by_side.ts";
 
 type Buffers = "slots" | "records" | "values" | "y";
@@ -83,6 +84,18 @@ export const rotatePairs: Kernel<Buffers, Uniforms> = defineKernel({
       grid: grid(Math.ceil(rows * (out0 + out1 + out2) / 256), limits),
     }],
   }),
+  produce: {
+    after: "linear",
+    same: [["y", "y"]],
+    takes: ["x", "weight"],
+    result: "y",
+    parts(before, { uniforms: words }, limits) {
+      const { rows, in: inSize, out, accumulate } = before.uniforms;
+      const columns = words.out0 + words.out1 + words.out2;
+      if (rows !== words.rows || inSize !== words.in || out !== columns || accumulate !== 0) return undefined;
+      return turnedProductParts(words, { in: inSize, dtype: before.dtypes.weight }, limits);
+    },
+  },
   reference: rotated,
   tolerance: 1e-6,
 });

@@ -1,72 +1,63 @@
 import {
-  type Arrays,
-  defineKernel,
-  grid,
-  type Kernel,
-  uniformStruct,
-  workgroupBuiltins,
-  workgroupIndex,
-} from "./kernel.ts";
+  type BankBuffer,
+  bankBuffers,
+  bankUniforms as uniforms,
+  type BankWords as Words,
+  findRow,
+  piecesOf,
+} from "./bank_rows.ts";
+import { produceBeside, type RowUpdate, updateLaunch } from "./beside_update.ts";
+import { type Arrays, defineKernel, type Kernel } from "./kernel.ts";
 import { floatOf, recordWords } from "./record.ts";
+import { rowsLaunch } from "./sparse/rows.ts";
 
-type Buffers = "x" | "slots" | "records" | "tables" | "values" | "y";
-type Uniforms = "rows" | "in" | "out0" | "out1" | "out2" | "linear" | "capacity";
-type Words = Readonly<Record<Uniforms, number>>;
+type Uniforms = keyof typeof uniforms;
 
-const uniforms = {
-  rows: "u32",
-  in: "u32",
-  out0: "u32",
-  out1: "u32",
-  out2: "u32",
-  linear: "u32",
-  capacity: "u32",
-} as const;
+/** Threads that share the sum of an output, and outputs of a workgroup. */
+const lanes = 8;
+const outputs = 32;
 
-const wgsl = /* wgsl */ `
-${uniformStruct(uniforms)}
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read> slots: array<u32>;
-@group(0) @binding(3) var<storage, read> records: array<vec4u>;
-@group(0) @binding(4) var<storage, read> tables: array<u32>;
-@group(0) @binding(5) var<storage, read> values: array<f32>;
-@group(0) @binding(6) var<storage, read_write> y: array<f32>;
+/** Numbers of an output that a thread reads at a time: it would wait for each. */
+const atOnce = Array.from({ length: 4 }, (_, i) => i);
 
-// One invocation for each output of a row.
-@compute @workgroup_size(256)
-fn main(${workgroupBuiltins}) {
-  let i = (${workgroupIndex}) * 256 + local;
-  let width = uniforms.out0 + uniforms.out1 + uniforms.out2;
-  let row = i / width;
-  if (row >= uniforms.rows) { return; }
-  let slot = slots[row];
-  if (slot >= uniforms.capacity) { return; }
-  var o = i % width;
-  var linear = uniforms.linear;
-  var out = uniforms.out0;
-  if (o >= out) {
-    o -= out;
-    linear += 1;
-    out = uniforms.out1;
-    if (o >= out) {
-      o -= out;
-      linear += 1;
-      out = uniforms.out2;
+const text = /* wgsl */ `
+  ${findRow("index", `${outputs}u`)}
+  let output = piece * ${outputs} + local / ${lanes};
+  var sum = 0.0;
+  if (output < out) {
+    let columns = record.x + out + 1;
+    let end = tables[record.x + output + 1];
+    var e = tables[record.x + output] + local % ${lanes};
+    for (; e + ${(atOnce.length - 1) * lanes} < end; e += ${atOnce.length * lanes}) {
+      ${
+  atOnce.map((i) =>
+    `let at${i} = tables[columns + e + ${i * lanes}]; let value${i} = values[record.y + e + ${i * lanes}];`
+  ).join("\n      ")
+}
+      ${atOnce.map((i) => `let x${i} = x_at(row * uniforms.in + at${i});`).join(" ")}
+      ${atOnce.map((i) => `sum += value${i} * x${i};`).join(" ")}
+    }
+    for (; e < end; e += ${lanes}) {
+      sum += values[record.y + e] * x_at(row * uniforms.in + tables[columns + e]);
     }
   }
-  let record = records[linear * uniforms.capacity + slot];
-  if (record.z == 0) { return; }
-  let columns = record.x + out + 1;
-  let end = tables[record.x + o + 1];
-  var sum = 0.0;
-  for (var e = tables[record.x + o]; e < end; e++) {
-    sum += values[record.y + e] * x[row * uniforms.in + tables[columns + e]];
+  sums[local] = sum;
+  workgroupBarrier();
+  if (local % ${lanes} == 0 && output < out) {
+    for (var lane = 1u; lane < ${lanes}; lane++) { sum += sums[local + lane]; }
+    add_y(y_at + output, bitcast<f32>(record.w) * sum, true);
   }
-  y[i] += bitcast<f32>(record.w) * sum;
-}
 `;
 
-function added({ x, slots, records, tables, values, y }: Arrays<Buffers>, words: Words): void {
+/** The update of one row. */
+const update = (words: Words): RowUpdate => ({
+  uniforms,
+  declarations: "var<workgroup> sums: array<f32, 256>;",
+  text,
+  groups: piecesOf(words, outputs),
+});
+
+function added({ x, slots, records, tables, values, y }: Arrays<BankBuffer>, words: Words): void {
   const { rows, in: inSize, out0, out1, out2, linear, capacity } = words;
   for (let row = 0; row < rows; row++) {
     if (slots[row] >= capacity) continue;
@@ -87,52 +78,22 @@ function added({ x, slots, records, tables, values, y }: Arrays<Buffers>, words:
 }
 
 /** The sparse update of up to three linears that share x, each row with its own adapter. */
-export const sparseLinear: Kernel<Buffers, Uniforms> = defineKernel({
+export const sparseLinear: Kernel<BankBuffer, Uniforms> = defineKernel({
   name: "sparse_linear",
   doc:
     "y[r] += scale dW x[r] for each of the linears `linear`, `linear + 1` and `linear + 2` whose out is not 0, in its columns " +
     "of y, with the sparse dW and the scale of slot slots[r]; a slot of capacity or more (0xffffffff: none) and count 0 " +
     "add nothing",
-  buffers: {
-    x: { access: "read", dtypes: ["float32"], doc: "(rows, in), row-major" },
-    slots: { access: "read", dtypes: ["uint32"], doc: "(rows)" },
-    records: {
-      access: "read",
-      dtypes: ["uint32"],
-      doc: "(linears, capacity, 4): offset into tables, offset into values, count, bits of a float32 scale",
-    },
-    tables: {
-      access: "read",
-      dtypes: ["uint32"],
-      doc:
-        "at a record's offset: where each output's numbers begin (out + 1), then the column of each number (count)",
-    },
-    values: {
-      access: "read",
-      dtypes: ["float32"],
-      doc: "at a record's offset: the numbers (count), by output",
-    },
-    y: {
-      access: "read_write",
-      dtypes: ["float32"],
-      doc: "(rows, out0 + out1 + out2), row-major, added to; out1 and out2 may be 0",
-    },
-  },
-  uniforms,
-  launch: ({ uniforms: { rows, out0, out1, out2 } }, limits) => ({
-    dispatches: [{
-      wgsl,
-      bindings: [
-        { name: "x", access: "read" },
-        { name: "slots", access: "read" },
-        { name: "records", access: "read" },
-        { name: "tables", access: "read" },
-        { name: "values", access: "read" },
-        { name: "y", access: "read_write" },
-      ],
-      grid: grid(Math.ceil(rows * (out0 + out1 + out2) / 256), limits),
-    }],
+  buffers: bankBuffers({
+    records: "offset into tables, offset into values, count, bits of a float32 scale",
+    tables:
+      "at a record's offset: where each output's numbers begin (out + 1), then the column of each number (count)",
+    values: "at a record's offset: the numbers (count), by output",
   }),
+  uniforms,
+  launch: ({ uniforms: words }, limits) =>
+    words.rows === 1 ? updateLaunch(update(words), limits) : rowsLaunch(uniforms, words, limits),
+  produce: produceBeside("sparse_linear", update),
   reference: added,
   wasm: ({ rows, in: inSize, out0, out1, out2, linear, capacity }) => ({
     function: "sparse_linear",

@@ -8,21 +8,15 @@
  * @module
  */
 import {
-  bankBindings,
   type BankBuffer,
   bankBuffers,
   bankUniforms as uniforms,
+  type BankWords,
   findRow,
   piecesOf,
 } from "./bank_rows.ts";
-import {
-  defineKernel,
-  grid,
-  type Kernel,
-  uniformStruct,
-  workgroupBuiltins,
-  workgroupIndex,
-} from "./kernel.ts";
+import { produceBeside, type RowUpdate, updateLaunch } from "./beside_update.ts";
+import { defineKernel, type Kernel } from "./kernel.ts";
 import { cpuWavelet, referenceWavelet } from "./wavelet/linears.ts";
 import { longestFilter } from "./wavelet/table.ts";
 import { coefficientFunction, filterFunctions } from "./wavelet/wgsl.ts";
@@ -33,17 +27,15 @@ type Uniforms = keyof typeof uniforms;
 const threads = 256;
 const size = 1024;
 
-const wgsl = /* wgsl */ `
-${uniformStruct(uniforms)}
-${bankBindings}
+const declarations = /* wgsl */ `
 ${filterFunctions}
-${coefficientFunction("x")}
+${coefficientFunction("x", (i) => `x_at(${i})`)}
 /** Sums of the coefficients whose filters meet the piece. */
 var<workgroup> sums: array<f32, ${size + 2 * longestFilter}>;
+`;
 
-@compute @workgroup_size(${threads})
-fn main(${workgroupBuiltins}) {
-  ${findRow(workgroupIndex, `${size}u`)}
+const text = /* wgsl */ `
+  ${findRow("index", `${size}u`)}
   let filters = filters_at(record.x);
   let begin = piece * ${size}u;
   let end = min(out, begin + ${size}u);
@@ -67,10 +59,16 @@ fn main(${workgroupBuiltins}) {
       let k = t + shift - j;
       if (k < highest) { sum += tap(filters, 0, j) * sums[k - lowest] + tap(filters, 1, j) * sums[k + 1 - lowest]; }
     }
-    y[y_at + t] += bitcast<f32>(record.w) * sum;
+    add_y(y_at + t, bitcast<f32>(record.w) * sum, true);
   }
-}
 `;
+
+const update = (words: BankWords): RowUpdate => ({
+  uniforms,
+  declarations,
+  text,
+  groups: piecesOf(words, size),
+});
 
 /** See the module's documentation. */
 export const waveletLinear: Kernel<BankBuffer, Uniforms> = defineKernel({
@@ -86,20 +84,8 @@ export const waveletLinear: Kernel<BankBuffer, Uniforms> = defineKernel({
     values: "coefficients in their table's order",
   }),
   uniforms,
-  launch: ({ uniforms: words }, limits) => ({
-    dispatches: [{
-      wgsl,
-      bindings: [
-        { name: "x", access: "read" },
-        { name: "slots", access: "read" },
-        { name: "records", access: "read" },
-        { name: "tables", access: "read" },
-        { name: "values", access: "read" },
-        { name: "y", access: "read_write" },
-      ],
-      grid: grid(piecesOf(words, size), limits),
-    }],
-  }),
+  launch: ({ uniforms: words }, limits) => updateLaunch(update(words), limits),
+  produce: produceBeside("wavelet_linear", update),
   reference: referenceWavelet,
   cpu: cpuWavelet,
   tolerance: 1e-6,

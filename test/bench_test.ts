@@ -129,7 +129,9 @@ test("traceCells adds launches up by kernel and sizes, each launch's median over
     },
   };
   const metered = { program: await device.prepare(plan), plan, runs: 1 };
-  const cells = await Array.fromAsync(traceCells(device, metered, "a step"));
+  const cells = await Array.fromAsync(
+    traceCells(device, metered, { table: "decode-llama-trace", of: "a step" }),
+  );
   const of = (row: string) => cells.filter((c) => c.row === `a step: ${row}`).map(({ median }) => median);
   assert.deepEqual(of("copy, count 9"), [2, 6, 12, 100 * 12 / 13]);
   assert.deepEqual(of("copy, count 4"), [1, 1, 1, 100 / 13]);

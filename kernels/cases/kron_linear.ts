@@ -66,6 +66,8 @@ export const kronLinearCases: KernelCases = casesFor(kronLinear, {
     sized({ in: 130, outs: [257], lefts: [[257, 65], [1, 130], [1, 1]], slots: [1, 0, 2] }),
     sized({ in: 36, outs: [60, 24], lefts: [[3, 2], [12, 36]], slots: [1, 0xffffffff, 0] }),
     sized({ in: 64, outs: [300, 256, 4], lefts: [[4, 8], [2, 64], [1, 1]], slots: [2, 0, 1, 2] }),
+    // Factors longer than a square.
+    sized({ in: 350, outs: [80], lefts: [[2, 10], [5, 35]], slots: [0, 1] }),
     // More rows of one whole matrix than are multiplied together: apart, and then side by side.
     sized({
       in: 33,

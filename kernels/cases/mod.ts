@@ -66,6 +66,7 @@ import { ropeCases } from "./rope.ts";
 import { ropeBackwardCases } from "./rope_backward.ts";
 import { ropeCacheCases } from "./rope_cache.ts";
 import { rotateBlocksCases } from "./rotate_blocks.ts";
+import { rotateInputsCases } from "./rotate_inputs.ts";
 import { rotatePairsCases } from "./rotate_pairs.ts";
 import { rowSquaresCases } from "./row_squares.ts";
 import { sampleCases } from "./sample.ts";
@@ -171,6 +172,7 @@ const ofOthers: readonly KernelCases[] = [
   ropeBackwardCases,
   ropeCacheCases,
   rotateBlocksCases,
+  rotateInputsCases,
   rotatePairsCases,
   sampleCases,
   scaleColumnsCases,

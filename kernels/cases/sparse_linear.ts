@@ -59,6 +59,11 @@ export const sparseLinearCases: KernelCases = casesFor(sparseLinear, {
     sized({ in: 1, outs: [1], counts: [1], slots: [0] }),
     sized({ in: 31, outs: [37], counts: [3, 0, 200], slots: [2, 0, 1, 0xffffffff, 2, 3] }),
     sized({ in: 33, outs: [257, 31], counts: [40, 7], slots: [1, 0xffffffff, 0] }),
+    // Rows of one adapter, in tiles of their own and across these.
+    sized({
+      ...{ in: 34, outs: [40, 33], counts: [300, 30, 9] },
+      slots: [...Array(11).fill(2), ...Array(9).fill(0), 0xffffffff, 1],
+    }),
     sized({ in: 64, outs: [300, 256, 1], counts: [80, 300, 5], slots: [2, 0, 1, 2] }),
   ],
   benches: [{

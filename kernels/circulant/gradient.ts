@@ -14,7 +14,7 @@ import {
   workgroupIndex,
 } from "../kernel.ts";
 import { type Blocks, mostSlots, tableHead } from "./blocks.ts";
-import { blockFunctions, eachElement, eachSlot, threads } from "./wgsl.ts";
+import { blockFunctions, eachElement, eachSlot, threads, workMemory } from "./wgsl.ts";
 
 export const gradientUniforms = {
   rows: "u32",
@@ -46,6 +46,7 @@ function analysis(
   const wgsl = /* wgsl */ `
 ${uniformStruct(gradientUniforms)}
 ${declareBindings(bindings, { [source]: "f32", tables: "u32", [name]: "vec2f" })}
+${workMemory}
 ${blockFunctions}
 fn element(blocks: Blocks, row: u32, n: u32, place: u32) -> f32 {
   if (n >= uniforms.${length} / blocks.size) { return 0; }

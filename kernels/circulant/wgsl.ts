@@ -38,12 +38,14 @@ export const eachElement = (body: string): string =>
 /** What an invocation keeps between barriers; given a value, for SwiftShader would keep that of the pass before. */
 const outputs = Array.from({ length: longestBlock / threads }, (_, i) => i);
 
-/** Declarations; needs the binding `tables`. */
+/** The workgroup memory in which blocks are transformed: so many pairs. */
+export const workPairs = longestBlock;
+export const workMemory = `var<workgroup> work: array<vec2f, ${workPairs}>;`;
+
+/** Declarations; needs the binding `tables`, and `work`. */
 export const blockFunctions = /* wgsl */ `
 /** Of a pair's line of bins: bin 0 and the middle one are both real, and stand in one number. */
 struct Blocks { size: u32, stride: u32, radices: u32, at: u32, turns: u32, half: u32, line: u32, pairs: u32 }
-var<workgroup> work: array<vec2f, ${longestBlock}>;
-
 fn blocks_at(table: u32) -> Blocks {
   let size = tables[table];
   let radices = tables[table + 2];

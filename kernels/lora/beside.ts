@@ -6,23 +6,13 @@
  *
  * @module
  */
-import {
-  type Binding,
-  declareBindings,
-  type Dispatch,
-  grid,
-  type Limits,
-  uniformStruct,
-  workgroupBuiltins,
-  workgroupIndex,
-} from "../kernel.ts";
+import type { Binding, Dispatch, Limits } from "../kernel.ts";
 import { Kept } from "../kept.ts";
-import { besideProduct, type Dense, productPairs } from "../linear/beside.ts";
+import { type Beside, besideDispatch, besideThreads as threads, type Dense } from "../linear/beside.ts";
 import type { Parts, PartsBank, ReadSource } from "../parts.ts";
 import { outsOf, type UnitPlace, unitText } from "../side_by_side.ts";
 import { mostRank, uniforms, type Words } from "./launch.ts";
 
-const threads = 256;
 /** Workgroups that share a linear's ranks. */
 const blocks = 64;
 
@@ -40,37 +30,8 @@ interface Options {
 
 /** The product into y, and scale A x into hidden. */
 function bothDispatch(words: Words, dense: Dense, { accumulate, limits }: Options): Dispatch {
-  const columns = words.out0 + words.out1 + words.out2, groups = outsOf(words).length * blocks;
-  const product = besideProduct({
-    columns,
-    dense,
-    threads,
-    put: `y[column] ${accumulate ? "+=" : "="} value;`,
-  });
-  const bindings: Binding[] = [
-    ...["x", "weight", "slots", "records", "values"].map((name): Binding => ({ name, access: "read" })),
-    { name: "hidden", access: "read_write" },
-    { name: "y", access: "read_write" },
-  ];
-  const types = {
-    x: "vec4f",
-    weight: product.type,
-    slots: "u32",
-    records: "vec4u",
-    values: "f32",
-    hidden: "u32",
-    y: "f32",
-  };
-  const wgsl = /* wgsl */ `
-${uniformStruct(uniforms)}
-${declareBindings(bindings, types)}
-var<workgroup> work: array<vec2f, ${Math.max(threads, productPairs(threads))}>;
-${product.functions}
-@compute @workgroup_size(${threads})
-fn main(${workgroupBuiltins}) {
-  let index = ${workgroupIndex};
-  // The adapter's workgroups begin first: they take longest.
-  if (index < ${groups}) {
+  const groups = outsOf(words).length * blocks;
+  const text = /* wgsl */ `
     let slot = slots[0];
     let number = index / ${blocks};
     let block = index % ${blocks};
@@ -98,14 +59,20 @@ fn main(${workgroupBuiltins}) {
       if (local == 0) {
         hidden[${headsWords} + number * ${mostRank} + r] = bitcast<u32>(bitcast<f32>(record.w) * work[0].x);
       }
-    }
-    return;
-  }
-  let id = index - ${groups};
-${product.text}
-}
-`;
-  return { wgsl, bindings, grid: grid(groups + product.groups, limits) };
+    }`;
+  const beside: Beside = {
+    groups,
+    bindings: [
+      ...["slots", "records", "values"].map((name): Binding => ({ name, access: "read" })),
+      { name: "hidden", access: "read_write" },
+      { name: "y", access: "read_write" },
+    ],
+    types: { slots: "u32", records: "vec4u", values: "f32", hidden: "u32", y: "f32" },
+    text,
+  };
+  const columns = words.out0 + words.out1 + words.out2;
+  const put = `y[column] ${accumulate ? "+=" : "="} value;`;
+  return besideDispatch(uniforms, beside, { columns, dense, put, limits });
 }
 
 /** Ranks that a thread loads at a time, of many and of those that are left: it would wait for each. */

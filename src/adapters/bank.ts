@@ -191,6 +191,14 @@ export class Bank {
     return this.method.before!({ ...this.#tensors({ first: linear, count: 1 }, io), x });
   }
 
+  /** The same for the linears of a group: y (count, rows, in) of x (rows, in). Throws as {@linkcode beside}. */
+  beforeAll(
+    group: LinearGroup,
+    { x, y, ...io }: Pick<BankTensors, "slots" | "rows"> & { readonly x: Tensor; readonly y: Tensor },
+  ): Step {
+    return this.method.beforeAll!({ ...this.#tensors(group, io), x, y });
+  }
+
   /**
    * The step that adds each row's adapter to the linears of a group, whose outputs stand side by side in y.
    *

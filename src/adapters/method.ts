@@ -77,6 +77,14 @@ export interface BeforeStep extends BankTensors {
   readonly x: Tensor;
 }
 
+/** The same step for all linears that share x, whose inputs it makes. */
+export interface BeforeAllStep extends BankTensors {
+  /** (rows, in), only read. */
+  readonly x: Tensor;
+  /** (linears, rows, in), written: x as the adapters change it for each linear. */
+  readonly y: Tensor;
+}
+
 /** A step beside the product. */
 export interface BesideStep extends BankTensors {
   readonly x: Tensor;
@@ -318,6 +326,11 @@ export interface Method {
   readonly tablesApart?: boolean;
   /** Changes each row's x before the product. */
   before?(bank: BeforeStep): Step;
+  /**
+   * `before` for all linears that share x at once, where one step is faster. A plan takes it unless another method's adapters
+   * change x, too.
+   */
+  beforeAll?(bank: BeforeAllStep): Step;
   /**
    * A module whose dW is the sum of the terms' dW, each times its scale, for a linear of this shape. All are of this method.
    * Without it, and without `takesScale`, no two adapters of the method are added up, and none has a scale other than 1.

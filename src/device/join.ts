@@ -1,13 +1,14 @@
 /**
  * Joins neighbours of a plan, which a GPU then runs in fewer launches. Two calls make one result in parts; calls that change
- * the result element by element pass it on; the call that reads the result adds the parts up. See kernels/parts.ts.
+ * the result element by element pass it on; the call that reads the result adds the parts up. Calls of one kernel whose tensors
+ * follow each other are one launch. See kernels/parts.ts.
  *
  * @module
  */
 import type { Kernel, Launch, Limits } from "../../kernels/kernel.ts";
 import { heldParts, type Parts, storeParts } from "../../kernels/parts.ts";
 import { callOf, type Plan, type Step } from "../plan.ts";
-import type { Tensor } from "../tensor.ts";
+import { bytesPerElement, elements, type Tensor } from "../tensor.ts";
 
 /** What a GPU needs of a kernel to launch it. */
 export type Launchable = Pick<Kernel, "name" | "buffers" | "uniforms" | "launch" | "ways">;
@@ -173,12 +174,48 @@ function joined(chain: Chain, next: Step | undefined, limits: Limits): Joined | 
   return maker && { steps: reader ? [maker, reader] : [maker], taken: length + Number(reader !== undefined) };
 }
 
+/** Whether a tensor's elements begin where those of another end. */
+function follows(before: Tensor, next: Tensor): boolean {
+  if (before.dtype !== next.dtype || memoryOf(before) !== memoryOf(next)) return false;
+  return offsetOf(next) === offsetOf(before) + elements(before.shape) * bytesPerElement[before.dtype];
+}
+
+function offsetOf({ data }: Tensor): number {
+  return ArrayBuffer.isView(data) ? data.byteOffset : data.offsetBytes;
+}
+
+/** Calls of one kernel whose tensors follow each other, as one; undefined where there is one such call. */
+function togetherAt(plan: Plan, at: number, limits: Limits): Joined | undefined {
+  const first = plan[at], { kernel } = first;
+  if (!kernel.together) return undefined;
+  const { follow, launch } = kernel.together;
+  const fits = (before: Step, next: Step | undefined): next is Step =>
+    next?.kernel === kernel &&
+    Object.keys(kernel.buffers).every((name) =>
+      follow.includes(name)
+        ? follows(before.buffers[name], next.buffers[name])
+        : before.buffers[name] === next.buffers[name]
+    );
+  const steps = [first];
+  while (fits(steps.at(-1)!, plan[at + steps.length])) steps.push(plan[at + steps.length]);
+  const made = steps.length > 1 ? launch(steps.map(callOf), limits) : undefined;
+  if (!made) return undefined;
+  const all = follow.map((name) => {
+    const count = steps.reduce((sum, { buffers }) => sum + elements(buffers[name].shape), 0);
+    return [name, { ...first.buffers[name], shape: [count] }] as const;
+  });
+  const step = { ...first, buffers: { ...first.buffers, ...Object.fromEntries(all) } };
+  const name = `${steps.length} x ${kernel.name}`;
+  const found = withLaunch(step, { launch: made, name, limits });
+  return found && { steps: [found], taken: steps.length };
+}
+
 function joinedAt(plan: Plan, at: number, limits: Limits): Joined {
   for (const chain of chainsAt(plan, at, limits)) {
     const found = joined(chain, plan[at + chain.length], limits);
     if (found) return found;
   }
-  return { steps: [plan[at]], taken: 1 };
+  return togetherAt(plan, at, limits) ?? { steps: [plan[at]], taken: 1 };
 }
 
 /** The plan with neighbours joined. */

@@ -81,32 +81,54 @@ interface Side {
 const acting = (banks: readonly Bank[], phase: Phase, linears: LinearGroup): Bank[] =>
   banks.filter((bank) => bank.acts(phase, linears));
 
+/** A side's product of x as it is, and what rows' adapters add to it; the bias, too, where it is `biased`. */
+function productSteps(
+  side: Side,
+  { biased, ...io }: ProjectionIo & { readonly biased: boolean },
+  { banks, slotsOf, own }: StepAdapters,
+): Plan {
+  const { linears, outs } = side, { x, y, rows } = io;
+  const begins = biased && side.productAndBias
+    ? side.productAndBias(io)
+    : [...side.product(io), ...(biased ? biasSteps(side, io) : [])];
+  return [
+    ...begins,
+    ...(own?.weights(linears, { x, y, rows, outs }) ?? []),
+    ...acting(banks, "beside", linears).map((bank) =>
+      bank.beside(linears, { x, y, rows, slots: slotsOf(bank) })
+    ),
+  ];
+}
+
+const biasSteps = (
+  { bias, column, shape: { out } }: Side,
+  { y, rows }: Pick<ProjectionIo, "y" | "rows">,
+): Plan => bias ? [step(addBias, { bias, y }, { rows, out, column })] : [];
+
 /**
- * The product of x as it is, with each row's adapter beside and after it. The residual is added last. The bias is added after
- * the methods that leave it alone (DoRA), and before those that change it, too (IA3).
+ * A side's products, then what changes them. The residual is added last. The bias is added after the methods that leave it
+ * alone (DoRA), and before those that change it, too (IA3).
+ *
+ * @param products The steps that write to y, with the bias where they can take it along.
  */
-function sideSteps(side: Side, { x, y, rows, accumulate }: ProjectionIo, adapters: StepAdapters): Plan {
-  const { banks, slotsOf, scratch, own } = adapters;
-  const { bias, column, shape: { out }, linears, outs } = side;
+function sideSteps(
+  side: Side,
+  { x, y, rows, accumulate }: ProjectionIo,
+  adapters: StepAdapters,
+  products: (io: ProjectionIo & { readonly biased: boolean }) => Plan,
+): Plan {
+  const { banks, slotsOf, scratch, own } = adapters, { linears, outs, shape: { out } } = side;
   const after = acting(banks, "after", linears);
   const biasLast = after.filter(({ method }) => !method.changesBias);
   const biasFirst = after.filter(({ method }) => method.changesBias);
   const apart = after.length > 0 && accumulate !== 0;
   const t = apart ? scratch.of("product", y.shape) : y;
-  const io = { x, y: t, rows, accumulate: apart ? 0 : accumulate };
   const change = (bank: Bank) => bank.after(linears, { y: t, rows, slots: slotsOf(bank) });
-  const biased = bias ? [step(addBias, { bias, y: t }, { rows, out, column })] : [];
-  const begins = side.productAndBias ?? ((io) => [...side.product(io), ...biased]);
-  const ownIo = { x, y: t, rows, outs };
   return [
-    ...(biasLast.length > 0 ? side.product(io) : begins(io)),
-    ...(own?.weights(linears, ownIo) ?? []),
-    ...acting(banks, "beside", linears).map((bank) =>
-      bank.beside(linears, { x, y: t, rows, slots: slotsOf(bank) })
-    ),
+    ...products({ x, y: t, rows, accumulate: apart ? 0 : accumulate, biased: biasLast.length === 0 }),
     ...biasLast.map(change),
-    ...(biasLast.length > 0 ? biased : []),
-    ...(own?.biases(linears, ownIo) ?? []),
+    ...(biasLast.length > 0 ? biasSteps(side, { y: t, rows }) : []),
+    ...(own?.biases(linears, { x, y: t, rows, outs }) ?? []),
     ...biasFirst.map(change),
     ...(apart ? [step(add, { x: t, y }, { count: rows * out })] : []),
   ];
@@ -182,36 +204,72 @@ function partOf(
   };
 }
 
-/** Each linear by itself, for adapters change x differently for each. */
+/** A linear's own input, and the steps that make it. */
+interface OwnInput {
+  readonly x: Tensor;
+  readonly steps: Plan;
+}
+
+/** The input of each linear of a projection, as adapters change x: all made in one step where the method has such a step. */
+function ownInputs(
+  { linears, outs, shape: { in: inSize } }: Projection,
+  { x, rows }: Pick<ProjectionIo, "x" | "rows">,
+  { banks, slotsOf, scratch }: StepAdapters,
+): OwnInput[] {
+  const [bank, ...others] = acting(banks, "before", linears), count = rows * inSize;
+  if (others.length === 0 && bank.method.beforeAll) {
+    const all = scratch.of("input", [outs.length * rows, inSize]);
+    if (canSlice(all, count)) {
+      const made = bank.beforeAll(linears, { x, y: all, rows, slots: slotsOf(bank) });
+      return outs.map((_, i) => ({ x: slice(all, i * count, [rows, inSize]), steps: i === 0 ? [made] : [] }));
+    }
+  }
+  return outs.map((_, i) => {
+    const first = linears.first + i, before = acting(banks, "before", { first, count: 1 });
+    if (before.length === 0) return { x, steps: [] };
+    const input = scratch.of("input", x.shape);
+    const changed = before.map((bank) => bank.before(first, { x: input, rows, slots: slotsOf(bank) }));
+    return { x: input, steps: [step(copy, { x, y: input }, { count }), ...changed] };
+  });
+}
+
+/** The products of each linear by itself, for adapters change x differently for each. */
 function partSteps(
   projection: Projection,
-  { x, y, rows, accumulate }: ProjectionIo,
+  { x, y, rows, accumulate, biased }: ProjectionIo & { readonly biased: boolean },
   adapters: StepAdapters,
 ): Plan {
-  const { banks, slotsOf, scratch } = adapters;
-  const { outs, shape: { in: inSize, out: stride } } = projection;
-  const only = outs.length === 1;
-  return outs.flatMap((out, i) => {
-    const side = only ? wholeOf(projection, scratch) : partOf(projection, { i, scratch });
-    const { linears: { first }, column } = side;
-    const before = acting(banks, "before", side.linears);
-    const input = before.length > 0 ? scratch.of("input", x.shape) : x;
+  const { scratch } = adapters, { outs, shape: { out: stride } } = projection;
+  const inputs = ownInputs(projection, { x, rows }, adapters), whole = wholeOf(projection, scratch);
+  if (outs.length === 1) {
+    const [{ x: input, steps }] = inputs;
+    return [...steps, ...productSteps(whole, { x: input, y, rows, accumulate, biased }, adapters)];
+  }
+  const parts = outs.flatMap((out, i) => {
+    const side = partOf(projection, { i, scratch }), { column } = side, { x: input, steps } = inputs[i];
     // The outputs of one row stand one after the other in y already.
     const inPlace = rows === 1 && accumulate === 0 && canSlice(y, column);
-    const part = only ? y : inPlace ? slice(y, column, [1, out]) : scratch.of("part", [y.shape[0], out]);
+    const part = inPlace ? slice(y, column, [1, out]) : scratch.of("part", [y.shape[0], out]);
     const words = { rows, out, stride, column, accumulate };
     return [
-      ...(before.length > 0 ? [step(copy, { x, y: input }, { count: rows * inSize })] : []),
-      ...before.map((bank) => bank.before(first, { x: input, rows, slots: slotsOf(bank) })),
-      ...sideSteps(side, { x: input, y: part, rows, accumulate: only ? accumulate : 0 }, adapters),
-      ...(only || inPlace ? [] : [step(placeColumns, { x: part, y }, words)]),
+      ...steps,
+      ...productSteps(side, { x: input, y: part, rows, accumulate: 0, biased: false }, adapters),
+      ...(inPlace ? [] : [step(placeColumns, { x: part, y }, words)]),
     ];
   });
+  return [...parts, ...(biased ? biasSteps(whole, { y, rows }) : [])];
 }
 
 /** y = or += x W^T + b, with each row's own adapter of the banks. A phase is there only where an adapter needs it. */
 export function adaptedProjection(projection: Projection, io: ProjectionIo, adapters: StepAdapters): Plan {
-  return acting(adapters.banks, "before", projection.linears).length > 0
-    ? partSteps(projection, io, adapters)
-    : sideSteps(wholeOf(projection, adapters.scratch), io, adapters);
+  const whole = wholeOf(projection, adapters.scratch);
+  return sideSteps(
+    whole,
+    io,
+    adapters,
+    (io) =>
+      acting(adapters.banks, "before", projection.linears).length > 0
+        ? partSteps(projection, io, adapters)
+        : productSteps(whole, io, adapters),
+  );
 }

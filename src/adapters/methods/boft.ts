@@ -11,7 +11,7 @@ import { integerField, refuseUnknown } from "../fields.ts";
 import type { AdapterModule, Method } from "../method.ts";
 import { joined } from "./low_rank.ts";
 import { type ModuleTensor, shapeError, tensorsByModule } from "./module_tensors.ts";
-import { cayley, checkBlock, matricesOf, rotateStep, type Square } from "./rotations.ts";
+import { cayley, checkBlock, matricesOf, rotateAllStep, rotateStep, type Square } from "./rotations.ts";
 import { scaleStep } from "./scales.ts";
 
 /** A module's tensors, their shapes checked. */
@@ -109,5 +109,6 @@ export const boft: Method = {
     );
   },
   before: (bank) => rotateStep(bank, bank.outs[0]),
+  beforeAll: (bank) => rotateAllStep(bank, bank.outs),
   after: (bank) => scaleStep(bank),
 };

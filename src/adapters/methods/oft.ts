@@ -11,7 +11,15 @@ import { ConfigError } from "../../errors.ts";
 import { flagField, integerField, numberField, refuseUnknown } from "../fields.ts";
 import type { AdapterModule, LinearShape, Method } from "../method.ts";
 import { type ModuleTensor, shapeError, tensorsByModule } from "./module_tensors.ts";
-import { cayley, cayleyNeumann, checkBlock, matricesOf, rotateStep, type Square } from "./rotations.ts";
+import {
+  cayley,
+  cayleyNeumann,
+  checkBlock,
+  matricesOf,
+  rotateAllStep,
+  rotateStep,
+  type Square,
+} from "./rotations.ts";
 
 /** Terms at most; a block's work grows with them. */
 const mostTerms = 32;
@@ -151,4 +159,5 @@ export const oft: Method = {
     ]));
   },
   before: (bank) => rotateStep(bank),
+  beforeAll: (bank) => rotateAllStep(bank),
 };

@@ -4,10 +4,11 @@
  * @module
  */
 import { rotateBlocks } from "../../../kernels/rotate_blocks.ts";
+import { rotateInputs } from "../../../kernels/rotate_inputs.ts";
 import { breathe } from "../../breathe.ts";
 import { ConfigError } from "../../errors.ts";
 import { type Step, step } from "../../plan.ts";
-import type { BeforeStep } from "../method.ts";
+import type { BeforeAllStep, BeforeStep } from "../method.ts";
 
 /** Rows of a block at most: the work to make a matrix grows with their cube, and nothing else can run meanwhile. */
 const mostRows = 256;
@@ -141,4 +142,15 @@ export function rotateStep(
   skipped = 0,
 ): Step {
   return step(rotateBlocks, { slots, records, values, x }, { rows, in: inSize, linear, capacity, skipped });
+}
+
+/** The step that writes x with its blocks turned for each linear; `skipped` as of `rotateStep`, of each. */
+export function rotateAllStep(
+  { x, y, slots, records, values, rows, in: inSize, outs, linear, capacity }: BeforeAllStep,
+  [skipped, skipped1, skipped2]: readonly number[] = [0, 0, 0],
+): Step {
+  return step(rotateInputs, { x, slots, records, values, y }, {
+    ...{ rows, in: inSize, linear, capacity, linears: outs.filter((out) => out > 0).length },
+    ...{ skipped, skipped1, skipped2 },
+  });
 }
