@@ -2,7 +2,8 @@
  * What a streamed token costs the process that serves: its CPU time, on a device that computes nothing. Detokenizing,
  * events, HTTP and the engine's own steps are left. CPU time counts: other work on the machine changes it less than the time that passes.
  *
- *     deno task bench:streams [--streams 64,256] [--tokens 128] [--requests 2] [--clients 2] [--profile FILE]
+ *     deno task bench:streams [--streams 64,256] [--tokens 128] [--requests 2] [--clients 2] [--bursts 8000]
+ *     [--profile FILE]
  *
  * `--profile` writes a profile of the last row for Chrome's developer tools.
  *
@@ -28,6 +29,7 @@ const { values: options } = parseArgs({
     tokens: { type: "string", default: "128" },
     requests: { type: "string", default: "2" },
     clients: { type: "string", default: "2" },
+    bursts: { type: "string", default: "8000" },
     model: { type: "string", default: "examples/demo/base" },
     adapters: { type: "string", default: "examples/demo/adapters" },
     profile: { type: "string" },
@@ -67,7 +69,7 @@ const ids = (await openTokenizer(folder)).encode(text, { addSpecialTokens: false
 const { engine, tokenizer, registry } = await openModel(idle(cpuDevice(), ids), {
   folder,
   adapters: await openAdapterStore(options.adapters),
-  engine: { maxSequences: Math.max(...counts) },
+  engine: { maxSequences: Math.max(...counts), maxBurstsPerSecond: Number(options.bursts) },
 });
 const app = createApp({
   model: { id: "base", createdUnixSeconds: 0, engine, tokenizer },

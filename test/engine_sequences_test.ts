@@ -162,6 +162,7 @@ const landingOf = () => {
   const told: string[] = [];
   const landing = new Landing({
     advance: (_, tokenId) => void told.push(`advance ${tokenId}`),
+    tell: () => {},
     finish: (sequence) => void (told.push("finish"), sequence.finished = true),
     fail: (_, error) => void told.push(String(error)),
   });

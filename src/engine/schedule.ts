@@ -53,7 +53,10 @@ export interface Sequence {
   /** Its tokens' counts, where its logits are changed by them. */
   readonly counts?: TokenCounts;
   readonly promptLogprobs: (TokenLogprobs | null)[];
-  readonly events: GenerateEvent[];
+  /** Events that its asker has not taken. */
+  events: GenerateEvent[];
+  /** When its asker may hear of more tokens, in ms; absent before the first, which is told at once. */
+  dueMs?: number;
   failure?: { readonly error: unknown };
   finished: boolean;
   wake: () => void;
