@@ -18,6 +18,9 @@ const atOnce = 32, againAtOnce = 8;
 /** A list waits so long for known adapters to be looked at again; then it says what was known before. */
 const patienceMs = 30;
 
+/** The next look at a name waits so long for one that is under way. */
+const hungMs = 10;
+
 /** Looking takes at most one part of so many of the time, where it takes longer than a list waits. */
 const restFactor = 10;
 
@@ -57,6 +60,9 @@ function firstAfter(names: readonly string[], after: string): number {
 /** See the module's documentation. */
 export class Catalog {
   readonly #seen = new Map<string, Seen>();
+  /** The last look at a name, until it ends, and the next one, until it begins. */
+  readonly #underWay = new Map<string, Promise<Entry | undefined>>();
+  readonly #waiting = new Map<string, Promise<Entry | undefined>>();
   #looks = 0;
   /** Names of the last list. */
   #names: ReadonlySet<string> = new Set();
@@ -78,13 +84,49 @@ export class Catalog {
    */
   async entry(name: string): Promise<Entry> {
     const id = normalName(name);
-    const look = ++this.#looks;
-    const stored = nameFault(id) === undefined ? await this.store.open(id) : undefined;
-    const seen = this.#seen.get(id);
-    // Looks may end in another order than they began: the later one saw more.
-    const entry = seen && seen.look > look ? seen.entry : this.#note(id, { look, stored });
+    const entry = nameFault(id) === undefined ? await this.#newest(id) : undefined;
     if (!entry) throw new NotFoundError(`Cannot find adapter "${name}"`);
     return entry;
+  }
+
+  /**
+   * What a look that begins from now on sees. While one is under way, all who ask for the name share the next: many requests
+   * that come together ask a store a few times.
+   */
+  #newest(id: string): Promise<Entry | undefined> {
+    const waiting = this.#waiting.get(id), underWay = this.#underWay.get(id);
+    if (waiting) return waiting;
+    if (!underWay) return this.#lookNow(id);
+    const next = this.#after(underWay).then(() => {
+      this.#waiting.delete(id);
+      return this.#lookNow(id);
+    });
+    this.#waiting.set(id, next);
+    return next;
+  }
+
+  /** Resolves when a look has ended, or has hung for a while. */
+  async #after(look: Promise<unknown>): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const hung = new Promise<void>((resolve) => timer = setTimeout(resolve, hungMs));
+    await Promise.race([look.catch(() => {}), hung]);
+    clearTimeout(timer);
+  }
+
+  #lookNow(id: string): Promise<Entry | undefined> {
+    const seen = this.#lookAt(id).finally(() => {
+      if (this.#underWay.get(id) === seen) this.#underWay.delete(id);
+    });
+    this.#underWay.set(id, seen);
+    return seen;
+  }
+
+  async #lookAt(id: string): Promise<Entry | undefined> {
+    const look = ++this.#looks;
+    const stored = await this.store.open(id);
+    const seen = this.#seen.get(id);
+    // Looks may end in another order than they began: the later one saw more.
+    return seen && seen.look > look ? seen.entry : this.#note(id, { look, stored });
   }
 
   #note(id: string, { look, stored }: { look: number; stored?: StoredAdapter }): Entry | undefined {

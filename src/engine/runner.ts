@@ -46,6 +46,7 @@ interface Shape extends Size {
 
 interface Prepared {
   readonly program: Program;
+  readonly shape: Shape;
   /** Of the banks whose steps it holds. */
   readonly revisions: readonly number[];
 }
@@ -53,10 +54,19 @@ interface Prepared {
 /** Most programs kept; each is a list of bindings. */
 const maxPrograms = 64;
 
+/** Rows of steps that may run as larger ones: of fewer rows other kernels are fast. */
+const fewestRoomy = 24;
+
+/** How often a step's size may be met before it has a program of its own, and sizes that are counted. */
+const mostMissed = 8, mostCounted = 256;
+
 const keyOf = ({ rows, outputs, banks, own, merged, forbidden, adjusted, masked, scored }: Shape): string =>
   `${rows}:${outputs}:${banks.map(({ name }) => name)}:${[...merged]}:${forbidden}:${adjusted}` +
   `${masked ? ":masked" : ""}${scored ? ":scored" : ""}` +
   (own ? `:own ${own.map(({ serial }) => serial)}` : "");
+
+/** What a program costs beside others, about: its banks' steps, then its rows. */
+const costOf = ({ rows, outputs, banks }: Shape): number => (1 + banks.length) * (rows + outputs);
 
 const nothing: ReadonlySet<never> = new Set();
 
@@ -97,6 +107,8 @@ export class Runner {
   readonly #masking: Masking;
   readonly #scoring: Scoring;
   readonly #programs = new Map<string, Prepared>();
+  /** How often programs were missed that larger ones stood in for. */
+  readonly #missed = new Map<string, number>();
   readonly #scratch: ProjectionScratch;
   #last: Program | undefined;
 
@@ -168,14 +180,14 @@ export class Runner {
     const size = this.#size(rows.length, outputs.length);
     const changes = { forbidden, adjusted, masked, scored };
     const shapeNow = (): Shape => ({ ...size, banks, own: this.#ownOf(rows), merged, ...changes });
-    let shape = shapeNow(), program = this.#prepared(shape);
+    let shape = this.#roomy(shapeNow()), program = this.#prepared(shape);
     // A bank may change while a program is compiled: then it is looked for again.
     for (; !program; shape = shapeNow(), program = this.#prepared(shape)) await this.#prepare(shape);
     this.#inputs.write(rows, outputs, shape);
     this.#forbidding.write(outputs, forbidden);
-    this.#adjusting.write(outputs, { size: adjusted, padded: size.outputs });
-    if (masked) this.#masking.write(outputs, size.outputs);
-    if (scored) this.#scoring.write(outputs, size.outputs);
+    this.#adjusting.write(outputs, { size: adjusted, padded: shape.outputs });
+    if (masked) this.#masking.write(outputs, shape.outputs);
+    if (scored) this.#scoring.write(outputs, shape.outputs);
     if (common && merged.size > 0) this.#merging.use(common);
     this.#last = program;
     if (outputs.length === 0) {
@@ -222,6 +234,29 @@ export class Runner {
     return { rows: Math.min(roundedUp(rows), maxRows), outputs: Math.min(roundedUp(outputs), maxOutputs) };
   }
 
+  /**
+   * A shape, or one of somewhat more rows and of more banks that has a program. To prepare a program takes longer than idle
+   * rows of a few steps: only shapes that come again have their own.
+   */
+  #roomy(shape: Shape): Shape {
+    const key = keyOf(shape), { rows, outputs, banks } = shape;
+    if (!this.device.prefersFewSizes || rows < fewestRoomy || this.#programs.has(key)) return shape;
+    const missed = (this.#missed.get(key) ?? 0) + 1;
+    this.#missed.delete(key);
+    if (missed > mostMissed) return shape;
+    let best: Shape | undefined;
+    for (const { shape: known } of this.#programs.values()) {
+      const fits = known.rows >= rows && known.outputs >= outputs && known.rows <= 2 * rows;
+      if (!fits || best && costOf(known) >= costOf(best)) continue;
+      const hasBanks = banks.every((bank) => known.banks.includes(bank));
+      if (hasBanks && keyOf({ ...known, rows, outputs, banks }) === key) best = known;
+    }
+    if (!best) return shape;
+    if (this.#missed.size === mostCounted) this.#missed.delete(this.#missed.keys().next().value!);
+    this.#missed.set(key, missed);
+    return best;
+  }
+
   /** The program of a step's shape, if there is one for the banks as they are. */
   #prepared(shape: Shape): Program | undefined {
     const key = keyOf(shape);
@@ -246,7 +281,7 @@ export class Runner {
         around: (draw) => this.#around(draw, shape),
       }),
     );
-    this.#programs.set(keyOf(shape), { program, revisions });
+    this.#programs.set(keyOf(shape), { program, shape, revisions });
     this.#forgetOldest();
   }
 
