@@ -73,9 +73,18 @@ export interface TextOptions {
 }
 
 function countCharacters(text: string): number {
-  let count = 0;
-  for (const _ of text) count++;
+  let count = text.length;
+  for (let i = 1; i < text.length; i++) {
+    const isPair = (text.charCodeAt(i - 1) & 0xfc00) === 0xd800 && (text.charCodeAt(i) & 0xfc00) === 0xdc00;
+    if (isPair) count--;
+  }
   return count;
+}
+
+function listOf(bytes: Uint8Array): number[] {
+  const list = new Array<number>(bytes.length);
+  for (let i = 0; i < bytes.length; i++) list[i] = bytes[i];
+  return list;
 }
 
 /** Tokens on their way to text. */
@@ -120,7 +129,7 @@ class TextWriter {
 
   /** A token with its text; a special one that the text leaves out is called by its name. */
   #named({ tokenId, text, bytes }: Named): Pick<TextToken, "tokenId" | "text" | "bytes"> {
-    if (bytes.length > 0) return { tokenId, text, bytes: Array.from(bytes) };
+    if (bytes.length > 0) return { tokenId, text, bytes: listOf(bytes) };
     const name = this.tokenizer.decode([tokenId], { skipSpecialTokens: false });
     const special = name !== "" && this.tokenizer.decode([tokenId]) === "";
     return special
