@@ -99,8 +99,8 @@ const { engine, tokenizer, registry } = await openModel(idle(cpuDevice(), ids, a
   engine: {
     maxSequences: Math.max(...counts),
     maxBurstsPerSecond: Number(options.bursts),
-    // The null backend holds 256 MiB at most: up to 64 streams.
-    ...(options.dawn ? { cacheBytes: 96 * 2 ** 20 } : {}),
+    // As on a GPU; but the null backend holds 256 MiB at most: up to 64 streams.
+    cacheBytes: options.dawn ? 96 * 2 ** 20 : 2 ** 30,
   },
   registry: options.dawn ? { capacity: 8 } : {},
 });

@@ -27,6 +27,8 @@ const restFactor = 10;
 /** What a name was when it was last looked at; later looks have higher numbers. */
 interface Seen {
   readonly look: number;
+  /** When the look began, by `performance.now()`. */
+  readonly beganMs: number;
   /** Absent when there was no adapter. */
   readonly entry?: Entry;
 }
@@ -80,10 +82,12 @@ export class Catalog {
   /**
    * The newest version of an adapter.
    *
+   * @param askedMs What a look saw that began since then is new enough; by default a look that begins now.
    * @throws NotFoundError when there is none of that name, or no adapter may have it.
    */
-  async entry(name: string): Promise<Entry> {
-    const id = normalName(name);
+  async entry(name: string, askedMs = Infinity): Promise<Entry> {
+    const id = normalName(name), seen = this.#seen.get(id);
+    if (seen?.entry && seen.beganMs >= askedMs) return seen.entry;
     const entry = nameFault(id) === undefined ? await this.#newest(id) : undefined;
     if (!entry) throw new NotFoundError(`Cannot find adapter "${name}"`);
     return entry;
@@ -122,18 +126,21 @@ export class Catalog {
   }
 
   async #lookAt(id: string): Promise<Entry | undefined> {
-    const look = ++this.#looks;
+    const look = ++this.#looks, beganMs = performance.now();
     const stored = await this.store.open(id);
     const seen = this.#seen.get(id);
     // Looks may end in another order than they began: the later one saw more.
-    return seen && seen.look > look ? seen.entry : this.#note(id, { look, stored });
+    return seen && seen.look > look ? seen.entry : this.#note(id, { look, beganMs, stored });
   }
 
-  #note(id: string, { look, stored }: { look: number; stored?: StoredAdapter }): Entry | undefined {
+  #note(
+    id: string,
+    { look, beganMs, stored }: Omit<Seen, "entry"> & { readonly stored?: StoredAdapter },
+  ): Entry | undefined {
     const known = this.#seen.get(id)?.entry;
     const entry = stored && (known?.version === stored.version ? known : this.#entryOf(id, stored));
     // Any name may be asked for; that it is missing is remembered of those that the store itself names.
-    if (entry || this.#names.has(id)) this.#seen.set(id, { look, entry });
+    if (entry || this.#names.has(id)) this.#seen.set(id, { look, beganMs, entry });
     else this.#seen.delete(id);
     return entry;
   }

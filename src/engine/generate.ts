@@ -46,6 +46,11 @@ export interface GenerateRequest {
    * have salts of their own.
    */
   readonly cacheSalt?: string;
+  /**
+   * When the sequence was asked for, in ms by `performance.now()`: what a look at its adapters' files saw since is new enough.
+   * Default: when `generate` is called.
+   */
+  readonly askedMs?: number;
   /** New tokens at most; 0 only scores the prompt. */
   readonly maxTokens: number;
   readonly sampling: Sampling;
