@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { AdapterRegistry, type AdapterStore, cpuDevice, type StoredAdapter, tensor } from "../mod.ts";
+import { until } from "./until.ts";
 import { memoryFolder, weightsFile } from "./model_folders.ts";
 
 const files = {
@@ -93,6 +94,50 @@ test("AdapterRegistry.list has one of two names that differ in how their letters
     `adapter "${composed}" is left out: another adapter's name differs only in how its letters are written`,
   ]);
   assert.equal((await registry.card(decomposed)).id, composed);
+});
+
+test("AdapterRegistry shares looks of those who ask together, and each began after it was asked for", async () => {
+  const { store, registry } = opened("a");
+  let version = 0;
+  const begun: PromiseWithResolvers<void>[] = [];
+  store.look = async () => {
+    const own = String(++version), gate = Promise.withResolvers<void>();
+    begun.push(gate);
+    await gate.promise;
+    return await stored(own);
+  };
+  const first = registry.find("a");
+  const others = Array.from({ length: 50 }, () => registry.find("a"));
+  begun[0].resolve();
+  await first;
+  await until(() => begun.length === 2);
+  begun[1].resolve();
+  await Promise.all(others);
+  assert.equal(store.looks.length, 2);
+  // A look that hangs holds nobody up.
+  void registry.find("a");
+  const late = registry.find("a");
+  await until(() => begun.length === 4);
+  begun[3].resolve();
+  await late;
+  begun[2].resolve();
+});
+
+test("AdapterRegistry.find takes a look that began since it was asked", async () => {
+  const { store, registry } = opened("a");
+  await withClock(async (pass) => {
+    await registry.card("a");
+    pass(1);
+    const askedMs = performance.now();
+    await registry.find("a", { askedMs });
+    assert.equal(store.looks.length, 2);
+    pass(1);
+    await registry.find("a", { askedMs });
+    await registry.find([{ id: "a", scale: 2 }], { askedMs });
+    assert.equal(store.looks.length, 2);
+    await registry.find("a");
+    assert.equal(store.looks.length, 3);
+  });
 });
 
 test("AdapterRegistry.names trusts a frozen list that it has seen, and no other", async () => {

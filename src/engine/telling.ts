@@ -11,10 +11,20 @@ import type { Sequence } from "./schedule.ts";
 /** Tokens wait so long at most. */
 const mostMs = 50;
 
+/** Time, in ms. */
+export interface Clock {
+  now(): number;
+  /** Calls once so many ms have passed. */
+  after(ms: number, call: () => void): void;
+}
+
+const systemClock: Clock = { now: () => performance.now(), after: (ms, call) => void setTimeout(call, ms) };
+
 /** See the module's documentation. */
 export class Telling {
   readonly #held = new Set<Sequence>();
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Whether the clock will call. */
+  #isTimed = false;
   /** Between two bursts of a sequence, as so many sequences run. */
   #betweenMs = 0;
 
@@ -22,7 +32,7 @@ export class Telling {
    * @param mostPerSecond Bursts of all sequences in a second.
    * @throws RangeError unless it is above 0.
    */
-  constructor(private readonly mostPerSecond = Infinity) {
+  constructor(private readonly mostPerSecond = Infinity, private readonly clock = systemClock) {
     if (mostPerSecond > 0) return;
     throw new RangeError(
       `Cannot open an engine with maxBurstsPerSecond ${mostPerSecond}: it must be a number above 0`,
@@ -35,11 +45,11 @@ export class Telling {
       sequence.wake();
       return;
     }
-    const nowMs = performance.now();
+    const nowMs = this.clock.now();
     const { dueMs = 0 } = sequence;
     if (nowMs < dueMs) {
       this.#held.add(sequence);
-      this.#timer ??= setTimeout(() => this.#tellDue(), Math.ceil(dueMs - nowMs));
+      if (!this.#isTimed) this.#callAfter(dueMs - nowMs);
       return;
     }
     this.#betweenMs = Math.min(mostMs, 1000 * running / this.mostPerSecond);
@@ -58,16 +68,21 @@ export class Telling {
     sequence.wake();
   }
 
+  #callAfter(ms: number): void {
+    this.#isTimed = true;
+    this.clock.after(Math.ceil(ms), () => this.#tellDue());
+  }
+
   /** Those whose tokens no other token follows in time. */
   #tellDue(): void {
-    this.#timer = undefined;
-    const nowMs = performance.now();
+    this.#isTimed = false;
+    const nowMs = this.clock.now();
     let nextMs = Infinity;
     for (const sequence of this.#held) {
       const { dueMs = 0 } = sequence;
       if (nowMs < dueMs) nextMs = Math.min(nextMs, dueMs);
       else this.#tellNow(sequence, nowMs);
     }
-    if (this.#held.size > 0) this.#timer = setTimeout(() => this.#tellDue(), Math.ceil(nextMs - nowMs));
+    if (this.#held.size > 0) this.#callAfter(nextMs - nowMs);
   }
 }
