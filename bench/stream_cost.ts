@@ -45,8 +45,8 @@ const text =
   "In the beginning God created the heaven and the earth. And the earth was without form, and void; " +
   "and darkness was upon the face of the deep. And the Spirit of God moved upon the face of the waters.";
 
-/** Programs that a device made ready, and how long that took. */
-const prepared = { count: 0, ms: 0 };
+/** Programs that a device made ready, how long that took, and the launches of the longest. */
+const prepared = { count: 0, ms: 0, launches: 0 };
 
 /**
  * A device whose steps are over at once and sample the ids of a text; all else is computed, as adapters' norms are. Dawn's null
@@ -60,6 +60,7 @@ function idle(base: Device, ids: readonly number[], dawn?: Device): Device {
       const begin = performance.now();
       const program = await (dawn ?? base).prepare(plan);
       prepared.count++;
+      prepared.launches = Math.max(prepared.launches, program.launches);
       prepared.ms += performance.now() - begin;
       return program;
     },
@@ -135,7 +136,7 @@ for (const streams of counts) {
     `${String(streams).padStart(7)}  ${(1e6 * cpu / all).toFixed(1).padStart(14)}  ` +
       `${(all / wall).toFixed(0).padStart(8)}  ` +
       [0.5, 0.95].map((part) => quantile(first, part).toFixed(1).padStart(9)).join("  ") +
-      `       ${prepared.count}, ${prepared.ms.toFixed(0)} ms`,
+      `       ${prepared.count}, ${prepared.ms.toFixed(0)} ms; a step has up to ${prepared.launches} launches`,
   );
 }
 process.exit(0);

@@ -116,6 +116,7 @@ test("AdapterRegistry shares looks of those who ask together, and each began aft
   assert.equal(store.looks.length, 2);
   // A look that hangs holds nobody up.
   void registry.find("a");
+  await until(() => begun.length === 3);
   const late = registry.find("a");
   await until(() => begun.length === 4);
   begun[3].resolve();
