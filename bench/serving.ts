@@ -15,7 +15,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { startProfile } from "./remote_profile.ts";
-import { askStreams } from "./stream_load.ts";
+import { askStreams, secondsOf } from "./stream_load.ts";
 
 const { values: options } = parseArgs({
   options: {
@@ -80,9 +80,8 @@ for (const streams of counts) {
   const load = { url: server.url, streams, requests, tokens, processes };
   await askStreams({ ...load, round: 0 });
   const profile = options.profile === undefined ? undefined : await startProfile(inspector);
-  const begin = performance.now();
   const answers = await askStreams({ ...load, round: 1 });
-  const seconds = (performance.now() - begin) / 1000;
+  const seconds = secondsOf(answers);
   if (profile) {
     await mkdir(options.profile!, { recursive: true });
     await writeFile(`${options.profile}/serving-${streams}.cpuprofile`, JSON.stringify(await profile.stop()));

@@ -23,7 +23,7 @@ import { openAdapterStore } from "../src/runtime/adapter_store.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { serveApp } from "../src/runtime/serve.ts";
 import { createApp } from "../src/server/mod.ts";
-import { askStreams } from "./stream_load.ts";
+import { askStreams, secondsOf } from "./stream_load.ts";
 
 const { values: options } = parseArgs({
   options: {
@@ -123,9 +123,9 @@ for (const streams of counts) {
   await session?.post("Profiler.enable");
   await session?.post("Profiler.start");
   prepared.count = prepared.ms = 0;
-  const begin = performance.now(), before = seconds();
+  const before = seconds();
   const answers = await askStreams({ ...load, streams, round: 2 * streams + 1 });
-  const wall = (performance.now() - begin) / 1000, cpu = seconds() - before;
+  const wall = secondsOf(answers), cpu = seconds() - before;
   if (session) {
     const { profile } = await session.post("Profiler.stop");
     await writeFile(options.profile!, JSON.stringify(profile));
@@ -136,7 +136,9 @@ for (const streams of counts) {
     `${String(streams).padStart(7)}  ${(1e6 * cpu / all).toFixed(1).padStart(14)}  ` +
       `${(all / wall).toFixed(0).padStart(8)}  ` +
       [0.5, 0.95].map((part) => quantile(first, part).toFixed(1).padStart(9)).join("  ") +
-      `       ${prepared.count}, ${prepared.ms.toFixed(0)} ms; a step has up to ${prepared.launches} launches`,
+      `       ${prepared.count}, ${
+        prepared.ms.toFixed(0)
+      } ms; a step has up to ${prepared.launches} launches`,
   );
 }
 process.exit(0);
