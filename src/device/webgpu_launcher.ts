@@ -47,10 +47,11 @@ export interface Ways {
 
 /** Records dispatches in their order. */
 export function encodeAll(pass: GPUComputePassEncoder, dispatches: readonly Launched[]): void {
-  for (const { pipeline, bindGroup, grid: [x, y, z] } of dispatches) {
+  for (const { pipeline, bindGroup, grid } of dispatches) {
     pass.setPipeline(pipeline);
     pass.setBindGroup(0, bindGroup);
-    pass.dispatchWorkgroups(x, y, z);
+    // Not destructured: that takes an iterator for each of some hundred dispatches of a step.
+    pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
   }
 }
 
