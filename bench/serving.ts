@@ -2,18 +2,20 @@
  * A server under streams: time to the first token, time between tokens, and tokens a second through HTTP on loopback.
  *
  *     deno task bench:serving [--device webgpu] [--streams 1,16,64,256] [--tokens 128] [--requests 4] [--clients 4]
- *     [--model DIR] [--adapters DIR]
+ *     [--model DIR] [--adapters DIR] [--step-tokens 256] [--bursts 8000] [--profile DIR]
  *
  * Every number of streams has a server of its own, of the demo model unless told. Each stream asks so many requests, one after
  * another, of different prompts; the adapters take turns. Clients are so many processes of their own. A first round, which is not counted, lets the device prepare its
- * programs.
+ * programs. `--profile` writes profiles of the servers for Chrome's developer tools; the servers are slower then.
  *
  * @module
  */
 import { spawn } from "node:child_process";
+import { mkdir, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { askStreams } from "./stream_load.ts";
+import { startProfile } from "./remote_profile.ts";
+import { askStreams, secondsOf } from "./stream_load.ts";
 
 const { values: options } = parseArgs({
   options: {
@@ -24,10 +26,16 @@ const { values: options } = parseArgs({
     model: { type: "string", default: "examples/demo/base" },
     adapters: { type: "string", default: "examples/demo/adapters" },
     clients: { type: "string", default: "4" },
+    "step-tokens": { type: "string", default: "256" },
+    bursts: { type: "string", default: "8000" },
+    profile: { type: "string" },
   },
 });
 const [tokens, requests, processes] = [options.tokens, options.requests, options.clients].map(Number);
 const counts = options.streams.split(",").map(Number);
+
+/** Where a profiled server's inspector listens. */
+const inspector = "127.0.0.1:9333";
 
 interface Server {
   readonly url: string;
@@ -36,7 +44,9 @@ interface Server {
 
 async function start(): Promise<Server> {
   const child = spawn(process.execPath, [
-    ...["run", "-A", "--unstable-no-legacy-abort", "src/cli/main.ts", "serve", "--port", "0"],
+    ...["run", "-A", "--unstable-no-legacy-abort", ...(options.profile ? [`--inspect=${inspector}`] : [])],
+    ...["src/cli/main.ts", "serve", "--port", "0"],
+    ...["--max-step-tokens", options["step-tokens"], "--max-bursts-per-second", options.bursts],
     ...["--model", options.model, "--adapters", options.adapters, "--device", options.device],
     ...["--drain-seconds", "1"],
   ], { stdio: ["ignore", "ignore", "pipe"] });
@@ -69,9 +79,13 @@ for (const streams of counts) {
   const server = await start();
   const load = { url: server.url, streams, requests, tokens, processes };
   await askStreams({ ...load, round: 0 });
-  const begin = performance.now();
+  const profile = options.profile === undefined ? undefined : await startProfile(inspector);
   const answers = await askStreams({ ...load, round: 1 });
-  const seconds = (performance.now() - begin) / 1000;
+  const seconds = secondsOf(answers);
+  if (profile) {
+    await mkdir(options.profile!, { recursive: true });
+    await writeFile(`${options.profile}/serving-${streams}.cpuprofile`, JSON.stringify(await profile.stop()));
+  }
   const first = answers.map(({ firstMs }) => firstMs).sort((a, b) => a - b);
   const between = answers.map(({ firstMs, endMs, tokens }) => (endMs - firstMs) / Math.max(1, tokens - 1))
     .sort((a, b) => a - b);

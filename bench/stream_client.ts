@@ -24,6 +24,8 @@ export interface ClientLoad {
 
 /** What one streamed request took, in milliseconds from its start. */
 export interface Answer {
+  /** When it was asked, in ms since 1970: processes of one machine share that clock. */
+  readonly beganMs: number;
   readonly firstMs: number;
   readonly endMs: number;
   readonly tokens: number;
@@ -48,7 +50,8 @@ async function ask(url: string, body: Readonly<Record<string, unknown>>): Promis
   }
   const found = usage.exec(last);
   if (!found) throw new Error(`a stream ended early: ${last}`);
-  return { firstMs, endMs: performance.now() - begin, tokens: Number(found[1]) };
+  const beganMs = performance.timeOrigin + begin;
+  return { beganMs, firstMs, endMs: performance.now() - begin, tokens: Number(found[1]) };
 }
 
 async function run({ url, models, first, streams, requests, tokens, round }: ClientLoad): Promise<Answer[]> {

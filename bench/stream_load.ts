@@ -19,6 +19,12 @@ export interface StreamLoad extends Omit<ClientLoad, "first" | "models"> {
   readonly processes: number;
 }
 
+/** Seconds from the first request to the end of the last answer, without the start of the processes. */
+export function secondsOf(answers: readonly Answer[]): number {
+  const begin = Math.min(...answers.map(({ beganMs }) => beganMs));
+  return (Math.max(...answers.map(({ beganMs, endMs }) => beganMs + endMs)) - begin) / 1000;
+}
+
 async function modelsOf(url: string): Promise<readonly string[]> {
   const response = await fetch(`${url}/v1/models`);
   if (!response.ok) throw new Error(`${response.status}: ${await response.text()}`);

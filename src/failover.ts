@@ -10,6 +10,7 @@
 import { orAborted } from "./abandon.ts";
 import type { AdapterService } from "./adapters/service.ts";
 import { DeviceError } from "./device/device.ts";
+import { burstsOf, eventsOf } from "./engine/bursts.ts";
 import type { Engine, GenerateEvent, GenerateRequest } from "./engine/generate.ts";
 import { randomSeed } from "./engine/random.ts";
 import { OverloadedError } from "./errors.ts";
@@ -142,14 +143,14 @@ class Progress {
 async function* continued(
   generations: Generations,
   request: GenerateRequest,
-): AsyncGenerator<GenerateEvent, void, void> {
+): AsyncGenerator<readonly GenerateEvent[], void, void> {
   const { signal } = request, progress = new Progress(request);
   for (;;) {
     const served = await generations.current(signal);
     try {
-      for await (const event of served.engine.generate(progress.request)) {
-        progress.take(event);
-        yield event;
+      for await (const events of burstsOf(served.engine, progress.request)) {
+        for (const event of events) progress.take(event);
+        yield events;
       }
       return;
     } catch (error) {
@@ -182,7 +183,8 @@ export function withFallback(first: Served, options: FallbackOptions): Served {
     engine: {
       ...{ maxModelLen, vocabSize },
       stats: stats && (() => generations.newest.engine.stats!()),
-      generate: (request) => continued(generations, request),
+      generate: (request) => eventsOf(continued(generations, request)),
+      bursts: (request) => continued(generations, request),
     },
     registry: {
       list: () => call((adapters) => adapters.list()),

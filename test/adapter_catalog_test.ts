@@ -95,6 +95,23 @@ test("AdapterRegistry.list has one of two names that differ in how their letters
   assert.equal((await registry.card(decomposed)).id, composed);
 });
 
+test("AdapterRegistry.find takes a look that began since it was asked", async () => {
+  const { store, registry } = opened("a");
+  await withClock(async (pass) => {
+    await registry.card("a");
+    pass(1);
+    const askedMs = performance.now();
+    await registry.find("a", { askedMs });
+    assert.equal(store.looks.length, 2);
+    pass(1);
+    await registry.find("a", { askedMs });
+    await registry.find([{ id: "a", scale: 2 }], { askedMs });
+    assert.equal(store.looks.length, 2);
+    await registry.find("a");
+    assert.equal(store.looks.length, 3);
+  });
+});
+
 test("AdapterRegistry.names trusts a frozen list that it has seen, and no other", async () => {
   const { store, registry } = opened();
   const names = ["b"];

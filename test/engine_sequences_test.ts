@@ -11,6 +11,7 @@ import {
   BatchEngine,
   cpuDevice,
   type Device,
+  type EngineOptions,
   type GenerateEvent,
   loadAdapter,
   NonFiniteError,
@@ -24,6 +25,7 @@ import { endsOf } from "../src/engine/request.ts";
 import { Paging } from "../src/engine/paging.ts";
 import { Runner } from "../src/engine/runner.ts";
 import { schedule, type Sequence } from "../src/engine/schedule.ts";
+import { Telling } from "../src/engine/telling.ts";
 import { tensor } from "../src/tensor.ts";
 import { memoryFolder, weightsFile } from "./model_folders.ts";
 import { lane } from "./lanes.ts";
@@ -34,11 +36,11 @@ const folder = await openFolder(fileURLToPath(new URL("fixtures/tiny/llama", imp
 const { model } = await openModel(device, { folder, engine: { maxSequences: 1 } });
 const { vocabSize } = model.config;
 
-function engineOf(maxSequences = 2): BatchEngine {
+function engineOf(maxSequences = 2, more: Partial<EngineOptions> = {}): BatchEngine {
   const store = { list: () => Promise.resolve([]), open: () => Promise.resolve(undefined) };
   return new BatchEngine(device, model, {
     registry: new AdapterRegistry(device, store),
-    options: { eosTokenIds: [], maxSequences, maxStepTokens: 8 },
+    options: { eosTokenIds: [], maxSequences, maxStepTokens: 8, ...more },
   });
 }
 
@@ -162,6 +164,7 @@ const landingOf = () => {
   const told: string[] = [];
   const landing = new Landing({
     advance: (_, tokenId) => void told.push(`advance ${tokenId}`),
+    tell: () => {},
     finish: (sequence) => void (told.push("finish"), sequence.finished = true),
     fail: (_, error) => void told.push(String(error)),
   });
@@ -175,6 +178,79 @@ const shareOf = (sequence: Sequence) => ({
   firstOutput: 0,
   outputs: sequence.request.promptLogprobs ? sequence.tokens.length : 1,
   samples: true,
+});
+
+/** A clock that tests move on, and sequences that count how often they are told. */
+function tellingAt(mostPerSecond: number) {
+  let nowMs = 0;
+  const calls: { readonly atMs: number; readonly call: () => void }[] = [];
+  const clock = {
+    now: () => nowMs,
+    after: (ms: number, call: () => void) => calls.push({ atMs: nowMs + ms, call }),
+  };
+  const telling = new Telling(mostPerSecond, clock);
+  const told: string[] = [];
+  return {
+    telling,
+    told,
+    sequence(name: string, more: Partial<GenerateRequest> = {}): Sequence {
+      return Object.assign(sequenceOf(2, more), { wake: () => void told.push(name) });
+    },
+    /** Goes to a time; what is due until then is called. */
+    at(ms: number): void {
+      nowMs = ms;
+      for (const { call } of calls.splice(0, calls.length).filter(({ atMs }) => atMs <= ms)) call();
+    },
+  };
+}
+
+test("Telling tells of a first token at once, and of those that follow soon together", () => {
+  const { telling, told, sequence, at } = tellingAt(1000);
+  const a = sequence("a"), b = sequence("b");
+  // Ten sequences: each is told of every 10 ms.
+  for (const one of [a, b, a, b, a]) telling.tell(one, 10);
+  assert.deepEqual(told.splice(0), ["a", "b"]);
+  at(10);
+  assert.deepEqual(told.splice(0), ["a", "b"]);
+  // The next token's own time has come: no call is waited for.
+  at(25);
+  telling.tell(a, 10);
+  assert.deepEqual(told.splice(0), ["a"]);
+});
+
+test("Telling tells of an end at once, and of no token after that", () => {
+  const { telling, told, sequence, at } = tellingAt(1000);
+  const a = sequence("a");
+  for (let i = 0; i < 3; i++) telling.tell(a, 10);
+  telling.end(a);
+  assert.deepEqual(told.splice(0), ["a", "a"]);
+  at(100);
+  assert.deepEqual(told, []);
+});
+
+test("Telling holds nothing of eager sequences, nor where no bound is set, and nothing for longer than 50 ms", () => {
+  const free = tellingAt(Infinity), one = free.sequence("one");
+  for (let i = 0; i < 3; i++) free.telling.tell(one, 1000);
+  assert.equal(free.told.length, 3);
+  const { telling, told, sequence, at } = tellingAt(1);
+  const eager = sequence("eager", { eager: true }), patient = sequence("patient");
+  for (const each of [eager, patient, eager, patient]) telling.tell(each, 1000);
+  assert.deepEqual(told.splice(0), ["eager", "patient", "eager"]);
+  at(50);
+  assert.deepEqual(told, ["patient"]);
+  assert.throws(() => new Telling(0), {
+    name: "RangeError",
+    message: "Cannot open an engine with maxBurstsPerSecond 0: it must be a number above 0",
+  });
+});
+
+test("BatchEngine tells the same events in bursts, whatever their bound", async () => {
+  const requests = [1, 2, 3].map((first) => asked({ promptTokenIds: [first, 2], maxTokens: 9 }));
+  const all = (engine: BatchEngine) =>
+    Promise.all(requests.map(async (request) => (await Array.fromAsync(engine.bursts(request))).flat()));
+  const expected = await all(engineOf(3));
+  assert.deepEqual(await all(engineOf(3, { maxBurstsPerSecond: 1 })), expected);
+  assert.deepEqual(expected.map((events) => events.length), [10, 10, 10]);
 });
 
 test("Landing fails a sequence whose logits are not finite, and names whose numbers they were", () => {
@@ -311,6 +387,39 @@ test("Runner takes one size for up to 8 rows by powers of two, to 32 by eights, 
   assert.equal(await newSizes(33, 40, 64), 1);
   assert.equal(await newSizes(65, 128), 1);
   assert.equal(await newSizes(129, 130), 1);
+});
+
+test("Runner runs a step of a rare size as a larger one, and prepares a program once the size comes again", async () => {
+  const sizes: number[] = [];
+  const few: Device = {
+    ...device,
+    prefersFewSizes: true,
+    prepare: (
+      plan,
+    ) => (sizes.push(plan.find(({ kernel }) => kernel.name === "embedding")!.uniforms.rows),
+      device.prepare(plan)),
+  };
+  const options = { banks: [], maxRows: 256, maxOutputs: 2, cacheRows: 512, blockSize: 1 };
+  const runner = new Runner(few, model, options), exact = new Runner(device, model, options);
+  const step = async (count: number): Promise<void> => {
+    const rows = Array.from(
+      { length: count },
+      (_, i) => ({ token: i % 7, position: 0, blocks: lane(2 * i) }),
+    );
+    const outputs = [{ row: count - 1, temperature: 0, topP: 1, topK: 0, uniform: 0 }];
+    assert.deepEqual(await runner.step(rows, outputs), await exact.step(rows, outputs));
+    assert.deepEqual(await runner.logits(0), await exact.logits(0));
+  };
+  await step(128);
+  assert.deepEqual(sizes.splice(0), [128]);
+  // A program of twice the rows stands in eight times; one of more never does, and none does for few rows.
+  for (let i = 0; i < 8; i++) await step(64);
+  assert.deepEqual(sizes.splice(0), []);
+  await step(64);
+  await step(64);
+  await step(24);
+  await step(16);
+  assert.deepEqual(sizes, [64, 24, 16]);
 });
 
 test("schedule runs a sequence anew, once, when it grows past the length that its keys are right for", () => {

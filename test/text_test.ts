@@ -59,6 +59,36 @@ test("Detokenizer finds a character after any number of wrong bytes", () => {
   }
 });
 
+test("generateText tells the same text and tokens of bursts, however they are cut", async () => {
+  const request = { promptTokenIds: [1], maxTokens: 99, sampling: { temperature: 0, topP: 1, topK: 0 } };
+  const told = async (engine: Pick<Engine, "generate" | "bursts">, options: Partial<TextOptions>) => {
+    const events = await Array.fromAsync(generateText(engine, request, { tokenizer, ...options }));
+    const { tokens: _, text: __, ...end } = events.at(-1)!;
+    return {
+      text: events.map(({ text }) => text).join(""),
+      tokens: events.flatMap(({ tokens }) => tokens),
+      end,
+    };
+  };
+  await fc.assert(fc.asyncProperty(
+    anyIds,
+    fc.array(fc.integer({ min: 1, max: 5 }), { maxLength: 30 }),
+    fc.constantFrom([], ["a"], [" th", "e"]),
+    async (ids, sizes, stop) => {
+      const end = { kind: "end", finishReason: "length" } as const;
+      const events: GenerateEvent[] = [...ids.map((tokenId) => ({ kind: "token", tokenId }) as const), end];
+      async function* generate(): AsyncGenerator<GenerateEvent> {
+        yield* events;
+      }
+      async function* bursts(): AsyncGenerator<readonly GenerateEvent[]> {
+        const left = [...events], own = [...sizes];
+        while (left.length > 0) yield left.splice(0, own.shift() ?? 3);
+      }
+      assert.deepEqual(await told({ generate, bursts }, { stop }), await told({ generate }, { stop }));
+    },
+  ));
+});
+
 test("Detokenizer decodes a few tokens at once, however long the text", () => {
   let most = 0;
   const counting = {

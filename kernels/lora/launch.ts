@@ -7,6 +7,7 @@
  * @module
  */
 import { type Binding, grid, type Launch, type Limits } from "../kernel.ts";
+import { Kept } from "../kept.ts";
 import { outsOf, type SideBySide, sideBySide } from "../side_by_side.ts";
 import { hiddenWgsl, listed, outputsWgsl, phases, tile } from "./wgsl.ts";
 
@@ -32,6 +33,8 @@ function splitsOf({ rows, in: inSize }: Words): number {
 /** Outputs of a workgroup of the second dispatch, all of one linear. */
 const chunkOf = (rows: number): number => rows <= tile ? 64 : 128;
 
+const texts = new Kept<string>();
+
 const read = (name: string): Binding => ({ name, access: "read" });
 
 /** See the module's documentation. */
@@ -42,11 +45,11 @@ export function loraLaunch(words: Words, limits: Limits): Launch {
   return {
     scratch: { hidden: 4 * splits * rows * outs.length * listed },
     dispatches: [{
-      wgsl: hiddenWgsl(splits),
+      wgsl: texts.get(limits, `hidden ${splits}`, () => hiddenWgsl(splits)),
       bindings: [...["x", "slots", "records", "values"].map(read), { name: "hidden", access: "read_write" }],
       grid: grid(tiles * outs.length * splits * phases, limits),
     }, {
-      wgsl: outputsWgsl(chunk, splits),
+      wgsl: texts.get(limits, `outputs ${chunk} ${splits}`, () => outputsWgsl(chunk, splits)),
       bindings: [
         ...["x", "slots", "records", "values", "hidden"].map(read),
         { name: "y", access: "read_write" },

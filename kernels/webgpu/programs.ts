@@ -48,6 +48,8 @@ export function uniformWords(
 export class Programs {
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
+  /** Of dispatches that several layers share: to look a long text up takes a while. */
+  readonly #known = new WeakMap<Dispatch, Promise<GPUComputePipeline>>();
   readonly #tables = new Map<string, GPUBuffer>();
 
   /** @param refusal The error of a text that the GPU's compiler refuses. */
@@ -63,11 +65,12 @@ export class Programs {
    * @throws The refusal (as rejection) when the GPU's compiler refuses the text.
    */
   pipeline(dispatch: Dispatch, label: string): Promise<GPUComputePipeline> {
-    const key = dispatch.wgsl + JSON.stringify(dispatch.constants ?? {});
-    const known = this.#pipelines.get(key);
+    const known = this.#known.get(dispatch);
     if (known) return known;
-    const made = this.#compile(dispatch, label);
+    const key = dispatch.wgsl + JSON.stringify(dispatch.constants ?? {});
+    const made = this.#pipelines.get(key) ?? this.#compile(dispatch, label);
     this.#pipelines.set(key, made);
+    this.#known.set(dispatch, made);
     return made;
   }
 

@@ -24,6 +24,8 @@ const restFactor = 10;
 /** What a name was when it was last looked at; later looks have higher numbers. */
 interface Seen {
   readonly look: number;
+  /** When the look began, by `performance.now()`. */
+  readonly beganMs: number;
   /** Absent when there was no adapter. */
   readonly entry?: Entry;
 }
@@ -74,25 +76,34 @@ export class Catalog {
   /**
    * The newest version of an adapter.
    *
+   * @param options.askedMs What a look saw that began since then is new enough; by default a look that begins now.
    * @throws NotFoundError when there is none of that name, or no adapter may have it.
    */
-  async entry(name: string, options?: OpenStoredOptions): Promise<Entry> {
-    const id = normalName(name);
-    const look = ++this.#looks;
+  async entry(
+    name: string,
+    { askedMs = Infinity, ...options }: OpenStoredOptions & { readonly askedMs?: number } = {},
+  ): Promise<Entry> {
+    const id = normalName(name), known = this.#seen.get(id);
+    if (known?.entry && known.beganMs >= askedMs) return known.entry;
+    const look = ++this.#looks, beganMs = performance.now();
     const stored = nameFault(id) === undefined ? await this.store.open(id, options) : undefined;
     const seen = this.#seen.get(id);
     // Looks may end in another order than they began: the later one saw more.
-    const entry = seen && seen.look > look ? seen.entry : this.#note(id, { look, stored });
+    const entry = seen && seen.look > look ? seen.entry : this.#note(id, { look, beganMs, stored });
     if (!entry) throw new NotFoundError(`Cannot find adapter "${name}"`);
     return entry;
   }
 
-  #note(id: string, { look, stored }: { look: number; stored?: StoredAdapter }): Entry | undefined {
+  #note(
+    id: string,
+    { look, beganMs, stored }: Omit<Seen, "entry"> & { readonly stored?: StoredAdapter },
+  ): Entry | undefined {
     const known = this.#seen.get(id)?.entry;
     const entry = stored && (known?.version === stored.version ? known : this.#entryOf(id, stored));
     // Any name may be asked for; that it is missing is remembered of those that the store itself names. Nobody asks again
     // by a name that an adapter was tried by.
-    if ((entry && stored?.triedAs === undefined) || this.#names.has(id)) this.#seen.set(id, { look, entry });
+    const kept = (entry && stored?.triedAs === undefined) || this.#names.has(id);
+    if (kept) this.#seen.set(id, { look, beganMs, entry });
     else this.#seen.delete(id);
     return entry;
   }

@@ -188,16 +188,20 @@ export class AdapterRegistry implements AdapterService {
   /**
    * Looks an adapter up, or several that are added up, to read and hold them when there is room.
    *
+   * @param options.askedMs A look that began since then is new enough, in ms by `performance.now()`; default: a new look.
    * @throws NotFoundError when there is none of that name; CombinationError for a list that breaks a rule.
    */
-  find(id: string): Promise<FoundAdapter>;
-  find(asked: string | readonly AdapterTerm[]): Promise<Found>;
-  async find(asked: string | readonly AdapterTerm[]): Promise<Found> {
-    if (typeof asked === "string") return await this.#findOne(asked);
+  find(id: string, options?: { readonly askedMs?: number }): Promise<FoundAdapter>;
+  find(asked: string | readonly AdapterTerm[], options?: { readonly askedMs?: number }): Promise<Found>;
+  async find(
+    asked: string | readonly AdapterTerm[],
+    { askedMs }: { readonly askedMs?: number } = {},
+  ): Promise<Found> {
+    if (typeof asked === "string") return await this.#findOne(asked, askedMs);
     const terms = checkedTerms(asked);
-    if (terms.length === 1 && terms[0].scale === 1) return await this.#findOne(terms[0].id);
+    if (terms.length === 1 && terms[0].scale === 1) return await this.#findOne(terms[0].id, askedMs);
     const found = await Promise.all(terms.map(async ({ id, scale }) => {
-      return { id, scale, entry: await this.#catalog.entry(id) };
+      return { id, scale, entry: await this.#catalog.entry(id, { askedMs }) };
     }));
     const { FoundCombination } = await import("./found_combination.ts");
     return new FoundCombination(found, {
@@ -208,9 +212,9 @@ export class AdapterRegistry implements AdapterService {
     });
   }
 
-  async #findOne(id: string): Promise<FoundAdapter> {
+  async #findOne(id: string, askedMs?: number): Promise<FoundAdapter> {
     const name = normalName(id);
-    return new FoundAdapter(name, await this.#catalog.entry(id), this.#residents, {
+    return new FoundAdapter(name, await this.#catalog.entry(id, { askedMs }), this.#residents, {
       onHold: (digest) => {
         if (this.#pins.has(name)) this.#residents.pin(name, digest);
       },

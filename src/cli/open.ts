@@ -97,6 +97,7 @@ export async function openNamedModel(
     cacheBytes?: number;
     prefixCaching?: boolean;
     maxWaiting?: number;
+    maxBurstsPerSecond?: number;
     /** Adapters of one method on the device. */
     maxAdapters?: number;
     /** Names of adapters that stay there. */

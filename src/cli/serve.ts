@@ -36,6 +36,9 @@ import { argsOf, describeSettings, environmentOf, flagsOf, settle, type Settled 
 import { untilStopped } from "./shutdown.ts";
 import { telemetry } from "./telemetry.ts";
 
+/** Bursts a second: with few streams each token has a chunk, with many a chunk's cost is shared. */
+const defaultBursts = 8000;
+
 /** Names that a line shows at most, and adapters that are looked at before the server says that it listens. */
 const mostShown = 20, mostLookedAt = 200;
 
@@ -116,6 +119,7 @@ async function open({ values: settings }: Configuration, modelName: string, peer
     cacheBytes: settings["kv-cache-memory-bytes"],
     prefixCaching: settings["prefix-caching"],
     maxWaiting: settings["max-waiting"],
+    maxBurstsPerSecond: settings["max-bursts-per-second"] ?? defaultBursts,
     toolParser: settings["tool-parser"],
     maxAdapters: settings["max-adapters"],
     // The CPU replaces no GPU that was asked for.

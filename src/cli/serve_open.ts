@@ -34,6 +34,7 @@ export interface Opening {
   readonly cacheBytes?: number;
   readonly prefixCaching?: boolean;
   readonly maxWaiting?: number;
+  readonly maxBurstsPerSecond?: number;
   /** How the model writes calls of tools. */
   readonly toolParser?: string;
   readonly maxAdapters?: number;

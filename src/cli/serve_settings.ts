@@ -123,6 +123,10 @@ export const serveSettings = {
     description: "Reuse cached keys and values of beginnings that requests have in common; on by default",
   }),
   "max-waiting": count({ description: "Sequences that wait at most; default 1024" }),
+  "max-bursts-per-second": count({
+    description:
+      "Times a second that sequences tell of new tokens at most, all together: more tokens share a chunk; default 8000",
+  }),
   "tool-parser": text({
     description:
       "How the model writes calls of tools: hermes, llama3_json, mistral or granite; by default as its template",

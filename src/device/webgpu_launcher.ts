@@ -47,10 +47,28 @@ export interface Ways {
 
 /** Records dispatches in their order. */
 export function encodeAll(pass: GPUComputePassEncoder, dispatches: readonly Launched[]): void {
-  for (const { pipeline, bindGroup, grid: [x, y, z] } of dispatches) {
+  for (const { pipeline, bindGroup, grid } of dispatches) {
     pass.setPipeline(pipeline);
     pass.setBindGroup(0, bindGroup);
-    pass.dispatchWorkgroups(x, y, z);
+    // Not destructured: that takes an iterator for each of some hundred dispatches of a step.
+    pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
+  }
+}
+
+/** Launches of one plan's steps: layers of a model make the same calls, and a launch's text takes long to write. */
+class Launches {
+  readonly #made = new Map<GpuStep["kernel"], Map<string, Launch>>();
+
+  constructor(private readonly limits: Limits) {}
+
+  /** A step's launch in a way; equal calls of a kernel share one. */
+  of(step: GpuStep, way: string | undefined): Launch {
+    const call = callOf(step), key = JSON.stringify([call, way]);
+    const known = this.#made.get(step.kernel) ?? new Map<string, Launch>();
+    this.#made.set(step.kernel, known);
+    let launch = known.get(key);
+    if (!launch) known.set(key, launch = step.kernel.launch(call, this.limits, way));
+    return launch;
   }
 }
 
@@ -67,9 +85,10 @@ export class Launcher {
   /** A plan made ready, each step in a way of its kernel. */
   async prepare(plan: readonly GpuStep[], { ways, scratch = this.#scratch }: Ways): Promise<GpuProgram> {
     const { buffer, bindings } = this.#uniforms(plan);
+    const launches = new Launches(this.limits);
     try {
       const dispatches = await Promise.all(plan.map((step, i) => {
-        const launched = step.kernel.launch(callOf(step), this.limits, ways[i]);
+        const launched = launches.of(step, ways[i]);
         return this.#launch(step, launched, { uniforms: bindings[i], scratch });
       }));
       return new GpuProgram(dispatches.flat(), buffer);

@@ -13,6 +13,7 @@ import type { Device, Trace } from "../device/device.ts";
 import type { Model } from "../models/model.ts";
 import { breathe } from "../breathe.ts";
 import { isPlain, TokenCounts } from "./adjusting.ts";
+import { eventsOf } from "./bursts.ts";
 import type { Constraint } from "./constraint.ts";
 import type { Engine, EngineStats, GenerateEvent, GenerateRequest } from "./generate.ts";
 import { Landing } from "./landing.ts";
@@ -24,6 +25,7 @@ import { type Capacity, checkRequest, endsOf, maxStopTokenIds } from "./request.
 import { type Room, schedule, type Sequence, type Share } from "./schedule.ts";
 import type { Scores } from "./scoring.ts";
 import { fixedLengthOf, sizesOf } from "./sizes.ts";
+import { Telling } from "./telling.ts";
 import { Waiting } from "./waiting.ts";
 
 /** How an engine is set up. */
@@ -60,6 +62,12 @@ export interface EngineOptions {
    * default. Its results differ in their rounding, so that `never` gives the same ones at each start.
    */
   readonly merging?: MergingMode;
+  /**
+   * Bursts of tokens in a second at most, of all sequences together. With n sequences, tokens of one that come within n / this
+   * seconds are told together, or within 50 ms; its first token and its end are told at once. So much the less is spent on
+   * telling where many run fast. Default: no bound, each token is told when it is there.
+   */
+  readonly maxBurstsPerSecond?: number;
 }
 
 /** A step that was submitted, and its tokens, once it has run. */
@@ -92,6 +100,7 @@ export class BatchEngine implements Engine {
   readonly #waiting: Waiting;
   readonly #running: Sequence[] = [];
   readonly #landing: Landing;
+  readonly #telling: Telling;
   readonly #paging: Paging;
   readonly #maxSequences: number;
   readonly #room: Room;
@@ -108,8 +117,9 @@ export class BatchEngine implements Engine {
     model: Model,
     deps: { readonly registry: AdapterRegistry; readonly options: EngineOptions },
   ) {
-    const { registry, options: { eosTokenIds, maxWaiting = 1024, merging, prefixCaching = true } } = deps;
-    const { maxSequences, blocks, blockSize, states, ...room } = sizesOf(device, model, deps.options);
+    const { registry, options } = deps;
+    const { eosTokenIds, maxWaiting = 1024, merging, prefixCaching = true, maxBurstsPerSecond } = options;
+    const { maxSequences, blocks, blockSize, states, ...room } = sizesOf(device, model, options);
     this.maxModelLen = model.maxModelLen;
     this.vocabSize = model.config.vocabSize;
     this.#maxSequences = maxSequences;
@@ -136,7 +146,9 @@ export class BatchEngine implements Engine {
       maxForbidden: maxSequences * (maxStopTokenIds + new Set(eosTokenIds).size),
       merging,
     });
+    this.#telling = new Telling(maxBurstsPerSecond);
     this.#landing = new Landing({
+      tell: (sequence) => this.#telling.tell(sequence, this.#running.length),
       advance: (sequence, tokenId) => void this.#advance(sequence, tokenId),
       finish: (sequence) => this.#finish(sequence),
       fail: (sequence, error) => this.#fail(sequence, error),
@@ -178,7 +190,11 @@ export class BatchEngine implements Engine {
     return await this.#runner.trace();
   }
 
-  async *generate(request: GenerateRequest): AsyncGenerator<GenerateEvent, void, void> {
+  generate(request: GenerateRequest): AsyncGenerator<GenerateEvent, void, void> {
+    return eventsOf(this.bursts(request));
+  }
+
+  async *bursts(request: GenerateRequest): AsyncGenerator<readonly GenerateEvent[], void, void> {
     checkRequest(request, this.#capacity);
     const { signal } = request;
     signal?.throwIfAborted();
@@ -192,9 +208,13 @@ export class BatchEngine implements Engine {
       if (!sequence.finished) this.#waiting.push(sequence);
       this.#start();
       this.#stir();
-      // Here, and not in a generator of its own: each token would pass through its promises, too.
       for (;;) {
-        while (sequence.events.length > 0) yield sequence.events.shift()!;
+        if (sequence.events.length > 0) {
+          const { events } = sequence;
+          sequence.events = [];
+          yield events;
+          continue;
+        }
         if (sequence.failure) throw sequence.failure.error;
         if (sequence.finished) return;
         await new Promise<void>((resolve) => sequence.wake = resolve);
@@ -231,7 +251,7 @@ export class BatchEngine implements Engine {
     this.#waiting.remove(sequence);
     sequence.lease?.release();
     sequence.run?.end();
-    sequence.wake();
+    this.#telling.end(sequence);
     this.#stir();
   }
 

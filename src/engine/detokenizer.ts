@@ -84,6 +84,18 @@ export interface TokenText {
   readonly bytes: Uint8Array;
 }
 
+/** Tokens of a tokenizer whose text is kept at most. */
+const mostKept = 2 ** 15;
+
+/** Texts of tokens that are whole characters, of tokenizers that decode each token alone; with special tokens, and without. */
+const kept = new WeakMap<TokenDecoder, readonly [Map<number, TokenText>, Map<number, TokenText>]>();
+
+function keptOf(tokenizer: TokenDecoder, skipSpecialTokens: boolean): Map<number, TokenText> {
+  const both = kept.get(tokenizer) ?? [new Map(), new Map()];
+  kept.set(tokenizer, both);
+  return both[Number(skipSpecialTokens)];
+}
+
 /** How special tokens are decoded. */
 export interface DetokenizerOptions {
   /** Tokens before the first; their text is not given out, except a character that they leave unfinished. */
@@ -103,6 +115,8 @@ export class Detokenizer {
   readonly #skipSpecialTokens: boolean;
   /** Whether a token is decoded without those before it. */
   readonly #alone: boolean;
+  /** Texts of tokens that are whole characters, where each token is decoded alone. */
+  readonly #whole: Map<number, TokenText> | undefined;
   #window: number[] = [];
   #windowBytes: Uint8Array = new Uint8Array();
   /** Bytes since the last end of a character that was also a token's. */
@@ -114,6 +128,7 @@ export class Detokenizer {
   ) {
     this.#skipSpecialTokens = skipSpecialTokens;
     this.#alone = tokenizer.decodesEachAlone === true && tokenizer.decodeBytes !== undefined;
+    this.#whole = this.#alone ? keptOf(tokenizer, skipSpecialTokens) : undefined;
     for (let count = contextTokens;; count *= 2) {
       this.#window = context.slice(-count);
       this.#windowBytes = this.#decode(this.#window);
@@ -149,11 +164,17 @@ export class Detokenizer {
 
   /** What a token adds. */
   push(tokenId: number): TokenText {
+    const isOpen = this.#held.length > 0, known = isOpen ? undefined : this.#whole?.get(tokenId);
+    if (known) return known;
     const { bytes, all } = this.#add(tokenId);
     const held = joined(this.#held, bytes);
     const { text, count } = told(held);
     this.#held = held.slice(count);
-    if (this.#alone) return { text, bytes };
+    if (this.#whole) {
+      const token = { text, bytes }, isWhole = !isOpen && count === bytes.length;
+      if (isWhole && this.#whole.size < mostKept) this.#whole.set(tokenId, token);
+      return token;
+    }
     this.#window.push(tokenId);
     this.#windowBytes = all;
     if (this.#window.length > maxWindow) this.#shorten();

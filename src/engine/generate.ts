@@ -46,6 +46,11 @@ export interface GenerateRequest {
    * have salts of their own.
    */
   readonly cacheSalt?: string;
+  /**
+   * When the sequence was asked for, in ms by `performance.now()`: what a look at its adapters' files saw since is new enough.
+   * Default: when `generate` is called.
+   */
+  readonly askedMs?: number;
   /** New tokens at most; 0 only scores the prompt. */
   readonly maxTokens: number;
   readonly sampling: Sampling;
@@ -81,6 +86,11 @@ export interface GenerateRequest {
   readonly onAdmit?: (adapterDigest?: string) => void;
   /** Called for each new token, whether or not anybody takes the token's event. An error thrown here ends the sequence. */
   readonly onToken?: () => void;
+  /**
+   * Whether each token is told at once, though the engine bounds how many bursts it tells of: its asker may end the sequence
+   * by a token. Default false.
+   */
+  readonly eager?: boolean;
   /** Aborting ends the sequence; the iteration throws the signal's reason. */
   readonly signal?: AbortSignal;
 }
@@ -147,6 +157,8 @@ export interface Engine {
    * @throws OverloadedError when the queue is full. DeviceError when the device is lost.
    */
   generate(request: GenerateRequest): AsyncIterable<GenerateEvent>;
+  /** The same events: those that are there at once come together, at least one. Absent: an asker takes each alone. */
+  bursts?(request: GenerateRequest): AsyncIterable<readonly GenerateEvent[]>;
   /** What it does now; absent where nothing counts. */
   stats?(): EngineStats;
 }

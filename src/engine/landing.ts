@@ -13,6 +13,8 @@ import type { Scores } from "./scoring.ts";
 export interface LandingDeps {
   /** A constrained sequence goes on after a token. */
   readonly advance: (sequence: Sequence, tokenId: number) => void;
+  /** Tells a sequence's asker of new tokens. */
+  readonly tell: (sequence: Sequence) => void;
   /** Ends a sequence. */
   readonly finish: (sequence: Sequence) => void;
   /** Ends a sequence with an error. */
@@ -95,7 +97,7 @@ export class Landing {
       return;
     }
     if (sequence.run) this.deps.advance(sequence, tokenId);
-    sequence.wake();
+    this.deps.tell(sequence);
   }
 
   #end(sequence: Sequence, how: Omit<EndEvent, "kind">): void {

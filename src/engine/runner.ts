@@ -14,49 +14,12 @@ import { type Project, stepPlan, type StepState, stepState, turnsOf } from "../m
 import { Adjusting } from "./adjusting.ts";
 import { Forbidding } from "./forbidding.ts";
 import { Masking } from "./masking.ts";
-import { Merging, type MergingMode, type ProjectionKind } from "./merging.ts";
+import { Merging, type MergingMode } from "./merging.ts";
 import { type OwnAdapters, ownLinearSteps, ownSteps } from "./own.ts";
 import { adaptedProjection, ProjectionScratch } from "./projection.ts";
 import { type Scores, Scoring } from "./scoring.ts";
 import { type Output, type Row, StepInputs } from "./step_inputs.ts";
-
-/** Rows and outputs of a step. */
-interface Size {
-  readonly rows: number;
-  readonly outputs: number;
-}
-
-/** What a program depends on. */
-interface Shape extends Size {
-  /** Of the rows' adapters. */
-  readonly banks: readonly Bank[];
-  /** Whether a row's adapter has parameters of its own, and the whole tables among them. */
-  readonly own: readonly ResidentTable[] | undefined;
-  /** Projections that the adapters of all rows are merged into. */
-  readonly merged: ReadonlySet<ProjectionKind>;
-  /** Room for so many forbidden tokens. */
-  readonly forbidden: number;
-  /** Room for so many biases and penalties. */
-  readonly adjusted: number;
-  /** Whether an output has a mask. */
-  readonly masked: boolean;
-  /** Whether an output wants log-probabilities. */
-  readonly scored: boolean;
-}
-
-interface Prepared {
-  readonly program: Program;
-  /** Of the banks whose steps it holds. */
-  readonly revisions: readonly number[];
-}
-
-/** Most programs kept; each is a list of bindings. */
-const maxPrograms = 64;
-
-const keyOf = ({ rows, outputs, banks, own, merged, forbidden, adjusted, masked, scored }: Shape): string =>
-  `${rows}:${outputs}:${banks.map(({ name }) => name)}:${[...merged]}:${forbidden}:${adjusted}` +
-  `${masked ? ":masked" : ""}${scored ? ":scored" : ""}` +
-  (own ? `:own ${own.map(({ serial }) => serial)}` : "");
+import { type Shape, type Size, StepPrograms } from "./step_programs.ts";
 
 const nothing: ReadonlySet<never> = new Set();
 
@@ -96,7 +59,7 @@ export class Runner {
   readonly #adjusting: Adjusting;
   readonly #masking: Masking;
   readonly #scoring: Scoring;
-  readonly #programs = new Map<string, Prepared>();
+  readonly #programs = new StepPrograms();
   readonly #scratch: ProjectionScratch;
   #last: Program | undefined;
 
@@ -159,7 +122,8 @@ export class Runner {
     rows: readonly Row[],
     outputs: readonly Output[],
   ): Promise<{ readonly sampled: Promise<Uint32Array>; readonly scores?: Promise<Scores> }> {
-    const used = new Set(rows.flatMap(({ adapters = none }) => adapters.map(({ bank }) => bank)));
+    const used = new Set<Bank>();
+    for (const { adapters = none } of rows) for (const { bank } of adapters) used.add(bank);
     const banks = this.options.banks.filter((bank) => used.has(bank));
     const common = this.#merging.mayPay(rows.length) ? commonAdapters(rows) : undefined;
     const merged = common ? await this.#merging.kindsFor(rows.length, common) : nothing;
@@ -168,14 +132,16 @@ export class Runner {
     const size = this.#size(rows.length, outputs.length);
     const changes = { forbidden, adjusted, masked, scored };
     const shapeNow = (): Shape => ({ ...size, banks, own: this.#ownOf(rows), merged, ...changes });
-    let shape = shapeNow(), program = this.#prepared(shape);
+    const exact = shapeNow();
+    let shape = this.device.prefersFewSizes ? this.#programs.standIn(exact) : exact;
+    let program = this.#prepared(shape);
     // A bank may change while a program is compiled: then it is looked for again.
     for (; !program; shape = shapeNow(), program = this.#prepared(shape)) await this.#prepare(shape);
     this.#inputs.write(rows, outputs, shape);
     this.#forbidding.write(outputs, forbidden);
-    this.#adjusting.write(outputs, { size: adjusted, padded: size.outputs });
-    if (masked) this.#masking.write(outputs, size.outputs);
-    if (scored) this.#scoring.write(outputs, size.outputs);
+    this.#adjusting.write(outputs, { size: adjusted, padded: shape.outputs });
+    if (masked) this.#masking.write(outputs, shape.outputs);
+    if (scored) this.#scoring.write(outputs, shape.outputs);
     if (common && merged.size > 0) this.#merging.use(common);
     this.#last = program;
     if (outputs.length === 0) {
@@ -222,18 +188,9 @@ export class Runner {
     return { rows: Math.min(roundedUp(rows), maxRows), outputs: Math.min(roundedUp(outputs), maxOutputs) };
   }
 
-  /** The program of a step's shape, if there is one for the banks as they are. */
+  /** The program of a shape, if there is one for the banks as they are. */
   #prepared(shape: Shape): Program | undefined {
-    const key = keyOf(shape);
-    const known = this.#programs.get(key);
-    if (!known) return undefined;
-    this.#programs.delete(key);
-    if (this.#revisions(shape).some((revision, i) => revision !== known.revisions[i])) {
-      known.program.release();
-      return undefined;
-    }
-    this.#programs.set(key, known);
-    return known.program;
+    return this.#programs.get(shape, this.#revisions(shape));
   }
 
   async #prepare(shape: Shape): Promise<void> {
@@ -246,8 +203,7 @@ export class Runner {
         around: (draw) => this.#around(draw, shape),
       }),
     );
-    this.#programs.set(keyOf(shape), { program, revisions });
-    this.#forgetOldest();
+    this.#programs.keep(shape, { program, revisions });
   }
 
   /** The step that draws, and all that goes with it. */
@@ -258,13 +214,6 @@ export class Runner {
     return [...adjusted, ...this.#scoring.steps(shape)];
   }
 
-  #forgetOldest(): void {
-    if (this.#programs.size <= maxPrograms) return;
-    const [key, { program }] = this.#programs.entries().next().value!;
-    program.release();
-    this.#programs.delete(key);
-  }
-
   /** Revisions of the banks whose steps a program holds. */
   #revisions({ banks, own }: Shape): number[] {
     return [...banks, ...(own ? [this.options.own!] : [])].map(({ revision }) => revision);
@@ -273,7 +222,8 @@ export class Runner {
   /** The whole tables of rows' adapters, in the order of their serial numbers; undefined where no adapter has its own. */
   #ownOf(rows: readonly Row[]): readonly ResidentTable[] | undefined {
     const { own: bank } = this.options;
-    const slots = new Set(rows.flatMap(({ own = [] }) => own));
+    const slots = new Set<number>();
+    for (const { own } of rows) if (own !== undefined) slots.add(own);
     if (slots.size === 0) return undefined;
     if (!bank) {
       throw new RangeError("Cannot run rows whose adapters have parameters of their own without their bank");

@@ -53,7 +53,10 @@ export interface Sequence {
   /** Its tokens' counts, where its logits are changed by them. */
   readonly counts?: TokenCounts;
   readonly promptLogprobs: (TokenLogprobs | null)[];
-  readonly events: GenerateEvent[];
+  /** Events that its asker has not taken. */
+  events: GenerateEvent[];
+  /** When its asker may hear of more tokens, in ms; absent before the first, which is told at once. */
+  dueMs?: number;
   failure?: { readonly error: unknown };
   finished: boolean;
   wake: () => void;
@@ -149,9 +152,12 @@ function boundsOf({ mask, ends }: Sequence, tooSoon: boolean, vocabSize: number)
 }
 
 function outputOf(sequence: Sequence, row: number, made: number): Output {
-  const { request, uniform, counts, tokens, flying } = sequence;
+  const { request, uniform, counts, tokens, flying, mask } = sequence;
   const { sampling: { topP, topK, minP = 0, temperature: asked }, minTokens = 0, logprobs } = request;
   const temperature = Math.min(asked, maxTemperature);
+  const isPlain = minP === 0 && !counts && !mask && made >= minTokens && logprobs === undefined;
+  // Most outputs: what others spread together costs more than all else here.
+  if (isPlain) return { row, temperature, topP, topK, uniform: uniform() };
   return {
     row,
     temperature,
@@ -263,9 +269,11 @@ export function schedule(
     });
   };
   // Sequences that only need their next token come first: they take one row each, and there is room for all.
-  const [next, prompts] = [1, 2].map((least) =>
-    running.filter((sequence) => Math.min(pending(sequence, room), 2) === least)
-  );
+  const next: Sequence[] = [], prompts: Sequence[] = [];
+  for (const sequence of running) {
+    const wanted = pending(sequence, room);
+    if (wanted > 0) (wanted === 1 ? next : prompts).push(sequence);
+  }
   for (const sequence of byAdapter(withBlocks(next))) give(sequence, room.maxRows);
   const maxRows = Math.min(room.maxRows, Math.max(room.usualRows, rows.length + room.promptRows));
   // The oldest prompt has half of what is left, or all that the others do not need: so none waits for ever. Of the others

@@ -4,6 +4,7 @@
  * @module
  */
 import { Detokenizer, type TokenDecoder } from "./detokenizer.ts";
+import { burstsOf } from "./bursts.ts";
 import type { Engine, GenerateEvent, GenerateRequest, TokenLogprobs } from "./generate.ts";
 import { StopFinder } from "./stop_finder.ts";
 
@@ -72,9 +73,18 @@ export interface TextOptions {
 }
 
 function countCharacters(text: string): number {
-  let count = 0;
-  for (const _ of text) count++;
+  let count = text.length;
+  for (let i = 1; i < text.length; i++) {
+    const isPair = (text.charCodeAt(i - 1) & 0xfc00) === 0xd800 && (text.charCodeAt(i) & 0xfc00) === 0xdc00;
+    if (isPair) count--;
+  }
   return count;
+}
+
+function listOf(bytes: Uint8Array): number[] {
+  const list = new Array<number>(bytes.length);
+  for (let i = 0; i < bytes.length; i++) list[i] = bytes[i];
+  return list;
 }
 
 /** Tokens on their way to text. */
@@ -119,7 +129,7 @@ class TextWriter {
 
   /** A token with its text; a special one that the text leaves out is called by its name. */
   #named({ tokenId, text, bytes }: Named): Pick<TextToken, "tokenId" | "text" | "bytes"> {
-    if (bytes.length > 0) return { tokenId, text, bytes: Array.from(bytes) };
+    if (bytes.length > 0) return { tokenId, text, bytes: listOf(bytes) };
     const name = this.tokenizer.decode([tokenId], { skipSpecialTokens: false });
     const special = name !== "" && this.tokenizer.decode([tokenId]) === "";
     return special
@@ -150,6 +160,8 @@ interface Named {
 }
 
 type EndEvent = Extract<GenerateEvent, { kind: "end" }>;
+type Piece = Extract<TextEvent, { kind: "piece" }>;
+type End = Extract<TextEvent, { kind: "end" }>;
 
 /** One sequence's text. */
 class Sequence {
@@ -173,8 +185,13 @@ class Sequence {
     return { kind: "prompt", text, tokens: this.#writer.take() };
   }
 
-  /** A token's event: none while its text is held back. */
-  token(tokenId: number, logprobs?: TokenLogprobs): TextEvent | undefined {
+  /** The text's event of an engine's; none of a prompt, and while a token's text is held back. */
+  take(event: GenerateEvent): Piece | End | undefined {
+    if (event.kind === "prompt") return undefined;
+    return event.kind === "token" ? this.#token(event.tokenId, event.logprobs) : this.#end(event);
+  }
+
+  #token(tokenId: number, logprobs?: TokenLogprobs): Piece | End | undefined {
     // vLLM's rule: what the first `minTokens` tokens complete does not stop.
     const mayStop = ++this.#newTokens > (this.request.minTokens ?? 0);
     const { text, stop } = this.#finder.push(this.#writer.push(tokenId, logprobs), mayStop);
@@ -182,7 +199,7 @@ class Sequence {
     return text === "" ? undefined : { kind: "piece", text, tokens: this.#writer.take() };
   }
 
-  #stopped(text: string, stop: string): TextEvent {
+  #stopped(text: string, stop: string): End {
     return {
       kind: "end",
       text: this.#includeStop ? text + stop : text,
@@ -192,7 +209,7 @@ class Sequence {
     };
   }
 
-  end({ finishReason, stopToken }: EndEvent): TextEvent {
+  #end({ finishReason, stopToken }: EndEvent): End {
     const asked = stopToken && this.request.stopTokenIds?.includes(stopToken.tokenId);
     // The model's own end token is not reported, unless the text shows it.
     if (stopToken && (asked || this.#showsSpecial)) {
@@ -206,7 +223,7 @@ class Sequence {
   #endAt(
     { tokenId, logprobs }: NonNullable<EndEvent["stopToken"]>,
     reason: { readonly stopReason?: number },
-  ): TextEvent {
+  ): End {
     const shown = this.#includeStop ? this.#writer.push(tokenId, logprobs) : "";
     const last = shown + this.#writer.end();
     if (!this.#includeStop) this.#writer.note(tokenId, logprobs);
@@ -222,8 +239,14 @@ class Sequence {
   }
 }
 
+/** Two pieces that are there at once. */
+function joined(first: Piece | undefined, next: Piece): Piece {
+  if (!first) return next;
+  return { kind: "piece", text: first.text + next.text, tokens: [...first.tokens, ...next.tokens] };
+}
+
 /**
- * Starts a sequence and reports its text.
+ * Starts a sequence and reports its text. Tokens that the engine tells together are one piece.
  *
  * Ending the iteration, a stop string or the request's signal ends the engine's sequence, too. The token among
  * `stopTokenIds` that ended the sequence is one of its tokens, though the text is without it; the model's own end token
@@ -232,22 +255,31 @@ class Sequence {
  * @throws RangeError when a stop string is empty; and what the engine throws.
  */
 export async function* generateText(
-  engine: Pick<Engine, "generate">,
+  engine: Pick<Engine, "generate" | "bursts">,
   request: GenerateRequest,
   options: TextOptions,
 ): AsyncGenerator<TextEvent, void, void> {
   if (options.stop?.includes("")) throw new RangeError('Cannot use stop string "": it must not be empty');
   const sequence = new Sequence(request, options);
   let toEcho = options.echo ?? false;
-  for await (const event of engine.generate(request)) {
+  // A stop string ends the sequence at its last token: the engine must not run far ahead of it.
+  const asked = options.stop?.length ? { ...request, eager: true } : request;
+  for await (const events of burstsOf(engine, asked)) {
     // Not before the engine's first event: a request that it refuses has no text.
     if (toEcho) {
-      yield sequence.prompt(event.kind === "prompt" ? event.logprobs : undefined);
+      const [first] = events;
+      yield sequence.prompt(first.kind === "prompt" ? first.logprobs : undefined);
       toEcho = false;
     }
-    if (event.kind === "prompt") continue;
-    const told = event.kind === "token" ? sequence.token(event.tokenId, event.logprobs) : sequence.end(event);
-    if (told) yield told;
-    if (told?.kind === "end") return;
+    let piece: Piece | undefined;
+    for (const event of events) {
+      const told = sequence.take(event);
+      if (told?.kind === "piece") piece = joined(piece, told);
+      if (told?.kind !== "end") continue;
+      if (piece) yield piece;
+      yield told;
+      return;
+    }
+    if (piece) yield piece;
   }
 }

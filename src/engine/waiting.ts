@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { AdapterTerm, Found, FullBank } from "../adapters/registry.ts";
+import type { AdapterRegistry, Found, FullBank } from "../adapters/registry.ts";
 import { OverloadedError } from "../errors.ts";
 import { FairQueue, mayTake } from "./fair_queue.ts";
 import type { Admission } from "./paging.ts";
@@ -21,7 +21,7 @@ const maxPassed = 64;
 
 /** What waiting sequences need of others. */
 export interface WaitingDeps {
-  readonly registry: { find(adapter: string | readonly AdapterTerm[]): Promise<Found> };
+  readonly registry: Pick<AdapterRegistry, "find">;
   /** Sequences that wait at most. */
   readonly most: number;
   /** Called when a sequence may have become ready to run. */
@@ -97,10 +97,10 @@ export class Waiting {
       throw new OverloadedError(`Cannot queue another sequence: ${length} are waiting already`);
     }
     this.#queue.push(sequence);
-    const { adapter } = sequence.request;
+    const { adapter, askedMs } = sequence.request;
     if (adapter === undefined) return;
     void this.#preparing(sequence, async () => {
-      sequence.found = await this.deps.registry.find(adapter);
+      sequence.found = await this.deps.registry.find(adapter, { askedMs });
     });
   }
 

@@ -154,10 +154,14 @@ class FolderStore implements AdapterStore {
     ]);
     for (const name of spellings) {
       const path = join(this.path, name);
-      const found = await lstat(path).catch(() => undefined);
+      // At once: who asks waits for each in turn.
+      const [found, adapter] = await Promise.all([
+        lstat(path).catch(() => undefined),
+        adapterAt(path, { contained: !this.followLinks }),
+      ]);
       if (!found || !(found.isDirectory() || found.isSymbolicLink())) continue;
       if (found.isSymbolicLink() && !await this.#mayFollow(path).catch(() => false)) return undefined;
-      return await adapterAt(path, { contained: !this.followLinks });
+      return adapter;
     }
     await this.#folder();
     return undefined;

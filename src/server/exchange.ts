@@ -55,14 +55,15 @@ export class Exchange {
   #working = false;
   #ended = false;
   #admission: Admission | undefined;
-  readonly #beganMs = performance.now();
+  /** When the request came, in ms by `performance.now()`. */
+  readonly beganMs = performance.now();
 
   constructor(
     readonly requestId: string,
     private readonly method: string,
     private readonly observers: readonly ExchangeObserver[],
   ) {
-    this.#lastTokensMs = this.#beganMs;
+    this.#lastTokensMs = this.beganMs;
   }
 
   /**
@@ -103,7 +104,7 @@ export class Exchange {
     if (count === 0) return;
     const now = performance.now();
     const first = this.#newTokens === 0;
-    if (first) this.#firstTokenSeconds = (now - this.#beganMs) / 1000;
+    if (first) this.#firstTokenSeconds = (now - this.beganMs) / 1000;
     this.#newTokens += count;
     this.#charge(this.#newTokens);
     const seconds = (now - this.#lastTokensMs) / 1000;
@@ -132,7 +133,7 @@ export class Exchange {
       method: this.method,
       route: this.route,
       status,
-      seconds: (performance.now() - this.#beganMs) / 1000,
+      seconds: (performance.now() - this.beganMs) / 1000,
       firstTokenSeconds: this.#firstTokenSeconds,
       tenant: this.tenant?.id,
       model: this.model,

@@ -13,6 +13,9 @@ import { checkBounds, exactSeed, type JsonBounds } from "./json_bounds.ts";
 /** Bytes that a parsed body takes for each of its own, about: two for text, the rest for values. */
 const parsedBytesPerByte = 3;
 
+/** Bytes of a body that takes much less than a millisecond to go through. */
+const shortBytes = 2 ** 16;
+
 /** Characters of a message about a body at most. */
 const mostMessage = 200;
 
@@ -40,10 +43,11 @@ export async function readJson(
   const { hold, signal } = options;
   hold.take(parsedBytesPerByte * bytes.length);
   // Each pass over some megabytes takes milliseconds: others have their turn between them.
+  const isLong = bytes.length > shortBytes;
   checkBounds(bytes, bounds);
-  await breathe();
+  if (isLong) await breathe();
   const text = decode(bytes);
-  await breathe();
+  if (isLong) await breathe();
   signal.throwIfAborted();
   const body = parseJsonObject(text, "the request's body", notJson);
   if (typeof body.seed === "number" && !Number.isSafeInteger(body.seed)) {

@@ -158,6 +158,7 @@ function requestsOf(body: Common, { model, adapter }: Target, wanted: Wanted): G
       constraint,
       owner,
       cacheSalt: saltOf(body, wanted.serving),
+      askedMs: wanted.serving.exchange.beganMs,
     }));
   });
 }

@@ -81,6 +81,9 @@ function queueTimer(seconds: number, stopped: AbortController): () => void {
   return () => clearTimeout(timer);
 }
 
+/** Why the sequences of a job that is over end: made once, for an error of each would hold a stack. */
+const over = new DOMException("The request is over", "AbortError");
+
 async function* parts(
   job: Job,
   stopped: AbortController,
@@ -114,7 +117,7 @@ async function* parts(
   } finally {
     onAdmit();
     // When one sequence fails the others must not go on.
-    stopped.abort();
+    stopped.abort(over);
   }
 }
 

@@ -37,6 +37,16 @@ const codes = Uint16Array.from(byteCharacters, (character) => character.charCode
 
 /** A text's bytes as such characters; the text is of some thousand units. */
 export function asByteCharacters(text: string): string {
+  let ascii = "";
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code >= 0x80) return anyAsByteCharacters(text);
+    ascii += byteCharacters[code];
+  }
+  return ascii;
+}
+
+function anyAsByteCharacters(text: string): string {
   return String.fromCharCode(...Array.from(utf8(text), (byte) => codes[byte]));
 }
 
