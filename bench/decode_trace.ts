@@ -13,7 +13,10 @@ import { type Measurement, median } from "./measurement.ts";
 const rounds = 7;
 
 /** Words that differ between layers, or are the same for all of a step's launches, or do not change the work. */
-const untold = ["rows", "linear", "capacity", "cacheRows", "accumulate"];
+const untold = [
+  ...["rows", "linear", "capacity", "cacheRows", "accumulate"],
+  ...["skipped", "skipped1", "skipped2", "scale_in", "scale_linear", "scale_capacity"],
+];
 
 /** A kernel with its sizes, and with the dtype of its weight. */
 function nameOf({ kernel, uniforms, buffers }: GpuStep): string {

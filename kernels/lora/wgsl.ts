@@ -138,6 +138,27 @@ const outputsText = (rows: number): string => {
       }`;
 };
 
+/** Splits whose sums a thread loads at a time. */
+const splitsAtOnce = 8;
+
+/** Adds up the sums of all splits, whose loads are under way together. */
+function splitsText(splits: number): string {
+  const some = (count: number, from: string): string => {
+    const each = Array.from({ length: count }, (_, i) => i);
+    return `${each.map((i) => `let split${i} = hidden[(${from} + ${i}) * apart + begin];`).join(" ")}
+        total += ${each.map((i) => `split${i}`).join(" + ")};`;
+  };
+  const rest = splits % splitsAtOnce, whole = splits - rest;
+  return `${
+    whole > 0
+      ? `for (var split = 0u; split < ${whole}; split += ${splitsAtOnce}) {
+        ${some(splitsAtOnce, "split")}
+      }`
+      : ""
+  }
+      ${rest > 0 ? some(rest, `${whole}`) : ""}`;
+}
+
 /** The second dispatch: y += scale B hidden. */
 export const outputsWgsl = (chunk: number, splits: number): string => /* wgsl */ `
 ${uniformStruct(uniforms)}
@@ -187,10 +208,9 @@ ${
     for (var i = local; i < count * quads; i += ${chunk}) {
       let quad = i % quads;
       let begin = ((row + i / quads) * linears + number) * ${listed / 4} + quad;
+      let apart = uniforms.rows * linears * ${listed / 4};
       var total = vec4f();
-      for (var split = 0u; split < ${splits}; split++) {
-        total += hidden[split * uniforms.rows * linears * ${listed / 4} + begin];
-      }
+      ${splitsText(splits)}
       // What lies past the rank was never written.
       z[i / quads * ${
     listed / 4
