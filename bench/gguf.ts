@@ -84,7 +84,9 @@ async function measured(path: string, threads: number) {
   const [{ versions }, { machine, versions: own }] = [peer, machineOf(device)];
   peer.close();
   device.destroy();
-  return { ours, theirs, off, machine, versions: { ...versions, ...own } };
+  // Rows have the threads.
+  const described = own.device.replace(/, (one thread|\d+ threads) of its own/, "");
+  return { ours, theirs, off, machine, versions: { ...versions, ...own, device: described } };
 }
 
 if (options.llama === undefined) throw new Error("Cannot compare without --llama FOLDER");

@@ -280,6 +280,18 @@ test("train saves what it trains beside linears, and refuses what it cannot", as
     [{ modulesToSave: ["embed_tokens"], trainableTokenIndices: [1] }, /by modulesToSave and by/],
   ];
   for (const [adapter, rule] of refusals) await assert.rejects(asked(adapter), rule);
+  const small = new Proxy(device, {
+    get(of, name) {
+      const value = Reflect.get(of, name, of);
+      return name === "maxTensorBytes" ? 1000 : typeof value === "function" ? value.bind(of) : value;
+    },
+  }) as Device;
+  const model = await modelOf(device, folder),
+    saved = await savedParameters(device, model, { modulesToSave: ["lm_head"] });
+  await assert.rejects(
+    ownParameters(small, model, saved),
+    /Cannot train 32768 numbers beside linears: .* 1000 bytes/,
+  );
   const init = (name: string) =>
     methodFixture(name).then((init) => train(device, { ...run, adapter: { init } }));
   await assert.rejects(

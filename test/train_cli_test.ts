@@ -274,6 +274,10 @@ test("train refuses settings that cannot be, by their names, and writes nothing"
       fails(rule, { args: [...args, ...more], out: join(folder, "out"), status: 2 });
     await mkdir(join(folder, "empty"));
     await misuses(/Cannot read --steps "many"/, "--steps", "many");
+    await misuses(
+      /Cannot read --trainable-token-indices "b"/,
+      ...["--method", "lora", "--trainable-token-indices", "3,b"],
+    );
     await misuses(/Cannot read --lr "-1": it must be a number of 0 or more/, "--lr", "-1");
     await refuses(
       /Cannot train on sequences of 64 tokens: the model has positions for 32/,

@@ -123,6 +123,11 @@ export async function ownParameters(
     end = alignment * Math.ceil((end + part.values.length) / alignment);
   }
   if (made.length === 0) return undefined;
+  if (4 * end > device.maxTensorBytes) {
+    throw new RangeError(
+      `Cannot train ${end} numbers beside linears: no buffer of the device has more than ${device.maxTensorBytes} bytes`,
+    );
+  }
   if (config.ensure_weight_tying === true && made.some(({ parameter: { kind } }) => kind === "embedding")) {
     throw cannot(made[0].tensor, `with "ensure_weight_tying" the embedding and the head are one`);
   }
