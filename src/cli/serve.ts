@@ -100,6 +100,7 @@ async function open({ values: settings }: Configuration, modelName: string) {
     quantize: settings.quantize,
     maxSequences: settings["max-sequences"],
     cacheBytes: settings["kv-cache-memory-bytes"],
+    kvCacheDtype: settings["kv-cache-dtype"],
     prefixCaching: settings["prefix-caching"],
     maxWaiting: settings["max-waiting"],
     toolParser: settings["tool-parser"],
