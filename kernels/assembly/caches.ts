@@ -314,28 +314,25 @@ export function packed_cache_attention(
     }
     for (let at = start - start % <u32> tileKeys; at < end; at += <u32> tileKeys) {
       const from = max(at, start), size = <usize> (min(at + <u32> tileKeys, end) - from);
-      widenTile(keys, blocks, blockSize, from, size, kvHead, kvHeads, allHeads, quads, bits, tile);
-      for (let r: usize = 0; r < rows; r++) {
-        const lastKey = load<u32>(lastKeys + ((row + r) << 2));
-        const span = spanOf(begin, lastKey, cacheRows, blockSize, tableSize, window);
-        const own = max(from, <u32> span), ownEnd = min(from + <u32> size, <u32> (span >> 32));
-        if (own >= ownEnd) continue;
-        for (let g: usize = 0; g < many; g++) {
-          const to = scores + (r * many + g) * ofHead, count = <usize> (ownEnd - own);
-          const query = q + (((row + r) * qStride + (head + g) * headDim) << 2);
-          score(query, tile + (own - from) * stride, stride, count, headDim, scale, to);
-          if (softcap > 0) cap(to, count, softcap);
+      for (let isKeys = true;; isKeys = false) {
+        const cache = isKeys ? keys : values;
+        widenTile(cache, blocks, blockSize, from, size, kvHead, kvHeads, allHeads, quads, bits, tile);
+        for (let r: usize = 0; r < rows; r++) {
+          const lastKey = load<u32>(lastKeys + ((row + r) << 2));
+          const span = spanOf(begin, lastKey, cacheRows, blockSize, tableSize, window);
+          const own = max(from, <u32> span), ownEnd = min(from + <u32> size, <u32> (span >> 32));
+          if (own >= ownEnd) continue;
+          const first = tile + (own - from) * stride, count = <usize> (ownEnd - own);
+          for (let g: usize = 0; g < many; g++) {
+            const to = scores + (r * many + g) * ofHead;
+            if (isKeys) {
+              const query = q + (((row + r) * qStride + (head + g) * headDim) << 2);
+              score(query, first, stride, count, headDim, scale, to);
+              if (softcap > 0) cap(to, count, softcap);
+            } else addTile(to, first, count, quads);
+          }
         }
-      }
-      widenTile(values, blocks, blockSize, from, size, kvHead, kvHeads, allHeads, quads, bits, tile);
-      for (let r: usize = 0; r < rows; r++) {
-        const lastKey = load<u32>(lastKeys + ((row + r) << 2));
-        const span = spanOf(begin, lastKey, cacheRows, blockSize, tableSize, window);
-        const own = max(from, <u32> span), ownEnd = min(from + <u32> size, <u32> (span >> 32));
-        if (own >= ownEnd) continue;
-        for (let g: usize = 0; g < many; g++) {
-          addTile(scores + (r * many + g) * ofHead, tile + (own - from) * stride, ownEnd - own, quads);
-        }
+        if (!isKeys) break;
       }
     }
     for (let r: usize = 0; r < rows; r++) {
