@@ -23,16 +23,10 @@ function halvesOf(x: v128): v128 {
   return v128.or(sign, v128.bitselect(small, normal, isSmall));
 }
 
-/** Four float16 from `from` on, as float32. */
-function fromHalves(from: usize): v128 {
-  const bits = i32x4.shl(v128.load16x4_s(from), 13);
-  return f32x4.mul(v128.and(bits, i32x4.splat(0x8fffffff)), f32x4.splat(5.192296858534828e33));
-}
-
-/** Four bytes from `from` on, 128 less each, as float32. */
-function fromBytes(from: usize): v128 {
-  const bytes = v128.xor(v128.load32_zero(from), i8x16.splat(-128));
-  return f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(i16x8.extend_low_i8x16_s(bytes)));
+/** Four float16, widened to words with their signs, as float32. */
+function fromHalves(words: v128): v128 {
+  const bits = v128.and(i32x4.shl(words, 13), i32x4.splat(0x8fffffff));
+  return f32x4.mul(bits, f32x4.splat(5.192296858534828e33));
 }
 
 /** Where the factors of int8 begin. */
@@ -63,17 +57,34 @@ function storeHead(from: usize, cache: usize, head: usize, heads: usize, quads: 
   }
 }
 
-/** Widens a head of a cache to `quads` quads of float32. */
+/** Four whole numbers of 16 bits, widened to words, times a factor. */
+function times(words: v128, factor: v128): v128 {
+  return f32x4.mul(f32x4.convert_i32x4_s(words), factor);
+}
+
+/** Widens a head of a cache to `quads` quads of float32, two at a time. */
 function widenHead(cache: usize, head: usize, heads: usize, quads: usize, bits: u32, to: usize): void {
+  const end = to + (quads << 4), pairs = end - 16;
   if (bits == 16) {
-    const from = cache + ((head * quads) << 3);
-    for (let q: usize = 0; q < quads; q++) v128.store(to + (q << 4), fromHalves(from + (q << 3)));
+    let from = cache + ((head * quads) << 3);
+    for (; to < pairs; to += 32, from += 16) {
+      const halves = v128.load(from);
+      v128.store(to, fromHalves(i32x4.extend_low_i16x8_s(halves)));
+      v128.store(to, fromHalves(i32x4.extend_high_i16x8_s(halves)), 16);
+    }
+    if (to < end) v128.store(to, fromHalves(v128.load16x4_s(from)));
     return;
   }
-  const from = cache + ((head * quads) << 2);
-  const factor = v128.load32_splat(factors(cache, heads, quads) + (head << 2));
-  for (let q: usize = 0; q < quads; q++) {
-    v128.store(to + (q << 4), f32x4.mul(fromBytes(from + (q << 2)), factor));
+  const factor = v128.load32_splat(factors(cache, heads, quads) + (head << 2)), turned = i8x16.splat(-128);
+  let from = cache + ((head * quads) << 2);
+  for (; to < pairs; to += 32, from += 8) {
+    const numbers = i16x8.extend_low_i8x16_s(v128.xor(v128.load64_zero(from), turned));
+    v128.store(to, times(i32x4.extend_low_i16x8_s(numbers), factor));
+    v128.store(to, times(i32x4.extend_high_i16x8_s(numbers), factor), 16);
+  }
+  if (to < end) {
+    const numbers = i16x8.extend_low_i8x16_s(v128.xor(v128.load32_zero(from), turned));
+    v128.store(to, times(i32x4.extend_low_i16x8_s(numbers), factor));
   }
 }
 
