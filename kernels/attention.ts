@@ -20,7 +20,7 @@ type Uniforms = keyof typeof uniforms;
 const rowsTogether = 4;
 
 /** Keys of packed caches that the WASM module widens at once, as in `kernels/assembly/caches.ts`. */
-const tileKeys = 64;
+const tileKeys = 32;
 
 /** How a GPU attends to caches of float32, or packed ones. */
 function launchOf({ uniforms }: Call<Buffers, Uniforms>, limits: Limits, packed?: PackedText): Launch {
@@ -161,7 +161,7 @@ export const attention: OfCaches<Buffers, Uniforms> = ofCaches(floats, (format, 
   cpu: (arrays, uniforms) => packedCpu(format, arrays, uniforms),
   wasm(uniforms) {
     const { rows, heads, kvHeads, headDim, qStride, cacheRows, blockSize, tableSize } = uniforms;
-    const { window, scale, softcap } = uniforms, group = Math.max(1, heads / kvHeads);
+    const { window, scale, softcap } = uniforms;
     return {
       function: "packed_cache_attention",
       args: [
@@ -172,8 +172,8 @@ export const attention: OfCaches<Buffers, Uniforms> = ofCaches(floats, (format, 
       items: rows * heads,
       work: 2 * rows * heads * headDim * Math.min(cacheRows, 128),
       each: {
-        scores: rowsTogether * group * (4 * (tileKeys + 4) + 16 * quadsOf(headDim)),
-        tile: 16 * tileKeys * quadsOf(headDim),
+        scores: rowsTogether * heads * (4 * (tileKeys + 4) + 16 * quadsOf(headDim)),
+        tile: 16 * tileKeys * kvHeads * quadsOf(headDim),
       },
     };
   },

@@ -5,7 +5,7 @@ import { exp, largest, multiplyAdd, storeTail, sum } from "./lanes";
 import { turn, turnOf } from "./rows";
 
 /** Keys that are widened at once; `tileKeys` of kernels/attention.ts. */
-const tileKeys: usize = 64;
+const tileKeys: usize = 32;
 
 /** Rows that share a tile; `rowsTogether` of kernels/attention.ts. */
 const tileRows: usize = 4;
@@ -126,18 +126,21 @@ export function packed_rope_cache(
 }
 
 /**
- * Reads a byte of each cache line of `count` heads: reads that wait for memory then wait together. Processors do not foresee
+ * Reads a byte of each cache line of `count` keys' heads: reads that wait for memory then wait together. Processors do not foresee
  * them. The result is there so that no compiler leaves the reads out.
  */
-function touched(heads: usize, stride: usize, count: u32, ofHead: usize): u32 {
+function touched(heads: usize, stride: usize, count: u32, bytes: usize): u32 {
   let sum: u32 = 0;
   for (let n: u32 = 0; n < count; n++, heads += stride) {
-    for (let line: usize = 0; line < ofHead; line += 64) sum += load<u8>(heads + line);
+    for (let line: usize = 0; line < bytes; line += 64) sum += load<u8>(heads + line);
   }
   return sum;
 }
 
-/** Widens the heads of keys `[start, start + size)` of a sequence to a tile of `quads` quads each. */
+/**
+ * Widens `count` heads, from a key head on, of keys `[start, start + size)` of a sequence: a tile of so many heads for each
+ * key, of `quads` quads each.
+ */
 function widenTile(
   cache: usize,
   blocks: usize,
@@ -145,6 +148,7 @@ function widenTile(
   start: u32,
   size: usize,
   kvHead: usize,
+  count: usize,
   kvHeads: usize,
   heads: usize,
   quads: usize,
@@ -155,11 +159,13 @@ function widenTile(
   let key = start;
   for (const end = start + <u32> size; key < end;) {
     const offset = key % blockSize, many = min(blockSize - offset, end - key);
-    let head = <usize> (load<u32>(blocks + (<usize> (key / blockSize) << 2)) * blockSize + offset) * kvHeads +
-      kvHead;
-    store<u32>(tile, touched(cache + head * ofHead, kvHeads * ofHead, many, ofHead));
-    for (let n: u32 = 0; n < many; n++, head += kvHeads, tile += quads << 4) {
-      widenHead(cache, head, heads, quads, bits, tile);
+    const place = load<u32>(blocks + (<usize> (key / blockSize) << 2)) * blockSize + offset;
+    let head = <usize> place * kvHeads + kvHead;
+    store<u32>(tile, touched(cache + head * ofHead, kvHeads * ofHead, many, count * ofHead));
+    for (let n: u32 = 0; n < many; n++, head += kvHeads) {
+      for (let h: usize = 0; h < count; h++, tile += quads << 4) {
+        widenHead(cache, head + h, heads, quads, bits, tile);
+      }
     }
     key += many;
   }
@@ -190,14 +196,15 @@ function topOf(scores: usize, count: usize): f32 {
 function addWeighted(
   weights: usize,
   tile: usize,
+  stride: usize,
   count: usize,
   quads: usize,
   factor: f32,
   sums: usize,
 ): void {
-  const scale = f32x4.splat(factor), stride = quads << 4;
+  const scale = f32x4.splat(factor), all = quads << 4;
   let i: usize = 0;
-  for (; i + 64 <= stride; i += 64) {
+  for (; i + 64 <= all; i += 64) {
     let a = f32x4.mul(v128.load(sums + i), scale), b = f32x4.mul(v128.load(sums + i, 16), scale);
     let c = f32x4.mul(v128.load(sums + i, 32), scale), d = f32x4.mul(v128.load(sums + i, 48), scale);
     let value = tile + i;
@@ -213,7 +220,7 @@ function addWeighted(
     v128.store(sums + i, c, 32);
     v128.store(sums + i, d, 48);
   }
-  for (; i < stride; i += 16) {
+  for (; i < all; i += 16) {
     let a = f32x4.mul(v128.load(sums + i), scale), value = tile + i;
     for (let j: usize = 0; j < count; j++, value += stride) {
       a = multiplyAdd(a, v128.load32_splat(weights + (j << 2)), v128.load(value));
@@ -238,12 +245,12 @@ function spanOf(
 }
 
 /** Adds a tile's keys and values to what a head has in `own`: scores, the largest score, the sum of weights, and values. */
-function addTile(own: usize, values: usize, count: usize, quads: usize): void {
+function addTile(own: usize, values: usize, stride: usize, count: usize, quads: usize): void {
   const state = own + (tileKeys << 2), before = load<f32>(state), top = max(before, topOf(own, count));
   const factor = f32x4.extract_lane(exp(f32x4.splat(before - top)), 0), weights = weightsOf(own, count, top);
   store<f32>(state, top);
   store<f32>(state, load<f32>(state, 4) * factor + weights, 4);
-  addWeighted(own, values, count, quads, factor, state + 16);
+  addWeighted(own, values, stride, count, quads, factor, state + 16);
 }
 
 /** y = the values that a head has in `own`, over the sum of weights; zeros of no keys. */
@@ -258,10 +265,10 @@ function finish(own: usize, headDim: usize, y: usize): void {
 }
 
 /**
- * As `attention`, over packed caches. Neighbouring heads of q that have a key head in common take a tile of keys, and of
- * values, together, and so do up to four rows of a sequence: the tile is widened once. Tiles begin at multiples of their size.
- * Softmax is online, so that scratch does not grow with the context. `scores` has room for sixteen bytes and the quads of
- * a head beside a tile's scores, for each head of four rows that has the key head.
+ * As `attention`, over packed caches. All heads of a row that are in hand take a tile of keys, and of values, together, and so
+ * do up to four rows of a sequence: the tile is widened once, and memory is read in order. Tiles begin at multiples of their
+ * size. Softmax is online, so that scratch does not grow with the context. For each head of four rows, `scores` has room
+ * for a tile's scores, 16 bytes and the quads of a head.
  */
 export function packed_cache_attention(
   q: usize,
@@ -288,30 +295,17 @@ export function packed_cache_attention(
   first: usize,
   behind: usize,
 ): void {
-  const quads = (headDim + 3) >> 2, stride = quads << 4, group = heads / kvHeads;
-  const allHeads = <usize> cacheRows * kvHeads, ofHead = (tileKeys << 2) + 16 + stride;
-  // Of whole rows, all heads that have a key head are done before those of the next.
-  let rows: usize = 0, row: usize = 0, kvHead: usize = 0;
+  const quads = (headDim + 3) >> 2, width = quads << 4, group = heads / kvHeads;
+  const allHeads = <usize> cacheRows * kvHeads, ofHead = (tileKeys << 2) + 16 + width;
   for (let n = first; n < behind;) {
-    let head = n % heads, many = min(group - head % group, behind - n);
-    if (rows == 0) {
-      row = n / heads;
-      rows = 1;
-      kvHead = head / group;
-      if (head == 0) {
-        const block = load<u32>(firstBlocks + (row << 2));
-        while (
-          rows < tileRows && n + (rows + 1) * heads <= behind &&
-          load<u32>(firstBlocks + ((row + rows) << 2)) == block
-        ) rows++;
-      }
-    }
-    if (rows > 1) {
-      head = kvHead * group;
-      many = group;
-    }
+    const row = n / heads, head = n % heads, many = min(heads - head, behind - n);
     const begin = load<u32>(firstBlocks + (row << 2)), blocks = blockTable + (<usize> begin << 2);
-    let start: u32 = -1, end: u32 = 0;
+    const kvHead = head / group, kvCount = (head + many - 1) / group + 1 - kvHead, stride = kvCount * width;
+    let rows: usize = 1, start: u32 = -1, end: u32 = 0;
+    while (
+      many == heads && rows < tileRows && n + (rows + 1) * heads <= behind &&
+      load<u32>(firstBlocks + ((row + rows) << 2)) == begin
+    ) rows++;
     for (let r: usize = 0; r < rows; r++) {
       const lastKey = load<u32>(lastKeys + ((row + r) << 2));
       const span = spanOf(begin, lastKey, cacheRows, blockSize, tableSize, window);
@@ -320,27 +314,41 @@ export function packed_cache_attention(
       for (let g: usize = 0; g < many; g++) {
         const state = scores + (r * many + g) * ofHead + (tileKeys << 2);
         store<f32>(state, -Infinity);
-        memory.fill(state + 4, 0, stride + 12);
+        memory.fill(state + 4, 0, width + 12);
       }
     }
     for (let at = start - start % <u32> tileKeys; at < end; at += <u32> tileKeys) {
       const from = max(at, start), size = <usize> (min(at + <u32> tileKeys, end) - from);
       for (let isKeys = true;; isKeys = false) {
         const cache = isKeys ? keys : values;
-        widenTile(cache, blocks, blockSize, from, size, kvHead, kvHeads, allHeads, quads, bits, tile);
+        widenTile(
+          cache,
+          blocks,
+          blockSize,
+          from,
+          size,
+          kvHead,
+          kvCount,
+          kvHeads,
+          allHeads,
+          quads,
+          bits,
+          tile,
+        );
         for (let r: usize = 0; r < rows; r++) {
           const lastKey = load<u32>(lastKeys + ((row + r) << 2));
           const span = spanOf(begin, lastKey, cacheRows, blockSize, tableSize, window);
           const own = max(from, <u32> span), ownEnd = min(from + <u32> size, <u32> (span >> 32));
           if (own >= ownEnd) continue;
-          const first = tile + (own - from) * stride, count = <usize> (ownEnd - own);
+          const count = <usize> (ownEnd - own), tileRow = tile + (own - from) * stride;
           for (let g: usize = 0; g < many; g++) {
-            const to = scores + (r * many + g) * ofHead;
+            const to = scores + (r * many + g) * ofHead,
+              place = tileRow + ((head + g) / group - kvHead) * width;
             if (isKeys) {
               const query = q + (((row + r) * qStride + (head + g) * headDim) << 2);
-              score(query, first, stride, count, headDim, scale, to);
+              score(query, place, stride, count, headDim, scale, to);
               if (softcap > 0) cap(to, count, softcap);
-            } else addTile(to, first, count, quads);
+            } else addTile(to, place, stride, count, quads);
           }
         }
         if (!isKeys) break;
@@ -348,15 +356,10 @@ export function packed_cache_attention(
     }
     for (let r: usize = 0; r < rows; r++) {
       for (let g: usize = 0; g < many; g++) {
-        finish(
-          scores + (r * many + g) * ofHead,
-          headDim,
-          y + (((row + r) * yStride + (head + g) * headDim) << 2),
-        );
+        const to = y + (((row + r) * yStride + (head + g) * headDim) << 2);
+        finish(scores + (r * many + g) * ofHead, headDim, to);
       }
     }
-    if (rows > 1 && ++kvHead < kvHeads) continue;
-    n += rows > 1 ? rows * heads : many;
-    rows = 0;
+    n += rows * many;
   }
 }
