@@ -234,6 +234,7 @@ export { openDevice, type OpenDeviceOptions } from "./src/device/open_device.ts"
 export { type OpenGpu, openGpu, type OpenGpuOptions } from "./src/device/open_gpu.ts";
 export type { Tuned, TuningOptions } from "./src/device/tuner.ts";
 export { type WebGpuDevice, webgpuDevice, type WebGpuDeviceOptions } from "./src/device/webgpu.ts";
+export type { KvCacheDtype } from "./kernels/caches/format.ts";
 export { BatchEngine, type EngineOptions } from "./src/engine/batch_engine.ts";
 export type { CacheCounts } from "./src/engine/paging.ts";
 export type { ClassifierParameters } from "./src/engine/classifiers.ts";

@@ -8,6 +8,7 @@ import { decodeLlamaBench } from "./decode_llama.ts";
 import { decodeMethodsBench } from "./decode_methods.ts";
 import { fourierBench } from "./fourier.ts";
 import { kernelsBench } from "./kernels.ts";
+import { kvCacheBench } from "./kv_cache.ts";
 import type { Bench } from "./measurement.ts";
 import { productsBench, quantizedBench } from "./products.ts";
 import { paperBench } from "./paper.ts";
@@ -29,6 +30,7 @@ export const benches: readonly Bench[] = [
   crossoverBench,
   decodeLlamaBench,
   decodeMethodsBench,
+  kvCacheBench,
   trainingBench,
   trainingStepBench,
   recipeBench,

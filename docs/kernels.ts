@@ -12,7 +12,16 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { casesOf } from "../kernels/cases/mod.ts";
 import type { BufferSpec, Kernel } from "../kernels/kernel.ts";
-import { dense, formats, kernels, type OfFormats, type WeightFormat } from "../kernels/mod.ts";
+import {
+  type CacheFormat,
+  cacheFormats,
+  dense,
+  formats,
+  kernels,
+  type OfCaches,
+  type OfFormats,
+  type WeightFormat,
+} from "../kernels/mod.ts";
 import { escaped, withMade } from "./made.ts";
 
 const folder = dirname(fileURLToPath(import.meta.url));
@@ -45,11 +54,35 @@ function bufferRow([name, { access, dtypes, doc }]: [string, BufferSpec]): strin
   return `| \`${name}\` | ${use} | ${dtypes.join(", ")} | ${escaped(doc)} |`;
 }
 
-/** The kernel by a weight of each other format, where it multiplies by one. */
+/** Whether a kernel has the key-value cache among its buffers, in one of the cache's formats. */
+const hasCache = ({ buffers }: Kernel): boolean => "keys" in buffers;
+
+/** The kernel by a weight of each other format, or over caches of each, where it has either. */
 function inOtherFormats(kernel: Kernel): readonly Kernel[] {
   if (!("of" in kernel)) return [];
+  if (hasCache(kernel)) {
+    const { of } = kernel as OfCaches<string, string>;
+    return otherCaches.map((format) => of(format));
+  }
   const { of } = kernel as OfFormats<string, string>;
   return formats.filter((format) => format !== dense).map((format) => of(format));
+}
+
+const otherCaches = Object.values(cacheFormats).filter(({ packed }) => packed);
+
+function cacheSection({ name, doc, buffer, error }: CacheFormat): string {
+  const { relative, to, smallest } = error;
+  const of = to === "itself" ? "itself" : "the largest of its head";
+  return [
+    `### ${name}`,
+    `A cache of ${doc}. A number that is read is off by ${relative.toPrecision(2)} of ${of} at most, and ` +
+    `${smallest.toPrecision(2)} more.`,
+    [
+      "| buffers | dtypes | shape and meaning |",
+      "| --- | --- | --- |",
+      `| \`keys\`, \`values\` | ${buffer.dtypes.join(", ")} | ${escaped(buffer.doc)} |`,
+    ].join("\n"),
+  ].join("\n\n");
 }
 
 function formatSection({ name, doc, buffers }: WeightFormat): string {
@@ -73,7 +106,9 @@ function section(kernel: Kernel): string {
   const source = sourceOf(kernel);
   const facts = [
     `Uniforms: ${words}.`,
-    ...(others.length > 0 ? [`By a weight of another format: ${others.join(", ")}.`] : []),
+    ...(others.length > 0
+      ? [`${hasCache(kernel) ? "Over caches" : "By a weight"} of another format: ${others.join(", ")}.`]
+      : []),
     ...(produce ? [`Joins the ${linked(produce.after)} before it.`] : []),
     ...(consume ? [`Joins the call that makes \`${consume.buffer}\`.`] : []),
     ...(relay ? [`Joins the call that reads \`${relay.to}\`.`] : []),
@@ -94,16 +129,18 @@ function section(kernel: Kernel): string {
   ].join("\n\n");
 }
 
-/** The reference: every kernel once, by name, then every weight format. */
+/** The reference: every kernel once, by name, then every format of weights and of caches. */
 export function reference(listed: readonly Kernel[] = kernels): string {
   const told = new Set(listed.flatMap(inOtherFormats));
   const sorted = listed.filter((kernel) => !told.has(kernel)).sort((a, b) => a.name < b.name ? -1 : 1);
   const index = sorted.map(({ name }) => linked(name)).join(", ");
   const ofFormats = formats.map(({ name }) => linked(name)).join(", ");
+  const ofCaches = otherCaches.map(({ name }) => linked(name)).join(", ");
   return [
-    `${sorted.length} kernels: ${index}. Weight formats: ${ofFormats}.`,
+    `${sorted.length} kernels: ${index}. Weight formats: ${ofFormats}. Cache formats: ${ofCaches}.`,
     ...sorted.map(section),
     ...formats.map(formatSection),
+    ...otherCaches.map(cacheSection),
   ].join("\n\n");
 }
 

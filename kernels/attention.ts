@@ -1,5 +1,15 @@
-import { defineKernel, grid, type Kernel } from "./kernel.ts";
-import { attentionCpu, placesOf, span } from "./attention/cpu.ts";
+import { type OfCaches, ofCaches, type PackedText, quadsOf, unpacked } from "./caches/format.ts";
+import { float32 } from "./caches/float32.ts";
+import {
+  type Call,
+  defineKernel,
+  grid,
+  type Kernel,
+  type Launch,
+  type Limits,
+  type TypedArray,
+} from "./kernel.ts";
+import { attentionCpu, packedCpu, placesOf, span } from "./attention/cpu.ts";
 import { attentionWgsl, uniforms } from "./attention/wgsl.ts";
 import { softcapped } from "./softcap.ts";
 
@@ -9,8 +19,42 @@ type Uniforms = keyof typeof uniforms;
 /** Rows that the WASM module takes together, where there are as many: they read each key and value once. */
 const rowsTogether = 4;
 
-/** Causal softmax attention over a paged cache that many sequences share, with grouped heads. */
-export const attention: Kernel<Buffers, Uniforms> = defineKernel({
+/** Keys of packed caches that the WASM module widens at once, as in `kernels/assembly/caches.ts`. */
+const tileKeys = 32;
+
+/** How a GPU attends to caches of float32, or packed ones. */
+function launchOf({ uniforms }: Call<Buffers, Uniforms>, limits: Limits, packed?: PackedText): Launch {
+  const { rows, heads, kvHeads, headDim, qStride, cacheRows, blockSize, softcap } = uniforms;
+  if (headDim < 1 || headDim > 256) {
+    throw new RangeError(`Cannot attend with heads of ${headDim}: the size must be 1 to 256`);
+  }
+  if (kvHeads < 1 || heads % kvHeads !== 0) {
+    throw new RangeError(`Cannot share ${kvHeads} key heads among ${heads} heads: they must divide them`);
+  }
+  if (cacheRows < 1) throw new RangeError("Cannot attend to a cache of 0 rows");
+  if (blockSize < 1) throw new RangeError("Cannot attend to a cache in blocks of 0 rows");
+  return {
+    dispatches: [{
+      wgsl: attentionWgsl({ cacheRows, kvHeads, headDim }, {
+        wide: headDim % 4 === 0 && qStride % 4 === 0,
+        capped: softcap > 0,
+        packed,
+      }),
+      bindings: [
+        { name: "q", access: "read" },
+        { name: "keys", access: "read" },
+        { name: "values", access: "read" },
+        { name: "blockTable", access: "read" },
+        { name: "first", access: "read" },
+        { name: "lastKey", access: "read" },
+        { name: "y", access: "read_write" },
+      ],
+      grid: grid(rows * heads, limits),
+    }],
+  };
+}
+
+const floats: Kernel<Buffers, Uniforms> = defineKernel({
   name: "attention",
   doc:
     "y[r, h] = softmax over keys j of (scale q[r, h] . keys[at(j), g]) times values[at(j), g], where j runs from 0 " +
@@ -25,8 +69,8 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
       dtypes: ["float32"],
       doc: "(rows, qStride): each row begins with (heads, headDim), row-major",
     },
-    keys: { access: "read", dtypes: ["float32"], doc: "(cacheRows, kvHeads, headDim), row-major" },
-    values: { access: "read", dtypes: ["float32"], doc: "(cacheRows, kvHeads, headDim), row-major" },
+    keys: { access: "read", ...float32.buffer },
+    values: { access: "read", ...float32.buffer },
     blockTable: {
       access: "read",
       dtypes: ["uint32"],
@@ -42,34 +86,7 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
     y: { access: "read_write", dtypes: ["float32"], doc: "(rows, heads, headDim), row-major" },
   },
   uniforms,
-  launch({ uniforms: { rows, heads, kvHeads, headDim, qStride, cacheRows, blockSize, softcap } }, limits) {
-    if (headDim < 1 || headDim > 256) {
-      throw new RangeError(`Cannot attend with heads of ${headDim}: the size must be 1 to 256`);
-    }
-    if (kvHeads < 1 || heads % kvHeads !== 0) {
-      throw new RangeError(`Cannot share ${kvHeads} key heads among ${heads} heads: they must divide them`);
-    }
-    if (cacheRows < 1) throw new RangeError("Cannot attend to a cache of 0 rows");
-    if (blockSize < 1) throw new RangeError("Cannot attend to a cache in blocks of 0 rows");
-    return {
-      dispatches: [{
-        wgsl: attentionWgsl(headDim, {
-          wide: headDim % 4 === 0 && qStride % 4 === 0,
-          capped: softcap > 0,
-        }),
-        bindings: [
-          { name: "q", access: "read" },
-          { name: "keys", access: "read" },
-          { name: "values", access: "read" },
-          { name: "blockTable", access: "read" },
-          { name: "first", access: "read" },
-          { name: "lastKey", access: "read" },
-          { name: "y", access: "read_write" },
-        ],
-        grid: grid(rows * heads, limits),
-      }],
-    };
-  },
+  launch: (call, limits) => launchOf(call, limits),
   reference({ q, keys, values, blockTable, first, lastKey, y }, uniforms) {
     const { rows, heads, kvHeads, headDim, qStride, scale, softcap } = uniforms;
     for (let r = 0; r < rows; r++) {
@@ -125,3 +142,39 @@ export const attention: Kernel<Buffers, Uniforms> = defineKernel({
   },
   tolerance: 1e-5,
 });
+
+/** Causal softmax attention over a paged cache that many sequences share, with grouped heads. */
+export const attention: OfCaches<Buffers, Uniforms> = ofCaches(floats, (format, name) => ({
+  ...floats,
+  name,
+  doc: `As \`attention\`, over caches of ${format.doc}`,
+  buffers: {
+    ...floats.buffers,
+    keys: { access: "read", ...format.buffer },
+    values: { access: "read", ...format.buffer },
+  },
+  launch: (call, limits) => launchOf(call, limits, format.packed),
+  reference({ keys, values, ...arrays }, uniforms) {
+    const wide = (cache: TypedArray): Float32Array => unpacked(format, cache, uniforms);
+    floats.reference({ ...arrays, keys: wide(keys), values: wide(values) }, uniforms);
+  },
+  cpu: (arrays, uniforms) => packedCpu(format, arrays, uniforms),
+  wasm(uniforms) {
+    const { rows, heads, kvHeads, headDim, qStride, cacheRows, blockSize, tableSize } = uniforms;
+    const { window, scale, softcap } = uniforms;
+    return {
+      function: "packed_cache_attention",
+      args: [
+        ...["q", qStride, "keys", "values", "blockTable", "first", "lastKey", "y", heads * headDim],
+        ...["scores", "tile", heads, kvHeads, headDim, cacheRows, blockSize, tableSize],
+        ...[window, scale, softcap, format.bits],
+      ],
+      items: rows * heads,
+      work: 2 * rows * heads * headDim * Math.min(cacheRows, 128),
+      each: {
+        scores: rowsTogether * heads * (4 * (tileKeys + 4) + 16 * quadsOf(headDim)),
+        tile: 16 * tileKeys * kvHeads * quadsOf(headDim),
+      },
+    };
+  },
+}));

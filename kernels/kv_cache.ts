@@ -1,7 +1,20 @@
 import {
+  checkPacked,
+  headThreads,
+  type OfCaches,
+  ofCaches,
+  type PackedText,
+  quadsOf,
+  storeRows,
+} from "./caches/format.ts";
+import { float32 } from "./caches/float32.ts";
+import {
+  type Call,
   defineKernel,
   grid,
   type Kernel,
+  type Launch,
+  type Limits,
   uniformStruct,
   workgroupBuiltins,
   workgroupIndex,
@@ -34,8 +47,58 @@ fn main(${workgroupBuiltins}) {
 }
 `;
 
-/** What lies between the projections and attention without rotary positions. */
-export const kvCache: Kernel<Buffers, Uniforms> = defineKernel({
+/** One workgroup for a head of a row: what is stored of a head may depend on all of its numbers. */
+const packedWgsl = (packed: PackedText, headDim: number): string => /* wgsl */ `
+${uniformStruct(uniforms)}
+@group(0) @binding(1) var<storage, read> qkv: array<f32>;
+@group(0) @binding(2) var<storage, read> index: array<u32>;
+@group(0) @binding(3) var<storage, read_write> keys: array<u32>;
+@group(0) @binding(4) var<storage, read_write> values: array<u32>;
+
+var<workgroup> head: array<f32, ${4 * quadsOf(headDim)}>;
+${packed.store("keys", { headDim, threads: headThreads })}
+${packed.store("values", { headDim, threads: headThreads })}
+
+@compute @workgroup_size(${headThreads})
+fn main(${workgroupBuiltins}) {
+  let id = ${workgroupIndex};
+  let row = id / (2 * uniforms.kvHeads);
+  if (row >= uniforms.rows) { return; }
+  let cache_row = index[row];
+  if (cache_row >= uniforms.cacheRows) { return; }
+  let number = id % (2 * uniforms.kvHeads);
+  let at = (row * (uniforms.heads + 2 * uniforms.kvHeads) + uniforms.heads + number) * uniforms.headDim;
+  for (var i = local; i < ${4 * quadsOf(headDim)}; i += ${headThreads}) {
+    head[i] = select(0.0, qkv[at + min(i, uniforms.headDim - 1)], i < uniforms.headDim);
+  }
+  workgroupBarrier();
+  let to = cache_row * uniforms.kvHeads + number % uniforms.kvHeads;
+  if (number < uniforms.kvHeads) { keys_store(to, local); } else { values_store(to, local); }
+}
+`;
+
+function launchOf(
+  { uniforms: { rows, kvHeads, headDim } }: Call<Buffers, Uniforms>,
+  limits: Limits,
+  packed?: PackedText,
+): Launch {
+  if (packed) checkPacked(headDim);
+  const groups = packed ? rows * 2 * kvHeads : Math.ceil(rows * kvHeads * headDim / 256);
+  return {
+    dispatches: [{
+      wgsl: packed ? packedWgsl(packed, headDim) : wgsl,
+      bindings: [
+        { name: "qkv", access: "read" },
+        { name: "index", access: "read" },
+        { name: "keys", access: "read_write" },
+        { name: "values", access: "read_write" },
+      ],
+      grid: grid(groups, limits),
+    }],
+  };
+}
+
+const floats: Kernel<Buffers, Uniforms> = defineKernel({
   name: "kv_cache",
   doc:
     "Writes the key heads of each row to keys[index[r]] and its value heads to values[index[r]]. An index of cacheRows or " +
@@ -47,22 +110,11 @@ export const kvCache: Kernel<Buffers, Uniforms> = defineKernel({
       doc: "(rows, heads + 2 kvHeads, headDim), row-major: queries, then keys, then values",
     },
     index: { access: "read", dtypes: ["uint32"], doc: "(rows): the row's place in the caches" },
-    keys: { access: "read_write", dtypes: ["float32"], doc: "(cacheRows, kvHeads, headDim), row-major" },
-    values: { access: "read_write", dtypes: ["float32"], doc: "(cacheRows, kvHeads, headDim), row-major" },
+    keys: { access: "read_write", ...float32.buffer },
+    values: { access: "read_write", ...float32.buffer },
   },
   uniforms,
-  launch: ({ uniforms: { rows, kvHeads, headDim } }, limits) => ({
-    dispatches: [{
-      wgsl,
-      bindings: [
-        { name: "qkv", access: "read" },
-        { name: "index", access: "read" },
-        { name: "keys", access: "read_write" },
-        { name: "values", access: "read_write" },
-      ],
-      grid: grid(Math.ceil(rows * kvHeads * headDim / 256), limits),
-    }],
-  }),
+  launch: (call, limits) => launchOf(call, limits),
   reference({ qkv, index, keys, values }, { rows, heads, kvHeads, headDim, cacheRows }) {
     const width = kvHeads * headDim;
     for (let r = 0; r < rows; r++) {
@@ -76,3 +128,25 @@ export const kvCache: Kernel<Buffers, Uniforms> = defineKernel({
   },
   tolerance: 0,
 });
+
+/** What lies between the projections and attention without rotary positions. */
+export const kvCache: OfCaches<Buffers, Uniforms> = ofCaches(floats, (format, name) => ({
+  ...floats,
+  name,
+  doc: `As \`kv_cache\`, to caches of ${format.doc}`,
+  buffers: {
+    ...floats.buffers,
+    keys: { access: "read_write", ...format.buffer },
+    values: { access: "read_write", ...format.buffer },
+  },
+  launch: (call, limits) => launchOf(call, limits, format.packed),
+  reference: (arrays, uniforms) =>
+    storeRows(
+      format,
+      arrays,
+      uniforms,
+      (caches) => floats.reference({ ...arrays, ...caches }, { ...uniforms, cacheRows: uniforms.rows }),
+    ),
+  // Of the numbers that are read back. A number that two devices round differently is off by one step.
+  tolerance: format.error.relative,
+}));

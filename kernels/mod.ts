@@ -10,6 +10,7 @@ import { addBias } from "./add_bias.ts";
 import { addScaled } from "./add_scaled.ts";
 import { addTransposed } from "./add_transposed.ts";
 import { attention } from "./attention.ts";
+import { cacheFormats, type KvCacheDtype, kvCacheDtypes } from "./caches/mod.ts";
 import { circulantGradient } from "./circulant_gradient.ts";
 import { circulantLinear } from "./circulant_linear.ts";
 import { circulantSpectraOf } from "./circulant_spectra.ts";
@@ -264,6 +265,8 @@ export * from "./formats/format.ts";
 export { dense, formats, nf4_32, q4_32, q4_k, q4z_32, q6_k, q8_32 };
 export type { BlockBuffers } from "./formats/q32/blocks.ts";
 export type { OfFormats };
+export type { CacheFormat, CachePlace, CacheSizes, OfCaches, PackedText } from "./caches/format.ts";
+export { cacheFormats, type KvCacheDtype, kvCacheDtypes };
 export { bitsOf, floatOf, noSlot, recordWords } from "./record.ts";
 export { svftPattern } from "./svft/pattern.ts";
 export { randperm, type RandpermOptions } from "./torch_random.ts";
@@ -289,6 +292,13 @@ const ofWeights = [
   embedding,
   embeddingPart,
 ];
+
+/** Kernels of the key-value cache: one of each for every format. */
+const ofCacheFormats = Object.values(cacheFormats).flatMap((format) => [
+  ropeCache.of(format),
+  kvCache.of(format),
+  attention.of(format),
+]);
 
 /** Every kernel of the library. */
 export const kernels: readonly Kernel[] = [
@@ -325,8 +335,7 @@ export const kernels: readonly Kernel[] = [
   rmsNorm,
   layerNorm,
   rope,
-  ropeCache,
-  kvCache,
+  ...ofCacheFormats,
   scale,
   scaleOutputs,
   rotatePairs,
@@ -334,7 +343,6 @@ export const kernels: readonly Kernel[] = [
   rotateInputs,
   reflect,
   reflectOutputs,
-  attention,
   qkNorm,
   siluGate,
   siluGateUp,

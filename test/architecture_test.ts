@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { formats, kernels, type OfFormats } from "../kernels/mod.ts";
+import { cacheFormats, formats, type Kernel, kernels } from "../kernels/mod.ts";
 import { modelLinears, parseConfig } from "../src/models/families.ts";
 import { importsOf, root, type Source, sourceAt, sourcesUnder } from "./architecture.ts";
 import { publishedSources, unpublished } from "./pack/compile.ts";
@@ -457,8 +457,12 @@ test("kernels: every kernel of a file in kernels/ is in mod.ts once, under its f
       assert.ok(kernel, `kernels/${file} has a kernel that kernels/mod.ts does not list`);
       // An elementwise kernel's gradient may stand in its file.
       assert.equal(`${kernel.name.replace(/_backward$/, "")}.ts`, file.replace(/_backward\.ts$/, ".ts"));
-      // A kernel that multiplies by a weight is there once for each format.
-      const all = "of" in value ? formats.map((value as OfFormats<string, string>).of) : [kernel];
+      // A kernel that multiplies by a weight is there once for each format, and one of a cache for each of the cache's.
+      const ofFormat = "of" in value
+        ? (value as { readonly of: (format: unknown) => Kernel }).of
+        : () => kernel;
+      const inFormats = "keys" in kernel.buffers ? Object.values(cacheFormats) : formats;
+      const all = "of" in value ? inFormats.map(ofFormat) : [kernel];
       found.push(...all.map(({ name }) => name));
     }
   }

@@ -488,6 +488,8 @@ test("quantize writes a folder that says what the model says when it is quantize
     await fails(/of q4_32 already/, "quantize", "--model", out, "--out", join(folder, "x"), "--bits", "8");
     await misuses(/Cannot read --bits "3"/, "quantize", "--model", model, "--out", out, "--bits", "3");
     await misuses(/Cannot read --quantize "fp8"/, "serve", "--model", model, "--quantize", "fp8");
+    const asked = ["generate", "--model", model, "--prompt", "The", "--kv-cache-dtype", "fp8"];
+    await misuses(/Cannot read --kv-cache-dtype "fp8": it must be float32, float16 or int8/, ...asked);
   });
 });
 

@@ -10,7 +10,7 @@ import { test } from "node:test";
 import { readReference, reference, withReference } from "../docs/kernels.ts";
 import { linearMethods, methodTables, readMethods, withMethods } from "../docs/methods.ts";
 import { picture, pictureOf, places } from "../docs/picture.ts";
-import { formats, kernels, type OfFormats } from "../kernels/mod.ts";
+import { cacheFormats, formats, type Kernel, kernels } from "../kernels/mod.ts";
 import { methods } from "../src/adapters/methods/mod.ts";
 import { commands } from "../src/cli/commands.ts";
 import { defaultLimits } from "../src/server/limits.ts";
@@ -18,7 +18,7 @@ import { root } from "./architecture.ts";
 
 const textOf = (name: string): string => readFileSync(join(root, "docs", name), "utf8");
 
-type Of = OfFormats<string, string>["of"];
+type Of = (format: unknown) => Kernel;
 
 /** The text under a heading, up to the next one of its level. */
 function under(document: string, heading: string): string {
@@ -48,11 +48,15 @@ test("docs/methods.md is what `deno task docs:methods` makes, of every method of
 
 test("docs/kernels.ts: the reference has every buffer and uniform word of every kernel", () => {
   const sections = new Map(reference().split(/^### /m).slice(1).map((s) => [s.split("\n")[0], s]));
-  const others = kernels.flatMap((kernel) => "of" in kernel ? formats.slice(1).map(kernel.of as Of) : []);
+  const caches = Object.values(cacheFormats).slice(1);
+  const others = kernels.flatMap((kernel) => {
+    const packed: readonly unknown[] = "keys" in kernel.buffers ? caches : formats.slice(1);
+    return "of" in kernel ? packed.map(kernel.of as Of) : [];
+  });
   const own = kernels.filter((kernel) => !others.includes(kernel));
   assert.deepEqual(
     [...sections.keys()],
-    [...own.map(({ name }) => name).sort(), ...formats.map(({ name }) => name)],
+    [...own.map(({ name }) => name).sort(), ...[...formats, ...caches].map(({ name }) => name)],
   );
   for (const { name } of others) assert.ok(reference().includes(`\`${name}\``), name);
   for (const { name, buffers, uniforms } of own) {

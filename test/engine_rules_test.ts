@@ -8,10 +8,11 @@ import { cpuDevice, type Device, openModel, OverloadedError } from "../mod.ts";
 import type { FoundAdapter } from "../src/adapters/registry.ts";
 import { generateText, type TextEvent } from "../src/engine/text.ts";
 import type { GenerateEvent, GenerateRequest } from "../src/engine/generate.ts";
-import { sizesOf } from "../src/engine/sizes.ts";
+import { cacheBytesOf, sizesOf } from "../src/engine/sizes.ts";
 import { mostTop, tokenLogprobs } from "../kernels/token_logprobs.ts";
 import type { Admission } from "../src/engine/paging.ts";
 import { type Capacity, checkRequest } from "../src/engine/request.ts";
+import { kvCacheDtypes } from "../kernels/caches/mod.ts";
 import { Runner } from "../src/engine/runner.ts";
 import type { Sequence } from "../src/engine/schedule.ts";
 import { Waiting } from "../src/engine/waiting.ts";
@@ -21,12 +22,14 @@ import { demoTokenizer } from "./demo_model.ts";
 import { lane } from "./lanes.ts";
 import { turns } from "./until.ts";
 
+const cacheHeads = { kvHeads: 2, headDim: 2 };
+
 /** A model of which sizes alone are looked at: a token takes 64 bytes of cache, 16 of a tensor. */
-const sized = (vocabSize = 32): Model =>
+const sized = (vocabSize = 32, heads = cacheHeads): Model =>
   ({
     maxModelLen: 8,
     config: { vocabSize },
-    graph: { operations: [{ cacheWidth: 4 }, {}, { cacheWidth: 4 }] },
+    graph: { operations: [{ cacheHeads: heads }, {}, { cacheHeads: heads }] },
   }) as unknown as Model;
 
 const sizes = (options: object, { vocabSize, ...limits }: Partial<Device> & { vocabSize?: number } = {}) =>
@@ -35,6 +38,7 @@ const sizes = (options: object, { vocabSize, ...limits }: Partial<Device> & { vo
 test("sizesOf gives steps their rows and outputs by sequences, tokens and logits", () => {
   assert.deepEqual(sizes({ maxSequences: 3, maxStepTokens: 10 }), {
     maxSequences: 3,
+    kvCacheDtype: "float32",
     blocks: 3,
     blockSize: 16,
     maxBlocks: 3,
@@ -84,6 +88,26 @@ test("sizesOf has as many blocks as fit into their bytes and into a tensor, for 
       });
     }
   }
+});
+
+test("sizesOf counts the bytes that tokens take in the cache's format, and refuses formats that there are not", () => {
+  const model = sized(32, { kvHeads: 3, headDim: 64 });
+  const rowBytes = { float32: 4 * 3 * 64, float16: 2 * 3 * 64, int8: 3 * (64 + 4) };
+  for (const kvCacheDtype of kvCacheDtypes) {
+    const ofBlock = 2 * 2 * 2 * rowBytes[kvCacheDtype];
+    const of = (cacheBytes: number, limits: Partial<Device> = {}) =>
+      sizesOf({ ...cpuDevice(), ...limits }, model, {
+        ...{ eosTokenIds: [], blockSize: 2, kvCacheDtype, cacheBytes },
+      });
+    assert.equal(of(20 * ofBlock).blocks, 20);
+    assert.equal(of(21 * ofBlock - 1).blocks, 20);
+    assert.equal(cacheBytesOf(model, of(20 * ofBlock)), 20 * ofBlock);
+    assert.equal(of(2 ** 30, { maxTensorBytes: 7 * 2 * rowBytes[kvCacheDtype] }).blocks, 7);
+  }
+  assert.throws(() => sizes({ kvCacheDtype: "fp8" }), {
+    name: "TypeError",
+    message: 'Cannot open an engine with kvCacheDtype "fp8": it must be one of float32, float16, int8',
+  });
 });
 
 test("token_logprobs gives the likeliest tokens in order, of equal ones the lower id, and none twice", () => {

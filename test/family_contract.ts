@@ -9,7 +9,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { type Device, type Method, methods, tensor } from "../mod.ts";
+import { type Device, type KvCacheDtype, type Method, methods, tensor } from "../mod.ts";
 import { openFolder } from "../src/runtime/mod.ts";
 import { Bank, type Linear } from "../src/adapters/bank.ts";
 import type { AdapterModule } from "../src/adapters/method.ts";
@@ -88,7 +88,11 @@ interface Adapted {
 }
 
 /** Each row's loss by steps over caches: prompts cut into pieces, the sequences in turn. */
-async function lossesBySteps(device: Device, model: Model, adapter?: Adapted): Promise<Float32Array> {
+async function lossesBySteps(
+  device: Device,
+  model: Model,
+  { adapter, kvCacheDtype }: { readonly adapter?: Adapted; readonly kvCacheDtype?: KvCacheDtype } = {},
+): Promise<Float32Array> {
   const { tokens, targets } = batchFor(model);
   const banks = adapter ? [new Bank(device, adapter.method, { linears: model.linears, capacity: 1 })] : [];
   const slot = adapter && banks[0].load(adapter.modules)!;
@@ -96,6 +100,7 @@ async function lossesBySteps(device: Device, model: Model, adapter?: Adapted): P
     banks,
     maxRows: rows,
     maxOutputs: rows,
+    kvCacheDtype,
     cacheRows: 2 * length + 3,
     blockSize: 1,
   });
@@ -187,6 +192,19 @@ export function familyContract(device: Device, family: FamilyCase): void {
     assert.ok(Math.abs(loss - bySteps.reduce((a, b) => a + b) / (rows - sequences)) <= 2e-5);
   });
 
+  if (device.kind === "cpu" || everything) {
+    test(`${where}: caches of 16 and 8 bits give losses near those of float32`, async () => {
+      // Of most models a tenth of these bounds; one that is more sensitive is so in both formats.
+      const model = await openFamily(device, family), exact = await lossesBySteps(device, model);
+      for (const [kvCacheDtype, bound] of [["float16", 0.03], ["int8", 0.4]] as const) {
+        const losses = await lossesBySteps(device, model, { kvCacheDtype });
+        const gap = largestGap(losses, exact);
+        // Equal numbers would be those of another cache.
+        assert.ok(gap > 0 && gap <= bound, `${kvCacheDtype}: losses differ by ${gap}`);
+      }
+    });
+  }
+
   for (const method of methodsOn(device)) {
     test(`${where}: ${method.name} adapts every linear of the layers, in steps as in whole plans`, async () => {
       const model = await openFamily(device, family);
@@ -195,7 +213,7 @@ export function familyContract(device: Device, family: FamilyCase): void {
       const groups = device.kind === "cpu" ? linears.map((linear) => [linear]) : [];
       for (const group of [...groups, linears]) {
         const adapter = await adapterOf(device, { model, method, linears: group });
-        const adapted = await lossesBySteps(device, model, adapter);
+        const adapted = await lossesBySteps(device, model, { adapter });
         const name = group.length === 1 ? group[0].path : "all";
         assert.ok(largestGap(adapted, base) > 1e-4, `${name}: the adapter changes nothing`);
         near(await lossesWhole(device, model, { kind: "score", adapter }), adapted, name);

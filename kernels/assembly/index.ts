@@ -10,6 +10,7 @@ export const relaxed: bool = ASC_FEATURE_RELAXED_SIMD;
 export { attention } from "./attention";
 export { attention_rows } from "./attention_rows";
 export { blocks_linear } from "./blocks";
+export { packed_cache_attention, packed_rope_cache } from "./caches";
 export {
   causal_attention,
   causal_attention_backward,

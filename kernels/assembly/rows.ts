@@ -293,12 +293,12 @@ export function rope_backward(
 }
 
 /** The cosines and sines of row r's position. */
-function turnOf(table: usize, positions: usize, r: usize, rotaryDim: usize): usize {
+export function turnOf(table: usize, positions: usize, r: usize, rotaryDim: usize): usize {
   return table + (<usize> load<u32>(positions + (r << 2)) * rotaryDim << 2);
 }
 
 /** Turns heads that stand one after the other by one position's cosines and sines; with `sign` -1 back. */
-function turn(
+export function turn(
   heads: usize,
   by: usize,
   count: usize,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { CacheFormat } from "../caches/format.ts";
 import type { Arrays, TypedArray } from "../kernel.ts";
 import { softcapped } from "../softcap.ts";
 import type { uniforms } from "./wgsl.ts";
@@ -132,4 +133,40 @@ export function attentionCpu(arrays: Arrays<Buffers>, uniforms: Sizes): void {
       y[result + i] = total > 0 ? sums[i] / total : 0;
     }
   });
+}
+
+/** Attention over packed caches on one core: a row at a time, whose keys and values are widened first. */
+export function packedCpu(format: CacheFormat, arrays: Arrays<Buffers>, uniforms: Sizes): void {
+  const { rows, heads, kvHeads, headDim, qStride } = uniforms, width = kvHeads * headDim;
+  const { q, blockTable, first, lastKey, y } = arrays;
+  for (let r = 0; r < rows; r++) {
+    const places = placesOf(
+      { blockTable, first: first[r], span: span(first[r], lastKey[r], uniforms) },
+      uniforms,
+    );
+    const count = places.length;
+    const wide = (cache: TypedArray): Float32Array => {
+      const into = new Float32Array(count * width);
+      places.forEach((row, j) => {
+        for (let head = 0; head < kvHeads; head++) {
+          format.read(cache, { row, head }, { into, at: j * width + head * headDim }, uniforms);
+        }
+      });
+      return into;
+    };
+    const own: Arrays<Buffers> = {
+      ...{ q: q.subarray(r * qStride), keys: wide(arrays.keys), values: wide(arrays.values) },
+      ...{ blockTable: Uint32Array.of(0), first: Uint32Array.of(0), lastKey: Uint32Array.of(count - 1) },
+      y: y.subarray(r * heads * headDim, (r + 1) * heads * headDim),
+    };
+    if (count === 0) own.y.fill(0);
+    else {attentionCpu(own, {
+        ...uniforms,
+        rows: 1,
+        cacheRows: count,
+        blockSize: count,
+        tableSize: 1,
+        window: 0,
+      });}
+  }
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { type CacheSizes, type PackedText, quadsOf } from "../caches/format.ts";
 import { uniformStruct, workgroupBuiltins, workgroupIndex } from "../kernel.ts";
 import { softcapText } from "../softcap.ts";
 
@@ -35,18 +36,93 @@ const quadLoad = (name: string, wide: boolean): string =>
   return value;
 }`;
 
-/** Quads of a key, and values, that a thread reads before it uses the first. */
+/** Loads of a key, and values, that a thread reads before it uses the first. */
 const keyReads = 8, valueReads = 4;
 
 const each = (count: number, text: (i: number) => string): string =>
   Array.from({ length: count }, (_, i) => `        ${text(i)}`).join("\n");
 
-/** Adds the products of the first `whole` quads of a key. */
-const keysText = (whole: number): string =>
-  `      for (var i = 0u; i < ${whole}; i += ${keyReads}) {
-${each(keyReads, (i) => `let key${i} = keys_quad(begin, i + ${i});`)}
-${each(keyReads, (i) => `products += query[i + ${i}] * key${i};`)}
+/** How the text reads the caches. */
+interface CacheText {
+  /** Types of the elements of keys and of values. */
+  readonly types: readonly [keys: string, values: string];
+  /** `values_quad`, and what the products call. */
+  readonly functions: string;
+  /** What `begin` is made of, beside `kv_head`. */
+  readonly lets: string;
+  /** WGSL expression, by a cache row: where its head begins. */
+  readonly begin: (row: string) => string;
+  /** What `begin` counts. */
+  readonly units: string;
+  /** Statements that add the products of the query and the key at `begin` to `products`. */
+  readonly products: string;
+  /** Whether there are `keys_scale(begin)` and `values_scale(begin)`, by which numbers are to be multiplied. */
+  readonly scaled?: boolean;
+}
+
+/** How a key is read in loads, each of some quads; `load` is an expression in `i`. */
+interface KeyLoads {
+  readonly load: (i: string) => string;
+  readonly quads: readonly ((loaded: string) => string)[];
+}
+
+/** Statements that add the products of `count` loads from load `i` on. */
+function productsOf({ load, quads }: KeyLoads, count: number): string {
+  const first = (n: number): string => quads.length === 1 ? `i + ${n}` : `${quads.length} * (i + ${n})`;
+  const product = (n: number): string =>
+    quads.map((quad, q) => `products += query[${first(n)}${q ? ` + ${q}` : ""}] * ${quad(`key${n}`)};`).join(
+      " ",
+    );
+  return `${each(count, (n) => `let key${n} = ${load(`i + ${n}`)};`)}\n${each(count, product)}`;
+}
+
+/** The products of the first `whole` loads, as many at once as a thread reads at once. */
+const wholeText = (loads: KeyLoads, whole: number, atOnce: number): string =>
+  `      for (var i = 0u; i < ${whole}; i += ${atOnce}) {
+${productsOf(loads, atOnce)}
       }`;
+
+function floatText(headDim: number, wide: boolean): CacheText {
+  const quads = quadsOf(headDim), whole = quads - quads % keyReads, type = wide ? "vec4f" : "f32";
+  const loads: KeyLoads = { load: (i) => `keys_quad(begin, ${i})`, quads: [(loaded) => loaded] };
+  return {
+    types: [type, type],
+    functions: ["keys", "values"].map((name) => quadLoad(name, wide)).join("\n"),
+    lets: `  let kv_width = uniforms.kvHeads * uniforms.headDim;
+  let kv_begin = kv_head * uniforms.headDim;`,
+    begin: (row) => `${row} * kv_width + kv_begin`,
+    units: "elements of the caches",
+    products: `${whole > 0 ? wholeText(loads, whole, keyReads) : ""}
+      for (var i = ${whole}u; i < quads; i++) { products += query[i] * keys_quad(begin, i); }`,
+  };
+}
+
+function packedText(text: PackedText, sizes: CacheSizes): CacheText {
+  const quads = quadsOf(sizes.headDim), wide = text.readsWide(sizes);
+  const types = [wide ? "vec4u" : text.quadType, text.quadType] as const;
+  const count = wide ? quads / text.wideQuads.length : quads;
+  const loads: KeyLoads = {
+    load: (i) => `keys[begin * ${count} + ${i}]`,
+    quads: wide ? text.wideQuads : [text.quad],
+  };
+  const rest = count % keyReads, whole = count - rest;
+  const value = text.quad(`values[begin * ${quads} + quad]`);
+  return {
+    types,
+    functions: [
+      `fn values_quad(begin: u32, quad: u32) -> vec4f { return ${value}; }`,
+      ...["keys", "values"].map((name, i) => text.reads(name, sizes, types[i])),
+    ].join("\n"),
+    lets: "",
+    begin: (row) => `${row} * uniforms.kvHeads + kv_head`,
+    units: "heads of the caches",
+    products: [
+      ...whole > 0 ? [wholeText(loads, whole, keyReads)] : [],
+      ...rest > 0 ? [`      {\n        let i = ${whole}u;\n${productsOf(loads, rest)}\n      }`] : [],
+    ].join("\n"),
+    scaled: text.scaled,
+  };
+}
 
 /**
  * One workgroup for a row's head; keys in tiles of 256. Each thread scores one key of the tile; then the threads
@@ -55,21 +131,29 @@ ${each(keyReads, (i) => `products += query[i + ${i}] * key${i};`)}
  * in the text, so that compilers know how many reads there are, and have several under way.
  */
 export function attentionWgsl(
-  headDim: number,
-  { wide, capped }: { readonly wide: boolean; readonly capped: boolean },
+  { headDim, ...sizes }: CacheSizes,
+  { wide, capped, packed }: {
+    /** Whether heads of q, and of float32 caches, start at multiples of four elements. */
+    readonly wide: boolean;
+    readonly capped: boolean;
+    /** How packed caches are read; absent of float32. */
+    readonly packed?: PackedText;
+  },
 ): string {
-  const quads = Math.ceil(headDim / 4), slices = Math.floor(256 / quads);
-  const whole = quads - quads % keyReads;
+  const quads = quadsOf(headDim), slices = Math.floor(256 / quads);
+  const cache = packed ? packedText(packed, { headDim, ...sizes }) : floatText(headDim, wide);
+  const { types: [keyType, valueType], scaled } = cache;
   return /* wgsl */ `
 ${uniformStruct(uniforms)}
 @group(0) @binding(1) var<storage, read> q: array<${wide ? "vec4f" : "f32"}>;
-@group(0) @binding(2) var<storage, read> keys: array<${wide ? "vec4f" : "f32"}>;
-@group(0) @binding(3) var<storage, read> values: array<${wide ? "vec4f" : "f32"}>;
+@group(0) @binding(2) var<storage, read> keys: array<${keyType}>;
+@group(0) @binding(3) var<storage, read> values: array<${valueType}>;
 @group(0) @binding(4) var<storage, read> blockTable: array<u32>;
 @group(0) @binding(5) var<storage, read> first: array<u32>;
 @group(0) @binding(6) var<storage, read> lastKey: array<u32>;
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;
-${["q", "keys", "values"].map((name) => quadLoad(name, wide)).join("\n")}
+${quadLoad("q", wide)}
+${cache.functions}
 ${capped ? softcapText("f32") : ""}
 
 const quads = ${quads}u;
@@ -77,11 +161,12 @@ const slices = ${slices}u;
 const lowest = -1e38;
 var<workgroup> query: array<vec4f, quads>;
 var<workgroup> weights: array<f32, 256>;
-// Where the keys of a tile begin, in elements of the caches.
+// Where the keys of a tile begin, in ${cache.units}.
 var<workgroup> places: array<u32, 256>;
 var<workgroup> parts: array<f32, 16>;
 var<workgroup> sums: array<vec4f, 256>;
 var<workgroup> weight_sums: array<f32, slices>;
+${scaled ? "// Weights times the values' factors.\nvar<workgroup> scaled: array<f32, 256>;" : ""}
 
 // In two steps: 16 threads take every sixteenth score, and each thread what they have.
 fn largest(score: f32, local: u32) -> f32 {
@@ -104,8 +189,7 @@ fn main(${workgroupBuiltins}) {
   let row = id / uniforms.heads;
   if (row >= uniforms.rows) { return; }
   let kv_head = (id % uniforms.heads) / (uniforms.heads / uniforms.kvHeads);
-  let kv_width = uniforms.kvHeads * uniforms.headDim;
-  let kv_begin = kv_head * uniforms.headDim;
+${cache.lets}
   let blocks = first[row];
   let entries = uniforms.tableSize - min(blocks, uniforms.tableSize);
   let end = min(min(lastKey[row], uniforms.cacheRows - 1) + 1, entries * uniforms.blockSize);
@@ -130,17 +214,18 @@ fn main(${workgroupBuiltins}) {
     if (local < size) {
       let key = tile + local;
       let block = blockTable[blocks + key / uniforms.blockSize];
-      let begin = (block * uniforms.blockSize + key % uniforms.blockSize) * kv_width + kv_begin;
+      let begin = ${cache.begin("(block * uniforms.blockSize + key % uniforms.blockSize)")};
       places[local] = begin;
       var products = vec4f();
-${whole > 0 ? keysText(whole) : ""}
-      for (var i = ${whole}u; i < quads; i++) { products += query[i] * keys_quad(begin, i); }
+${cache.products}
       score = products.x + products.y + products.z + products.w;
+${scaled ? "      score *= keys_scale(begin);" : ""}
 ${capped ? "      score = softcapped(score, uniforms.softcap);" : ""}
     }
     let raised = max(maximum, largest(score, local));
     let rescale = exp(maximum - raised);
     weights[local] = select(0.0, exp(score - raised), local < size);
+${scaled ? "    if (local < size) { scaled[local] = weights[local] * values_scale(places[local]); }" : ""}
     maximum = raised;
     workgroupBarrier();
     acc *= rescale;
@@ -150,7 +235,12 @@ ${capped ? "      score = softcapped(score, uniforms.softcap);" : ""}
 ${each(valueReads, (i) => `let at${i} = min(j + ${i} * slices, size - 1);`)}
 ${each(valueReads, (i) => `let value${i} = values_quad(places[at${i}], quad);`)}
 ${each(valueReads, (i) => `let weight${i} = select(0.0, weights[at${i}], j + ${i} * slices < size);`)}
-${each(valueReads, (i) => `acc += weight${i} * value${i}; sum += weight${i};`)}
+${
+    scaled
+      ? each(valueReads, (i) => `let factor${i} = select(0.0, scaled[at${i}], j + ${i} * slices < size);`)
+      : ""
+  }
+${each(valueReads, (i) => `acc += ${scaled ? "factor" : "weight"}${i} * value${i}; sum += weight${i};`)}
       }
     }
     workgroupBarrier();

@@ -1,4 +1,6 @@
 import { attention } from "../attention.ts";
+import { type CacheFormat, packed } from "../caches/format.ts";
+import { float32 } from "../caches/float32.ts";
 import { nans, normals } from "../kernel.ts";
 import { type BenchOf, type CaseOf, casesFor, type KernelCases, shuffled } from "./case.ts";
 
@@ -14,12 +16,15 @@ interface CaseSizes {
   readonly blockSize?: number;
   /** Of each row; random within the cache if missing. */
   readonly lastKeys?: readonly number[];
+  /** Whether all rows are of one sequence. */
+  readonly together?: boolean;
   readonly window?: number;
   readonly softcap?: number;
 }
 
 function sized(
-  { behind = 0, lastKeys, blockSize = 1, window = 0, softcap = 0, ...sizes }: CaseSizes,
+  { behind = 0, lastKeys, blockSize = 1, together, window = 0, softcap = 0, ...sizes }: CaseSizes,
+  format: CacheFormat = float32,
 ): CaseOf<typeof attention> {
   const { rows, heads, kvHeads, headDim, cacheRows } = sizes;
   const qStride = heads * headDim + behind;
@@ -48,10 +53,12 @@ function sized(
       );
       return {
         q: normals(rows * qStride, random, 2),
-        keys: normals(cacheRows * kvHeads * headDim, random, 2),
-        values: normals(cacheRows * kvHeads * headDim, random),
+        keys: packed(format, normals(cacheRows * kvHeads * headDim, random, 2), sizes),
+        values: packed(format, normals(cacheRows * kvHeads * headDim, random), sizes),
         blockTable: shuffled(tableSize, random),
-        first: at.map((last) => Math.floor(random() * Math.max(1, tableSize - Math.floor(last / blockSize)))),
+        first: at.map((last) =>
+          together ? 0 : Math.floor(random() * Math.max(1, tableSize - Math.floor(last / blockSize)))
+        ),
         lastKey: at,
         y: nans(rows * heads * headDim),
       };
@@ -59,16 +66,27 @@ function sized(
   };
 }
 
-function bench(sizes: CaseSizes): BenchOf<typeof attention> {
-  const { rows, heads, kvHeads, headDim, cacheRows, lastKeys } = sizes;
+function bench(sizes: CaseSizes, format: CacheFormat = float32): BenchOf<typeof attention> {
+  const { rows, heads, headDim, cacheRows, lastKeys } = sizes;
   const keys = lastKeys!.reduce((sum, last) => sum + last + 1, 0);
-  const read = Math.min(keys, cacheRows) * kvHeads * headDim * 2;
+  const read = Math.min(keys, cacheRows) * format.rowElements(sizes) * 2;
   return {
-    ...sized(sizes),
+    ...sized(sizes, format),
     bytes: 4 * (read + 2 * rows * heads * headDim),
     flops: 4 * keys * heads * headDim,
   };
 }
+
+const benched: readonly CaseSizes[] = [
+  {
+    ...{ rows: 16, heads: 32, kvHeads: 8, headDim: 128, cacheRows: 16384, blockSize: 16 },
+    lastKeys: Array(16).fill(1023),
+  },
+  {
+    ...{ rows: 256, heads: 32, kvHeads: 8, headDim: 128, cacheRows: 256, blockSize: 16 },
+    lastKeys: Array.from({ length: 256 }, (_, i) => i),
+  },
+];
 
 /** Cases of {@linkcode attention}. */
 export const attentionCases: KernelCases = casesFor(attention, {
@@ -108,24 +126,22 @@ export const attentionCases: KernelCases = casesFor(attention, {
       lastKeys: [1, 259, 280, 4294967295],
     }),
   ],
-  benches: [
-    bench({
-      rows: 16,
-      heads: 32,
-      kvHeads: 8,
-      headDim: 128,
-      cacheRows: 16384,
-      blockSize: 16,
-      lastKeys: Array(16).fill(1023),
-    }),
-    bench({
-      rows: 256,
-      heads: 32,
-      kvHeads: 8,
-      headDim: 128,
-      cacheRows: 256,
-      blockSize: 16,
-      lastKeys: Array.from({ length: 256 }, (_, i) => i),
-    }),
-  ],
+  benches: benched.map((sizes) => bench(sizes)),
 });
+
+/** Cases over caches of a packed format. */
+export const attentionCasesOf = (format: CacheFormat): KernelCases =>
+  casesFor(attention.of(format), {
+    cases: [
+      sized({ rows: 3, heads: 4, kvHeads: 2, headDim: 9, cacheRows: 31, softcap: 0.5 }, format),
+      sized({
+        ...{ rows: 4, heads: 4, kvHeads: 2, headDim: 48, behind: 5, cacheRows: 290, window: 260 },
+        lastKeys: [1, 259, 280, 4294967295],
+      }, format),
+      sized({
+        ...{ rows: 6, heads: 4, kvHeads: 2, headDim: 128, cacheRows: 304, blockSize: 16, together: true },
+        ...{ window: 130, lastKeys: [15, 16, 17, 298, 299, 150] },
+      }, format),
+    ],
+    benches: benched.map((sizes) => bench(sizes, format)),
+  });

@@ -13,6 +13,8 @@ export interface Case<B extends string = string, U extends string = string> {
   readonly uniforms: Readonly<Record<U, number>>;
   /** Element types where they differ from each buffer's usual one. */
   readonly dtypes?: Partial<Record<B, DType>>;
+  /** Outputs whose words hold packed numbers: how they are read, to be compared as numbers. */
+  readonly numbers?: Partial<Record<B, (words: TypedArray) => Float32Array>>;
   /** Inputs and outputs; write-only outputs are prefilled with NaN, so that a missing store shows. */
   readonly make: (random: () => number) => Record<B, TypedArray>;
 }

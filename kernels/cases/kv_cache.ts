@@ -1,5 +1,8 @@
+import { type CacheFormat, packed } from "../caches/format.ts";
+import { float32 } from "../caches/float32.ts";
 import { normals } from "../kernel.ts";
 import { kvCache } from "../kv_cache.ts";
+import { readsOf } from "./caches.ts";
 import { type CaseOf, casesFor, type KernelCases } from "./case.ts";
 
 type Sizes = CaseOf<typeof kvCache>["uniforms"] & {
@@ -8,16 +11,17 @@ type Sizes = CaseOf<typeof kvCache>["uniforms"] & {
 };
 
 /** The rows go to different places, in reverse. */
-function sized({ skipped = 0, ...sizes }: Sizes): CaseOf<typeof kvCache> {
+function sized({ skipped = 0, ...sizes }: Sizes, format: CacheFormat = float32): CaseOf<typeof kvCache> {
   const { rows, heads, kvHeads, headDim, cacheRows } = sizes;
   return {
     name: `${rows} rows, ${heads}/${kvHeads} heads of ${headDim} into ${cacheRows}, ${skipped} skipped`,
     uniforms: sizes,
+    ...readsOf(format, sizes),
     make: (random) => ({
       qkv: normals(rows * (heads + 2 * kvHeads) * headDim, random),
       index: Uint32Array.from({ length: rows }, (_, r) => r < skipped ? cacheRows + r : cacheRows - 1 - r),
-      keys: normals(cacheRows * kvHeads * headDim, random),
-      values: normals(cacheRows * kvHeads * headDim, random),
+      keys: packed(format, normals(cacheRows * kvHeads * headDim, random), sizes),
+      values: packed(format, normals(cacheRows * kvHeads * headDim, random), sizes),
     }),
   };
 }
@@ -36,3 +40,12 @@ export const kvCacheCases: KernelCases = casesFor(kvCache, {
     },
   ],
 });
+
+/** Cases over caches of a packed format. */
+export const kvCacheCasesOf = (format: CacheFormat): KernelCases =>
+  casesFor(kvCache.of(format), {
+    cases: [
+      sized({ rows: 2, heads: 1, kvHeads: 1, headDim: 1, cacheRows: 3 }, format),
+      sized({ rows: 3, heads: 5, kvHeads: 2, headDim: 67, cacheRows: 7, skipped: 1 }, format),
+    ],
+  });

@@ -7,7 +7,7 @@ import { activationCases } from "./activations.ts";
 import { adamwCases } from "./adamw.ts";
 import { addBiasCases } from "./add_bias.ts";
 import { addTransposedCases } from "./add_transposed.ts";
-import { attentionCases } from "./attention.ts";
+import { attentionCases, attentionCasesOf } from "./attention.ts";
 import { causalAttentionCases } from "./causal_attention.ts";
 import { causalAttentionBackwardCases } from "./causal_attention_backward.ts";
 import { causalConvBackwardCases, causalConvCases } from "./causal_conv.ts";
@@ -33,7 +33,7 @@ import { fourierLinearCases } from "./fourier_linear.ts";
 import { fourierLinearsCases } from "./fourier_linears.ts";
 import { kronLinearCases } from "./kron_linear.ts";
 import { gateUpCases } from "./gate_up.ts";
-import { kvCacheCases } from "./kv_cache.ts";
+import { kvCacheCases, kvCacheCasesOf } from "./kv_cache.ts";
 import { layerNormCases } from "./layer_norm.ts";
 import { layerNormBackwardCases } from "./layer_norm_backward.ts";
 import { linearCases } from "./linear.ts";
@@ -64,7 +64,7 @@ import { rmsNormCases } from "./rms_norm.ts";
 import { rmsNormBackwardCases } from "./rms_norm_backward.ts";
 import { ropeCases } from "./rope.ts";
 import { ropeBackwardCases } from "./rope_backward.ts";
-import { ropeCacheCases } from "./rope_cache.ts";
+import { ropeCacheCases, ropeCacheCasesOf } from "./rope_cache.ts";
 import { rotateBlocksCases } from "./rotate_blocks.ts";
 import { rotateInputsCases } from "./rotate_inputs.ts";
 import { rotatePairsCases } from "./rotate_pairs.ts";
@@ -94,6 +94,8 @@ import { topSoftmaxCases } from "./top_softmax.ts";
 import { unitRowsBackwardCases } from "./unit_rows_backward.ts";
 import { unitRowsCases } from "./unit_rows.ts";
 import { weightGradientCases } from "./weight_gradient.ts";
+import type { CacheFormat } from "../caches/format.ts";
+import { cacheFormats } from "../caches/mod.ts";
 import { isElementwise } from "../elementwise.ts";
 import type { WeightFormat } from "../formats/format.ts";
 import { formats } from "../formats/mod.ts";
@@ -113,6 +115,13 @@ const ofWeights: readonly ((format: WeightFormat) => KernelCases)[] = [
   rowSquaresCases,
   embeddingCases,
   embeddingPartCases,
+];
+
+/** Cases of the kernels of a packed cache. */
+const ofPackedCaches: readonly ((format: CacheFormat) => KernelCases)[] = [
+  attentionCasesOf,
+  kvCacheCasesOf,
+  ropeCacheCasesOf,
 ];
 
 /** Cases of the other kernels; an elementwise kernel is here only where the usual sizes do not serve. */
@@ -211,7 +220,14 @@ export function weightCases(format: WeightFormat): readonly KernelCases[] {
   return ofWeights.map((of) => of(format));
 }
 
-const known = new Map([...ofOthers, ...formats.flatMap(weightCases)].map((one) => [one.kernel, one]));
+/** Every kernel of a packed cache, of every such format, with its cases. */
+const cacheCases = [cacheFormats.float16, cacheFormats.int8].flatMap((format) =>
+  ofPackedCaches.map((of) => of(format))
+);
+
+const known = new Map(
+  [...ofOthers, ...cacheCases, ...formats.flatMap(weightCases)].map((one) => [one.kernel, one]),
+);
 
 /**
  * The cases of a kernel of the library.

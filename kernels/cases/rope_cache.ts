@@ -1,5 +1,8 @@
+import { type CacheFormat, packed } from "../caches/format.ts";
+import { float32 } from "../caches/float32.ts";
 import { normals } from "../kernel.ts";
 import { ropeCache } from "../rope_cache.ts";
+import { readsOf } from "./caches.ts";
 import { type CaseOf, casesFor, type KernelCases } from "./case.ts";
 import { turns } from "./turns.ts";
 
@@ -19,20 +22,24 @@ interface Sizes extends Heads {
 }
 
 /** The rows go to different places, in reverse. */
-function sized({ skipped = 0, ...sizes }: Sizes): CaseOf<typeof ropeCache> {
+function sized(
+  { skipped = 0, ...sizes }: Sizes,
+  format: CacheFormat = float32,
+): CaseOf<typeof ropeCache> {
   const { rows, heads, kvHeads, headDim, rotaryDim = headDim, cacheRows } = sizes;
   const part = rotaryDim < headDim ? `, ${rotaryDim} turned` : "";
   return {
     name:
       `${rows} rows, ${heads}/${kvHeads} heads of ${headDim}${part} into ${cacheRows}, ${skipped} skipped`,
     uniforms: { ...sizes, rotaryDim },
+    ...readsOf(format, sizes),
     make: (random) => ({
       qkv: normals(rows * (heads + 2 * kvHeads) * headDim, random),
       table: turns(37, rotaryDim),
       positions: Uint32Array.from({ length: rows }, () => Math.floor(random() * 37)),
       index: Uint32Array.from({ length: rows }, (_, r) => r < skipped ? cacheRows + r : cacheRows - 1 - r),
-      keys: normals(cacheRows * kvHeads * headDim, random),
-      values: normals(cacheRows * kvHeads * headDim, random),
+      keys: packed(format, normals(cacheRows * kvHeads * headDim, random), sizes),
+      values: packed(format, normals(cacheRows * kvHeads * headDim, random), sizes),
     }),
   };
 }
@@ -54,3 +61,12 @@ export const ropeCacheCases: KernelCases = casesFor(ropeCache, {
     },
   ],
 });
+
+/** Cases over caches of a packed format. */
+export const ropeCacheCasesOf = (format: CacheFormat): KernelCases =>
+  casesFor(ropeCache.of(format), {
+    cases: [
+      sized({ rows: 3, heads: 3, kvHeads: 2, headDim: 18, rotaryDim: 6, cacheRows: 5, skipped: 1 }, format),
+      sized({ rows: 5, heads: 3, kvHeads: 3, headDim: 128, cacheRows: 11, skipped: 1 }, format),
+    ],
+  });

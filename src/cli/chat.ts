@@ -12,16 +12,25 @@ import { historyFile, openHistory } from "./chat/history.ts";
 import { Session } from "./chat/session.ts";
 import { defineCommand } from "./command.ts";
 import { emit, log } from "./log.ts";
-import { deviceArgs, jsonArgs, modelArgs, parseDevice, parseQuantize } from "./open.ts";
+import {
+  cacheArgs,
+  deviceArgs,
+  jsonArgs,
+  modelArgs,
+  parseDevice,
+  parseKvCacheDtype,
+  parseQuantize,
+} from "./open.ts";
 
 /** Arguments that say nothing of a server elsewhere. */
-const localArgs = ["adapters", "quantize", "matrix-units", "threads"] as const;
+const localArgs = ["adapters", "quantize", "matrix-units", "kv-cache-dtype", "threads"] as const;
 
 interface Args
   extends
     Partial<Record<"model" | "url" | "token" | "adapters" | "adapter" | "quantize" | "threads", string>> {
   readonly device: string;
   readonly "matrix-units"?: boolean;
+  readonly "kv-cache-dtype"?: string;
 }
 
 async function open(args: Args): Promise<Opened> {
@@ -35,6 +44,7 @@ async function open(args: Args): Promise<Opened> {
     return openRemote(url, { token, adapter: args.adapter });
   }
   const { adapters, adapter, device, threads } = args, quantize = parseQuantize(args.quantize);
+  const kvCacheDtype = parseKvCacheDtype(args["kv-cache-dtype"]);
   parseDevice({ device, threads });
   const matrixUnits = args["matrix-units"];
   return await openLocal({
@@ -42,6 +52,7 @@ async function open(args: Args): Promise<Opened> {
     adapters,
     adapter,
     quantize,
+    kvCacheDtype,
     matrixUnits,
     device: { device, threads },
   });
@@ -84,6 +95,7 @@ export const chat = defineCommand({
       valueHint: "NAME=VALUE,...",
     },
     ...modelArgs,
+    ...cacheArgs,
     ...deviceArgs,
     ...jsonArgs,
   },

@@ -9,6 +9,7 @@ import { openNamedAdapter } from "./adapters.ts";
 import { defineCommand } from "./command.ts";
 import { openNamedFolder } from "./folder.ts";
 import {
+  cacheArgs,
   deviceArgs,
   emit,
   jsonArgs,
@@ -18,6 +19,7 @@ import {
   openNamedModel,
   parseCount,
   parseDevice,
+  parseKvCacheDtype,
   parseNumber,
   parseQuantize,
 } from "./open.ts";
@@ -61,6 +63,7 @@ export const generate = defineCommand({
     seed: { type: "string", description: "Seed of sampling", valueHint: "N" },
     trace: { type: "boolean", description: "Show what each launch of the last step took, on standard error" },
     ...modelArgs,
+    ...cacheArgs,
     ...deviceArgs,
     ...jsonArgs,
   },
@@ -80,6 +83,7 @@ export const generate = defineCommand({
     const maxTokens = parseCount("max-tokens", args["max-tokens"]);
     const seed = args.seed === undefined ? undefined : parseCount("seed", args.seed);
     const quantize = parseQuantize(args.quantize);
+    const kvCacheDtype = parseKvCacheDtype(args["kv-cache-dtype"]);
     parseDevice(args);
     const folder = await openNamedFolder(args.model);
     const adapter = args.adapter === undefined ? undefined : await openNamedAdapter(args.adapter);
@@ -88,6 +92,7 @@ export const generate = defineCommand({
       folder,
       adapters: adapter?.store,
       quantize,
+      kvCacheDtype,
     });
     const promptTokenIds = tokenizer.encode(args.prompt);
     const request = {

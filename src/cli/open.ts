@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { type KvCacheDtype, kvCacheDtypes } from "../../kernels/caches/mod.ts";
 import type { AdapterStore } from "../adapters/registry.ts";
 import type { Device } from "../device/device.ts";
 import type { ReadableFolder } from "../folder.ts";
@@ -26,6 +27,7 @@ export {
   type NamedDevice,
   parseCount,
   parseDevice,
+  parseKvCacheDtype,
   parseNumber,
   parseQuantize,
   parseShape,
@@ -51,6 +53,15 @@ export const modelArgs = {
   "matrix-units": {
     type: "boolean",
     description: "Multiply by float16 weights on a GPU's matrix units, x rounded to float16",
+  },
+} as const;
+
+/** Arguments of every command that opens a model to generate with it. */
+export const cacheArgs = {
+  "kv-cache-dtype": {
+    type: "string",
+    description: "How the key-value cache holds numbers; default float32",
+    valueHint: kvCacheDtypes.join("|"),
   },
 } as const;
 
@@ -95,6 +106,7 @@ export async function openNamedModel(
     maxStepTokens?: number;
     maxSequences?: number;
     cacheBytes?: number;
+    kvCacheDtype?: KvCacheDtype;
     prefixCaching?: boolean;
     maxWaiting?: number;
     maxBurstsPerSecond?: number;

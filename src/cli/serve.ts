@@ -117,6 +117,7 @@ async function open({ values: settings }: Configuration, modelName: string, peer
     quantize: settings.quantize,
     maxSequences: settings["max-sequences"],
     cacheBytes: settings["kv-cache-memory-bytes"],
+    kvCacheDtype: settings["kv-cache-dtype"],
     prefixCaching: settings["prefix-caching"],
     maxWaiting: settings["max-waiting"],
     maxBurstsPerSecond: settings["max-bursts-per-second"] ?? defaultBursts,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { KvCacheDtype } from "../../kernels/caches/mod.ts";
 import type { AdapterRegistry, AdapterStore } from "../adapters/registry.ts";
 import type { Device } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
@@ -32,6 +33,7 @@ export interface Opening {
   readonly maxStepTokens?: number;
   readonly maxSequences?: number;
   readonly cacheBytes?: number;
+  readonly kvCacheDtype?: KvCacheDtype;
   readonly prefixCaching?: boolean;
   readonly maxWaiting?: number;
   readonly maxBurstsPerSecond?: number;
@@ -70,8 +72,13 @@ async function openGenerator(
 
 async function openServedEncoder(
   device: Device,
-  { id, folder, adapters, ...options }: Opening,
+  { id, folder, adapters, kvCacheDtype = "float32", ...options }: Opening,
 ): Promise<Opened> {
+  if (kvCacheDtype !== "float32") {
+    throw new ConfigError(
+      `Cannot serve model ${id} with a key-value cache of ${kvCacheDtype}: an encoder has none`,
+    );
+  }
   const { maxStepTokens: maxBatchRows, maxSequences: maxBatchSequences, maxWaiting } = options;
   const { maxModelLen, quantize, maxAdapters, pins } = options;
   const { encoder, tokenizer, registry } = await openNamedEncoder(device, {

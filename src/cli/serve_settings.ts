@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { kvCacheDtypes } from "../../kernels/caches/mod.ts";
 import { mostThreads } from "../device/cpu_team.ts";
 import { deviceArgs } from "./open.ts";
 import * as z from "zod";
@@ -118,6 +119,9 @@ export const serveSettings = {
   "max-sequences": count({ description: "Sequences that run at once at most; default 256" }),
   "kv-cache-memory-bytes": count({
     description: "Bytes of the key-value cache; default 1 GiB on a GPU, 256 MiB on a CPU",
+  }),
+  "kv-cache-dtype": choice(kvCacheDtypes, {
+    description: "How the key-value cache holds numbers; default float32",
   }),
   "prefix-caching": toggle({
     description: "Reuse cached keys and values of beginnings that requests have in common; on by default",

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { type KvCacheDtype, kvCacheDtypes } from "../../kernels/caches/mod.ts";
 import type { QuantizeTo } from "../models/quantization.ts";
 import { mostThreads } from "../device/cpu_team.ts";
 import { UsageError } from "./arguments.ts";
@@ -55,6 +56,14 @@ export function parseShape(text: string): { out: number; in: number } {
 export function parseQuantize(text: string | undefined): QuantizeTo | undefined {
   if (text === undefined || text === "int8" || text === "int4") return text;
   throw new UsageError(`Cannot read --quantize "${text}": it must be int8 or int4`);
+}
+
+/** The value of a `--kv-cache-dtype` argument. */
+export function parseKvCacheDtype(text: string | undefined): KvCacheDtype | undefined {
+  if (text === undefined) return undefined;
+  const known = kvCacheDtypes.find((dtype) => dtype === text);
+  if (known) return known;
+  throw new UsageError(`Cannot read --kv-cache-dtype "${text}": it must be float32, float16 or int8`);
 }
 
 /** Arguments that name a device. */

@@ -8,6 +8,7 @@
  *
  * @module
  */
+import type { KvCacheDtype } from "../../kernels/caches/mod.ts";
 import type { AdapterRegistry } from "../adapters/registry.ts";
 import type { Device, Trace } from "../device/device.ts";
 import type { Model } from "../models/model.ts";
@@ -24,7 +25,7 @@ import { Runner } from "./runner.ts";
 import { type Capacity, checkRequest, endsOf, maxStopTokenIds } from "./request.ts";
 import { type Room, schedule, type Sequence, type Share } from "./schedule.ts";
 import type { Scores } from "./scoring.ts";
-import { fixedLengthOf, sizesOf } from "./sizes.ts";
+import { cacheBytesOf, fixedLengthOf, sizesOf } from "./sizes.ts";
 import { Telling } from "./telling.ts";
 import { Waiting } from "./waiting.ts";
 
@@ -39,10 +40,16 @@ export interface EngineOptions {
   readonly maxSequences?: number;
   /**
    * Bytes of the key-value cache: 1 GiB by default on a GPU, whose memory cannot be asked for, 256 MiB on a CPU. A token
-   * takes 2 * kvHeads * headDim * 4 bytes of each layer with attention. The cache holds one sequence of `maxModelLen` tokens at
-   * least, and no more than `maxSequences` of them. Layers with states have theirs of it: so much for each of `maxSequences`.
+   * takes 2 * kvHeads * headDim * 4 bytes of each layer with attention, unless `kvCacheDtype` is another than float32. The cache
+   * holds one sequence of `maxModelLen` tokens at least, and no more than `maxSequences` of them. Layers with states have
+   * theirs of it: so much for each of `maxSequences`.
    */
   readonly cacheBytes?: number;
+  /**
+   * How the cache holds keys and values; default `float32`. `float16` halves its bytes. `int8` has a factor, 4 bytes, for each
+   * head of a token's keys and of its values, beside a byte for each number. States of layers are float32 in any case.
+   */
+  readonly kvCacheDtype?: KvCacheDtype;
   /** Positions of a block, in which the cache is shared out; default 16. */
   readonly blockSize?: number;
   /**
@@ -96,6 +103,10 @@ function adaptersOf(sequences: readonly Sequence[]): readonly string[] {
 export class BatchEngine implements Engine {
   readonly maxModelLen: number;
   readonly vocabSize: number;
+  /** How the key-value cache holds keys and values. */
+  readonly kvCacheDtype: KvCacheDtype;
+  /** Bytes of the key-value cache on the device, without states. */
+  readonly cacheBytes: number;
   readonly #runner: Runner;
   readonly #waiting: Waiting;
   readonly #running: Sequence[] = [];
@@ -119,7 +130,10 @@ export class BatchEngine implements Engine {
   ) {
     const { registry, options } = deps;
     const { eosTokenIds, maxWaiting = 1024, merging, prefixCaching = true, maxBurstsPerSecond } = options;
-    const { maxSequences, blocks, blockSize, states, ...room } = sizesOf(device, model, options);
+    const sizes = sizesOf(device, model, options);
+    const { maxSequences, kvCacheDtype, blocks, blockSize, states, ...room } = sizes;
+    this.kvCacheDtype = kvCacheDtype;
+    this.cacheBytes = cacheBytesOf(model, sizes);
     this.maxModelLen = model.maxModelLen;
     this.vocabSize = model.config.vocabSize;
     this.#maxSequences = maxSequences;
@@ -142,7 +156,7 @@ export class BatchEngine implements Engine {
       ...room,
       banks: registry.banks,
       own: registry.own,
-      ...{ blockSize, cacheRows: blocks * blockSize, states },
+      ...{ kvCacheDtype, blockSize, cacheRows: blocks * blockSize, states },
       maxForbidden: maxSequences * (maxStopTokenIds + new Set(eosTokenIds).size),
       merging,
     });

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { KvCacheDtype } from "../../kernels/caches/format.ts";
 import type { Bank, Placed } from "../adapters/bank.ts";
 import type { OwnBank, ResidentTable } from "../adapters/own_bank.ts";
 import type { Device, Program, Trace } from "../device/device.ts";
@@ -72,6 +73,8 @@ export class Runner {
       readonly own?: OwnBank;
       readonly maxRows: number;
       readonly maxOutputs: number;
+      /** How the caches hold keys and values; default float32. */
+      readonly kvCacheDtype?: KvCacheDtype;
       readonly cacheRows: number;
       /** Rows of a block of the caches. */
       readonly blockSize: number;

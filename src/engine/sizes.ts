@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { cacheFormats, type KvCacheDtype, kvCacheDtypes } from "../../kernels/caches/mod.ts";
 import type { Device } from "../device/device.ts";
 import type { Model } from "../models/model.ts";
 import { fixedRopeLength } from "../models/rope.ts";
@@ -48,6 +49,7 @@ function defaultSequences(device: Device, model: Model, cacheBytes: number): num
 /** Sizes of an engine's cache and steps. */
 export interface Sizes extends Room {
   readonly maxSequences: number;
+  readonly kvCacheDtype: KvCacheDtype;
   readonly blocks: number;
   readonly blockSize: number;
   /** States of sequences: as many as run at once; 0 of models without states. */
@@ -74,33 +76,59 @@ function checkStates({ maxTensorBytes }: Device, widths: readonly number[], maxS
   );
 }
 
+function checkCacheDtype(kvCacheDtype: KvCacheDtype): void {
+  if (Object.hasOwn(cacheFormats, kvCacheDtype)) return;
+  throw new TypeError(
+    `Cannot open an engine with kvCacheDtype "${kvCacheDtype}": it must be one of ${
+      kvCacheDtypes.join(", ")
+    }`,
+  );
+}
+
+/** Bytes of a token in the keys, and again in the values, of each layer with attention. */
+const widthsOf = ({ graph }: Pick<Model, "graph">, kvCacheDtype: KvCacheDtype): number[] =>
+  graph.operations.flatMap(({ cacheHeads }) =>
+    cacheHeads ? bytes * cacheFormats[kvCacheDtype].rowElements(cacheHeads) : []
+  );
+
+/** Bytes that caches of so many rows take on a device. */
+export function cacheBytesOf(
+  model: Pick<Model, "graph">,
+  { kvCacheDtype, blocks, blockSize }: Pick<Sizes, "kvCacheDtype" | "blocks" | "blockSize">,
+): number {
+  return 2 * blocks * blockSize * sum(widthsOf(model, kvCacheDtype));
+}
+
 /** Blocks of the cache: as many as its bytes and a tensor have room for, but those of one whole sequence at least. */
 function blocksOf(
   device: Device,
-  { graph }: Model,
-  { blockSize, cacheBytes, least, most }: {
+  model: Model,
+  { kvCacheDtype, blockSize, cacheBytes, least, most }: {
+    readonly kvCacheDtype: KvCacheDtype;
     readonly blockSize: number;
     readonly cacheBytes: number;
     readonly least: number;
     readonly most: number;
   },
 ): number {
-  const widths = graph.operations.flatMap(({ cacheWidth }) => cacheWidth ?? []);
+  const widths = widthsOf(model, kvCacheDtype);
   if (widths.length === 0) return most;
-  const blockBytes = bytes * blockSize;
-  const afforded = Math.floor(cacheBytes / (2 * blockBytes * sum(widths)));
-  const fitting = Math.floor(device.maxTensorBytes / (blockBytes * Math.max(...widths)));
+  const afforded = Math.floor(cacheBytes / (2 * blockSize * sum(widths)));
+  const fitting = Math.floor(device.maxTensorBytes / (blockSize * Math.max(...widths)));
   return Math.max(least, Math.min(afforded, fitting, most));
 }
 
 /**
  * An engine's sizes by its options.
  *
- * @throws RangeError for an option that is no positive integer, and for more sequences than a tensor holds states of.
+ * @throws RangeError for an option that is no positive integer, and for more sequences than a tensor holds states of;
+ * TypeError for an unknown `kvCacheDtype`.
  */
 export function sizesOf(device: Device, model: Model, options: EngineOptions): Sizes {
   const { maxModelLen, config } = model;
-  const { maxStepTokens = 256, cacheBytes = defaultCacheBytes[device.kind] } = options;
+  const { maxStepTokens = 256, cacheBytes = defaultCacheBytes[device.kind], kvCacheDtype = "float32" } =
+    options;
+  checkCacheDtype(kvCacheDtype);
   const { blockSize = defaultBlockSize, maxSequences = defaultSequences(device, model, cacheBytes) } =
     options;
   const counts = { cacheBytes, blockSize, maxSequences, maxStepTokens };
@@ -109,7 +137,7 @@ export function sizesOf(device: Device, model: Model, options: EngineOptions): S
   const states = statesOf(model), stateBytes = maxSequences * bytes * sum(states);
   checkStates(device, states, maxSequences);
   const blocks = blocksOf(device, model, {
-    ...{ blockSize, least, most: together },
+    ...{ kvCacheDtype, blockSize, least, most: together },
     cacheBytes: Math.max(0, cacheBytes - stateBytes),
   });
   // Where every sequence but one takes a row, the last one's prompt must still go on.
@@ -118,7 +146,14 @@ export function sizesOf(device: Device, model: Model, options: EngineOptions): S
   const maxOutputs = Math.max(maxSequences, Math.min(maxRows, Math.floor(maxLogits / config.vocabSize)));
   const maxBlocks = Math.min(together, sharing * blocks);
   return {
-    ...{ maxSequences, blocks, blockSize, maxBlocks, states: states.length > 0 ? maxSequences : 0 },
+    ...{
+      kvCacheDtype,
+      maxSequences,
+      blocks,
+      blockSize,
+      maxBlocks,
+      states: states.length > 0 ? maxSequences : 0,
+    },
     ...{ maxRows, maxOutputs, promptRows, usualRows: maxStepTokens },
   };
 }

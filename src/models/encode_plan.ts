@@ -96,6 +96,9 @@ function ioOf(
     get blockSize() {
       return noCache();
     },
+    get kvCacheDtype() {
+      return noCache();
+    },
     get keys() {
       return noCache();
     },

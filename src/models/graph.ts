@@ -9,6 +9,7 @@
  *
  * @module
  */
+import type { KvCacheDtype } from "../../kernels/caches/format.ts";
 import type { ParameterKind } from "../adapters/parameters.ts";
 import type { Plan, Step } from "../plan.ts";
 import type { Tensor } from "../tensor.ts";
@@ -120,6 +121,8 @@ export interface StepIo extends Io {
   /** Rows that a value of all rows has room for. */
   readonly maxRows: number;
   readonly cacheRows: number;
+  /** How the caches hold keys and values. */
+  readonly kvCacheDtype: KvCacheDtype;
   /** The operation's own caches. */
   readonly keys: Tensor;
   readonly values: Tensor;
@@ -167,8 +170,8 @@ export interface Operation {
   readonly overwrites?: readonly Value[];
   /** The projection that it multiplies by. */
   readonly projection?: Projection;
-  /** Columns of the caches of keys and of values that step plans have for it. */
-  readonly cacheWidth?: number;
+  /** Heads of a row of the caches of keys and of values that step plans have for it. */
+  readonly cacheHeads?: { readonly kvHeads: number; readonly headDim: number };
   /** Numbers that step plans keep of each sequence for it, from one step to the next. */
   readonly stateWidth?: number;
   readonly rope?: Rope;

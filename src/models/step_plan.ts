@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { cacheFormats, type KvCacheDtype } from "../../kernels/caches/mod.ts";
 import { copy } from "../../kernels/copy.ts";
 import { nextTokens } from "../../kernels/next_tokens.ts";
 import { sample } from "../../kernels/sample.ts";
@@ -54,7 +55,7 @@ export interface StepTensors extends RowTensors {
   readonly params: Tensor;
 }
 
-/** Caches of an attention: (cacheRows, kvHeads headDim) each. */
+/** Caches of an attention: (cacheRows, elements of a row in the caches' format) each. */
 interface Caches {
   readonly keys: Tensor;
   readonly values: Tensor;
@@ -65,6 +66,8 @@ export interface StepState {
   readonly inputs: StepTensors;
   readonly maxRows: number;
   readonly maxOutputs: number;
+  /** How caches hold keys and values. */
+  readonly kvCacheDtype: KvCacheDtype;
   /** Rows of each cache, and of the blocks that it is shared out in. */
   readonly cacheRows: number;
   readonly blockSize: number;
@@ -89,10 +92,12 @@ export interface StepState {
 export function stepState(
   device: Device,
   { config, graph }: Model,
-  { inputs, maxRows, maxOutputs, cacheRows, blockSize, states = 0 }: {
+  { inputs, maxRows, maxOutputs, kvCacheDtype = "float32", cacheRows, blockSize, states = 0 }: {
     readonly inputs: StepTensors;
     readonly maxRows: number;
     readonly maxOutputs: number;
+    /** Default: float32. */
+    readonly kvCacheDtype?: KvCacheDtype;
     readonly cacheRows: number;
     readonly blockSize: number;
     /** Sequences that have a state at once; default 0. */
@@ -101,12 +106,18 @@ export function stepState(
 ): StepState {
   const f32 = (...shape: number[]): Tensor => device.alloc(shape, "float32");
   const { buffers, places } = placeValues(graph, "step");
-  const caching = graph.operations.filter(({ cacheWidth }) => cacheWidth !== undefined);
+  const cacheOf = (operation: Recorded): [Recorded, Caches][] => {
+    if (!operation.cacheHeads) return [];
+    const format = cacheFormats[kvCacheDtype], [dtype] = format.buffer.dtypes;
+    const shape = [cacheRows, format.rowElements(operation.cacheHeads)];
+    return [[operation, { keys: device.alloc(shape, dtype), values: device.alloc(shape, dtype) }]];
+  };
   const stateful = graph.operations.filter(({ stateWidth }) => stateWidth !== undefined);
   return {
     inputs,
     maxRows,
     maxOutputs,
+    kvCacheDtype,
     cacheRows,
     blockSize,
     states,
@@ -116,10 +127,7 @@ export function stepState(
     ids: device.alloc([maxRows], "uint32"),
     buffers: buffers.map(({ width, of }) => f32(of === "rows" ? maxRows : maxOutputs, width)),
     places,
-    caches: new Map(caching.map((operation) => {
-      const { cacheWidth } = operation;
-      return [operation, { keys: f32(cacheRows, cacheWidth!), values: f32(cacheRows, cacheWidth!) }];
-    })),
+    caches: new Map(graph.operations.flatMap(cacheOf)),
     stateOf: new Map(stateful.map((operation) => [operation, f32(states, operation.stateWidth!)])),
   };
 }
@@ -194,6 +202,7 @@ function ioOf(
     outputs: s.inputs.outputs,
     maxRows: s.maxRows,
     cacheRows: s.cacheRows,
+    kvCacheDtype: s.kvCacheDtype,
     cacheIndex,
     blockTable,
     blockSize: s.blockSize,

@@ -4,6 +4,7 @@
  * @module
  */
 import { basename, resolve } from "node:path";
+import type { KvCacheDtype } from "../../../kernels/caches/mod.ts";
 import { type Client, createClient } from "../../client/mod.ts";
 import { ConfigError } from "../../errors.ts";
 import { createApp } from "../../server/mod.ts";
@@ -68,13 +69,14 @@ export interface LocalOptions {
   readonly adapters?: string;
   readonly adapter?: string;
   readonly quantize?: QuantizeTo;
+  readonly kvCacheDtype?: KvCacheDtype;
   readonly matrixUnits?: boolean;
   readonly device: NamedDevice;
 }
 
 /** A client of a model that this process opens. */
 export async function openLocal(
-  { model, adapters, adapter, quantize, matrixUnits, device }: LocalOptions,
+  { model, adapters, adapter, quantize, kvCacheDtype, matrixUnits, device }: LocalOptions,
 ): Promise<Opened> {
   const folder = await openNamedFolder(model);
   const single = adapter === undefined ? undefined : [adapter];
@@ -83,7 +85,10 @@ export async function openLocal(
   const first = adapter === undefined ? undefined : (await store!.list())[0];
   const opened = await openNamedDevice(device, { matrixUnits });
   const id = await isHubName(model) ? model : basename(resolve(model));
-  const { deps } = await openServed(opened, { id, folder, adapters: store, quantize, pins: new Set() });
+  const { deps } = await openServed(opened, {
+    ...{ id, folder, adapters: store, quantize, kvCacheDtype },
+    pins: new Set(),
+  });
   if (!deps.model) throw new ConfigError(`Cannot chat with model ${id}: it generates no text`);
   const app = createApp({ ...deps, log });
   const client = createClient({ baseUrl: "http://localhost", fetch: fetchOf(app) });

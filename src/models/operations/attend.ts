@@ -1,4 +1,5 @@
 import { attention } from "../../../kernels/attention.ts";
+import { cacheFormats } from "../../../kernels/caches/mod.ts";
 import { causalAttention } from "../../../kernels/causal_attention.ts";
 import { kvCache } from "../../../kernels/kv_cache.ts";
 import { qkNorm as qkNormKernel } from "../../../kernels/qk_norm.ts";
@@ -47,18 +48,21 @@ export function attend(
 
   function stepPlan(io: StepIo): Plan {
     const { rows, cacheRows, keys, values, cacheIndex: index, blockTable, blockSize } = io;
+    const format = cacheFormats[io.kvCacheDtype];
     const { first, positions } = io.inputs;
     const qkv = io.together([q, k, v]);
     const words = { rows, ...sizes, cacheRows };
     return [
       ...norm ? [normStep(qkv, norm, rows)] : [],
       rope
-        ? step(ropeCache, { qkv, ...io.turns(rope), index, keys, values }, {
+        ? step(ropeCache.of(format), { qkv, ...io.turns(rope), index, keys, values }, {
           ...words,
           rotaryDim: rope.config.headDim,
         })
-        : step(kvCache, { qkv, index, keys, values }, words),
-      step(attention, { q: qkv, keys, values, blockTable, first, lastKey: positions, y: io.tensor(y) }, {
+        : step(kvCache.of(format), { qkv, index, keys, values }, words),
+      step(attention.of(format), {
+        ...{ q: qkv, keys, values, blockTable, first, lastKey: positions, y: io.tensor(y) },
+      }, {
         ...words,
         ...{ blockSize, tableSize: blockTable.shape[0], qStride, window, scale, softcap },
       }),
@@ -101,7 +105,7 @@ export function attend(
     makes: [y],
     keeps: norm ? [logsumexp, readQ, readK] : [logsumexp],
     overwrites: rope || norm ? [q, k] : [],
-    cacheWidth: k.width,
+    cacheHeads: { kvHeads: sizes.kvHeads, headDim },
     rope,
     step: stepPlan,
     whole: wholePlan,
