@@ -121,7 +121,8 @@ export const loraLinear: Kernel<Buffers, Uniforms> = defineKernel({
     items: rows,
     // Ranks are known when it runs; 8 is usual.
     work: 8 * rows * (inSize + out0 + out1 + out2),
-    each: { hidden: 256 },
+    // 64 ranks of four rows.
+    each: { hidden: 4 * 64 * 4 },
   }),
   tolerance: 1e-5,
 });
