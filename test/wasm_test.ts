@@ -12,7 +12,16 @@ import { casesOf } from "../kernels/cases/mod.ts";
 import type { WeightFormat, WeightShape } from "../kernels/formats/format.ts";
 import { formats } from "../kernels/formats/mod.ts";
 import { mixedArrays, mixedBank } from "../kernels/cases/fourier_adapters.ts";
-import { add, anyKernel, attention, fourierLinear, fourierLinears, kernels, linear } from "../kernels/mod.ts";
+import {
+  add,
+  anyKernel,
+  attention,
+  fourierLinear,
+  fourierLinears,
+  kernels,
+  linear,
+  loraLinear,
+} from "../kernels/mod.ts";
 import { relaxedWasmBytes, wasmBytes } from "../kernels/wasm_bytes.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
@@ -222,6 +231,28 @@ for (const [simd, bytes] of Object.entries({ plain: wasmBytes, relaxed: relaxedW
       }
     },
   );
+
+  test(`lora_linear: rows have the bits of each alone, ${simd}`, { skip }, async () => {
+    const device = cpuDevice({ wasm: new WebAssembly.Module(bytes()) });
+    const { cases } = casesOf(anyKernel(loraLinear));
+    const { uniforms, make } = cases.find(({ name }) => name.includes("130 to 70,65"))!;
+    const arrays = make(randomSource(8)), width = 135;
+    const run = async (begin: number, rows: number): Promise<Float32Array> => {
+      const part = (data: TypedArray, width: number) => data.slice(begin * width, (begin + rows) * width);
+      const own = { x: part(arrays.x, 130), slots: part(arrays.slots, 1), y: part(arrays.y, width) };
+      const buffers = Object.fromEntries(
+        Object.entries({ ...arrays, ...own }).map(([name, data]) => [name, device.upload(tensor(data))]),
+      );
+      device.run(
+        await device.prepare([{ kernel: anyKernel(loraLinear), buffers, uniforms: { ...uniforms, rows } }]),
+      );
+      return await device.read(buffers.y) as Float32Array;
+    };
+    const rows = arrays.slots.length, all = await run(0, rows);
+    for (let r = 0; r < rows; r++) {
+      assert.deepEqual(await run(r, 1), all.subarray(r * width, (r + 1) * width), `row ${r}`);
+    }
+  });
 
   for (const more of [{}, { headDim: 20 }, { window: 9 }, { softcap: 3 }]) {
     const name = Object.entries(more).map((field) => `, ${field.join(" ")}`).join("");
