@@ -161,7 +161,6 @@ async function train(on: { readonly browser: Browser; readonly page: Page }): Pr
     await page.getByRole("button", { name: "Train", exact: true }).click();
     await page.getByText(`has learnt all ${options.steps} steps`).waitFor();
   });
-  console.log(`  ${(await page.locator(".figures-line").innerText()).replace(/\s+/g, " ")}`);
 }
 
 const folder = mkdtempSync(join(tmpdir(), "fourierft-playground-"));

@@ -31,8 +31,7 @@ export interface TableAxes {
 /**
  * Sorts frequencies by destination bin (stable).
  *
- * @param destination Bin of each coefficient on the destination axis.
- * @param source Bin of each coefficient on the source axis.
+ * @param places Bins of each coefficient, on the destination axis and on the source axis.
  * @throws RangeError when a bin lies outside its axis or the two arrays differ in length.
  */
 export function fourierTable(

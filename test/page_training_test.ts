@@ -48,6 +48,14 @@ function privateFolder(entries: Entries = new Map()): PrivateFolder {
   return folder as unknown as PrivateFolder;
 }
 
+test("writeFile says which browsers cannot keep a run", async () => {
+  const folder = { getFileHandle: () => Promise.resolve({}) } as unknown as PrivateFolder;
+  await assert.rejects(
+    writeFile(folder, "data", "text"),
+    /^Error: Cannot keep data: .*createWritable\(\).*Safari/,
+  );
+});
+
 testCheckpointStore("checkpointsIn", {
   test,
   open: () => {

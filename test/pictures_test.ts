@@ -9,11 +9,13 @@ import { test } from "node:test";
 import { decode } from "fast-png";
 import { frequencies } from "../kernels/frequencies.ts";
 import { normals as normalsOf } from "../kernels/kernel.ts";
+import type { LinearModule } from "../src/adapters/alone.ts";
 import { type AdaptedLinear, deltaOf } from "../src/adapters/apply.ts";
 import { fourierft, fourierModule } from "../src/adapters/methods/fourierft.ts";
 import { lora } from "../src/adapters/methods/lora.ts";
 import { loadAdapter } from "../src/adapters/peft.ts";
 import { svd } from "../src/adapters/svd.ts";
+import { inSlices } from "../src/breathe.ts";
 import { cardSvg, pngOf } from "../src/cli/draw.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
 import { deltaCells } from "../src/pictures/cells.ts";
@@ -23,6 +25,7 @@ import { layerPlace } from "../src/pictures/layers.ts";
 import { type ModuleData, moduleData } from "../src/pictures/module_data.ts";
 import { cosineOf, deltaNorm, deltaProducts } from "../src/pictures/products.ts";
 import { singularValues } from "../src/pictures/singular.ts";
+import { adapterModuleData } from "../src/pictures/service.ts";
 import { greatestOf, spectrumPoints } from "../src/pictures/spectrum.ts";
 import { openFolder } from "../src/runtime/file.ts";
 import { tensor } from "../src/tensor.ts";
@@ -263,4 +266,29 @@ test("adapters beside each other share the range of their colours, and must have
     () => moduleFigures([{ data: data[0] }, { data: other }]),
     /Cannot compare modules of shapes/,
   );
+});
+
+test("inSlices goes on until its signal ends it", async () => {
+  const stop = new AbortController(), reason = new Error("another module");
+  function* endless(): Iterable<void> {
+    for (let piece = 0;; piece++) {
+      if (piece === 10) stop.abort(reason);
+      yield;
+    }
+  }
+  await assert.rejects(inSlices(endless(), stop.signal), reason);
+});
+
+test("adapterModuleData makes no numbers of a module that is given up", async () => {
+  const stop = new AbortController(), reason = new Error("another module");
+  const service = {
+    modules: () => Promise.resolve(["a"]),
+    module: () => Promise.resolve({} as LinearModule),
+    delta() {
+      stop.abort(reason);
+      return Promise.resolve(tensor(new Float32Array(1), [1, 1]));
+    },
+  };
+  const asked = adapterModuleData(service, { id: "a", path: "a" }, { signal: stop.signal });
+  await assert.rejects(asked, reason);
 });

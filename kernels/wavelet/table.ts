@@ -74,9 +74,9 @@ export interface WaveletTable {
  * The words that all spectra of the same places share: taps, shift and number of the destination's filters; low and high
  * taps as float32 bits; as many offsets and one more; then each entry's source filter.
  *
- * @param destination Filter of each coefficient on the destination axis, by {@linkcode waveletPlaces}.
- * @param source The same on the source axis: exchanged, they are the transposed matrix's.
- * @param length Of the destination axis: `out`, or `in` of the transposed matrix.
+ * @param places Filters of each coefficient on the destination axis, by {@linkcode waveletPlaces}, and on the source axis:
+ * exchanged, they are the transposed matrix's.
+ * @param axis The length of the destination axis, `out`, or `in` of the transposed matrix; and the wavelet.
  */
 export function waveletTable(
   { destination, source }: { readonly destination: Uint32Array; readonly source: Uint32Array },

@@ -10,6 +10,10 @@ import { TrainForm } from "../parts/train_form.tsx";
 import { TrainRun } from "../parts/train_run.tsx";
 import type { ViewProps } from "./view.ts";
 
+/** Whether pages of this browser can write private files. */
+const canKeepRuns = (): boolean =>
+  typeof FileSystemFileHandle === "function" && "createWritable" in FileSystemFileHandle.prototype;
+
 /** See the module's documentation. */
 export function Train(props: ViewProps): VNode {
   const { session, training } = props;
@@ -18,6 +22,14 @@ export function Train(props: ViewProps): VNode {
     return (
       <p class="card hint">
         This model runs on a server. Training runs in the browser: open a model there with the button Model…
+      </p>
+    );
+  }
+  if (!canKeepRuns()) {
+    return (
+      <p class="card hint">
+        This browser cannot keep a run: its private files have no createWritable(). Training needs Chrome or
+        Edge 86, Firefox 111, Safari 26, or later.
       </p>
     );
   }

@@ -41,6 +41,11 @@ export async function writeFile(
   content: Uint8Array | string | Blob,
 ): Promise<void> {
   const handle = await folder.getFileHandle(name, { create: true });
+  if (typeof handle.createWritable !== "function") {
+    throw new Error(
+      `Cannot keep ${name}: this browser has no createWritable() of files (Safari has it from version 26 on)`,
+    );
+  }
   const writer = await handle.createWritable();
   try {
     await writer.write(content as Uint8Array<ArrayBuffer> | string | Blob);

@@ -39,8 +39,8 @@ const shown = (value: unknown): string => {
 /**
  * Refuses every field that is neither in `known` nor empty (null, false, "none", [] or {}): it might change the forward.
  *
- * @param known Fields the method reads, or that cannot change inference.
- * @param reasons Words for fields whose refusal deserves more than the rule.
+ * @param rule `known` fields, which the method reads, or that cannot change inference; `reasons` are words for fields whose
+ * refusal deserves more than the rule.
  */
 export function refuseUnknown(
   config: Readonly<Record<string, unknown>>,

@@ -160,9 +160,8 @@ export class Encoder implements EncodingService {
   }
 
   /**
-   * Encodes sequences; results are in the requests' order.
+   * Encodes sequences; results are in the requests' order. Aborting the signal gives up what has not begun.
    *
-   * @param options.signal Aborting it gives up what has not begun.
    * @throws RangeError for an input that the model cannot take; NotFoundError and ConfigError for adapters and classifiers;
    * OverloadedError where adapters in use take all slots; NonFiniteError where numbers overflow; the signal's reason.
    */
