@@ -124,11 +124,11 @@ test("playground: the built page is small, and loads nothing from elsewhere", as
     const files = ["index.html", "assets/style.css"];
     const most: readonly (readonly [string, Iterable<string>, number])[] = [
       ["the page of a server", [...files, ...scriptsOf("page", "server")], 40_000],
-      ["the page with the demo on WebGPU", [...files, ...scriptsOf("page", "demo", "webgpu")], 195_000],
+      ["the page with the demo on WebGPU", [...files, ...scriptsOf("page", "demo", "webgpu")], 200_000],
       [
         "the page with the demo on the CPU",
         [...files, ...scriptsOf("page", "demo", "cpu"), "assets/kernels_relaxed.wasm"],
-        230_000,
+        235_000,
       ],
       ["what draws", scriptsOf("drawing"), 110_000],
     ];
