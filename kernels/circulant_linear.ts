@@ -37,6 +37,26 @@ fn times(a: vec2f, b: vec2f, bin: u32) -> vec2f { return select(mul(a, b), a * b
 
 `;
 
+/** Pairs of input blocks whose spectra a thread loads at a time: it would wait for each. */
+const atOnce = [0, 1, 2, 3] as const;
+
+/** The spectra that a pair of input blocks meets, of two output blocks each, and the bins of the pair: 0 where there is none. */
+const pairLoads = (k: number): string => /* wgsl */ `
+          let p${k} = min(p + ${k}, count - 1);
+          let second${k} = origin + 2 * p${k} + 1 < columns;
+          let at${k} = spectra + 2 * p${k} * rows * across;
+          let beside${k} = at${k} + select(0, rows * across, second${k});
+          let even_a${k} = spectrum(at${k});
+          let odd_a${k} = spectrum(at${k} + next);
+          let even_b${k} = spectrum(beside${k});
+          let odd_b${k} = spectrum(beside${k} + next);
+          let a${k} = select(vec2f(), work[p${k} * blocks.line + bin], p + ${k} < count);
+          let b${k} = select(vec2f(), work[p${k} * blocks.line + other], p + ${k} < count && second${k});`;
+
+const pairSums = (k: number, i: number): string => /* wgsl */ `
+          even${i} += times(a${k}, even_a${k}, bin) + times(b${k}, even_b${k}, bin);
+          if (next > 0) { odd${i} += times(a${k}, odd_a${k}, bin) + times(b${k}, odd_b${k}, bin); }`;
+
 const textOf = (share: number): string => /* wgsl */ `
   ${findRow("index", `${leastOutputs / share}u`)}
   let blocks = blocks_at(record.x);
@@ -64,20 +84,14 @@ const textOf = (share: number): string => /* wgsl */ `
       let m = begin + 2 * pair;
       if (pair < mine && m < rows) {
         let across = 2 * blocks.half;
-        let down = rows * across;
         let other = partner(blocks, bin);
-        let two = m + 1 < rows;
-        var at = record.y + (origin * rows + m) * across + 2 * bin;
-        for (var p = 0u; p < blocks.pairs && origin + 2 * p < columns; p++) {
-          let a = work[p * blocks.line + bin];
-          even${i} += times(a, spectrum(at), bin);
-          if (two) { odd${i} += times(a, spectrum(at + across), bin); }
-          if (origin + 2 * p + 1 < columns) {
-            let b = work[p * blocks.line + other];
-            even${i} += times(b, spectrum(at + down), bin);
-            if (two) { odd${i} += times(b, spectrum(at + down + across), bin); }
-          }
-          at += 2 * down;
+        // Of the last block, if it is odd, the neighbour is read as itself, and counts nothing.
+        let next = select(0, across, m + 1 < rows);
+        let spectra = record.y + (origin * rows + m) * across + 2 * bin;
+        let count = min(blocks.pairs, (columns - origin + 1) / 2);
+        for (var p = 0u; p < count; p += ${atOnce.length}) {
+          ${atOnce.map((k) => pairLoads(k)).join("\n          ")}
+          ${atOnce.map((k) => pairSums(k, i)).join("\n          ")}
         }
       }`)
 }
