@@ -10,7 +10,7 @@ import { weightsOf } from "../src/models/families.ts";
 import { loadModel } from "../src/models/model.ts";
 import { layerLinears } from "../src/models/spec.ts";
 import { stepTimes } from "./decode_llama.ts";
-import { traceCells } from "./decode_trace.ts";
+import { onePassUs, traceCells } from "./decode_trace.ts";
 import { HostMeter } from "./host_meter.ts";
 import { type Bench, type BenchContext, type Measurement, median } from "./measurement.ts";
 import { type MethodAdapter, methodAdapterName, methodAdapters, randomMethods } from "./method_adapters.ts";
@@ -88,12 +88,18 @@ async function* timeBatch(
     slowest: Math.max(...added),
   };
   if (!trace) return;
-  meter.forget();
-  await stepTimes({ engine }, { adapters: adapted, tokens });
-  yield* traceCells(meter.base, meter.usual, {
-    table: "decode-methods-trace",
-    of: `${method.row}, batch ${count}`,
-  });
+  const ran = async (adapters: readonly (string | undefined)[]) => {
+    meter.forget();
+    await stepTimes({ engine }, { adapters, tokens });
+    return meter.usual;
+  };
+  const of = { table: `${table}-trace`, of: `${method.row}, batch ${count}` };
+  const own = await ran(adapted), without = await ran(base);
+  yield* traceCells(meter.base, own, of);
+  // Wall times move with what else a machine does: these do not.
+  const [ownUs, baseUs] = [await onePassUs(meter.base, own), await onePassUs(meter.base, without)];
+  const place = { table: of.table, row: `${of.of}: the step in one pass` };
+  yield { ...place, column: "beside the base", unit: "%", median: 100 * (ownUs / baseUs - 1) };
 }
 
 /** See the module's documentation. */

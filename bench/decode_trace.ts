@@ -54,6 +54,13 @@ function sums(names: readonly string[], timed: readonly (readonly number[])[]): 
   return [...found].toSorted(([, a], [, b]) => b.us - a.us);
 }
 
+/** Microseconds of a program in one pass, by the device's own clock. */
+export async function onePassUs(device: Device, { program }: MeteredProgram): Promise<number> {
+  const times: number[] = [];
+  for (let round = 0; round < rounds; round++) times.push((await device.trace(program)).wholeUs);
+  return median(times);
+}
+
 /** The cells of a program's trace in a table; `of` says which step it is. */
 export async function* traceCells(
   device: Device,
