@@ -158,7 +158,7 @@ export const svft: Method = {
         doc: "where M has entries: on a band, or at as many random places",
       },
     },
-    learningRate: 0.01,
+    learningRate: 0.03,
     create: (shape, options, { random }) => newModule(settingOf({ ...options, rank: null }), shape, random),
     configFields: (options) => ({ ...options, rank: null, fill_orthonormal: false }),
   },
