@@ -5,60 +5,95 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { type Device, openModel, webgpuDevice } from "../../mod.ts";
+import type { Engine } from "../../src/engine/generate.ts";
+import { uniforms } from "../../src/engine/random.ts";
 import { withFallback } from "../../src/failover.ts";
 import { openGpu } from "../../src/runtime/gpu.ts";
 import { openCpuDevice, serveApp } from "../../src/runtime/mod.ts";
-import { contents, nameOf, prompts, type Tally, tokens, withWorld, type World } from "./world.ts";
+import { contents, nameOf, prompts, type Tally, tokens, withWorld } from "./world.ts";
 
 const streams = 16;
 
-/** Streams at once; some begin after `fault` has begun. */
-async function throughAll(world: World, fault: () => Promise<void>): Promise<void> {
-  const asked = Array.from({ length: streams }, async (_, i) => {
-    await delay(10 * world.random());
-    const right = await world.ask(nameOf(i), i % prompts.length, [i % contents.length]);
-    if (!right) throw new Error(`${nameOf(i)} is refused, though another device is there`);
-  });
-  await Promise.all([...asked, fault()]);
-  await world.askAll((i) => [i % contents.length]);
+/** The engine, which calls `lose` when it has made so many tokens. */
+function losing(engine: Engine, atToken: number, lose: () => void): Engine {
+  let made = 0;
+  return {
+    maxModelLen: engine.maxModelLen,
+    vocabSize: engine.vocabSize,
+    generate: (request) =>
+      engine.generate({
+        ...request,
+        onToken() {
+          request.onToken?.();
+          if (++made === atToken) lose();
+        },
+      }),
+  };
 }
 
+/** A device, what takes it away, and what frees what is left of it. */
+interface Losable {
+  readonly device: Device;
+  readonly lose: () => void;
+  readonly free?: () => void;
+}
+
+/** Requests at once, and a device that goes amid their tokens. */
 async function deviceGoes(
   seed: number,
-  open: () => Promise<{ readonly device: Device; readonly lose: () => void }>,
+  { open, mostTokens }: {
+    readonly open: () => Promise<Losable>;
+    /** The device goes at one of these tokens. */
+    readonly mostTokens: number;
+  },
 ): Promise<Tally> {
   const first = await open(), next = await openCpuDevice();
+  const atToken = 1 + Math.floor(uniforms(seed)() * mostTokens);
+  let isLost = false;
+  const lose = (): void => {
+    isLost = true;
+    first.lose();
+  };
   try {
     return await withWorld({
       seed,
-      open: async (parts) => {
-        const on = (device: Device) => openModel(device, { folder: parts.base, adapters: parts.store });
-        return withFallback(await on(first.device), { reopen: [() => on(next)] });
+      open: async ({ base, store }) => {
+        const on = (device: Device) => openModel(device, { folder: base, adapters: store });
+        const { engine, registry } = withFallback(await on(first.device), { reopen: [() => on(next)] });
+        return { engine: losing(engine, atToken, lose), registry };
       },
-    }, (world) =>
-      throughAll(world, async () => {
-        await delay(40 * world.random());
-        first.lose();
+    }, async (world) => {
+      await Promise.all(Array.from({ length: streams }, async (_, i) => {
+        await delay(10 * world.random());
+        const right = await world.ask(nameOf(i), i % prompts.length, [i % contents.length]);
+        if (!right) throw new Error(`${nameOf(i)} is refused, though another device is there`);
       }));
+      if (!isLost) throw new Error("the device was not lost: nothing was shown");
+      await world.askAll((i) => [i % contents.length]);
+    });
   } finally {
+    first.free?.();
     next.destroy();
   }
 }
 
 /** The CPU device's threads end under load. */
 export async function threadsEnd(seed: number): Promise<Tally> {
-  return await deviceGoes(seed, async () => {
+  const open = async (): Promise<Losable> => {
     const device = await openCpuDevice({ threads: 2 });
     return { device, lose: () => device.destroy() };
-  });
+  };
+  return await deviceGoes(seed, { open, mostTokens: Math.floor(streams * tokens * 0.9) });
 }
 
 /** A GPU is destroyed under load: Dawn's, on the software driver that `run.ts` brings. */
 export async function gpuGoes(seed: number): Promise<Tally> {
-  return await deviceGoes(seed, async () => {
-    const { device: gpu } = await openGpu({ features: [], prefer: "dawn" });
-    return { device: webgpuDevice(gpu), lose: () => gpu.destroy() };
-  });
+  const open = async (): Promise<Losable> => {
+    const { device: gpu, destroy } = await openGpu({ features: [], prefer: "dawn" });
+    return { device: webgpuDevice(gpu), lose: () => gpu.destroy(), free: destroy };
+  };
+  // A software GPU takes long for each step.
+  return await deviceGoes(seed, { open, mostTokens: streams });
 }
 
 /** Half of the clients leave amid their streams: the others' texts are right, and nothing is left of those that left. */
