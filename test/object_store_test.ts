@@ -197,6 +197,16 @@ test("ObjectStore refuses truncated and changed objects by name, and serves them
   }
 });
 
+test("an adapter whose object was cut is refused while it is read so, and not for longer", async () => {
+  const { storage, registry } = await setUp({ one: 1 }, { cacheBytes: 0 });
+  storage.garble = (bytes) => bytes.slice(0, 10);
+  await assert.rejects(registry.load("one"), ConfigError);
+  storage.garble = (bytes) => bytes;
+  // A request asks for the card first.
+  assert.equal((await registry.card("one")).id, "one");
+  assert.equal((await registry.load("one")).digest, await digestOf(1));
+});
+
 test("ObjectStore refuses broken records by name, and takes values that a driver has parsed", async () => {
   const { storage, registry, clock } = await setUp();
   const right = storage.items.get("adapters:one.json") as string, value = JSON.parse(right);

@@ -112,6 +112,7 @@ export class Catalog {
     const { version, modifiedUnixSeconds, folder, described, triedAs } = stored;
     const { load, check } = this.options;
     return new Entry(version, modifiedUnixSeconds, {
+      isDescribed: described !== undefined,
       read: async () => {
         const beganMs = performance.now();
         const [read] = await Promise.allSettled([loadAdapter(folder, load).then(check)]);

@@ -16,6 +16,8 @@ export interface EntryDeps {
   readonly read: () => Promise<LoadedAdapter>;
   /** Reads what a list says of it. */
   readonly describe: () => Promise<AdapterFacts>;
+  /** Whether the store says that without the adapter's files. */
+  readonly isDescribed: boolean;
 }
 
 /**
@@ -55,9 +57,12 @@ export class Entry {
       : undefined;
   }
 
-  /** What is known of it; the first time, what its config and its weights' header say. A failure is remembered. */
+  /**
+   * What is known of it; the first time, what its config and its weights' header say. A failure is remembered, but where
+   * the store itself describes the adapter: then files may be right that were not when they were last read.
+   */
   async facts(): Promise<AdapterFacts> {
-    if (this.failure) throw this.failure;
+    if (this.failure && !this.deps.isDescribed) throw this.failure;
     if (this.#facts) return this.#facts;
     this.#describing ??= this.#noting(this.#describeOnce()).finally(() => this.#describing = undefined);
     return await this.#describing;
