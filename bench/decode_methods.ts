@@ -53,20 +53,19 @@ async function* timeBatch(
   },
 ): AsyncGenerator<Measurement> {
   const { distinct, rounds, name } = size;
-  // A step of one row is short, and a GPU's clock moves: many short turns, each beside its own base.
-  const turns = count === 1 ? 8 * rounds : rounds;
-  const tokens = count === 1 ? Math.ceil(size.tokens / 2) : size.tokens;
+  // A step of one row is short: more of them keep the GPU at its clock.
+  const tokens = count === 1 ? 3 * size.tokens : size.tokens;
   const base = Array<undefined>(count).fill(undefined);
   const adapted = Array.from({ length: count }, (_, i) => methodAdapterName(method, i % distinct));
   const times: { base: number; adapted: number }[] = [];
   await stepTimes({ engine }, { adapters: adapted, tokens });
-  for (let turn = 0; turn < turns; turn++) {
+  for (let round = 0; round < rounds; round++) {
     times.push({
       base: median(await stepTimes({ engine }, { adapters: base, tokens })),
       adapted: median(await stepTimes({ engine }, { adapters: adapted, tokens })),
     });
   }
-  const cell = { table, row: method.row, runs: turns * tokens };
+  const cell = { table, row: method.row, runs: rounds * tokens };
   const note =
     `${name}, random weights; adapters on all seven linears; a batch has ${distinct} adapters in turn.`;
   const column = `batch ${count}`;
