@@ -220,6 +220,7 @@ export type {
 } from "./src/adapters/service.ts";
 export { combineAdapters, type Combined, type CombineOptions, type WeightedAdapter } from "./src/combine.ts";
 export { cpuDevice, type CpuDeviceOptions } from "./src/device/cpu.ts";
+export type { CpuProducts } from "./src/device/wasm.ts";
 export {
   type Device,
   DeviceError,

@@ -59,7 +59,7 @@ export async function decode(engine: BatchEngine, { prompt, adapter, maxTokens }
 }
 
 /** Tokens of a prompt that are read in a second: until the first new one. */
-async function read(engine: BatchEngine, count: number, adapter?: string): Promise<number> {
+export async function read(engine: BatchEngine, count: number, adapter?: string): Promise<number> {
   const begin = performance.now();
   const request = { promptTokenIds: numbered(count), adapter, maxTokens: 1, sampling };
   for await (const _ of engine.generate(request));
@@ -67,7 +67,7 @@ async function read(engine: BatchEngine, count: number, adapter?: string): Promi
 }
 
 /** Tokens a second of sequences side by side, once each has its first. */
-async function decodeBatch(engine: BatchEngine, maxTokens: number): Promise<number> {
+export async function decodeBatch(engine: BatchEngine, maxTokens: number): Promise<number> {
   let begin = 0, waiting = batchSize, counted = 0;
   await Promise.all(Array.from({ length: batchSize }, async (_, i) => {
     let isFirst = true;
@@ -109,7 +109,7 @@ function delta(device: Device, size: number): () => Promise<number> {
 }
 
 /** An engine of SmolLM2-135M's shape with random weights, as they are or quantised. */
-async function smol(
+export async function smol(
   device: Device,
   { dtype = "float32", quantize }: { readonly dtype?: DType; readonly quantize?: QuantizeTo },
 ): Promise<BatchEngine> {

@@ -116,6 +116,15 @@ export interface WasmStep {
   readonly work: number;
 }
 
+/** Products of the WASM module by weights in blocks, with x rounded to 8 bits in place of 16. */
+export interface ByteProducts {
+  /**
+   * How far a weight's numbers of 8 bits are moved to be multiplied so: 128 or 0, by how the runtime takes bytes. Left out where
+   * it takes 7 bits alone: products by 8 bits then have x of 16 bits.
+   */
+  readonly offset?: number;
+}
+
 /** A kernel's call as functions of the WASM module, with the scratch (bytes) and tables it needs. */
 export interface WasmCall extends WasmStep {
   /** What is done first, in order: each step begins when all items of the step before are done. */
@@ -177,9 +186,9 @@ export interface Kernel<B extends string = string, U extends string = string> {
   cpu?(arrays: Arrays<B>, uniforms: Readonly<Record<U, number>>): void;
   /**
    * The same by the WASM module, which takes 16-bit floats widened to float32; undefined for sizes that it does not
-   * take. Left out where no speed is asked for.
+   * take. Left out where no speed is asked for. `bytes` is given where products may have x of 8 bits.
    */
-  wasm?(uniforms: Readonly<Record<U, number>>): WasmCall | undefined;
+  wasm?(uniforms: Readonly<Record<U, number>>, bytes?: ByteProducts): WasmCall | undefined;
   /** How a GPU joins a call with the one before it. */
   readonly produce?: Produce<B, U>;
   /** How a GPU joins calls that follow each other, and whose tensors do. */

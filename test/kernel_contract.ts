@@ -5,6 +5,7 @@
  */
 import assert from "node:assert/strict";
 import {
+  type ByteProducts,
   type Call,
   type DType,
   inWay,
@@ -104,9 +105,17 @@ export function inEveryWay(kernel: Kernel, testCase: Case, limits: Limits): Kern
     [kernel];
 }
 
+/** How a CPU device multiplies with x of 8 bits, by its description. */
+function byteProductsOf(description: string): ByteProducts | undefined {
+  if (!description.includes("8-bit products")) return undefined;
+  return description.includes("of 4-bit weights") ? {} : { offset: 128 };
+}
+
 /** What a device may be off by: WASM's functions may have a tolerance of their own. */
 function toleranceOn({ description }: Device, kernel: Kernel, { uniforms }: Case): number {
-  const wasm = description.includes("WASM") ? kernel.wasm?.(uniforms) : undefined;
+  const wasm = description.includes("WASM")
+    ? kernel.wasm?.(uniforms, byteProductsOf(description))
+    : undefined;
   return wasm?.tolerance ?? kernel.tolerance;
 }
 

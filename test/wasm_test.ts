@@ -46,8 +46,10 @@ for (const [name, bytes] of Object.entries({ wasmBytes, relaxedWasmBytes })) {
     const named = new Set(
       kernels.flatMap((kernel) =>
         casesOf(kernel).cases.flatMap(({ uniforms }) => {
-          const call = kernel.wasm?.(uniforms);
-          return call ? [...call.before ?? [], call].map((step) => step.function) : [];
+          const calls = [kernel.wasm?.(uniforms), kernel.wasm?.(uniforms, {})];
+          return calls.flatMap((call) =>
+            call ? [...call.before ?? [], call].map((step) => step.function) : []
+          );
         })
       ),
     );

@@ -3,13 +3,18 @@
 //
 // The last two arguments of each are the part of the work that is done: from an item to another. Which items there are, a
 // kernel's `wasm` says. A result does not depend on how the work is cut.
+import { offsetOfBytes } from "./bytes";
 
 /** Whether this module has relaxed SIMD. */
 export const relaxed: bool = ASC_FEATURE_RELAXED_SIMD;
 
+/** See `offsetOfBytes`. */
+export const byteOffset: i32 = offsetOfBytes();
+
 export { attention } from "./attention";
 export { attention_rows } from "./attention_rows";
 export { blocks_linear } from "./blocks";
+export { byte_fours, byte_rows } from "./bytes";
 export { packed_cache_attention, packed_rope_cache } from "./caches";
 export {
   causal_attention,

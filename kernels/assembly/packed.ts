@@ -20,21 +20,21 @@ const magic: f32 = 12582912;
 
 /** Rounds four elements to multiples of a scale, as f32x4.nearest does. There are at most 32767 multiples. */
 @inline
-function rounded(v: v128, inverse: v128): v128 {
+export function rounded(v: v128, inverse: v128): v128 {
   const bits = f32x4.splat(magic);
   return i32x4.sub(f32x4.add(f32x4.mul(v, inverse), bits), bits);
 }
 
 /** Four elements of a row from element `at` on, zeros past its end. */
 @inline
-function quad(x: usize, at: usize, count: usize): v128 {
+export function quad(x: usize, at: usize, count: usize): v128 {
   if (at + 4 <= count) return v128.load(x + (at << 2));
   return at < count ? loadTail(x + (at << 2), count - at) : f32x4.splat(0);
 }
 
 /** The largest size of 32 elements, in a lane for each fourth of them. */
 @inline
-function mostOf(x: usize, begin: usize, count: usize): v128 {
+export function mostOf(x: usize, begin: usize, count: usize): v128 {
   let most = f32x4.splat(0);
   for (let at = begin; at < begin + 32; at += 4) most = f32x4.max(most, f32x4.abs(quad(x, at, count)));
   return most;
@@ -90,7 +90,7 @@ function pack(x: usize, count: usize, order: u32, to: usize): void {
 
 /** The largest of each of four vectors. */
 @inline
-function largestOfEach(a: v128, b: v128, c: v128, d: v128): v128 {
+export function largestOfEach(a: v128, b: v128, c: v128, d: v128): v128 {
   const ab = f32x4.max(i32x4.shuffle(a, b, 0, 4, 1, 5), i32x4.shuffle(a, b, 2, 6, 3, 7));
   const cd = f32x4.max(i32x4.shuffle(c, d, 0, 4, 1, 5), i32x4.shuffle(c, d, 2, 6, 3, 7));
   return f32x4.max(i64x2.shuffle(ab, cd, 0, 2), i64x2.shuffle(ab, cd, 1, 3));

@@ -71,7 +71,7 @@ function put(y: usize, sums: v128, bias: usize, accumulate: bool, count: usize):
 
 /** One of four pairs of numbers, four times. */
 @inline
-function pair(v: v128, index: u8): v128 {
+export function pair(v: v128, index: u8): v128 {
   if (index == 0) return i32x4.shuffle(v, v, 0, 0, 0, 0);
   if (index == 1) return i32x4.shuffle(v, v, 1, 1, 1, 1);
   return index == 2 ? i32x4.shuffle(v, v, 2, 2, 2, 2) : i32x4.shuffle(v, v, 3, 3, 3, 3);
@@ -151,7 +151,7 @@ function tile(
 
 /** Stores a row's outputs of a pair of groups, the first `count` of them. */
 @inline
-function putPair(y: usize, a: v128, b: v128, bias: usize, accumulate: bool, count: usize): void {
+export function putPair(y: usize, a: v128, b: v128, bias: usize, accumulate: bool, count: usize): void {
   if (count < 8) {
     put(y, a, bias, accumulate, count);
     if (count > 4) put(y + 16, b, bias ? bias + 16 : 0, accumulate, count - 4);

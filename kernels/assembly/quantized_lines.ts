@@ -34,22 +34,22 @@ export function dot4(w: usize, a: v128, b: v128, c: v128, d: v128, turned: v128,
 
 /** The first lanes of four vectors, in one vector; then the second, third and fourth ones. */
 @inline
-function firstOf(a: v128, b: v128, c: v128, d: v128): v128 {
+export function firstOf(a: v128, b: v128, c: v128, d: v128): v128 {
   return i64x2.shuffle(i32x4.shuffle(a, b, 0, 4, 1, 5), i32x4.shuffle(c, d, 0, 4, 1, 5), 0, 2);
 }
 
 @inline
-function secondOf(a: v128, b: v128, c: v128, d: v128): v128 {
+export function secondOf(a: v128, b: v128, c: v128, d: v128): v128 {
   return i64x2.shuffle(i32x4.shuffle(a, b, 0, 4, 1, 5), i32x4.shuffle(c, d, 0, 4, 1, 5), 1, 3);
 }
 
 @inline
-function thirdOf(a: v128, b: v128, c: v128, d: v128): v128 {
+export function thirdOf(a: v128, b: v128, c: v128, d: v128): v128 {
   return i64x2.shuffle(i32x4.shuffle(a, b, 2, 6, 3, 7), i32x4.shuffle(c, d, 2, 6, 3, 7), 0, 2);
 }
 
 @inline
-function fourthOf(a: v128, b: v128, c: v128, d: v128): v128 {
+export function fourthOf(a: v128, b: v128, c: v128, d: v128): v128 {
   return i64x2.shuffle(i32x4.shuffle(a, b, 2, 6, 3, 7), i32x4.shuffle(c, d, 2, 6, 3, 7), 1, 3);
 }
 
@@ -78,7 +78,7 @@ export function highestBits(mask: v128): v128 {
 
 /** The next up to four scales of a line. */
 @inline
-function scalesAt(from: usize, count: usize): v128 {
+export function scalesAt(from: usize, count: usize): v128 {
   return count >= 4 ? v128.load(from) : loadTail(from, count);
 }
 

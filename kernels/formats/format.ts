@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { BufferSpec, DType, TypedArray, WasmCall } from "../kernel.ts";
+import type { BufferSpec, ByteProducts, DType, TypedArray, WasmCall } from "../kernel.ts";
 
 /** A linear's weight: `out` rows of `in` numbers. */
 export interface WeightShape {
@@ -126,7 +126,7 @@ export interface WeightFormat<W extends string = string> {
   /** One row's product on a host, where that is faster than making the weight float32 first. */
   multiplyRow?(product: RowProduct, weight: WeightArrays<W>, shape: WeightShape): void;
   /** A product as a call of the WASM module, with buffers `x`, `y` and maybe `bias`; left out where there is none. */
-  wasm?(sizes: ProductSizes, bias: "bias" | 0): WasmCall;
+  wasm?(sizes: ProductSizes, bias: "bias" | 0, bytes?: ByteProducts): WasmCall;
   /** How other functions of the module are given a weight: numbers and scales (0 for none), and bits, 32 for float32. */
   readonly wasmWeight?: { readonly args: readonly [W, W | 0]; readonly bits: number };
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { bfloat16ToFloat32, storageType } from "../half.ts";
-import type { WasmCall } from "../kernel.ts";
+import type { ByteProducts, WasmCall } from "../kernel.ts";
 import {
   checkSizes,
   type LineText,
@@ -15,7 +15,7 @@ import {
   type WeightSteps,
   type WeightTypes,
 } from "./format.ts";
-import { groupsAtOnce, roundedX } from "./packed_x.ts";
+import { groupsAtOnce, type MovedNumbers, roundedToBytes, roundedX } from "./packed_x.ts";
 import { type Bits, type BlockBuffers, blockSize, blocksOf, dequantize, quantize } from "./q32/blocks.ts";
 import { multiplyRow } from "./q32/cpu.ts";
 import {
@@ -72,26 +72,41 @@ function steps(bits: Bits, inSize: number, types: Types): WeightSteps {
   };
 }
 
+/** How numbers are moved to be multiplied by bytes of x, and by which bits theirs are turned for that; undefined for x of 16 bits. */
+function movedNumbers(
+  bits: Bits,
+  bytes: ByteProducts | undefined,
+): MovedNumbers & { turned: number } | undefined {
+  if (!bytes) return undefined;
+  if (bits === 4) return { offset: 8, inHalves: true, turned: 0x88 };
+  const { offset } = bytes;
+  return offset === undefined ? undefined : { offset, inHalves: false, turned: offset };
+}
+
 function wasm(
   bits: Bits,
   { rows, in: inSize, out, accumulate }: ProductSizes,
-  bias: "bias" | 0,
+  { bias, bytes }: { readonly bias: "bias" | 0; readonly bytes?: ByteProducts },
 ): WasmCall {
-  const groups = groupsAtOnce(rows, inSize);
-  const x = roundedX({ rows, in: inSize }, bits === 8 ? "plain" : "fourths", groups > 0);
+  const moved = movedNumbers(bits, bytes), blockBytes = moved ? 144 : 272;
+  const groups = groupsAtOnce(rows, inSize, blockBytes), sizes = { rows, in: inSize };
+  const x = moved
+    ? roundedToBytes(sizes, moved, groups > 0)
+    : roundedX(sizes, bits === 8 ? "plain" : "fourths", groups > 0);
   return {
     before: [x.step],
     function: "quantized_linear",
     args: [
       ...["packed", "words", "scales", bias, "y", out, groups ? "panel" : 0, groups],
-      ...[rows, inSize, out, bits, accumulate],
+      ...[rows, inSize, out, bits, moved?.turned ?? -1, accumulate],
     ],
     items: groups ? Math.ceil(out / 4) : outputsOf(out, false),
     work: rows * inSize * out,
     scratch: { packed: x.bytes },
-    each: groups ? { panel: 272 * groups * blocksOf(inSize) } : {},
-    // It rounds x to 16 bits: 2e-5 of the result.
-    tolerance: 1e-4,
+    each: groups ? { panel: blockBytes * groups * blocksOf(inSize) } : {},
+    // An element of x is off by 2^-17 of its block's largest one, or by 2^-8: the largest is at most sqrt(32) times the
+    // block's root mean square, and such errors are uniform.
+    tolerance: moved ? 1.3e-2 : 1e-4,
   };
 }
 
@@ -116,7 +131,7 @@ function blocks(bits: Bits): WeightFormat<BlockBuffers> {
     rows: (weight, shape, range) => dequantize(weight, { ...shape, bits }, range),
     multiplyRow: (product, weight, shape) => multiplyRow(product, weight, { ...shape, bits }),
     wasmWeight: { args: ["words", "scales"], bits },
-    wasm: (sizes, bias) => wasm(bits, sizes, bias),
+    wasm: (sizes, bias, bytes) => wasm(bits, sizes, { bias, bytes }),
   };
 }
 

@@ -23,7 +23,14 @@ import {
 } from "./open.ts";
 
 /** Arguments that say nothing of a server elsewhere. */
-const localArgs = ["adapters", "quantize", "matrix-units", "kv-cache-dtype", "threads"] as const;
+const localArgs = [
+  "adapters",
+  "quantize",
+  "matrix-units",
+  "kv-cache-dtype",
+  "threads",
+  "cpu-products",
+] as const;
 
 interface Args
   extends
@@ -31,6 +38,7 @@ interface Args
   readonly device: string;
   readonly "matrix-units"?: boolean;
   readonly "kv-cache-dtype"?: string;
+  readonly "cpu-products"?: string;
 }
 
 async function open(args: Args): Promise<Opened> {
@@ -45,7 +53,8 @@ async function open(args: Args): Promise<Opened> {
   }
   const { adapters, adapter, device, threads } = args, quantize = parseQuantize(args.quantize);
   const kvCacheDtype = parseKvCacheDtype(args["kv-cache-dtype"]);
-  parseDevice({ device, threads });
+  const named = { device, threads, "cpu-products": args["cpu-products"] };
+  parseDevice(named);
   const matrixUnits = args["matrix-units"];
   return await openLocal({
     model: model!,
@@ -54,7 +63,7 @@ async function open(args: Args): Promise<Opened> {
     quantize,
     kvCacheDtype,
     matrixUnits,
-    device: { device, threads },
+    device: named,
   });
 }
 

@@ -54,6 +54,11 @@ export const modelArgs = {
     type: "boolean",
     description: "Multiply by float16 weights on a GPU's matrix units, x rounded to float16",
   },
+  "cpu-products": {
+    type: "string",
+    description: "Multiply by quantised weights on the CPU with x rounded to 8 bits",
+    valueHint: "int8",
+  },
 } as const;
 
 /** Arguments of every command that opens a model to generate with it. */
@@ -65,10 +70,10 @@ export const cacheArgs = {
   },
 } as const;
 
-/** Opens the device that `--device` and `--threads` name, a GPU with these options. */
+/** Opens the device that `--device`, `--threads` and `--cpu-products` name, a GPU with these options. */
 export async function openNamedDevice(args: NamedDevice, gpu?: OpenGpuOptions): Promise<Device> {
-  const { kind, threads } = parseDevice(args);
-  return await openDevice({ kind, cpu: { threads }, gpu, log });
+  const { kind, ...cpu } = parseDevice(args);
+  return await openDevice({ kind, cpu, gpu, log });
 }
 
 /** Opens an encoder's folder on a device with a progress bar. */

@@ -108,7 +108,8 @@ async function open({ values: settings }: Configuration, modelName: string, peer
   const adapters = stored && new ManagedStore(stored);
   const kind = settings.device ?? "auto";
   const threads = settings.threads?.toString();
-  const named = { device: kind, threads }, gpu = { matrixUnits: settings["matrix-units"] };
+  const cpu = { threads, "cpu-products": settings["cpu-products"] }, named = { device: kind, ...cpu };
+  const gpu = { matrixUnits: settings["matrix-units"] };
   const device = await openNamedDevice(named, gpu);
   const opened = await openServed(device, {
     ...{ id, folder, adapters, pins: new Set<string>() },
@@ -124,7 +125,7 @@ async function open({ values: settings }: Configuration, modelName: string, peer
     toolParser: settings["tool-parser"],
     maxAdapters: settings["max-adapters"],
     // The CPU replaces no GPU that was asked for.
-    replacements: [named, named, ...(kind === "auto" ? [{ device: "cpu", threads }] : [])],
+    replacements: [named, named, ...(kind === "auto" ? [{ device: "cpu", ...cpu }] : [])],
     gpu,
   });
   const admin = adapters && new AdapterAdmin(adapters, opened.deps.adapters, { tell: peers?.tell });

@@ -5,7 +5,7 @@
  */
 import { kvCacheDtypes } from "../../kernels/caches/mod.ts";
 import { mostThreads } from "../device/cpu_team.ts";
-import { deviceArgs } from "./open.ts";
+import { deviceArgs, modelArgs } from "./open.ts";
 import * as z from "zod";
 import type { ObjectStoreOptions } from "../adapters/object_store.ts";
 import type { Access, Auth, ServerLimits } from "../server/mod.ts";
@@ -167,6 +167,7 @@ export const serveSettings = {
   otel: toggle({ description: "Report requests to the process's OpenTelemetry SDK, by @hono/otel" }),
   quantize: choice(["int8", "int4"], { description: "Quantize the linears' weights at load" }),
   "matrix-units": toggle({ description: "Multiply by float16 weights on a GPU's matrix units" }),
+  "cpu-products": choice(["int8"], { description: modelArgs["cpu-products"].description }),
   device: choice(["auto", "webgpu", "cpu"], { description: "Where to compute" }),
   threads: count({ description: deviceArgs.threads.description }, { most: mostThreads }),
 };

@@ -5,7 +5,9 @@
  */
 import { type KvCacheDtype, kvCacheDtypes } from "../../kernels/caches/mod.ts";
 import type { QuantizeTo } from "../models/quantization.ts";
+import type { CpuDeviceOptions } from "../device/cpu.ts";
 import { mostThreads } from "../device/cpu_team.ts";
+import type { CpuProducts } from "../device/wasm.ts";
 import { UsageError } from "./arguments.ts";
 
 /** The numbers that an argument may be. */
@@ -70,19 +72,31 @@ export function parseKvCacheDtype(text: string | undefined): KvCacheDtype | unde
 export interface NamedDevice {
   readonly device: string;
   readonly threads?: string;
+  readonly "cpu-products"?: string;
 }
 
-/** The values of `--device` and `--threads`. */
+/** The value of `--cpu-products`. */
+function parseProducts(text: string | undefined): CpuProducts | undefined {
+  if (text === undefined || text === "int8") return text;
+  throw new UsageError(`Cannot read --cpu-products "${text}": it must be int8`);
+}
+
+/** The values of `--device`, `--threads` and `--cpu-products`. */
 export function parseDevice(
-  { device: kind, threads: text }: NamedDevice,
-): { readonly kind: "auto" | "webgpu" | "cpu"; readonly threads?: number } {
+  { device: kind, threads: text, "cpu-products": productsText }: NamedDevice,
+): { readonly kind: "auto" | "webgpu" | "cpu" } & Pick<CpuDeviceOptions, "threads" | "products"> {
   if (kind !== "auto" && kind !== "webgpu" && kind !== "cpu") {
     throw new UsageError(`Cannot open device "${kind}": it must be auto, webgpu or cpu`);
   }
-  if (text === undefined) return { kind };
-  const threads = parseCount("threads", text, { least: 1, most: mostThreads });
-  if (kind === "webgpu") {
+  const threads = text === undefined
+    ? undefined
+    : parseCount("threads", text, { least: 1, most: mostThreads });
+  const products = parseProducts(productsText);
+  if (kind === "webgpu" && text !== undefined) {
     throw new UsageError(`Cannot use --threads ${text} with --device webgpu: a GPU has none`);
   }
-  return { kind, threads };
+  if (kind === "webgpu" && products) {
+    throw new UsageError(`Cannot use --cpu-products ${products} with --device webgpu: they are the CPU's`);
+  }
+  return { kind, threads, products };
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { ByteProducts } from "../../kernels/kernel.ts";
 import { bfloat16ToFloat32, float16ToFloat32 } from "../../kernels/half.ts";
 import type { Step } from "../plan.ts";
 import { type DType, type HostTensor, isHost, type Tensor, type TypedArray } from "../tensor.ts";
@@ -48,9 +49,9 @@ export function hostBuffers({ buffers }: Step): CpuBuffers {
 }
 
 /** A step made ready: by WASM where its kernel has a function and its tensors lie in the memory. */
-export function readyCall(step: Step, wasm: Wasm | undefined): CpuCall {
+export function readyCall(step: Step, wasm: Wasm | undefined, bytes?: ByteProducts): CpuCall {
   const buffers = hostBuffers(step);
-  const call = wasm && step.kernel.wasm?.(step.uniforms);
+  const call = wasm && step.kernel.wasm?.(step.uniforms, bytes);
   return { kernel: step.kernel.name, ...(call && wasm.prepare(call, buffers)) ?? scriptCall(step, buffers) };
 }
 

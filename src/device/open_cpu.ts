@@ -9,6 +9,7 @@ import { type HelperSetup, mostThreads } from "./cpu_team.ts";
 import { type Device, DeviceError } from "./device.ts";
 import { sharedModule } from "./shared_memory.ts";
 import { threadedCpuDevice } from "./threaded_cpu.ts";
+import { checkProducts } from "./wasm.ts";
 import { type ModuleWorker, webWorker, WorkerEnd } from "./worker.ts";
 
 /** How threads are started here. */
@@ -105,6 +106,7 @@ function checkThreads(threads: number | undefined): void {
 /** Opens the CPU device with threads that `starters` start, or on the calling thread where that cannot be. */
 export async function openCpuDeviceBy(starters: Starters, options: CpuDeviceOptions): Promise<Device> {
   checkThreads(options.threads);
+  checkProducts(options.products);
   if (options.worker === false || options.wasm === false && (options.threads ?? 1) > 1) {
     return cpuDevice(options);
   }
@@ -112,8 +114,10 @@ export async function openCpuDeviceBy(starters: Starters, options: CpuDeviceOpti
     if (typeof SharedArrayBuffer !== "function") throw new Error("there is no SharedArrayBuffer");
     const module = options.wasm === false ? undefined : options.wasm ?? sharedModule();
     const threads = options.threads ?? Math.min(mostThreadsByDefault, await starters.cores());
-    return await threadedCpuDevice(module, (setup, held) => startThreads(starters, setup, held), { threads });
+    const start = (setup: ThreadSetup, held: number) => startThreads(starters, setup, held);
+    return await threadedCpuDevice(module, start, { threads, products: options.products });
   } catch (error) {
+    if (error instanceof DeviceError) throw error;
     const { message } = error as Error;
     if ((options.threads ?? 1) > 1) {
       throw new DeviceError(
@@ -157,7 +161,8 @@ const pageStarters: Starters = {
  * says why. `destroy` ends the threads.
  *
  * @throws RangeError for `threads` out of range.
- * @throws DeviceError where `threads` asks for more than one and they cannot be had.
+ * @throws DeviceError where `threads` asks for more than one and they cannot be had, and for `products` where there is no
+ * relaxed SIMD.
  */
 export function openCpuDevice(options: CpuDeviceOptions = {}): Promise<Device> {
   return openCpuDeviceBy(pageStarters, options);

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { type Kernel, portableLimits } from "../../kernels/kernel.ts";
+import { type ByteProducts, type Kernel, portableLimits } from "../../kernels/kernel.ts";
 import type { Plan, Step } from "../plan.ts";
 import { type DType, elements, type HostTensor, newArray, tensor, type TypedArray } from "../tensor.ts";
 import { CommandQueue, type Thread } from "./command_queue.ts";
@@ -25,7 +25,7 @@ import { type TeamSize, usualWorkOfChunk } from "./team_steps.ts";
 import type { Device, Program, Range, Trace } from "./device.ts";
 import { isAtHand, loadScriptKernels, scriptKernel } from "./script_kernels.ts";
 import { sharedMemory } from "./shared_memory.ts";
-import { Wasm } from "./wasm.ts";
+import { type CpuProducts, productsOf, Wasm } from "./wasm.ts";
 
 /** Bytes that are copied through room of the shared memory; more take their turn on the calling thread, which copies once. */
 const mostStagedBytes = 2 ** 20;
@@ -73,8 +73,18 @@ class ThreadedCpu implements Device {
   readonly runsAhead = true;
   #programs = 0;
 
-  constructor(private readonly wasm: Wasm, private readonly queue: CommandQueue, threads: number) {
-    this.description = `CPU (${wasm.description}, ${
+  readonly #bytes: ByteProducts | undefined;
+
+  constructor(
+    private readonly wasm: Wasm,
+    private readonly queue: CommandQueue,
+    { threads, products: { bytes, description } }: {
+      readonly threads: number;
+      readonly products: ReturnType<typeof productsOf>;
+    },
+  ) {
+    this.#bytes = bytes;
+    this.description = `CPU (${wasm.description}${description}, ${
       threads === 1 ? "one thread" : `${threads} threads`
     } of its own)`;
     if (wasm.room !== undefined) this.roomFor = (bytes) => Promise.resolve(Math.min(bytes, wasm.room!));
@@ -131,7 +141,7 @@ class ThreadedCpu implements Device {
 
   readonly prepare = async (plan: Plan): Promise<Program> => {
     this.queue.checkAlive();
-    const calls = plan.map((step) => readyCall(step, this.wasm));
+    const calls = plan.map((step) => readyCall(step, this.wasm, this.#bytes));
     if (calls.some((call) => !("steps" in call) && !isAtHand(call.kernel))) {
       await loadScriptKernels();
       this.queue.checkAlive();
@@ -226,19 +236,23 @@ const forgotten = new FinalizationRegistry<CommandQueue>((queue) => queue.end("i
  *
  * @param start Starts the thread, and the helpers of a setup with `control`; resolves when all are ready.
  * @param team Without a module there is one thread, whatever it says.
+ * @throws DeviceError for `products` that the module cannot make.
  * @throws what `start` throws, and where memory cannot be shared.
  */
 export async function threadedCpuDevice(
   module: WebAssembly.Module | undefined,
   start: (setup: ThreadSetup, threads: number) => Promise<Thread>,
-  { threads = 1, workOfChunk = usualWorkOfChunk }: Partial<TeamSize> = {},
+  { threads = 1, workOfChunk = usualWorkOfChunk, products: named }:
+    & Partial<TeamSize>
+    & { readonly products?: CpuProducts } = {},
 ): Promise<Device> {
   const control = threads > 1 && module ? newControl(threads) : undefined;
   const { memory, mostBytes } = sharedMemory(), setup = { module, memory, ring: newRing(), control };
   const held = control ? threads : 1;
   const wasm = new Wasm(module, memory, { threads: held, workOfChunk }, mostBytes);
+  const products = productsOf(wasm, named);
   const queue = new CommandQueue(await start(setup, held), setup.ring);
-  const device = new ThreadedCpu(wasm, queue, held);
+  const device = new ThreadedCpu(wasm, queue, { threads: held, products });
   forgotten.register(device, queue);
   return device;
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Table, WasmCall } from "../../kernels/kernel.ts";
+import type { ByteProducts, Table, WasmCall } from "../../kernels/kernel.ts";
 import {
   bytesPerElement,
   type DType,
@@ -13,6 +13,7 @@ import {
   type TypedArray,
   viewOf,
 } from "../tensor.ts";
+import { DeviceError } from "./device.ts";
 import { Scratch } from "./scratch.ts";
 import { chunksOf, type TeamSize, type TeamStep, usualWorkOfChunk } from "./team_steps.ts";
 import { WasmHeap } from "./wasm_heap.ts";
@@ -58,8 +59,23 @@ export class Wasm {
   /** What computes, in a few words. */
   get description(): string {
     if (!this.#functions) return "TypeScript";
-    const { relaxed } = this.#functions;
-    return relaxed instanceof WebAssembly.Global && relaxed.value ? "WASM relaxed SIMD" : "WASM SIMD";
+    return this.#global("relaxed") ? "WASM relaxed SIMD" : "WASM SIMD";
+  }
+
+  /**
+   * How the module multiplies with x rounded to 8 bits.
+   *
+   * @throws DeviceError where it cannot.
+   */
+  get byteProducts(): ByteProducts {
+    const offset = this.#global("byteOffset");
+    if (!this.#global("relaxed") || offset === undefined) throw noByteProducts();
+    return offset < 0 ? {} : { offset };
+  }
+
+  #global(name: string): number | undefined {
+    const value = this.#functions?.[name];
+    return value instanceof WebAssembly.Global ? value.value : undefined;
   }
 
   /** Bytes that tensors still find room for; undefined where no function needs them in this memory. */
@@ -165,6 +181,33 @@ export class Wasm {
     this.#tables.set(key, at);
     return at;
   }
+}
+
+function noByteProducts(): DeviceError {
+  return new DeviceError(
+    'Cannot open the CPU device with "products" = "int8": that takes WebAssembly with relaxed SIMD. Open it without "products".',
+  );
+}
+
+/** Products in which a CPU device rounds x to 8 bits, where weights in blocks allow it. */
+export type CpuProducts = "int8";
+
+/** @throws RangeError for other products than there are. */
+export function checkProducts(products: CpuProducts | undefined): void {
+  if (products === undefined || products === "int8") return;
+  throw new RangeError(`Cannot use "products" = ${JSON.stringify(products)}: it must be "int8"`);
+}
+
+/** What calls are made ready with, and what is said of it, for such products; neither where none are asked for. */
+export function productsOf(
+  wasm: Wasm | undefined,
+  products: CpuProducts | undefined,
+): { readonly bytes?: ByteProducts; readonly description: string } {
+  checkProducts(products);
+  if (products === undefined) return { description: "" };
+  if (!wasm) throw noByteProducts();
+  const bytes = wasm.byteProducts;
+  return { bytes, description: `, 8-bit products${bytes.offset === undefined ? " of 4-bit weights" : ""}` };
 }
 
 let compiled: WebAssembly.Module | undefined;
