@@ -29,6 +29,7 @@ export type {
   BackwardStep,
   Binding,
   BufferSpec,
+  ByteProducts,
   Call,
   Choice,
   Consume,
