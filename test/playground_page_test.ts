@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { pathToFileURL } from "node:url";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { test } from "node:test";
-import { buildPlayground, type BuiltScripts } from "../playground/build.ts";
+import { buildPlayground, type BuiltScripts, root } from "../playground/build.ts";
 import { readPage } from "../src/cli/page.ts";
 import { loadingApp } from "../src/server/loading.ts";
 import { createApp, type Page } from "../src/server/mod.ts";
@@ -156,4 +158,22 @@ test("playground: a server without the page's files has none", async () => {
   assert.equal(await readPage(new URL("https://example.com/")), undefined);
   const missing = await createApp({ adapters: fakeAdapters() }).request("/");
   assert.equal(missing.status, 404);
+});
+
+test("deno task playground refuses in one line a port that is none, and arguments that it does not know", () => {
+  const command = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
+  const cases: [readonly string[], RegExp][] = [
+    [["abc"], /^Cannot serve on port "abc": it must be a whole number from 0 to 65535\. Usage: [^\n]*\n$/],
+    [["65536"], /^Cannot serve on port "65536": it must be /],
+    [[""], /^Cannot serve on port "": it must be /],
+    [["0", "abc"], /^Cannot use argument "abc"\. Usage: [^\n]*\n$/],
+  ];
+  for (const [args, message] of cases) {
+    const { status, stderr } = spawnSync(process.execPath, [...command, "playground/serve.ts", ...args], {
+      cwd: root,
+      encoding: "utf8",
+    });
+    assert.equal(status, 1);
+    assert.match(stderr, message);
+  }
 });
