@@ -130,6 +130,8 @@ export class BatchEngine implements Engine {
   ) {
     const { registry, options } = deps;
     const { eosTokenIds, maxWaiting = 1024, merging, prefixCaching = true, maxBurstsPerSecond } = options;
+    // What is refused is refused before the device has memory for the rest.
+    this.#telling = new Telling(maxBurstsPerSecond);
     const sizes = sizesOf(device, model, options);
     const { maxSequences, kvCacheDtype, blocks, blockSize, states, ...room } = sizes;
     this.kvCacheDtype = kvCacheDtype;
@@ -160,7 +162,6 @@ export class BatchEngine implements Engine {
       maxForbidden: maxSequences * (maxStopTokenIds + new Set(eosTokenIds).size),
       merging,
     });
-    this.#telling = new Telling(maxBurstsPerSecond);
     this.#landing = new Landing({
       tell: (sequence) => this.#telling.tell(sequence, this.#running.length),
       advance: (sequence, tokenId) => void this.#advance(sequence, tokenId),
