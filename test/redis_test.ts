@@ -167,6 +167,50 @@ onEach("servers whose operators change one name at once end with one adapter", a
   assert.deepEqual(others, [first, first]);
 });
 
+test("servers end with one adapter though a change was sent twice, for Redis answered late", async () => {
+  const redis = await fake();
+  const servers = await Promise.all([0.01, timeoutSeconds, timeoutSeconds].map(async (seconds) => {
+    const state = new Map<string, string>(), peers = await peersOf(redis, { timeoutSeconds: seconds });
+    const make = (change: AdapterChange): void => {
+      if (change.kind === "loaded") state.set(change.name, change.source);
+    };
+    await peers.listen((change) => Promise.resolve(make(change)));
+    return { state, peers };
+  }));
+  const [{ peers: late, state }, { peers: other }, { peers: last }] = servers;
+  const change = (peers: Peers, of: typeof state, source: string): void => {
+    of.set("one", source);
+    peers.tell({ kind: "loaded", name: "one", source });
+  };
+  const sources = (): (string | undefined)[] => redis.entries.map(([, fields]) => fields.at(-1));
+  let answer = (): void => {};
+  redis.late = { command: "xadd", until: new Promise((resolve) => answer = resolve) };
+  change(late, state, "twice");
+  await until(() => sources().includes("twice"));
+  change(other, servers[1].state, "between");
+  await until(() => sources().includes("between"));
+  await until(() => sources().lastIndexOf("twice") > sources().indexOf("between"));
+  answer();
+  await untilEqual(() => late.told(), true);
+  last.tell({ kind: "loaded", name: "end", source: "e" });
+  await until(() => servers.every(({ state }) => state.has("end") || state === servers[2].state));
+  assert.deepEqual(servers.map(({ state }) => state.get("one")), ["twice", "twice", "twice"]);
+});
+
+test("a change that Redis lost hides no later change of the name", async () => {
+  const redis = await fake(), heard: string[] = [];
+  const [a, b] = [await peersOf(redis), await peersOf(redis)];
+  await a.listen((change) => Promise.resolve(void heard.push(`${change.kind} ${change.name}`)));
+  redis.loses = true;
+  a.tell({ kind: "loaded", name: "x", source: "y" });
+  await untilEqual(() => a.told(), true);
+  redis.loses = false;
+  b.tell({ kind: "unloaded", name: "x" });
+  b.tell({ kind: "published", name: "end" });
+  await until(() => heard.includes("published end"));
+  assert.deepEqual(heard, ["unloaded x", "published end"]);
+});
+
 test("a change that nobody understands, or that cannot be followed, is told in the log and passed over", async () => {
   const redis = await fake(), lines: string[] = [], heard: string[] = [];
   const { listen } = await peersOf(redis, { log: (line) => lines.push(line) });
