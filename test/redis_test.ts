@@ -5,6 +5,8 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { type AdapterChange, ConfigError } from "../mod.ts";
 import { openPeers, type Peers } from "../src/runtime/mod.ts";
+import { RedisCounts } from "../src/runtime/redis/counts.ts";
+import type { Link } from "../src/runtime/redis/link.ts";
 import { createApp, Quota, Tenants } from "../src/server/mod.ts";
 import { FakeRedis, realRedis, type TestRedis } from "./fake_redis.ts";
 import { fakeAdapters } from "./server_fakes.ts";
@@ -209,6 +211,26 @@ test("a change that Redis lost hides no later change of the name", async () => {
   b.tell({ kind: "published", name: "end" });
   await until(() => heard.includes("published end"));
   assert.deepEqual(heard, ["unloaded x", "published end"]);
+});
+
+test("used tokens are sent until Redis answers, given ones once, and the rest when the server ends", async () => {
+  const sent: unknown[] = [];
+  const commands = { countUse: (...args: unknown[]) => Promise.resolve(void sent.push(args[3])) };
+  const link = {
+    ...{ isUp: true, servers: 1, onUp: () => {} },
+    call: async (work: (redis: typeof commands) => Promise<void>) => await work(commands),
+  };
+  const counts = new RedisCounts(link as unknown as Link), limits = { tokensPerMinute: 5 };
+  for (const tokens of [-7, 7]) {
+    counts.use("t", limits, tokens);
+    for (let i = 0; i < 2; i++) await counts.close();
+  }
+  assert.deepEqual(sent, [-7, 7, 7]);
+  link.isUp = false;
+  await counts.close();
+  link.isUp = true;
+  await counts.close();
+  assert.deepEqual(sent, [-7, 7, 7, 7]);
 });
 
 test("a change that nobody understands, or that cannot be followed, is told in the log and passed over", async () => {

@@ -56,6 +56,7 @@ export async function openPeers(
     listen: (follow) => changes.listen(follow),
     async close() {
       changes.close();
+      await counts.close();
       await link.close();
     },
   };
