@@ -121,6 +121,16 @@ test("a Redis that does not answer is waited for once, and then not asked", asyn
   await until(() => stats().isUp);
 });
 
+test("a Redis that answers later than a call may wait is not there, and is asked by the same connection", async () => {
+  const redis = await fake(), lines: string[] = [];
+  let answer = (): void => {};
+  redis.late = { command: "eval", until: new Promise((resolve) => answer = resolve) };
+  const log = (line: string): void => void (lines.push(line), answer());
+  await peersOf(redis, { log, timeoutSeconds: 0.01 });
+  assert.match(lines[0], /^Redis does not answer: .*: no answer in 10 ms$/);
+  assert.equal(redis.asked.filter((name) => name === "info").length, 1);
+});
+
 onEach(
   "servers hear of changes that others tell, those of an outage too, and not of their own",
   async (redis) => {
@@ -273,9 +283,31 @@ test("createApp() refuses by shared counts, and its metrics tell of other server
   assert.match(await text(), /^fourierft:quota_alone_total 0$/m);
 });
 
+onEach("openPeers() refuses a database that Redis has not", async ({ url }) => {
+  await assert.rejects(
+    openPeers(url.replace(/\d+$/, "16"), { timeoutSeconds }),
+    /^ConfigError: Cannot use Redis: it refuses the connection: ERR DB index is out of range$/,
+  );
+});
+
+test("openPeers() refuses a password that Redis refuses, and sends nothing by a connection of the wrong database", async () => {
+  const redis = await fake(), lines: string[] = [];
+  const refused = (url: string, words: RegExp): Promise<void> =>
+    assert.rejects(openPeers(url, { log: (line) => lines.push(line), timeoutSeconds }), (error: Error) => {
+      assert.ok(error instanceof ConfigError);
+      assert.doesNotMatch(error.message, /wrong/);
+      return words.test(error.message);
+    });
+  await refused(redis.url.replace("//", "//:wrong@"), /: WRONGPASS invalid username-password pair$/);
+  await refused(redis.url.replace(/\d+$/, "16"), /: ERR DB index is out of range$/);
+  assert.deepEqual(lines, []);
+  assert.deepEqual(redis.asked.filter((name) => /eval|ping|x/.test(name)), []);
+});
+
 test("openPeers() refuses what is no address of Redis, and starts without a Redis that is away", async () => {
   await assert.rejects(openPeers("http://127.0.0.1:1"), ConfigError);
   await assert.rejects(openPeers("secret-not-a-url"), (error: Error) => !/secret/.test(error.message));
+  await assert.rejects(openPeers("redis://:secret@127.0.0.1:1/shop"), /^ConfigError: [^]*must be a number$/);
   const lines: string[] = [];
   const redis = await fake();
   await redis.stop();
