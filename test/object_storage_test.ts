@@ -214,6 +214,11 @@ test("publish puts an adapter into a store, serve serves it from there, and --re
     const wrong = await publish();
     assert.equal(wrong.code, 2);
     assert.match(wrong.stderr, /it needs --adapter DIR or --remove ID/);
+    for (const change of [["--adapter", adapter, "--name", "untold"], ["--remove", "kjv"]]) {
+      const untold = await publish(...change, "--redis", "http://:secret@127.0.0.1");
+      assert.match(untold.stderr, /Cannot use Redis: its address must be a URL that begins with redis:/);
+      assert.doesNotMatch(untold.stderr, /secret/);
+    }
     const server = start([
       ...["serve", "--model", join(path, "base"), "--store", store, "--store-ttl-seconds", "0.000001"],
       ...["--port", "0", "--device", "cpu"],

@@ -13,15 +13,26 @@ import { defineCommand } from "./command.ts";
 import { openNamedFolder } from "./folder.ts";
 import { jsonArgs, log, tell } from "./log.ts";
 
-/** Tells servers of a name that stands for something else now; a Redis that is away is told in the log. */
-async function tellServers(redis: string | undefined, name: string): Promise<void> {
-  if (redis === undefined) return;
-  const peers = await openPeers(redis, { timeoutSeconds: 5, joins: false });
-  peers.tell({ kind: "published", name: normalName(name) });
-  if (!await peers.told()) {
-    log(`Redis does not answer: servers see ${quotedName(name)} when they next look into the store`);
+/**
+ * Changes what a name stands for, and tells servers; a Redis that is away is told in the log.
+ *
+ * @throws ConfigError before the change, for an address that is none of Redis.
+ */
+async function changeAndTell(
+  redis: string | undefined,
+  name: string,
+  change: () => Promise<unknown>,
+): Promise<void> {
+  const peers = redis === undefined ? undefined : await openPeers(redis, { timeoutSeconds: 5, joins: false });
+  try {
+    await change();
+    peers?.tell({ kind: "published", name: normalName(name) });
+    if (await peers?.told() === false) {
+      log(`Redis does not answer: servers see ${quotedName(name)} when they next look into the store`);
+    }
+  } finally {
+    await peers?.close();
   }
-  await peers.close();
 }
 
 /** See the module's documentation. */
@@ -60,16 +71,16 @@ export const publish = defineCommand({
     }
     const store = await openObjectStore(url, { log });
     if (remove !== undefined) {
-      if (!await store.remove(remove)) {
+      await changeAndTell(redis, remove, async () => {
+        if (await store.remove(remove)) return;
         throw new NotFoundError(`Cannot take ${quotedName(remove)} out of the store: there is no such name`);
-      }
-      await tellServers(redis, remove);
+      });
       tell("done", `${quotedName(remove)} is taken out of the store`, { removed: remove });
       return;
     }
     const id = name ?? basename(resolve(adapter!));
-    await store.publish(id, await openNamedFolder(adapter!));
-    await tellServers(redis, id);
+    const folder = await openNamedFolder(adapter!);
+    await changeAndTell(redis, id, () => store.publish(id, folder));
     tell("done", `${quotedName(id)} is published`, { published: id });
   },
 });
