@@ -113,7 +113,7 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   // The playground stands on the package's doors, as any user's page does.
   "playground/worker": { uses: [], types: ["playground/backend"], packages: ["fourierft"] },
-  // `fourierft` for types of what the worker sends.
+  // `fourierft` for types of what the worker sends, and for the GPU that is looked for before.
   "playground/backend": {
     uses: [],
     types: ["playground/worker"],
