@@ -131,9 +131,18 @@ export interface BaseLinear {
   ): Step;
   /** dx (rows, in) += dy W, with dy (rows, sum of outs): the gradient of the product's input. */
   productBackward(io: { readonly dy: Tensor; readonly dx: Tensor; readonly rows: number }): Step;
+  /** y (count, in), float32 = the linear's own rows from `first` on, of any weight format. `upload` is as in `DeltaIo`. */
+  rows(
+    io: {
+      readonly upload: (t: HostTensor) => Tensor;
+      readonly y: Tensor;
+      readonly first: number;
+      readonly count: number;
+    },
+  ): Step;
   /** (out), float32: the sum of squares of each of the linear's own rows. */
   squares(): Promise<Float32Array>;
-  /** (out, in), float32, row-major: the linear's own rows, of any weight format as its products read them. */
+  /** (out, in), float32, row-major: the linear's own rows, of any weight format. */
   weight(): Promise<Float32Array>;
   /** The weight's decomposition, made once when it is first asked for and then kept on the host. */
   singular(): Promise<SingularFactors>;

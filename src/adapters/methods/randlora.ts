@@ -53,7 +53,7 @@ function moduleOf(
   { bases, drawn }: { readonly bases: Bases; readonly drawn?: Bases },
 ): RandloraModule {
   const { config } = files;
-  const { a, b, key, rank, columns, rows, pieces, words } = bases;
+  const { key, rank, columns, rows, pieces, words } = bases;
   const { path } = tensors;
   const lambda = tensors.floats("randlora_lambda"), gamma = tensors.floats("randlora_gamma");
   const n = tensors.size("n", "randlora_lambda"), min = tensors.size("min", "randlora_gamma");
@@ -68,7 +68,7 @@ function moduleOf(
   }
   const alpha = numberField(config, "randlora_alpha", 640), scale = alpha / rank;
   checkScale(scale, { field: "randlora_alpha", value: alpha });
-  const most = [lambda, gamma, a, b].map(greatestSize).reduce((product, one) => product * one, n * rank);
+  const most = n * rank * greatestSize(lambda) * greatestSize(gamma) * bases.reach;
   const reach = most * Math.max(1, Math.abs(scale));
   checkReach(reach, `module "${path}": an element of its dW`);
   return takingScales({
