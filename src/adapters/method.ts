@@ -283,6 +283,8 @@ export interface MethodFacts {
   readonly formula: string;
   /** Multiplications for a row of one linear, beside the out in of W. */
   readonly cost: string;
+  /** The same as a share of W's own multiplications, where it is no smaller: `1`, `1 to 2`. Absent where it is. */
+  readonly ofBase?: string;
   /** Numbers of four bytes that one linear takes on the device. */
   readonly numbers: string;
   /** Files of the `peft_type` that are refused, and why; absent where every one is read. */

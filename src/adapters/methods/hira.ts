@@ -124,6 +124,7 @@ export const hira: Method = {
     tensors: ["hira_A (r, in)", "hira_B (out, r)"],
     formula: "W' = W * (1 + B A), element by element",
     cost: "out in",
+    ofBase: "1",
     numbers: "out in: dW is kept whole",
     refused: "weights of more than 2^26 numbers",
   },

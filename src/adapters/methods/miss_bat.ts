@@ -139,6 +139,7 @@ export const missBat: Method = {
     tensors: ["miss_block (out / r, r, r)"],
     formula: "block (i, j) of dW is W_ij M_i + M_i",
     cost: "out in",
+    ofBase: "1",
     numbers: "out in: dW is kept whole",
     refused: "an r that does not divide in; weights of more than 2^26 numbers",
   },

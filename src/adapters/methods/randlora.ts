@@ -142,6 +142,7 @@ export const randlora: Method = {
     formula:
       "dW = alpha / r B (lambda A gamma) with n = ceil(min / r) bases; transposed where in is above out",
     cost: "about min (in + out)",
+    ofBase: "1 to 2",
     numbers: "n (r + min), and A and B once for all linears of equal bases",
     refused: "`very_sparse`; a rank above min; A and B of more than 2^26 numbers",
   },
