@@ -6,6 +6,7 @@
 import { dense } from "../../kernels/formats/mod.ts";
 import type { WeightFormat } from "../../kernels/formats/format.ts";
 import { widen } from "../../kernels/half.ts";
+import { embedding } from "../../kernels/embedding.ts";
 import { linear } from "../../kernels/linear.ts";
 import { linearBias } from "../../kernels/linear_bias.ts";
 import { linearTransposed } from "../../kernels/linear_transposed.ts";
@@ -200,4 +201,18 @@ export function linearBackwardStep(
 export function rowSquaresStep(weight: Weight, squares: Tensor, shape: LinearShape): Step {
   const { format, tensors } = whole(weight);
   return step(rowSquares.of(format), { ...tensors, squares }, { rows: shape.out, dim: shape.in });
+}
+
+/** y (count, in), float32 = rows of W by ids (count). Throws RangeError for a weight in parts. */
+export function rowsStep(
+  weight: Weight,
+  { ids, y, count }: { readonly ids: Tensor; readonly y: Tensor; readonly count: number },
+  shape: LinearShape,
+): Step {
+  const { format, tensors } = whole(weight);
+  return step(embedding.of(format), { ids, ...tensors, y }, {
+    rows: count,
+    dim: shape.in,
+    vocab: shape.out,
+  });
 }
