@@ -10,6 +10,7 @@ import { Programs, uniformWords } from "../../kernels/webgpu/programs.ts";
 import { callOf } from "../plan.ts";
 import { DeviceError, type Program } from "./device.ts";
 import type { GpuStep } from "./join.ts";
+import { Launches } from "./launches.ts";
 import { deviceBuffer, Scratch, wordBytes } from "./webgpu_buffers.ts";
 
 // WebGPU's flag values, by number: npm's Dawn brings no globals.
@@ -20,8 +21,8 @@ export interface Launched {
   readonly pipeline: GPUComputePipeline;
   readonly bindGroup: GPUBindGroup;
   readonly grid: readonly [number, number, number];
-  /** For traces. */
-  readonly label: string;
+  /** The step that it is of. */
+  readonly step: GpuStep;
 }
 
 /** A plan that a {@linkcode Launcher} has prepared. */
@@ -43,6 +44,8 @@ export interface Ways {
   readonly ways: readonly (string | undefined)[];
   /** Their scratch; the launcher's own where left out. */
   readonly scratch?: Scratch;
+  /** Launches that were made already. */
+  readonly launches?: Launches;
 }
 
 /** Records dispatches in their order. */
@@ -52,23 +55,6 @@ export function encodeAll(pass: GPUComputePassEncoder, dispatches: readonly Laun
     pass.setBindGroup(0, bindGroup);
     // Not destructured: that takes an iterator for each of some hundred dispatches of a step.
     pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
-  }
-}
-
-/** Launches of one plan's steps: layers of a model make the same calls, and a launch's text takes long to write. */
-class Launches {
-  readonly #made = new Map<GpuStep["kernel"], Map<string, Launch>>();
-
-  constructor(private readonly limits: Limits) {}
-
-  /** A step's launch in a way; equal calls of a kernel share one. */
-  of(step: GpuStep, way: string | undefined): Launch {
-    const call = callOf(step), key = JSON.stringify([call, way]);
-    const known = this.#made.get(step.kernel) ?? new Map<string, Launch>();
-    this.#made.set(step.kernel, known);
-    let launch = known.get(key);
-    if (!launch) known.set(key, launch = step.kernel.launch(call, this.limits, way));
-    return launch;
   }
 }
 
@@ -83,9 +69,11 @@ export class Launcher {
   }
 
   /** A plan made ready, each step in a way of its kernel. */
-  async prepare(plan: readonly GpuStep[], { ways, scratch = this.#scratch }: Ways): Promise<GpuProgram> {
+  async prepare(
+    plan: readonly GpuStep[],
+    { ways, scratch = this.#scratch, launches = new Launches(this.limits) }: Ways,
+  ): Promise<GpuProgram> {
     const { buffer, bindings } = this.#uniforms(plan);
-    const launches = new Launches(this.limits);
     try {
       const dispatches = await Promise.all(plan.map((step, i) => {
         const launched = launches.of(step, ways[i]);
@@ -153,7 +141,7 @@ export class Launcher {
       pipeline: await this.#programs.pipeline(dispatch, step.kernel.name),
       bindGroup: this.#programs.bindGroup(dispatch, uniforms, bound),
       grid: dispatch.grid,
-      label: step.kernel.name,
+      step,
     })));
   }
 }
