@@ -227,6 +227,7 @@ export function webgpuDevice(gpu: GPUDevice, options: WebGpuDeviceOptions = {}):
       return await roomOf(gpu, bytes);
     },
     prefersFewSizes: true,
+    tunes: tuner !== undefined,
     runsAhead: true,
     gpu,
     upload,

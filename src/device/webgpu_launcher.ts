@@ -7,6 +7,7 @@
 import type { Launch, Limits } from "../../kernels/kernel.ts";
 import { roundUp } from "../../kernels/webgpu/buffers.ts";
 import { Programs, uniformWords } from "../../kernels/webgpu/programs.ts";
+import { breathe } from "../breathe.ts";
 import { callOf } from "../plan.ts";
 import { DeviceError, type Program } from "./device.ts";
 import type { GpuStep } from "./join.ts";
@@ -15,6 +16,9 @@ import { deviceBuffer, Scratch, wordBytes } from "./webgpu_buffers.ts";
 
 // WebGPU's flag values, by number: npm's Dawn brings no globals.
 const uniformUsage = 0x40 | 0x8; // UNIFORM | COPY_DST
+
+/** Steps that are made ready before others have their turn: a millisecond's. */
+const stepsAtOnce = 16;
 
 /** A dispatch made ready. */
 export interface Launched {
@@ -75,11 +79,15 @@ export class Launcher {
   ): Promise<GpuProgram> {
     const { buffer, bindings } = this.#uniforms(plan);
     try {
-      const dispatches = await Promise.all(plan.map((step, i) => {
-        const launched = launches.of(step, ways[i]);
-        return this.#launch(step, launched, { uniforms: bindings[i], scratch });
-      }));
-      return new GpuProgram(dispatches.flat(), buffer);
+      const dispatches: Promise<Launched[]>[] = [];
+      for (const [i, step] of plan.entries()) {
+        // Programs are prepared beside steps that run, too.
+        if (i % stepsAtOnce === stepsAtOnce - 1) await breathe();
+        const made = this.#launch(step, launches.of(step, ways[i]), { uniforms: bindings[i], scratch });
+        made.catch(() => {}); // told below
+        dispatches.push(made);
+      }
+      return new GpuProgram((await Promise.all(dispatches)).flat(), buffer);
     } catch (error) {
       buffer.destroy();
       throw error;
