@@ -17,8 +17,8 @@ import { deviceBuffer, Scratch, wordBytes } from "./webgpu_buffers.ts";
 // WebGPU's flag values, by number: npm's Dawn brings no globals.
 const uniformUsage = 0x40 | 0x8; // UNIFORM | COPY_DST
 
-/** Steps that are made ready before others have their turn: a millisecond's. */
-const stepsAtOnce = 16;
+/** Milliseconds of work before others have their turn. */
+const pieceMs = 2;
 
 /** A dispatch made ready. */
 export interface Launched {
@@ -80,9 +80,13 @@ export class Launcher {
     const { buffer, bindings } = this.#uniforms(plan);
     try {
       const dispatches: Promise<Launched[]>[] = [];
+      let began = performance.now();
       for (const [i, step] of plan.entries()) {
         // Programs are prepared beside steps that run, too.
-        if (i % stepsAtOnce === stepsAtOnce - 1) await breathe();
+        if (performance.now() - began > pieceMs) {
+          await breathe();
+          began = performance.now();
+        }
         const made = this.#launch(step, launches.of(step, ways[i]), { uniforms: bindings[i], scratch });
         made.catch(() => {}); // told below
         dispatches.push(made);
