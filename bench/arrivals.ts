@@ -1,6 +1,6 @@
 /**
- * First tokens of sequences that come while others run, and the longest pause of those that run: on Dawn's null backend, which
- * takes every call and computes nothing, so that the host's work is left.
+ * First tokens of sequences that come while others run, and the longest pause of those that run. Dawn's null backend takes
+ * every call and computes nothing: the host's work is left.
  *
  *     deno task bench:arrivals
  *

@@ -6,8 +6,8 @@
  * what is wrong. Requests that were refused are asked again when the fault is over, and must be right: but where the
  * server is gone. The table counts both. Whatever else happens ends the runs of that fault, and the exit code is 1.
  *
- * Each run has a process of its own. Deno frees the objects of many lost GPUs in a time that grows with the square of their
- * number: in one process the sixth run took minutes.
+ * Each run has a process of its own. Deno frees the objects of lost GPUs in a time that grows with the square of their number,
+ * and those of many runs add up.
  *
  * @module
  */
