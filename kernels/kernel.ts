@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { Consume, Produce, Relay, Together } from "./parts.ts";
+import type { Consume, Parts, Produce, Relay, Together } from "./parts.ts";
 
 /** Element types a kernel's buffers may hold. `float16` and `bfloat16` are carried as raw 16-bit patterns. */
 export type DType = "float32" | "float16" | "bfloat16" | "uint32" | "int32";
@@ -89,6 +89,11 @@ export interface Launch {
   readonly dispatches: readonly Dispatch[];
   readonly scratch?: Readonly<Record<string, number>>;
   readonly tables?: Readonly<Record<string, Table>>;
+  /**
+   * The same result in parts, where that takes a dispatch less. One part is in the result's own buffer: other calls may add to
+   * it before the parts are read.
+   */
+  readonly sliced?: () => Parts;
 }
 
 /** The ways in which a GPU may run a call, where the fastest is a matter of the GPU. */
@@ -182,6 +187,8 @@ export interface Kernel<B extends string = string, U extends string = string> {
   wasm?(uniforms: Readonly<Record<U, number>>): WasmCall | undefined;
   /** How a GPU joins a call with the one before it. */
   readonly produce?: Produce<B, U>;
+  /** The buffer that a call does nothing with but add to its elements, where there is one: others may do so before it or after. */
+  readonly adds?: string;
   /** How a GPU joins calls that follow each other, and whose tensors do. */
   readonly together?: Together<B, U>;
   /** How a GPU joins a call with those whose result it reads. */

@@ -43,7 +43,7 @@ const rooms: Readonly<Record<string, Room>> = {
   tensor: { uses: [], types: ["kernels"] },
   plan: { uses: ["tensor"], types: ["kernels"] },
   device: { uses: [], types: ["kernels", "tensor", "plan"] },
-  devices: { uses: ["device", "plan", "contest", ...ground] },
+  devices: { uses: ["device", "plan", "breathe", "contest", ...ground] },
   safetensors: { uses: ground },
   gguf: { uses: ["errors"], types: ["safetensors"] },
   "adapters/methods": { uses: ["adapters", "plan", "breathe", ...ground] },

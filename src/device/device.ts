@@ -58,6 +58,8 @@ export interface Device {
    * costs, and preparing costs nothing.
    */
   readonly prefersFewSizes: boolean;
+  /** Whether `prepare` times kernels when it meets sizes of a class that is new: that takes long, once. Default false. */
+  readonly tunes?: boolean;
   /**
    * Whether `run` returns before the work is done: submitting the next run before results are read keeps the device
    * busy.

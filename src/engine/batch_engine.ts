@@ -196,6 +196,14 @@ export class BatchEngine implements Engine {
   }
 
   /**
+   * Makes ready what steps of every size need of the base model. To be awaited before the first request where a device times
+   * kernels at sizes that are new to it: a GPU takes some seconds at its first start. Elsewhere it does nothing.
+   */
+  async warm(): Promise<void> {
+    await this.#runner.warm();
+  }
+
+  /**
    * What each launch of the last step took, by running that step again once nothing is generated any more.
    *
    * @throws RangeError when there was none.
