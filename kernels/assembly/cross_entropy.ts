@@ -1,6 +1,7 @@
 // Output projection, cross-entropy and its gradient, some rows at a time.
+import { widen } from "./bfloat16";
 import { exp, largest, loadTail, log, storeTail, sum } from "./lanes";
-import { product } from "./tiles";
+import { panelProduct, product } from "./tiles";
 import { transposedProduct } from "./transposed";
 
 /** Vectors whose sum is taken in float32 before it joins a float64 sum. */
@@ -42,13 +43,36 @@ function rowLoss(logits: usize, vocab: usize, token: usize): f64 {
   return log(total) + (<f64> top - <f64> target);
 }
 
+/** Logits by a weight of bfloat16, `held` lines of which are widened at a time. */
+function logitsOfHalves(
+  x: usize,
+  weight: usize,
+  panel: usize,
+  held: usize,
+  logits: usize,
+  rows: usize,
+  dim: usize,
+  vocab: usize,
+): void {
+  const line = dim << 2;
+  for (let o: usize = 0; o < vocab; o += held) {
+    const count = min(held, vocab - o);
+    widen(weight + ((o * dim) << 1), count * dim, panel);
+    panelProduct(x, line, rows, panel, line, dim, count, logits + (o << 2), vocab << 2, 1, false);
+  }
+}
+
 /**
- * See the kernel's documentation; with `dhidden` 0 losses alone. `room` holds `most` rows of hidden, of its gradient and of
+ * See the kernel's documentation; with `dhidden` 0 losses alone. `bits` of the weight are 32, or 16 for bfloat16: `panel` then
+ * holds `held` of its lines as floats. `room` holds `most` rows of hidden, of its gradient and of
  * logits. An item is `most` rows.
  */
 export function cross_entropy(
   hidden: usize,
   weight: usize,
+  bits: u32,
+  panel: usize,
+  held: usize,
   targets: usize,
   losses: usize,
   dhidden: usize,
@@ -73,7 +97,8 @@ export function cross_entropy(
         count++;
       }
     }
-    product(room, line, weight, line, 0, logits, wide, count, dim, vocab, 1, false);
+    if (bits == 32) product(room, line, weight, line, 0, logits, wide, count, dim, vocab, 1, false);
+    else logitsOfHalves(room, weight, panel, held, logits, count, dim, vocab);
     for (let r = begin, i: usize = 0; r < end; r++) {
       const token = load<u32>(targets + (r << 2));
       if (token >= <u32> vocab) {
@@ -84,7 +109,7 @@ export function cross_entropy(
       i++;
     }
     if (dhidden) {
-      transposedProduct(logits, wide, weight, dx, line, scratch, count, vocab, dim, scale, false);
+      transposedProduct(logits, wide, weight, bits, dx, line, scratch, count, vocab, dim, scale, false);
       for (let r = begin, i: usize = 0; r < end; r++) {
         const to = dhidden + r * line;
         if (load<u32>(targets + (r << 2)) < <u32> vocab) {

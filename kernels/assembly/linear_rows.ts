@@ -3,6 +3,7 @@
 // that a tile of nine sums reads two streams. Engines check the bounds of each load, and look fewer of them up so.
 //
 // Sums are added up as in tiles.ts: a row's result does not depend on how many rows there are.
+import { placeWidened } from "./bfloat16";
 import { loadTail, multiplyAdd, storeTail, sums } from "./lanes";
 
 /** Bytes of three lines of so many elements, whose ends are filled up with zeros to a multiple of four. */
@@ -25,17 +26,21 @@ function place(a: usize, b: usize, c: usize, count: usize, to: usize): void {
   v128.store(to, loadTail(c + end, rest), 32);
 }
 
-/** Puts three lines side by side, from `index` of `all` on, `line` bytes apart; the last stands for those that are not there. */
+/**
+ * Puts three lines of `count` numbers side by side, from `index` of `all` on; the last stands for those that are not there.
+ * `bits` are 32, or 16 for bfloat16.
+ */
 @inline
-function placeThree(from: usize, line: usize, index: usize, all: usize, count: usize, to: usize): void {
-  const last = from + (all - 1) * line, a = from + index * line, b = min(a + line, last);
-  place(a, b, min(b + line, last), count, to);
+function placeThree(from: usize, bits: u32, index: usize, all: usize, count: usize, to: usize): void {
+  const line = count * (bits >> 3), last = from + (all - 1) * line, a = from + index * line, b = min(a + line, last);
+  const c = min(b + line, last);
+  if (bits == 32) place(a, b, c, count, to);
+  else placeWidened(a, b, c, count, to);
 }
 
 /** Rows of x (rows, inSize) three side by side. An item is three rows. */
 export function place_rows(
   x: usize,
-  xStride: usize,
   placed: usize,
   rows: usize,
   inSize: usize,
@@ -43,7 +48,7 @@ export function place_rows(
   end: usize,
 ): void {
   const bytes = bytesOfThree(inSize);
-  for (let n = begin; n < end; n++) placeThree(x, xStride << 2, 3 * n, rows, inSize, placed + n * bytes);
+  for (let n = begin; n < end; n++) placeThree(x, 32, 3 * n, rows, inSize, placed + n * bytes);
 }
 
 /** Three neighbours. */
@@ -100,12 +105,13 @@ function tile(
 }
 
 /**
- * `placed` has the rows from `place_rows`; `bias` is 0 for none. `panel` holds `threes` times three lines. An item is three
- * outputs.
+ * `placed` has the rows from `place_rows`; `bias` is 0 for none. `bits` of the weight are 32, or 16 for bfloat16. `panel`
+ * holds `threes` times three lines. An item is three outputs.
  */
 export function linear_rows(
   placed: usize,
   weight: usize,
+  bits: u32,
   bias: usize,
   y: usize,
   yStride: usize,
@@ -118,11 +124,11 @@ export function linear_rows(
   begin: usize,
   end: usize,
 ): void {
-  const bytes = bytesOfThree(inSize), line = inSize << 2;
+  const bytes = bytesOfThree(inSize);
   yStride <<= 2;
   for (let n = begin; n < end; n += threes) {
     const held = min(threes, end - n);
-    for (let i: usize = 0; i < held; i++) placeThree(weight, line, 3 * (n + i), outSize, inSize, panel + i * bytes);
+    for (let i: usize = 0; i < held; i++) placeThree(weight, bits, 3 * (n + i), outSize, inSize, panel + i * bytes);
     for (let r: usize = 0, x = placed; r < rows; r += 3, x += bytes) {
       for (let i: usize = 0; i < held; i++) {
         const o = 3 * (n + i), at = o << 2, b = bias ? bias + at : 0;

@@ -62,7 +62,7 @@ export function lora_rows(
     const held = min(rowsOfItem, rows - r), own = down + r * line, back = ddown + r * line;
     product(x + r * input, input, a, input, 0, own, line, held, inSize, rank, 1, false);
     product(dy + r * output, output, across, outLine, 0, back, line, held, outSize, rank, 1, false);
-    transposedProduct(back, line, a, dx + r * input, input, scratch, held, rank, inSize, scale, true);
+    transposedProduct(back, line, a, 32, dx + r * input, input, scratch, held, rank, inSize, scale, true);
     const quad = r >> 2, last = (r + held + 3) >> 2;
     turn(down, 0, turned, rows, rank, quad, last);
     turn(ddown, 0, second, rows, rank, quad, last);

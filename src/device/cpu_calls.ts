@@ -4,9 +4,11 @@
  * @module
  */
 import { bfloat16ToFloat32, float16ToFloat32 } from "../../kernels/half.ts";
+import type { WasmCall } from "../../kernels/kernel.ts";
 import type { Step } from "../plan.ts";
 import { type DType, type HostTensor, isHost, type Tensor, type TypedArray } from "../tensor.ts";
 import type { TimedCall } from "./cpu_commands.ts";
+import type { TensorUse } from "./device.ts";
 import type { ReadyCall, Wasm, WasmReadyCall } from "./wasm.ts";
 
 type CpuBuffers = Readonly<Record<string, HostTensor>>;
@@ -22,24 +24,69 @@ export function onHost(t: Tensor): HostTensor {
   return t;
 }
 
-/** Elements as the device keeps them: 16-bit floats widened, for neither JavaScript nor WASM computes with them. */
-export function widened({ data, dtype }: HostTensor): TypedArray {
+/** Whether a type is of 16-bit floats. */
+const isHalf = (dtype: DType): boolean => dtype === "float16" || dtype === "bfloat16";
+
+/** Elements as kernels in TypeScript compute with them: 16-bit floats widened, which JavaScript has no numbers of. */
+export function widened({ data, dtype }: Pick<HostTensor, "data" | "dtype">): TypedArray {
   if (dtype === "float16") return float16ToFloat32(data as Uint16Array);
   if (dtype === "bfloat16") return bfloat16ToFloat32(data as Uint16Array);
   return data;
 }
 
-/** The element type that the device keeps. */
-export const widenedType = (dtype: DType): DType =>
-  dtype === "float16" || dtype === "bfloat16" ? "float32" : dtype;
+/**
+ * The element type that the device keeps: WASM's products read a weight of bfloat16 as fast as the memory gives it. float16 has
+ * subnormal numbers, at each of which a processor stops to widen it.
+ */
+export function heldType(
+  dtype: DType,
+  { use, wasm }: { readonly use?: TensorUse; readonly wasm?: Wasm },
+): DType {
+  if (!isHalf(dtype)) return dtype;
+  return dtype === "bfloat16" && use === "weight" && wasm?.computes ? dtype : "float32";
+}
 
-/** A step by its kernel's `cpu` function or reference. Arrays are asked for at each run: a WASM memory may have grown. */
+/** A host tensor's copy among a device's tensors. */
+export function uploaded(
+  source: HostTensor,
+  { use, wasm, alloc }: {
+    readonly use?: TensorUse;
+    readonly wasm?: Wasm;
+    readonly alloc: (shape: readonly number[], dtype: DType) => HostTensor;
+  },
+): HostTensor {
+  const dtype = heldType(source.dtype, { use, wasm });
+  if (dtype === source.dtype) {
+    const made = alloc(source.shape, dtype);
+    // Beside a full memory kernels run in TypeScript, which would widen the weight at each run.
+    if (!isHalf(dtype) || wasm!.offset(made) !== undefined) {
+      made.data.set(source.data);
+      return made;
+    }
+  }
+  const made = alloc(source.shape, isHalf(dtype) ? "float32" : dtype);
+  made.data.set(widened(source));
+  return made;
+}
+
+/**
+ * A step by its kernel's `cpu` function or reference. Arrays are asked for at each run: a WASM memory may have grown, and 16-bit
+ * floats are widened.
+ */
 function scriptCall({ kernel, uniforms }: Step, buffers: CpuBuffers): ReadyCall {
   const names = Object.keys(buffers);
   const run = kernel.cpu ?? kernel.reference;
   return {
-    run: () => run(Object.fromEntries(names.map((name) => [name, buffers[name].data])), uniforms),
+    run: () => run(Object.fromEntries(names.map((name) => [name, widened(buffers[name])])), uniforms),
   };
+}
+
+/** A step's call of the WASM module; undefined where the module has none that takes its tensors. */
+function wasmCall({ kernel, uniforms }: Step, buffers: CpuBuffers): WasmCall | undefined {
+  const dtypes = Object.fromEntries(Object.entries(buffers).map(([name, { dtype }]) => [name, dtype]));
+  const call = kernel.wasm?.(uniforms, dtypes);
+  const takes = (name: string): boolean => !isHalf(dtypes[name]) || call!.halves?.includes(name) === true;
+  return call && Object.keys(dtypes).every(takes) ? call : undefined;
 }
 
 /** A step's tensors. */
@@ -50,7 +97,7 @@ export function hostBuffers({ buffers }: Step): CpuBuffers {
 /** A step made ready: by WASM where its kernel has a function and its tensors lie in the memory. */
 export function readyCall(step: Step, wasm: Wasm | undefined): CpuCall {
   const buffers = hostBuffers(step);
-  const call = wasm && step.kernel.wasm?.(step.uniforms);
+  const call = wasm && wasmCall(step, buffers);
   return { kernel: step.kernel.name, ...(call && wasm.prepare(call, buffers)) ?? scriptCall(step, buffers) };
 }
 
