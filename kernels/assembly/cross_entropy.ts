@@ -1,7 +1,6 @@
 // Output projection, cross-entropy and its gradient, some rows at a time.
-import { widen } from "./bfloat16";
 import { exp, largest, loadTail, log, storeTail, sum } from "./lanes";
-import { panelProduct, product } from "./tiles";
+import { product } from "./tiles";
 import { transposedProduct } from "./transposed";
 
 /** Vectors whose sum is taken in float32 before it joins a float64 sum. */
@@ -43,36 +42,14 @@ function rowLoss(logits: usize, vocab: usize, token: usize): f64 {
   return log(total) + (<f64> top - <f64> target);
 }
 
-/** Logits by a weight of bfloat16, `held` lines of which are widened at a time. */
-function logitsOfHalves(
-  x: usize,
-  weight: usize,
-  panel: usize,
-  held: usize,
-  logits: usize,
-  rows: usize,
-  dim: usize,
-  vocab: usize,
-): void {
-  const line = dim << 2;
-  for (let o: usize = 0; o < vocab; o += held) {
-    const count = min(held, vocab - o);
-    widen(weight + ((o * dim) << 1), count * dim, panel);
-    panelProduct(x, line, rows, panel, line, dim, count, logits + (o << 2), vocab << 2, 1, false);
-  }
-}
-
 /**
- * See the kernel's documentation; with `dhidden` 0 losses alone. `bits` of the weight are 32, or 16 for bfloat16: `panel` then
- * holds `held` of its lines as floats. `room` holds `most` rows of hidden, of its gradient and of
- * logits. An item is `most` rows.
+ * See the kernel's documentation; with `dhidden` 0 losses alone. `bits` of the weight are 32, or 16 for bfloat16. `room` holds
+ * `most` rows of hidden, of its gradient and of logits. An item is `most` rows.
  */
 export function cross_entropy(
   hidden: usize,
   weight: usize,
   bits: u32,
-  panel: usize,
-  held: usize,
   targets: usize,
   losses: usize,
   dhidden: usize,
@@ -97,8 +74,7 @@ export function cross_entropy(
         count++;
       }
     }
-    if (bits == 32) product(room, line, weight, line, 0, logits, wide, count, dim, vocab, 1, false);
-    else logitsOfHalves(room, weight, panel, held, logits, count, dim, vocab);
+    product(room, line, weight, dim * (bits >> 3), bits, 0, logits, wide, count, dim, vocab, 1, false);
     for (let r = begin, i: usize = 0; r < end; r++) {
       const token = load<u32>(targets + (r << 2));
       if (token >= <u32> vocab) {

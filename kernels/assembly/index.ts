@@ -9,7 +9,6 @@ export const relaxed: bool = ASC_FEATURE_RELAXED_SIMD;
 
 export { attention } from "./attention";
 export { attention_rows } from "./attention_rows";
-export { linear_bfloat16 } from "./bfloat16";
 export { blocks_linear } from "./blocks";
 export { packed_cache_attention, packed_rope_cache } from "./caches";
 export {

@@ -3,7 +3,7 @@
 // that a tile of nine sums reads two streams. Engines check the bounds of each load, and look fewer of them up so.
 //
 // Sums are added up as in tiles.ts: a row's result does not depend on how many rows there are.
-import { placeWidened } from "./bfloat16";
+import { first, four, second, tail } from "./bfloat16";
 import { loadTail, multiplyAdd, storeTail, sums } from "./lanes";
 
 /** Bytes of three lines of so many elements, whose ends are filled up with zeros to a multiple of four. */
@@ -13,17 +13,30 @@ function bytesOfThree(count: usize): usize {
 }
 
 /** Puts three lines side by side. */
-function place(a: usize, b: usize, c: usize, count: usize, to: usize): void {
-  const end = (count & ~3) << 2, rest = count & 3;
-  for (let i: usize = 0; i < end; i += 16, to += 48) {
-    v128.store(to, v128.load(a + i));
-    v128.store(to, v128.load(b + i), 16);
-    v128.store(to, v128.load(c + i), 32);
+function place<T>(a: usize, b: usize, c: usize, count: usize, to: usize): void {
+  const step = sizeof<T>() << 3;
+  let i: usize = 0;
+  for (const end = (count >> 3) * step; i < end; i += step, to += 96) {
+    const u = v128.load(a + i), v = v128.load(b + i), w = v128.load(c + i);
+    v128.store(to, first<T>(u));
+    v128.store(to, first<T>(v), 16);
+    v128.store(to, first<T>(w), 32);
+    v128.store(to, second<T>(u, a + i), 48);
+    v128.store(to, second<T>(v, b + i), 64);
+    v128.store(to, second<T>(w, c + i), 80);
   }
+  if (count & 4) {
+    v128.store(to, four<T>(a + i));
+    v128.store(to, four<T>(b + i), 16);
+    v128.store(to, four<T>(c + i), 32);
+    i += step >> 1;
+    to += 48;
+  }
+  const rest = count & 3;
   if (!rest) return;
-  v128.store(to, loadTail(a + end, rest));
-  v128.store(to, loadTail(b + end, rest), 16);
-  v128.store(to, loadTail(c + end, rest), 32);
+  v128.store(to, tail<T>(a + i, rest));
+  v128.store(to, tail<T>(b + i, rest), 16);
+  v128.store(to, tail<T>(c + i, rest), 32);
 }
 
 /**
@@ -34,8 +47,8 @@ function place(a: usize, b: usize, c: usize, count: usize, to: usize): void {
 function placeThree(from: usize, bits: u32, index: usize, all: usize, count: usize, to: usize): void {
   const line = count * (bits >> 3), last = from + (all - 1) * line, a = from + index * line, b = min(a + line, last);
   const c = min(b + line, last);
-  if (bits == 32) place(a, b, c, count, to);
-  else placeWidened(a, b, c, count, to);
+  if (bits == 32) place<f32>(a, b, c, count, to);
+  else place<u16>(a, b, c, count, to);
 }
 
 /** Rows of x (rows, inSize) three side by side. An item is three rows. */

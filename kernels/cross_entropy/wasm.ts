@@ -11,10 +11,6 @@ import type { Sizes } from "./launch.ts";
 /** Rows whose logits are held at once: 2 MiB, which a core's cache holds; whole tiles of three. */
 const rowsAtOnce = (vocab: number): number => Math.max(3, Math.min(63, 3 * Math.floor(2 ** 19 / vocab / 3)));
 
-/** Lines of a weight of bfloat16 that are widened at once: they stay in the second cache; whole tiles of three. */
-const linesAtOnce = (dim: number): number =>
-  3 * Math.max(1, Math.min(16, Math.floor(96 * 1024 / (12 * dim))));
-
 /** A call; undefined for a weight that is not of floats, and of capped logits. `dhidden` is 0 for losses alone. */
 export function crossEntropyWasm(
   { format, types }: StoredWeight,
@@ -23,12 +19,11 @@ export function crossEntropyWasm(
 ): WasmCall | undefined {
   const weight = format.wasmWeight?.(types);
   if (!weight || weight.bits < 16 || softcap > 0) return undefined;
-  const { args: [name], bits } = weight, most = rowsAtOnce(vocab), held = linesAtOnce(dim);
+  const { args: [name], bits } = weight, most = rowsAtOnce(vocab);
   return {
     function: "cross_entropy",
     args: [
-      ...["hidden", name, bits, bits === 16 ? "panel" : 0, held],
-      ...["targets", "losses", dhidden, "room", "scratch"],
+      ...["hidden", name, bits, "targets", "losses", dhidden, "room", "scratch"],
       ...[most, rows, dim, vocab, scale],
     ],
     items: Math.ceil(rows / most),
@@ -36,7 +31,6 @@ export function crossEntropyWasm(
     each: {
       room: 4 * most * (2 * dim + vocab),
       scratch: transposedScratch({ inner: vocab, columns: dim }),
-      ...(bits === 16 ? { panel: 4 * held * dim } : {}),
     },
     halves: [name],
   };

@@ -100,44 +100,31 @@ function floatsOf({ weight }: WeightArrays<"weight">): Float32Array {
 }
 
 /** From how many rows on it is faster to put the lines of x and of the weight side by side first. */
-const fewestPlaced = { float32: 24, bfloat16: 3 };
+const fewestPlaced = 24;
 
-/** Element types that functions of the WASM module read a weight of. */
-type WasmType = keyof typeof fewestPlaced;
-
-const bitsOf: Readonly<Record<WasmType, number>> = { float32: 32, bfloat16: 16 };
+/** Bits of the numbers that functions of the WASM module read, by their type; see kernels/assembly/bfloat16.ts. */
+const wasmBits: Partial<Record<DType, number>> = { float32: 32, bfloat16: 16 };
 
 /** Lines of the weight that are side by side at once: they stay in the second cache. */
 const panelBytes = 96 * 1024;
 
-const isWasmType = (dtype: DType): dtype is WasmType => dtype in bitsOf;
-
 function directWasm(
   { rows, in: inSize, out, accumulate }: ProductSizes,
   bias: "bias" | 0,
-  type: WasmType,
+  bits: number,
 ): WasmCall {
-  const work = rows * inSize * out;
-  if (type === "bfloat16") {
-    return {
-      function: "linear_bfloat16",
-      args: ["x", "weight", bias, "y", rows, inSize, out, accumulate],
-      items: outputsOf(out, false),
-      work,
-    };
-  }
   return {
     function: "linear",
-    args: ["x", inSize, "weight", inSize, bias, "y", out, rows, inSize, out, accumulate],
+    args: ["x", inSize, "weight", inSize, bits, bias, "y", out, rows, inSize, out, accumulate],
     items: outputsOf(out, rows > 2 && rows !== 4),
-    work,
+    work: rows * inSize * out,
   };
 }
 
 function placedWasm(
   { rows, in: inSize, out, accumulate }: ProductSizes,
   bias: "bias" | 0,
-  type: WasmType,
+  bits: number,
 ): WasmCall {
   const bytesOfThree = 12 * 4 * Math.ceil(inSize / 4), threesOfX = Math.ceil(rows / 3);
   const threes = Math.max(1, Math.min(16, Math.floor(panelBytes / bytesOfThree)));
@@ -150,7 +137,7 @@ function placedWasm(
     }],
     function: "linear_rows",
     args: [
-      ...["placed", "weight", bitsOf[type], bias, "y", out, "panel", threes],
+      ...["placed", "weight", bits, bias, "y", out, "panel", threes],
       ...[rows, inSize, out, accumulate],
     ],
     items: Math.ceil(out / 3),
@@ -183,11 +170,14 @@ export const dense: WeightFormat<"weight"> = {
     return into ?? rows;
   },
   floats: floatsOf,
-  wasmWeight: ({ weight: dtype }) =>
-    isWasmType(dtype) ? { args: ["weight", 0], bits: bitsOf[dtype] } : undefined,
+  wasmWeight({ weight: dtype }) {
+    const bits = wasmBits[dtype];
+    return bits === undefined ? undefined : { args: ["weight", 0], bits };
+  },
   wasm(sizes, bias, { weight: dtype }) {
-    if (!isWasmType(dtype)) return undefined;
-    const call = sizes.rows < fewestPlaced[dtype] ? directWasm : placedWasm;
-    return { ...call(sizes, bias, dtype), halves: ["weight"] };
+    const bits = wasmBits[dtype];
+    if (bits === undefined) return undefined;
+    const call = sizes.rows < fewestPlaced ? directWasm : placedWasm;
+    return { ...call(sizes, bias, bits), halves: ["weight"] };
   },
 };
