@@ -31,7 +31,7 @@ export function second<T>(v: v128, from: usize): v128 {
 /** Four numbers of a line. */
 @inline
 export function four<T>(from: usize): v128 {
-  return sizeof<T>() == 4 ? v128.load(from) : i32x4.shl(v128.load16x4_u(from), 16);
+  return sizeof<T>() == 4 ? v128.load(from) : low(v128.load64_zero(from));
 }
 
 /** The last up to three numbers of a line, and zeros. */
