@@ -181,7 +181,23 @@ export function linear(
   xStride <<= 2;
   yStride <<= 2;
   if (inTiles(rows)) {
-    lines(x, xStride, weight, stride, bits, bias, y, yStride, rows, inSize, outSize, 1, accumulate, begin, end);
+    lines(
+      x,
+      xStride,
+      weight,
+      stride,
+      bits,
+      bias,
+      y,
+      yStride,
+      rows,
+      inSize,
+      outSize,
+      1,
+      accumulate,
+      begin,
+      end,
+    );
   } else if (bits == 32) {
     fewRows<f32>(x, xStride, weight, stride, bias, y, yStride, rows, inSize, outSize, accumulate, begin, end);
   } else {

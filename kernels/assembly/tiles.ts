@@ -178,9 +178,39 @@ export function lines(
   end: usize,
 ): void {
   if (bits == 32) {
-    linesOf<f32>(x, xStride, weight, line, bias, y, yStride, rows, count, outs, factor, accumulate, begin, end);
+    linesOf<f32>(
+      x,
+      xStride,
+      weight,
+      line,
+      bias,
+      y,
+      yStride,
+      rows,
+      count,
+      outs,
+      factor,
+      accumulate,
+      begin,
+      end,
+    );
   } else {
-    linesOf<u16>(x, xStride, weight, line, bias, y, yStride, rows, count, outs, factor, accumulate, begin, end);
+    linesOf<u16>(
+      x,
+      xStride,
+      weight,
+      line,
+      bias,
+      y,
+      yStride,
+      rows,
+      count,
+      outs,
+      factor,
+      accumulate,
+      begin,
+      end,
+    );
   }
 }
 
@@ -250,7 +280,23 @@ export function panelProduct(
   accumulate: bool,
 ): void {
   const third = lines / 3, apart = third << 2, done: usize = 3 * third;
-  panel<f32>(x, xStride, rows, w, line, third, third * line, count, y, yStride, apart, 0, factor, accumulate, 3);
+  panel<f32>(
+    x,
+    xStride,
+    rows,
+    w,
+    line,
+    third,
+    third * line,
+    count,
+    y,
+    yStride,
+    apart,
+    0,
+    factor,
+    accumulate,
+    3,
+  );
   const rest = w + done * line, to = y + (done << 2);
   panel<f32>(x, xStride, rows, rest, line, lines - done, 0, count, to, yStride, 0, 0, factor, accumulate, 1);
 }
