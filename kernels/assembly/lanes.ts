@@ -52,7 +52,10 @@ const rounder = kept(12582912);
 /** ln 2 in two parts: the first has so few bits that its multiples are exact. */
 const highOfLog2 = kept(0.693359375), lowOfLog2 = kept(2.1219444005469057e-4);
 /** Terms of the series of e^r. */
-const seventh = kept(1.0 / 5040.0), sixth = kept(1.0 / 720.0), fifth = kept(1.0 / 120.0), fourth = kept(1.0 / 24.0);
+const seventh = kept(1.0 / 5040.0),
+  sixth = kept(1.0 / 720.0),
+  fifth = kept(1.0 / 120.0),
+  fourth = kept(1.0 / 24.0);
 const third = kept(1.0 / 6.0), one = kept(1);
 export const half = kept(0.5);
 

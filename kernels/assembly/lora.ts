@@ -40,7 +40,9 @@ export function lora_linear(
     for (let i: usize = 0; i < 3; i++) {
       const out = i == 0 ? out0 : i == 1 ? out1 : out2;
       const record = records + (((firstLinear + i) * capacity + slot) << 4);
-      if (out) update(x + ((r * xStride) << 2), xStride, record, values, to, yStride, scratch, inSize, out, held);
+      if (out) {
+        update(x + ((r * xStride) << 2), xStride, record, values, to, yStride, scratch, inSize, out, held);
+      }
       to += out << 2;
     }
   }
@@ -86,7 +88,11 @@ function addLinesOfFour(
   rank: usize,
   outSize: usize,
 ): void {
-  const y1 = y + yStride, y2 = y1 + yStride, y3 = y2 + yStride, behind = z + (rank << 2), all = (outSize & ~7) << 2;
+  const y1 = y + yStride,
+    y2 = y1 + yStride,
+    y3 = y2 + yStride,
+    behind = z + (rank << 2),
+    all = (outSize & ~7) << 2;
   for (let i: usize = 0; i < all; i += 32) {
     let a = v128.load(y + i), e = v128.load(y + i, 16), b = v128.load(y1 + i), f = v128.load(y1 + i, 16);
     let c = v128.load(y2 + i), g = v128.load(y2 + i, 16), d = v128.load(y3 + i), h = v128.load(y3 + i, 16);
