@@ -152,9 +152,23 @@ test("CPU devices say which element types they hold, and read back what they wer
   assert.equal(device.heldType!("bfloat16"), "float32");
   assert.equal(device.heldType!("float16", "weight"), "float32");
   assert.deepEqual(await device.read(held), weight.data);
+  const numbers = widen(weight.data, "bfloat16");
   const script = cpuDevice({ wasm: false });
   assert.equal(script.heldType!("bfloat16", "weight"), "float32");
   const wide = script.upload(weight, "weight");
   assert.equal(wide.dtype, "float32");
-  assert.deepEqual(await script.read(wide), widen(weight.data, "bfloat16"));
+  assert.deepEqual(await script.read(wide), numbers);
+});
+
+test("a weight of float16 is held as bfloat16 where its numbers are such, subnormal ones too, else as float32", async () => {
+  const device = cpuDevice(),
+    numbers = Float32Array.of(1.5, -0.0078125, 2 ** -24, -3 * 2 ** -20, 0, -0, 65280);
+  const uploaded = (values: Float32Array) =>
+    device.upload(tensor(narrow(values, "float16"), [1, values.length], { dtype: "float16" }), "weight");
+  const exact = uploaded(numbers);
+  assert.equal(exact.dtype, "bfloat16");
+  assert.deepEqual(widen(await device.read(exact), "bfloat16"), numbers);
+  const finer = numbers.with(3, 1 + 2 ** -10), wide = uploaded(finer);
+  assert.equal(wide.dtype, "float32");
+  assert.deepEqual(await device.read(wide), finer);
 });

@@ -6,7 +6,7 @@
 import { bfloat16ToFloat32, float16ToFloat32 } from "../../kernels/half.ts";
 import type { WasmCall } from "../../kernels/kernel.ts";
 import type { Step } from "../plan.ts";
-import { type DType, type HostTensor, isHost, type Tensor, type TypedArray } from "../tensor.ts";
+import { type DType, type HostTensor, isHost, type Tensor, tensor, type TypedArray } from "../tensor.ts";
 import type { TimedCall } from "./cpu_commands.ts";
 import type { TensorUse } from "./device.ts";
 import type { ReadyCall, Wasm, WasmReadyCall } from "./wasm.ts";
@@ -34,38 +34,53 @@ export function widened({ data, dtype }: Pick<HostTensor, "data" | "dtype">): Ty
   return data;
 }
 
+/** What a tensor is kept for, and in which memory. */
+interface Keeping {
+  readonly use?: TensorUse;
+  readonly wasm?: Wasm;
+}
+
+/** Whether WASM's products read a weight of bfloat16 as fast as the memory gives it. */
+const readsBfloat16 = ({ use, wasm }: Keeping): boolean => use === "weight" && wasm?.computes === true;
+
+/** The element type that the device keeps; that of the most bytes where it depends on the numbers. */
+export const heldType = (dtype: DType, keeping: Keeping): DType =>
+  !isHalf(dtype) || (dtype === "bfloat16" && readsBfloat16(keeping)) ? dtype : "float32";
+
+/** Numbers as bfloat16, where it holds each as it is. */
+function bfloat16Of({ buffer, byteOffset, length }: Float32Array): Uint16Array | undefined {
+  const words = new Uint32Array(buffer, byteOffset, length), bits = new Uint16Array(length);
+  for (let i = 0; i < length; i++) {
+    if (words[i] & 0xffff) return undefined;
+    bits[i] = words[i] >>> 16;
+  }
+  return bits;
+}
+
 /**
- * The element type that the device keeps: WASM's products read a weight of bfloat16 as fast as the memory gives it. float16 has
- * subnormal numbers, at each of which a processor stops to widen it.
+ * A tensor as the device keeps it. A processor stops at each subnormal float16 that it widens: a weight of float16 is kept as
+ * bfloat16 where its numbers are such, as those of a model that was trained in bfloat16 are, else as float32.
  */
-export function heldType(
-  dtype: DType,
-  { use, wasm }: { readonly use?: TensorUse; readonly wasm?: Wasm },
-): DType {
-  if (!isHalf(dtype)) return dtype;
-  return dtype === "bfloat16" && use === "weight" && wasm?.computes ? dtype : "float32";
+function held(source: HostTensor, keeping: Keeping): HostTensor {
+  const { dtype, shape } = source;
+  if (dtype === heldType(dtype, keeping)) return source;
+  const wide = widened(source) as Float32Array, bits = readsBfloat16(keeping) && bfloat16Of(wide);
+  return bits ? tensor(bits, shape, { dtype: "bfloat16" }) : tensor(wide, shape);
 }
 
 /** A host tensor's copy among a device's tensors. */
 export function uploaded(
   source: HostTensor,
-  { use, wasm, alloc }: {
-    readonly use?: TensorUse;
-    readonly wasm?: Wasm;
+  { alloc, ...keeping }: Keeping & {
     readonly alloc: (shape: readonly number[], dtype: DType) => HostTensor;
   },
 ): HostTensor {
-  const dtype = heldType(source.dtype, { use, wasm });
-  if (dtype === source.dtype) {
-    const made = alloc(source.shape, dtype);
-    // Beside a full memory kernels run in TypeScript, which would widen the weight at each run.
-    if (!isHalf(dtype) || wasm!.offset(made) !== undefined) {
-      made.data.set(source.data);
-      return made;
-    }
+  const kept = held(source, keeping), made = alloc(kept.shape, kept.dtype);
+  // Beside a full memory kernels run in TypeScript, which would widen the weight at each run.
+  if (isHalf(kept.dtype) && keeping.wasm!.offset(made) === undefined) {
+    return uploaded(tensor(widened(kept), kept.shape), { alloc });
   }
-  const made = alloc(source.shape, isHalf(dtype) ? "float32" : dtype);
-  made.data.set(widened(source));
+  made.data.set(kept.data);
   return made;
 }
 

@@ -57,7 +57,10 @@ export interface Device {
    * freed again. Left out where a device cannot tell.
    */
   roomFor?(bytes: number): Promise<number>;
-  /** The element type that a tensor of a host's has here. Left out where every tensor keeps its own. */
+  /**
+   * The element type that a tensor of a host's has here; that of the most bytes where it depends on the numbers. Left out
+   * where every tensor keeps its own.
+   */
   heldType?(dtype: DType, use?: TensorUse): DType;
   /**
    * Whether to pad steps to a few sizes: on a GPU, preparing a new size costs more than idle rows. On a CPU each row
@@ -69,7 +72,10 @@ export interface Device {
    * busy.
    */
   readonly runsAhead: boolean;
-  /** Copies a host tensor to the device. A CPU widens float16 and bfloat16 to float32, but for a weight of bfloat16. */
+  /**
+   * Copies a host tensor to the device. A CPU widens float16 and bfloat16 to float32, but for a weight whose numbers are
+   * bfloat16's.
+   */
   upload(source: HostTensor, use?: TensorUse): Tensor;
   /** A zeroed tensor. */
   alloc(shape: readonly number[], dtype: DType): Tensor;
