@@ -131,6 +131,8 @@ export interface WasmCall extends WasmStep {
   readonly tables?: Readonly<Record<string, Table>>;
   /** In place of the kernel's, where the function rounds more than sums of float32 do. */
   readonly tolerance?: number;
+  /** Buffers that the function takes as the 16-bit floats that they are; others must be float32, or integers. */
+  readonly halves?: readonly string[];
 }
 
 /** Host arrays of a call, one for each buffer of the kernel. */
@@ -176,15 +178,18 @@ export interface Kernel<B extends string = string, U extends string = string> {
   launch(call: Call<B, U>, limits: Limits, way?: string): Launch;
   /** The ways to run a call within limits; left out where there is one. A device that can time them takes the fastest. */
   ways?(call: Call<B, U>, limits: Limits): Choice;
-  /** The specification: plain loops, float64 sums, results rounded once. Writes the outputs in place. */
+  /**
+   * The specification: plain loops, float64 sums, results rounded once. Writes the outputs in place. Arrays have 16-bit
+   * floats widened to float32, as those of `cpu` have.
+   */
   reference(arrays: Arrays<B>, uniforms: Readonly<Record<U, number>>): void;
   /** The same on a CPU at speed, where the reference is too slow to serve. */
   cpu?(arrays: Arrays<B>, uniforms: Readonly<Record<U, number>>): void;
   /**
-   * The same by the WASM module, which takes 16-bit floats widened to float32; undefined for sizes that it does not
-   * take. Left out where no speed is asked for.
+   * The same by the WASM module; undefined for sizes or element types that it does not take. It takes 16-bit floats
+   * widened to float32, but for the call's `halves`. Left out where no speed is asked for.
    */
-  wasm?(uniforms: Readonly<Record<U, number>>): WasmCall | undefined;
+  wasm?(uniforms: Readonly<Record<U, number>>, dtypes: Readonly<Record<B, DType>>): WasmCall | undefined;
   /** How a GPU joins a call with the one before it. */
   readonly produce?: Produce<B, U>;
   /** The buffer that a call does nothing with but add to its elements, where there is one: others may do so before it or after. */

@@ -35,7 +35,7 @@ function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> 
     },
     ...(format === dense ? { together: productsTogether } : {}),
     cpu: ({ x, y, ...weight }, sizes) => multiply(format, { x, y, ...weight }, sizes),
-    wasm: format.wasm && ((sizes) => format.wasm!(sizes, 0)),
+    wasm: format.wasm && ((sizes, types) => format.wasm!(sizes, 0, types)),
     backward: ({ rows, in: inSize, out, accumulate }) => ({
       steps: [{
         kernel: anyKernel(linearTransposed.of(format)),

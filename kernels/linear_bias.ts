@@ -34,7 +34,7 @@ function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> 
     ways: ({ uniforms, dtypes: types }, limits) => linearWays(uniforms, { format, types }, limits),
     reference: biasThen(plain.reference),
     cpu: biasThen(plain.cpu!),
-    wasm: format.wasm && ((sizes) => format.wasm!(sizes, "bias")),
+    wasm: format.wasm && ((sizes, types) => format.wasm!(sizes, "bias", types)),
     backward: plain.backward,
     tolerance: plain.tolerance,
   });

@@ -115,7 +115,7 @@ function blocks(bits: Bits): WeightFormat<BlockBuffers> {
     },
     rows: (weight, shape, range) => dequantize(weight, { ...shape, bits }, range),
     multiplyRow: (product, weight, shape) => multiplyRow(product, weight, { ...shape, bits }),
-    wasmWeight: { args: ["words", "scales"], bits },
+    wasmWeight: () => ({ args: ["words", "scales"], bits }),
     wasm: (sizes, bias) => wasm(bits, sizes, bias),
   };
 }

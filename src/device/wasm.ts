@@ -62,6 +62,11 @@ export class Wasm {
     return relaxed instanceof WebAssembly.Global && relaxed.value ? "WASM relaxed SIMD" : "WASM SIMD";
   }
 
+  /** Whether there are functions, and not their memory alone. */
+  get computes(): boolean {
+    return this.#functions !== undefined;
+  }
+
   /** Bytes that tensors still find room for; undefined where no function needs them in this memory. */
   get room(): number | undefined {
     return this.#functions && this.#heap.room;

@@ -12,7 +12,7 @@ import { linearBias } from "../../kernels/linear_bias.ts";
 import { linearTransposed } from "../../kernels/linear_transposed.ts";
 import { rowSquares } from "../../kernels/row_squares.ts";
 import type { LinearShape } from "../adapters/method.ts";
-import type { Device } from "../device/device.ts";
+import type { Device, TensorUse } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
 import { type Step, step } from "../plan.ts";
 import { bytesPerElement, type HostTensor, slice, type Tensor, tensor } from "../tensor.ts";
@@ -64,7 +64,7 @@ export function inParts(
   const { format, shape, tensors } = weight;
   const rowBytes = Math.max(
     ...Object.values(tensors).map(({ dtype, shape: [, columns] }) =>
-      columns * bytesPerElement[heldType(dtype)]
+      columns * bytesPerElement[heldType(dtype, useOf(format))]
     ),
   );
   const most = Math.floor(maxTensorBytes / rowBytes);
@@ -98,6 +98,9 @@ export function denseWeight<T extends Tensor>(weight: T): Weight<T> {
   const [out, inSize] = weight.shape;
   return { format: dense, shape: { out, in: inSize }, tensors: { weight } };
 }
+
+/** What the tensors of a weight are uploaded for: numbers themselves are a weight, scales of blocks are not. */
+export const useOf = (format: WeightFormat): TensorUse | undefined => format === dense ? "weight" : undefined;
 
 /** The tensor (out, in) of a weight of floats; undefined for other formats. */
 export function floatsOf<T extends Tensor>({ format, tensors }: Weight<T>): T | undefined {
