@@ -79,6 +79,7 @@ const fieldUse: Readonly<Record<keyof Kernel, ComputesOn | "either" | "nowhere">
   cpu: "cpu",
   wasm: "cpu",
   produce: "webgpu",
+  adds: "webgpu",
   together: "webgpu",
   consume: "webgpu",
   relay: "webgpu",
