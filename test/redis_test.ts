@@ -3,8 +3,8 @@
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { type AdapterChange, ConfigError } from "../mod.ts";
-import { openPeers, type Peers } from "../src/runtime/mod.ts";
+import { type AdapterChange, ConfigError, StoreError } from "../mod.ts";
+import { openObjectStore, openPeers, type Peers } from "../src/runtime/mod.ts";
 import { RedisCounts } from "../src/runtime/redis/counts.ts";
 import type { Link } from "../src/runtime/redis/link.ts";
 import { createApp, Quota, Tenants } from "../src/server/mod.ts";
@@ -302,6 +302,13 @@ test("openPeers() refuses a password that Redis refuses, and sends nothing by a 
   await refused(redis.url.replace(/\d+$/, "16"), /: ERR DB index is out of range$/);
   assert.deepEqual(lines, []);
   assert.deepEqual(redis.asked.filter((name) => /eval|ping|x/.test(name)), []);
+});
+
+test("a store in a database that Redis refuses is asked for nothing", async () => {
+  const redis = await fake(), store = await openObjectStore(redis.url.replace(/\d+$/, "16"));
+  await assert.rejects(store.open("x"), StoreError);
+  assert.ok(redis.asked.includes("select"));
+  assert.ok(!redis.asked.includes("get"), "database 0 may be somebody else's");
 });
 
 test("openPeers() refuses what is no address of Redis, and starts without a Redis that is away", async () => {

@@ -4,6 +4,7 @@
  * @module
  */
 import { basename, resolve } from "node:path";
+import process from "node:process";
 import { normalName, quotedName } from "../adapters/names.ts";
 import { NotFoundError } from "../errors.ts";
 import { openPeers } from "../runtime/redis/mod.ts";
@@ -42,15 +43,14 @@ export const publish = defineCommand({
     adapter: { type: "string", description: "PEFT adapter folder", valueHint: "DIR" },
     store: {
       type: "string",
-      required: true,
-      description: "Store: file:, s3:, redis: or http: URL",
+      description: "Store: file:, s3:, redis: or http: URL; default: FOURIERFT_STORE",
       valueHint: "URL",
     },
     name: { type: "string", description: "The adapter's name; default: the folder's name", valueHint: "ID" },
     remove: { type: "string", description: "Name that is to stand for nothing any more", valueHint: "ID" },
     redis: {
       type: "string",
-      description: "Redis by which servers are told at once: redis: URL",
+      description: "Redis by which servers are told at once: redis: URL; default: FOURIERFT_REDIS",
       valueHint: "URL",
     },
     ...jsonArgs,
@@ -65,7 +65,11 @@ export const publish = defineCommand({
       line: "publish --store file:/srv/adapters --remove tone",
     },
   ],
-  async run({ args: { adapter, store: url, name, remove, redis } }) {
+  async run({ args: { adapter, name, remove, ...args } }) {
+    // An empty variable is none.
+    const url = args.store ?? (process.env.FOURIERFT_STORE || undefined);
+    const redis = args.redis ?? (process.env.FOURIERFT_REDIS || undefined);
+    if (url === undefined) throw new UsageError("Cannot run publish without --store URL");
     if ((adapter === undefined) === (remove === undefined)) {
       throw new UsageError("Cannot run publish: it needs --adapter DIR or --remove ID, one of the two");
     }

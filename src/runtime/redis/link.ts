@@ -8,6 +8,7 @@
  */
 import type { Redis, RedisOptions } from "ioredis";
 import { ConfigError } from "../../errors.ts";
+import { hearErrors } from "./errors.ts";
 import { quotaScript, serversScript } from "./scripts.ts";
 
 /** A client with the scripts as commands. */
@@ -65,27 +66,6 @@ export class Renewal {
     }
     this.#before = status;
   }
-}
-
-/** Redis' own words, and the command that it refused. */
-type Refusal = Error & { readonly command?: { readonly name: string } };
-
-/** Whether Redis refuses the address's password or database: it would again. */
-function isRefusal({ name, message, command }: Refusal): boolean {
-  if (name !== "ReplyError" || /max number of clients/.test(message)) return false;
-  return command?.name === "select" || /^(NOAUTH|WRONGPASS|ERR invalid password)/.test(message);
-}
-
-/**
- * Hears a client's errors, which it would print. A connection that is refused its database ends before it sends anything:
- * the client would go on in database 0.
- */
-function hearErrors(redis: Redis, refused: (error: Error) => void = () => {}): void {
-  redis.on("error", (error: Refusal) => {
-    if (!isRefusal(error)) return;
-    refused(error);
-    if (redis.status === "connect") redis.disconnect(true);
-  });
 }
 
 /** Refuses what is no address; messages show none of the address, which may hold a password. */
