@@ -40,7 +40,12 @@ async function open(base: Device, size: typeof fullSize, capacity: number): Prom
 /** Milliseconds of each step, from the first in which every sequence has had a token, to the last. */
 export async function stepTimes(
   { engine }: { readonly engine: BatchEngine },
-  { adapters, tokens }: { adapters: readonly (string | undefined)[]; tokens: number },
+  { adapters, tokens, now = () => performance.now() }: {
+    readonly adapters: readonly (string | undefined)[];
+    readonly tokens: number;
+    /** Milliseconds of a clock; of wall time unless told. */
+    readonly now?: () => number;
+  },
 ): Promise<number[]> {
   const ends: number[] = [];
   const arrived = new Array<number>(tokens).fill(0);
@@ -49,7 +54,7 @@ export async function stepTimes(
     let count = 0;
     const request = { promptTokenIds: prompt, adapter, maxTokens: tokens, sampling };
     for await (const { kind } of engine.generate(request)) {
-      if (kind === "token" && ++arrived[count++] === adapters.length) ends.push(performance.now());
+      if (kind === "token" && ++arrived[count++] === adapters.length) ends.push(now());
     }
   }));
   return ends.slice(1).map((end, i) => end - ends[i]);

@@ -5,8 +5,8 @@
  */
 import { launchTimes } from "../src/cli/trace.ts";
 import type { Device, Trace } from "../src/device/device.ts";
-import { type GpuStep, joinNeighbours } from "../src/device/join.ts";
-import type { Step } from "../src/plan.ts";
+import type { GpuStep } from "../src/device/join.ts";
+import { GpuProgram } from "../src/device/webgpu_launcher.ts";
 import type { MeteredProgram } from "./host_meter.ts";
 import { type Measurement, median } from "./measurement.ts";
 
@@ -15,7 +15,7 @@ const rounds = 7;
 /** Words that differ between layers, or are the same for all of a step's launches, or do not change the work. */
 const untold = [
   ...["rows", "linear", "capacity", "cacheRows", "accumulate"],
-  ...["skipped", "skipped1", "skipped2", "scale_in", "scale_linear", "scale_capacity"],
+  ...["skipped", "skipped1", "skipped2", "scale_in", "scale_linear", "scale_capacity", "slice_size"],
 ];
 
 /** A kernel with its sizes, and with the dtype of its weight. */
@@ -27,16 +27,11 @@ function nameOf({ kernel, uniforms, buffers }: GpuStep): string {
   return [kernel.name, ...sizes, ...dtype].join(", ");
 }
 
-/** The name of every launch of a plan's program: a step may take several. */
-async function launchNames(device: Device, { plan }: MeteredProgram): Promise<string[]> {
-  const names: string[] = [];
-  for (const step of device.kind === "webgpu" ? joinNeighbours(plan, device.limits) : plan) {
-    // A device launches a joined step as it is given; the types know only steps of whole kernels.
-    const program = await device.prepare([step as Step]);
-    for (let i = 0; i < program.launches; i++) names.push(nameOf(step));
-    program.release();
-  }
-  return names;
+/** The name of every launch of a plan's program: on a GPU a step may take several. */
+function launchNames({ program, plan }: MeteredProgram): string[] {
+  return program instanceof GpuProgram
+    ? program.dispatches.map(({ step }) => nameOf(step))
+    : plan.map(nameOf);
 }
 
 interface Sum {
@@ -69,7 +64,7 @@ export async function* traceCells(
 ): AsyncGenerator<Measurement> {
   const traces: Trace[] = [];
   for (let round = 0; round < rounds; round++) traces.push(await device.trace(metered.program));
-  const named = await launchNames(device, metered);
+  const named = launchNames(metered);
   const kernels = traces[0].launches.map(({ kernel }) => kernel);
   // A step prepared alone may be run in another way, in more launches or fewer.
   const names = named.length === kernels.length ? named : kernels;

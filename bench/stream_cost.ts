@@ -115,16 +115,16 @@ const load = { url: `http://127.0.0.1:${server.port}`, requests, tokens, process
 const quantile = (sorted: readonly number[], part: number): number =>
   sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))];
 
-console.log("streams  CPU us a token  tokens/s  first p50  first p95 (ms)  programs prepared");
-for (const streams of counts) {
-  await askStreams({ ...load, streams, round: 2 * streams });
-  const session = options.profile && streams === counts.at(-1) ? new Session() : undefined;
+console.log("streams  round  CPU us a token  tokens/s  first p50  first p95 (ms)  programs prepared");
+// In the first round of a number of streams programs are prepared; in the second most are there.
+for (const [row, streams] of counts.flatMap((streams) => [streams, streams]).entries()) {
+  const session = options.profile && row === 2 * counts.length - 1 ? new Session() : undefined;
   session?.connect();
   await session?.post("Profiler.enable");
   await session?.post("Profiler.start");
   prepared.count = prepared.ms = 0;
   const before = seconds();
-  const answers = await askStreams({ ...load, streams, round: 2 * streams + 1 });
+  const answers = await askStreams({ ...load, streams, round: row });
   const wall = secondsOf(answers), cpu = seconds() - before;
   if (session) {
     const { profile } = await session.post("Profiler.stop");
@@ -133,8 +133,8 @@ for (const streams of counts) {
   const first = answers.map(({ firstMs }) => firstMs).sort((a, b) => a - b);
   const all = answers.reduce((sum, { tokens }) => sum + tokens, 0);
   console.log(
-    `${String(streams).padStart(7)}  ${(1e6 * cpu / all).toFixed(1).padStart(14)}  ` +
-      `${(all / wall).toFixed(0).padStart(8)}  ` +
+    `${String(streams).padStart(7)}  ${(row % 2 === 0 ? "first" : "second").padStart(6)}` +
+      `${(1e6 * cpu / all).toFixed(1).padStart(15)}  ${(all / wall).toFixed(0).padStart(8)}  ` +
       [0.5, 0.95].map((part) => quantile(first, part).toFixed(1).padStart(9)).join("  ") +
       `       ${prepared.count}, ${
         prepared.ms.toFixed(0)

@@ -1,14 +1,17 @@
 /**
- * The time that adapters of several methods add to a linear of 4096 x 4096: C3A, WaveFT, FourierFT and LoRA side by side.
+ * The time that adapters of several methods add to a linear of 4096 x 4096: C3A, WaveFT, FourierFT, LoRA and DoRA side by side.
  *
  * @module
  */
 import { Bank } from "../src/adapters/bank.ts";
-import type { Method } from "../src/adapters/method.ts";
+import { baseLinear } from "../src/adapters/base.ts";
+import type { AdapterModule, LinearShape, Method } from "../src/adapters/method.ts";
 import { c3a } from "../src/adapters/methods/c3a.ts";
+import { dora } from "../src/adapters/methods/dora.ts";
 import { fourierft } from "../src/adapters/methods/fourierft.ts";
 import { lora } from "../src/adapters/methods/lora.ts";
 import { waveft } from "../src/adapters/methods/waveft.ts";
+import { readyModule } from "../src/adapters/ready.ts";
 import { tensor } from "../src/tensor.ts";
 import { newModule } from "../test/new_module.ts";
 import { copyRate, rates, times } from "./cells.ts";
@@ -41,19 +44,37 @@ function subjects(quick: boolean): Subject[] {
     ...wavelets,
     { name: "FourierFT, n = 1000", method: fourierft, options: { n_frequency: 1000 } },
     { name: "LoRA, r = 16", method: lora, options: { r: 16 } },
+    { name: "DoRA, r = 16", method: dora, options: { r: 16 } },
   ];
 }
 
 /** Layers at most, as in a bench of one method: their numbers are read from memory, where they are many. */
 const mostLayers = 128;
 
+/** A new module; one that depends on its base is made ready with a random weight. */
+async function readyOf(
+  { device }: BenchContext,
+  { method, options }: Subject,
+  shape: LinearShape,
+): Promise<AdapterModule> {
+  const module = newModule(method, shape, options);
+  if (!module.ready) return module;
+  const weight = normalTensor(device, [shape.out, shape.in]);
+  const ready = await readyModule(device, {
+    ...{ path: "linear", module, method },
+    base: baseLinear(device, weight),
+  });
+  device.release(weight);
+  return ready;
+}
+
 async function* timeSubject(
   context: BenchContext,
-  { name, method, options }: Subject,
+  subject: Subject,
   { d, rows }: { readonly d: number; readonly rows: number },
 ): AsyncGenerator<Measurement> {
-  const { device } = context, shape = { out: d, in: d };
-  const module = newModule(method, shape, options), { values } = module.pack(shape);
+  const { device } = context, { name, method } = subject, shape = { out: d, in: d };
+  const module = await readyOf(context, subject, shape), { values } = module.pack(shape);
   const count = Math.max(1, Math.min(mostLayers, Math.ceil(coldBytes(context) / (16 * values.length))));
   const linears = Array.from({ length: count }, (_, i) => ({ path: `layers.${i}`, shape }));
   const bank = new Bank(device, method, { linears, capacity: 1 });
@@ -63,7 +84,11 @@ async function* timeSubject(
     y: device.alloc([rows, d], "float32"),
     slots: device.upload(tensor(new Uint32Array(rows).fill(slot))),
   };
-  const steps = linears.map((_, first) => [bank.beside({ first, count: 1 }, { ...io, rows })]);
+  const steps = linears.map((_, first) => {
+    const group = { first, count: 1 };
+    const beside = bank.beside(group, { ...io, rows });
+    return method.after ? [beside, bank.after(group, { ...io, rows })] : [beside];
+  });
   const programs = await prepareInTurn(device, steps);
   const timing = await timePrograms(device, programs, context);
   programs.forEach((program) => program.release());
@@ -72,13 +97,13 @@ async function* timeSubject(
   const place = { table, row: `${name}, T = ${rows}` };
   const { median: copyGBs } = await copyRate(context);
   yield* times(place, timing);
-  yield* rates(place, timing, { bytes: 12 * rows * d + 4 * values.length, copyGBs });
+  yield* rates(place, timing, { bytes: (method.after ? 20 : 12) * rows * d + 4 * values.length, copyGBs });
 }
 
 /** See the module's documentation. */
 export const transformsBench: Bench = {
   name: "transforms",
-  doc: "what C3A, WaveFT, FourierFT and LoRA add to a linear, side by side",
+  doc: "what C3A, WaveFT, FourierFT, LoRA and DoRA add to a linear, side by side",
   peers: ["peft_transforms.py"],
   async *measure(context) {
     const { device, quick } = context;

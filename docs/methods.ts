@@ -93,6 +93,10 @@ function sumsOf({ before, after, sum, takesScale, combined }: Method, hasFactors
 /** Methods of linears: those that have none replace parameters alone, which docs/formats.md tells of. */
 export const linearMethods: readonly Method[] = methods.filter((method) => phasesOf(method).length > 0);
 
+/** The names of methods that cost as much as W itself. */
+const denseOf = (listed: readonly Method[]): string =>
+  new Intl.ListFormat("en").format(listed.filter(({ facts }) => facts?.ofBase).map(({ name }) => name));
+
 /** The tables: each method's formula and its cost. */
 export async function methodTables(listed: readonly Method[] = linearMethods): Promise<string> {
   const found = await examples();
@@ -115,6 +119,7 @@ export async function methodTables(listed: readonly Method[] = linearMethods): P
       ]),
     ),
     "### Costs",
+    `A row takes as many multiplications as W itself, or more, with ${denseOf(listed)}.`,
     table(
       [
         "method",
@@ -123,17 +128,19 @@ export async function methodTables(listed: readonly Method[] = linearMethods): P
         "file of a sum",
         "trained here",
         "multiplications of a row",
+        "of W's own",
         "numbers on the device",
         "example",
         "trained",
         "bytes there",
       ],
-      told.map(({ method, one, facts: { cost, numbers } }) => [
+      told.map(({ method, one, facts: { cost, ofBase = "less", numbers } }) => [
         method.name,
         phasesOf(method).join(", ") + (method.changesBias ? "; on the bias, too" : ""),
         ...sumsOf(method, one.hasFactors),
         method.training ? "yes" : "no",
         cost,
+        ofBase,
         numbers,
         one.summary,
         `${one.trained}`,

@@ -34,6 +34,7 @@ export const addBias: Kernel<Buffers, Uniforms> = defineKernel({
     y: { access: "read_write", dtypes: ["float32"], doc: "(rows, out), row-major, added to" },
   },
   uniforms,
+  adds: "y",
   launch: ({ uniforms: { rows, out } }, limits) => ({
     dispatches: [{
       wgsl,

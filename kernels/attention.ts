@@ -113,7 +113,7 @@ const floats: Kernel<Buffers, Uniforms> = defineKernel({
           places.forEach((place, j) => {
             value += weights[j] * values[(place * kvHeads + group) * headDim + i];
           });
-          y[(r * heads + h) * headDim + i] = sum > 0 ? value / sum : 0;
+          y[(r * heads + h) * headDim + i] = places.length > 0 ? value / sum : 0;
         }
       }
     }

@@ -151,6 +151,7 @@ export const circulantLinear: Kernel<BankBuffer, Uniforms> = defineKernel({
     values: "at a record's offset: numbers of `circulantSpectra`",
   }),
   uniforms,
+  adds: "y",
   launch: ({ uniforms: words }, limits) => updateLaunch(update(words), limits),
   produce: produceBeside("circulant_linear", update),
   reference: referenceCirculant,

@@ -25,7 +25,7 @@ function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> 
       crossEntropyLaunch(sizes, { weight: { format, types }, gradient: true }, limits),
     reference: (arrays, sizes) => crossEntropyReference(format, arrays, sizes),
     cpu: (arrays, sizes) => crossEntropyCpu(format, arrays, sizes),
-    wasm: (sizes) => crossEntropyWasm(format, sizes, "dhidden"),
+    wasm: (sizes, types) => crossEntropyWasm({ format, types }, sizes, "dhidden"),
     tolerance: 1e-5,
   });
 }

@@ -17,7 +17,7 @@ function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> 
       crossEntropyLaunch(sizes, { weight: { format, types }, gradient: false }, limits),
     reference: (arrays, sizes) => crossEntropyReference(format, arrays, sizes),
     cpu: (arrays, sizes) => crossEntropyCpu(format, arrays, sizes),
-    wasm: (sizes) => crossEntropyWasm(format, sizes, 0),
+    wasm: (sizes, types) => crossEntropyWasm({ format, types }, sizes, 0),
     tolerance: head.tolerance,
   });
 }

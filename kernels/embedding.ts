@@ -13,12 +13,16 @@ function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> 
     doc: `y[r, :] = W[ids[r], :], with W (vocab, dim) of ${format.doc}; an id of vocab or more gives zeros`,
     reference: (arrays, words) => rows(arrays, { ...words, first: 0 }),
     wasm: format === dense
-      ? ({ rows, dim, vocab }) => ({
-        function: "embedding",
-        args: ["ids", "weight", "y", dim, dim, vocab],
-        items: rows,
-        work: 2 * rows * dim,
-      })
+      ? ({ rows, dim, vocab }, types) => {
+        const weight = dense.wasmWeight!({ weight: types.weight });
+        return weight && {
+          function: "embedding",
+          args: ["ids", "weight", weight.bits, "y", dim, dim, vocab],
+          items: rows,
+          work: 2 * rows * dim,
+          halves: ["weight"],
+        };
+      }
       : undefined,
     tolerance: 0,
   });

@@ -44,6 +44,7 @@ export const fourierLinear: Kernel<LinearsBuffer, keyof typeof uniforms> = defin
     y: { access: "read_write", dtypes: ["float32"], doc: "(rows, out), added to" },
   },
   uniforms,
+  adds: "y",
   launch: (call, limits) => launchLinears(linearsOf(call.uniforms), { uniforms, limits }),
   reference: (arrays, words) => referenceLinears(arrays, linearsOf(words)),
   cpu: (arrays, words) => cpuLinears(arrays, linearsOf(words)),

@@ -39,6 +39,7 @@ export const fourierLinears: Kernel<LinearsBuffer, keyof typeof uniforms> = defi
     y: { ...fourierLinear.buffers.y, doc: "(rows, out0 + out1 + out2), added to" },
   },
   uniforms,
+  adds: "y",
   launch: (call, limits) => launchLinears(linearsOf(call.uniforms), { uniforms, limits }),
   produce: {
     after: "linear",

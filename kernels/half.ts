@@ -65,16 +65,20 @@ function float16Bits(value: number): number {
 
 /** Rounds float32 to float16 bits, nearest-even. */
 export function float32ToFloat16(values: Float32Array): Uint16Array {
-  return Uint16Array.from(values, float16Bits);
+  const halves = new Uint16Array(values.length);
+  for (let i = 0; i < values.length; i++) halves[i] = float16Bits(values[i]);
+  return halves;
 }
 
 /** Rounds float32 to bfloat16 bits, nearest-even; NaN stays NaN. */
 export function float32ToBfloat16(values: Float32Array): Uint16Array {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  return Uint16Array.from(bits, (b) => {
-    if ((b & 0x7fffffff) > 0x7f800000) return (b >>> 16) | 0x40;
-    return (b + 0x7fff + ((b >>> 16) & 1)) >>> 16;
-  });
+  const halves = new Uint16Array(bits.length);
+  for (let i = 0; i < bits.length; i++) {
+    const b = bits[i], isNaN = (b & 0x7fffffff) > 0x7f800000;
+    halves[i] = isNaN ? (b >>> 16) | 0x40 : (b + 0x7fff + ((b >>> 16) & 1)) >>> 16;
+  }
+  return halves;
 }
 
 /** Float32 numbers as the array that stores them in a float `dtype`: itself, or 16-bit patterns. */

@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { Consume, Produce, Relay, Together } from "./parts.ts";
+import type { Consume, Parts, Produce, Relay, Together } from "./parts.ts";
 
 /** Element types a kernel's buffers may hold. `float16` and `bfloat16` are carried as raw 16-bit patterns. */
 export type DType = "float32" | "float16" | "bfloat16" | "uint32" | "int32";
@@ -89,6 +89,11 @@ export interface Launch {
   readonly dispatches: readonly Dispatch[];
   readonly scratch?: Readonly<Record<string, number>>;
   readonly tables?: Readonly<Record<string, Table>>;
+  /**
+   * The same result in parts, where that takes a dispatch less. One part is in the result's own buffer: other calls may add to
+   * it before the parts are read.
+   */
+  readonly sliced?: () => Parts;
 }
 
 /** The ways in which a GPU may run a call, where the fastest is a matter of the GPU. */
@@ -135,6 +140,8 @@ export interface WasmCall extends WasmStep {
   readonly tables?: Readonly<Record<string, Table>>;
   /** In place of the kernel's, where the function rounds more than sums of float32 do. */
   readonly tolerance?: number;
+  /** Buffers that the function takes as the 16-bit floats that they are; others must be float32, or integers. */
+  readonly halves?: readonly string[];
 }
 
 /** Host arrays of a call, one for each buffer of the kernel. */
@@ -180,17 +187,28 @@ export interface Kernel<B extends string = string, U extends string = string> {
   launch(call: Call<B, U>, limits: Limits, way?: string): Launch;
   /** The ways to run a call within limits; left out where there is one. A device that can time them takes the fastest. */
   ways?(call: Call<B, U>, limits: Limits): Choice;
-  /** The specification: plain loops, float64 sums, results rounded once. Writes the outputs in place. */
+  /**
+   * The specification: plain loops, float64 sums, results rounded once. Writes the outputs in place. Arrays have 16-bit
+   * floats widened to float32, as those of `cpu` have.
+   */
   reference(arrays: Arrays<B>, uniforms: Readonly<Record<U, number>>): void;
   /** The same on a CPU at speed, where the reference is too slow to serve. */
   cpu?(arrays: Arrays<B>, uniforms: Readonly<Record<U, number>>): void;
   /**
-   * The same by the WASM module, which takes 16-bit floats widened to float32; undefined for sizes that it does not
-   * take. Left out where no speed is asked for. `bytes` is given where products may have x of 8 bits.
+  /**
+   * The same by the WASM module; undefined for sizes or element types that it does not take. It takes 16-bit floats
+   * widened to float32, but for the call's `halves`. Left out where no speed is asked for. `bytes` is given where
+   * products may have x of 8 bits.
    */
-  wasm?(uniforms: Readonly<Record<U, number>>, bytes?: ByteProducts): WasmCall | undefined;
+  wasm?(
+    uniforms: Readonly<Record<U, number>>,
+    dtypes: Readonly<Record<B, DType>>,
+    bytes?: ByteProducts,
+  ): WasmCall | undefined;
   /** How a GPU joins a call with the one before it. */
   readonly produce?: Produce<B, U>;
+  /** The buffer that a call does nothing with but add to its elements, where there is one: others may do so before it or after. */
+  readonly adds?: string;
   /** How a GPU joins calls that follow each other, and whose tensors do. */
   readonly together?: Together<B, U>;
   /** How a GPU joins a call with those whose result it reads. */

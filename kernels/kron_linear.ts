@@ -72,6 +72,7 @@ export const kronLinear: Kernel<BankBuffer, Uniforms> = defineKernel({
     values: "at a record's offset: W1 (o, i), then W2 (out / o, in / i), row-major",
   }),
   uniforms,
+  adds: "y",
   launch: ({ uniforms: words }, limits) => updateLaunch(update(words), limits),
   produce: produceBeside("kron_linear", update),
   reference({ x, slots, records, tables, values, y }, uniforms) {

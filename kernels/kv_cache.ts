@@ -6,6 +6,7 @@ import {
   type PackedText,
   quadsOf,
   storeRows,
+  storeText,
 } from "./caches/format.ts";
 import { float32 } from "./caches/float32.ts";
 import {
@@ -55,9 +56,7 @@ ${uniformStruct(uniforms)}
 @group(0) @binding(3) var<storage, read_write> keys: array<u32>;
 @group(0) @binding(4) var<storage, read_write> values: array<u32>;
 
-var<workgroup> head: array<f32, ${4 * quadsOf(headDim)}>;
-${packed.store("keys", { headDim, threads: headThreads })}
-${packed.store("values", { headDim, threads: headThreads })}
+${storeText(packed, headDim)}
 
 @compute @workgroup_size(${headThreads})
 fn main(${workgroupBuiltins}) {

@@ -35,7 +35,7 @@ function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> 
     },
     ...(format === dense ? { together: productsTogether } : {}),
     cpu: ({ x, y, ...weight }, sizes) => multiply(format, { x, y, ...weight }, sizes),
-    wasm: format.wasm && ((sizes, bytes) => format.wasm!(sizes, 0, bytes)),
+    wasm: format.wasm && ((sizes, types, bytes) => format.wasm!(sizes, 0, types, bytes)),
     backward: ({ rows, in: inSize, out, accumulate }) => ({
       steps: [{
         kernel: anyKernel(linearTransposed.of(format)),

@@ -34,7 +34,7 @@ function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> 
     ways: ({ uniforms, dtypes: types }, limits) => linearWays(uniforms, { format, types }, limits),
     reference: biasThen(plain.reference),
     cpu: biasThen(plain.cpu!),
-    wasm: format.wasm && ((sizes, bytes) => format.wasm!(sizes, "bias", bytes)),
+    wasm: format.wasm && ((sizes, types, bytes) => format.wasm!(sizes, "bias", types, bytes)),
     backward: plain.backward,
     tolerance: plain.tolerance,
   });

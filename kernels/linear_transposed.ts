@@ -37,9 +37,10 @@ function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> 
         { rows, inner: out, columns: inSize, accumulate: accumulate !== 0 },
       );
     },
-    wasm({ rows, in: inSize, out, accumulate }) {
-      if (!format.wasmWeight) return undefined;
-      const { args, bits } = format.wasmWeight;
+    wasm({ rows, in: inSize, out, accumulate }, types) {
+      const weight = format.wasmWeight?.(types);
+      if (!weight) return undefined;
+      const { args, bits } = weight;
       const cut = transposedItems({ rows, inner: bits === 32 ? out : Infinity, columns: inSize });
       return {
         function: "linear_transposed",
@@ -47,6 +48,7 @@ function ofFormat(format: WeightFormat, name: string): Kernel<string, Uniforms> 
         items: cut.items,
         work: rows * inSize * out,
         each: { scratch: transposedScratch({ inner: out, columns: inSize }) },
+        halves: bits === 16 ? [args[0]] : [],
       };
     },
     tolerance: 1e-5,

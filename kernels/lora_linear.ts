@@ -66,6 +66,7 @@ export const loraLinear: Kernel<Buffers, Uniforms> = defineKernel({
     },
   },
   uniforms,
+  adds: "y",
   launch: ({ uniforms }, limits) => loraLaunch(uniforms, limits),
   produce: {
     after: "linear",

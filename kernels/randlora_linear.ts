@@ -97,6 +97,7 @@ export const randloraLinear: Kernel<Buffers, Uniforms> = defineKernel({
     },
   },
   uniforms,
+  adds: "y",
   launch({ uniforms: { rows, in: inSize, out0, out1, out2 } }, limits) {
     const outs = [out0, out1, out2];
     const workgroups = (results: (out: number) => number) =>

@@ -6,6 +6,7 @@ import {
   type PackedText,
   quadsOf,
   storeRows,
+  storeText,
 } from "./caches/format.ts";
 import { float32 } from "./caches/float32.ts";
 import {
@@ -100,7 +101,7 @@ function packedWgsl(
   bindings: readonly Binding[],
   { packed, headDim }: { readonly packed: PackedText; readonly headDim: number },
 ): string {
-  const width = 4 * quadsOf(headDim), sizes = { headDim, threads: headThreads };
+  const width = 4 * quadsOf(headDim);
   return /* wgsl */ `
 ${uniformStruct(uniformsWith(uniforms, source))}
 ${
@@ -110,9 +111,7 @@ ${
     })
   }
 
-var<workgroup> head: array<f32, ${width}>;
-${packed.store("keys", sizes)}
-${packed.store("values", sizes)}
+${storeText(packed, headDim)}
 
 @compute @workgroup_size(${headThreads})
 fn main(${workgroupBuiltins}) {

@@ -91,6 +91,7 @@ export const sparseLinear: Kernel<BankBuffer, Uniforms> = defineKernel({
     values: "at a record's offset: the numbers (count), by output",
   }),
   uniforms,
+  adds: "y",
   launch: ({ uniforms: words }, limits) =>
     words.rows === 1 ? updateLaunch(update(words), limits) : rowsLaunch(uniforms, words, limits),
   produce: produceBeside("sparse_linear", update),

@@ -87,6 +87,7 @@ export const svftLinear: Kernel<Buffers, Uniforms> = defineKernel({
     },
   },
   uniforms: bankUniforms,
+  adds: "y",
   launch({ uniforms: words }, limits) {
     const { rows } = words, tiles = Math.ceil(rows / tileRows), hidden = sum(hiddenOf(words));
     const chunks = (sizes: readonly number[]): number => sum(sizes.map((size) => Math.ceil(size / outputs)));

@@ -20,7 +20,9 @@ export function torchUniform(
   { low, high }: { readonly low: number; readonly high: number },
 ): Float32Array {
   const start = Math.fround(low), range = Math.fround(Math.fround(high) - start);
-  return Float32Array.from({ length: count }, () => unit(random) * range + start);
+  const values = new Float32Array(count);
+  for (let i = 0; i < count; i++) values[i] = unit(random) * range + start;
+  return values;
 }
 
 /** Numbers of one round of Box and Muller. */

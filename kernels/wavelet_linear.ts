@@ -84,6 +84,7 @@ export const waveletLinear: Kernel<BankBuffer, Uniforms> = defineKernel({
     values: "coefficients in their table's order",
   }),
   uniforms,
+  adds: "y",
   launch: ({ uniforms: words }, limits) => updateLaunch(update(words), limits),
   produce: produceBeside("wavelet_linear", update),
   reference: referenceWavelet,

@@ -58,14 +58,30 @@ export function servePage(folder: string, port: number): Promise<Served> {
   return serveApp(app.fetch, { port, hostname: "127.0.0.1" });
 }
 
-if (import.meta.main) {
-  const port = Number(process.argv[2] ?? 8001);
-  if (!Number.isInteger(port) || port < 0 || port > 65535) {
-    console.error(`Cannot serve on port "${process.argv[2]}". Usage: deno task playground [PORT]`);
-    process.exit(2);
-  }
+const usage = "deno task playground [PORT]";
+
+/** The port that an argument says. */
+function portOf(text: string): number {
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
+  throw new Error(
+    `Cannot serve on port "${text}": it must be a whole number from 0 to 65535. Usage: ${usage}`,
+  );
+}
+
+async function main(text = "8001", ...more: readonly string[]): Promise<void> {
+  if (more.length > 0) throw new Error(`Cannot use argument "${more[0]}". Usage: ${usage}`);
+  const port = portOf(text);
   await buildPlayground(playgroundFolder);
   addDemo(playgroundFolder);
   const served = await servePage(playgroundFolder, port);
   console.log(`playground: http://127.0.0.1:${served.port}/`);
+}
+
+if (import.meta.main) {
+  try {
+    await main(...process.argv.slice(2));
+  } catch (error) {
+    console.error((error as Error).message);
+    process.exit(1);
+  }
 }

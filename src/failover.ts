@@ -159,6 +159,9 @@ async function* continued(
   }
 }
 
+/** All members of T by name, so that a new optional member is not forgotten. */
+type EveryMember<T> = { readonly [K in keyof Required<T>]: T[K] };
+
 /**
  * Wraps an opened model. Sequences and calls that meet a lost device wait for the model to be opened again, and go on there.
  * They fail with the device's error when no way to open the model is left. A sequence whose adapter was replaced since
@@ -179,6 +182,20 @@ export function withFallback(first: Served, options: FallbackOptions): Served {
     }
   }
 
+  const adapters: EveryMember<AdapterService> = {
+    list: () => call((adapters) => adapters.list()),
+    page: registry.page && ((options) => call((adapters) => adapters.page!(options))),
+    card: (id) => call((adapters) => adapters.card(id)),
+    linear: registry.linear && ((module) => generations.newest.registry.linear!(module)),
+    modules: (id) => call((adapters) => adapters.modules(id)),
+    module: registry.module && ((id, path) => call((adapters) => adapters.module!(id, path))),
+    apply: (id, module, input) => call((adapters) => adapters.apply(id, module, input)),
+    delta: (id, module, shape) => call((adapters) => adapters.delta(id, module, shape)),
+    stats: registry.stats && (() => generations.newest.registry.stats!()),
+    preload: registry.preload && ((id) => call((adapters) => adapters.preload!(id))),
+    unload: registry.unload && ((id) => call((adapters) => adapters.unload!(id))),
+    pin: registry.pin && ((id, pinned) => call((adapters) => adapters.pin!(id, pinned))),
+  };
   return {
     engine: {
       ...{ maxModelLen, vocabSize },
@@ -186,17 +203,6 @@ export function withFallback(first: Served, options: FallbackOptions): Served {
       generate: (request) => eventsOf(continued(generations, request)),
       bursts: (request) => continued(generations, request),
     },
-    registry: {
-      list: () => call((adapters) => adapters.list()),
-      page: registry.page && ((options) => call((adapters) => adapters.page!(options))),
-      card: (id) => call((adapters) => adapters.card(id)),
-      modules: (id) => call((adapters) => adapters.modules(id)),
-      apply: (id, module, input) => call((adapters) => adapters.apply(id, module, input)),
-      delta: (id, module, shape) => call((adapters) => adapters.delta(id, module, shape)),
-      stats: registry.stats && (() => generations.newest.registry.stats!()),
-      preload: registry.preload && ((id) => call((adapters) => adapters.preload!(id))),
-      unload: registry.unload && ((id) => call((adapters) => adapters.unload!(id))),
-      pin: registry.pin && ((id, pinned) => call((adapters) => adapters.pin!(id, pinned))),
-    },
+    registry: adapters,
   };
 }

@@ -30,7 +30,9 @@ export function parseJsonObject(
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw refused(`Cannot read ${name} as JSON: ${foreignKindOfText(text) ?? (error as Error).message}`);
+    // The runtime's message quotes the text, line ends and all.
+    const reason = foreignKindOfText(text) ?? (error as Error).message.replace(/\s+/g, " ");
+    throw refused(`Cannot read ${name} as JSON: ${reason}`);
   }
   if (!isJsonObject(value)) throw refused(`Cannot read ${name}: it must be a JSON object`);
   return value;

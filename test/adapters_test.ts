@@ -516,3 +516,14 @@ test("an adapter whose method cannot be loaded now is no broken adapter", async 
     /^StoreError: Cannot load what adapters of FourierFT need: offline$/,
   );
 });
+
+test("a list that says something else of a method than the method itself is refused", async () => {
+  const [fourierft] = lazyMethods, folder = folderOf({ [configName]: '{ "peft_type": "FOURIERFT" }' });
+  const load = async (other: Partial<typeof fourierft>) =>
+    await loadAdapter(folder, { methods: [{ ...fourierft, ...other }] });
+  await assert.rejects(load({ name: "Fourier" }), /^TypeError: .*its name must be FourierFT, it is Fourier$/);
+  await assert.rejects(
+    load({ hasBanksApart: true }),
+    /^TypeError: .*its hasBanksApart must be false, it is true$/,
+  );
+});

@@ -43,7 +43,7 @@ const rooms: Readonly<Record<string, Room>> = {
   tensor: { uses: [], types: ["kernels"] },
   plan: { uses: ["tensor"], types: ["kernels"] },
   device: { uses: [], types: ["kernels", "tensor", "plan"] },
-  devices: { uses: ["device", "plan", "contest", ...ground] },
+  devices: { uses: ["device", "plan", "breathe", "contest", ...ground] },
   safetensors: { uses: ground },
   gguf: { uses: ["errors"], types: ["safetensors"] },
   "adapters/methods": { uses: ["adapters", "plan", "breathe", ...ground] },
@@ -113,7 +113,7 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   // The playground stands on the package's doors, as any user's page does.
   "playground/worker": { uses: [], types: ["playground/backend"], packages: ["fourierft"] },
-  // `fourierft` for types of what the worker sends.
+  // `fourierft` for types of what the worker sends, and for the GPU that is looked for before.
   "playground/backend": {
     uses: [],
     types: ["playground/worker"],

@@ -20,13 +20,14 @@ import {
   waveletLinear,
 } from "../kernels/mod.ts";
 import { noSlot } from "../kernels/record.ts";
+import { cpuDevice } from "../src/device/cpu.ts";
 import type { Device } from "../src/device/device.ts";
 import { type Step, step } from "../src/plan.ts";
 import { slice, type Tensor, tensor } from "../src/tensor.ts";
 import { everyGpuCase, testDevices } from "./devices.ts";
 import { distance, randomSource } from "./kernel_contract.ts";
 
-const [cpu, gpu] = await testDevices();
+const cpu = cpuDevice(), gpu = (await testDevices()).find(({ kind }) => kind === "webgpu")!;
 
 type Case = CaseOf<typeof kronLinear>;
 

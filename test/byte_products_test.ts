@@ -169,7 +169,8 @@ test("numbers of 8 bits without sign are the same to runtimes that take bytes wi
         return [name, made];
       }),
     );
-    const call = linear.of(q8_32).wasm!({ ...uniforms, rows: held }, { offset: 0 })!;
+    const dtypes = { x: "float32", words: "uint32", scales: "float32", y: "float32" } as const;
+    const call = linear.of(q8_32).wasm!({ ...uniforms, rows: held }, dtypes, { offset: 0 })!;
     wasm.prepare(call, buffers)!.run();
     linear.of(q8_32).reference(arrays, { ...uniforms, rows: held });
     assert.deepEqual([...buffers.y.data], [...arrays.y]);

@@ -565,6 +565,12 @@ test("commands refuse broken folders, modules, shapes and devices in one line", 
     await fails(/Cannot open folder ".*nowhere": it is not a folder/, ...generate(join(folder, "nowhere")));
     await writeFile(join(folder, "config.json"), '{"model_type": "gptj"}');
     await fails(/"model_type" = "gptj"/, ...generate(folder));
+    // As Python's json writes a NaN, whose place runtimes quote with the lines around it.
+    await writeFile(
+      join(folder, "config.json"),
+      '{\n  "model_type": "llama",\n  "rope_theta": NaN,\n  "vocab_size": 1\n}\n',
+    );
+    await fails(/Cannot read config\.json as JSON: /, ...generate(folder));
     await fails(/Cannot find adapter_config\.json/, "inspect", folder);
     await fails(
       /Cannot open adapters ".*": it is not a folder/,

@@ -7,12 +7,14 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
-import type { ArgDef, ArgsDef } from "citty";
+import { stripVTControlCharacters } from "node:util";
+import { type ArgDef, type ArgsDef, renderUsage } from "citty";
 import { readCommandLine } from "../src/cli/arguments.ts";
 import { exampleText } from "../src/cli/command.ts";
 import { type Command, commands } from "../src/cli/commands.ts";
 import { completionsFor } from "../src/cli/completions.ts";
 import { completionScripts } from "../src/cli/shells.ts";
+import { laidOut } from "../src/cli/usage.ts";
 
 const argsOf = ({ args }: Command): [string, ArgDef][] => Object.entries(args as ArgsDef);
 
@@ -53,6 +55,19 @@ const othersForMachines: Readonly<Record<string, string>> = {
 test("commands: every command tells events with --json, but those that machines read otherwise", () => {
   const silent = [...commands].filter(([, { args }]) => !Object.hasOwn(args as ArgsDef, "json"));
   assert.deepEqual(silent.map(([name]) => name).sort(), Object.keys(othersForMachines).sort());
+});
+
+test("usage: every command's lines fit 80 columns, and lose no word of citty's", async () => {
+  for (const [name, command] of commands) {
+    const rendered = stripVTControlCharacters(await renderUsage(command));
+    const usage = laidOut(rendered, 80);
+    const words = (text: string): readonly string[] => text.split(/\s+/);
+    assert.deepEqual(words(usage), words(rendered), name);
+    for (const line of usage.split("\n")) {
+      const isOneWord = !line.trim().includes(" ");
+      if (line.startsWith("  ") && !isOneWord) assert.ok(line.length <= 80, `${name}: ${line}`);
+    }
+  }
 });
 
 test("completions for bash, run by bash, offer every command, flag and word", () => {

@@ -244,6 +244,19 @@ test("Telling holds nothing of eager sequences, nor where no bound is set, and n
   });
 });
 
+test("BatchEngine refuses a bound of bursts before it takes memory of the device", () => {
+  let tensors = 0;
+  const counting: Device = { ...device, alloc: (...args) => (tensors++, device.alloc(...args)) };
+  const store = { list: () => Promise.resolve([]), open: () => Promise.resolve(undefined) };
+  const registry = new AdapterRegistry(device, store);
+  const open = (maxBurstsPerSecond: number) =>
+    new BatchEngine(counting, model, { registry, options: { eosTokenIds: [], maxBurstsPerSecond } });
+  assert.throws(() => open(0), /maxBurstsPerSecond 0/);
+  assert.equal(tensors, 0);
+  open(1);
+  assert.ok(tensors > 0);
+});
+
 test("BatchEngine tells the same events in bursts, whatever their bound", async () => {
   const requests = [1, 2, 3].map((first) => asked({ promptTokenIds: [first, 2], maxTokens: 9 }));
   const all = (engine: BatchEngine) =>

@@ -8,7 +8,7 @@ import { cpuDevice, type Device, ObjectStore, openModel, webgpuDevice } from "..
 import { DeviceError } from "../src/device/device.ts";
 import type { Constraint } from "../src/engine/constraint.ts";
 import type { Engine, GenerateEvent, GenerateRequest } from "../src/engine/generate.ts";
-import { OverloadedError } from "../src/errors.ts";
+import { NotFoundError, OverloadedError } from "../src/errors.ts";
 import { type Served, withFallback } from "../src/failover.ts";
 import type { ReadableFolder } from "../src/folder.ts";
 import { openGpu } from "../src/runtime/gpu.ts";
@@ -71,6 +71,25 @@ test("withFallback: requests that had not begun when the device was lost run on 
   assert.deepEqual(await model.registry.list(), []);
   assert.equal(opened, 1);
   assert.equal(lines.length, 1);
+});
+
+test("withFallback: adapters tell their modules and the model's linears, before and after the device is lost", async () => {
+  const shape = { out: 256, in: 256 };
+  const answers: Pick<Served["registry"], "linear" | "module"> = {
+    linear: () => shape,
+    module: (_, path) => Promise.reject(new NotFoundError(path)),
+  };
+  const withModules = (model: Served) => ({ ...model, registry: { ...model.registry, ...answers } });
+  const lost = withModules(served(1));
+  const model = withFallback(
+    { ...lost, registry: { ...lost.registry, module: () => Promise.reject(new DeviceError("lost")) } },
+    { reopen: opens(withModules(served(2))) },
+  );
+  assert.deepEqual(model.registry.linear?.("q_proj"), shape);
+  await assert.rejects(model.registry.module!("kjv", "q_proj"), NotFoundError); // the replacement's own answer
+  assert.deepEqual(model.registry.linear?.("q_proj"), shape);
+  const plain = withFallback(served(1), { reopen: [] }).registry;
+  assert.deepEqual([plain.linear, plain.module], [undefined, undefined]);
 });
 
 test("withFallback: a sequence that had begun goes on after its tokens, with the seed that it began with", async () => {

@@ -69,6 +69,12 @@ export class FakeRedis implements TestRedis {
   readonly asked: string[] = [];
   /** While true, nothing is answered. */
   isSilent = false;
+  /** A connection that has sent the command hears nothing more until a promise resolves; what it asks is done. */
+  late: { readonly command: string; readonly until: Promise<void> } | undefined;
+  readonly #late = new WeakMap<Socket, Promise<void>>();
+  /** While true, what is added to the stream is lost. */
+  loses = false;
+  #ids = 0;
 
   get url(): string {
     return `redis://127.0.0.1:${this.#port}/1`;
@@ -101,7 +107,9 @@ export class FakeRedis implements TestRedis {
   async #answer(socket: Socket, [name, ...args]: string[]): Promise<void> {
     this.asked.push(name.toLowerCase());
     if (this.isSilent) return;
+    if (name.toLowerCase() === this.late?.command) this.#late.set(socket, this.late.until);
     const reply = await this.#reply(name.toLowerCase(), args);
+    await this.#late.get(socket);
     if (!socket.destroyed) socket.write(written(reply));
   }
 
@@ -120,11 +128,14 @@ export class FakeRedis implements TestRedis {
     if (name === "xrevrange") return this.entries.slice(-1);
     if (name === "xread") return this.#read(args.at(-1)!);
     if (name === "xadd") {
-      const id = `${this.entries.length + 1}-0`;
+      const id = `${++this.#ids}-0`;
+      if (this.loses) return id;
       this.entries.push([id, args.slice(args.indexOf("*") + 1)]);
       this.#added();
       return id;
     }
+    if (name === "auth") return new Error("WRONGPASS invalid username-password pair");
+    if (name === "select" && Number(args[0]) > 15) return new Error("ERR DB index is out of range");
     if (name === "zrem") return Number(this.#servers.delete(args[1]));
     return "OK";
   }
@@ -145,7 +156,7 @@ export class FakeRedis implements TestRedis {
 
   /** Entries after an id, when there are some; null when the connection's server stops. */
   async #read(after: string): Promise<Reply> {
-    const found = (): typeof this.entries => this.entries.slice(Number(after.split("-")[0]));
+    const found = (): typeof this.entries => this.entries.filter(([id]) => parseInt(id) > parseInt(after));
     while (found().length === 0 && this.#server!.listening) {
       await new Promise<void>((resolve) => {
         const before = this.#added;

@@ -153,6 +153,17 @@ test("LoRA-XS is read by the names of both of PEFT's times", async () => {
   assert.deepEqual(renamed.modules.get(path)!.pack(square), old.modules.get(path)!.pack(square));
 });
 
+test("AdaLoRA takes its first rank for an alpha of 0 or less, as PEFT does", async () => {
+  const path = "model.layers.0.self_attn.q_proj", square = { out: 64, in: 64 };
+  const scaleOf = async (config: Readonly<Record<string, unknown>>) => {
+    const { modules } = await load("adalora", { config });
+    return modules.get(path)!.factors!(square).scale;
+  };
+  const expected = await scaleOf({ init_r: 6, lora_alpha: 6 });
+  assert.ok(Math.abs(expected - 1) < 1e-5);
+  for (const alpha of [0, -3]) assert.equal(await scaleOf({ init_r: 6, lora_alpha: alpha }), expected);
+});
+
 test("an AdaLoRA module that lost every rank adds nothing", async () => {
   const { modules } = await load("adalora", {
     tensors: {

@@ -44,6 +44,27 @@ test("schemaForEngine makes a schema narrower where the engine would allow too m
     [{ type: "string", enum: ["a", 1] }, { enum: ["a"] }],
     [{ const: 4 }, { enum: [4] }],
     [{ type: "array", minItems: 2 }, { type: "array", minItems: 2, items: {} }],
+    [{ prefixItems: [{}, {}], minItems: 3 }, {
+      type: "array",
+      minItems: 3,
+      prefixItems: [{}, {}],
+      items: {},
+    }],
+    [{ prefixItems: [{}, {}], minItems: 2 }, { type: "array", minItems: 2, prefixItems: [{}, {}] }],
+    [{ prefixItems: [{ type: "null" }, {}], maxItems: 1 }, {
+      type: "array",
+      maxItems: 1,
+      prefixItems: [{ type: "null" }],
+    }],
+    [{ type: "integer", minimum: -1e20, maximum: 1e20 }, {
+      type: "integer",
+      minimum: Number.MIN_SAFE_INTEGER,
+      maximum: Number.MAX_SAFE_INTEGER,
+    }],
+    [object({ a: {} }, { required: ["a", "a"], maxProperties: 1 }), {
+      ...object({ a: {} }, { required: ["a"], maxProperties: 1 }),
+      additionalProperties: false,
+    }],
     [{ type: "object", maxProperties: 2 }, {
       type: "object",
       maxProperties: 2,
@@ -83,6 +104,24 @@ test("schemaForEngine refuses by its place what the engine does not follow", () 
     [{ type: "string", format: "regex" }, /at #\/format: it must be one of date/],
     [{ type: "float" }, /at #\/type: it must be of string/],
     [{ type: "string", enum: [1] }, /no value is of its type/],
+    [{ minimum: 1e20 }, /at #\/minimum: it must be at most 9007199254740991/],
+    [
+      { type: "integer", exclusiveMaximum: -1e20 },
+      /at #\/exclusiveMaximum: it must be at least -9007199254740991/,
+    ],
+    [object({ a: { enum: [] } }), /at #\/properties\/a\/enum: it must be a list of at least one value/],
+    [
+      { prefixItems: [{}], items: false, minItems: 2 },
+      /at #\/minItems: it is above the number of items .* 1$/,
+    ],
+    [
+      object({ a: {} }, { minProperties: 2 }),
+      /at #\/minProperties: it is above the number of properties .* 1$/,
+    ],
+    [
+      object({ a: {}, b: {} }, { required: ["a", "b"], maxProperties: 1 }),
+      /at #\/maxProperties: it is below the number of required properties, 2/,
+    ],
     [{ enum: [{ a: [Infinity] }] }, /a number is too large/],
     [{ allOf: [{}, {}] }, /at #\/allOf: more than one schema/],
     [{ type: "integer", anyOf: [{ minimum: 5 }] }, /"anyOf" is not supported beside "type"/],
@@ -109,6 +148,35 @@ test("schemaForEngine refuses by its place what the engine does not follow", () 
       (error) => error instanceof GrammarError && message.test(error.message),
     );
   }
+});
+
+test("schemaForEngine refuses schemas that lead back to themselves without end, and takes those that end", () => {
+  const self = { $ref: "#" }, a = { $ref: "#/$defs/a" };
+  const endless = [
+    self,
+    { anyOf: [self, { type: "array", items: self, minItems: 1 }] },
+    object({ next: self }, { required: ["next"] }),
+    object({ next: self }, { minProperties: 1 }),
+    { prefixItems: [{ type: "null" }, self] },
+    { type: "object", additionalProperties: self, minProperties: 1 },
+  ];
+  for (const schema of endless) {
+    assert.throws(
+      () => schemaForEngine(schema),
+      /^GrammarError: .* at #: its "\$ref" leads back to it without end$/,
+    );
+  }
+  const circle = { type: "null", $defs: { a: { $ref: "#/$defs/b" }, b: a } };
+  assert.throws(() => schemaForEngine(circle), /at #\/\$defs\/a: its "\$ref" leads back to it without end/);
+  const ending = [
+    { anyOf: [self, { type: "null" }] },
+    object({ next: self }),
+    { type: "array", items: self },
+    { prefixItems: [self], maxItems: 0 },
+    { ...a, $defs: { a: { $ref: "#/$defs/b" }, b: { type: "null" } } },
+    { enum: [self] },
+  ];
+  for (const schema of ending) schemaForEngine(schema);
 });
 
 test("schemaForEngine takes options of a union that a constant of a required property tells apart", () => {

@@ -12,12 +12,14 @@ import {
   type Kernel,
   type Limits,
   type TypedArray,
+  type WasmCall,
 } from "../kernels/kernel.ts";
 import { widen } from "../kernels/half.ts";
 import { type Case, casesOf, type KernelCases } from "../kernels/cases/mod.ts";
-import type { Device } from "../src/device/device.ts";
+import { cpuDevice } from "../src/device/cpu.ts";
+import type { Device, TensorUse } from "../src/device/device.ts";
 import type { Step } from "../src/plan.ts";
-import { type HostTensor, tensor } from "../src/tensor.ts";
+import { type HostTensor, type Tensor, tensor } from "../src/tensor.ts";
 
 /** Uniform random numbers in [0, 1) from a 32-bit seed (mulberry32). */
 export function randomSource(seed: number): () => number {
@@ -98,6 +100,26 @@ export function callOf(kernel: Kernel, { uniforms, dtypes }: Case): Call {
   return { uniforms, dtypes: Object.fromEntries(bound) };
 }
 
+/** What a buffer is uploaded for: kernels name the matrix that they multiply by, or look up in, `weight`. */
+export const useOf = (buffer: string): TensorUse | undefined => buffer === "weight" ? "weight" : undefined;
+
+/** A case's tensors on a device; those of weights stay in 16 bits where the device reads them so. */
+export function uploadedTo(
+  device: Device,
+  bound: Readonly<Record<string, HostTensor>>,
+): Record<string, Tensor> {
+  return Object.fromEntries(
+    Object.entries(bound).map(([name, t]) => [name, device.upload(t, useOf(name))]),
+  );
+}
+
+/** A case's call of the WASM module, with the element types that the CPU device holds its tensors in. */
+export function wasmOf(kernel: Kernel, testCase: Case, bytes?: ByteProducts): WasmCall | undefined {
+  const { uniforms, dtypes } = callOf(kernel, testCase), { heldType } = cpuDevice();
+  const held = Object.entries(dtypes).map(([name, dtype]) => [name, heldType!(dtype, useOf(name))]);
+  return kernel.wasm?.(uniforms, Object.fromEntries(held), bytes);
+}
+
 /** The kernel in every way in which a device within limits may run a case; itself where there is one. */
 export function inEveryWay(kernel: Kernel, testCase: Case, limits: Limits): Kernel[] {
   const ways = kernel.ways?.(callOf(kernel, testCase), limits).ways;
@@ -112,9 +134,9 @@ function byteProductsOf(description: string): ByteProducts | undefined {
 }
 
 /** What a device may be off by: WASM's functions may have a tolerance of their own. */
-function toleranceOn({ description }: Device, kernel: Kernel, { uniforms }: Case): number {
+function toleranceOn({ description }: Device, kernel: Kernel, testCase: Case): number {
   const wasm = description.includes("WASM")
-    ? kernel.wasm?.(uniforms, byteProductsOf(description))
+    ? wasmOf(kernel, testCase, byteProductsOf(description))
     : undefined;
   return wasm?.tolerance ?? kernel.tolerance;
 }
@@ -126,7 +148,7 @@ export async function checkCase(
 ): Promise<number> {
   const bound = prepared(kernel, testCase, seed);
   const outputs = expectedOf(kernel, { testCase, seed, bound });
-  const buffers = Object.fromEntries(Object.entries(bound).map(([name, t]) => [name, device.upload(t)]));
+  const buffers = uploadedTo(device, bound);
   const step: Step = { kernel, buffers, uniforms: testCase.uniforms };
   const program = await device.prepare([step]);
   device.run(program);

@@ -7,13 +7,19 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
+import { attention } from "../kernels/attention.ts";
 import { type CacheFormat, packed, unpacked } from "../kernels/caches/format.ts";
 import { cacheFormats } from "../kernels/caches/mod.ts";
+import { ropeCache } from "../kernels/rope_cache.ts";
 import { type KvCacheDtype, openModel, type TokenLogprobs } from "../mod.ts";
 import { openServed } from "../src/cli/serve_open.ts";
 import { cpuDevice } from "../src/device/cpu.ts";
+import type { Device } from "../src/device/device.ts";
+import { step } from "../src/plan.ts";
 import { openFolder } from "../src/runtime/mod.ts";
+import { tensor } from "../src/tensor.ts";
 import { goldenCases } from "./demo_model.ts";
+import { everyDevice } from "./devices.ts";
 
 const packedFormats = [cacheFormats.float16, cacheFormats.int8];
 
@@ -81,6 +87,52 @@ test("float16 caches round to the nearest, of two to the even one, as IEEE 754 d
   const read = unpacked(cacheFormats.float16, packed(cacheFormats.float16, values, sizes), sizes);
   assert.deepEqual([...read], [1, 1 + 2 ** -9, 1 + 2 ** -10, 65504, 65504]);
 });
+
+const lost = [NaN, Infinity, -Infinity];
+const sizes = { rows: 1 + 2 * lost.length, heads: 2, kvHeads: 2, headDim: 8, cacheRows: 8 };
+
+/**
+ * What rows attend to that have a key each: (rows, heads, headDim). Head 0 of each row but the first has a number in its value,
+ * or its key, that is not finite.
+ */
+async function attendedOf(device: Device, format: CacheFormat): Promise<Float32Array> {
+  const { rows, heads, kvHeads, headDim, cacheRows } = sizes, width = (heads + 2 * kvHeads) * headDim;
+  const numbers = Float32Array.from({ length: rows * width }, (_, i) => 1 + i % 7);
+  for (let row = 1; row < rows; row++) {
+    const head = heads + (row % 2 === 0 ? 0 : kvHeads);
+    numbers[row * width + head * headDim + 3] = lost[(row - 1) >> 1];
+  }
+  const up = (data: Float32Array | Uint32Array) => device.upload(tensor(data));
+  const each = Uint32Array.from({ length: rows }, (_, row) => row), none = up(new Uint32Array(rows));
+  const [dtype] = format.buffer.dtypes, cache = [cacheRows, format.rowElements(sizes)];
+  const qkv = up(numbers), keys = device.alloc(cache, dtype), values = device.alloc(cache, dtype);
+  const table = up(Float32Array.of(1, 0, 1, 0, 1, 0, 1, 0)),
+    y = device.alloc([rows, heads, headDim], "float32");
+  const program = await device.prepare([
+    step(ropeCache.of(format), { qkv, table, positions: none, index: up(each), keys, values }, {
+      ...sizes,
+      rotaryDim: headDim,
+    }),
+    step(
+      attention.of(format),
+      { q: qkv, keys, values, y, blockTable: up(each), first: up(each), lastKey: none },
+      { ...sizes, qStride: width, blockSize: 1, tableSize: rows, window: 0, scale: 1, softcap: 0 },
+    ),
+  ]);
+  return await device.runAndRead(program, y) as Float32Array;
+}
+
+for (const [name, device] of await everyDevice()) {
+  test(`caches of every format hide no number that is not finite, on ${name}`, async () => {
+    for (const format of Object.values(cacheFormats)) {
+      const y = await attendedOf(device, format), { rows, heads, headDim } = sizes;
+      for (let head = 0; head < rows * heads; head++) {
+        const isFinite = y.subarray(head * headDim, (head + 1) * headDim).every(Number.isFinite);
+        assert.equal(isFinite, head < heads || head % heads !== 0, `${format.name}: head ${head}`);
+      }
+    }
+  });
+}
 
 /** How far the log-probabilities of a golden continuation may be from those of a float32 cache: about five times what they are. */
 const tolerances = { float32: 0, float16: 0.01, int8: 0.15 } as const satisfies Record<KvCacheDtype, number>;

@@ -76,9 +76,9 @@ const added: readonly (readonly [row: string, one: number, two: number])[] = [
   ["FourierFT n = 1000", 1, 8],
   ["DoRA r = 16", 1, 19],
   ["IA3", 4, 4],
-  ["RoAd 1", 9, 9],
-  ["OFT blocks of 32", 20, 30],
-  ["BOFT blocks of 4", 31, 41],
+  ["RoAd 1", 1, 9],
+  ["OFT blocks of 32", 8, 24],
+  ["BOFT blocks of 4", 11, 27],
 ];
 
 test("a decode step takes no more launches with adapters than it did", async () => {

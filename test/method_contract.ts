@@ -23,6 +23,7 @@ import {
   linearBackwardStep,
   linearStep,
   rowSquaresStep,
+  rowsStep,
   type Weight,
 } from "../src/models/weights.ts";
 import type { Plan } from "../src/plan.ts";
@@ -79,6 +80,7 @@ export function baseOn(
       linearStep({ weight }, { x, y }, { rows, ...shape, accumulate: Number(accumulate) }),
     productBackward: ({ dy, dx, rows }) =>
       linearBackwardStep(weight, { dy, dx }, { rows, ...shape, accumulate: 1 }),
+    rowsStep: (io) => rowsStep(weight, io, shape),
     squaresStep: (squares) => rowSquaresStep(weight, squares, shape),
   });
   return {

@@ -8,6 +8,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import {
@@ -211,9 +212,18 @@ test("publish puts an adapter into a store, serve serves it from there, and --re
     const publish = async (...args: string[]) => await ended(start(["publish", "--store", store, ...args]));
     const done = await publish("--adapter", adapter, "--name", "kjv");
     assert.equal(done.code, 0, done.stderr);
+    process.env.FOURIERFT_STORE = store;
+    const child = start(["publish", "--adapter", adapter, "--name", "kjv"]);
+    delete process.env.FOURIERFT_STORE;
+    assert.equal((await ended(child)).code, 0);
     const wrong = await publish();
     assert.equal(wrong.code, 2);
     assert.match(wrong.stderr, /it needs --adapter DIR or --remove ID/);
+    for (const change of [["--adapter", adapter, "--name", "untold"], ["--remove", "kjv"]]) {
+      const untold = await publish(...change, "--redis", "http://:secret@127.0.0.1");
+      assert.match(untold.stderr, /Cannot use Redis: its address must be a URL that begins with redis:/);
+      assert.doesNotMatch(untold.stderr, /secret/);
+    }
     const server = start([
       ...["serve", "--model", join(path, "base"), "--store", store, "--store-ttl-seconds", "0.000001"],
       ...["--port", "0", "--device", "cpu"],

@@ -227,7 +227,10 @@ const misfits: readonly Refusal[] = [
     "ia3",
     "a head of its own that it scales",
     {
-      config: { modules_to_save: ["lm_head"] },
+      config: {
+        modules_to_save: ["lm_head"],
+        target_modules: ["q_proj", "v_proj", "down_proj", "lm_head"],
+      },
       tensors: { [`${head}.weight`]: floats([512, 64]), [`${head}.ia3_l`]: floats([512, 1]) },
     },
     /module "lm_head" together with the adapter's own "lm_head\.weight": IA3 depends on that weight/,

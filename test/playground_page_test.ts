@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { pathToFileURL } from "node:url";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { test } from "node:test";
-import { buildPlayground, type BuiltScripts } from "../playground/build.ts";
+import { buildPlayground, type BuiltScripts, root } from "../playground/build.ts";
 import { readPage } from "../src/cli/page.ts";
 import { loadingApp } from "../src/server/loading.ts";
 import { createApp, type Page } from "../src/server/mod.ts";
@@ -92,14 +94,23 @@ function withImports(names: Iterable<string>, built: BuiltScripts, found = new S
   return found;
 }
 
-/** What the page of a server loads, and one that computes by itself, with the demo's model and adapters. */
+/** What an engine loads with the demo's model and adapters. */
+const demo = [
+  "playground/worker/worker.ts",
+  "src/models/llama/forward.ts",
+  "src/adapters/methods/fourierft.ts",
+];
+
+/** Sources whose scripts the page of a server loads, and one that computes by itself: of scripts of these names. */
 const parts = {
-  page: ["playground/page.tsx"],
-  server: ["playground/backend/server.ts"],
-  demo: ["playground/worker/worker.ts", "src/models/llama/forward.ts", "src/adapters/methods/fourierft.ts"],
-  webgpu: ["src/device/webgpu.ts"],
-  cpu: ["src/device/open_cpu.ts", "src/device/cpu_worker.ts"],
-  drawing: ["src/pictures/mod.ts"],
+  page: { of: ["page"], sources: ["playground/page.tsx"] },
+  server: { of: ["page"], sources: ["playground/backend/server.ts"] },
+  webgpu: { of: ["worker_webgpu"], sources: [...demo, "src/device/webgpu.ts"] },
+  cpu: {
+    of: ["worker_cpu", "cpu_worker"],
+    sources: [...demo, "src/device/open_cpu.ts", "src/device/cpu_worker.ts"],
+  },
+  drawing: { of: ["page"], sources: ["src/pictures/mod.ts"] },
 } as const;
 
 test("playground: the built page is small, and loads nothing from elsewhere", async () => {
@@ -107,28 +118,29 @@ test("playground: the built page is small, and loads nothing from elsewhere", as
   try {
     const built = await buildPlayground(folder);
     const scriptsOf = (...names: readonly (keyof typeof parts)[]): Set<string> => {
-      const sources: readonly string[] = names.flatMap((name) => parts[name]);
-      return withImports(
-        [...built].filter(([, { source }]) => sources.includes(source!)).map(([name]) => name),
-        built,
-      );
+      const named = names.flatMap((part) => {
+        const { of, sources }: { of: readonly string[]; sources: readonly string[] } = parts[part];
+        return sources.map((wanted) => {
+          const script = [...built].find(([, { entry, source }]) => of.includes(entry) && source === wanted);
+          assert.ok(script, `${wanted} has a script of ${of}`);
+          return script[0];
+        });
+      });
+      return withImports(named, built);
     };
     const bytes = (names: Iterable<string>): number =>
       [...names].reduce(
         (sum, name) => sum + gzipSync(readFileSync(join(folder, name)), { level: 9 }).length,
         0,
       );
-    for (const source of Object.values(parts).flat()) {
-      assert.ok([...built.values()].some((script) => script.source === source), `${source} has a script`);
-    }
     const files = ["index.html", "assets/style.css"];
     const most: readonly (readonly [string, Iterable<string>, number])[] = [
       ["the page of a server", [...files, ...scriptsOf("page", "server")], 40_000],
-      ["the page with the demo on WebGPU", [...files, ...scriptsOf("page", "demo", "webgpu")], 200_000],
+      ["the page with the demo on WebGPU", [...files, ...scriptsOf("page", "webgpu")], 200_000],
       [
         "the page with the demo on the CPU",
-        [...files, ...scriptsOf("page", "demo", "cpu"), "assets/kernels_relaxed.wasm"],
-        240_000,
+        [...files, ...scriptsOf("page", "cpu"), "assets/kernels_relaxed.wasm"],
+        200_000,
       ],
       ["what draws", scriptsOf("drawing"), 110_000],
     ];
@@ -136,6 +148,10 @@ test("playground: the built page is small, and loads nothing from elsewhere", as
       const size = bytes(loaded);
       assert.ok(size < limit, `${name} has ${size} bytes, packed; the rule is below ${limit}`);
     }
+    const programs = (part: "webgpu" | "cpu"): string[] =>
+      [...scriptsOf(part)].filter((name) => readFileSync(join(folder, name), "utf8").includes("@compute"));
+    assert.deepEqual(programs("cpu"), [], "on the CPU come no programs of a GPU");
+    assert.notDeepEqual(programs("webgpu"), []);
     const loadedFirst = scriptsOf("page");
     for (const part of ["server", "drawing"] as const) {
       assert.ok([...scriptsOf(part)].some((name) => !loadedFirst.has(name)), `${part} comes late`);
@@ -156,4 +172,22 @@ test("playground: a server without the page's files has none", async () => {
   assert.equal(await readPage(new URL("https://example.com/")), undefined);
   const missing = await createApp({ adapters: fakeAdapters() }).request("/");
   assert.equal(missing.status, 404);
+});
+
+test("deno task playground refuses in one line a port that is none, and arguments that it does not know", () => {
+  const command = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
+  const cases: [readonly string[], RegExp][] = [
+    [["abc"], /^Cannot serve on port "abc": it must be a whole number from 0 to 65535\. Usage: [^\n]*\n$/],
+    [["65536"], /^Cannot serve on port "65536": it must be /],
+    [[""], /^Cannot serve on port "": it must be /],
+    [["0", "abc"], /^Cannot use argument "abc"\. Usage: [^\n]*\n$/],
+  ];
+  for (const [args, message] of cases) {
+    const { status, stderr } = spawnSync(process.execPath, [...command, "playground/serve.ts", ...args], {
+      cwd: root,
+      encoding: "utf8",
+    });
+    assert.equal(status, 1);
+    assert.match(stderr, message);
+  }
 });

@@ -237,6 +237,27 @@ test("Comparison: there are one to four columns", async () => {
   assert.equal(comparison.lanes.value.length, 3);
 });
 
+test("Comparison: the adapter that was chosen last is known, whatever becomes of scales and columns", async () => {
+  const { backend } = fakeBackend([info("f", "FOURIERFT"), info("g", "FOURIERFT"), info("l", "LORA")]);
+  const comparison = new Comparison(await sessionOf(backend));
+  assert.equal(comparison.lastChosen.value, undefined, "the first columns are nobody's choice");
+  const [base, lane] = comparison.lanes.value;
+  const chosen = (...ids: string[]) => ids.map((id) => ({ id, scale: 1 }));
+  comparison.setTerms(lane, chosen("l"));
+  assert.equal(comparison.lastChosen.value, "l");
+  comparison.setTerms(base, chosen("f", "g"));
+  assert.equal(comparison.lastChosen.value, "f");
+  comparison.setTerms(lane, [{ id: "l", scale: 2 }]);
+  assert.equal(comparison.lastChosen.value, "f");
+  comparison.setTerms(base, chosen("f"));
+  assert.equal(comparison.lastChosen.value, "f");
+  comparison.addLane();
+  assert.equal(comparison.lastChosen.value, "f", "a new column of the base chooses none");
+  comparison.removeLane(lane);
+  comparison.addLane(chosen("g"));
+  assert.equal(comparison.lastChosen.value, "g");
+});
+
 /** A worker whose answers the test gives. */
 function fakeWorker() {
   const sent: Request[] = [];

@@ -3,8 +3,10 @@
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { type AdapterChange, ConfigError } from "../mod.ts";
-import { openPeers, type Peers } from "../src/runtime/mod.ts";
+import { type AdapterChange, ConfigError, StoreError } from "../mod.ts";
+import { openObjectStore, openPeers, type Peers } from "../src/runtime/mod.ts";
+import { RedisCounts } from "../src/runtime/redis/counts.ts";
+import type { Link } from "../src/runtime/redis/link.ts";
 import { createApp, Quota, Tenants } from "../src/server/mod.ts";
 import { FakeRedis, realRedis, type TestRedis } from "./fake_redis.ts";
 import { fakeAdapters } from "./server_fakes.ts";
@@ -119,6 +121,16 @@ test("a Redis that does not answer is waited for once, and then not asked", asyn
   await until(() => stats().isUp);
 });
 
+test("a Redis that answers later than a call may wait is not there, and is asked by the same connection", async () => {
+  const redis = await fake(), lines: string[] = [];
+  let answer = (): void => {};
+  redis.late = { command: "eval", until: new Promise((resolve) => answer = resolve) };
+  const log = (line: string): void => void (lines.push(line), answer());
+  await peersOf(redis, { log, timeoutSeconds: 0.01 });
+  assert.match(lines[0], /^Redis does not answer: .*: no answer in 10 ms$/);
+  assert.equal(redis.asked.filter((name) => name === "info").length, 1);
+});
+
 onEach(
   "servers hear of changes that others tell, those of an outage too, and not of their own",
   async (redis) => {
@@ -167,6 +179,70 @@ onEach("servers whose operators change one name at once end with one adapter", a
   assert.deepEqual(others, [first, first]);
 });
 
+test("servers end with one adapter though a change was sent twice, for Redis answered late", async () => {
+  const redis = await fake();
+  const servers = await Promise.all([0.01, timeoutSeconds, timeoutSeconds].map(async (seconds) => {
+    const state = new Map<string, string>(), peers = await peersOf(redis, { timeoutSeconds: seconds });
+    const make = (change: AdapterChange): void => {
+      if (change.kind === "loaded") state.set(change.name, change.source);
+    };
+    await peers.listen((change) => Promise.resolve(make(change)));
+    return { state, peers };
+  }));
+  const [{ peers: late, state }, { peers: other }, { peers: last }] = servers;
+  const change = (peers: Peers, of: typeof state, source: string): void => {
+    of.set("one", source);
+    peers.tell({ kind: "loaded", name: "one", source });
+  };
+  const sources = (): (string | undefined)[] => redis.entries.map(([, fields]) => fields.at(-1));
+  let answer = (): void => {};
+  redis.late = { command: "xadd", until: new Promise((resolve) => answer = resolve) };
+  change(late, state, "twice");
+  await until(() => sources().includes("twice"));
+  change(other, servers[1].state, "between");
+  await until(() => sources().includes("between"));
+  await until(() => sources().lastIndexOf("twice") > sources().indexOf("between"));
+  answer();
+  await untilEqual(() => late.told(), true);
+  last.tell({ kind: "loaded", name: "end", source: "e" });
+  await until(() => servers.every(({ state }) => state.has("end") || state === servers[2].state));
+  assert.deepEqual(servers.map(({ state }) => state.get("one")), ["twice", "twice", "twice"]);
+});
+
+test("a change that Redis lost hides no later change of the name", async () => {
+  const redis = await fake(), heard: string[] = [];
+  const [a, b] = [await peersOf(redis), await peersOf(redis)];
+  await a.listen((change) => Promise.resolve(void heard.push(`${change.kind} ${change.name}`)));
+  redis.loses = true;
+  a.tell({ kind: "loaded", name: "x", source: "y" });
+  await untilEqual(() => a.told(), true);
+  redis.loses = false;
+  b.tell({ kind: "unloaded", name: "x" });
+  b.tell({ kind: "published", name: "end" });
+  await until(() => heard.includes("published end"));
+  assert.deepEqual(heard, ["unloaded x", "published end"]);
+});
+
+test("used tokens are sent until Redis answers, given ones once, and the rest when the server ends", async () => {
+  const sent: unknown[] = [];
+  const commands = { countUse: (...args: unknown[]) => Promise.resolve(void sent.push(args[3])) };
+  const link = {
+    ...{ isUp: true, servers: 1, onUp: () => {} },
+    call: async (work: (redis: typeof commands) => Promise<void>) => await work(commands),
+  };
+  const counts = new RedisCounts(link as unknown as Link), limits = { tokensPerMinute: 5 };
+  for (const tokens of [-7, 7]) {
+    counts.use("t", limits, tokens);
+    for (let i = 0; i < 2; i++) await counts.close();
+  }
+  assert.deepEqual(sent, [-7, 7, 7]);
+  link.isUp = false;
+  await counts.close();
+  link.isUp = true;
+  await counts.close();
+  assert.deepEqual(sent, [-7, 7, 7, 7]);
+});
+
 test("a change that nobody understands, or that cannot be followed, is told in the log and passed over", async () => {
   const redis = await fake(), lines: string[] = [], heard: string[] = [];
   const { listen } = await peersOf(redis, { log: (line) => lines.push(line) });
@@ -207,9 +283,38 @@ test("createApp() refuses by shared counts, and its metrics tell of other server
   assert.match(await text(), /^fourierft:quota_alone_total 0$/m);
 });
 
+onEach("openPeers() refuses a database that Redis has not", async ({ url }) => {
+  await assert.rejects(
+    openPeers(url.replace(/\d+$/, "16"), { timeoutSeconds }),
+    /^ConfigError: Cannot use Redis: it refuses the connection: ERR DB index is out of range$/,
+  );
+});
+
+test("openPeers() refuses a password that Redis refuses, and sends nothing by a connection of the wrong database", async () => {
+  const redis = await fake(), lines: string[] = [];
+  const refused = (url: string, words: RegExp): Promise<void> =>
+    assert.rejects(openPeers(url, { log: (line) => lines.push(line), timeoutSeconds }), (error: Error) => {
+      assert.ok(error instanceof ConfigError);
+      assert.doesNotMatch(error.message, /wrong/);
+      return words.test(error.message);
+    });
+  await refused(redis.url.replace("//", "//:wrong@"), /: WRONGPASS invalid username-password pair$/);
+  await refused(redis.url.replace(/\d+$/, "16"), /: ERR DB index is out of range$/);
+  assert.deepEqual(lines, []);
+  assert.deepEqual(redis.asked.filter((name) => /eval|ping|x/.test(name)), []);
+});
+
+test("a store in a database that Redis refuses is asked for nothing", async () => {
+  const redis = await fake(), store = await openObjectStore(redis.url.replace(/\d+$/, "16"));
+  await assert.rejects(store.open("x"), StoreError);
+  assert.ok(redis.asked.includes("select"));
+  assert.ok(!redis.asked.includes("get"), "database 0 may be somebody else's");
+});
+
 test("openPeers() refuses what is no address of Redis, and starts without a Redis that is away", async () => {
   await assert.rejects(openPeers("http://127.0.0.1:1"), ConfigError);
   await assert.rejects(openPeers("secret-not-a-url"), (error: Error) => !/secret/.test(error.message));
+  await assert.rejects(openPeers("redis://:secret@127.0.0.1:1/shop"), /^ConfigError: [^]*must be a number$/);
   const lines: string[] = [];
   const redis = await fake();
   await redis.stop();

@@ -113,6 +113,21 @@ test("fourierft serve answers an encoder's routes, and refuses a model of images
   await assert.rejects(serve("--model", join(families, "vit/base")), /no route takes images/);
 });
 
+test("fourierft serve tells the numbers of an adapter's pictures, by the shapes of its model's linears", async () => {
+  await withServer(["--adapters", join(root, "examples/demo/adapters")], async ({ address }) => {
+    const ask = async (path: string) => {
+      const response = await fetch(`${address}/v1/adapters/fourierft-kjv/${path}`);
+      assert.equal(response.status, 200, path);
+      return await response.json();
+    };
+    const down = "model.layers.0.mlp.down_proj";
+    const { shape, spectrum } = await ask(`picture?module=${down}`);
+    assert.deepEqual([shape, spectrum.total], [[256, 768], 1000]);
+    const { data, left_out } = await ask("norms");
+    assert.deepEqual([data.length, left_out], [56, 0]);
+  });
+});
+
 test("serve says 503 on /ready while it drains, lets a stream end, and exits with 0", async () => {
   await withServer(["--drain-seconds", "60"], async (server) => {
     const stream = await begun(await ask(server, { stream: true, n: 32, max_tokens: 200, temperature: 0 }));

@@ -141,8 +141,11 @@ test("readConfigFile refuses what it cannot follow, by place, and tells no token
     [`port: 1\nport: 2\n${secret}: 3`, /as YAML or JSON: DUPLICATE_KEY in line 2, column 1$/],
     ["[1, 2]", /Cannot read .*it.yaml: it must have settings by their names, e.g. port: 8000$/],
     ["port", /Cannot read .*it.yaml: it must have settings by their names/],
-    [`tenants: [{tokens: [${secret}]}]`, /Cannot read "tenants\[0\]\.id" of /],
-    [`tenants: [{id: a, tokens: ${secret}}]`, /Cannot read "tenants\[0\]\.tokens" of /],
+    [`tenants: [{tokens: [${secret}]}]`, /Cannot read "tenants\[0\]\.id" of .*: it is missing$/],
+    [
+      `tenants: [{id: a, tokens: ${secret}}]`,
+      /Cannot read "tenants\[0\]\.tokens" of .*: it must be a list$/,
+    ],
     ["tenants: [{id: a, quota: 3}]", /Cannot read "tenants\[0\]\.quota" of .*: there is no such field$/],
     [`tenants: [{id: a, tokens: [${secret}]}, {id: b, tokens: [${secret}]}]`, /Cannot use a token twice/],
     [

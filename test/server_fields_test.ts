@@ -63,19 +63,19 @@ test("POST /v1/completions and chat hand vLLM's ends to the engine, which they l
 test("POST /v1/completions and chat refuse ends that cannot be: by field, place and rule", async () => {
   const refused: [Record<string, unknown>, string, RegExp][] = [
     [{ stop_token_ids: [4096] }, "stop_token_ids[0]", /0\.\.4095/],
-    [{ stop_token_ids: [1, -1] }, "stop_token_ids[1]", />=0/],
+    [{ stop_token_ids: [1, -1] }, "stop_token_ids[1]", /it must be at least 0$/],
     [{ stop_token_ids: [1.5] }, "stop_token_ids[0]", /int/],
     [{ stop_token_ids: new Array(129).fill(1) }, "stop_token_ids", /at most 128/],
-    [{ stop_token_ids: 3 }, "stop_token_ids", /array/],
+    [{ stop_token_ids: 3 }, "stop_token_ids", /it must be a list$/],
     [{ max_tokens: 2, min_tokens: 3 }, "min_tokens", /at most 2 new tokens/],
-    [{ min_tokens: -1 }, "min_tokens", />=0/],
+    [{ min_tokens: -1 }, "min_tokens", /it must be at least 0$/],
     [{ min_tokens: 100 }, "min_tokens", /at most \d+ new tokens/],
-    [{ ignore_eos: 1 }, "ignore_eos", /boolean/],
+    [{ ignore_eos: 1 }, "ignore_eos", /it must be true or false$/],
     [{ model: null }, "model", /of the request: it is missing$/],
     [{ adapters: [{ scale: 1 }] }, "adapters[0].id", /of the request: it is missing$/],
     [{ logit_bias: { x: 1 } }, "logit_bias.x", /of the request: a key must be a token id$/],
-    [{ skip_special_tokens: "no" }, "skip_special_tokens", /boolean/],
-    [{ include_stop_str_in_output: 0 }, "include_stop_str_in_output", /boolean/],
+    [{ skip_special_tokens: "no" }, "skip_special_tokens", /it must be true or false$/],
+    [{ include_stop_str_in_output: 0 }, "include_stop_str_in_output", /it must be true or false$/],
   ];
   const { app, engine } = setUp();
   for (const route of both) {

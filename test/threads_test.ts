@@ -30,7 +30,7 @@ import { type Tensor, tensor } from "../src/tensor.ts";
 import { startCpuThreads } from "../src/runtime/open_cpu.ts";
 import { physicalCores, processorsOf } from "../src/runtime/cores.ts";
 import { startWorker } from "../src/runtime/worker.ts";
-import { prepared } from "./kernel_contract.ts";
+import { prepared, uploadedTo, wasmOf } from "./kernel_contract.ts";
 
 const modules = { plain: wasmBytes, ...(hasRelaxedSimd() ? { relaxed: relaxedWasmBytes } : {}) };
 
@@ -43,7 +43,7 @@ function cutFine(bytes: () => Uint8Array, threads: number): Promise<Device> {
 /** The bytes of all that a step wrote. */
 async function written(device: Device, kernel: Kernel, testCase: (typeof cases)[number]["testCase"]) {
   const bound = prepared(kernel, testCase, 7);
-  const buffers = Object.fromEntries(Object.entries(bound).map(([name, t]) => [name, device.upload(t)]));
+  const buffers = uploadedTo(device, bound);
   const program = await device.prepare([{ kernel, buffers, uniforms: testCase.uniforms }]);
   device.run(program);
   const outputs = Object.entries(kernel.buffers).filter(([, { access }]) => access === "read_write");
@@ -54,7 +54,7 @@ async function written(device: Device, kernel: Kernel, testCase: (typeof cases)[
 }
 
 const cases = kernels.flatMap((kernel) =>
-  casesOf(kernel).cases.filter(({ uniforms }) => kernel.wasm?.(uniforms)).map((testCase) => ({
+  casesOf(kernel).cases.filter((testCase) => wasmOf(kernel, testCase)).map((testCase) => ({
     kernel,
     testCase,
   }))

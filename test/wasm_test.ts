@@ -30,7 +30,7 @@ import { hasRelaxedSimd, ownWasmBytes } from "../src/device/wasm_module.ts";
 import { step } from "../src/plan.ts";
 import { type HostTensor, slice, type Tensor, tensor, type TypedArray } from "../src/tensor.ts";
 import { root } from "./architecture.ts";
-import { distance, randomSource } from "./kernel_contract.ts";
+import { distance, randomSource, wasmOf } from "./kernel_contract.ts";
 import { bytesModule, compile } from "./wasm/build.ts";
 
 /** The arrays of a CPU device's tensors. */
@@ -45,8 +45,8 @@ for (const [name, bytes] of Object.entries({ wasmBytes, relaxedWasmBytes })) {
   test(`${name} exports every function that a kernel's wasm names, and those alone`, () => {
     const named = new Set(
       kernels.flatMap((kernel) =>
-        casesOf(kernel).cases.flatMap(({ uniforms }) => {
-          const calls = [kernel.wasm?.(uniforms), kernel.wasm?.(uniforms, {})];
+        casesOf(kernel).cases.flatMap((testCase) => {
+          const calls = [wasmOf(kernel, testCase), wasmOf(kernel, testCase, {})];
           return calls.flatMap((call) =>
             call ? [...call.before ?? [], call].map((step) => step.function) : []
           );

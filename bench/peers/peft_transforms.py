@@ -1,4 +1,4 @@
-"""What PEFT's C3A, WaveFT, FourierFT and LoRA add to a linear layer: the column beside bench/transforms.ts.
+"""What PEFT's C3A, WaveFT, FourierFT, LoRA and DoRA add to a linear layer: the column beside bench/transforms.ts.
 
     python3 bench/peers/peft_transforms.py [--quick] [--cpu]
 """
@@ -29,6 +29,7 @@ def configs():
         yield f"WaveFT, {family}, n = 2592", WaveFTConfig(n_frequency=2592, wavelet_family=family, init_weights=False, **target)
     yield "FourierFT, n = 1000", FourierFTConfig(n_frequency=1000, scaling=150.0, init_weights=False, **target)
     yield "LoRA, r = 16", LoraConfig(r=16, **target)
+    yield "DoRA, r = 16", LoraConfig(r=16, use_dora=True, **target)
 
 
 @torch.no_grad()

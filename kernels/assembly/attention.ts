@@ -33,7 +33,7 @@ export function score(
     v128.store(scores + (j << 2), f32x4.mul(sums(a, b, c, d), f32x4.splat(scale)));
   }
   for (let j = fours; j < count; j++) {
-    store<f32>(scores + (j << 2), scale * dot(q, keys + j * stride, headDim));
+    store<f32>(scores + (j << 2), scale * dot<f32>(q, keys + j * stride, headDim));
   }
 }
 

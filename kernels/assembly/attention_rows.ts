@@ -183,7 +183,8 @@ export function attention_rows(
     let isShared = headDim % 8 == 0 && r + rowsOfItem <= rows, common: usize = 0, most: usize = 0;
     for (let i: usize = 0; isShared && i < rowsOfItem; i++) {
       const count = countOf(last + (i << 2), mostKeys);
-      isShared = load<u32>(firstBlocks + at + (i << 2)) == begin && (window == 0 || count <= window);
+      const isWhole = window == 0 || load<u32>(last + (i << 2)) < window;
+      isShared = isWhole && load<u32>(firstBlocks + at + (i << 2)) == begin;
       common = i == 0 ? count : min(common, count), most = max(most, count);
     }
     if (!isShared || common == 0) {

@@ -23,11 +23,13 @@ function halvesOf(x: v128): v128 {
   return v128.or(sign, v128.bitselect(small, normal, isSmall));
 }
 
-/** Four float16, widened to words with their signs, as float32. */
-function fromHalves(words: v128): v128 {
-  const bits = v128.and(i32x4.shl(words, 13), i32x4.splat(0x8fffffff));
-  return f32x4.mul(bits, f32x4.splat(5.192296858534828e33));
+/** Four float16, widened to words with their signs, as float32, times 2^-112 `scale`. */
+function fromHalves(words: v128, scale: v128): v128 {
+  return f32x4.mul(v128.and(i32x4.shl(words, 13), i32x4.splat(0x8fffffff)), scale);
 }
+
+/** Each half of a head that has a number which is not finite. */
+const notFinite: u16 = 0xffff;
 
 /** Where the factors of int8 begin. */
 function factors(cache: usize, heads: usize, quads: usize): usize {
@@ -38,10 +40,15 @@ function factors(cache: usize, heads: usize, quads: usize): usize {
 function storeHead(from: usize, cache: usize, head: usize, heads: usize, quads: usize, bits: u32): void {
   if (bits == 16) {
     const to = cache + ((head * quads) << 3);
+    // Bits of sizes: they are ordered as numbers are, with infinity and NaN above all.
+    let largestBits = i32x4.splat(0);
     for (let q: usize = 0; q < quads; q++) {
-      const halves = halvesOf(v128.load(from + (q << 4)));
+      const x = v128.load(from + (q << 4)), halves = halvesOf(x);
+      largestBits = i32x4.max_s(largestBits, f32x4.abs(x));
       v128.store64_lane(to + (q << 3), i16x8.narrow_i32x4_u(halves, halves), 0);
     }
+    const isLost = v128.any_true(i32x4.ge_s(largestBits, f32x4.splat(Infinity)));
+    if (isLost) memory.fill(to, 0xff, quads << 3);
     return;
   }
   let sizes = f32x4.splat(0);
@@ -67,12 +74,13 @@ function widenHead(cache: usize, head: usize, heads: usize, quads: usize, bits: 
   const end = to + (quads << 4), pairs = end - 16;
   if (bits == 16) {
     let from = cache + ((head * quads) << 3);
+    const scale = f32x4.splat(load<u16>(from) == notFinite ? NaN : <f32> 5.192296858534828e33);
     for (; to < pairs; to += 32, from += 16) {
       const halves = v128.load(from);
-      v128.store(to, fromHalves(i32x4.extend_low_i16x8_s(halves)));
-      v128.store(to, fromHalves(i32x4.extend_high_i16x8_s(halves)), 16);
+      v128.store(to, fromHalves(i32x4.extend_low_i16x8_s(halves), scale));
+      v128.store(to, fromHalves(i32x4.extend_high_i16x8_s(halves), scale), 16);
     }
-    if (to < end) v128.store(to, fromHalves(v128.load16x4_s(from)));
+    if (to < end) v128.store(to, fromHalves(v128.load16x4_s(from), scale));
     return;
   }
   const factor = v128.load32_splat(factors(cache, heads, quads) + (head << 2)), turned = i8x16.splat(-128);

@@ -163,7 +163,7 @@ function headBackward(
       const n = r * heads + h, own = n * head, at = start * stride + shared * head;
       score(q + own, k + at, stride, count, headDim, scale, scores);
       score(dy + own, v + at, stride, count, headDim, 1, slopes);
-      const fall = dot(y + own, dy + own, headDim);
+      const fall = dot<f32>(y + own, dy + own, headDim);
       slopesOf(scores, slopes, count, load<f32>(logsumexp + (n << 2)), fall, scale);
       weigh(slopes, k + at, stride, count, headDim, 1, dq + own);
       for (let j: usize = 0; j < count; j++) {
@@ -249,7 +249,7 @@ export function packed_attention_backward(
       score(q + own, k + at, line, count, headDim, scale, scores);
       score(dy + own, v + at, line, count, headDim, 1, slopes);
       const total = softmax(scores, count);
-      slopesOfWeights(scores, slopes, count, <f32> 1 / total, dot(y + own, dy + own, headDim), scale);
+      slopesOfWeights(scores, slopes, count, <f32> 1 / total, dot<f32>(y + own, dy + own, headDim), scale);
       weigh(slopes, k + at, line, count, headDim, 1, dq + own);
       for (let j: usize = 0; j < count; j++) {
         addScaled(dk + at + j * line, q + own, v128.load32_splat(slopes + (j << 2)), headDim);

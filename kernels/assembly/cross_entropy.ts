@@ -43,12 +43,13 @@ function rowLoss(logits: usize, vocab: usize, token: usize): f64 {
 }
 
 /**
- * See the kernel's documentation; with `dhidden` 0 losses alone. `room` holds `most` rows of hidden, of its gradient and of
- * logits. An item is `most` rows.
+ * See the kernel's documentation; with `dhidden` 0 losses alone. `bits` of the weight are 32, or 16 for bfloat16. `room` holds
+ * `most` rows of hidden, of its gradient and of logits. An item is `most` rows.
  */
 export function cross_entropy(
   hidden: usize,
   weight: usize,
+  bits: u32,
   targets: usize,
   losses: usize,
   dhidden: usize,
@@ -73,7 +74,7 @@ export function cross_entropy(
         count++;
       }
     }
-    product(room, line, weight, line, 0, logits, wide, count, dim, vocab, 1, false);
+    product(room, line, weight, dim * (bits >> 3), bits, 0, logits, wide, count, dim, vocab, 1, false);
     for (let r = begin, i: usize = 0; r < end; r++) {
       const token = load<u32>(targets + (r << 2));
       if (token >= <u32> vocab) {
@@ -84,7 +85,7 @@ export function cross_entropy(
       i++;
     }
     if (dhidden) {
-      transposedProduct(logits, wide, weight, dx, line, scratch, count, vocab, dim, scale, false);
+      transposedProduct(logits, wide, weight, bits, dx, line, scratch, count, vocab, dim, scale, false);
       for (let r = begin, i: usize = 0; r < end; r++) {
         const to = dhidden + r * line;
         if (load<u32>(targets + (r << 2)) < <u32> vocab) {

@@ -3,6 +3,7 @@
 // that a tile of nine sums reads two streams. Engines check the bounds of each load, and look fewer of them up so.
 //
 // Sums are added up as in tiles.ts: a row's result does not depend on how many rows there are.
+import { first, four, second, tail } from "./bfloat16";
 import { loadTail, multiplyAdd, storeTail, sums } from "./lanes";
 
 /** Bytes of three lines of so many elements, whose ends are filled up with zeros to a multiple of four. */
@@ -12,30 +13,47 @@ function bytesOfThree(count: usize): usize {
 }
 
 /** Puts three lines side by side. */
-function place(a: usize, b: usize, c: usize, count: usize, to: usize): void {
-  const end = (count & ~3) << 2, rest = count & 3;
-  for (let i: usize = 0; i < end; i += 16, to += 48) {
-    v128.store(to, v128.load(a + i));
-    v128.store(to, v128.load(b + i), 16);
-    v128.store(to, v128.load(c + i), 32);
+function place<T>(a: usize, b: usize, c: usize, count: usize, to: usize): void {
+  const step = sizeof<T>() << 3;
+  let i: usize = 0;
+  for (const end = (count >> 3) * step; i < end; i += step, to += 96) {
+    const u = v128.load(a + i), v = v128.load(b + i), w = v128.load(c + i);
+    v128.store(to, first<T>(u));
+    v128.store(to, first<T>(v), 16);
+    v128.store(to, first<T>(w), 32);
+    v128.store(to, second<T>(u, a + i), 48);
+    v128.store(to, second<T>(v, b + i), 64);
+    v128.store(to, second<T>(w, c + i), 80);
   }
+  if (count & 4) {
+    v128.store(to, four<T>(a + i));
+    v128.store(to, four<T>(b + i), 16);
+    v128.store(to, four<T>(c + i), 32);
+    i += step >> 1;
+    to += 48;
+  }
+  const rest = count & 3;
   if (!rest) return;
-  v128.store(to, loadTail(a + end, rest));
-  v128.store(to, loadTail(b + end, rest), 16);
-  v128.store(to, loadTail(c + end, rest), 32);
+  v128.store(to, tail<T>(a + i, rest));
+  v128.store(to, tail<T>(b + i, rest), 16);
+  v128.store(to, tail<T>(c + i, rest), 32);
 }
 
-/** Puts three lines side by side, from `index` of `all` on, `line` bytes apart; the last stands for those that are not there. */
+/**
+ * Puts three lines of `count` numbers side by side, from `index` of `all` on; the last stands for those that are not there.
+ * `bits` are 32, or 16 for bfloat16.
+ */
 @inline
-function placeThree(from: usize, line: usize, index: usize, all: usize, count: usize, to: usize): void {
-  const last = from + (all - 1) * line, a = from + index * line, b = min(a + line, last);
-  place(a, b, min(b + line, last), count, to);
+function placeThree(from: usize, bits: u32, index: usize, all: usize, count: usize, to: usize): void {
+  const line = count * (bits >> 3), last = from + (all - 1) * line, a = from + index * line, b = min(a + line, last);
+  const c = min(b + line, last);
+  if (bits == 32) place<f32>(a, b, c, count, to);
+  else place<u16>(a, b, c, count, to);
 }
 
 /** Rows of x (rows, inSize) three side by side. An item is three rows. */
 export function place_rows(
   x: usize,
-  xStride: usize,
   placed: usize,
   rows: usize,
   inSize: usize,
@@ -43,7 +61,7 @@ export function place_rows(
   end: usize,
 ): void {
   const bytes = bytesOfThree(inSize);
-  for (let n = begin; n < end; n++) placeThree(x, xStride << 2, 3 * n, rows, inSize, placed + n * bytes);
+  for (let n = begin; n < end; n++) placeThree(x, 32, 3 * n, rows, inSize, placed + n * bytes);
 }
 
 /** Three neighbours. */
@@ -100,12 +118,13 @@ function tile(
 }
 
 /**
- * `placed` has the rows from `place_rows`; `bias` is 0 for none. `panel` holds `threes` times three lines. An item is three
- * outputs.
+ * `placed` has the rows from `place_rows`; `bias` is 0 for none. `bits` of the weight are 32, or 16 for bfloat16. `panel`
+ * holds `threes` times three lines. An item is three outputs.
  */
 export function linear_rows(
   placed: usize,
   weight: usize,
+  bits: u32,
   bias: usize,
   y: usize,
   yStride: usize,
@@ -118,11 +137,11 @@ export function linear_rows(
   begin: usize,
   end: usize,
 ): void {
-  const bytes = bytesOfThree(inSize), line = inSize << 2;
+  const bytes = bytesOfThree(inSize);
   yStride <<= 2;
   for (let n = begin; n < end; n += threes) {
     const held = min(threes, end - n);
-    for (let i: usize = 0; i < held; i++) placeThree(weight, line, 3 * (n + i), outSize, inSize, panel + i * bytes);
+    for (let i: usize = 0; i < held; i++) placeThree(weight, bits, 3 * (n + i), outSize, inSize, panel + i * bytes);
     for (let r: usize = 0, x = placed; r < rows; r += 3, x += bytes) {
       for (let i: usize = 0; i < held; i++) {
         const o = 3 * (n + i), at = o << 2, b = bias ? bias + at : 0;

@@ -27,8 +27,8 @@ export function lora_product(
   const input = inSize << 2, output = outSize << 2;
   for (let r = begin * rowsOfItem; r < min(end * rowsOfItem, rows); r += rowsOfItem) {
     const held = min(rowsOfItem, rows - r), own = down + r * line, to = y + r * output;
-    product(x + r * input, input, a, input, 0, own, line, held, inSize, rank, 1, false);
-    if (rank > shortest) product(own, line, b, line, 0, to, output, held, rank, outSize, scale, true);
+    product(x + r * input, input, a, input, 32, 0, own, line, held, inSize, rank, 1, false);
+    if (rank > shortest) product(own, line, b, line, 32, 0, to, output, held, rank, outSize, scale, true);
     else shortProduct(own, line, across, turnedLine(outSize), to, output, held, rank, outSize, scale, true);
   }
 }
@@ -60,9 +60,9 @@ export function lora_rows(
   const second = turned + rank * turnedLine(rows) + line;
   for (let r = begin * rowsOfItem; r < min(end * rowsOfItem, rows); r += rowsOfItem) {
     const held = min(rowsOfItem, rows - r), own = down + r * line, back = ddown + r * line;
-    product(x + r * input, input, a, input, 0, own, line, held, inSize, rank, 1, false);
-    product(dy + r * output, output, across, outLine, 0, back, line, held, outSize, rank, 1, false);
-    transposedProduct(back, line, a, dx + r * input, input, scratch, held, rank, inSize, scale, true);
+    product(x + r * input, input, a, input, 32, 0, own, line, held, inSize, rank, 1, false);
+    product(dy + r * output, output, across, outLine, 32, 0, back, line, held, outSize, rank, 1, false);
+    transposedProduct(back, line, a, 32, dx + r * input, input, scratch, held, rank, inSize, scale, true);
     const quad = r >> 2, last = (r + held + 3) >> 2;
     turn(down, 0, turned, rows, rank, quad, last);
     turn(ddown, 0, second, rows, rank, quad, last);

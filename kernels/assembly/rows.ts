@@ -1,6 +1,7 @@
 // Kernels that take a row at a time. Strides are elements from row to row.
 //
 // Threads share a call: each runs the rows, or blocks of 64 elements, from `begin` to `end`.
+import { widen } from "./bfloat16";
 import { exp, loadTail, multiplyAdd, storeTail, sum } from "./lanes";
 
 /** y[r] = x[r] / sqrt(mean of x[r]^2 + eps) * weight. */
@@ -355,10 +356,11 @@ export function rope_cache(
   }
 }
 
-/** y[r] = weight[ids[r]]; an id of `vocab` or more gives zeros. */
+/** y[r] = weight[ids[r]]; an id of `vocab` or more gives zeros. `bits` of the weight are 32, or 16 for bfloat16. */
 export function embedding(
   ids: usize,
   weight: usize,
+  bits: u32,
   y: usize,
   yStride: usize,
   dim: usize,
@@ -368,8 +370,9 @@ export function embedding(
 ): void {
   for (let r = begin; r < end; r++) {
     const id = load<u32>(ids + (r << 2)), to = y + r * (yStride << 2);
-    if (id < vocab) memory.copy(to, weight + <usize> id * (dim << 2), dim << 2);
-    else memory.fill(to, 0, dim << 2);
+    if (id >= vocab) memory.fill(to, 0, dim << 2);
+    else if (bits == 32) memory.copy(to, weight + <usize> id * (dim << 2), dim << 2);
+    else widen(weight + <usize> id * (dim << 1), dim, to);
   }
 }
 

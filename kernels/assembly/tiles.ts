@@ -3,6 +3,7 @@
 //
 // Sums run along the lines, four partial sums of each output side by side in a vector, as in linear.ts: a row's result does
 // not depend on how many rows there are. Strides are bytes here.
+import { four, tail } from "./bfloat16";
 import { loadTail, multiplyAdd, sums } from "./lanes";
 
 /** Bytes of lines that meet all rows of x before the next lines do: they stay in the second cache. */
@@ -35,7 +36,7 @@ function gather(from: usize, apart: usize, count: usize): v128 {
 }
 
 /** Up to three rows of x times three lines of the weight, or one; rows that are not there are computed and left. */
-function tile(
+function tile<T>(
   x: usize,
   xStride: usize,
   w: usize,
@@ -53,25 +54,26 @@ function tile(
   const x1 = rows > 1 ? x + xStride : x, x2 = rows > 2 ? x1 + xStride : x1;
   const w1 = w + wStride, w2 = w1 + wStride;
   let a = f32x4.splat(0), b = a, c = a, d = a, e = a, f = a, g = a, h = a, i = a;
-  const end = (count & ~3) << 2, rest = count & 3;
+  const end = (count & ~3) << 2, rest = count & 3, shift: usize = sizeof<T>() == 4 ? 0 : 1;
   for (let k: usize = 0; k < end; k += 16) {
-    const u = v128.load(x + k), v = v128.load(x1 + k), t = v128.load(x2 + k);
-    const p = v128.load(w + k);
+    const u = v128.load(x + k), v = v128.load(x1 + k), t = v128.load(x2 + k), at = k >> shift;
+    const p = four<T>(w + at);
     a = multiplyAdd(a, u, p);
     b = multiplyAdd(b, v, p);
     c = multiplyAdd(c, t, p);
-    const q = v128.load(w1 + k);
+    const q = four<T>(w1 + at);
     d = multiplyAdd(d, u, q);
     e = multiplyAdd(e, v, q);
     f = multiplyAdd(f, t, q);
-    const r = v128.load(w2 + k);
+    const r = four<T>(w2 + at);
     g = multiplyAdd(g, u, r);
     h = multiplyAdd(h, v, r);
     i = multiplyAdd(i, t, r);
   }
   if (rest) {
     const u = loadTail(x + end, rest), v = loadTail(x1 + end, rest), t = loadTail(x2 + end, rest);
-    const p = loadTail(w + end, rest), q = loadTail(w1 + end, rest), r = loadTail(w2 + end, rest);
+    const at = end >> shift;
+    const p = tail<T>(w + at, rest), q = tail<T>(w1 + at, rest), r = tail<T>(w2 + at, rest);
     a = multiplyAdd(a, u, p);
     b = multiplyAdd(b, v, p);
     c = multiplyAdd(c, t, p);
@@ -91,7 +93,7 @@ function tile(
  * All rows of x times `lines` lines of the weight, `line` bytes from one to the next, with `outputs` 3 also those
  * `wStride` and twice `wStride` bytes on, whose outputs are `apart` and twice `apart` bytes on.
  */
-function panel(
+function panel<T>(
   x: usize,
   xStride: usize,
   rows: usize,
@@ -112,7 +114,7 @@ function panel(
     const from = x + r * xStride, to = y + r * yStride, held = min(rows - r, <usize> 3);
     for (let o: usize = 0; o < lines; o++) {
       const b = bias ? bias + (o << 2) : 0;
-      tile(
+      tile<T>(
         from,
         xStride,
         w + o * line,
@@ -131,12 +133,16 @@ function panel(
   }
 }
 
-/** y (rows, outs) = or += factor x (rows, count) weight (outs, count)^T + bias. */
+/**
+ * y (rows, outs) = or += factor x (rows, count) weight (outs, count)^T + bias. `bits` of the weight are 32, or 16 for
+ * bfloat16.
+ */
 export function product(
   x: usize,
   xStride: usize,
   weight: usize,
   line: usize,
+  bits: u32,
   bias: usize,
   y: usize,
   yStride: usize,
@@ -147,7 +153,7 @@ export function product(
   accumulate: bool,
 ): void {
   const all = outs / 3 + outs % 3;
-  lines(x, xStride, weight, line, bias, y, yStride, rows, count, outs, factor, accumulate, 0, all);
+  lines(x, xStride, weight, line, bits, bias, y, yStride, rows, count, outs, factor, accumulate, 0, all);
 }
 
 /**
@@ -155,6 +161,60 @@ export function product(
  * apart: three long streams, which the hardware fetches ahead. The others are the one or two outputs left.
  */
 export function lines(
+  x: usize,
+  xStride: usize,
+  weight: usize,
+  line: usize,
+  bits: u32,
+  bias: usize,
+  y: usize,
+  yStride: usize,
+  rows: usize,
+  count: usize,
+  outs: usize,
+  factor: f32,
+  accumulate: bool,
+  begin: usize,
+  end: usize,
+): void {
+  if (bits == 32) {
+    linesOf<f32>(
+      x,
+      xStride,
+      weight,
+      line,
+      bias,
+      y,
+      yStride,
+      rows,
+      count,
+      outs,
+      factor,
+      accumulate,
+      begin,
+      end,
+    );
+  } else {
+    linesOf<u16>(
+      x,
+      xStride,
+      weight,
+      line,
+      bias,
+      y,
+      yStride,
+      rows,
+      count,
+      outs,
+      factor,
+      accumulate,
+      begin,
+      end,
+    );
+  }
+}
+
+function linesOf<T>(
   x: usize,
   xStride: usize,
   weight: usize,
@@ -170,12 +230,12 @@ export function lines(
   begin: usize,
   end: usize,
 ): void {
-  const third = outs / 3, apart = third << 2, most = max(1, min(16, panelBytes / (12 * count)));
+  const third = outs / 3, apart = third << 2, most = max(1, min(16, panelBytes / (3 * sizeof<T>() * count)));
   const stop = min(end, third);
   for (let o = begin; o < stop; o += most) {
     const w = weight + o * line, b = bias ? bias + (o << 2) : 0, held = min(most, stop - o);
     const to = y + (o << 2);
-    panel(
+    panel<T>(
       x,
       xStride,
       rows,
@@ -199,7 +259,7 @@ export function lines(
     w = weight + done * line,
     b = bias ? bias + (done << 2) : 0,
     to = y + (done << 2);
-  panel(x, xStride, rows, w, line, end - single, 0, count, to, yStride, 0, b, factor, accumulate, 1);
+  panel<T>(x, xStride, rows, w, line, end - single, 0, count, to, yStride, 0, b, factor, accumulate, 1);
 }
 
 /**
@@ -220,7 +280,23 @@ export function panelProduct(
   accumulate: bool,
 ): void {
   const third = lines / 3, apart = third << 2, done: usize = 3 * third;
-  panel(x, xStride, rows, w, line, third, third * line, count, y, yStride, apart, 0, factor, accumulate, 3);
+  panel<f32>(
+    x,
+    xStride,
+    rows,
+    w,
+    line,
+    third,
+    third * line,
+    count,
+    y,
+    yStride,
+    apart,
+    0,
+    factor,
+    accumulate,
+    3,
+  );
   const rest = w + done * line, to = y + (done << 2);
-  panel(x, xStride, rows, rest, line, lines - done, 0, count, to, yStride, 0, 0, factor, accumulate, 1);
+  panel<f32>(x, xStride, rows, rest, line, lines - done, 0, count, to, yStride, 0, 0, factor, accumulate, 1);
 }

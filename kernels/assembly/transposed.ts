@@ -2,6 +2,7 @@
 //
 // The matrix is turned a panel at a time, so that sums run along the panel's lines and tiles.ts has the product. A panel
 // has 96 columns, which are whole blocks of quantised weights and whole tiles, and 512 rows.
+import { widen } from "./bfloat16";
 import { loadTail, multiplyAdd, storeTail } from "./lanes";
 import { unpack } from "./quantized";
 import { panelProduct } from "./tiles";
@@ -85,7 +86,7 @@ function turnInto(from: usize, rows: usize, columns: usize, to: usize, line: usi
   }
 }
 
-/** Row `r` of a weight from a multiple of 96 columns on, as floats; blocks are unpacked to `room`. */
+/** Row `r` of a weight from a multiple of 96 columns on, as floats; bfloat16 and blocks are widened to `room`. */
 function rowOf(
   weight: usize,
   scales: usize,
@@ -96,7 +97,12 @@ function rowOf(
   count: usize,
   room: usize,
 ): usize {
-  if (bits == 32) return weight + ((r * columns + begin) << 2);
+  const at = r * columns + begin;
+  if (bits == 32) return weight + (at << 2);
+  if (bits == 16) {
+    widen(weight + (at << 1), count, room);
+    return room;
+  }
   const blocks = (columns + 31) >> 5, first = r * blocks + (begin >> 5);
   unpack(weight + first * (<usize> bits << 2), scales + (first << 2), (count + 31) >> 5, bits, room);
   return room;
@@ -179,6 +185,7 @@ export function transposedProduct(
   x: usize,
   xStride: usize,
   weight: usize,
+  bits: u32,
   y: usize,
   yStride: usize,
   scratch: usize,
@@ -188,13 +195,13 @@ export function transposedProduct(
   factor: f32,
   accumulate: bool,
 ): void {
-  const items = inner <= shortest ? 1 : (columns + panelColumns - 1) / panelColumns;
+  const items = bits == 32 && inner <= shortest ? 1 : (columns + panelColumns - 1) / panelColumns;
   transposedItems(
     x,
     xStride,
     weight,
     0,
-    32,
+    bits,
     y,
     yStride,
     scratch,
@@ -210,7 +217,7 @@ export function transposedProduct(
 }
 
 /**
- * y (rows, columns) = or += factor x (rows, inner) weight (inner, columns): floats with `bits` 32, else blocks. Strides are
+ * y (rows, columns) = or += factor x (rows, inner) weight (inner, columns): floats with `bits` 32, bfloat16 with 16, else blocks. Strides are
  * bytes. `scratch` holds 384 bytes five times, and then 96 lines of 512 floats, or of as many as there are.
  *
  * An item is `rowsOfItem` rows of 96 columns, or of all columns where the inner length is short; items of the same rows stand

@@ -129,8 +129,7 @@ export function attentionCpu(arrays: Arrays<Buffers>, uniforms: Sizes): void {
     for (let h = 0; h < heads; h++) totals[h] = softmax(row, h);
     weigh(sums, arrays.values, row, uniforms);
     for (let i = 0; i < sums.length; i++) {
-      const total = totals[Math.floor(i / headDim)];
-      y[result + i] = total > 0 ? sums[i] / total : 0;
+      y[result + i] = row.count > 0 ? sums[i] / totals[Math.floor(i / headDim)] : 0;
     }
   });
 }

@@ -256,7 +256,7 @@ ${each(valueReads, (i) => `acc += ${scaled ? "factor" : "weight"}${i} * value${i
       value += sums[s * quads + local / 4][local % 4];
       all += weight_sums[s];
     }
-    y[id * uniforms.headDim + local] = select(0.0, value / all, all > 0);
+    y[id * uniforms.headDim + local] = select(0.0, value / all, start < end);
   }
 }
 `;

@@ -1,6 +1,6 @@
 /**
- * Keys and values rounded to float16, two in a word. Numbers beyond 65504, the largest of float16, become 65504: an infinity
- * would make each later token of the sequence NaN.
+ * Keys and values rounded to float16, two in a word. Finite numbers beyond 65504, the largest of float16, become 65504: an
+ * infinity would make each later token of the sequence NaN. A head with a number that is not finite is stored as NaN alone.
  *
  * @module
  */
@@ -8,6 +8,9 @@ import { float16ToFloat32, float32ToFloat16 } from "../half.ts";
 import { type CacheFormat, type CachePlace, type CacheSizes, quadsOf } from "./format.ts";
 
 const largest = 65504;
+
+/** The NaN of heads with a number that is not finite; kernels/assembly/caches.ts looks for it in a head's first number. */
+const notFinite = 0xffff;
 
 /** The halves of the words, in the order of the numbers: hosts are little-endian. */
 const halvesOf = (
@@ -27,14 +30,19 @@ export const float16: CacheFormat = {
     dtypes: ["uint32"],
     doc:
       "(cacheRows, kvHeads, 2 ceil(headDim / 4)), row-major: words of two float16, the first in the lower " +
-      "bits, zeros past headDim",
+      "bits, zeros past headDim; all bits set of a head with a number that is not finite",
   },
   rowElements: ({ kvHeads, headDim }) => kvHeads * 2 * quadsOf(headDim),
   write(cache, place, numbers, sizes) {
-    const bounded = Float32Array.from(numbers, (x) => Math.min(Math.max(x, -largest), largest));
-    const from = begin(place, sizes), behind = from + 4 * quadsOf(sizes.headDim);
-    halvesOf(cache).subarray(from, behind).fill(0);
-    halvesOf(cache).set(float32ToFloat16(bounded), from);
+    const from = begin(place, sizes),
+      halves = halvesOf(cache).subarray(from, from + 4 * quadsOf(sizes.headDim));
+    const floats = Float32Array.from(numbers);
+    if (!floats.every(Number.isFinite)) {
+      halves.fill(notFinite);
+      return;
+    }
+    halves.fill(0);
+    halves.set(float32ToFloat16(floats.map((x) => Math.min(Math.max(x, -largest), largest))));
   },
   read(cache, place, { into, at }, sizes) {
     const from = begin(place, sizes);
@@ -54,9 +62,12 @@ export const float16: CacheFormat = {
     reads: () => "",
     store: (name, { headDim, threads }) =>
       `fn ${name}_store(at: u32, local: u32) {
+  let is_finite = largest_bits() < 0x7f800000;
   for (var w = local; w < ${2 * quadsOf(headDim)}; w += ${threads}) {
     let numbers = clamp(vec2f(head[2 * w], head[2 * w + 1]), vec2f(-${largest}), vec2f(${largest}));
-    ${name}[at * ${2 * quadsOf(headDim)} + w] = pack2x16float(numbers);
+    ${name}[at * ${2 * quadsOf(headDim)} + w] = select(${
+        notFinite * 0x10001
+      }u, pack2x16float(numbers), is_finite);
   }
 }`,
   },

@@ -34,7 +34,9 @@ export interface PackedText {
   readonly readsWide: (sizes: CacheSizes) => boolean;
   /**
    * WGSL function `fn <name>_store(at: u32, local: u32)`, called by each of `threads` threads: stores the numbers of the
-   * workgroup's `head: array<f32>`, which has zeros past the head's end, to the buffer `name`, an array of u32.
+   * workgroup's `head: array<f32>`, which has zeros past the head's end, to the buffer `name`, an array of u32. It may call
+   * `largest_bits() -> u32`: the float32 bits of the largest absolute value of `head`, 0x7f800000 or more where a number is
+   * not finite.
    */
   readonly store: (name: string, sizes: { readonly headDim: number; readonly threads: number }) => string;
 }
@@ -94,6 +96,25 @@ export function checkPacked(headDim: number): void {
 
 /** Quads of a head. */
 export const quadsOf = (headDim: number): number => Math.ceil(headDim / 4);
+
+/** WGSL of a workgroup's `head`, and of `keys_store` and `values_store`, which store it in a packed cache. */
+export function storeText({ store }: PackedText, headDim: number): string {
+  const quads = quadsOf(headDim), sizes = { headDim, threads: headThreads };
+  return `var<workgroup> head: array<f32, ${4 * quads}>;
+
+// Bits are ordered as sizes are, with NaN above all; a GPU's \`max\` of floats may leave NaN out.
+fn largest_bits() -> u32 {
+  var larger = vec4u();
+  for (var i = 0u; i < ${4 * quads}; i += 4) {
+    let numbers = vec4f(head[i], head[i + 1], head[i + 2], head[i + 3]);
+    larger = max(larger, bitcast<vec4u>(numbers) & vec4u(0x7fffffff));
+  }
+  return max(max(larger.x, larger.y), max(larger.z, larger.w));
+}
+
+${store("keys", sizes)}
+${store("values", sizes)}`;
+}
 
 /** All numbers of a cache, (cacheRows, kvHeads, headDim). */
 export function unpacked(format: CacheFormat, cache: TypedArray, sizes: CacheSizes): Float32Array {

@@ -1,6 +1,7 @@
 /**
  * Keys and values rounded to whole numbers of 8 bits. Each head of a cache row has a factor of its own: the largest of its
- * numbers, in absolute value, is 127 times the factor. Four numbers stand in a word, each with 128 added.
+ * numbers, in absolute value, is 127 times the factor. Four numbers stand in a word, each with 128 added. A head with a number
+ * that is not finite has a factor that is not finite: none of its numbers is read as another one.
  *
  * @module
  */
@@ -47,7 +48,8 @@ export const int8: CacheFormat = {
     dtypes: ["uint32"],
     doc:
       "(cacheRows, kvHeads, ceil(headDim / 4)), row-major: words of four bytes, the first in the lowest bits, " +
-      "each 128 + x / factor, 128 past headDim; then (cacheRows, kvHeads): factors, float32 bits",
+      "each 128 + x / factor, 128 past headDim; then (cacheRows, kvHeads): factors, float32 bits, not finite of a " +
+      "head with a number that is not",
   },
   rowElements: ({ kvHeads, headDim }) => kvHeads * (quadsOf(headDim) + 1),
   write(cache, place, numbers, sizes) {
@@ -80,11 +82,9 @@ export const int8: CacheFormat = {
     store: (name, { headDim, threads }) =>
       `fn ${name}_store(at: u32, local: u32) {
   const quads = ${quadsOf(headDim)}u;
-  var larger = vec4f();
-  for (var w = 0u; w < quads; w++) {
-    larger = max(larger, abs(vec4f(head[4 * w], head[4 * w + 1], head[4 * w + 2], head[4 * w + 3])));
-  }
-  let largest = max(max(larger.x, larger.y), max(larger.z, larger.w));
+  let bits = largest_bits();
+  let is_finite = bits < 0x7f800000;
+  let largest = select(0.0, bitcast<f32>(bits), is_finite);
   let inverse = select(0.0, ${most}.0 / largest, largest > ${smallest});
   for (var w = local; w < quads; w += ${threads}) {
     let numbers = inverse * vec4f(head[4 * w], head[4 * w + 1], head[4 * w + 2], head[4 * w + 3]);
@@ -92,7 +92,8 @@ export const int8: CacheFormat = {
     ${name}[at * quads + w] = bytes.x | (bytes.y << 8) | (bytes.z << 16) | (bytes.w << 24);
   }
   if (local == 0) {
-    ${name}[uniforms.cacheRows * uniforms.kvHeads * quads + at] = bitcast<u32>(largest / ${most}.0);
+    ${name}[uniforms.cacheRows * uniforms.kvHeads * quads + at] =
+      select(0x7fffffff, bitcast<u32>(largest / ${most}.0), is_finite);
   }
 }`,
   },

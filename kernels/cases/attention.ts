@@ -120,6 +120,11 @@ export const attentionCases: KernelCases = casesFor(attention, {
       lastKeys: [0, 6, 7, 8, 299],
       window: 8,
     }),
+    // Windows that begin within the cache, and end past it.
+    sized({
+      ...{ rows: 4, heads: 2, kvHeads: 1, headDim: 16, cacheRows: 10, window: 10, together: true },
+      lastKeys: [8, 9, 10, 12],
+    }),
     sized({ rows: 3, heads: 2, kvHeads: 1, headDim: 9, cacheRows: 31, blockSize: 4, softcap: 0.5 }),
     sized({
       ...{ rows: 4, heads: 2, kvHeads: 1, headDim: 16, cacheRows: 290, window: 260, softcap: 4 },

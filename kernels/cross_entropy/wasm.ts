@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { WeightFormat } from "../formats/format.ts";
+import type { StoredWeight } from "../formats/format.ts";
 import type { WasmCall } from "../kernel.ts";
 import { transposedScratch } from "../linear/transposed_wasm.ts";
 import type { Sizes } from "./launch.ts";
@@ -13,16 +13,17 @@ const rowsAtOnce = (vocab: number): number => Math.max(3, Math.min(63, 3 * Math.
 
 /** A call; undefined for a weight that is not of floats, and of capped logits. `dhidden` is 0 for losses alone. */
 export function crossEntropyWasm(
-  { wasmWeight }: WeightFormat,
+  { format, types }: StoredWeight,
   { rows, dim, vocab, scale, softcap }: Sizes,
   dhidden: "dhidden" | 0,
 ): WasmCall | undefined {
-  if (wasmWeight?.bits !== 32 || softcap > 0) return undefined;
-  const most = rowsAtOnce(vocab);
+  const weight = format.wasmWeight?.(types);
+  if (!weight || weight.bits < 16 || softcap > 0) return undefined;
+  const { args: [name], bits } = weight, most = rowsAtOnce(vocab);
   return {
     function: "cross_entropy",
     args: [
-      ...["hidden", wasmWeight.args[0], "targets", "losses", dhidden, "room", "scratch"],
+      ...["hidden", name, bits, "targets", "losses", dhidden, "room", "scratch"],
       ...[most, rows, dim, vocab, scale],
     ],
     items: Math.ceil(rows / most),
@@ -31,5 +32,6 @@ export function crossEntropyWasm(
       room: 4 * most * (2 * dim + vocab),
       scratch: transposedScratch({ inner: vocab, columns: dim }),
     },
+    halves: [name],
   };
 }

@@ -102,30 +102,44 @@ function floatsOf({ weight }: WeightArrays<"weight">): Float32Array {
 /** From how many rows on it is faster to put the lines of x and of the weight side by side first. */
 const fewestPlaced = 24;
 
+/** Bits of the numbers that functions of the WASM module read, by their type; see kernels/assembly/bfloat16.ts. */
+const wasmBits: Partial<Record<DType, number>> = { float32: 32, bfloat16: 16 };
+
 /** Lines of the weight that are side by side at once: they stay in the second cache. */
 const panelBytes = 96 * 1024;
 
-function directWasm({ rows, in: inSize, out, accumulate }: ProductSizes, bias: "bias" | 0): WasmCall {
+function directWasm(
+  { rows, in: inSize, out, accumulate }: ProductSizes,
+  bias: "bias" | 0,
+  bits: number,
+): WasmCall {
   return {
     function: "linear",
-    args: ["x", inSize, "weight", inSize, bias, "y", out, rows, inSize, out, accumulate],
+    args: ["x", inSize, "weight", inSize, bits, bias, "y", out, rows, inSize, out, accumulate],
     items: outputsOf(out, rows > 2 && rows !== 4),
     work: rows * inSize * out,
   };
 }
 
-function placedWasm({ rows, in: inSize, out, accumulate }: ProductSizes, bias: "bias" | 0): WasmCall {
+function placedWasm(
+  { rows, in: inSize, out, accumulate }: ProductSizes,
+  bias: "bias" | 0,
+  bits: number,
+): WasmCall {
   const bytesOfThree = 12 * 4 * Math.ceil(inSize / 4), threesOfX = Math.ceil(rows / 3);
   const threes = Math.max(1, Math.min(16, Math.floor(panelBytes / bytesOfThree)));
   return {
     before: [{
       function: "place_rows",
-      args: ["x", inSize, "placed", rows, inSize],
+      args: ["x", "placed", rows, inSize],
       items: threesOfX,
       work: rows * inSize,
     }],
     function: "linear_rows",
-    args: ["placed", "weight", bias, "y", out, "panel", threes, rows, inSize, out, accumulate],
+    args: [
+      ...["placed", "weight", bits, bias, "y", out, "panel", threes],
+      ...[rows, inSize, out, accumulate],
+    ],
     items: Math.ceil(out / 3),
     work: rows * inSize * out,
     scratch: { placed: threesOfX * bytesOfThree },
@@ -156,6 +170,14 @@ export const dense: WeightFormat<"weight"> = {
     return into ?? rows;
   },
   floats: floatsOf,
-  wasmWeight: { args: ["weight", 0], bits: 32 },
-  wasm: (sizes, bias) => sizes.rows < fewestPlaced ? directWasm(sizes, bias) : placedWasm(sizes, bias),
+  wasmWeight({ weight: dtype }) {
+    const bits = wasmBits[dtype];
+    return bits === undefined ? undefined : { args: ["weight", 0], bits };
+  },
+  wasm(sizes, bias, { weight: dtype }) {
+    const bits = wasmBits[dtype];
+    if (bits === undefined) return undefined;
+    const call = sizes.rows < fewestPlaced ? directWasm : placedWasm;
+    return { ...call(sizes, bias, bits), halves: ["weight"] };
+  },
 };

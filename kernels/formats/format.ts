@@ -94,7 +94,15 @@ export interface RowProduct {
 /** Sizes of a product y (rows, out) = or += x (rows, in) W^T. */
 export type ProductSizes = Readonly<Record<"rows" | "in" | "out" | "accumulate", number>>;
 
-/** See the module's documentation. On a host, arrays have 16-bit floats widened to float32, as the CPU device has them. */
+/** A weight as functions of the WASM module take it. */
+export interface WasmWeight<W extends string = string> {
+  /** Its numbers, and its scales or 0. */
+  readonly args: readonly [W, W | 0];
+  /** 32 for float32, 16 for bfloat16, else those of a number in a block. */
+  readonly bits: number;
+}
+
+/** See the module's documentation. On a host, arrays have 16-bit floats widened to float32. */
 export interface WeightFormat<W extends string = string> {
   /** As kernels' names end with. */
   readonly name: string;
@@ -125,10 +133,18 @@ export interface WeightFormat<W extends string = string> {
   floats?(weight: WeightArrays<W>): Float32Array;
   /** One row's product on a host, where that is faster than making the weight float32 first. */
   multiplyRow?(product: RowProduct, weight: WeightArrays<W>, shape: WeightShape): void;
-  /** A product as a call of the WASM module, with buffers `x`, `y` and maybe `bias`; left out where there is none. */
-  wasm?(sizes: ProductSizes, bias: "bias" | 0, bytes?: ByteProducts): WasmCall;
-  /** How other functions of the module are given a weight: numbers and scales (0 for none), and bits, 32 for float32. */
-  readonly wasmWeight?: { readonly args: readonly [W, W | 0]; readonly bits: number };
+  /**
+   * A product as a call of the WASM module, with buffers `x`, `y` and maybe `bias`; undefined for element types that it does
+   * not take, and left out where there is none. `bytes` is given where products may have x of 8 bits.
+   */
+  wasm?(
+    sizes: ProductSizes,
+    bias: "bias" | 0,
+    types: WeightTypes<W>,
+    bytes?: ByteProducts,
+  ): WasmCall | undefined;
+  /** How other functions of the module are given a weight; as `wasm`. */
+  wasmWeight?(types: WeightTypes<W>): WasmWeight<W> | undefined;
 }
 
 /**

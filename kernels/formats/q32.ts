@@ -130,8 +130,8 @@ function blocks(bits: Bits): WeightFormat<BlockBuffers> {
     },
     rows: (weight, shape, range) => dequantize(weight, { ...shape, bits }, range),
     multiplyRow: (product, weight, shape) => multiplyRow(product, weight, { ...shape, bits }),
-    wasmWeight: { args: ["words", "scales"], bits },
-    wasm: (sizes, bias, bytes) => wasm(bits, sizes, { bias, bytes }),
+    wasmWeight: () => ({ args: ["words", "scales"], bits }),
+    wasm: (sizes, bias, _types, bytes) => wasm(bits, sizes, { bias, bytes }),
   };
 }
 

@@ -67,7 +67,7 @@ function tiledLaunch(
     limits,
     tile,
   );
-  return { dispatches: made.dispatches, scratch: partialScratch([made]) };
+  return { dispatches: made.dispatches, scratch: partialScratch([made]), sliced: made.sliced };
 }
 
 /**

@@ -7,6 +7,7 @@
  */
 import {
   type Binding,
+  declareBindings,
   type Dispatch,
   grid,
   type Limits,
@@ -15,6 +16,7 @@ import {
   workgroupBuiltins,
   workgroupIndex,
 } from "../kernel.ts";
+import type { Parts, ReadSource } from "../parts.ts";
 import { floatQuads, type Floats } from "../formats/dense.ts";
 import type { LineText, QuadText, StoredWeight, TextSize } from "../formats/format.ts";
 import { type Along, sidesOf, threadsOf, type Tile, tiledWgsl } from "./tiled.ts";
@@ -72,6 +74,8 @@ export interface Product {
 export interface ProductLaunch {
   readonly dispatches: readonly Dispatch[];
   readonly partialBytes: number;
+  /** The result in slices, where it is made of some: the first is stored as the result is, the others are in scratch. */
+  readonly sliced?: () => Parts;
 }
 
 /** Threads it takes to fill a large GPU, and the inner length below which a slice is not worth its sum. */
@@ -83,14 +87,11 @@ function quadsOf(role: string, { stored, along, shape: [, length] }: Operand): Q
   return stored.quads({ role, length, padded: along === "inner" && length.count % 16 !== 0 });
 }
 
-const declare = (names: readonly string[], types: readonly string[]): string =>
-  names.map((name, i) => {
-    const access = i === names.length - 1 ? "read_write" : "read";
-    return `@group(0) @binding(${i + 1}) var<storage, ${access}> ${name}: array<${types[i]}>;`;
-  }).join("\n");
-
-const bind = (names: readonly string[]): Binding[] =>
-  names.map((name, i) => ({ name, access: i === names.length - 1 ? "read_write" : "read" }));
+/** Bindings of buffers that are read, then of those that are written. */
+const bind = (reads: readonly string[], writes: readonly string[]): Binding[] => [
+  ...reads.map((name): Binding => ({ name, access: "read" })),
+  ...writes.map((name): Binding => ({ name, access: "read_write" })),
+];
 
 const overrides = (constants: Readonly<Record<string, number>> = {}): string =>
   Object.keys(constants).map((name) => `override ${name}: u32;`).join("\n");
@@ -108,10 +109,11 @@ function yStore({ y, columns }: Product): Store {
     : { quads: false, put: y.put };
 }
 
-function sliceStore(product: Product): Store {
+/** Stores a slice of the result, the one of this number, to an array of slices. */
+function sliceStore(product: Product, array: string, number: string): Store {
   const { quads } = yStore(product), { rows, columns } = product;
-  const at = `(slice * (${rows.text}) + row) * ${columns.text} + column`;
-  return { quads, put: quads ? `partials[(${at}) / 4] = value;` : `partials[${at}] = value;` };
+  const at = `(${number} * (${rows.text}) + row) * ${columns.text} + column`;
+  return { quads, put: `${array}[${quads ? `(${at}) / 4` : at}] = value;` };
 }
 
 /** `fn put_quad(row, column, value)`, of which nothing is stored that lies past the end. */
@@ -132,11 +134,17 @@ ${[0, 1, 2, 3].map((i) => `  put(row, column + ${i}, value[${i}]);`).join("\n")}
 function sumSlices(product: Product, slices: number, limits: Limits): Dispatch {
   const { rows, columns, also = [], constants } = product;
   const store = yStore(product), width = store.quads ? 4 : 1, type = store.quads ? "vec4f" : "f32";
-  const names = ["partials", ...also, product.y.name];
+  const bindings = bind(["partials", ...also], [product.y.name]);
   const wgsl = /* wgsl */ `
 ${uniformStruct(product.uniforms)}
 ${overrides(constants)}
-${declare(names, [type, ...also.map(() => "f32"), type])}
+${
+    declareBindings(bindings, {
+      ...Object.fromEntries(also.map((name) => [name, "f32"])),
+      partials: type,
+      [product.y.name]: type,
+    })
+  }
 ${putFunctions(product, store)}
 
 @compute @workgroup_size(64)
@@ -151,7 +159,24 @@ fn main(${workgroupBuiltins}) {
 }
 `;
   const groups = Math.ceil(rows.count * columns.count / width / 64);
-  return { wgsl, bindings: bind(names), constants, grid: grid(groups, limits) };
+  return { wgsl, bindings, constants, grid: grid(groups, limits) };
+}
+
+/** How the reader of a result adds its slices up: that in the result's own buffer first, then the others in their order. */
+function slicedSource(result: string, others: number): ReadSource {
+  return {
+    bindings: [{ name: "slices", access: "read" }, { name: result, access: "read_write" }],
+    types: (unit) => ({ slices: unit, [result]: unit }),
+    words: ["slice_size"],
+    read: (name, i, unit) => `
+  var ${name} = ${result}[${i}];
+  for (var slice_number = 0u; slice_number < ${others}; slice_number++) {
+    ${name} += slices[slice_number * ${
+      unit === "f32" ? "uniforms.slice_size" : "(uniforms.slice_size / 4)"
+    } + ${i}];
+  }
+  ${result}[${i}] = ${name};`,
+  };
 }
 
 /** Workgroups to a tile: a power of two, so that few texts serve all sizes. */
@@ -174,34 +199,53 @@ export function productLaunch(
   const [tileRows, tileColumns] = sidesOf(tile);
   const tiles = Math.ceil(rows.count / tileRows) * Math.ceil(columns.count / tileColumns);
   const slices = slicesOf(product, tiles, tile);
-  const target = slices > 1 ? "partials" : product.y.name;
-  const store = slices > 1 ? sliceStore(product) : yStore(product);
   const read = [quadsOf("x", x), quadsOf("weight", weight)];
-  const names = [...x.stored.names, ...weight.stored.names, ...also, target];
-  const types = [
-    ...read.flatMap((operand) => operand.types),
-    ...also.map(() => "f32"),
-    store.quads ? "vec4f" : "f32",
-  ];
-  const prelude = `${uniformStruct(product.uniforms)}
+  const reads = [...x.stored.names, ...weight.stored.names, ...also];
+  const readTypes = [...read.flatMap(({ types }) => types), ...also.map(() => "f32")];
+  /** The dispatch that makes the tiles, and stores them to buffers of its own. */
+  const main = (store: Store, writes: readonly string[]): Dispatch => {
+    const bindings = bind(reads, writes), type = store.quads ? "vec4f" : "f32";
+    const types = Object.fromEntries([
+      ...reads.map((name, i) => [name, readTypes[i]]),
+      ...writes.map((name) => [name, type]),
+    ]);
+    const prelude = `${uniformStruct(product.uniforms)}
 ${overrides(constants)}
-${declare(names, types)}
+${declareBindings(bindings, types)}
 ${read.map(({ functions }) => functions).join("\n")}
 ${putFunctions(product, store)}`;
-  const wgsl = tiledWgsl({
-    tile,
-    prelude,
-    x: { along: x.along, size: rows.text },
-    weight: { along: weight.along, size: columns.text },
-    inner: inner.text,
-    whole: inner.count % 16 === 0,
-    slices,
-  });
-  const main = { wgsl, bindings: bind(names), constants, grid: grid(slices * tiles, limits) };
-  if (slices === 1) return { dispatches: [main], partialBytes: 0 };
+    const wgsl = tiledWgsl({
+      tile,
+      prelude,
+      x: { along: x.along, size: rows.text },
+      weight: { along: weight.along, size: columns.text },
+      inner: inner.text,
+      whole: inner.count % 16 === 0,
+      slices,
+    });
+    return { wgsl, bindings, constants, grid: grid(slices * tiles, limits) };
+  };
+  const { name } = product.y, own = yStore(product), count = rows.count * columns.count;
+  if (slices === 1) return { dispatches: [main(own, [name])], partialBytes: 0 };
   return {
-    dispatches: [main, sumSlices(product, slices, limits)],
-    partialBytes: 4 * slices * rows.count * columns.count,
+    dispatches: [
+      main(sliceStore(product, "partials", "slice"), ["partials"]),
+      sumSlices(product, slices, limits),
+    ],
+    partialBytes: 4 * slices * count,
+    sliced() {
+      const { put } = sliceStore(product, "slices", "(slice - 1)");
+      const first = { ...own, put: `if (slice == 0) { ${own.put} } else { ${put} }` };
+      return {
+        count,
+        launch: {
+          dispatches: [main(first, ["slices", name])],
+          scratch: { slices: 4 * (slices - 1) * count },
+        },
+        words: { slice_size: count },
+        source: (result: string) => slicedSource(result, slices - 1),
+      };
+    },
   };
 }
 

@@ -7,6 +7,12 @@
 import type { Opening, OpenProgress } from "../worker/protocol.ts";
 import type { AdapterInfo, Backend, Job, NamedFile, Piece } from "./backend.ts";
 import { Caller, type WorkerPort } from "./caller.ts";
+import { type DeviceChoice, deviceOf } from "./device.ts";
+
+/** A model to open, and where the user wants it to compute. */
+export interface OpeningChoice extends Omit<Opening, "device"> {
+  readonly device: DeviceChoice;
+}
 
 /** A backend that also takes adapters by their URLs. */
 export interface BrowserBackend extends Backend {
@@ -44,9 +50,10 @@ async function* pieces(caller: Caller, job: Job, signal: AbortSignal): AsyncGene
   }
 }
 
-/** Starts a worker that has no model yet. */
-export function startWorker(): Caller {
-  return new Caller(new Worker(new URL("./worker.js", import.meta.url), { type: "module" }) as WorkerPort);
+/** Starts a worker that has no model yet; it computes on this device alone. */
+export function startWorker(device: Opening["device"]): Caller {
+  const script = new URL(`./worker_${device}.js`, import.meta.url);
+  return new Caller(new Worker(script, { type: "module" }) as WorkerPort);
 }
 
 /** How a model is opened in the page. */
@@ -61,10 +68,12 @@ export interface OpenBrowserOptions {
  * @throws Error that says which file, and which rule it breaks; the signal's reason.
  */
 export async function openBrowser(
-  opening: Opening,
+  choice: OpeningChoice,
   { onProgress, signal }: OpenBrowserOptions,
 ): Promise<BrowserBackend> {
-  const caller = startWorker();
+  const opening: Opening = { ...choice, device: await deviceOf(choice.device) };
+  signal.throwIfAborted();
+  const caller = startWorker(opening.device);
   try {
     const model = await caller.call("open", opening, { onEvent: onProgress, signal });
     return {

@@ -143,11 +143,6 @@ export function Composer({ session, comparison }: Pick<ViewProps, "session" | "c
         placeholder={mode === "chat" ? "A message to every column" : "A text for every column to go on with"}
         value={comparison.prompt.value}
         onInput={({ currentTarget }) => comparison.prompt.value = currentTarget.value}
-        onKeyDown={(event) => {
-          if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-          event.preventDefault();
-          ask();
-        }}
       />
       <div class="row">
         <SamplingFields session={session} comparison={comparison} />

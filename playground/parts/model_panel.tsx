@@ -10,7 +10,8 @@ import type { VNode } from "preact";
 import type { NamedFile } from "../backend/backend.ts";
 import type { OfferedModel } from "../state/config.ts";
 import type { Session } from "../state/session.ts";
-import type { ModelSource, Opening } from "../worker/protocol.ts";
+import type { OpeningChoice } from "../backend/browser.ts";
+import type { ModelSource } from "../worker/protocol.ts";
 import { chosenFiles, grouped, isModel } from "../state/files.ts";
 import { FolderInput } from "./folder_input.tsx";
 import { Progress } from "./progress.tsx";
@@ -104,7 +105,7 @@ export function ModelPanel({ session }: { readonly session: Session }): VNode | 
   const choices = choicesOf(session);
   const at = useSignal(0), text = useSignal(""), token = useSignal("");
   const files = useSignal<readonly NamedFile[]>([]);
-  const device = useSignal<Opening["device"]>("auto");
+  const device = useSignal<OpeningChoice["device"]>("auto");
   const quantize = useSignal<"" | "int8" | "int4">("");
   useEffect(() =>
     effect(() => {
@@ -118,7 +119,7 @@ export function ModelPanel({ session }: { readonly session: Session }): VNode | 
     if (choice.kind === "server") return void session.openServer(token.value);
     try {
       const source = sourceOf(choice, text.value, files.value);
-      const opening: Opening = {
+      const opening: OpeningChoice = {
         source,
         device: device.value,
         ...(quantize.value ? { quantize: quantize.value } : {}),
@@ -172,7 +173,8 @@ export function ModelPanel({ session }: { readonly session: Session }): VNode | 
               <span>Device</span>
               <select
                 value={device.value}
-                onChange={({ currentTarget }) => device.value = currentTarget.value as Opening["device"]}
+                onChange={({ currentTarget }) =>
+                  device.value = currentTarget.value as OpeningChoice["device"]}
               >
                 <option value="auto">GPU, else CPU</option>
                 <option value="webgpu">GPU (WebGPU)</option>

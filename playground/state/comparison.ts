@@ -57,6 +57,8 @@ export class Comparison {
   readonly #lanes = signal<readonly Lane[]>([]);
   readonly #settings = signal<Settings>(usualSettings);
   readonly prompt = signal("The king");
+  /** The adapter that was chosen last, in a column or a view; absent until one is. */
+  readonly lastChosen = signal<string | undefined>(undefined);
   readonly #timers = new Map<Lane, ReturnType<typeof setTimeout>>();
   /** Whether a column waits or writes. */
   readonly isRunning: ReadonlySignal<boolean>;
@@ -92,7 +94,9 @@ export class Comparison {
   }
 
   addLane(terms: readonly Term[] = []): void {
-    if (this.#lanes.value.length < mostLanes) this.#lanes.value = [...this.#lanes.value, new Lane(terms)];
+    if (this.#lanes.value.length >= mostLanes) return;
+    this.#lanes.value = [...this.#lanes.value, new Lane(terms)];
+    if (terms.length > 0) this.lastChosen.value = terms[0].id;
   }
 
   removeLane(lane: Lane): void {
@@ -103,6 +107,9 @@ export class Comparison {
 
   /** Changes a column's adapters. The last question is asked again, at once or when a slider has come to rest. */
   setTerms(lane: Lane, terms: readonly Term[], when: "now" | "at rest" = "now"): void {
+    const before = lane.terms.value;
+    const added = terms.find(({ id }) => !before.some((term) => term.id === id));
+    if (added) this.lastChosen.value = added.id;
     lane.setTerms(terms);
     this.#forget(lane);
     if (!lane.asked) return;

@@ -5,9 +5,9 @@
  * @module
  */
 import { type ReadonlySignal, signal } from "@preact/signals";
-import { type BrowserBackend, openBrowser } from "../backend/browser.ts";
+import { type BrowserBackend, openBrowser, type OpeningChoice } from "../backend/browser.ts";
 import type { AdapterInfo, Backend, NamedFile } from "../backend/backend.ts";
-import type { Opening, OpenProgress } from "../worker/protocol.ts";
+import type { OpenProgress } from "../worker/protocol.ts";
 import type { OfferedModel, PageConfig } from "./config.ts";
 
 /** How long a server that loads its model is left alone. */
@@ -96,7 +96,7 @@ export class Session {
   }
 
   /** Opens a model in this browser. */
-  async openBrowser(opening: Opening, offered?: OfferedModel): Promise<void> {
+  async openBrowser(opening: OpeningChoice, offered?: OfferedModel): Promise<void> {
     await this.open((signal) => {
       if (!isSecureContext) {
         throw new Error(

@@ -77,6 +77,8 @@ export class Training {
   readonly #progress = signal<TrainProgress | undefined>(undefined);
   readonly #kept = signal<KeptRun | undefined>(undefined);
   #worker: Caller | undefined;
+  /** Where the worker computes. */
+  #device: Opening["device"] = "cpu";
   #hasLooked = false;
   /** Of the run that goes on, or went on last. */
   #job: TrainJob | undefined;
@@ -187,8 +189,14 @@ export class Training {
     }));
   }
 
-  #caller(): Caller {
-    return this.#worker ??= startWorker();
+  /** The worker; one of another device takes its place where it shall compute. */
+  #caller(device = this.#device): Caller {
+    if (device !== this.#device) {
+      this.#worker?.end();
+      this.#worker = undefined;
+      this.#device = device;
+    }
+    return this.#worker ??= startWorker(device);
   }
 
   async #lookAgain(): Promise<void> {
@@ -223,7 +231,7 @@ export class Training {
     this.#status.value = "training";
     this.#progress.value = { kind: "opening", text: "starting" };
     this.session.say("Training begins");
-    const worker = this.#caller();
+    const worker = this.#caller(input.opening.device);
     try {
       await worker.call("train", input, { onEvent: (event) => this.#progress.value = event });
     } catch (error) {

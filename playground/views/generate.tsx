@@ -19,6 +19,9 @@ export function Generate(props: ViewProps): VNode {
   useEffect(() => {
     const hear = (event: KeyboardEvent): void => {
       if (event.key === "Escape" && comparison.isRunning.value) comparison.stop();
+      if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+      event.preventDefault();
+      void comparison.ask();
     };
     addEventListener("keydown", hear);
     return () => removeEventListener("keydown", hear);

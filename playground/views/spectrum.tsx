@@ -51,7 +51,7 @@ export function Spectrum({ session, comparison }: ViewProps): VNode {
   // The adapter of a column, where there is one.
   const compared = comparison.lanes.value.flatMap((lane) => lane.terms.value).map(({ id }) => id);
   const first = compared.find((id) => adapters.includes(id)) ?? adapters[0];
-  const chosen = useSignal<string | undefined>(undefined), beside = useSignal<string | undefined>(undefined);
+  const chosen = comparison.lastChosen, beside = useSignal<string | undefined>(undefined);
   const modules = useSignal<readonly string[]>([]), module = useSignal<string | undefined>(undefined);
   const rows = useSignal<readonly (readonly Figure[])[]>([]),
     failure = useSignal<string | undefined>(undefined);

@@ -31,7 +31,7 @@ export type ModelSource =
 /** What to open, and where to compute. */
 export interface Opening {
   readonly source: ModelSource;
-  readonly device: "auto" | "webgpu" | "cpu";
+  readonly device: "webgpu" | "cpu";
   readonly quantize?: "int8" | "int4";
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { embedding } from "../../kernels/embedding.ts";
 import { linear } from "../../kernels/linear.ts";
 import { linearTransposed } from "../../kernels/linear_transposed.ts";
 import { rowSquares } from "../../kernels/row_squares.ts";
@@ -20,11 +21,13 @@ export interface BaseProduct {
   readonly dtype?: BaseLinear["dtype"];
   readonly product: BaseLinear["product"];
   readonly productBackward: BaseLinear["productBackward"];
+  /** y (count, in), float32 = rows of W by ids (count). */
+  rowsStep(io: { readonly ids: Tensor; readonly y: Tensor; readonly count: number }): Step;
   /** `squares` (sum of outs) = the sum of squares of each row of W. */
   squaresStep(squares: Tensor): Step;
 }
 
-/** Numbers that the products of unit rows may come to at once. */
+/** Numbers of a weight that are read at once. */
 const mostNumbers = 2 ** 24;
 
 /** What `make` gives, made when it is first asked for. A failure is no answer to keep. */
@@ -42,25 +45,18 @@ function kept<T>(make: () => Promise<T>): () => Promise<T> {
   };
 }
 
-/** The columns of a product of unit rows from `column` on, as rows of the weight. */
+/** The linear's own rows, some at a time. */
 async function readWeight(
   device: Device,
-  { shapes, product }: BaseProduct,
-  { column, shape: { out, in: inSize } }: { readonly column: number; readonly shape: LinearShape },
+  { rows, shape: { out, in: inSize } }: Pick<BaseLinear, "rows"> & { readonly shape: LinearShape },
 ): Promise<Float32Array> {
-  const width = shapes.reduce((sum, shape) => sum + shape.out, 0);
   const weight = new Float32Array(out * inSize);
-  const size = Math.min(inSize, Math.max(1, Math.floor(mostNumbers / Math.max(inSize, width))));
-  for (let first = 0; first < inSize; first += size) {
-    const rows = Math.min(size, inSize - first);
+  const size = Math.max(1, Math.floor(mostNumbers / inSize));
+  for (let first = 0; first < out; first += size) {
+    const count = Math.min(size, out - first);
     await inWorkspace(device, async ({ upload, alloc, read }) => {
-      const units = new Float32Array(rows * inSize);
-      for (let r = 0; r < rows; r++) units[r * inSize + first + r] = 1;
-      const y = alloc([rows, width]);
-      const made = await read([product({ x: upload(tensor(units, [rows, inSize])), y, rows })], y);
-      for (let r = 0; r < rows; r++) {
-        for (let o = 0; o < out; o++) weight[o * inSize + first + r] = made[r * width + column + o];
-      }
+      const y = alloc([count, inSize]);
+      weight.set(await read([rows({ upload, y, first, count })], y), first * inSize);
     });
     await breathe();
   }
@@ -78,7 +74,7 @@ async function singularOf(weight: Float32Array, shape: LinearShape): Promise<Sin
 
 /** The linears of a product. What is made of the weight is made once, when it is first asked for. */
 export function baseLinears(device: Device, of: BaseProduct): BaseLinear[] {
-  const { shapes, dtype, product, productBackward, squaresStep } = of;
+  const { shapes, dtype, product, productBackward, rowsStep, squaresStep } = of;
   const total = shapes.reduce((sum, { out }) => sum + out, 0);
   const allSquares = kept(() =>
     inWorkspace(device, ({ alloc, read }) => {
@@ -90,13 +86,18 @@ export function baseLinears(device: Device, of: BaseProduct): BaseLinear[] {
   return shapes.map((shape, index) => {
     const column = at;
     at += shape.out;
-    const weight = () => readWeight(device, of, { column, shape });
+    const rows: BaseLinear["rows"] = ({ upload, y, first, count }) => {
+      const ids = Uint32Array.from({ length: count }, (_, i) => column + first + i);
+      return rowsStep({ ids: upload(tensor(ids)), y, count });
+    };
+    const weight = () => readWeight(device, { rows, shape });
     return {
       shapes,
       index,
       ...(dtype ? { dtype } : {}),
       product,
       productBackward,
+      rows,
       squares: async () => (await allSquares()).subarray(column, column + shape.out),
       weight,
       singular: kept(async () => await singularOf(await weight(), shape)),
@@ -118,6 +119,8 @@ export function baseLinear(device: Device, weight: Tensor): BaseLinear {
       step(linear, { x, weight, y }, { rows, in: inSize, out, accumulate: Number(accumulate) }),
     productBackward: ({ dy, dx, rows }) =>
       step(linearTransposed, { dy, weight, dx }, { rows, in: inSize, out, accumulate: 1 }),
+    rowsStep: ({ ids, y, count }) =>
+      step(embedding, { ids, weight, y }, { rows: count, dim: inSize, vocab: out }),
     squaresStep: (squares) => step(rowSquares, { weight, squares }, { rows: out, dim: inSize }),
   });
   return base;

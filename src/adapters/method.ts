@@ -131,9 +131,18 @@ export interface BaseLinear {
   ): Step;
   /** dx (rows, in) += dy W, with dy (rows, sum of outs): the gradient of the product's input. */
   productBackward(io: { readonly dy: Tensor; readonly dx: Tensor; readonly rows: number }): Step;
+  /** y (count, in), float32 = the linear's own rows from `first` on, of any weight format. `upload` is as in `DeltaIo`. */
+  rows(
+    io: {
+      readonly upload: (t: HostTensor) => Tensor;
+      readonly y: Tensor;
+      readonly first: number;
+      readonly count: number;
+    },
+  ): Step;
   /** (out), float32: the sum of squares of each of the linear's own rows. */
   squares(): Promise<Float32Array>;
-  /** (out, in), float32, row-major: the linear's own rows, of any weight format as its products read them. */
+  /** (out, in), float32, row-major: the linear's own rows, of any weight format. */
   weight(): Promise<Float32Array>;
   /** The weight's decomposition, made once when it is first asked for and then kept on the host. */
   singular(): Promise<SingularFactors>;
@@ -274,6 +283,8 @@ export interface MethodFacts {
   readonly formula: string;
   /** Multiplications for a row of one linear, beside the out in of W. */
   readonly cost: string;
+  /** The same as a share of W's own multiplications, where it is no smaller: `1`, `1 to 2`. Absent where it is. */
+  readonly ofBase?: string;
   /** Numbers of four bytes that one linear takes on the device. */
   readonly numbers: string;
   /** Files of the `peft_type` that are refused, and why; absent where every one is read. */

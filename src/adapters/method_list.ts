@@ -16,13 +16,7 @@ export interface LazyMethod extends Pick<Method, "name" | "peftType"> {
 /** A method of a list, loaded or not. */
 export type ListedMethod = Method | LazyMethod;
 
-/**
- * The method itself.
- *
- * @throws StoreError where its code cannot be had now: nothing is wrong with the adapter.
- */
-async function loadedMethod(method: ListedMethod): Promise<Method> {
-  if (!("load" in method)) return method;
+async function load(method: LazyMethod): Promise<Method> {
   try {
     return await method.load();
   } catch (error) {
@@ -36,6 +30,29 @@ async function loadedMethod(method: ListedMethod): Promise<Method> {
 export function hasBanksApart(method: ListedMethod): boolean {
   if ("load" in method) return method.hasBanksApart ?? false;
   return method.takesScale === true && !method.sum;
+}
+
+/** What a list says of a method before it is loaded. */
+const saidOf = (method: ListedMethod) => ({
+  name: method.name,
+  peftType: method.peftType,
+  hasBanksApart: hasBanksApart(method),
+});
+
+/**
+ * The method itself.
+ *
+ * @throws StoreError where its code cannot be had now: nothing is wrong with the adapter; TypeError where the list says
+ * something else of the method than the method does.
+ */
+async function loadedMethod(method: ListedMethod): Promise<Method> {
+  if (!("load" in method)) return method;
+  const loaded = await load(method), said = saidOf(method), is = saidOf(loaded);
+  const wrong = (["name", "peftType", "hasBanksApart"] as const).find((key) => said[key] !== is[key]);
+  if (wrong === undefined) return loaded;
+  throw new TypeError(
+    `Cannot use the method ${method.name} of a list: its ${wrong} must be ${is[wrong]}, it is ${said[wrong]}`,
+  );
 }
 
 /**
@@ -70,7 +87,7 @@ export function candidatesOf<M extends ListedMethod>(
 /**
  * The methods of a config's `peft_type`, loaded.
  *
- * @throws as {@linkcode checkedMethods} and {@linkcode candidatesOf}
+ * @throws as {@linkcode checkedMethods}, {@linkcode candidatesOf} and {@linkcode loadedMethod}.
  */
 export async function loadedCandidates(
   methods: readonly ListedMethod[],

@@ -27,6 +27,7 @@ import {
   replacedParameter,
   type Replacements,
 } from "./replacements.ts";
+import { checkTargets } from "./targets.ts";
 import { lazyMethods } from "./methods/lazy.ts";
 
 /** An adapter read from its folder, on the host. */
@@ -184,6 +185,7 @@ function readAll(
   const all = readReplacements(files.tensors, names);
   const tensors = new Map([...files.tensors].filter(([name]) => isOfMethod(name, names)));
   const modules = method.read({ ...files, tensors });
+  checkTargets(config, modules.keys());
   for (const [name, one] of method.replaces?.({ ...files, tensors }) ?? []) addReplacement(all, name, one);
   return { modules, replacements: all };
 }

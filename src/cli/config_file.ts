@@ -8,6 +8,7 @@ import { parseDocument } from "yaml";
 import * as z from "zod";
 import type { TenantOptions } from "../server/mod.ts";
 import { Tenants } from "../server/mod.ts";
+import { ruleOf } from "../server/rule.ts";
 import { UsageError } from "./arguments.ts";
 
 /** Bytes of a file at most: a thousand tenants have a few hundred thousand. */
@@ -70,7 +71,7 @@ function checked(value: unknown, path: string): ConfigFile {
   if (typeof (value ?? {}) !== "object" || Array.isArray(value)) {
     throw new UsageError(`Cannot read ${path}: it must have settings by their names, e.g. port: 8000`);
   }
-  const found = file.safeParse(value ?? {});
+  const found = file.safeParse(value ?? {}, { error: ruleOf });
   if (!found.success) {
     const [issue] = found.error.issues;
     const unknown = issue.code === "unrecognized_keys" ? [issue.keys[0]] : [];

@@ -14,6 +14,7 @@ import { exampleText } from "./command.ts";
 import { type Command, commands } from "./commands.ts";
 import { emit, log, setJsonEvents } from "./log.ts";
 import { nearest } from "./nearest.ts";
+import { laidOut } from "./usage.ts";
 import { version } from "./version.ts";
 
 const main: CommandDef<ArgsDef> = {
@@ -27,7 +28,8 @@ const main: CommandDef<ArgsDef> = {
 
 /** Prints a usage text, in colours where a terminal shows them: citty writes them into pipes, too. */
 async function showUsage(command?: Command): Promise<void> {
-  const text = await renderUsage(command ?? main, command ? main : undefined);
+  const rendered = await renderUsage(command ?? main, command ? main : undefined);
+  const text = laidOut(rendered, process.stdout.columns ?? 100);
   const usage = command ? `${text.trimEnd()}\n\n${exampleText(command)}` : text;
   const coloured = process.stdout.isTTY === true && !process.env.NO_COLOR;
   console.log(coloured ? usage : stripVTControlCharacters(usage));

@@ -4,6 +4,7 @@
  * @module
  */
 import { basename, resolve } from "node:path";
+import process from "node:process";
 import { normalName, quotedName } from "../adapters/names.ts";
 import { NotFoundError } from "../errors.ts";
 import { openPeers } from "../runtime/redis/mod.ts";
@@ -13,15 +14,26 @@ import { defineCommand } from "./command.ts";
 import { openNamedFolder } from "./folder.ts";
 import { jsonArgs, log, tell } from "./log.ts";
 
-/** Tells servers of a name that stands for something else now; a Redis that is away is told in the log. */
-async function tellServers(redis: string | undefined, name: string): Promise<void> {
-  if (redis === undefined) return;
-  const peers = await openPeers(redis, { timeoutSeconds: 5, joins: false });
-  peers.tell({ kind: "published", name: normalName(name) });
-  if (!await peers.told()) {
-    log(`Redis does not answer: servers see ${quotedName(name)} when they next look into the store`);
+/**
+ * Changes what a name stands for, and tells servers; a Redis that is away is told in the log.
+ *
+ * @throws ConfigError before the change, for an address that is none of Redis.
+ */
+async function changeAndTell(
+  redis: string | undefined,
+  name: string,
+  change: () => Promise<unknown>,
+): Promise<void> {
+  const peers = redis === undefined ? undefined : await openPeers(redis, { timeoutSeconds: 5, joins: false });
+  try {
+    await change();
+    peers?.tell({ kind: "published", name: normalName(name) });
+    if (await peers?.told() === false) {
+      log(`Redis does not answer: servers see ${quotedName(name)} when they next look into the store`);
+    }
+  } finally {
+    await peers?.close();
   }
-  await peers.close();
 }
 
 /** See the module's documentation. */
@@ -31,15 +43,14 @@ export const publish = defineCommand({
     adapter: { type: "string", description: "PEFT adapter folder", valueHint: "DIR" },
     store: {
       type: "string",
-      required: true,
-      description: "Store: file:, s3:, redis: or http: URL",
+      description: "Store: file:, s3:, redis: or http: URL; default: FOURIERFT_STORE",
       valueHint: "URL",
     },
     name: { type: "string", description: "The adapter's name; default: the folder's name", valueHint: "ID" },
     remove: { type: "string", description: "Name that is to stand for nothing any more", valueHint: "ID" },
     redis: {
       type: "string",
-      description: "Redis by which servers are told at once: redis: URL",
+      description: "Redis by which servers are told at once: redis: URL; default: FOURIERFT_REDIS",
       valueHint: "URL",
     },
     ...jsonArgs,
@@ -54,22 +65,26 @@ export const publish = defineCommand({
       line: "publish --store file:/srv/adapters --remove tone",
     },
   ],
-  async run({ args: { adapter, store: url, name, remove, redis } }) {
+  async run({ args: { adapter, name, remove, ...args } }) {
+    // An empty variable is none.
+    const url = args.store ?? (process.env.FOURIERFT_STORE || undefined);
+    const redis = args.redis ?? (process.env.FOURIERFT_REDIS || undefined);
+    if (url === undefined) throw new UsageError("Cannot run publish without --store URL");
     if ((adapter === undefined) === (remove === undefined)) {
       throw new UsageError("Cannot run publish: it needs --adapter DIR or --remove ID, one of the two");
     }
     const store = await openObjectStore(url, { log });
     if (remove !== undefined) {
-      if (!await store.remove(remove)) {
+      await changeAndTell(redis, remove, async () => {
+        if (await store.remove(remove)) return;
         throw new NotFoundError(`Cannot take ${quotedName(remove)} out of the store: there is no such name`);
-      }
-      await tellServers(redis, remove);
+      });
       tell("done", `${quotedName(remove)} is taken out of the store`, { removed: remove });
       return;
     }
     const id = name ?? basename(resolve(adapter!));
-    await store.publish(id, await openNamedFolder(adapter!));
-    await tellServers(redis, id);
+    const folder = await openNamedFolder(adapter!);
+    await changeAndTell(redis, id, () => store.publish(id, folder));
     tell("done", `${quotedName(id)} is published`, { published: id });
   },
 });

@@ -56,6 +56,7 @@ async function openGenerator(
 ): Promise<Opened> {
   const open = (on: Device) => openNamedModel(on, options);
   const opened = await open(device), { tokenizer, registry, model: { maxModelLen } } = opened;
+  await opened.engine.warm();
   let last = device;
   const reopen = replacements.map((named) => async () => {
     // A lost device may still hold memory that the next one needs.

@@ -6,7 +6,7 @@
 import { portableLimits } from "../../kernels/kernel.ts";
 import type { Plan } from "../plan.ts";
 import { type DType, elements, type HostTensor, newArray, tensor } from "../tensor.ts";
-import { type CpuCall, onHost, readyCall, timedCalls, widened, widenedType } from "./cpu_calls.ts";
+import { type CpuCall, heldType, onHost, readyCall, timedCalls, uploaded } from "./cpu_calls.ts";
 import type { Device, Program } from "./device.ts";
 import { type CpuProducts, ownWasm, productsOf, Wasm } from "./wasm.ts";
 
@@ -64,15 +64,11 @@ export function cpuDevice(options: CpuDeviceOptions = {}): Device {
     limits: portableLimits,
     // Kernels count elements in 32 bits, and a WASM memory ends there, too.
     maxTensorBytes: 2 ** 32,
-    heldType: widenedType,
+    heldType: (dtype, use) => heldType(dtype, { use, wasm }),
     ...(wasm ? { roomFor: (bytes: number) => Promise.resolve(Math.min(bytes, wasm.room!)) } : {}),
     prefersFewSizes: false,
     runsAhead: false,
-    upload(source) {
-      const made = alloc(source.shape, widenedType(source.dtype));
-      made.data.set(widened(source));
-      return made;
-    },
+    upload: (source, use) => uploaded(source, { use, wasm, alloc }),
     alloc,
     write(target, data, at = 0) {
       onHost(target).data.set(data, at);

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { viewOf } from "../tensor.ts";
-import { timedCalls } from "./cpu_calls.ts";
+import { bytesPerElement, viewOf } from "../tensor.ts";
+import { timedCalls, widened } from "./cpu_calls.ts";
 import {
   counters,
   decodeProgram,
@@ -80,15 +80,16 @@ export class CommandRunner {
       return { kernel: name, run: this.#named(name, run) };
     }
     const kernel = scriptKernel(name)!;
-    const run = kernel.cpu ?? kernel.reference;
+    const run = kernel.cpu ?? kernel.reference, names = Object.keys(call.buffers);
     // A shared memory that grows does not take views of it away.
     const arrays = Object.fromEntries(
       Object.entries(call.buffers).map(([name, { dtype, at, count }]) => {
-        const end = at + 4 * count;
-        return [name, viewOf(dtype, this.#buffer(end), at, count)];
+        const end = at + bytesPerElement[dtype] * count;
+        return [name, { data: viewOf(dtype, this.#buffer(end), at, count), dtype }];
       }),
     );
-    return { kernel: name, run: this.#named(name, () => run(arrays, call.uniforms)) };
+    const ready = () => Object.fromEntries(names.map((name) => [name, widened(arrays[name])]));
+    return { kernel: name, run: this.#named(name, () => run(ready(), call.uniforms)) };
   }
 
   #named(kernel: string, run: () => void): () => void {

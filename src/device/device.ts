@@ -38,6 +38,12 @@ export interface Trace {
   readonly wholeUs: number;
 }
 
+/**
+ * What a tensor is uploaded for: a `weight` is a matrix that products and lookups read, step after step. Other kernels may
+ * read it as well, at less speed.
+ */
+export type TensorUse = "weight";
+
 /** Runs plans on tensors. Everything above this interface works on any device. */
 export interface Device {
   readonly kind: "cpu" | "webgpu";
@@ -51,20 +57,28 @@ export interface Device {
    * freed again. Left out where a device cannot tell.
    */
   roomFor?(bytes: number): Promise<number>;
-  /** The element type that a tensor of a host's has here. Left out where every tensor keeps its own. */
-  heldType?(dtype: DType): DType;
+  /**
+   * The element type that a tensor of a host's has here; that of the most bytes where it depends on the numbers. Left out
+   * where every tensor keeps its own.
+   */
+  heldType?(dtype: DType, use?: TensorUse): DType;
   /**
    * Whether to pad steps to a few sizes: on a GPU, preparing a new size costs more than idle rows. On a CPU each row
    * costs, and preparing costs nothing.
    */
   readonly prefersFewSizes: boolean;
+  /** Whether `prepare` times kernels when it meets sizes of a class that is new: that takes long, once. Default false. */
+  readonly tunes?: boolean;
   /**
    * Whether `run` returns before the work is done: submitting the next run before results are read keeps the device
    * busy.
    */
   readonly runsAhead: boolean;
-  /** Copies a host tensor to the device. A CPU widens float16 and bfloat16 to float32. */
-  upload(source: HostTensor): Tensor;
+  /**
+   * Copies a host tensor to the device. A CPU widens float16 and bfloat16 to float32, but for a weight whose numbers are
+   * bfloat16's.
+   */
+  upload(source: HostTensor, use?: TensorUse): Tensor;
   /** A zeroed tensor. */
   alloc(shape: readonly number[], dtype: DType): Tensor;
   /** Overwrites elements `[at, at + data.length)` of a tensor of this device, in order with runs. */

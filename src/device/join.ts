@@ -3,10 +3,13 @@
  * the result element by element pass it on; the call that reads the result adds the parts up. Calls of one kernel whose tensors
  * follow each other are one launch. See kernels/parts.ts.
  *
+ * A product that is made in slices leaves them to the call that reads the product, past calls that only add to it.
+ *
  * @module
  */
 import type { Kernel, Launch, Limits } from "../../kernels/kernel.ts";
 import { heldParts, type Parts, storeParts } from "../../kernels/parts.ts";
+import type { Launches } from "./launches.ts";
 import { callOf, type Plan, type Step } from "../plan.ts";
 import { bytesPerElement, elements, type Tensor } from "../tensor.ts";
 
@@ -73,6 +76,13 @@ function relayed(chain: Chain, step: Step | undefined): Chain | undefined {
   };
 }
 
+/** Chains that each have a step more than the next, down to one that is given. */
+function extended(chain: Chain | undefined, plan: Plan, at: number): Chain[] {
+  const chains: Chain[] = [];
+  for (; chain; chain = relayed(chain, plan[at + chain.length])) chains.unshift(chain);
+  return chains;
+}
+
 /** The chains that begin at a step, the longest first; none where nothing is to be joined. */
 function chainsAt(plan: Plan, at: number, limits: Limits): Chain[] {
   const step = plan[at], { relay } = step.kernel;
@@ -82,9 +92,7 @@ function chainsAt(plan: Plan, at: number, limits: Limits): Chain[] {
     const held = { parts, result: step.buffers[relay.from], reads: {}, last: step, relays: [], length: 0 };
     chain = relayed(held, step);
   }
-  const chains: Chain[] = [];
-  for (; chain; chain = relayed(chain, plan[at + chain.length])) chains.unshift(chain);
-  return chains;
+  return extended(chain, plan, at);
 }
 
 /** A step with another launch than its kernel's own; undefined where a GPU could not bind what the launch has. */
@@ -127,10 +135,11 @@ function readerOf(
   next: Step | undefined,
   { parts, result, reads }: Chain,
   limits: Limits,
+  launches?: Launches,
 ): GpuStep | undefined {
   const consume = next?.kernel.consume;
   if (!consume || next.buffers[consume.buffer] !== result) return undefined;
-  const launch = consume.launch(callOf(next), limits, parts);
+  const launch = launches ? launches.reading(next, parts) : consume.launch(callOf(next), limits, parts);
   if (!launch || Object.keys(reads).some((name) => name in next.buffers)) return undefined;
   const scratch = { ...parts.launch.scratch, ...launch.scratch };
   const step = { ...next, buffers: { ...reads, ...next.buffers } };
@@ -210,19 +219,63 @@ function togetherAt(plan: Plan, at: number, limits: Limits): Joined | undefined 
   return found && { steps: [found], taken: steps.length };
 }
 
-function joinedAt(plan: Plan, at: number, limits: Limits): Joined {
+/** In which ways steps are launched; the usual ones where none are named. */
+export interface Chosen {
+  readonly ways: ReadonlyMap<GpuStep, string | undefined>;
+  /** What makes the launches, and keeps them. */
+  readonly launches: Launches;
+}
+
+/** Whether a step does nothing with a tensor's memory but add to the tensor. */
+function addsTo(step: Step | undefined, result: Tensor): step is Step {
+  const adds = step?.kernel.adds;
+  return adds !== undefined &&
+    Object.entries(step!.buffers).every(([name, t]) =>
+      name === adds ? t === result : memoryOf(t) !== memoryOf(result)
+    );
+}
+
+/** A product in slices, the steps that add to it, and the step that reads it; undefined where no dispatch is spared. */
+function slicedAt(plan: Plan, at: number, limits: Limits, { ways, launches }: Chosen): Joined | undefined {
+  const product = plan[at], { kernel } = product;
+  // What is made in slices may be made in other ways, too: others need not be launched to see it.
+  if (!kernel.ways) return undefined;
+  const [written, ...others] = Object.keys(kernel.buffers).filter((name) =>
+    kernel.buffers[name].access === "read_write"
+  );
+  const parts = others.length === 0 && launches.slicedOf(product, ways.get(product));
+  if (!parts) return undefined;
+  const { launch } = parts, result = product.buffers[written];
+  const maker = withLaunch(product, { launch, name: kernel.name, limits });
+  if (!maker) return undefined;
+  let length = 1;
+  while (addsTo(plan[at + length], result)) length++;
+  const before = [maker, ...plan.slice(at + 1, at + length)];
+  const left = { ...parts, launch: { dispatches: [], scratch: launch.scratch } };
+  const first: Chain = { parts: left, result, reads: {}, last: plan[at + length - 1], relays: [], length };
+  for (const chain of extended(first, plan, at)) {
+    const reader = readerOf(plan[at + chain.length], chain, limits, launches);
+    const last = reader ?? (chain.relays.length > 0 ? makerOf(chain, true, limits) : undefined);
+    if (last) return { steps: [...before, last], taken: chain.length + Number(reader !== undefined) };
+  }
+  return undefined;
+}
+
+function joinedAt(plan: Plan, at: number, limits: Limits, chosen?: Chosen): Joined {
   for (const chain of chainsAt(plan, at, limits)) {
     const found = joined(chain, plan[at + chain.length], limits);
     if (found) return found;
   }
-  return togetherAt(plan, at, limits) ?? { steps: [plan[at]], taken: 1 };
+  return togetherAt(plan, at, limits) ??
+    (chosen && slicedAt(plan, at, limits, chosen)) ??
+    { steps: [plan[at]], taken: 1 };
 }
 
-/** The plan with neighbours joined. */
-export function joinNeighbours(plan: Plan, limits: Limits): readonly GpuStep[] {
+/** The plan with neighbours joined: those that a way of a step decides about, too, where ways were chosen. */
+export function joinNeighbours(plan: Plan, limits: Limits, chosen?: Chosen): readonly GpuStep[] {
   const steps: GpuStep[] = [];
   for (let at = 0; at < plan.length;) {
-    const { steps: own, taken } = joinedAt(plan, at, limits);
+    const { steps: own, taken } = joinedAt(plan, at, limits, chosen);
     steps.push(...own);
     at += taken;
   }

@@ -10,19 +10,11 @@ import { type ByteProducts, type Kernel, portableLimits } from "../../kernels/ke
 import type { Plan, Step } from "../plan.ts";
 import { type DType, elements, type HostTensor, newArray, tensor, type TypedArray } from "../tensor.ts";
 import { CommandQueue, type Thread } from "./command_queue.ts";
-import {
-  type CpuCall,
-  hostBuffers,
-  onHost,
-  readyCall,
-  timedCalls,
-  widened,
-  widenedType,
-} from "./cpu_calls.ts";
+import { type CpuCall, heldType, hostBuffers, onHost, readyCall, timedCalls, uploaded } from "./cpu_calls.ts";
 import { encodeProgram, newRing, op, type SentCall, type ThreadSetup } from "./cpu_commands.ts";
 import { newControl } from "./cpu_team.ts";
 import { type TeamSize, usualWorkOfChunk } from "./team_steps.ts";
-import type { Device, Program, Range, Trace } from "./device.ts";
+import type { Device, Program, Range, TensorUse, Trace } from "./device.ts";
 import { isAtHand, loadScriptKernels, scriptKernel } from "./script_kernels.ts";
 import { sharedMemory } from "./shared_memory.ts";
 import { type CpuProducts, productsOf, Wasm } from "./wasm.ts";
@@ -90,15 +82,12 @@ class ThreadedCpu implements Device {
     if (wasm.room !== undefined) this.roomFor = (bytes) => Promise.resolve(Math.min(bytes, wasm.room!));
   }
 
-  readonly heldType = widenedType;
+  readonly heldType = (dtype: DType, use?: TensorUse): DType => heldType(dtype, { use, wasm: this.wasm });
 
   readonly roomFor?: Device["roomFor"];
 
-  readonly upload = (source: HostTensor): HostTensor => {
-    const made = this.alloc(source.shape, widenedType(source.dtype));
-    made.data.set(widened(source));
-    return made;
-  };
+  readonly upload = (source: HostTensor, use?: TensorUse): HostTensor =>
+    uploaded(source, { use, wasm: this.wasm, alloc: this.alloc });
 
   readonly alloc = (shape: readonly number[], dtype: DType): HostTensor => {
     this.queue.checkAlive();

@@ -78,6 +78,11 @@ export class Wasm {
     return value instanceof WebAssembly.Global ? value.value : undefined;
   }
 
+  /** Whether there are functions, and not their memory alone. */
+  get computes(): boolean {
+    return this.#functions !== undefined;
+  }
+
   /** Bytes that tensors still find room for; undefined where no function needs them in this memory. */
   get room(): number | undefined {
     return this.#functions && this.#heap.room;

@@ -16,6 +16,7 @@ import {
 } from "../tensor.ts";
 import { type Device, DeviceError, type Program, type Range, type Trace } from "./device.ts";
 import { type GpuStep, joinNeighbours } from "./join.ts";
+import { Launches } from "./launches.ts";
 import { Readback } from "./readback.ts";
 import { timePasses, timePassesOnHost } from "./timestamps.ts";
 import { Tuner, type TuningOptions } from "./tuner.ts";
@@ -83,10 +84,17 @@ export function webgpuDevice(gpu: GPUDevice, options: WebGpuDeviceOptions = {}):
 
   async function prepare(given: Plan): Promise<Program> {
     checkAlive();
-    const plan = joinNeighbours(given, limits);
-    const ways = await tuner?.ways(plan) ?? [];
+    const launches = new Launches(limits), ways = await waysOf(given);
     checkAlive();
-    return await prepareBy(plan, { ways });
+    const plan = joinNeighbours(given, limits, { ways, launches });
+    return await prepareBy(plan, { ways: plan.map((step) => ways.get(step)), launches });
+  }
+
+  /** The way of each step that a tuner knows a way of; steps that are joined whatever the ways have none. */
+  async function waysOf(plan: Plan): Promise<ReadonlyMap<GpuStep, string | undefined>> {
+    if (!tuner) return new Map();
+    const steps = joinNeighbours(plan, limits), ways = await tuner.ways(steps);
+    return new Map(steps.map((step, i) => [step, ways[i]]));
   }
 
   /** A plan made ready in ways that were chosen. */
@@ -121,7 +129,7 @@ export function webgpuDevice(gpu: GPUDevice, options: WebGpuDeviceOptions = {}):
     const whole = times[dispatches.length];
     return {
       clock,
-      launches: dispatches.map(({ label, grid }, i) => ({ kernel: label, grid, ...times[i] })),
+      launches: dispatches.map(({ step, grid }, i) => ({ kernel: step.kernel.name, grid, ...times[i] })),
       wholeUs: whole.endUs - whole.beginUs,
     };
   }
@@ -219,6 +227,7 @@ export function webgpuDevice(gpu: GPUDevice, options: WebGpuDeviceOptions = {}):
       return await roomOf(gpu, bytes);
     },
     prefersFewSizes: true,
+    tunes: tuner !== undefined,
     runsAhead: true,
     gpu,
     upload,

@@ -7,21 +7,26 @@
 import type { Launch, Limits } from "../../kernels/kernel.ts";
 import { roundUp } from "../../kernels/webgpu/buffers.ts";
 import { Programs, uniformWords } from "../../kernels/webgpu/programs.ts";
+import { breathe } from "../breathe.ts";
 import { callOf } from "../plan.ts";
 import { DeviceError, type Program } from "./device.ts";
 import type { GpuStep } from "./join.ts";
+import { Launches } from "./launches.ts";
 import { deviceBuffer, Scratch, wordBytes } from "./webgpu_buffers.ts";
 
 // WebGPU's flag values, by number: npm's Dawn brings no globals.
 const uniformUsage = 0x40 | 0x8; // UNIFORM | COPY_DST
+
+/** Milliseconds of work before others have their turn. */
+const pieceMs = 2;
 
 /** A dispatch made ready. */
 export interface Launched {
   readonly pipeline: GPUComputePipeline;
   readonly bindGroup: GPUBindGroup;
   readonly grid: readonly [number, number, number];
-  /** For traces. */
-  readonly label: string;
+  /** The step that it is of. */
+  readonly step: GpuStep;
 }
 
 /** A plan that a {@linkcode Launcher} has prepared. */
@@ -43,6 +48,8 @@ export interface Ways {
   readonly ways: readonly (string | undefined)[];
   /** Their scratch; the launcher's own where left out. */
   readonly scratch?: Scratch;
+  /** Launches that were made already. */
+  readonly launches?: Launches;
 }
 
 /** Records dispatches in their order. */
@@ -52,23 +59,6 @@ export function encodeAll(pass: GPUComputePassEncoder, dispatches: readonly Laun
     pass.setBindGroup(0, bindGroup);
     // Not destructured: that takes an iterator for each of some hundred dispatches of a step.
     pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
-  }
-}
-
-/** Launches of one plan's steps: layers of a model make the same calls, and a launch's text takes long to write. */
-class Launches {
-  readonly #made = new Map<GpuStep["kernel"], Map<string, Launch>>();
-
-  constructor(private readonly limits: Limits) {}
-
-  /** A step's launch in a way; equal calls of a kernel share one. */
-  of(step: GpuStep, way: string | undefined): Launch {
-    const call = callOf(step), key = JSON.stringify([call, way]);
-    const known = this.#made.get(step.kernel) ?? new Map<string, Launch>();
-    this.#made.set(step.kernel, known);
-    let launch = known.get(key);
-    if (!launch) known.set(key, launch = step.kernel.launch(call, this.limits, way));
-    return launch;
   }
 }
 
@@ -83,15 +73,25 @@ export class Launcher {
   }
 
   /** A plan made ready, each step in a way of its kernel. */
-  async prepare(plan: readonly GpuStep[], { ways, scratch = this.#scratch }: Ways): Promise<GpuProgram> {
+  async prepare(
+    plan: readonly GpuStep[],
+    { ways, scratch = this.#scratch, launches = new Launches(this.limits) }: Ways,
+  ): Promise<GpuProgram> {
     const { buffer, bindings } = this.#uniforms(plan);
-    const launches = new Launches(this.limits);
     try {
-      const dispatches = await Promise.all(plan.map((step, i) => {
-        const launched = launches.of(step, ways[i]);
-        return this.#launch(step, launched, { uniforms: bindings[i], scratch });
-      }));
-      return new GpuProgram(dispatches.flat(), buffer);
+      const dispatches: Promise<Launched[]>[] = [];
+      let began = performance.now();
+      for (const [i, step] of plan.entries()) {
+        // Programs are prepared beside steps that run, too.
+        if (performance.now() - began > pieceMs) {
+          await breathe();
+          began = performance.now();
+        }
+        const made = this.#launch(step, launches.of(step, ways[i]), { uniforms: bindings[i], scratch });
+        made.catch(() => {}); // told below
+        dispatches.push(made);
+      }
+      return new GpuProgram((await Promise.all(dispatches)).flat(), buffer);
     } catch (error) {
       buffer.destroy();
       throw error;
@@ -153,7 +153,7 @@ export class Launcher {
       pipeline: await this.#programs.pipeline(dispatch, step.kernel.name),
       bindGroup: this.#programs.bindGroup(dispatch, uniforms, bound),
       grid: dispatch.grid,
-      label: step.kernel.name,
+      step,
     })));
   }
 }

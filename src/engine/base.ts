@@ -8,7 +8,7 @@ import type { AdapterModule, BaseLinear, LinearShape, Method } from "../adapters
 import { type BaseOf, madeReady } from "../adapters/ready.ts";
 import type { Device } from "../device/device.ts";
 import type { LoadedModel, Model, Projection } from "../models/model.ts";
-import { floatsOf, linearBackwardStep, linearStep, rowSquaresStep } from "../models/weights.ts";
+import { floatsOf, linearBackwardStep, linearStep, rowSquaresStep, rowsStep } from "../models/weights.ts";
 
 function basesOf(
   device: Device,
@@ -22,6 +22,7 @@ function basesOf(
       linearStep({ weight }, { x, y }, { rows, ...shape, accumulate: Number(accumulate) }),
     productBackward: ({ dy, dx, rows }) =>
       linearBackwardStep(weight, { dy, dx }, { rows, ...shape, accumulate: 1 }),
+    rowsStep: (io) => rowsStep(weight, io, shape),
     squaresStep: (squares) => rowSquaresStep(weight, squares, shape),
   });
 }

@@ -130,6 +130,8 @@ export class BatchEngine implements Engine {
   ) {
     const { registry, options } = deps;
     const { eosTokenIds, maxWaiting = 1024, merging, prefixCaching = true, maxBurstsPerSecond } = options;
+    // What is refused is refused before the device has memory for the rest.
+    this.#telling = new Telling(maxBurstsPerSecond);
     const sizes = sizesOf(device, model, options);
     const { maxSequences, kvCacheDtype, blocks, blockSize, states, ...room } = sizes;
     this.kvCacheDtype = kvCacheDtype;
@@ -160,7 +162,6 @@ export class BatchEngine implements Engine {
       maxForbidden: maxSequences * (maxStopTokenIds + new Set(eosTokenIds).size),
       merging,
     });
-    this.#telling = new Telling(maxBurstsPerSecond);
     this.#landing = new Landing({
       tell: (sequence) => this.#telling.tell(sequence, this.#running.length),
       advance: (sequence, tokenId) => void this.#advance(sequence, tokenId),
@@ -192,6 +193,14 @@ export class BatchEngine implements Engine {
   /** The key-value cache: its blocks, and how often it spared prompts' work. */
   get cache(): CacheCounts {
     return this.#paging.counts;
+  }
+
+  /**
+   * Makes ready what steps of every size need of the base model. To be awaited before the first request where a device times
+   * kernels at sizes that are new to it: a GPU takes some seconds at its first start. Elsewhere it does nothing.
+   */
+  async warm(): Promise<void> {
+    await this.#runner.warm();
   }
 
   /**

@@ -15,7 +15,7 @@ export interface EncodingService {
   /** The labels of the folder's classifier; empty where it has none. */
   readonly labels: readonly string[];
   /** What the labels are, where the folder says. */
-  readonly problem?: "regression" | "single_label_classification" | "multi_label_classification";
+  readonly problem?: "regression" | "single_label_classification" | "multi_label_classification" | undefined;
   /** How many labels an adapter's classifier has, or the folder's where it brings none; 0 where there is none. */
   labelCount(adapter?: string): Promise<number>;
   /** The labels of an adapter's own classifier, where its files name them; else undefined. */

@@ -20,7 +20,7 @@ import { type OwnAdapters, ownLinearSteps, ownSteps } from "./own.ts";
 import { adaptedProjection, ProjectionScratch } from "./projection.ts";
 import { type Scores, Scoring } from "./scoring.ts";
 import { type Output, type Row, StepInputs } from "./step_inputs.ts";
-import { type Shape, type Size, StepPrograms } from "./step_programs.ts";
+import { servesMany, type Shape, type Size, StepPrograms } from "./step_programs.ts";
 
 const nothing: ReadonlySet<never> = new Set();
 
@@ -63,6 +63,8 @@ export class Runner {
   readonly #programs = new StepPrograms();
   readonly #scratch: ProjectionScratch;
   #last: Program | undefined;
+  /** Whether a program is prepared beside steps. */
+  #isPreparing = false;
 
   constructor(
     private readonly device: Device,
@@ -136,10 +138,13 @@ export class Runner {
     const changes = { forbidden, adjusted, masked, scored };
     const shapeNow = (): Shape => ({ ...size, banks, own: this.#ownOf(rows), merged, ...changes });
     const exact = shapeNow();
-    let shape = this.device.prefersFewSizes ? this.#programs.standIn(exact) : exact;
+    let shape = this.device.prefersFewSizes ? this.#standIn(exact) : exact;
     let program = this.#prepared(shape);
     // A bank may change while a program is compiled: then it is looked for again.
-    for (; !program; shape = shapeNow(), program = this.#prepared(shape)) await this.#prepare(shape);
+    for (; !program; program = this.#prepared(shape)) {
+      shape = this.device.prefersFewSizes ? this.#widened(shapeNow()) : shapeNow();
+      await this.#prepare(shape);
+    }
     this.#inputs.write(rows, outputs, shape);
     this.#forbidding.write(outputs, forbidden);
     this.#adjusting.write(outputs, { size: adjusted, padded: shape.outputs });
@@ -159,6 +164,23 @@ export class Runner {
     sampled.catch(() => {});
     scores?.catch(() => {});
     return { sampled, scores };
+  }
+
+  /**
+   * Prepares programs of the base model for steps of each class of sizes, where a device times kernels when it meets one: so
+   * that no request waits for that.
+   */
+  async warm(): Promise<void> {
+    if (!this.device.tunes) return;
+    const { maxRows, maxOutputs } = this.options;
+    const none = { banks: [], own: undefined, merged: nothing, masked: false, scored: false };
+    const room = { forbidden: this.#forbidding.sizeFor([]), adjusted: this.#adjusting.sizeFor([]) };
+    // The class of a size ends at a power of two.
+    for (let rows = 1, last = false; !last; rows *= 2) {
+      last = rows >= maxRows;
+      const shape = { ...this.#size(Math.min(rows, maxRows), Math.min(rows, maxOutputs)), ...none, ...room };
+      if (!this.#prepared(shape)) await this.#prepare(shape);
+    }
   }
 
   /** Runs one step; returns the sampled token of each output, in order. */
@@ -189,6 +211,28 @@ export class Runner {
     if (!this.device.prefersFewSizes) return { rows, outputs };
     const { maxRows, maxOutputs } = this.options;
     return { rows: Math.min(roundedUp(rows), maxRows), outputs: Math.min(roundedUp(outputs), maxOutputs) };
+  }
+
+  /** What a step runs as. Where another program stands in, the step's own is prepared beside the steps that run. */
+  #standIn(exact: Shape): Shape {
+    const { shape, wanted } = this.#programs.standIn(exact);
+    if (wanted && !this.#isPreparing) {
+      this.#isPreparing = true;
+      // What fails here is asked for again later; a lost device is told by the step that runs.
+      this.#prepare(exact).catch(() => {}).finally(() => this.#isPreparing = false);
+    }
+    return shape;
+  }
+
+  /** A shape whose program can stand in for the steps to come: as many outputs as rows, and every bank with adapters. */
+  #widened(shape: Shape): Shape {
+    if (!servesMany(shape) || shape.merged.size > 0) return shape;
+    const banks = this.options.banks.filter((bank) => bank.size > 0 || shape.banks.includes(bank));
+    return {
+      ...shape,
+      outputs: Math.max(shape.outputs, Math.min(shape.rows, this.options.maxOutputs)),
+      banks,
+    };
   }
 
   /** The program of a shape, if there is one for the banks as they are. */

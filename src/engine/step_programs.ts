@@ -41,13 +41,24 @@ export interface Prepared {
   readonly revisions: readonly number[];
 }
 
+/** What a step of some shape runs as. */
+export interface StandIn {
+  /** The shape of a program that is there, or the step's own. */
+  readonly shape: Shape;
+  /** Whether the step's own shape has come so often that it is to have a program. */
+  readonly wanted: boolean;
+}
+
 /** Most programs kept; each is a list of bindings. */
 const mostKept = 64;
 
-/** Rows of steps that others stand in for at least: of fewer rows other kernels are fast. */
+/**
+ * Rows of steps that others stand in for many times: of fewer rows other kernels are fast. A sequence that runs alone always has
+ * its own program of those, so that its numbers do not depend on who ran before.
+ */
 const fewestRows = 24;
 
-/** How often a step's size may be met before it has a program of its own, and sizes that are counted. */
+/** How often a step's size may be met before it gets a program of its own, and sizes that are counted. */
 const mostMissed = 8, mostCounted = 256;
 
 const keyOf = ({ rows, outputs, banks, own, merged, forbidden, adjusted, masked, scored }: Shape): string =>
@@ -57,6 +68,9 @@ const keyOf = ({ rows, outputs, banks, own, merged, forbidden, adjusted, masked,
 
 /** What a program costs beside others, about: its banks' steps, then its rows. */
 const costOf = ({ rows, outputs, banks }: Shape): number => (1 + banks.length) * (rows + outputs);
+
+/** Whether a step is of many rows of several sequences: then steps of other outputs and adapters are about to come. */
+export const servesMany = ({ rows, outputs }: Size): boolean => rows >= fewestRows && outputs > 1;
 
 /** See the module's documentation. */
 export class StepPrograms {
@@ -79,25 +93,27 @@ export class StepPrograms {
 
   /** Keeps a program; the one that was not used for longest goes, where there are too many. */
   keep(shape: Shape, prepared: Prepared): void {
-    this.#known.set(keyOf(shape), { ...prepared, shape });
+    const own = keyOf(shape);
+    this.#known.get(own)?.program.release();
+    this.#known.delete(own);
+    this.#known.set(own, { ...prepared, shape });
     if (this.#known.size <= mostKept) return;
     const [key, { program }] = this.#known.entries().next().value!;
     program.release();
     this.#known.delete(key);
   }
 
-  /** A shape, or, while the shape is rare, one of somewhat more rows or more banks that has a program. */
-  standIn(shape: Shape): Shape {
-    const key = keyOf(shape);
-    if (shape.rows < fewestRows || this.#known.has(key)) return shape;
-    const missed = (this.#missed.get(key) ?? 0) + 1;
+  /** What a step of a shape runs as: the shape, or one of somewhat more rows or more banks that has a program. */
+  standIn(shape: Shape): StandIn {
+    const key = keyOf(shape), own = { shape, wanted: false };
+    if (this.#known.has(key) || shape.rows < fewestRows && shape.outputs < 2) return own;
+    const best = this.#cheapest(shape, key), missed = (this.#missed.get(key) ?? 0) + 1;
     this.#missed.delete(key);
-    if (missed > mostMissed) return shape;
-    const best = this.#cheapest(shape, key);
-    if (!best) return shape;
+    if (!best) return own;
     if (this.#missed.size === mostCounted) this.#missed.delete(this.#missed.keys().next().value!);
-    this.#missed.set(key, missed);
-    return best;
+    const wanted = shape.rows < fewestRows || missed > mostMissed;
+    this.#missed.set(key, wanted ? 0 : missed);
+    return { shape: best, wanted };
   }
 
   /** The cheapest shape that a step of another runs in, too. */

@@ -239,10 +239,11 @@ class Sequence {
   }
 }
 
-/** Two pieces that are there at once. */
-function joined(first: Piece | undefined, next: Piece): Piece {
-  if (!first) return next;
-  return { kind: "piece", text: first.text + next.text, tokens: [...first.tokens, ...next.tokens] };
+/** Pieces that are there at once, as one. A slow asker has as many as tokens: each of them is taken once. */
+function joined(pieces: readonly Piece[]): Piece {
+  if (pieces.length === 1) return pieces[0];
+  const text = pieces.map(({ text }) => text).join("");
+  return { kind: "piece", text, tokens: pieces.flatMap(({ tokens }) => tokens) };
 }
 
 /**
@@ -271,15 +272,20 @@ export async function* generateText(
       yield sequence.prompt(first.kind === "prompt" ? first.logprobs : undefined);
       toEcho = false;
     }
-    let piece: Piece | undefined;
+    const pieces: Piece[] = [];
+    let end: End | undefined;
     for (const event of events) {
       const told = sequence.take(event);
-      if (told?.kind === "piece") piece = joined(piece, told);
-      if (told?.kind !== "end") continue;
-      if (piece) yield piece;
-      yield told;
+      if (told?.kind === "piece") pieces.push(told);
+      if (told?.kind === "end") {
+        end = told;
+        break;
+      }
+    }
+    if (pieces.length > 0) yield joined(pieces);
+    if (end) {
+      yield end;
       return;
     }
-    if (piece) yield piece;
   }
 }

@@ -137,14 +137,20 @@ class Writer {
       refuse(`${path}/prefixItems`, "it must be a list of schemas");
     }
     const sub = (schema: unknown, at: string): Fields => this.write(schema, `${path}/${at}`, depth + 1);
-    const counts = countsOf(own, path, ["minItems", "maxItems"]);
-    // Beside counts the engine would allow no item that no schema describes.
-    const { items = Object.keys(counts).length > 0 && prefixItems === undefined ? true : undefined } = own;
+    const counts = countsOf(own, path, ["minItems", "maxItems"]),
+      { minItems = 0, maxItems = Infinity } = counts;
+    const all = (prefixItems as unknown[] | undefined)?.map((one, i) => sub(one, `prefixItems/${i}`));
+    // The engine wants all that it is given.
+    const first = all?.slice(0, maxItems), isLonger = minItems > (first?.length ?? 0);
+    // The engine would allow no item that no schema describes, where it must have more than the first, or has counts.
+    const isOpen = first === undefined ? Object.keys(counts).length > 0 : isLonger;
+    const { items = isOpen ? true : undefined } = own;
+    if (items === false && isLonger) {
+      refuse(`${path}/minItems`, `it is above the number of items that may be there, ${first?.length ?? 0}`);
+    }
     return {
       ...counts,
-      ...(prefixItems === undefined
-        ? {}
-        : { prefixItems: (prefixItems as unknown[]).map((one, i) => sub(one, `prefixItems/${i}`)) }),
+      ...(first === undefined ? {} : { prefixItems: first }),
       ...(items === undefined ? {} : { items: items === false ? false : sub(items, "items") }),
     };
   }
@@ -162,6 +168,11 @@ class Writer {
     const missing = (required as string[]).find((name) => !names.has(name));
     if (missing !== undefined) refuse(`${path}/required`, `"${missing}" is not among the properties`);
     const counts = countsOf(own, path, ["minProperties", "maxProperties"]);
+    const needed = [...new Set(required as string[])];
+    const { minProperties = 0, maxProperties = Infinity } = counts;
+    if (needed.length > maxProperties) {
+      refuse(`${path}/maxProperties`, `it is below the number of required properties, ${needed.length}`);
+    }
     const written = possible.map(([name, schema]): [string, Fields] => [
       name,
       this.write(schema, `${path}/properties/${name}`, depth + 1),
@@ -169,13 +180,20 @@ class Writer {
     // Beside counts the engine would allow no property that no schema describes.
     const { additionalProperties = Object.keys(counts).length > 0 ? true : undefined } = own;
     // Beside named properties the engine would take one of these names again, as a property of any value.
-    const others = additionalProperties === undefined || additionalProperties === false || names.size > 0
+    const isClosed = additionalProperties === false || names.size > 0;
+    if (isClosed && minProperties > names.size) {
+      refuse(
+        `${path}/minProperties`,
+        `it is above the number of properties that may be there, ${names.size}`,
+      );
+    }
+    const others = additionalProperties === undefined || isClosed
       ? {}
       : { additionalProperties: this.write(additionalProperties, `${path}/additionalProperties`, depth + 1) };
     return {
-      ...(names.size > 0 ? { properties: Object.fromEntries(written), required } : {}),
+      ...(names.size > 0 ? { properties: Object.fromEntries(written), required: needed } : {}),
       ...counts,
-      ...(additionalProperties === false || names.size > 0 ? { additionalProperties: false } : others),
+      ...(isClosed ? { additionalProperties: false } : others),
     };
   }
 }
@@ -194,7 +212,9 @@ function valuesOf(fields: Fields, path: string): Fields {
   const { type, enum: listed, const: constant, ...rest } = fields;
   const [other] = Object.keys(rest);
   if (other !== undefined) refuse(path, `"${other}" is not supported beside "enum" or "const"`);
-  if (listed !== undefined && !Array.isArray(listed)) refuse(`${path}/enum`, "it must be a list");
+  if (listed !== undefined && !(Array.isArray(listed) && listed.length > 0)) {
+    refuse(`${path}/enum`, "it must be a list of at least one value");
+  }
   if (listed !== undefined && "const" in fields) refuse(path, '"enum" is not supported beside "const"');
   const types = type === undefined ? undefined : typesOf({ type }, path);
   const all: readonly unknown[] = (listed as unknown[] | undefined) ?? [constant];
@@ -223,7 +243,11 @@ function typesOf(fields: Fields, path: string): readonly string[] {
   return [...new Set(types as string[])];
 }
 
-function countsOf(own: Fields, path: string, names: readonly [string, string]): Fields {
+function countsOf<Name extends string>(
+  own: Fields,
+  path: string,
+  names: readonly [Name, Name],
+): { readonly [N in Name]?: number } {
   const counts = names.flatMap((name) => own[name] === undefined ? [] : [[name, own[name]] as const]);
   for (const [name, count] of counts) {
     if (!Number.isSafeInteger(count) || (count as number) < 0) {
@@ -232,7 +256,7 @@ function countsOf(own: Fields, path: string, names: readonly [string, string]): 
   }
   const [from = 0, to = Infinity] = names.map((name) => own[name] as number | undefined);
   if (from > to) refuse(path, `"${names[0]}" is above "${names[1]}"`);
-  return Object.fromEntries(counts);
+  return Object.fromEntries(counts) as { [N in Name]?: number };
 }
 
 function stringOf(own: Fields, path: string): Fields {
@@ -256,6 +280,9 @@ function stringOf(own: Fields, path: string): Fields {
 function integerOf(own: Fields, path: string): Fields {
   for (const [name, bound] of Object.entries(own)) {
     if (typeof bound !== "number") refuse(`${path}/${name}`, "it must be a number");
+    const isLower = /min/i.test(name);
+    if (isLower && bound > most) refuse(`${path}/${name}`, `it must be at most ${most}`);
+    if (!isLower && bound < least) refuse(`${path}/${name}`, `it must be at least ${least}`);
   }
   if (Object.keys(own).length === 0) return {};
   const { minimum = least, maximum = most, exclusiveMinimum, exclusiveMaximum } = own as Record<
@@ -266,6 +293,52 @@ function integerOf(own: Fields, path: string): Fields {
   const to = Math.min(most, Math.floor(maximum), Math.ceil(exclusiveMaximum ?? Infinity) - 1);
   if (from > to) refuse(path, "no integer is within its bounds");
   return { minimum: from, maximum: to };
+}
+
+/** Whether some text of a schema ends, where the named schemas of `ending` have one. */
+function hasEnd(written: Fields, ending: ReadonlySet<unknown>): boolean {
+  const { $ref, anyOf, type, properties, required, prefixItems = [], items, additionalProperties } = written;
+  const ends = (one: unknown): boolean => !isJsonObject(one) || hasEnd(one, ending);
+  if ($ref !== undefined) return ending.has($ref);
+  if (Array.isArray(anyOf)) return anyOf.some(ends);
+  if (type === "array") {
+    const first = prefixItems as readonly Fields[], { minItems = 0 } = written;
+    return first.every(ends) && ((minItems as number) <= first.length || ends(items));
+  }
+  if (type !== "object") return true;
+  const named = properties as Record<string, Fields> | undefined, { minProperties = 0 } = written;
+  if (named === undefined) return minProperties === 0 || ends(additionalProperties);
+  return (required as string[]).every((name) => ends(named[name])) &&
+    Object.values(named).filter(ends).length >= (minProperties as number);
+}
+
+/** The references in a schema, or in a part of one. */
+function refsIn(part: unknown): readonly unknown[] {
+  if (typeof part !== "object" || part === null) return [];
+  return Object.entries(part).flatMap(([name, one]) => name === "$ref" ? [one] : refsIn(one));
+}
+
+/** Refuses schemas whose values would hold, or be, another of them without end. */
+function checkEnds(named: ReadonlyMap<string, Fields>): void {
+  const usersOf = new Map<unknown, string[]>();
+  for (const [name, written] of named) {
+    for (const ref of refsIn(written)) {
+      const users = usersOf.get(ref);
+      if (users) users.push(name);
+      else usersOf.set(ref, [name]);
+    }
+  }
+  // Each is looked at again when one that it refers to is found to end.
+  const ending = new Set<string>(), asked = new Set(named.keys());
+  for (const name of asked) {
+    asked.delete(name);
+    if (ending.has(name) || !hasEnd(named.get(name)!, ending)) continue;
+    ending.add(name);
+    for (const user of usersOf.get(name) ?? []) asked.add(user);
+  }
+  for (const name of named.keys()) {
+    if (!ending.has(name)) refuse(name, 'its "$ref" leads back to it without end');
+  }
 }
 
 /** Refuses options of which a value may be two at once: the engine takes any. */
@@ -292,8 +365,19 @@ export function schemaForEngine(schema: unknown): Fields {
   const writer = new Writer(new Set(["#", ...targets]));
   const written = writer.write(schema, "#");
   const all = named.filter(([, defs]) => Object.keys(defs).length > 0).map(([name, defs]) => {
-    const parts = Object.entries(defs).map(([key, one]) => [key, writer.write(one, `#/${name}/${key}`, 1)]);
-    return [name, Object.fromEntries(parts)];
+    const parts = Object.entries(defs).map(([key, one]): [string, Fields] => [
+      key,
+      writer.write(one, `#/${name}/${key}`, 1),
+    ]);
+    return [name, parts] as const;
   });
-  return { ...written, ...Object.fromEntries(all) };
+  checkEnds(
+    new Map([
+      ["#", written],
+      ...all.flatMap(([name, parts]) =>
+        parts.map(([key, one]): [string, Fields] => [`#/${name}/${key}`, one])
+      ),
+    ]),
+  );
+  return { ...written, ...Object.fromEntries(all.map(([name, parts]) => [name, Object.fromEntries(parts)])) };
 }

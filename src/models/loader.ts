@@ -5,7 +5,7 @@
  */
 import type { Linear } from "../adapters/bank.ts";
 import type { LinearShape } from "../adapters/method.ts";
-import type { Device } from "../device/device.ts";
+import type { Device, TensorUse } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
 import { canSlice, type DType, elements, type HostTensor, newArray, type Tensor, tensor } from "../tensor.ts";
 import { widen } from "../../kernels/half.ts";
@@ -32,6 +32,7 @@ import {
   type LinearWeights,
   quantizeWeight,
   tensorShapes,
+  useOf,
   type Weight,
   widened,
   withTensors,
@@ -170,8 +171,8 @@ export class Loader {
     return t;
   }
 
-  #put(host: HostTensor): Tensor {
-    const uploaded = this.device.upload(host);
+  #put(host: HostTensor, use?: TensorUse): Tensor {
+    const uploaded = this.device.upload(host, use);
     this.#uploaded.push(uploaded);
     return uploaded;
   }
@@ -306,7 +307,8 @@ export class Loader {
   }
 
   #upload(weight: Weight<HostTensor>): Weight {
-    return withTensors(weight, (t) => this.#put(t));
+    const use = useOf(weight.format);
+    return withTensors(weight, (t) => this.#put(t, use));
   }
 
   /** A weight with a row for each token: of a large vocabulary no buffer of the device may hold it. */

@@ -4,7 +4,7 @@
  * @module
  */
 import type { WeightFormat } from "../../kernels/formats/format.ts";
-import type { Device } from "../device/device.ts";
+import type { Device, TensorUse } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
 import { codes } from "../safetensors/tensors.ts";
 import { bytesPerElement } from "../tensor.ts";
@@ -26,9 +26,9 @@ type RoomyDevice = Pick<Device, "maxTensorBytes" | "roomFor" | "heldType">;
 type HeldType = NonNullable<Device["heldType"]>;
 
 /** How many times its bytes a weight takes on a device: a CPU may widen 16-bit floats. */
-function widening(code: string | undefined, held: HeldType): number {
+function widening(code: string | undefined, held: HeldType, use?: TensorUse): number {
   const stored = (["float16", "bfloat16"] as const).find((dtype) => codes[dtype] === code);
-  return stored ? bytesPerElement[held(stored)] / bytesPerElement[stored] : 1;
+  return stored ? bytesPerElement[held(stored, use)] / bytesPerElement[stored] : 1;
 }
 
 /** How linears are stored, or quantised to. */
@@ -58,14 +58,15 @@ function leafBytes(
   { stored, format, held }: Formats & { readonly held: HeldType },
 ): number {
   // What a file lacks is refused when it is read.
-  const bytesOf = (name: string): number =>
-    sizes.names.includes(name) ? sizes.bytes(name) * widening(sizes.dtype(name), held) : 0;
+  const bytesOf = (name: string, use?: TensorUse): number =>
+    sizes.names.includes(name) ? sizes.bytes(name) * widening(sizes.dtype(name), held, use) : 0;
   const linear = (one: LinearSpec, made: WeightFormat | undefined): number =>
-    made ? formatBytes(made, one, held) : bytesOf(`${one.path}.weight`);
+    made ? formatBytes(made, one, held) : bytesOf(`${one.path}.weight`, "weight");
   switch (spec.kind) {
     case "tensor":
-    case "embedding":
       return bytesOf(spec.name);
+    case "embedding":
+      return bytesOf(spec.name, "weight");
     case "rows":
       return spec.rows.reduce((sum, { name }) => sum + bytesOf(name), 0);
     case "projection":

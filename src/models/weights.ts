@@ -6,12 +6,13 @@
 import { dense } from "../../kernels/formats/mod.ts";
 import type { WeightFormat } from "../../kernels/formats/format.ts";
 import { widen } from "../../kernels/half.ts";
+import { embedding } from "../../kernels/embedding.ts";
 import { linear } from "../../kernels/linear.ts";
 import { linearBias } from "../../kernels/linear_bias.ts";
 import { linearTransposed } from "../../kernels/linear_transposed.ts";
 import { rowSquares } from "../../kernels/row_squares.ts";
 import type { LinearShape } from "../adapters/method.ts";
-import type { Device } from "../device/device.ts";
+import type { Device, TensorUse } from "../device/device.ts";
 import { ConfigError } from "../errors.ts";
 import { type Step, step } from "../plan.ts";
 import { bytesPerElement, type HostTensor, slice, type Tensor, tensor } from "../tensor.ts";
@@ -63,7 +64,7 @@ export function inParts(
   const { format, shape, tensors } = weight;
   const rowBytes = Math.max(
     ...Object.values(tensors).map(({ dtype, shape: [, columns] }) =>
-      columns * bytesPerElement[heldType(dtype)]
+      columns * bytesPerElement[heldType(dtype, useOf(format))]
     ),
   );
   const most = Math.floor(maxTensorBytes / rowBytes);
@@ -97,6 +98,9 @@ export function denseWeight<T extends Tensor>(weight: T): Weight<T> {
   const [out, inSize] = weight.shape;
   return { format: dense, shape: { out, in: inSize }, tensors: { weight } };
 }
+
+/** What the tensors of a weight are uploaded for: numbers themselves are a weight, scales of blocks are not. */
+export const useOf = (format: WeightFormat): TensorUse | undefined => format === dense ? "weight" : undefined;
 
 /** The tensor (out, in) of a weight of floats; undefined for other formats. */
 export function floatsOf<T extends Tensor>({ format, tensors }: Weight<T>): T | undefined {
@@ -200,4 +204,18 @@ export function linearBackwardStep(
 export function rowSquaresStep(weight: Weight, squares: Tensor, shape: LinearShape): Step {
   const { format, tensors } = whole(weight);
   return step(rowSquares.of(format), { ...tensors, squares }, { rows: shape.out, dim: shape.in });
+}
+
+/** y (count, in), float32 = rows of W by ids (count). Throws RangeError for a weight in parts. */
+export function rowsStep(
+  weight: Weight,
+  { ids, y, count }: { readonly ids: Tensor; readonly y: Tensor; readonly count: number },
+  shape: LinearShape,
+): Step {
+  const { format, tensors } = whole(weight);
+  return step(embedding.of(format), { ids, ...tensors, y }, {
+    rows: count,
+    dim: shape.in,
+    vocab: shape.out,
+  });
 }

@@ -7,14 +7,15 @@
  * @module
  */
 import { randomUUID } from "node:crypto";
-import type { EventEmitter } from "node:events";
 import { mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import type { Redis } from "ioredis";
 import type { Driver, TransactionOptions } from "unstorage";
 import { ObjectStore, type ObjectStoreOptions } from "../adapters/object_store.ts";
 import { ConfigError } from "../errors.ts";
+import { hearErrors } from "./redis/errors.ts";
 import { listS3 } from "./s3_list.ts";
 
 /** A driver of unstorage by its name, and the driver's own options. */
@@ -164,8 +165,8 @@ async function driverOf({ driver: name, ...options }: StorageOptions): Promise<D
     const base = resolve(String(options.base));
     return atomicFiles(lastingFolder(driver, base), base);
   }
-  // What goes wrong is told by each call; a client without a listener prints every try to connect.
-  if (name === "redis") (driver.getInstance!() as EventEmitter).on("error", () => {});
+  // What goes wrong is told by each call.
+  if (name === "redis") hearErrors(driver.getInstance!() as Redis);
   // unstorage's own read of bytes that are not there is a TypeError.
   if (name === "http") {
     const bytes = async (key: string, options: TransactionOptions) =>

@@ -6,6 +6,7 @@
 import type * as z from "zod";
 import { shorten } from "./echo.ts";
 import { InvalidRequestError } from "./errors.ts";
+import { ruleOf } from "./rule.ts";
 
 /** Fields by name, each with the values that change nothing. */
 export type Neutral = Readonly<Record<string, readonly unknown[]>>;
@@ -122,11 +123,7 @@ export function refusal(path: string, rule: string, code = "invalid_value"): Inv
   return new InvalidRequestError(`Cannot read "${path}" of the request: ${rule}`, { param: path, code });
 }
 
-function refusalOf(issue: z.core.$ZodIssue, body: unknown): InvalidRequestError {
-  const at = (value: unknown, key: PropertyKey): unknown => (value as Record<PropertyKey, unknown>)?.[key];
-  if (issue.code === "invalid_type" && issue.path.reduce(at, body) === undefined) {
-    return refusal(pathOf(issue.path), "it is missing");
-  }
+function refusalOf(issue: z.core.$ZodIssue): InvalidRequestError {
   if (issue.code === "invalid_key") return refusal(pathOf(issue.path), issue.issues[0].message);
   const unknown = issue.code === "unrecognized_keys" ? issue.keys[0] : undefined;
   return unknown === undefined
@@ -160,8 +157,8 @@ export function checkBody<Shape extends z.ZodRawShape>(
       });
     }
   }
-  const given = Object.fromEntries(asked), checked = schema.safeParse(given);
-  if (!checked.success) throw refusalOf(checked.error.issues[0], given);
+  const checked = schema.safeParse(Object.fromEntries(asked), { error: ruleOf });
+  if (!checked.success) throw refusalOf(checked.error.issues[0]);
   return checked.data;
 }
 

@@ -89,7 +89,7 @@ function checkIds(ids: readonly unknown[], path: string, options: PromptOptions)
   for (let i = 0; i < ids.length; i++) {
     const id = ids[i];
     if (typeof id !== "number" || !Number.isInteger(id)) throw refusal("prompt", promptRule);
-    if (id < 0) throw refusal(`${path}[${i}]`, `token ids must be >=0, it is ${id}`);
+    if (id < 0) throw refusal(`${path}[${i}]`, `it must be a token id, at least 0, and is ${id}`);
     if (id >= vocabSize) {
       throw new InvalidRequestError(
         `Cannot use token id ${id} of the prompt: the vocabulary has ids 0..${vocabSize - 1}`,

@@ -72,7 +72,7 @@ async function setSampling(page: Page, maxTokens: number): Promise<void> {
 const baseText = ": English writer of the 11th century (1802-1892)\ncatch:";
 const kingsText = " of the son of Aaron, who is the son of Aaron, and the son of Aaron, and the";
 
-async function openModelOn(page: Page, device: "cpu" | "webgpu"): Promise<void> {
+async function openModelOn(page: Page, device: "auto" | "cpu" | "webgpu"): Promise<void> {
   await page.getByLabel("Device").selectOption(device);
   await page.click("button:has-text('Open')");
   await page.waitForSelector(".lane");
@@ -116,7 +116,8 @@ async function checkInPage(browser: Browser, built: string, broken: string): Pro
   const server = await servePage(built, 0);
   const { page, faults } = await openPage(browser, `http://127.0.0.1:${server.port}/`);
   try {
-    await openModelOn(page, "cpu");
+    // Chromium's GPU here computes on the CPU.
+    await openModelOn(page, "auto");
     await page.locator(".where", { hasText: "CPU (WASM" }).waitFor();
     await page.focus("textarea.prompt");
     await setSampling(page, 24);
@@ -124,9 +125,12 @@ async function checkInPage(browser: Browser, built: string, broken: string): Pro
     const [base, kings] = await ended(page, 3);
     assert.deepEqual([base, kings], [baseText, kingsText]);
 
-    // An adapter at 0 is the base: the slider asks again by itself.
+    // An adapter at 0 is the base: the slider asks again by itself. From there the key asks, too.
     await page.getByLabel("Scale of fourierft-kjv").fill("0");
     await written(page, 1, baseText);
+    await page.getByLabel("Scale of fourierft-kjv").press("Control+Enter");
+    await page.waitForSelector(".status.waiting, .status.writing");
+    await ended(page, 3);
 
     await setSampling(page, 400);
     await page.focus("textarea.prompt");

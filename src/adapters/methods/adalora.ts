@@ -26,13 +26,13 @@ const known = [
 
 const names = { method: "AdaLoRA", own: { lora_A: ["r", "in"], lora_E: ["r", 1], lora_B: ["out", "r"] } };
 
-/** What dW is multiplied by. PEFT adds 1e-5 to the rank, which may be 0 in other layers. */
+/** What dW is multiplied by. PEFT adds 1e-5 to the rank, which may be 0 in other layers, and takes the rank for no alpha. */
 function scaleOf(config: Readonly<Record<string, unknown>>): number {
   const alpha = numberField(config, "lora_alpha", 8), rank = numberField(config, "init_r", 12);
   if (rank <= 0) {
     throw new ConfigError(`Cannot read adapter_config.json field "init_r" = ${rank}: the rule is above 0`);
   }
-  const scale = alpha / (rank + 1e-5);
+  const scale = (alpha > 0 ? alpha : rank) / (rank + 1e-5);
   checkScale(scale, { field: "lora_alpha", value: alpha });
   return scale;
 }

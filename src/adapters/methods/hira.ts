@@ -2,19 +2,23 @@
  * HiRA (Huang et al. 2025) as PEFT writes it: W' = W * (1 + B A), element by element. So dW = W * (B A) has W's full rank, and
  * depends on W.
  *
- * A row would need r products with W, as sum of b_k * W (a_k * x), for every row of a batch. So dW is made once, in float64,
+ * A row would need r products with W, as sum of b_k * W (a_k * x), for every row of a batch. So dW is made once,
  * when an adapter is put on a device, and kept there whole: it takes as much room and work as W in float32.
  *
  * @module
  */
+import { linearTransposed } from "../../../kernels/linear_transposed.ts";
+import { multiply } from "../../../kernels/multiply.ts";
+import { step } from "../../plan.ts";
 import { type HostTensor, tensor } from "../../tensor.ts";
 import { refuseUnknown } from "../fields.ts";
 import type { AdapterModule, CombinedFiles, LinearShape, Method, ReadyIo, Summand } from "../method.ts";
 import { takingScales } from "../scaled.ts";
 import { checkReach, greatestSize } from "../numbers.ts";
+import { changeByRows } from "./base_rows.ts";
 import { piecesByPath, prefix } from "./combined.ts";
 import { mostNumbers } from "./folded.ts";
-import { forColumns, kroneckerModule, kroneckerStep, type Matrix, whole } from "./kronecker.ts";
+import { kroneckerModule, kroneckerStep, type Matrix, whole } from "./kronecker.ts";
 import { checkFactors, stackedFactors } from "./low_rank.ts";
 import { type ModuleTensors, tensorsByModule } from "./module_tensors.ts";
 
@@ -35,22 +39,16 @@ interface Factors extends LinearShape {
 }
 
 /** W * (B A). */
-async function changeOf({ a, b, rank, out, in: inSize }: Factors, io: ReadyIo): Promise<Matrix> {
-  const values = new Float32Array(out * inSize);
-  await forColumns(io, (columns) => {
-    const factors = new Float64Array(rank);
-    for (let c = 0; c < columns.count; c++) {
-      const q = columns.first + c, w = c * columns.stride + columns.at;
-      for (let k = 0; k < rank; k++) factors[k] = a[k * inSize + q];
-      for (let o = 0; o < out; o++) {
-        let sum = 0;
-        for (let k = 0; k < rank; k++) sum += b[o * rank + k] * factors[k];
-        values[o * inSize + q] = columns.values[w + o] * sum;
-      }
-    }
+function changeOf({ a, b, rank, in: inSize }: Factors, io: ReadyIo): Promise<Matrix> {
+  const { upload } = io.workspace, weight = upload(tensor(a, [rank, inSize]));
+  return changeByRows(io, ({ w, scratch, y, first, count }) => {
+    const dy = upload(tensor(b.subarray(first * rank, (first + count) * rank), [count, rank]));
+    const sizes = { rows: count, in: inSize, out: rank, accumulate: 0 };
+    return [
+      step(linearTransposed, { dy, weight, dx: scratch }, sizes),
+      step(multiply, { a: w, b: scratch, y }, { count: count * inSize }),
+    ];
   });
-  checkReach(greatestSize(values), `module "${io.path}": an element of its dW`);
-  return { out, in: inSize, values };
 }
 
 /** A module, and its factors for sums. */
@@ -126,6 +124,7 @@ export const hira: Method = {
     tensors: ["hira_A (r, in)", "hira_B (out, r)"],
     formula: "W' = W * (1 + B A), element by element",
     cost: "out in",
+    ofBase: "1",
     numbers: "out in: dW is kept whole",
     refused: "weights of more than 2^26 numbers",
   },

@@ -9,10 +9,9 @@
 import { add } from "../../../kernels/add.ts";
 import { copy } from "../../../kernels/copy.ts";
 import { kronLinear } from "../../../kernels/kron_linear.ts";
-import { breathe } from "../../breathe.ts";
 import { type Step, step } from "../../plan.ts";
 import { tensor } from "../../tensor.ts";
-import type { AdapterModule, BaseLinear, BesideStep, LinearShape, ReadyIo } from "../method.ts";
+import type { AdapterModule, BesideStep, LinearShape } from "../method.ts";
 import { joined } from "./low_rank.ts";
 
 /** Numbers in rows. */
@@ -79,39 +78,4 @@ export function kroneckerStep(
   return step(kronLinear, { x, slots, records, tables, values, y }, {
     ...{ rows, in: inSize, out0, out1, out2, linear, capacity },
   });
-}
-
-/** Numbers of unit rows, and of their products, at once. */
-const mostNumbers = 2 ** 20;
-
-/**
- * Reads the base's weight, some columns at a time, by products with unit rows: so it may be of any format.
- *
- * @param use Is given columns of W, column by column: number o of column `first + c` is at `c * stride + at + o`.
- */
-export async function forColumns(
-  { base, workspace, multiple = 1 }: Pick<ReadyIo, "base" | "workspace"> & {
-    /** Of columns that are given together; it divides them all. */
-    readonly multiple?: number;
-  },
-  use: (columns: {
-    readonly values: Float32Array;
-    readonly first: number;
-    readonly count: number;
-    readonly stride: number;
-    readonly at: number;
-  }) => void,
-): Promise<void> {
-  const total = (shapes: BaseLinear["shapes"]): number => shapes.reduce((sum, { out }) => sum + out, 0);
-  const { in: inSize } = base.shapes[base.index];
-  const stride = total(base.shapes), at = total(base.shapes.slice(0, base.index));
-  const most = Math.floor(mostNumbers / Math.max(stride, inSize) / multiple);
-  const size = Math.min(inSize, multiple * Math.max(1, most));
-  for (let first = 0; first < inSize; first += size) {
-    const count = Math.min(size, inSize - first), unit = new Float32Array(count * inSize);
-    for (let c = 0; c < count; c++) unit[c * inSize + first + c] = 1;
-    const x = workspace.upload(tensor(unit, [count, inSize])), y = workspace.alloc([count, stride]);
-    use({ values: await workspace.read([base.product({ x, y, rows: count })], y), first, count, stride, at });
-    await breathe();
-  }
 }

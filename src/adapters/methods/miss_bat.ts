@@ -2,20 +2,23 @@
  * MiSS with `init_weights` "bat", as PEFT writes it: W is cut into blocks (r, r), and each block of block row i becomes
  * W_ij + W_ij M_i + M_i. So dW has full rank, and depends on W.
  *
- * dW is made once, in float64, when an adapter is put on a device, and kept there whole: it takes as much room and work as W
+ * dW is made once, when an adapter is put on a device, and kept there whole: it takes as much room and work as W
  * in float32.
  *
  * @module
  */
+import { linearTransposed } from "../../../kernels/linear_transposed.ts";
 import { CombinationError } from "../../errors.ts";
-import type { HostTensor } from "../../tensor.ts";
+import { step } from "../../plan.ts";
+import { type HostTensor, slice, tensor } from "../../tensor.ts";
 import { refuseUnknown } from "../fields.ts";
 import type { AdapterModule, CombinedFiles, Method, ReadyIo, Summand } from "../method.ts";
 import { takingScales } from "../scaled.ts";
 import { checkReach, greatestSize } from "../numbers.ts";
+import { changeByRows } from "./base_rows.ts";
 import { checkSame, piecesByPath, prefix, weightedSum } from "./combined.ts";
 import { mostNumbers } from "./folded.ts";
-import { forColumns, kroneckerModule, kroneckerStep, type Matrix, whole } from "./kronecker.ts";
+import { kroneckerModule, kroneckerStep, type Matrix, whole } from "./kronecker.ts";
 import { tensorsByModule } from "./module_tensors.ts";
 
 const known = [
@@ -34,26 +37,37 @@ interface Blocks {
   readonly size: number;
 }
 
-/** dW, a column of blocks at a time. */
-async function changeOf({ values: blocks, count, size }: Blocks, io: ReadyIo): Promise<Matrix> {
-  const { out, in: inSize } = io.base.shapes[io.base.index];
-  const values = new Float32Array(out * inSize), sums = new Float64Array(size);
-  await forColumns({ ...io, multiple: size }, ({ values: weights, first, count: columns, stride, at }) => {
-    for (let begin = 0; begin < columns; begin += size) {
-      for (let o = 0; o < out; o++) {
-        const block = (o - o % size) * size;
-        // The row of M_i, then the row of W_ij times M_i.
-        for (let b = 0; b < size; b++) sums[b] = blocks[block + o % size * size + b];
-        for (let a = 0; a < size; a++) {
-          const weight = weights[(begin + a) * stride + at + o], from = block + a * size;
-          for (let b = 0; b < size; b++) sums[b] += weight * blocks[from + b];
-        }
-        values.set(sums, o * inSize + first + begin);
-      }
-    }
+/** Tensors are sliced at multiples of 256 bytes, which blocks of a multiple of 8 numbers keep to. */
+const slicedSize = 8;
+
+/**
+ * dW: block row i of W is read as (in, size), row by row, and times M_i. M_i itself is added on the host, once for each block
+ * of the row.
+ */
+async function changeOf({ values: blocks, size }: Blocks, io: ReadyIo): Promise<Matrix> {
+  const { in: inSize } = io.base.shapes[io.base.index], area = size * size;
+  const most = size % slicedSize === 0 ? Infinity : size;
+  const change = await changeByRows({ ...io, multiple: size, most }, ({ w, y, first, count }) => {
+    const begin = first * size, own = blocks.subarray(begin, begin + count * size);
+    const all = io.workspace.upload(tensor(own, [own.length]));
+    return Array.from({ length: count / size }, (_, i) => {
+      const at = i * size * inSize, shape = [inSize, size];
+      return step(linearTransposed, {
+        dy: slice(w, at, shape),
+        weight: slice(all, i * area, [size, size]),
+        dx: slice(y, at, shape),
+      }, { rows: inSize, in: size, out: size, accumulate: 0 });
+    });
   });
+  const { values, out } = change;
+  for (let o = 0, at = 0; o < out; o++) {
+    const row = Math.floor(o / size) * area + o % size * size;
+    for (let begin = 0; begin < inSize; begin += size) {
+      for (let b = 0; b < size; b++, at++) values[at] += blocks[row + b];
+    }
+  }
   checkReach(greatestSize(values), `module "${io.path}": an element of its dW`);
-  return { out: count * size, in: inSize, values };
+  return change;
 }
 
 /** A module, and its blocks for sums. */
@@ -125,6 +139,7 @@ export const missBat: Method = {
     tensors: ["miss_block (out / r, r, r)"],
     formula: "block (i, j) of dW is W_ij M_i + M_i",
     cost: "out in",
+    ofBase: "1",
     numbers: "out in: dW is kept whole",
     refused: "an r that does not divide in; weights of more than 2^26 numbers",
   },

@@ -53,7 +53,7 @@ function moduleOf(
   { bases, drawn }: { readonly bases: Bases; readonly drawn?: Bases },
 ): RandloraModule {
   const { config } = files;
-  const { a, b, key, rank, columns, rows, pieces, words } = bases;
+  const { key, rank, columns, rows, pieces, words } = bases;
   const { path } = tensors;
   const lambda = tensors.floats("randlora_lambda"), gamma = tensors.floats("randlora_gamma");
   const n = tensors.size("n", "randlora_lambda"), min = tensors.size("min", "randlora_gamma");
@@ -68,7 +68,7 @@ function moduleOf(
   }
   const alpha = numberField(config, "randlora_alpha", 640), scale = alpha / rank;
   checkScale(scale, { field: "randlora_alpha", value: alpha });
-  const most = [lambda, gamma, a, b].map(greatestSize).reduce((product, one) => product * one, n * rank);
+  const most = n * rank * greatestSize(lambda) * greatestSize(gamma) * bases.reach;
   const reach = most * Math.max(1, Math.abs(scale));
   checkReach(reach, `module "${path}": an element of its dW`);
   return takingScales({
@@ -142,6 +142,7 @@ export const randlora: Method = {
     formula:
       "dW = alpha / r B (lambda A gamma) with n = ceil(min / r) bases; transposed where in is above out",
     cost: "about min (in + out)",
+    ofBase: "1 to 2",
     numbers: "n (r + min), and A and B once for all linears of equal bases",
     refused: "`very_sparse`; a rank above min; A and B of more than 2^26 numbers",
   },

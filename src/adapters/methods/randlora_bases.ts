@@ -9,7 +9,7 @@ import { ConfigError } from "../../errors.ts";
 import { flagField, integerField } from "../fields.ts";
 import type { DType } from "../../tensor.ts";
 import type { AdapterFiles, LinearShape } from "../method.ts";
-import { finiteFloats } from "../numbers.ts";
+import { finiteFloats, greatestSize } from "../numbers.ts";
 import { mostNumbers } from "./folded.ts";
 import type { ModuleTensors } from "./module_tensors.ts";
 
@@ -21,6 +21,8 @@ export interface Bases {
   readonly columns: number;
   readonly rows: number;
   readonly pieces: number;
+  /** The greatest size of a number of A, times that of B. */
+  readonly reach: number;
   /** Equal for equal bases. */
   readonly key: string;
   /** Their table on a device. */
@@ -42,6 +44,7 @@ function withTable(numbers: Pick<Bases, "a" | "b">, sizes: Sizes, key: string): 
   return {
     ...numbers,
     ...sizes,
+    reach: greatestSize(a) * greatestSize(b),
     key,
     words() {
       const words = new Uint32Array(4 + a.length + b.length);
@@ -93,10 +96,14 @@ function savedBases(modules: readonly ModuleTensors[], files: AdapterFiles): Bas
 /** Numbers divided by their standard deviation, which is rounded first. */
 function standardized(numbers: Float32Array, rounded: (values: Float32Array) => Float32Array): Float32Array {
   const { length } = numbers;
-  const mean = numbers.reduce((sum, value) => sum + value, 0) / length;
-  const squares = numbers.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  let sum = 0, squares = 0;
+  for (let i = 0; i < length; i++) sum += numbers[i];
+  const mean = sum / length;
+  for (let i = 0; i < length; i++) squares += (numbers[i] - mean) ** 2;
   const [deviation] = rounded(Float32Array.of(Math.sqrt(squares / (length - 1))));
-  return rounded(numbers.map((value) => value / deviation));
+  const divided = new Float32Array(length);
+  for (let i = 0; i < length; i++) divided[i] = numbers[i] / deviation;
+  return rounded(divided);
 }
 
 const toBfloat16 = (values: Float32Array): Float32Array => widen(float32ToBfloat16(values), "bfloat16");
@@ -108,9 +115,11 @@ function uniformBfloat16(
   bound: number,
 ): Float32Array {
   const [high] = toBfloat16(Float32Array.of(bound));
-  return toBfloat16(torchUniform(random, count, { low: -bound, high: bound })).map((value) =>
-    value === high ? -high : value
-  );
+  const values = toBfloat16(torchUniform(random, count, { low: -bound, high: bound }));
+  for (let i = 0; i < count; i++) {
+    if (values[i] === high) values[i] = -high;
+  }
+  return values;
 }
 
 /** -1 and 1 with one chance in six each, and 0. */
@@ -132,7 +141,34 @@ function shapesOf(modules: readonly ModuleTensors[], { options: { shapeOf } }: A
   });
 }
 
-/** A, then the pieces of B, for the largest of the modules: in bfloat16, as PEFT draws them where there is such a type. */
+/** A, then the pieces of B: in bfloat16, as PEFT draws them where there is such a type. */
+function draw(
+  { seed, isSparse, rank, columns, rows, pieces }: Sizes & {
+    readonly seed: number;
+    readonly isSparse: boolean;
+  },
+): Pick<Bases, "a" | "b"> {
+  const random = torchGenerator(seed), rounded = isSparse ? (values: Float32Array) => values : toBfloat16;
+  const drawn = (count: number, bound: number): Float32Array =>
+    isSparse
+      ? sparse(torchUniform(random, count, { low: 0, high: 1 }))
+      : uniformBfloat16(random, count, bound);
+  const a = drawn(rank * columns, 1 / Math.sqrt(columns));
+  const b = new Float32Array(rows * pieces * rank);
+  if (isSparse) b.set(drawn(b.length, 1));
+  for (let piece = 0; piece < pieces && !isSparse; piece++) {
+    const own = drawn(rows * rank, 1 / Math.sqrt(rank));
+    for (let row = 0; row < rows; row++) {
+      b.set(own.subarray(row * rank, (row + 1) * rank), (row * pieces + piece) * rank);
+    }
+  }
+  return { a: standardized(a, rounded), b: standardized(b, rounded) };
+}
+
+/** What was drawn last, as long as an adapter has it: adapters of one seed and model have equal bases. */
+let lastDrawn: WeakRef<Bases> | undefined;
+
+/** The bases for the largest of the modules, drawn where the last ones are others. */
 function drawnBases(modules: readonly ModuleTensors[], files: AdapterFiles): Bases {
   const { config } = files, shapes = shapesOf(modules, files);
   const rank = modules[0].size("r", "randlora_lambda");
@@ -141,24 +177,13 @@ function drawnBases(modules: readonly ModuleTensors[], files: AdapterFiles): Bas
   const sizes = { rank, columns, rows, pieces };
   checkSizes(sizes);
   const seed = integerField(config, "projection_prng_key", 0), isSparse = flagField(config, "sparse");
-  const random = torchGenerator(seed);
-  const draw = (count: number, bound: number): Float32Array =>
-    isSparse
-      ? sparse(torchUniform(random, count, { low: 0, high: 1 }))
-      : uniformBfloat16(random, count, bound);
-  const rounded = isSparse ? (values: Float32Array) => values : toBfloat16;
-  const a = draw(rank * columns, 1 / Math.sqrt(columns));
-  const b = new Float32Array(rows * pieces * rank);
-  if (isSparse) b.set(draw(b.length, 1));
-  for (let piece = 0; piece < pieces && !isSparse; piece++) {
-    const own = draw(rows * rank, 1 / Math.sqrt(rank));
-    for (let row = 0; row < rows; row++) {
-      b.set(own.subarray(row * rank, (row + 1) * rank), (row * pieces + piece) * rank);
-    }
-  }
   const key = `${isSparse ? "sparse" : "uniform"} ${seed} ${rank} ${columns} ${rows}`;
-  const drawn = withTable({ a: standardized(a, rounded), b: standardized(b, rounded) }, sizes, key);
-  return isSparse ? { ...drawn, as: roundedBases(drawn) } : drawn;
+  const last = lastDrawn?.deref();
+  if (last?.key === key) return last;
+  const numbers = draw({ seed, isSparse, ...sizes }), drawn = withTable(numbers, sizes, key);
+  const bases = isSparse ? { ...drawn, as: roundedBases(drawn) } : drawn;
+  lastDrawn = new WeakRef(bases);
+  return bases;
 }
 
 /** The same bases rounded to a dtype, made once for each. Uniform ones are bfloat16 numbers, which stay what they are. */

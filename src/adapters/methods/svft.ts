@@ -137,6 +137,7 @@ export const svft: Method = {
     ],
     formula: "dW = sigma(gate) U M V^T of W's singular vectors, M sparse (n, n), n = min(in, out)",
     cost: "n (in + out) + entries",
+    ofBase: "1 to 2",
     numbers: "n + 2 entries; n (in + out) once for all adapters of one U and V",
     refused:
       "`fill_orthonormal`; check numbers or vectors of another weight; equal singular values without check numbers",

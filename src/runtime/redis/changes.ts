@@ -22,6 +22,13 @@ const retryMs = 500;
 
 type Entry = [id: string, fields: string[]];
 
+/** Changes of one name that a server told. */
+interface Own {
+  readonly count: number;
+  /** The last that Redis has answered. */
+  readonly sentId?: string;
+}
+
 /** Whether an id of a stream is later than another. */
 function isLater(a: string, b: string): boolean {
   const [[ams, aseq], [bms, bseq]] = [a, b].map((id) => id.split("-").map(Number));
@@ -38,7 +45,7 @@ export interface ChangesOptions {
 export class RedisChanges {
   readonly #waiting: AdapterChange[] = [];
   /** This server's changes by name that it has not read in the stream yet. */
-  readonly #own = new Map<string, number>();
+  readonly #own = new Map<string, Own>();
   #sending: Promise<void> | undefined;
   #reader: Redis | undefined;
   #closed = false;
@@ -52,7 +59,8 @@ export class RedisChanges {
   /** Tells other servers of a change, when Redis is next there. */
   tell(change: AdapterChange): void {
     this.#waiting.push(change);
-    this.#own.set(change.name, (this.#own.get(change.name) ?? 0) + 1);
+    const own = this.#own.get(change.name);
+    this.#own.set(change.name, { ...own, count: (own?.count ?? 0) + 1 });
     if (this.#waiting.length > mostWaiting) {
       const lost = this.#waiting.shift()!;
       this.#ownRead(lost.name);
@@ -93,6 +101,8 @@ export class RedisChanges {
       const fields = ["server", this.options.server, "kind", kind, "name", name, ...source];
       const id = await this.link.call((redis) => redis.xadd(stream, "MAXLEN", "~", kept, "*", ...fields));
       if (id === undefined) return;
+      const own = this.#own.get(name);
+      if (own) this.#own.set(name, { ...own, sentId: id! });
       // Many may have come meanwhile, so that this one was dropped.
       if (this.#waiting[0] === change) this.#waiting.shift();
     }
@@ -133,20 +143,34 @@ export class RedisChanges {
     if (!change) {
       return this.options.log(`a change of another server is passed over: nobody here knows its kind`);
     }
-    if (given.server === this.options.server) return this.#ownRead(change.name);
-    if (change.kind !== "published" && this.#own.has(change.name)) return;
+    const isOwn = given.server === this.options.server;
+    if (isOwn && this.#own.has(change.name)) return this.#ownRead(change.name);
+    if (!isOwn && change.kind !== "published" && this.#comesOwn(change.name, id)) return;
+    // An own change that is not waited for was sent twice, as Redis answered late: others make it twice, too.
+    const teller = isOwn ? "this server told before" : "another server told";
     try {
       await follow(change);
-      this.options.log(`adapter "${change.name}" is ${change.kind}, as another server told`);
+      this.options.log(`adapter "${change.name}" is ${change.kind}, as ${teller}`);
     } catch (error) {
       const { message } = error as Error;
-      this.options.log(`adapter "${change.name}" stays as it was, though another server told: ${message}`);
+      this.options.log(`adapter "${change.name}" stays as it was, though ${teller}: ${message}`);
     }
   }
 
+  /** Whether an own change of a name stands after the entry. */
+  #comesOwn(name: string, entryId: string): boolean {
+    const own = this.#own.get(name);
+    if (!own) return false;
+    const isSent = this.#waiting.every((change) => change.name !== name);
+    if (!isSent || own.sentId === undefined || !isLater(entryId, own.sentId)) return true;
+    // A Redis that was started anew had lost it.
+    this.#own.delete(name);
+    return false;
+  }
+
   #ownRead(name: string): void {
-    const more = (this.#own.get(name) ?? 0) - 1;
-    if (more > 0) this.#own.set(name, more);
+    const own = this.#own.get(name);
+    if (own && own.count > 1) this.#own.set(name, { ...own, count: own.count - 1 });
     else this.#own.delete(name);
   }
 }

@@ -25,7 +25,7 @@ export class RedisCounts implements SharedCounts {
   alone = 0;
 
   constructor(private readonly link: Link) {
-    link.onUp(() => this.#send());
+    link.onUp(() => void this.#send());
   }
 
   get servers(): number {
@@ -42,30 +42,37 @@ export class RedisCounts implements SharedCounts {
   use(tenant: string, limits: SharedLimits, tokens: number): boolean {
     if (!this.link.isUp) return false;
     this.#gather(tenant, { tokens, limits });
-    this.#timer ??= setTimeout(() => this.#send(), gatherMs);
+    this.#timer ??= setTimeout(() => void this.#send(), gatherMs);
     return true;
   }
 
-  /** Tokens are counted once more where Redis counted them and its answer was late: that is on the safe side. */
+  /** Sends what is left. */
+  async close(): Promise<void> {
+    await this.#send();
+  }
+
   #gather(tenant: string, { tokens, limits }: Used): void {
     this.#used.set(tenant, { tokens: (this.#used.get(tenant)?.tokens ?? 0) + tokens, limits });
   }
 
-  #send(): void {
+  async #send(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    for (const [tenant, { limits }] of [...this.#used]) void this.#count(tenant, limits, false);
+    await Promise.all([...this.#used].map(([tenant, { limits }]) => this.#count(tenant, limits, false)));
   }
 
   /** Tells Redis of used tokens, and takes a request where one is wanted. */
   async #count(tenant: string, limits: SharedLimits, takes: boolean): Promise<SharedAnswer | undefined> {
+    // Nothing is sent, so that what was used stays for later.
+    if (!this.link.isUp) return undefined;
     const { requestsPerMinute = "", tokensPerMinute = "" } = limits;
     const used = this.#used.get(tenant);
     this.#used.delete(tenant);
     const args = [requestsPerMinute, tokensPerMinute, used?.tokens ?? 0, takes ? "1" : "0"];
     const found = await this.link.call((redis) => redis.countUse(`${prefix}quota:${tenant}`, ...args));
     if (found) return { usedUp: bounds[found[0]], waitMs: found[1] };
-    if (used) this.#gather(tenant, used);
+    // Redis may have counted the tokens, though its answer was late: used tokens are sent again, given ones are not.
+    if (used && used.tokens > 0) this.#gather(tenant, used);
     return undefined;
   }
 }

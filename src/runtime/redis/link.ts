@@ -8,6 +8,7 @@
  */
 import type { Redis, RedisOptions } from "ioredis";
 import { ConfigError } from "../../errors.ts";
+import { hearErrors } from "./errors.ts";
 import { quotaScript, serversScript } from "./scripts.ts";
 
 /** A client with the scripts as commands. */
@@ -67,6 +68,16 @@ export class Renewal {
   }
 }
 
+/** Refuses what is no address; messages show none of the address, which may hold a password. */
+function checkUrl(url: string): void {
+  const { protocol, pathname } = URL.canParse(url) ? new URL(url) : { protocol: "", pathname: "" };
+  if (!["redis:", "rediss:"].includes(protocol)) {
+    throw new ConfigError("Cannot use Redis: its address must be a URL that begins with redis: or rediss:");
+  }
+  if (/^(\/\d*)?$/.test(pathname)) return;
+  throw new ConfigError("Cannot use Redis: its address may end with a database, which must be a number");
+}
+
 type ClientClass = new (url: string, options: RedisOptions) => Redis;
 
 async function clientClass(): Promise<ClientClass> {
@@ -90,6 +101,9 @@ export class Link {
   #told = false;
   #servers = 1;
   #looking = false;
+  #closed = false;
+  /** Why connections are refused. */
+  #refused: Error | undefined;
   #timer: ReturnType<typeof setInterval> | undefined;
   readonly #onUp: (() => void)[] = [];
 
@@ -97,17 +111,18 @@ export class Link {
 
   private constructor(private readonly redis: Commands, private readonly options: LinkOptions) {
     this.#renewal = new Renewal(redis);
+    hearErrors(redis, (error) => this.#refused ??= error);
+    redis.on("ready", () => this.#refused = undefined);
   }
 
   /**
    * Opens a link, and waits for Redis for a moment. A Redis that is not there is looked for again and again.
    *
-   * @throws ConfigError for what is no URL of Redis, and where the package is missing.
+   * @throws ConfigError for what is no URL of Redis, for a password or a database that Redis refuses, and where the
+   * package is missing.
    */
   static async open(url: string, options: LinkOptions): Promise<Link> {
-    if (!URL.canParse(url) || !["redis:", "rediss:"].includes(new URL(url).protocol)) {
-      throw new ConfigError("Cannot use Redis: its address must be a URL that begins with redis: or rediss:");
-    }
+    checkUrl(url);
     const Client = await clientClass();
     const redis = new Client(url, {
       ...{ lazyConnect: true, enableOfflineQueue: false, maxRetriesPerRequest: 0 },
@@ -118,10 +133,12 @@ export class Link {
         countServers: { lua: serversScript, numberOfKeys: 1 },
       },
     }) as Commands;
-    // What goes wrong is told by each call; a client without a listener prints every try to connect.
-    redis.on("error", () => {});
     const link = new Link(redis, options);
     await soon(redis.connect(), connectMs).catch(() => {});
+    if (link.#refused) {
+      await link.close();
+      throw new ConfigError(`Cannot use Redis: it refuses the connection: ${link.#refused.message}`);
+    }
     await link.#look();
     link.#timer = setInterval(() => void link.#look(), lookMs);
     // Deno's timers are numbers.
@@ -158,7 +175,7 @@ export class Link {
   /** A connection of its own, for calls that wait. */
   async another(): Promise<Redis> {
     const redis = this.redis.duplicate();
-    redis.on("error", () => {});
+    hearErrors(redis);
     await soon(redis.connect(), connectMs).catch(() => {});
     return redis;
   }
@@ -166,6 +183,7 @@ export class Link {
   /** Leaves: other servers count this one no longer. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
+    this.#closed = true;
     if (this.options.joins) {
       await this.call((redis) => redis.zrem(`${prefix}servers`, this.options.server));
     }
@@ -176,12 +194,15 @@ export class Link {
   async #look(): Promise<void> {
     if (this.#looking) return;
     this.#looking = true;
+    const { timeoutMs } = this.options, counted = this.#count();
     try {
-      await soon(this.#count(), Math.max(this.options.timeoutMs, lookMs));
+      // A Redis that answers later than a call may take is of no use to calls.
+      await soon(counted, timeoutMs);
       this.#rose();
     } catch (error) {
       this.#fell(error as Error);
-      this.#renewal.failed();
+      // Where Redis is only slow, a new connection is no faster.
+      await soon(counted, Math.max(0, lookMs - timeoutMs)).catch(() => this.#renewal.failed());
     } finally {
       this.#looking = false;
     }
@@ -194,7 +215,7 @@ export class Link {
   }
 
   #rose(): void {
-    if (this.#up) return;
+    if (this.#up || this.#closed) return;
     this.#up = true;
     if (this.#told) {
       this.options.log("Redis answers again: quotas are shared, and servers tell each other of adapters");
@@ -205,13 +226,14 @@ export class Link {
 
   #fell(error: Error): void {
     this.#up = false;
-    if (this.#told) return;
+    if (this.#told || this.#closed) return;
     this.#told = true;
+    const { message } = this.redis.status === "ready" ? error : this.#refused ?? new Error("no connection");
     const part = this.#servers > 1
       ? `a part in ${this.#servers} of each quota`
       : "each quota as if it were alone";
     this.options.log(
-      `Redis does not answer: this server grants ${part}, and sees changed adapters when it next looks: ${error.message}`,
+      `Redis does not answer: this server grants ${part}, and sees changed adapters when it next looks: ${message}`,
     );
   }
 }

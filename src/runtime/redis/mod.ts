@@ -39,7 +39,7 @@ export interface Peers {
  * quotas are each server's part, and changed adapters are seen when stores are next looked at.
  *
  * @param url `redis://[user:password@]host:port/database` or `rediss://...`.
- * @throws ConfigError for another text, and where the package is missing.
+ * @throws ConfigError for another text, for a password or a database that Redis refuses, and where the package is missing.
  */
 export async function openPeers(
   url: string,
@@ -56,6 +56,7 @@ export async function openPeers(
     listen: (follow) => changes.listen(follow),
     async close() {
       changes.close();
+      await counts.close();
       await link.close();
     },
   };

@@ -92,14 +92,14 @@ const examples = [
   "examples/worker.ts",
 ];
 
-function compile(version, { resolution, files, lib }) {
+function compile(version, { resolution, files, lib, exact = false }) {
   const module = resolution === "bundler" ? "esnext" : "nodenext";
   const config = {
     compilerOptions: {
       strict: true,
       noEmit: true,
       skipLibCheck: false,
-      exactOptionalPropertyTypes: false,
+      exactOptionalPropertyTypes: exact,
       target: "es2024",
       module,
       moduleResolution: resolution,
@@ -124,11 +124,12 @@ for (const version of ["6", "7"]) {
       assert.equal(status, 0, stdout);
     });
   }
-  test(`types: TypeScript ${version} checks a program without the types of pages`, () => {
+  test(`types: TypeScript ${version} checks a program without the types of pages, by exact optional properties`, () => {
     const { status, stdout } = compile(version, {
       resolution: "nodenext",
       files: ["user.ts"],
       lib: ["es2024"],
+      exact: true,
     });
     assert.equal(status, 0, stdout);
   });
