@@ -54,6 +54,7 @@ export type {
   UniformType,
   WasmCall,
   WasmStep,
+  WasmWeight,
   WeightArrays,
   WeightFormat,
   WeightRows,
@@ -225,6 +226,7 @@ export {
   DeviceError,
   type Program,
   type Range,
+  type TensorUse,
   type Trace,
   type TracedLaunch,
 } from "./src/device/device.ts";
