@@ -55,6 +55,7 @@ export type {
   UniformType,
   WasmCall,
   WasmStep,
+  WasmWeight,
   WeightArrays,
   WeightFormat,
   WeightRows,
@@ -227,6 +228,7 @@ export {
   DeviceError,
   type Program,
   type Range,
+  type TensorUse,
   type Trace,
   type TracedLaunch,
 } from "./src/device/device.ts";

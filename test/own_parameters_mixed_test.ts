@@ -103,7 +103,10 @@ test("AdapterRegistry refuses a head of its own with a module that is made of th
     const tensor = `${prefix}lm_head.${name === "hra" ? "hra_u" : "ia3_l"}`;
     const registry = registryOf({
       a: changed(name, {
-        config: { modules_to_save: ["lm_head"] },
+        config: {
+          modules_to_save: ["lm_head"],
+          target_modules: ["q_proj", "k_proj", "v_proj", "down_proj", "lm_head"],
+        },
         tensors: { [head]: floats([512, 64]), [tensor]: module },
       }),
     });
