@@ -103,7 +103,7 @@ export async function devicesForLongTests(): Promise<Device[]> {
   return everyGpuCase ? await testDevices() : [cpuDevice()];
 }
 
-/** Every way there is to run a kernel, by its name: on the CPU with WASM of either module and without, here and in a thread of its own. */
+/** Every way there is to run a kernel, by its name: on the CPU with WASM of either module and without, and in a thread of its own. */
 export async function everyDevice(): Promise<ReadonlyMap<string, Device>> {
   if (isNavigator) return new Map([["webgpu", await testGpu()]]);
   const here: [string, Device][] = [
@@ -115,7 +115,6 @@ export async function everyDevice(): Promise<ReadonlyMap<string, Device>> {
   return new Map([
     ...here,
     ["cpu in a thread of its own", await openCpuDevice({ threads: 1 })],
-    ["cpu in a thread of its own without WASM", await openCpuDevice({ wasm: false })],
     ["webgpu", await testGpu()],
   ]);
 }

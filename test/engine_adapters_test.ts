@@ -26,7 +26,7 @@ import { openCheckpoint } from "../src/models/checkpoint.ts";
 import { loadModel, type Model } from "../src/models/model.ts";
 import { readConfig } from "../src/models/families.ts";
 import { type ByteSource, bytesSource, fromTensor, writeSafetensors } from "../src/safetensors/mod.ts";
-import { testDevices } from "./devices.ts";
+import { devicesForLongTests } from "./devices.ts";
 import { randomSource } from "./kernel_contract.ts";
 
 const maxModelLen = 24;
@@ -344,7 +344,7 @@ test("BatchEngine tells of each new token, also of one that nobody takes", async
   await events.return();
 });
 
-for (const device of await testDevices()) {
+for (const device of await devicesForLongTests()) {
   test(`BatchEngine ends a sequence whose numbers overflow by name, and no neighbour notices, on ${device.kind}`, async () => {
     const on = device.kind === "cpu" ? model : await openTiny(device);
     for (const runsAhead of new Set([device.runsAhead, true])) {
