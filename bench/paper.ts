@@ -2,7 +2,7 @@
  * The tables of FourierFT's paper in small, beside PEFT's figures: see examples/paper/README.md.
  *
  * `digits` is in the repository. The other tables need `dist/paper/models` and `dist/paper/data`. A row is a table's name
- * and a method's: `--rows "^d2t lora-1$"` takes one. The batches of texts are written for the peer, which repeats the runs.
+ * and a method's: `--rows "^d2t lora-1$"` takes one, and `--rounds 9` nine seeds. The batches of texts are written for the peer, which repeats the runs.
  *
  * @module
  */
@@ -67,9 +67,9 @@ async function writeTexts(
 }
 
 async function* measure(
-  { device, quick, rows: wanted = "", log }: BenchContext,
+  { device, quick, rows: wanted = "", rounds = 3, log }: BenchContext,
 ): AsyncGenerator<Measurement> {
-  const seeds = quick ? [0] : [0, 1, 2];
+  const seeds = Array.from({ length: quick ? 1 : rounds }, (_, seed) => seed);
   for (const [key, task] of Object.entries<Task>(tasks)) {
     const name = key as TaskName, folder = name === "digits" ? own : others;
     const methods = Object.entries(peft[name].methods)

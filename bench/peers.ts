@@ -25,10 +25,18 @@ export function parsePeer(output: string): Omit<PeerRun, "command"> {
 export function measurePeer(
   python: string,
   file: string,
-  { quick, cpu, rows }: { readonly quick: boolean; readonly cpu: boolean; readonly rows?: string },
+  { quick, cpu, rows, rounds }: {
+    readonly quick: boolean;
+    readonly cpu: boolean;
+    readonly rows?: string;
+    readonly rounds?: number;
+  },
 ): PeerRun {
   const args = [...(quick ? ["--quick"] : []), ...(cpu ? ["--cpu"] : [])];
-  const chosen = rows === undefined ? [] : ["--rows", rows];
+  const chosen = [
+    ...(rows === undefined ? [] : ["--rows", rows]),
+    ...(rounds === undefined ? [] : ["--rounds", String(rounds)]),
+  ];
   const script = join(import.meta.dirname!, "peers", file);
   const output = execFileSync(python, [script, ...args, ...chosen], {
     encoding: "utf8",

@@ -95,7 +95,7 @@ async function runBench({ name, measure, clock }: Bench, opened: OpenBenchDevice
 async function runPeer(file: string, bench: string, opened: OpenBenchDevice): Promise<void> {
   const { device, quick } = opened;
   const { measurements, ...run } = measurePeer(options.python!, file, {
-    ...{ quick, cpu: device.kind === "cpu", rows: options.rows },
+    ...{ quick, cpu: device.kind === "cpu", rows: options.rows, rounds },
   });
   await keep(measurements, opened, { bench, ...run });
 }

@@ -1,6 +1,6 @@
 """PEFT's column of bench/paper.ts: the same models, data, order, settings and steps, and no dropout.
 
-    python3 bench/peers/paper.py [--quick] [--cpu] [--rows TEXT]
+    python3 bench/peers/paper.py [--quick] [--cpu] [--rows TEXT] [--rounds N]
 
 A row is a table's name and a method's, as in `d2t lora-1`. The bench writes the batches of `d2t` and `kjv` to
 dist/bench, and so must be run before with the same rows.
@@ -238,7 +238,7 @@ def main():
                 continue
             try:
                 data = data or (Labelled(task) if "labels" in tasks[task] else Texts(task))
-                runs = [run(data, task, method, theirs["setting"], seed) for seed in ([0] if args.quick else [0, 1, 2])]
+                runs = [run(data, task, method, theirs["setting"], seed) for seed in range(1 if args.quick else args.rounds or 3)]
             except Exception as error:  # the others go on
                 log(f"left out: {task} {method}: {type(error).__name__}: {error}")
                 continue

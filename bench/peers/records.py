@@ -18,11 +18,13 @@ os.dup2(2, 1)
 
 
 def arguments():
-    """--quick: small sizes, few runs. --cpu: on the CPU, even where there is a GPU. --rows: a regular expression."""
+    """--quick: small sizes, few runs. --cpu: on the CPU, even where there is a GPU. --rows: a regular expression. --rounds: repetitions, where a
+    peer has some."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--cpu", action="store_true")
     parser.add_argument("--rows", default="")
+    parser.add_argument("--rounds", type=int)
     args = parser.parse_args()
     args.cuda = torch.cuda.is_available() and not args.cpu
     args.device = "cuda" if args.cuda else "cpu"
