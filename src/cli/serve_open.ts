@@ -56,6 +56,7 @@ async function openGenerator(
 ): Promise<Opened> {
   const open = (on: Device) => openNamedModel(on, options);
   const opened = await open(device), { tokenizer, registry, model: { maxModelLen } } = opened;
+  if (device.tunes) log("device: prepares steps of every size; a first start takes some seconds");
   await opened.engine.warm();
   let last = device;
   const reopen = replacements.map((named) => async () => {
