@@ -195,10 +195,10 @@ export interface Kernel<B extends string = string, U extends string = string> {
   /** The same on a CPU at speed, where the reference is too slow to serve. */
   cpu?(arrays: Arrays<B>, uniforms: Readonly<Record<U, number>>): void;
   /**
-  /**
-   * The same by the WASM module; undefined for sizes or element types that it does not take. It takes 16-bit floats
-   * widened to float32, but for the call's `halves`. Left out where no speed is asked for. `bytes` is given where
-   * products may have x of 8 bits.
+   * The same by the WASM module; undefined for sizes or element types that it does not take. Arrays have 16-bit floats
+   * widened to float32, those of the call's `halves` excepted. Left out where no speed is asked for.
+   *
+   * @param bytes Given where products may have x of 8 bits.
    */
   wasm?(
     uniforms: Readonly<Record<U, number>>,

@@ -69,7 +69,7 @@ export class FakeRedis implements TestRedis {
   readonly asked: string[] = [];
   /** While true, nothing is answered. */
   isSilent = false;
-  /** A connection that has sent the command hears nothing more until a promise resolves; what it asks is done. */
+  /** Answers to a connection that has sent the command wait for the promise. What the connection asks is done. */
   late: { readonly command: string; readonly until: Promise<void> } | undefined;
   readonly #late = new WeakMap<Socket, Promise<void>>();
   /** While true, what is added to the stream is lost. */

@@ -75,8 +75,8 @@ export interface Device {
    */
   readonly runsAhead: boolean;
   /**
-   * Copies a host tensor to the device. A CPU widens float16 and bfloat16 to float32, but for a weight whose numbers are
-   * bfloat16's.
+   * Copies a host tensor to the device. A CPU widens float16 and bfloat16 to float32. A weight whose numbers are all
+   * bfloat16's stays 16 bits there.
    */
   upload(source: HostTensor, use?: TensorUse): Tensor;
   /** A zeroed tensor. */

@@ -250,7 +250,11 @@ export class Runner {
         around: (draw) => this.#around(draw, shape),
       }),
     );
-    this.#programs.keep(shape, { program, revisions });
+    // One that is prepared beside steps must not take the place of a newer one.
+    const now = this.#revisions(shape);
+    if (now.every((revision, i) => revision === revisions[i])) {
+      this.#programs.keep(shape, { program, revisions });
+    } else program.release();
   }
 
   /** The step that draws, and all that goes with it. */
